@@ -1,0 +1,177 @@
+//! The status of a Task: a projection of the record.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What became of a Task. Written by the controller alone, from the database.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Pending, Queued, Running, Completed, Failed or Cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// Why it is in this phase: a failure's reason, a policy code, or what it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The same in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The Task's id: the key of its record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The trace id on everything that the Task touched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    /// The user that the API server authenticated when the Task was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub submitted_by: Option<String>,
+    /// The current or last attempt, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<i64>,
+    /// The Job of that attempt, in the worker namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_name: Option<String>,
+    /// The commit that the work ran on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// The trace of that attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceStatus>,
+    /// When the first attempt's Job was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued_at: Option<Time>,
+    /// When the first worker began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// When the Task ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<Time>,
+    /// Accepted, Recorded, Succeeded, TraceCaptured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "conditions")]
+    pub conditions: Vec<Condition>,
+}
+
+/// Where the trace of an attempt lies, and the digest that binds it.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct TraceStatus {
+    /// Folder below the root of the trace volume.
+    pub path: String,
+    /// SHA-256 of its manifest.json, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest_sha256: Option<String>,
+    /// Number of files that the manifest covers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<i64>,
+}
+
+/// The types of a Task's conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConditionType {
+    /// It passed the gate.
+    Accepted,
+    /// It is in the database.
+    Recorded,
+    /// It ended with the work done; Unknown until it ends.
+    Succeeded,
+    /// Its trace is complete, checked and bound by digests.
+    TraceCaptured,
+}
+
+impl ConditionType {
+    /// Every type.
+    pub const ALL: [Self; 4] = [Self::Accepted, Self::Recorded, Self::Succeeded, Self::TraceCaptured];
+
+    /// The name in `.status.conditions[].type`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::Recorded => "Recorded",
+            Self::Succeeded => "Succeeded",
+            Self::TraceCaptured => "TraceCaptured",
+        }
+    }
+}
+
+/// The reasons of conditions and of `.status.reason` that are no failures.
+/// Failures have [`crate::domain::FailureReason`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The gate found nothing.
+    PolicyPassed,
+    /// The row is written.
+    Recorded,
+    /// The database cannot be written at the moment.
+    StoreUnavailable,
+    /// Held back by `spec.suspend`.
+    Suspended,
+    /// The Job waits for the scheduler.
+    WaitingForScheduling,
+    /// The Job waits for quota in the worker namespace.
+    WaitingForQuota,
+    /// The Job is created.
+    JobCreated,
+    /// The last attempt failed; the next one waits for its time.
+    Retrying,
+    /// The worker's image is being pulled, with errors so far.
+    WaitingForImage,
+    /// The worker runs.
+    Running,
+    /// The work is done.
+    Completed,
+    /// `spec.cancel` asked for the end.
+    Cancelled,
+    /// The object was deleted before its end.
+    Deleted,
+    /// Another Task has the same idempotency key; this one is a copy of its outcome.
+    Duplicate,
+    /// The trace is complete and its digests match.
+    DigestsMatch,
+    /// There is no trace yet.
+    NotYet,
+    /// The worker left no manifest.
+    Incomplete,
+    /// The manifest, or a file, does not match.
+    Invalid,
+    /// No attempt ran, so there is nothing to trace.
+    NothingRan,
+}
+
+impl Reason {
+    /// The name that users see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PolicyPassed => "PolicyPassed",
+            Self::Recorded => "Recorded",
+            Self::StoreUnavailable => "StoreUnavailable",
+            Self::Suspended => "Suspended",
+            Self::WaitingForScheduling => "WaitingForScheduling",
+            Self::WaitingForQuota => "WaitingForQuota",
+            Self::JobCreated => "JobCreated",
+            Self::Retrying => "Retrying",
+            Self::WaitingForImage => "WaitingForImage",
+            Self::Running => "Running",
+            Self::Completed => "Completed",
+            Self::Cancelled => "Cancelled",
+            Self::Deleted => "Deleted",
+            Self::Duplicate => "Duplicate",
+            Self::DigestsMatch => "DigestsMatch",
+            Self::NotYet => "NotYet",
+            Self::Incomplete => "Incomplete",
+            Self::Invalid => "Invalid",
+            Self::NothingRan => "NothingRan",
+        }
+    }
+}
+
+fn conditions(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let mut schema = generator.subschema_for::<Vec<Condition>>();
+    schema.insert("x-kubernetes-list-type".into(), "map".into());
+    schema.insert("x-kubernetes-list-map-keys".into(), serde_json::json!(["type"]));
+    schema
+}

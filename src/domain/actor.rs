@@ -1,0 +1,100 @@
+//! Who does things: people, agents and systems (contract sections 1 and 4).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The three kinds of actor (contract section 1, `requested_by.kind`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActorKind {
+    /// A person.
+    Human,
+    /// A program that decides by itself, such as an LLM agent.
+    Agent,
+    /// A program that carries out what it was told, such as a controller or a GitOps tool.
+    System,
+}
+
+impl ActorKind {
+    /// Every kind, in the contract's order.
+    pub const ALL: [Self; 3] = [Self::Human, Self::Agent, Self::System];
+
+    /// The name in manifests, REST bodies and the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Human => "human",
+            Self::Agent => "agent",
+            Self::System => "system",
+        }
+    }
+
+    /// The kind with this name, if it is one of the three.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+impl fmt::Display for ActorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Who made a change, as the audit log names it (contract section 4).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Actor {
+    /// What kind of actor.
+    pub kind: ActorKind,
+    /// The user name that the API server authenticated, or the name of one of our own parts.
+    pub id: String,
+}
+
+impl Actor {
+    /// The controller acting by itself.
+    pub fn controller() -> Self {
+        Self { kind: ActorKind::System, id: "jct-controller".into() }
+    }
+
+    /// Somebody whom no admission webhook has vouched for: the object bypassed it.
+    pub fn unverified() -> Self {
+        Self { kind: ActorKind::System, id: "unverified".into() }
+    }
+
+    /// The actor behind an authenticated Kubernetes user name.
+    ///
+    /// Service accounts are systems, or agents when the request says that it comes from an agent. Other `system:` users
+    /// are systems. Everybody else is a person: a claim can lower that to an agent or a system, never raise to it.
+    pub fn authenticated(username: &str, claimed: ActorKind) -> Self {
+        let kind = if username.starts_with("system:serviceaccount:") {
+            if claimed == ActorKind::Agent { ActorKind::Agent } else { ActorKind::System }
+        } else if username.starts_with("system:") {
+            ActorKind::System
+        } else {
+            claimed
+        };
+        Self { kind, id: username.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_account_is_never_a_person() {
+        let name = "system:serviceaccount:argocd:controller";
+        assert_eq!(Actor::authenticated(name, ActorKind::Human).kind, ActorKind::System);
+        assert_eq!(Actor::authenticated(name, ActorKind::Agent).kind, ActorKind::Agent);
+        assert_eq!(Actor::authenticated("system:node:n1", ActorKind::Agent).kind, ActorKind::System);
+        assert_eq!(Actor::authenticated("ada@example.org", ActorKind::Human).kind, ActorKind::Human);
+    }
+
+    #[test]
+    fn names_round_trip() {
+        for kind in ActorKind::ALL {
+            assert_eq!(ActorKind::parse(kind.as_str()), Some(kind));
+        }
+        assert_eq!(ActorKind::parse("Human"), None);
+    }
+}

@@ -1,0 +1,81 @@
+//! What is wrong with a Task: stable codes, the field, and a sentence that names the fix (contract section 1).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The stable codes. Frozen: codes may be added, never renamed or removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Code {
+    /// The document does not fit the schema: a field is missing, too long, unknown or of the wrong type.
+    InvalidSpec,
+    /// `operation` is not one of the four.
+    InvalidOperation,
+    /// The repository starts with none of the allowed prefixes.
+    RepoNotAllowed,
+    /// The time budget is below the minimum.
+    TimeBudgetTooLow,
+    /// The time budget is above the maximum.
+    TimeBudgetTooHigh,
+    /// `allow_network` is true.
+    NetworkAccessDenied,
+    /// `allow_secrets` is true.
+    SecretsAccessDenied,
+}
+
+impl Code {
+    /// Every code, in the contract's order.
+    pub const ALL: [Self; 7] = [
+        Self::InvalidSpec,
+        Self::InvalidOperation,
+        Self::RepoNotAllowed,
+        Self::TimeBudgetTooLow,
+        Self::TimeBudgetTooHigh,
+        Self::NetworkAccessDenied,
+        Self::SecretsAccessDenied,
+    ];
+
+    /// The code as users see it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidSpec => "INVALID_SPEC",
+            Self::InvalidOperation => "INVALID_OPERATION",
+            Self::RepoNotAllowed => "REPO_NOT_ALLOWED",
+            Self::TimeBudgetTooLow => "TIME_BUDGET_TOO_LOW",
+            Self::TimeBudgetTooHigh => "TIME_BUDGET_TOO_HIGH",
+            Self::NetworkAccessDenied => "NETWORK_ACCESS_DENIED",
+            Self::SecretsAccessDenied => "SECRETS_ACCESS_DENIED",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One thing that is wrong with one field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The stable code.
+    pub code: Code,
+    /// The field's path, such as `spec.target.repo`.
+    pub field: String,
+    /// What is wrong and how to mend it.
+    pub message: String,
+}
+
+impl Finding {
+    /// A finding on `field`.
+    pub fn new(code: Code, field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code, field: field.into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.code, self.field, self.message)
+    }
+}

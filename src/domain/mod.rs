@@ -1,0 +1,17 @@
+//! The words of JCT: what a Task is, which states it passes, what is written down about it.
+//!
+//! Pure: no clock, no IO, no async, no Kubernetes client. Everything else depends on this module; it depends on nothing.
+
+pub mod actor;
+pub mod audit;
+pub mod finding;
+pub mod id;
+pub mod lifecycle;
+pub mod task;
+pub mod trace;
+
+pub use actor::{Actor, ActorKind};
+pub use finding::{Code, Finding};
+pub use id::{Id, TraceId};
+pub use lifecycle::{FailureReason, Phase};
+pub use task::Task;

@@ -1,0 +1,344 @@
+//! The trace of one attempt: where its files lie and what its manifest says (contract section 6).
+//!
+//! The worker writes it, the operator checks and seals it; both use the names and types of this file.
+
+use std::path::{Component, Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{FailureReason, Id, TraceId};
+
+/// The normalized Task that ran; written by the operator before the Job.
+pub const TASK_FILE: &str = "task.json";
+/// What happened, one JSON object a line.
+pub const EVENTS_FILE: &str = "events.jsonl";
+/// The same for people.
+pub const LOG_FILE: &str = "trace.log";
+/// The executor's standard output, capped and redacted.
+pub const STDOUT_FILE: &str = "stdout.log";
+/// The executor's standard error, capped and redacted.
+pub const STDERR_FILE: &str = "stderr.log";
+/// The folder of outputs.
+pub const ARTIFACTS_DIR: &str = "artifacts";
+/// Written last, by rename.
+pub const MANIFEST_FILE: &str = "manifest.json";
+/// Written by the operator instead of a manifest when the worker ended without one.
+pub const INCOMPLETE_FILE: &str = "incomplete.json";
+/// The version of the manifest's form.
+pub const MANIFEST_VERSION: &str = "1.0";
+/// The greatest manifest that is read, in bytes.
+pub const MAX_MANIFEST_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Where the trace of an attempt lies, below the root of the volume: `<namespace>/<task id>/<attempt>`.
+pub fn folder(namespace: &str, task_id: Id, attempt: u32) -> String {
+    format!("{namespace}/{task_id}/{attempt}")
+}
+
+/// How an attempt ended, by the worker's account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The work is done.
+    Succeeded,
+    /// It is not.
+    Failed,
+}
+
+/// What a file of the trace is (contract section 5, `artifacts.kind`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileKind {
+    /// What happened or was printed.
+    Log,
+    /// A change to the source.
+    Diff,
+    /// A report.
+    Report,
+    /// Anything else.
+    File,
+    /// Numbers.
+    Metric,
+    /// What went wrong.
+    Error,
+}
+
+impl FileKind {
+    /// Every kind, in the contract's order.
+    pub const ALL: [Self; 6] = [Self::Log, Self::Diff, Self::Report, Self::File, Self::Metric, Self::Error];
+
+    /// The name in the database and the manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::Diff => "diff",
+            Self::Report => "report",
+            Self::File => "file",
+            Self::Metric => "metric",
+            Self::Error => "error",
+        }
+    }
+
+    /// The kind with this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+/// One file of the trace, as the manifest binds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileEntry {
+    /// Relative to the attempt's folder, with `/`, of UTF-8.
+    pub path: String,
+    /// What it is.
+    pub kind: FileKind,
+    /// IANA media type.
+    pub media_type: String,
+    /// In bytes.
+    pub size_bytes: u64,
+    /// Lower-case hex digits.
+    pub sha256: String,
+}
+
+/// The source that the attempt ran on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Where it was fetched from, without credentials.
+    pub url: String,
+    /// As asked for.
+    #[serde(rename = "ref")]
+    pub git_ref: String,
+    /// The commit that the ref was, 40 or 64 hex digits.
+    pub commit: String,
+}
+
+/// `manifest.json`: the worker's account of an attempt, and the digests that bind its files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// [`MANIFEST_VERSION`].
+    pub version: String,
+    /// The Task.
+    pub task_id: Id,
+    /// Its trace.
+    pub trace_id: TraceId,
+    /// Its namespace.
+    pub namespace: String,
+    /// 1 for the first.
+    pub attempt: u32,
+    /// The executor's name.
+    pub executor: String,
+    /// Name and version of the worker.
+    pub worker: String,
+    /// The digest of the `task.json` that ran.
+    pub task_sha256: String,
+    /// What it ran on; none if it could not be fetched.
+    pub source: Option<Source>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it failed.
+    pub reason: Option<FailureReason>,
+    /// In a sentence.
+    pub message: Option<String>,
+    /// The executor's exit code; none if it did not run or was ended by a signal.
+    pub exit_code: Option<i32>,
+    /// When the attempt's first step began.
+    pub started_at: Timestamp,
+    /// When the manifest was written.
+    pub ended_at: Timestamp,
+    /// Every file but the manifest itself, sorted by path.
+    pub files: Vec<FileEntry>,
+}
+
+/// What the operator knows about an attempt, to hold a manifest against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected<'a> {
+    /// The Task.
+    pub task_id: Id,
+    /// Its trace.
+    pub trace_id: &'a TraceId,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// 1 for the first.
+    pub attempt: u32,
+    /// The digest of the `task.json` that the operator wrote.
+    pub task_sha256: &'a str,
+}
+
+/// Why a manifest is not believed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidManifest {
+    /// Of a form that this version does not know.
+    #[error("manifest version {0:?} is not known")]
+    Version(String),
+    /// Of another Task, trace, attempt or task.json.
+    #[error("manifest is of another attempt: {0} differs")]
+    OtherAttempt(&'static str),
+    /// Names a file outside the folder, or one twice.
+    #[error("manifest names the file {0:?}, which is outside the folder or named twice")]
+    Path(String),
+    /// Success with a reason, or failure without one.
+    #[error("manifest's outcome and reason contradict each other")]
+    Contradiction,
+    /// Leaves out task.json.
+    #[error("manifest does not cover task.json with its digest")]
+    TaskNotCovered,
+}
+
+impl Manifest {
+    /// Holds the manifest against what the operator knows. The digests of the files are the caller's to check.
+    ///
+    /// # Errors
+    /// [`InvalidManifest`] with the first thing that is wrong.
+    pub fn check(&self, expected: &Expected) -> Result<(), InvalidManifest> {
+        if self.version != MANIFEST_VERSION {
+            return Err(InvalidManifest::Version(self.version.chars().take(32).collect()));
+        }
+        let others = [
+            (self.task_id != expected.task_id, "task_id"),
+            (&self.trace_id != expected.trace_id, "trace_id"),
+            (self.namespace != expected.namespace, "namespace"),
+            (self.attempt != expected.attempt, "attempt"),
+            (self.task_sha256 != expected.task_sha256, "task_sha256"),
+        ];
+        if let Some((_, field)) = others.into_iter().find(|(differs, _)| *differs) {
+            return Err(InvalidManifest::OtherAttempt(field));
+        }
+        if (self.outcome == Outcome::Succeeded) != self.reason.is_none() {
+            return Err(InvalidManifest::Contradiction);
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for file in &self.files {
+            if !is_inside(&file.path) || file.path == MANIFEST_FILE || !seen.insert(file.path.as_str()) {
+                return Err(InvalidManifest::Path(file.path.chars().take(200).collect()));
+            }
+        }
+        let task_covered = self.files.iter().any(|file| file.path == TASK_FILE && file.sha256 == expected.task_sha256);
+        if task_covered { Ok(()) } else { Err(InvalidManifest::TaskNotCovered) }
+    }
+}
+
+/// Whether `path` is relative, plain and inside the folder it is relative to.
+pub fn is_inside(path: &str) -> bool {
+    !path.is_empty()
+        && !path.contains(['\0', '\\'])
+        && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
+        && Path::new(path).components().collect::<PathBuf>().to_str() == Some(path)
+}
+
+/// `incomplete.json`: why there is no manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incomplete {
+    /// The Task.
+    pub task_id: Id,
+    /// Its trace.
+    pub trace_id: TraceId,
+    /// 1 for the first.
+    pub attempt: u32,
+    /// Why.
+    pub reason: String,
+    /// When the operator wrote this down.
+    pub marked_at: Timestamp,
+}
+
+/// What a container of the worker says as it ends, in its termination message: lets the operator tell what happened
+/// without the volume, and binds the manifest's digest from outside of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Termination {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it failed.
+    pub reason: Option<FailureReason>,
+    /// In a sentence, at most 1000 characters.
+    pub message: Option<String>,
+    /// The SHA-256 of manifest.json, if one was written.
+    pub manifest_sha256: Option<String>,
+}
+
+/// One line of `events.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub ts: Timestamp,
+    /// Counts from 1 within the attempt.
+    pub seq: u64,
+    /// What happened, such as `source_fetched`.
+    pub event: String,
+    /// The trace.
+    pub trace_id: TraceId,
+    /// Details.
+    pub fields: serde_json::Map<String, serde_json::Value>,
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("task.json", true)]
+    #[case("artifacts/report.md", true)]
+    #[case("", false)]
+    #[case("/etc/passwd", false)]
+    #[case("../other/1/task.json", false)]
+    #[case("artifacts/../../x", false)]
+    #[case("./task.json", false)]
+    #[case("artifacts//x", false)]
+    #[case("artifacts/", false)]
+    fn paths_stay_inside(#[case] path: &str, #[case] inside: bool) {
+        assert_eq!(is_inside(path), inside, "{path}");
+    }
+
+    fn manifest() -> Manifest {
+        let time: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+        Manifest {
+            version: MANIFEST_VERSION.into(),
+            task_id: Id::derive(time, "uid"),
+            trace_id: TraceId::derive("uid"),
+            namespace: "team".into(),
+            attempt: 1,
+            executor: "analysis".into(),
+            worker: "jct 0.1.0".into(),
+            task_sha256: "ab".into(),
+            source: None,
+            outcome: Outcome::Succeeded,
+            reason: None,
+            message: None,
+            exit_code: Some(0),
+            started_at: time,
+            ended_at: time,
+            files: vec![FileEntry {
+                path: TASK_FILE.into(),
+                kind: FileKind::File,
+                media_type: "application/json".into(),
+                size_bytes: 2,
+                sha256: "ab".into(),
+            }],
+        }
+    }
+
+    #[test]
+    fn a_manifest_is_believed_only_for_its_own_attempt() {
+        let good = manifest();
+        let trace_id = TraceId::derive("uid");
+        let expected =
+            Expected { task_id: good.task_id, trace_id: &trace_id, namespace: "team", attempt: 1, task_sha256: "ab" };
+        assert_eq!(good.check(&expected), Ok(()));
+        assert_eq!(
+            good.check(&Expected { attempt: 2, ..expected.clone() }),
+            Err(InvalidManifest::OtherAttempt("attempt"))
+        );
+        let other = TraceId::derive("other");
+        assert!(good.check(&Expected { trace_id: &other, ..expected.clone() }).is_err());
+        let contradiction = Manifest { reason: Some(FailureReason::ExecutorFailed), ..manifest() };
+        assert_eq!(contradiction.check(&expected), Err(InvalidManifest::Contradiction));
+        let uncovered = Manifest { files: vec![], ..manifest() };
+        assert_eq!(uncovered.check(&expected), Err(InvalidManifest::TaskNotCovered));
+        let mut twice = manifest();
+        twice.files.push(twice.files[0].clone());
+        assert!(matches!(twice.check(&expected), Err(InvalidManifest::Path(_))));
+    }
+}

@@ -1,0 +1,27 @@
+//! The control tower for AI-assisted development work on Kubernetes.
+//!
+//! A Task is declared, gated, recorded, run by a worker Job, and leaves a trace folder; one trace id is on everything it
+//! touched. **Intent lives in etcd, the record in the database, the evidence on a volume.** The status of a custom
+//! resource is a projection of the record, never a source.
+//!
+//! The folders are the stages of that way:
+//!
+//! | module | stage |
+//! |---|---|
+//! | [`domain`] | the words: Task, lifecycle, audit entry, trace manifest. Pure |
+//! | [`policy`] | the gate: may it run? Pure |
+//! | [`crd`] | the custom resources |
+//! | [`webhook`] | admission: identity stamped, gate asked |
+//! | [`reconcile`] | dereference, validate, record, run, observe, status |
+//! | [`jobs`] | a validated Task as a Job manifest. Pure |
+//! | [`store`] | rows and audit entries; the only user of the database |
+//! | [`worker`] | inside the Job: source, executor, trace |
+//! | [`api`] | the HTTP server: health, metrics |
+//! | [`runtime`] | settings, shutdown, telemetry, and the processes put together |
+//!
+//! `tests/architecture.rs` holds the dependency rule: `domain`, `policy` and `jobs` know no client, clock or IO; the
+//! database is known to `store` alone, HTTP serving to `webhook` and `api` alone.
+
+pub mod crd;
+pub mod domain;
+pub mod policy;
