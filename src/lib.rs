@@ -24,4 +24,7 @@
 
 pub mod crd;
 pub mod domain;
+pub mod jobs;
 pub mod policy;
+pub mod runtime;
+pub mod webhook;

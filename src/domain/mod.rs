@@ -7,6 +7,7 @@ pub mod audit;
 pub mod finding;
 pub mod id;
 pub mod lifecycle;
+pub mod stamp;
 pub mod task;
 pub mod trace;
 
@@ -14,4 +15,5 @@ pub use actor::{Actor, ActorKind};
 pub use finding::{Code, Finding};
 pub use id::{Id, TraceId};
 pub use lifecycle::{FailureReason, Phase};
+pub use stamp::StampKey;
 pub use task::Task;

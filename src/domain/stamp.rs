@@ -1,0 +1,80 @@
+//! The seal on what the admission webhook writes about a request, so that nobody else can write it.
+//!
+//! While the webhooks stand, they keep the reserved annotations from being forged. The seal covers the rest: objects in the
+//! operator's own namespace, which the webhooks leave alone, and objects made while the webhooks were gone.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use super::TraceId;
+use super::id::hex;
+
+/// The key of the seal: 32 random bytes, kept in the webhook's Secret.
+#[derive(Clone)]
+pub struct StampKey([u8; 32]);
+
+impl std::fmt::Debug for StampKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StampKey(…)")
+    }
+}
+
+impl StampKey {
+    /// A key of `bytes`; `None` unless there are 32.
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// The key's bytes, to be kept secret.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The seal on who submitted the Task with this trace id in this namespace, in hex.
+    pub fn seal(&self, namespace: &str, submitted_by: &str, trace_id: &TraceId) -> String {
+        self.mac(namespace, submitted_by, trace_id).map(|mac| hex(&mac.finalize().into_bytes())).unwrap_or_default()
+    }
+
+    /// Whether `stamp` is the seal on these, compared in constant time.
+    pub fn verify(&self, namespace: &str, submitted_by: &str, trace_id: &TraceId, stamp: &str) -> bool {
+        let Some(bytes) = unhex(stamp) else { return false };
+        self.mac(namespace, submitted_by, trace_id).is_some_and(|mac| mac.verify_slice(&bytes).is_ok())
+    }
+
+    fn mac(&self, namespace: &str, submitted_by: &str, trace_id: &TraceId) -> Option<Hmac<Sha256>> {
+        // An HMAC takes a key of any length: there is no None in practice.
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).ok()?;
+        for part in [namespace, submitted_by, trace_id.as_str()] {
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part.as_bytes());
+        }
+        Some(mac)
+    }
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seal_holds_for_exactly_what_it_was_put_on() {
+        let key = StampKey::from_slice(&[7; 32]).unwrap();
+        let trace = TraceId::derive("uid");
+        let seal = key.seal("team", "ada", &trace);
+        assert!(key.verify("team", "ada", &trace, &seal));
+        assert!(!key.verify("tea", "mada", &trace, &seal));
+        assert!(!key.verify("team", "eve", &trace, &seal));
+        assert!(!key.verify("team", "ada", &TraceId::derive("other"), &seal));
+        assert!(!StampKey::from_slice(&[8; 32]).unwrap().verify("team", "ada", &trace, &seal));
+        for bad in ["", "00", &"zz".repeat(32), &"é".repeat(32)] {
+            assert!(!key.verify("team", "ada", &trace, bad));
+        }
+    }
+}

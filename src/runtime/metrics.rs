@@ -1,0 +1,121 @@
+//! Metrics in the OpenMetrics text format. Labels come from enumerations, never from messages.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, SystemTime};
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Labels of `jct_admission_reviews_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReviewLabels {
+    /// `mutate` or `validate`.
+    pub webhook: &'static str,
+    /// `allowed`, the first code of a refusal, or `malformed`.
+    pub result: String,
+}
+
+/// Labels of `jct_reconciles_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReconcileLabels {
+    /// `ok`, or the category of the error.
+    pub result: &'static str,
+}
+
+/// Labels of `jct_task_outcomes_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabels {
+    /// `completed`, `failed` or `cancelled`.
+    pub phase: &'static str,
+    /// The reason, from the enumeration of reasons.
+    pub reason: &'static str,
+}
+
+/// Every metric of the operator. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Admission reviews answered.
+    pub reviews: Family<ReviewLabels, Counter>,
+    /// Time from a review's arrival to its answer.
+    pub review_seconds: Histogram,
+    /// Passes of the controller.
+    pub reconciles: Family<ReconcileLabels, Counter>,
+    /// Time of a pass.
+    pub reconcile_seconds: Histogram,
+    /// Outcomes recorded.
+    pub outcomes: Family<OutcomeLabels, Counter>,
+    certificate_expiry: Gauge<f64, AtomicU64>,
+    registry: Arc<Registry>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let reviews = Family::default();
+        let reconciles = Family::default();
+        let outcomes = Family::default();
+        let certificate_expiry = Gauge::default();
+        let review_seconds = Histogram::new([0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5]);
+        let reconcile_seconds = Histogram::new([0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0]);
+        let mut registry = Registry::with_prefix("jct");
+        registry.register("admission_reviews", "Admission reviews answered", reviews.clone());
+        registry.register_with_unit(
+            "admission_review",
+            "Time to answer a review",
+            Unit::Seconds,
+            review_seconds.clone(),
+        );
+        registry.register("reconciles", "Passes of the controller", reconciles.clone());
+        registry.register_with_unit("reconcile", "Time of a pass", Unit::Seconds, reconcile_seconds.clone());
+        registry.register("task_outcomes", "Outcomes of Tasks recorded", outcomes.clone());
+        registry.register(
+            "webhook_certificate_expiry_timestamp_seconds",
+            "When the webhook's certificate ends, as Unix time; 0 if this process serves none",
+            certificate_expiry.clone(),
+        );
+        Self {
+            reviews,
+            review_seconds,
+            reconciles,
+            reconcile_seconds,
+            outcomes,
+            certificate_expiry,
+            registry: Arc::new(registry),
+        }
+    }
+}
+
+impl Metrics {
+    /// Notes when the serving certificate ends.
+    pub fn certificate_expires_at(&self, time: SystemTime) {
+        let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        self.certificate_expiry.set(since_epoch.as_secs_f64());
+    }
+
+    /// All of it, as OpenMetrics text.
+    pub fn encode(&self) -> String {
+        let mut page = String::new();
+        // Writing to a String cannot fail.
+        let _ = text::encode(&mut page, &self.registry);
+        page
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_has_every_metric() {
+        let metrics = Metrics::default();
+        metrics.certificate_expires_at(SystemTime::UNIX_EPOCH + Duration::from_secs(60));
+        metrics.reviews.get_or_create(&ReviewLabels { webhook: "mutate", result: "allowed".into() }).inc();
+        let page = metrics.encode();
+        assert!(page.contains("jct_webhook_certificate_expiry_timestamp_seconds 60"), "{page}");
+        assert!(page.contains(r#"jct_admission_reviews_total{webhook="mutate",result="allowed"} 1"#), "{page}");
+    }
+}

@@ -1,0 +1,333 @@
+//! The settings of `jct operator`: each by flag and environment variable (contract section 7). The chart sets the
+//! variables; `jct operator --help` lists all with their defaults.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, ValueEnum};
+
+use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS};
+use crate::jobs::JobSettings;
+use crate::policy::Policy;
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Every setting of `jct operator`.
+#[derive(Args, Clone, Debug)]
+pub struct Settings {
+    /// Where the record is kept: sqlite:///path/to/file or postgres://user:password@host/database
+    #[arg(long, env = "DATABASE_URL", default_value = "sqlite:///var/lib/jct/jct.db", hide_env_values = true)]
+    pub database_url: String,
+
+    /// Port of the HTTP API: health, version, metrics
+    #[arg(long, env = "API_PORT", default_value_t = 8000)]
+    pub api_port: u16,
+
+    /// Log at debug level
+    #[arg(long, env = "DEBUG", default_value_t = false, action = ArgAction::Set, num_args = 0..=1,
+          default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
+    pub debug: bool,
+
+    /// Form of log lines
+    #[arg(long, env = "JCT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
+    pub log_format: LogFormat,
+
+    /// Run the controller
+    #[arg(long, env = "JCT_CONTROLLER", default_value_t = true, action = ArgAction::Set,
+          value_parser = clap::builder::BoolishValueParser::new())]
+    pub controller: bool,
+
+    /// Run the admission webhook
+    #[arg(long, env = "JCT_WEBHOOK", default_value_t = true, action = ArgAction::Set,
+          value_parser = clap::builder::BoolishValueParser::new())]
+    pub webhook: bool,
+
+    /// Comma-separated prefixes of owner/name; a Task's repository must start with one. None allow nothing
+    #[arg(long, env = "JCT_ALLOWED_REPO_PREFIXES", default_value = "")]
+    pub allowed_repo_prefixes: String,
+
+    /// The least time budget of a Task, in seconds
+    #[arg(long, env = "JCT_MIN_TIME_BUDGET_SECONDS", default_value_t = MIN_TIME_BUDGET_SECONDS,
+          value_parser = clap::value_parser!(u32).range(i64::from(MIN_TIME_BUDGET_SECONDS)..=i64::from(MAX_TIME_BUDGET_SECONDS)))]
+    pub min_time_budget_seconds: u32,
+
+    /// The greatest time budget of a Task, in seconds
+    #[arg(long, env = "JCT_MAX_TIME_BUDGET_SECONDS", default_value_t = MAX_TIME_BUDGET_SECONDS,
+          value_parser = clap::value_parser!(u32).range(i64::from(MIN_TIME_BUDGET_SECONDS)..=i64::from(MAX_TIME_BUDGET_SECONDS)))]
+    pub max_time_budget_seconds: u32,
+
+    /// The operator's own namespace
+    #[arg(long, env = "JCT_NAMESPACE", default_value = "jct-system")]
+    pub namespace: String,
+
+    /// Namespace of worker Jobs and of the trace claim; the operator's own when empty
+    #[arg(long, env = "JCT_WORKER_NAMESPACE", default_value = "")]
+    pub worker_namespace: String,
+
+    /// Image of worker pods
+    #[arg(long, env = "JCT_WORKER_IMAGE", default_value = "jct-worker:latest")]
+    pub worker_image: String,
+
+    /// When to pull it: Always, IfNotPresent or Never
+    #[arg(long, env = "JCT_WORKER_IMAGE_PULL_POLICY", default_value = "IfNotPresent",
+          value_parser = ["Always", "IfNotPresent", "Never"])]
+    pub worker_image_pull_policy: String,
+
+    /// User and group id of worker pods; the operator must run under the same to prepare their trace folders
+    #[arg(long, env = "JCT_WORKER_UID", default_value_t = 65532, value_parser = clap::value_parser!(i64).range(1..=4_294_967_294))]
+    pub worker_uid: i64,
+
+    /// CPU that a worker requests
+    #[arg(long, env = "JCT_WORKER_CPU_REQUEST", default_value = "100m")]
+    pub worker_cpu_request: String,
+
+    /// CPU that a worker may use
+    #[arg(long, env = "JCT_WORKER_CPU_LIMIT", default_value = "1")]
+    pub worker_cpu_limit: String,
+
+    /// Memory that a worker requests
+    #[arg(long, env = "JCT_WORKER_MEMORY_REQUEST", default_value = "128Mi")]
+    pub worker_memory_request: String,
+
+    /// Memory that a worker may use
+    #[arg(long, env = "JCT_WORKER_MEMORY_LIMIT", default_value = "1Gi")]
+    pub worker_memory_limit: String,
+
+    /// Size limit of a worker's scratch volume, which holds the source
+    #[arg(long, env = "JCT_WORKER_SCRATCH_LIMIT", default_value = "8Gi")]
+    pub worker_scratch_limit: String,
+
+    /// RuntimeClass of worker pods, such as gvisor; the cluster's default when empty
+    #[arg(long, env = "JCT_WORKER_RUNTIME_CLASS", default_value = "")]
+    pub worker_runtime_class: String,
+
+    /// Set hostUsers of worker pods; false gives them a user namespace where the cluster can
+    #[arg(long, env = "JCT_WORKER_HOST_USERS", value_parser = clap::builder::BoolishValueParser::new())]
+    pub worker_host_users: Option<bool>,
+
+    /// How long a worker may take to start, image pull included, before its attempt fails, in seconds
+    #[arg(long, env = "JCT_WORKER_START_TIMEOUT_SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(10..=86_400))]
+    pub worker_start_timeout_seconds: u32,
+
+    /// Time beyond the budget that a worker has to fetch the source and to seal its trace, in seconds
+    #[arg(long, env = "JCT_WORKER_GRACE_SECONDS", default_value_t = 660, value_parser = clap::value_parser!(u32).range(30..=86_400))]
+    pub worker_grace_seconds: u32,
+
+    /// How long a Job stays after its outcome is recorded, in seconds
+    #[arg(long, env = "JCT_JOB_TTL_SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(0..=31_536_000))]
+    pub job_ttl_seconds: u32,
+
+    /// Wait before the second attempt of a Task, in seconds; doubled for each further one
+    #[arg(long, env = "JCT_RETRY_DELAY_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    pub retry_delay_seconds: u32,
+
+    /// Where the trace volume is mounted in the operator
+    #[arg(long, env = "JCT_TRACE_ROOT", default_value = "/var/lib/jct/traces")]
+    pub trace_root: PathBuf,
+
+    /// PersistentVolumeClaim of the trace volume, in the worker namespace
+    #[arg(long, env = "JCT_TRACE_CLAIM", default_value = "jct-traces")]
+    pub trace_claim: String,
+
+    /// URL that a repository is fetched from; {repo} stands for owner/name
+    #[arg(long, env = "JCT_SOURCE_URL_TEMPLATE", default_value = "https://github.com/{repo}.git")]
+    pub source_url_template: String,
+
+    /// The most files that a source tree may have
+    #[arg(long, env = "JCT_SOURCE_MAX_FILES", default_value_t = 200_000)]
+    pub source_max_files: u64,
+
+    /// The most bytes that a source tree may have
+    #[arg(long, env = "JCT_SOURCE_MAX_BYTES", default_value_t = 4 << 30)]
+    pub source_max_bytes: u64,
+
+    /// How long fetching the source may take, in seconds
+    #[arg(long, env = "JCT_SOURCE_TIMEOUT_SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(5..=86_400))]
+    pub source_timeout_seconds: u32,
+
+    /// Port of the admission webhook
+    #[arg(long, env = "JCT_WEBHOOK_PORT", default_value_t = 9443)]
+    pub webhook_port: u16,
+
+    /// Service through which the API server reaches the webhook
+    #[arg(long, env = "JCT_WEBHOOK_SERVICE", default_value = "jct-webhook")]
+    pub webhook_service: String,
+
+    /// Secret that holds the webhook's CA, certificate and stamp key
+    #[arg(long, env = "JCT_WEBHOOK_SECRET", default_value = "jct-webhook")]
+    pub webhook_secret: String,
+
+    /// Name of the MutatingWebhookConfiguration and of the ValidatingWebhookConfiguration whose caBundle is kept current
+    #[arg(long, env = "JCT_WEBHOOK_CONFIGURATION", default_value = "jct")]
+    pub webhook_configuration: String,
+
+    /// Life of the webhook's certificate, in hours; it is renewed after two thirds of it
+    #[arg(long, env = "JCT_WEBHOOK_CERTIFICATE_HOURS", default_value_t = 2160, value_parser = clap::value_parser!(u32).range(1..=87_600))]
+    pub webhook_certificate_hours: u32,
+
+    /// How many Tasks are reconciled at once
+    #[arg(long, env = "JCT_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub concurrency: u16,
+}
+
+/// A setting that can't be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{setting}: {message}")]
+pub struct InvalidSetting {
+    /// Flag and variable.
+    pub setting: &'static str,
+    /// What is wrong and how to mend it.
+    pub message: String,
+}
+
+impl Settings {
+    /// What clap can't check: settings that depend on each other or have a form of their own.
+    ///
+    /// # Errors
+    /// [`InvalidSetting`] names the first bad one.
+    pub fn check(&self) -> Result<(), InvalidSetting> {
+        let invalid = |setting, message: String| Err(InvalidSetting { setting, message });
+        if self.min_time_budget_seconds > self.max_time_budget_seconds {
+            return invalid(
+                "--min-time-budget-seconds (JCT_MIN_TIME_BUDGET_SECONDS)",
+                format!("must not exceed JCT_MAX_TIME_BUDGET_SECONDS, {}", self.max_time_budget_seconds),
+            );
+        }
+        let template = &self.source_url_template;
+        if template.matches("{repo}").count() != 1 {
+            return invalid(
+                "--source-url-template (JCT_SOURCE_URL_TEMPLATE)",
+                format!("must contain {{repo}} once, is {template:?}"),
+            );
+        }
+        let scheme = template.split_once("://").map_or("", |(scheme, _)| scheme);
+        if !["https", "http", "git"].contains(&scheme) {
+            return invalid(
+                "--source-url-template (JCT_SOURCE_URL_TEMPLATE)",
+                format!("must begin with https://, http:// or git://, is {template:?}"),
+            );
+        }
+        for (setting, value) in [
+            ("--worker-cpu-request (JCT_WORKER_CPU_REQUEST)", &self.worker_cpu_request),
+            ("--worker-cpu-limit (JCT_WORKER_CPU_LIMIT)", &self.worker_cpu_limit),
+            ("--worker-memory-request (JCT_WORKER_MEMORY_REQUEST)", &self.worker_memory_request),
+            ("--worker-memory-limit (JCT_WORKER_MEMORY_LIMIT)", &self.worker_memory_limit),
+            ("--worker-scratch-limit (JCT_WORKER_SCRATCH_LIMIT)", &self.worker_scratch_limit),
+        ] {
+            if !is_quantity(value) {
+                return invalid(setting, format!("must be a quantity such as 500m, 1, 128Mi or 1Gi, is {value:?}"));
+            }
+        }
+        for (setting, value) in [
+            ("--namespace (JCT_NAMESPACE)", self.namespace.as_str()),
+            ("--worker-namespace (JCT_WORKER_NAMESPACE)", self.workers()),
+        ] {
+            let label = !value.is_empty()
+                && value.len() <= 63
+                && value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+            if !label {
+                return invalid(setting, format!("must be the name of a namespace, is {value:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The namespace of worker Jobs.
+    pub fn workers(&self) -> &str {
+        if self.worker_namespace.is_empty() { &self.namespace } else { &self.worker_namespace }
+    }
+
+    /// What the gate holds Tasks against.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            min_time_budget_seconds: self.min_time_budget_seconds,
+            max_time_budget_seconds: self.max_time_budget_seconds,
+            ..Policy::default()
+        }
+        .allowing(&self.allowed_repo_prefixes)
+    }
+
+    /// What a Job manifest is made from, besides the Task.
+    pub fn jobs(&self) -> JobSettings {
+        JobSettings {
+            namespace: self.workers().into(),
+            image: self.worker_image.clone(),
+            image_pull_policy: self.worker_image_pull_policy.clone(),
+            uid: self.worker_uid,
+            cpu_request: self.worker_cpu_request.clone(),
+            cpu_limit: self.worker_cpu_limit.clone(),
+            memory_request: self.worker_memory_request.clone(),
+            memory_limit: self.worker_memory_limit.clone(),
+            scratch_limit: self.worker_scratch_limit.clone(),
+            runtime_class: Some(self.worker_runtime_class.clone()).filter(|name| !name.is_empty()),
+            host_users: self.worker_host_users,
+            grace_seconds: self.worker_grace_seconds,
+            trace_claim: self.trace_claim.clone(),
+            source_url_template: self.source_url_template.clone(),
+            source_max_files: self.source_max_files,
+            source_max_bytes: self.source_max_bytes,
+            source_timeout_seconds: self.source_timeout_seconds,
+        }
+    }
+
+    /// How long a worker may take to start.
+    pub fn worker_start_timeout(&self) -> Duration {
+        Duration::from_secs(self.worker_start_timeout_seconds.into())
+    }
+}
+
+/// Whether `text` is a positive Kubernetes quantity in the plain forms that people write.
+fn is_quantity(text: &str) -> bool {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let suffix = &text[digits.len()..];
+    digits.parse::<f64>().is_ok_and(|number| number > 0.0 && number.is_finite())
+        && ["", "m", "k", "M", "G", "T", "Ki", "Mi", "Gi", "Ti"].contains(&suffix)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    fn parse(args: &[&str]) -> Result<Settings, String> {
+        let args = std::iter::once(&"jct").chain(args);
+        let settings = Cli::try_parse_from(args).map_err(|error| error.to_string())?.settings;
+        settings.check().map_err(|error| error.to_string())?;
+        Ok(settings)
+    }
+
+    #[test]
+    fn the_defaults_are_good_and_allow_no_repository() {
+        let settings = parse(&[]).unwrap();
+        assert_eq!(settings.policy(), Policy::default());
+        assert_eq!(settings.workers(), "jct-system");
+    }
+
+    #[rstest]
+    #[case(&["--min-time-budget-seconds=900", "--max-time-budget-seconds=60"], "JCT_MIN_TIME_BUDGET_SECONDS")]
+    #[case(&["--max-time-budget-seconds=86401"], "--max-time-budget-seconds")]
+    #[case(&["--source-url-template=https://git.example"], "JCT_SOURCE_URL_TEMPLATE")]
+    #[case(&["--source-url-template=ext::sh -c {repo}"], "JCT_SOURCE_URL_TEMPLATE")]
+    #[case(&["--worker-memory-limit=lots"], "JCT_WORKER_MEMORY_LIMIT")]
+    #[case(&["--worker-namespace=Bad_Name"], "JCT_WORKER_NAMESPACE")]
+    #[case(&["--api-port=99999"], "--api-port")]
+    fn a_bad_setting_is_named(#[case] args: &[&str], #[case] name: &str) {
+        let error = parse(args).unwrap_err();
+        assert!(error.contains(name), "{error}");
+    }
+}

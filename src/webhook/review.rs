@@ -1,0 +1,245 @@
+//! An admission request, answered. Pure but for the random bytes of a new trace id, which the caller passes in.
+
+use std::collections::BTreeMap;
+
+use json_patch::jsonptr::PointerBuf;
+use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation};
+use kube::core::DynamicObject;
+use kube::core::admission::{AdmissionRequest, AdmissionResponse, Operation};
+use kube::core::response::{Status, StatusCause, StatusDetails, StatusSummary};
+use serde_json::{Value, json};
+
+use crate::crd::names::{FINALIZER, RESERVED, STAMP, SUBMITTED_BY, TRACE_ID};
+use crate::domain::task::Naming;
+use crate::domain::{Code, Finding, StampKey, TraceId};
+use crate::policy::{Policy, gate};
+
+/// Which of the two webhooks is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Door {
+    /// Called first, before schema and CEL: stamps.
+    Mutate,
+    /// Called last, on the final object: decides.
+    Validate,
+}
+
+/// What a review needs to know.
+#[derive(Clone, Debug)]
+pub struct Reviewer {
+    /// What Tasks are held against.
+    pub policy: Policy,
+    /// Seals the stamps.
+    pub key: StampKey,
+    /// The one user whose stamps are taken over: the operator itself, which creates Tasks for its REST clients.
+    pub trusted_user: String,
+}
+
+/// What the webhook answers. Only the gate's findings make a refusal, only their absence an admission.
+enum Answer {
+    Admit { patch: Vec<PatchOperation>, warnings: Vec<String> },
+    Refuse(Vec<Finding>),
+}
+
+impl Reviewer {
+    /// Answers `request`. `random` becomes the trace id of a new Task.
+    ///
+    /// Anything but the creation and update of a Task itself is admitted unchanged: its rules bring nothing else here.
+    pub fn review(&self, door: Door, request: &AdmissionRequest<DynamicObject>, random: [u8; 16]) -> AdmissionResponse {
+        let ours = request.kind.group == crate::crd::names::GROUP && request.kind.kind == "Task";
+        let answer = match (&request.object, request.sub_resource.as_deref()) {
+            (Some(object), None) if ours => match request.operation {
+                Operation::Create => self.create(door, request, object, random),
+                Operation::Update => self.update(request, object),
+                Operation::Delete | Operation::Connect => admit(),
+            },
+            _ => admit(),
+        };
+        respond(request, answer)
+    }
+
+    fn create(
+        &self,
+        door: Door,
+        request: &AdmissionRequest<DynamicObject>,
+        object: &DynamicObject,
+        random: [u8; 16],
+    ) -> Answer {
+        let findings = gate(spec(object), Naming::CustomResource, &self.policy).findings().to_vec();
+        if !findings.is_empty() {
+            return Answer::Refuse(findings);
+        }
+        match door {
+            Door::Mutate => self.stamp(request, object, random),
+            Door::Validate => self.check_stamp(request, object),
+        }
+    }
+
+    /// Writes who submitted the Task, whatever the manifest says about it.
+    fn stamp(&self, request: &AdmissionRequest<DynamicObject>, object: &DynamicObject, random: [u8; 16]) -> Answer {
+        let empty = BTreeMap::new();
+        let given = object.metadata.annotations.as_ref().unwrap_or(&empty);
+        let user = request.user_info.username.as_deref().unwrap_or_default();
+        let trusted = user == self.trusted_user;
+        let submitted_by = given.get(SUBMITTED_BY).filter(|_| trusted).map_or(user, String::as_str);
+        let trace_id = given.get(TRACE_ID).filter(|_| trusted).and_then(|text| text.parse().ok());
+        let trace_id = trace_id.unwrap_or_else(|| TraceId::from_random(random));
+        let seal = self.key.seal(namespace(request), submitted_by, &trace_id);
+
+        let mut patch = Vec::new();
+        if object.metadata.annotations.is_none() {
+            patch.push(add(&["metadata", "annotations"], json!({})));
+        }
+        for (name, value) in [(SUBMITTED_BY, submitted_by), (TRACE_ID, trace_id.as_str()), (STAMP, &seal)] {
+            patch.push(add(&["metadata", "annotations", name], json!(value)));
+        }
+        let finalizers = object.metadata.finalizers.as_deref().unwrap_or_default();
+        if !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
+            let all: Vec<&str> = finalizers.iter().map(String::as_str).chain([FINALIZER]).collect();
+            patch.push(add(&["metadata", "finalizers"], json!(all)));
+        }
+        let ignored = RESERVED.iter().filter(|name| !trusted && given.contains_key(**name));
+        let warnings =
+            ignored.map(|name| format!("metadata.annotations[{name}] is set by JCT; the given value is ignored"));
+        Answer::Admit { patch, warnings: warnings.collect() }
+    }
+
+    /// Makes sure that what was stamped is what will be stored, other webhooks notwithstanding.
+    fn check_stamp(&self, request: &AdmissionRequest<DynamicObject>, object: &DynamicObject) -> Answer {
+        let user = request.user_info.username.as_deref().unwrap_or_default();
+        let submitted_by = annotation(object, SUBMITTED_BY).unwrap_or_default();
+        let sealed = annotation(object, TRACE_ID).and_then(|text| text.parse().ok()).is_some_and(|trace_id| {
+            self.key.verify(namespace(request), submitted_by, &trace_id, annotation(object, STAMP).unwrap_or_default())
+        });
+        if sealed && (submitted_by == user || user == self.trusted_user) {
+            return admit();
+        }
+        Answer::Refuse(vec![Finding::new(
+            Code::InvalidSpec,
+            format!("metadata.annotations[{SUBMITTED_BY}]"),
+            "is not what JCT's mutating webhook wrote; is that webhook configured, and does another one change it?",
+        )])
+    }
+
+    /// Only `suspend` and `cancel` may change; reserved annotations are put back as they were.
+    ///
+    /// The gate is not asked again: a policy that became tighter must not stop a Task from being cancelled or labelled.
+    fn update(&self, request: &AdmissionRequest<DynamicObject>, object: &DynamicObject) -> Answer {
+        let Some(old) = &request.old_object else { return admit() };
+        let findings = changed_fields(spec(old), spec(object));
+        if !findings.is_empty() {
+            return Answer::Refuse(findings);
+        }
+        let mut patch = Vec::new();
+        let mut warnings = Vec::new();
+        for name in RESERVED {
+            match (annotation(old, name), annotation(object, name)) {
+                (before, after) if before == after => continue,
+                (Some(value), _) => {
+                    if object.metadata.annotations.is_none() && patch.is_empty() {
+                        patch.push(add(&["metadata", "annotations"], json!({})));
+                    }
+                    patch.push(add(&["metadata", "annotations", name], json!(value)));
+                }
+                (None, _) => patch.push(remove(&["metadata", "annotations", name])),
+            }
+            warnings.push(format!("metadata.annotations[{name}] is kept by JCT as it was"));
+        }
+        Answer::Admit { patch, warnings }
+    }
+}
+
+/// A finding for each field of the spec, other than suspend and cancel, that differs.
+fn changed_fields(old: &Value, new: &Value) -> Vec<Finding> {
+    let empty = serde_json::Map::new();
+    let (old, new) = (old.as_object().unwrap_or(&empty), new.as_object().unwrap_or(&empty));
+    let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+        .into_iter()
+        .filter(|name| !["suspend", "cancel"].contains(&name.as_str()) && old.get(*name) != new.get(*name))
+        .map(|name| {
+            let message = "cannot change: only suspend and cancel may; make a new Task instead";
+            Finding::new(Code::InvalidSpec, format!("spec.{name}"), message)
+        })
+        .collect()
+}
+
+fn admit() -> Answer {
+    Answer::Admit { patch: Vec::new(), warnings: Vec::new() }
+}
+
+fn respond(request: &AdmissionRequest<DynamicObject>, answer: Answer) -> AdmissionResponse {
+    // kube's response starts out as an admission; every way through here overwrites that with an answer.
+    let mut response = AdmissionResponse::from(request);
+    match answer {
+        Answer::Admit { patch, warnings } => {
+            if !warnings.is_empty() {
+                response.warnings = Some(warnings);
+            }
+            if patch.is_empty() {
+                return response;
+            }
+            match response.with_patch(Patch(patch)) {
+                Ok(response) => response,
+                Err(error) => {
+                    AdmissionResponse::from(request).deny(format!("the answer could not be written: {error}"))
+                }
+            }
+        }
+        Answer::Refuse(findings) => {
+            response.allowed = false;
+            response.result = status(request, &findings);
+            let codes: Vec<&str> = findings.iter().map(|finding| finding.code.as_str()).collect();
+            response.audit_annotations.insert("codes".into(), codes.join(","));
+            response
+        }
+    }
+}
+
+/// A refusal as the API server passes it on: 422 Invalid, the code first, one cause for each finding.
+fn status(request: &AdmissionRequest<DynamicObject>, findings: &[Finding]) -> Status {
+    let message: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    Status {
+        status: Some(StatusSummary::Failure),
+        code: 422,
+        message: message.join("; "),
+        metadata: None,
+        reason: "Invalid".into(),
+        details: Some(StatusDetails {
+            name: request.name.clone(),
+            group: request.kind.group.clone(),
+            kind: request.kind.kind.clone(),
+            uid: String::new(),
+            causes: findings
+                .iter()
+                .map(|finding| StatusCause {
+                    reason: finding.code.as_str().into(),
+                    message: finding.message.clone(),
+                    field: finding.field.clone(),
+                })
+                .collect(),
+            retry_after_seconds: 0,
+        }),
+    }
+}
+
+fn spec(object: &DynamicObject) -> &Value {
+    object.data.get("spec").unwrap_or(&Value::Null)
+}
+
+fn annotation<'a>(object: &'a DynamicObject, name: &str) -> Option<&'a str> {
+    object.metadata.annotations.as_ref()?.get(name).map(String::as_str)
+}
+
+fn namespace(request: &AdmissionRequest<DynamicObject>) -> &str {
+    request.namespace.as_deref().unwrap_or_default()
+}
+
+fn add(path: &[&str], value: Value) -> PatchOperation {
+    PatchOperation::Add(AddOperation { path: PointerBuf::from_tokens(path.iter().copied()), value })
+}
+
+fn remove(path: &[&str]) -> PatchOperation {
+    PatchOperation::Remove(RemoveOperation { path: PointerBuf::from_tokens(path.iter().copied()) })
+}
