@@ -27,4 +27,5 @@ pub mod domain;
 pub mod jobs;
 pub mod policy;
 pub mod runtime;
+pub mod store;
 pub mod webhook;

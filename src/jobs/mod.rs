@@ -3,6 +3,8 @@
 //! Pure: the same Task and settings give the same manifest. Nothing in it comes from the Task but its ids, its budget and
 //! the URL of a repository that the gate let through: no images, no commands, no environment, no patches.
 
+pub mod executors;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::batch::v1::{Job, JobSpec};

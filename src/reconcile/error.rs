@@ -1,0 +1,112 @@
+//! What can go wrong in a pass, and when to try again.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use crate::store::StoreError;
+
+/// Why a pass ended early. All but [`Error::Invalid`] are tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server refused or did not answer.
+    #[error("{action}: {source}")]
+    Api {
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        source: Box<kube::Error>,
+    },
+    /// The record could not be read or written.
+    #[error("{action}: {source}")]
+    Store {
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        source: StoreError,
+    },
+    /// The trace volume could not be read or written.
+    #[error("{action}: {source}")]
+    Volume {
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The object lacks what every stored object has; waits for an edit.
+    #[error("object is without {0}")]
+    Invalid(&'static str),
+}
+
+impl Error {
+    /// For use with `map_err` on calls of the API server.
+    pub fn api(action: &'static str) -> impl FnOnce(kube::Error) -> Self {
+        move |source| Self::Api { action, source: Box::new(source) }
+    }
+
+    /// For use with `map_err` on calls of the store.
+    pub fn store(action: &'static str) -> impl FnOnce(StoreError) -> Self {
+        move |source| Self::Store { action, source }
+    }
+
+    /// For use with `map_err` on the trace volume.
+    pub fn volume(action: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Volume { action, source }
+    }
+
+    /// The category, for metrics.
+    pub fn category(&self) -> &'static str {
+        match self {
+            Self::Api { .. } => "api",
+            Self::Store { .. } => "store",
+            Self::Volume { .. } => "volume",
+            Self::Invalid(_) => "invalid",
+        }
+    }
+
+    /// Whether the API server said that the object is gone.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 404))
+    }
+}
+
+/// Failures in a row, by uid: the runtime tells of failures only, so success is noted here.
+#[derive(Debug, Default)]
+pub struct Backoff(Mutex<HashMap<String, u32>>);
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(500);
+    const MOST: Duration = Duration::from_secs(30);
+
+    /// Notes a failure and says how long to wait: doubling from half a second to half a minute.
+    pub fn failed(&self, uid: &str) -> Duration {
+        let Ok(mut failures) = self.0.lock() else { return Self::MOST };
+        let count = failures.entry(uid.to_owned()).or_default();
+        let wait = Self::FIRST.saturating_mul(1 << (*count).min(10)).min(Self::MOST);
+        *count = count.saturating_add(1);
+        wait
+    }
+
+    /// Forgets the failures of an object.
+    pub fn succeeded(&self, uid: &str) {
+        if let Ok(mut failures) = self.0.lock() {
+            failures.remove(uid);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_half_a_minute_and_start_over_after_success() {
+        let backoff = Backoff::default();
+        let waits: Vec<u128> = (0..9).map(|_| backoff.failed("a").as_millis()).collect();
+        assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]);
+        assert_eq!(backoff.failed("b").as_millis(), 500);
+        backoff.succeeded("a");
+        assert_eq!(backoff.failed("a").as_millis(), 500);
+    }
+}

@@ -1,0 +1,256 @@
+//! Rows as the rest of the program sees them (contract section 5). Times have microseconds.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::domain::trace::FileKind;
+use crate::domain::{Id, Phase, Task, TraceId};
+
+/// Why a Task ended without the work done, or an attempt failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// A [`FailureReason`](crate::domain::FailureReason), a policy code, or `Cancelled`.
+    pub reason: String,
+    /// In a sentence.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure for `reason`.
+    pub fn new(reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { reason: reason.into(), message: message.into() }
+    }
+}
+
+/// The record of a Task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskRow {
+    /// Derived from the object, or pinned.
+    pub id: Id,
+    /// On everything the Task touched.
+    pub trace_id: TraceId,
+    /// Of the custom resource.
+    pub namespace: String,
+    /// Of the custom resource.
+    pub name: String,
+    /// Of the custom resource; a restored object has a new one.
+    pub uid: String,
+    /// The user who was authenticated when the object was created.
+    pub submitted_by: Option<String>,
+    /// What is to be done.
+    pub task: Task,
+    /// The executor asked for; by operation when absent.
+    pub executor: Option<String>,
+    /// How often the work may be tried.
+    pub max_attempts: u32,
+    /// Whether CWOM objects are made.
+    pub create_cwom: bool,
+    /// Where it is on its way.
+    pub phase: Phase,
+    /// The latest attempt; 0 before the first.
+    pub attempt: u32,
+    /// When the latest attempt's outcome was recorded as ended. In a phase that is not terminal: a retry is due.
+    pub attempt_ended_at: Option<Timestamp>,
+    /// The latest attempt's Job.
+    pub job_name: Option<String>,
+    /// The commit that the latest attempt works on.
+    pub commit: Option<String>,
+    /// When the object was created.
+    pub created_at: Timestamp,
+    /// When this row was.
+    pub recorded_at: Timestamp,
+    /// When the latest attempt was queued.
+    pub queued_at: Option<Timestamp>,
+    /// When the first worker began.
+    pub started_at: Option<Timestamp>,
+    /// When the Task ended, in any way.
+    pub completed_at: Option<Timestamp>,
+    /// The pod of the latest attempt.
+    pub assigned_to: Option<String>,
+    /// What came out of it.
+    pub result: Option<Value>,
+    /// Why it ended without.
+    pub error: Option<Failure>,
+    /// The latest trace, below the root of the volume.
+    pub trace_path: Option<String>,
+    /// The digest of that trace's manifest.
+    pub manifest_sha256: Option<String>,
+    /// How many files that trace has.
+    pub trace_files: Option<u32>,
+    /// The Issue made for it.
+    pub cwom_issue_id: Option<Id>,
+    /// When the object was deleted; the row stays.
+    pub deleted_at: Option<Timestamp>,
+}
+
+impl TaskRow {
+    /// Whether an attempt is under way: started and without a recorded outcome.
+    pub fn attempt_is_open(&self) -> bool {
+        self.attempt > 0 && self.attempt_ended_at.is_none() && !self.phase.is_terminal()
+    }
+
+    /// The Task's JSON as REST shows it (contract section 3).
+    pub fn to_json(&self) -> Value {
+        let Self {
+            id,
+            trace_id,
+            namespace,
+            name,
+            uid: _,
+            submitted_by,
+            task,
+            executor: _,
+            max_attempts: _,
+            create_cwom: _,
+            phase,
+            attempt: _,
+            attempt_ended_at: _,
+            job_name: _,
+            commit: _,
+            created_at,
+            recorded_at: _,
+            queued_at,
+            started_at,
+            completed_at,
+            assigned_to,
+            result,
+            error,
+            trace_path,
+            manifest_sha256: _,
+            trace_files: _,
+            cwom_issue_id,
+            deleted_at: _,
+        } = self;
+        let mut shown = json!({
+            "id": id,
+            "task_id": id,
+            "namespace": namespace,
+            "name": name,
+            "submitted_by": submitted_by,
+            "status": phase,
+            "created_at": created_at,
+            "queued_at": queued_at,
+            "started_at": started_at,
+            "completed_at": completed_at,
+            "assigned_to": assigned_to,
+            "result": result,
+            "error": error,
+            "trace_path": trace_path,
+            "cwom_issue_id": cwom_issue_id,
+            "trace_id": trace_id,
+        });
+        if let (Value::Object(shown), Ok(Value::Object(task))) = (&mut shown, serde_json::to_value(task)) {
+            shown.extend(task);
+        }
+        shown
+    }
+}
+
+/// Where an attempt is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobStatus {
+    /// Its Job is to be created, or waits.
+    Pending,
+    /// A worker has taken it. Only other ways of execution than a Job use it.
+    Claimed,
+    /// Its worker runs.
+    Running,
+    /// It ended with the work done.
+    Completed,
+    /// It ended without.
+    Failed,
+}
+
+impl JobStatus {
+    /// Every status, in the order of the way.
+    pub const ALL: [Self; 5] = [Self::Pending, Self::Claimed, Self::Running, Self::Completed, Self::Failed];
+
+    /// The name in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Claimed => "claimed",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The status with this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == name)
+    }
+
+    /// Whether the attempt has ended.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed)
+    }
+}
+
+/// The record of one attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobRow {
+    /// Derived from the Task's object and the attempt.
+    pub id: Id,
+    /// The Task.
+    pub task_id: Id,
+    /// Its trace.
+    pub trace_id: TraceId,
+    /// 1 for the first.
+    pub attempt: u32,
+    /// The Kubernetes Job.
+    pub job_name: String,
+    /// Where it is.
+    pub status: JobStatus,
+    /// The pod.
+    pub worker_id: Option<String>,
+    /// The commit that it works on.
+    pub commit: Option<String>,
+    /// When it was queued.
+    pub created_at: Timestamp,
+    /// When its worker began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// Of the executor.
+    pub exit_code: Option<i32>,
+    /// Its trace, below the root of the volume.
+    pub trace_path: Option<String>,
+    /// The digest of the trace's manifest.
+    pub manifest_sha256: Option<String>,
+    /// How many files the trace has.
+    pub trace_files: Option<u32>,
+    /// Whether the worker sealed its trace, and every digest held.
+    pub trace_complete: Option<bool>,
+    /// What came out of it.
+    pub result: Option<Value>,
+    /// Why it failed.
+    pub error: Option<Failure>,
+}
+
+/// The record of one file of a trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArtifactRow {
+    /// Derived from the Task's object, the attempt and the path.
+    pub id: Id,
+    /// The Task.
+    pub task_id: Id,
+    /// The attempt.
+    pub job_id: Id,
+    /// The Task's trace.
+    pub trace_id: TraceId,
+    /// What it is.
+    pub kind: FileKind,
+    /// The trace's path and the file's in it, below the root of the volume.
+    pub uri: String,
+    /// IANA media type.
+    pub content_type: String,
+    /// In bytes.
+    pub size_bytes: u64,
+    /// SHA-256, lower-case hex digits.
+    pub checksum: String,
+    /// When this row was written.
+    pub created_at: Timestamp,
+}

@@ -1,0 +1,307 @@
+//! What callers ask of the store. Every write is compare-and-set and can be repeated: once it took effect, a repetition
+//! returns the current row and writes nothing, no audit entry either.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::model::{Failure, TaskRow};
+use crate::domain::audit::{Action, EntityKind};
+use crate::domain::task::Operation;
+use crate::domain::trace::FileEntry;
+use crate::domain::{Actor, ActorKind, Finding, Id, Phase, Task, TraceId};
+
+/// A Task that passed the gate, to be recorded as `pending`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewTask {
+    /// Derived from the object, or pinned by `jct.dev/id`.
+    pub id: Id,
+    /// Its trace.
+    pub trace_id: TraceId,
+    /// Of the object.
+    pub namespace: String,
+    /// Of the object.
+    pub name: String,
+    /// Of the object.
+    pub uid: String,
+    /// The authenticated user, where admission has vouched for one.
+    pub submitted_by: Option<String>,
+    /// Who the audit entry names.
+    pub actor: Actor,
+    /// What is to be done.
+    pub task: Task,
+    /// The executor asked for.
+    pub executor: Option<String>,
+    /// How often the work may be tried.
+    pub max_attempts: u32,
+    /// Whether CWOM objects are to be made.
+    pub create_cwom: bool,
+    /// When the object was created.
+    pub created_at: Timestamp,
+    /// Now.
+    pub recorded_at: Timestamp,
+}
+
+/// What became of a [`NewTask`]. Only a `Recorded` or `Known` Task may run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Recording {
+    /// It is new.
+    Recorded(Box<TaskRow>),
+    /// It was recorded before, or restored under its old id: its row goes on where it was.
+    Known(Box<TaskRow>),
+    /// Another Task of the namespace has the idempotency key. Nothing was written.
+    Duplicate {
+        /// That Task.
+        first: Box<TaskRow>,
+    },
+    /// The pinned id belongs to another Task. Nothing was written.
+    IdTaken {
+        /// That Task.
+        by: Box<TaskRow>,
+    },
+    /// It was refused before, and a refusal is final. Nothing was written.
+    Refused(Vec<Finding>),
+}
+
+/// A Task that came past the webhooks and that the controller's gate refuses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refusal {
+    /// Derived from the object.
+    pub id: Id,
+    /// Its trace.
+    pub trace_id: TraceId,
+    /// Of the object.
+    pub namespace: String,
+    /// Of the object.
+    pub name: String,
+    /// Of the object.
+    pub uid: String,
+    /// Who the audit entry names.
+    pub actor: Actor,
+    /// What is wrong, the first finding being "the" reason. Not empty.
+    pub findings: Vec<Finding>,
+    /// The digest of the spec as it was refused.
+    pub spec_sha256: String,
+    /// Now.
+    pub refused_at: Timestamp,
+}
+
+/// An attempt whose Job is about to be created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartAttempt {
+    /// The Task.
+    pub task_id: Id,
+    /// 1 for the first; one more than the last one.
+    pub attempt: u32,
+    /// The id of the attempt's row.
+    pub job_id: Id,
+    /// The Kubernetes Job.
+    pub job_name: String,
+    /// Now.
+    pub at: Timestamp,
+}
+
+/// An attempt whose worker runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MarkRunning {
+    /// The Task.
+    pub task_id: Id,
+    /// The attempt.
+    pub attempt: u32,
+    /// The pod.
+    pub worker_id: String,
+    /// The commit that it works on, once known.
+    pub commit: Option<String>,
+    /// When it began.
+    pub at: Timestamp,
+}
+
+/// An attempt that has ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttemptEnd {
+    /// The Task.
+    pub task_id: Id,
+    /// The attempt.
+    pub attempt: u32,
+    /// How it ended and what follows. The attempt's row becomes `completed` with [`Next::Completed`], else `failed`.
+    pub next: Next,
+    /// Its trace, where there is one.
+    pub trace: Option<TraceRecord>,
+    /// Of the executor.
+    pub exit_code: Option<i32>,
+    /// The pod, where nobody marked the attempt as running.
+    pub worker_id: Option<String>,
+    /// The commit, where not known before.
+    pub commit: Option<String>,
+    /// When it began, where nobody marked the attempt as running.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Timestamp,
+}
+
+/// What follows an attempt's end.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// The Task is completed.
+    Completed {
+        /// What came out of it.
+        result: Value,
+    },
+    /// The Task has failed.
+    Failed(Failure),
+    /// The Task is cancelled.
+    Cancelled {
+        /// Why.
+        failure: Failure,
+        /// By whom.
+        actor: Actor,
+    },
+    /// The Task goes on: another attempt is due. Its phase stays until that one starts.
+    Retry(Failure),
+}
+
+/// The trace of an attempt, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceRecord {
+    /// Below the root of the volume.
+    pub path: String,
+    /// The digest of the manifest; none without a manifest.
+    pub manifest_sha256: Option<String>,
+    /// Its files; only those that are there and whose digests hold.
+    pub files: Vec<FileEntry>,
+    /// Whether the worker sealed it and every digest holds.
+    pub complete: bool,
+}
+
+/// A Task that ends without an attempt having brought it there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FinishTask {
+    /// The Task.
+    pub task_id: Id,
+    /// How.
+    pub ending: Ending,
+    /// Why.
+    pub failure: Failure,
+    /// By whom.
+    pub actor: Actor,
+    /// Now.
+    pub at: Timestamp,
+}
+
+/// The terminal phases that need no attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It can't run.
+    Failed,
+    /// Somebody asked for it.
+    Cancelled,
+}
+
+impl Ending {
+    /// The phase.
+    pub fn phase(self) -> Phase {
+        match self {
+            Self::Failed => Phase::Failed,
+            Self::Cancelled => Phase::Cancelled,
+        }
+    }
+}
+
+/// A Task whose object was deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordDeleted {
+    /// The Task.
+    pub id: Id,
+    /// The uid of the object that is gone; another uid's row is left alone.
+    pub uid: String,
+    /// By whom.
+    pub actor: Actor,
+    /// Now.
+    pub at: Timestamp,
+}
+
+/// The greatest number of rows that one page holds.
+pub const MAX_PAGE: u32 = 1000;
+
+/// Which Tasks to list: those that fit every given filter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskFilter {
+    /// In this namespace.
+    pub namespace: Option<String>,
+    /// In this phase.
+    pub phase: Option<Phase>,
+    /// Of this operation.
+    pub operation: Option<Operation>,
+    /// Requested by this kind of actor.
+    pub requester_kind: Option<ActorKind>,
+    /// On this repository, `owner/name` in lower case.
+    pub target_repo: Option<String>,
+    /// Of this trace.
+    pub trace_id: Option<TraceId>,
+}
+
+/// Which part of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// At most this many, 1 to [`MAX_PAGE`].
+    pub limit: u32,
+    /// Pass over this many.
+    pub offset: u32,
+    /// Begin after the row with this id.
+    pub after: Option<Id>,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self { limit: 100, offset: 0, after: None }
+    }
+}
+
+/// Which audit entries to list: those that fit every given filter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditQuery {
+    /// About this kind of entity.
+    pub entity_kind: Option<EntityKind>,
+    /// About this entity.
+    pub entity_id: Option<String>,
+    /// Of this trace.
+    pub trace_id: Option<TraceId>,
+    /// By this kind of actor.
+    pub actor_kind: Option<ActorKind>,
+    /// By this actor.
+    pub actor_id: Option<String>,
+    /// Of this action.
+    pub action: Option<Action>,
+    /// Not before.
+    pub since: Option<Timestamp>,
+    /// Before.
+    pub until: Option<Timestamp>,
+    /// In which order.
+    pub order: Order,
+    /// Which part.
+    pub page: Page,
+}
+
+/// The order of a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// The latest first.
+    #[default]
+    NewestFirst,
+    /// As things happened.
+    OldestFirst,
+}
+
+/// A Task that has not ended, or whose object was not seen to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenTask {
+    /// Its id.
+    pub id: Id,
+    /// Of its object.
+    pub namespace: String,
+    /// Of its object.
+    pub name: String,
+    /// Of its object.
+    pub uid: String,
+    /// Where it is.
+    pub phase: Phase,
+}
