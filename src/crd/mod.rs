@@ -4,8 +4,12 @@ pub mod names;
 pub mod status;
 pub mod task;
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
+
+use crate::domain::{Code, Finding, Id};
 
 pub use status::TaskStatus;
 pub use task::{Task, TaskSpec};
@@ -13,4 +17,15 @@ pub use task::{Task, TaskSpec};
 /// Every custom resource definition, as `jct crds` prints them.
 pub fn all() -> Vec<CustomResourceDefinition> {
     vec![Task::crd()]
+}
+
+/// The id that `jct.dev/id` pins, if it does.
+///
+/// # Errors
+/// A finding if the annotation holds no id.
+pub fn pinned_id(annotations: Option<&BTreeMap<String, String>>) -> Result<Option<Id>, Finding> {
+    let Some(text) = annotations.and_then(|annotations| annotations.get(names::ID)) else { return Ok(None) };
+    text.parse().map(Some).map_err(|problem| {
+        Finding::new(Code::InvalidSpec, format!("metadata.annotations[{}]", names::ID), format!("is {problem}"))
+    })
 }

@@ -10,10 +10,12 @@ pub const SUBMITTED_BY: &str = "jct.dev/submitted-by";
 pub const TRACE_ID: &str = "jct.dev/trace-id";
 /// Annotation: the webhook's seal on the two above, so that the controller knows that a webhook wrote them.
 pub const STAMP: &str = "jct.dev/stamp";
+/// Annotation: the user that the API server authenticated when `spec.cancel` became true.
+pub const CANCELLED_BY: &str = "jct.dev/cancelled-by";
 /// Annotation: pins the id, for a restore from a backup. The one that users may set.
 pub const ID: &str = "jct.dev/id";
 /// The annotations that only the webhook writes.
-pub const RESERVED: [&str; 3] = [SUBMITTED_BY, TRACE_ID, STAMP];
+pub const RESERVED: [&str; 4] = [SUBMITTED_BY, TRACE_ID, STAMP, CANCELLED_BY];
 
 /// Finalizer: the deletion is recorded, and the Job ended, before the object goes.
 pub const FINALIZER: &str = "jct.dev/record";

@@ -264,7 +264,7 @@ mod tests {
             "inputs": {"image": "evil", "env": {"PATH": "/evil"}},
         });
         match gate(&spec, Naming::CustomResource, &Policy::default().allowing("octo/")) {
-            Verdict::Accepted(task, _) => *task,
+            Verdict::Accepted(task) => *task,
             Verdict::Refused(findings) => panic!("{findings:?}"),
         }
     }

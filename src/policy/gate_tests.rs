@@ -147,7 +147,7 @@ proptest! {
 
     #[test]
     fn an_accepted_task_violates_no_rule(spec in likely_spec()) {
-        if let Verdict::Accepted(task, _) = gate(&spec, Naming::CustomResource, &policy()) {
+        if let Verdict::Accepted(task) = gate(&spec, Naming::CustomResource, &policy()) {
             let repo = task.target.repo.as_str();
             prop_assert!(repo.starts_with("myorg/") || repo.starts_with("octo/hello"));
             prop_assert_eq!(repo.matches('/').count(), 1);
@@ -160,10 +160,10 @@ proptest! {
 
     #[test]
     fn normalization_is_idempotent(spec in likely_spec()) {
-        if let Verdict::Accepted(task, _) = gate(&spec, Naming::CustomResource, &policy()) {
+        if let Verdict::Accepted(task) = gate(&spec, Naming::CustomResource, &policy()) {
             // What was stored, read again as a REST body, is the same Task.
             let body = serde_json::to_value(&task).unwrap();
-            let Verdict::Accepted(again, _) = gate(&body, Naming::Rest, &policy()) else {
+            let Verdict::Accepted(again) = gate(&body, Naming::Rest, &policy()) else {
                 return Err(TestCaseError::fail(format!("refused: {body}")));
             };
             prop_assert_eq!(task, again);

@@ -51,7 +51,7 @@ impl Policy {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     /// The Task may run; here it is, normalized.
-    Accepted(Box<Task>, Controls),
+    Accepted(Box<Task>),
     /// It may not, for all these reasons; the first one is "the" reason. Never empty.
     Refused(Vec<Finding>),
 }
@@ -60,7 +60,7 @@ impl Verdict {
     /// What was found; nothing for an accepted Task.
     pub fn findings(&self) -> &[Finding] {
         match self {
-            Self::Accepted(..) => &[],
+            Self::Accepted(_) => &[],
             Self::Refused(findings) => findings,
         }
     }
@@ -70,14 +70,20 @@ impl Verdict {
 ///
 /// Schema errors come first, then the policy's findings in the order of the contract's table.
 pub fn gate(spec: &Value, naming: Naming, policy: &Policy) -> Verdict {
+    judge(spec, naming, policy).0
+}
+
+/// As [`gate`], and the fields that say how the Task is handled: they count for a refused one too.
+pub fn judge(spec: &Value, naming: Naming, policy: &Policy) -> (Verdict, Controls) {
     let (draft, mut findings) = read(spec, naming);
     findings.extend(evaluate(&draft, naming, policy));
+    let controls = draft.controls.clone();
     if !findings.is_empty() {
-        return Verdict::Refused(findings);
+        return (Verdict::Refused(findings), controls);
     }
     match draft.into_task() {
-        Some((task, controls)) => Verdict::Accepted(Box::new(task), controls),
-        None => Verdict::Refused(vec![rules::unreadable(naming)]),
+        Some(task) => (Verdict::Accepted(Box::new(task)), controls),
+        None => (Verdict::Refused(vec![rules::unreadable(naming)]), controls),
     }
 }
 

@@ -57,26 +57,30 @@ pub struct Timing {
 
 /// The statuses last written, by uid: a cache that lags would make the controller write them again.
 #[derive(Debug, Default)]
-pub struct Written(Mutex<HashMap<String, TaskStatus>>);
+pub struct Written(Mutex<HashMap<String, (u64, TaskStatus)>>);
 
 impl Written {
-    /// The status as it stands: what was last written, unless the cache has caught up with it.
-    pub fn current(&self, uid: &str, cached: Option<TaskStatus>) -> Option<TaskStatus> {
+    /// The status as it stands: what was last written, unless the cache has caught up with that write.
+    ///
+    /// Resource versions are comparable numbers (Kubernetes API concepts, 1.35).
+    pub fn current(&self, uid: &str, resource_version: Option<&str>, cached: Option<TaskStatus>) -> Option<TaskStatus> {
         let Ok(mut written) = self.0.lock() else { return cached };
+        let seen = resource_version.and_then(|version| version.parse().ok()).unwrap_or(u64::MAX);
         match written.get(uid) {
-            Some(status) if Some(status) == cached.as_ref() => {
+            Some((version, status)) if *version > seen => Some(status.clone()),
+            Some(_) => {
                 written.remove(uid);
                 cached
             }
-            Some(status) => Some(status.clone()),
             None => cached,
         }
     }
 
-    /// Notes what was written.
-    pub fn note(&self, uid: &str, status: TaskStatus) {
-        if let Ok(mut written) = self.0.lock() {
-            written.insert(uid.to_owned(), status);
+    /// Notes what was written, and the resource version that it made.
+    pub fn note(&self, uid: &str, resource_version: Option<&str>, status: TaskStatus) {
+        let version = resource_version.and_then(|version| version.parse().ok());
+        if let (Some(version), Ok(mut written)) = (version, self.0.lock()) {
+            written.insert(uid.to_owned(), (version, status));
         }
     }
 

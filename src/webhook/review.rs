@@ -9,7 +9,8 @@ use kube::core::admission::{AdmissionRequest, AdmissionResponse, Operation};
 use kube::core::response::{Status, StatusCause, StatusDetails, StatusSummary};
 use serde_json::{Value, json};
 
-use crate::crd::names::{FINALIZER, RESERVED, STAMP, SUBMITTED_BY, TRACE_ID};
+use crate::crd::names::{CANCELLED_BY, FINALIZER, RESERVED, STAMP, SUBMITTED_BY, TRACE_ID};
+use crate::crd::pinned_id;
 use crate::domain::task::Naming;
 use crate::domain::{Code, Finding, StampKey, TraceId};
 use crate::policy::{Policy, gate};
@@ -64,7 +65,8 @@ impl Reviewer {
         object: &DynamicObject,
         random: [u8; 16],
     ) -> Answer {
-        let findings = gate(spec(object), Naming::CustomResource, &self.policy).findings().to_vec();
+        let mut findings = gate(spec(object), Naming::CustomResource, &self.policy).findings().to_vec();
+        findings.extend(pinned_id(object.metadata.annotations.as_ref()).err());
         if !findings.is_empty() {
             return Answer::Refuse(findings);
         }
@@ -91,6 +93,12 @@ impl Reviewer {
         }
         for (name, value) in [(SUBMITTED_BY, submitted_by), (TRACE_ID, trace_id.as_str()), (STAMP, &seal)] {
             patch.push(add(&["metadata", "annotations", name], json!(value)));
+        }
+        if given.contains_key(CANCELLED_BY) {
+            patch.push(remove(&["metadata", "annotations", CANCELLED_BY]));
+        }
+        if is_cancelled(object) {
+            patch.push(add(&["metadata", "annotations", CANCELLED_BY], json!(user)));
         }
         let finalizers = object.metadata.finalizers.as_deref().unwrap_or_default();
         if !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
@@ -120,7 +128,7 @@ impl Reviewer {
         )])
     }
 
-    /// Only `suspend` and `cancel` may change; reserved annotations are put back as they were.
+    /// Only `suspend` and `cancel` may change; reserved annotations are put back as they were, and who cancels is noted.
     ///
     /// The gate is not asked again: a policy that became tighter must not stop a Task from being cancelled or labelled.
     fn update(&self, request: &AdmissionRequest<DynamicObject>, object: &DynamicObject) -> Answer {
@@ -129,23 +137,35 @@ impl Reviewer {
         if !findings.is_empty() {
             return Answer::Refuse(findings);
         }
+        let user = request.user_info.username.as_deref();
+        let cancels = is_cancelled(object) && !is_cancelled(old);
         let mut patch = Vec::new();
         let mut warnings = Vec::new();
         for name in RESERVED {
-            match (annotation(old, name), annotation(object, name)) {
-                (before, after) if before == after => continue,
-                (Some(value), _) => {
+            let found = annotation(object, name);
+            let wanted = if name == CANCELLED_BY && cancels { user } else { annotation(old, name) };
+            if found == wanted {
+                continue;
+            }
+            if found.is_some() || name != CANCELLED_BY {
+                warnings.push(format!("metadata.annotations[{name}] is kept by JCT as it was"));
+            }
+            match wanted {
+                Some(value) => {
                     if object.metadata.annotations.is_none() && patch.is_empty() {
                         patch.push(add(&["metadata", "annotations"], json!({})));
                     }
                     patch.push(add(&["metadata", "annotations", name], json!(value)));
                 }
-                (None, _) => patch.push(remove(&["metadata", "annotations", name])),
+                None => patch.push(remove(&["metadata", "annotations", name])),
             }
-            warnings.push(format!("metadata.annotations[{name}] is kept by JCT as it was"));
         }
         Answer::Admit { patch, warnings }
     }
+}
+
+fn is_cancelled(object: &DynamicObject) -> bool {
+    spec(object).get("cancel") == Some(&Value::Bool(true))
 }
 
 /// A finding for each field of the spec, other than suspend and cancel, that differs.

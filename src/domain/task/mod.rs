@@ -204,7 +204,7 @@ impl Draft {
     /// The Task of this draft; `None` if the schema or a V1 policy is violated.
     ///
     /// Callers have evaluated the policy and know of no finding; the checks here make a mistake in that harmless.
-    pub fn into_task(self) -> Option<(Task, Controls)> {
+    pub fn into_task(self) -> Option<Task> {
         let Rest {
             idempotency_key,
             requested_by,
@@ -221,7 +221,7 @@ impl Draft {
         if !within || self.allow_network || self.allow_secrets {
             return None;
         }
-        let task = Task {
+        Some(Task {
             version: VERSION.into(),
             idempotency_key,
             requested_by: requested_by?,
@@ -233,7 +233,6 @@ impl Draft {
             metadata,
             acceptance_criteria,
             evidence_requirements,
-        };
-        Some((task, self.controls))
+        })
     }
 }

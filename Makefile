@@ -1,0 +1,53 @@
+# `make` lists the targets. CLUSTER names the test cluster (several can stand side by side); CLUSTER=existing is the
+# one of your KUBECONFIG, which is neither started nor stopped.
+CLUSTER ?= jct
+TAG ?= dev
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+BINARY := $(TARGET_DIR)/x86_64-unknown-linux-gnu/release/jct
+IMAGES := $(TARGET_DIR)/images
+
+##@ Try it
+
+##@ Develop
+
+##@ Test cluster
+
+.PHONY: cluster-up
+cluster-up: ## Start a real single-node Kubernetes on this machine (CLUSTER=jct)
+	@tests/cluster/up.sh $(CLUSTER)
+
+.PHONY: cluster-down
+cluster-down: ## Take the cluster down and leave nothing of it behind
+	@tests/cluster/down.sh $(CLUSTER)
+
+.PHONY: cluster-status
+cluster-status: ## Show what of the cluster is running
+	@tests/cluster/status.sh $(CLUSTER)
+
+.PHONY: cluster-smoke
+cluster-smoke: cluster-up ## Check that pods, volumes, Services and DNS work in the cluster
+	@tests/cluster/smoke.sh $(CLUSTER)
+
+##@ Build
+
+.PHONY: images
+images: ## Pack the operator and the worker as images (TAG=dev): target/images/*.tar
+	@tests/cluster/prerequisites.sh rust
+	@cargo build --release
+	@images/build.sh $(BINARY) $(IMAGES) $(TAG)
+
+.PHONY: clean
+clean: ## Take down all clusters, remove all build output; caches stay
+	@tests/cluster/down.sh --all
+	@rm -rf $(TARGET_DIR)
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

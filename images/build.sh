@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Packs a static binary as the images jct-operator:TAG and jct-worker:TAG: build.sh BINARY OUTDIR [TAG]
+# writes OUTDIR/operator.tar and OUTDIR/worker.tar (docker-archive), and nothing when they are current.
+. "$(dirname "$0")/../tests/cluster/lib.sh"
+IMAGES="$(cd "$(dirname "$0")" && pwd)"
+
+main() {
+  (($# >= 2)) || die "usage: build.sh BINARY OUTDIR [TAG]"
+  local binary="$1" out="$2" tag="${3:-dev}" work base image key
+  [[ -f "$binary" ]] || die "no such binary: $binary"
+  ! ldd "$binary" >/dev/null 2>&1 || [[ "$(ldd "$binary")" == *"statically linked"* ]] ||
+    die "$binary is not static: build it with the target and flags of .cargo/config.toml"
+  key="$tag $(cat "$binary" "$IMAGES"/*.Containerfile "$IMAGES"/*.sh | sha256sum)"
+  if [[ -e "$out/operator.tar" && -e "$out/worker.tar" && "$(cat "$out/.key" 2>/dev/null)" == "$key" ]]; then return; fi
+
+  "$IMAGES/../tests/cluster/prerequisites.sh" images
+  base="$("$IMAGES/base.sh")"
+  become_root "$@"
+  mkdir -p "$out"
+  exec 9>"$base.lock"
+  flock 9
+  work="$(mktemp -d)"
+  trap 'rm -rf "'"$work"'"' EXIT
+  mkdir "$work/context"
+  strip -o "$work/context/jct" "$binary"
+  chmod 0755 "$work/context/jct"
+  for image in operator worker; do step "image jct-$image:$tag" build "$image"; done
+  printf '%s' "$key" >"$out/.key"
+  give_to_caller "$out"
+}
+
+# No engine and no daemon. The storage is kept with the base it holds; what is built there is not.
+build() {
+  local image="$1" name="docker.io/library/jct-$1:$tag" driver=overlay buildah
+  [[ "$(stat -f -c %T "$CACHE")" != overlayfs ]] || driver=vfs
+  buildah=(buildah --root "${base%.tar}.storage" --runroot "$work/run" --storage-driver "$driver")
+  "${buildah[@]}" bud --quiet --isolation chroot --layers=false --build-arg "BASE=docker-archive:$base" \
+    --file "$IMAGES/$image.Containerfile" --tag "$name" "$work/context" >/dev/null
+  rm -f "$out/$image.tar"
+  "${buildah[@]}" push --quiet "$name" "docker-archive:$out/$image.tar:$name"
+  "${buildah[@]}" rm --all >/dev/null
+  "${buildah[@]}" rmi "$name" >/dev/null
+}
+
+main "$@"

@@ -1,0 +1,224 @@
+//! What to do next with a recorded Task. Pure: the whole controller's judgement in one function.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::observe::{Ended, Observation};
+use crate::crd::status::Reason;
+use crate::domain::{FailureReason, Finding};
+
+/// What is known of a recorded Task that has not ended.
+#[derive(Clone, Debug)]
+pub struct Situation<'a> {
+    /// `spec.suspend`.
+    pub suspend: bool,
+    /// `spec.cancel`, or the object is being deleted.
+    pub end: Option<End>,
+    /// How often the work may be tried.
+    pub max_attempts: u32,
+    /// The current or last attempt; 0 before the first.
+    pub attempt: u32,
+    /// Whether that attempt's outcome is not recorded yet.
+    pub attempt_is_open: bool,
+    /// When the last attempt's outcome was recorded.
+    pub attempt_ended_at: Option<Timestamp>,
+    /// Whether the current attempt's worker is known to have begun: by the record or by its trace folder.
+    pub has_begun: bool,
+    /// What Kubernetes says of the current attempt.
+    pub observation: Observation,
+    /// What the gate finds wrong, now.
+    pub findings: &'a [Finding],
+    /// Whether an executor is configured for it.
+    pub has_executor: bool,
+    /// Before the second attempt; doubled for each further one.
+    pub retry_delay: Duration,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// Why a Task is to end before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// `spec.cancel` asks for it.
+    Cancelled,
+    /// The object is being deleted.
+    Deleted,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Start the attempt with this number: trace folder, row, Job.
+    Start(u32),
+    /// The open attempt's Job is missing, and nothing of it has run: make it again.
+    Resume,
+    /// Note that the worker runs.
+    NoteRunning {
+        /// The pod.
+        pod: String,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Nothing; wait for a change, and say what for.
+    Wait(Reason, String),
+    /// Nothing until a moment; then look again.
+    WaitFor(Duration, Reason, String),
+    /// End the Job, then look again.
+    EndJob,
+    /// The open attempt has ended: read its trace and record the outcome.
+    Finish(Ended),
+    /// End the Job without waiting for it, and record that the attempt failed so.
+    Abandon(Ended),
+    /// End the Task, with no attempt running.
+    EndTask(FailureReason, String),
+    /// End the Task because somebody asked for it, with no attempt running.
+    Cancel(End),
+}
+
+/// The next step.
+pub fn decide(situation: &Situation) -> Step {
+    if situation.attempt_is_open { open_attempt(situation) } else { between_attempts(situation) }
+}
+
+fn open_attempt(situation: &Situation) -> Step {
+    match &situation.observation {
+        Observation::Ended(ended) => Step::Finish(ended.clone()),
+        Observation::Ending => Step::Wait(Reason::Running, "the worker is ending".into()),
+        Observation::Missing if situation.has_begun => Step::Finish(vanished()),
+        // The crash came between the row and the Job, or somebody removed the Job before anything ran.
+        Observation::Missing => match situation.end {
+            Some(_) => Step::Finish(vanished()),
+            None => Step::Resume,
+        },
+        Observation::Waiting(..) | Observation::Running { .. } if situation.end.is_some() => Step::EndJob,
+        Observation::Stuck(reason, message) => Step::Abandon(Ended::unseen(*reason, message.clone())),
+        Observation::Waiting(reason, message) => Step::Wait(*reason, message.clone()),
+        Observation::Running { pod, since } => Step::NoteRunning { pod: pod.clone(), since: *since },
+    }
+}
+
+fn between_attempts(situation: &Situation) -> Step {
+    if let Some(end) = situation.end {
+        return Step::Cancel(end);
+    }
+    if let Some(finding) = situation.findings.first() {
+        return Step::EndTask(finding.code.into(), finding.to_string());
+    }
+    if !situation.has_executor {
+        let message = "no executor is configured for this operation, or the one named in spec.executor is not";
+        return Step::EndTask(FailureReason::ExecutorNotConfigured, message.into());
+    }
+    if situation.suspend {
+        return Step::Wait(Reason::Suspended, "held back by spec.suspend".into());
+    }
+    if let Some(ended_at) = situation.attempt_ended_at
+        && situation.attempt > 0
+    {
+        let delay = situation.retry_delay.saturating_mul(1 << (situation.attempt - 1).min(10));
+        let passed = Duration::try_from(situation.now.duration_since(ended_at)).unwrap_or_default();
+        if passed < delay {
+            let message = format!("attempt {} of {} follows", situation.attempt + 1, situation.max_attempts);
+            return Step::WaitFor(delay - passed, Reason::Retrying, message);
+        }
+    }
+    Step::Start(situation.attempt + 1)
+}
+
+/// The end of an attempt whose Job is gone.
+fn vanished() -> Ended {
+    Ended::unseen(FailureReason::JobDeleted, "the Job disappeared before its outcome was known".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Code;
+
+    fn situation() -> Situation<'static> {
+        Situation {
+            suspend: false,
+            end: None,
+            max_attempts: 1,
+            attempt: 0,
+            attempt_is_open: false,
+            attempt_ended_at: None,
+            has_begun: false,
+            observation: Observation::Missing,
+            findings: &[],
+            has_executor: true,
+            retry_delay: Duration::from_secs(10),
+            now: now(),
+        }
+    }
+
+    fn now() -> Timestamp {
+        "2026-03-01T12:00:00Z".parse().unwrap()
+    }
+
+    fn open(observation: Observation) -> Situation<'static> {
+        Situation { attempt: 1, attempt_is_open: true, observation, ..situation() }
+    }
+
+    #[test]
+    fn a_new_task_starts_unless_something_holds_it_back() {
+        assert_eq!(decide(&situation()), Step::Start(1));
+        let suspended = Situation { suspend: true, ..situation() };
+        assert!(matches!(decide(&suspended), Step::Wait(Reason::Suspended, _)));
+        let cancelled = Situation { suspend: true, end: Some(End::Cancelled), ..situation() };
+        assert_eq!(decide(&cancelled), Step::Cancel(End::Cancelled));
+        let homeless = Situation { has_executor: false, ..situation() };
+        assert!(matches!(decide(&homeless), Step::EndTask(FailureReason::ExecutorNotConfigured, _)));
+    }
+
+    #[test]
+    fn a_task_that_the_policy_no_longer_allows_does_not_start() {
+        let findings = [Finding::new(Code::RepoNotAllowed, "spec.target.repo", "no")];
+        let refused = Situation { findings: &findings, ..situation() };
+        assert!(matches!(decide(&refused), Step::EndTask(FailureReason::RepoNotAllowed, _)));
+    }
+
+    #[test]
+    fn a_missing_job_is_made_again_only_if_nothing_ran() {
+        assert_eq!(decide(&open(Observation::Missing)), Step::Resume);
+        let begun = Situation { has_begun: true, ..open(Observation::Missing) };
+        let Step::Finish(ended) = decide(&begun) else { panic!() };
+        assert_eq!(ended.failure.unwrap().0, FailureReason::JobDeleted);
+    }
+
+    #[test]
+    fn an_outcome_stands_though_the_cancel_came_with_it() {
+        let ended = Ended {
+            failure: None,
+            termination: None,
+            pod: None,
+            exit_code: Some(0),
+            started_at: None,
+            ended_at: None,
+        };
+        let both = Situation { end: Some(End::Cancelled), ..open(Observation::Ended(ended.clone())) };
+        assert_eq!(decide(&both), Step::Finish(ended));
+        let running = Observation::Running { pod: "p".into(), since: now() };
+        assert_eq!(decide(&Situation { end: Some(End::Deleted), ..open(running) }), Step::EndJob);
+    }
+
+    #[test]
+    fn suspending_leaves_a_running_attempt_alone() {
+        let running = Observation::Running { pod: "p".into(), since: now() };
+        let step = decide(&Situation { suspend: true, ..open(running) });
+        assert!(matches!(step, Step::NoteRunning { .. }));
+    }
+
+    #[test]
+    fn attempts_are_spaced() {
+        let retrying = |attempt, seconds: i64| Situation {
+            attempt,
+            max_attempts: 5,
+            attempt_ended_at: Some(now() - jiff::SignedDuration::from_secs(seconds)),
+            ..situation()
+        };
+        assert!(matches!(decide(&retrying(1, 4)), Step::WaitFor(wait, Reason::Retrying, _) if wait.as_secs() == 6));
+        assert!(matches!(decide(&retrying(3, 4)), Step::WaitFor(wait, Reason::Retrying, _) if wait.as_secs() == 36));
+        assert_eq!(decide(&retrying(1, 10)), Step::Start(2));
+    }
+}

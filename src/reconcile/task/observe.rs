@@ -1,0 +1,266 @@
+//! What Job and pod say of an attempt. Pure: no client, no clock but the time passed in.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod};
+
+use crate::crd::status::Reason;
+use crate::domain::FailureReason;
+use crate::domain::trace::Termination;
+use crate::jobs::{SOURCE_CONTAINER, WORKER_CONTAINER};
+
+/// Where an attempt is, by the account of Kubernetes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Observation {
+    /// There is no Job.
+    Missing,
+    /// The worker has not begun, for a reason with a name.
+    Waiting(Reason, String),
+    /// The worker runs.
+    Running {
+        /// The pod.
+        pod: String,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// The worker cannot start, or runs on past all limits: the Job is to be ended, and the attempt fails with this.
+    Stuck(FailureReason, String),
+    /// The Job is being deleted; its pod still ends.
+    Ending,
+    /// No pod of the attempt runs any more.
+    Ended(Ended),
+}
+
+/// How the attempt ended, by the account of Kubernetes. The trace may know better.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ended {
+    /// Why, if Kubernetes sees a failure.
+    pub failure: Option<(FailureReason, String)>,
+    /// What the worker said as it ended.
+    pub termination: Option<Termination>,
+    /// The pod, if it was seen.
+    pub pod: Option<String>,
+    /// Exit code of the container that decided.
+    pub exit_code: Option<i32>,
+    /// When the pod started.
+    pub started_at: Option<Timestamp>,
+    /// When its last container ended.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl Ended {
+    /// An end that no pod tells of.
+    pub fn unseen(reason: FailureReason, message: String) -> Self {
+        Self { failure: Some((reason, message)), termination: None, pod: None, exit_code: None, started_at: None, ended_at: None }
+    }
+}
+
+/// The limits that make an attempt stuck.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// From the Job's creation to the worker's start, where something is wrong with the start.
+    pub start_timeout: Duration,
+    /// From the worker's start to its end.
+    pub run_timeout: Duration,
+}
+
+/// Why a container waits, when it is not on its way.
+const IMAGE_TROUBLE: [&str; 6] =
+    ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable", "ImageInspectError"];
+/// Image trouble that waiting does not mend.
+const IMAGE_HOPELESS: [&str; 2] = ["InvalidImageName", "ErrImageNeverPull"];
+const START_TROUBLE: [&str; 5] =
+    ["CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CreatePodSandboxError", "PostStartHookError"];
+
+/// What `job` and its `pods` say at `now`.
+pub fn observe(job: Option<&Job>, pods: &[&Pod], limits: Limits, now: Timestamp) -> Observation {
+    // There is one pod for an attempt; were there two, the newest tells.
+    let pod = pods.iter().max_by_key(|pod| pod.metadata.creation_timestamp.clone());
+    if let Some(pod) = pod
+        && is_over(pod)
+    {
+        return Observation::Ended(ended(pod));
+    }
+    let Some(job) = job else {
+        return if pod.is_some() { Observation::Ending } else { Observation::Missing };
+    };
+    if pod.is_none() && is_finished(job) {
+        let why = "the worker's pod is gone; its Job has failed without telling why".to_owned();
+        let mut ended = Ended::unseen(FailureReason::Interrupted, why);
+        ended.failure = ended.failure.filter(|_| condition(job, "Failed"));
+        return Observation::Ended(ended);
+    }
+    if job.metadata.deletion_timestamp.is_some() {
+        return Observation::Ending;
+    }
+    let created_at = job.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
+    match pod {
+        Some(pod) => unfinished(pod, created_at, limits, now),
+        None => no_pod(job),
+    }
+}
+
+/// No pod yet: usually for milliseconds, else quota or admission stand in the way; the Job controller goes on trying.
+fn no_pod(job: &Job) -> Observation {
+    let name = job.metadata.name.as_deref().unwrap_or_default();
+    let message = format!("Job {name} has no pod yet; if this lasts, `kubectl describe job {name}` names the quota or policy");
+    Observation::Waiting(Reason::JobCreated, message)
+}
+
+fn unfinished(pod: &Pod, created_at: Timestamp, limits: Limits, now: Timestamp) -> Observation {
+    let name = pod.metadata.name.clone().unwrap_or_default();
+    if let Some(since) = running_since(pod) {
+        if elapsed(since, now) > limits.run_timeout {
+            let message = format!("pod {name} has outlived its budget and its grace; its node may be lost");
+            return Observation::Stuck(FailureReason::NodeLost, message);
+        }
+        return Observation::Running { pod: name, since };
+    }
+    let late = elapsed(created_at, now) > limits.start_timeout;
+    for status in statuses(pod) {
+        let Some(waiting) = status.state.as_ref().and_then(|state| state.waiting.as_ref()) else { continue };
+        let reason = waiting.reason.as_deref().unwrap_or_default();
+        let detail = waiting.message.as_deref().unwrap_or_default();
+        let message = format!("container {} of pod {name}: {reason}: {detail}", status.name);
+        if IMAGE_TROUBLE.contains(&reason) {
+            if late || IMAGE_HOPELESS.contains(&reason) {
+                return Observation::Stuck(FailureReason::ImagePullFailed, message);
+            }
+            return Observation::Waiting(Reason::WaitingForImage, message);
+        }
+        if START_TROUBLE.contains(&reason) && late {
+            return Observation::Stuck(FailureReason::StartFailed, message);
+        }
+    }
+    let unscheduled = pod_condition(pod, "PodScheduled", "False");
+    match unscheduled {
+        // A place may become free hours later: waiting in line is not failing.
+        Some(message) => Observation::Waiting(Reason::WaitingForScheduling, message),
+        None if late => {
+            let message = format!("pod {name} has not started within {} s", limits.start_timeout.as_secs());
+            Observation::Stuck(FailureReason::StartFailed, message)
+        }
+        None => Observation::Waiting(Reason::JobCreated, format!("pod {name} starts")),
+    }
+}
+
+/// Since when any of the worker's containers has run.
+fn running_since(pod: &Pod) -> Option<Timestamp> {
+    statuses(pod)
+        .filter_map(|status| status.state.as_ref())
+        .filter_map(|state| {
+            let running = state.running.as_ref().and_then(|running| running.started_at.as_ref());
+            let ended = state.terminated.as_ref().and_then(|ended| ended.started_at.as_ref());
+            running.or(ended).map(|time| time.0)
+        })
+        .min()
+}
+
+fn ended(pod: &Pod) -> Ended {
+    let terminated: Vec<(&ContainerStatus, &ContainerStateTerminated)> = statuses(pod)
+        .filter_map(|status| status.state.as_ref().and_then(|state| state.terminated.as_ref()).map(|end| (status, end)))
+        .collect();
+    // The source container ends first; if it failed, the worker never ran.
+    let decisive = terminated.iter().find(|(_, end)| end.exit_code != 0).or_else(|| terminated.last());
+    let termination = decisive.and_then(|(_, end)| serde_json::from_str(end.message.as_deref()?).ok());
+    let succeeded = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Succeeded");
+    Ended {
+        failure: if succeeded { None } else { Some(failure(pod, decisive.map(|(_, end)| *end), termination.as_ref())) },
+        exit_code: decisive.map(|(_, end)| end.exit_code),
+        termination,
+        pod: pod.metadata.name.clone(),
+        started_at: running_since(pod),
+        ended_at: terminated.iter().filter_map(|(_, end)| end.finished_at.as_ref().map(|time| time.0)).max(),
+    }
+}
+
+/// Why the pod failed: the worker's own word first, then what the node and the API server say of it.
+fn failure(
+    pod: &Pod,
+    decisive: Option<&ContainerStateTerminated>,
+    termination: Option<&Termination>,
+) -> (FailureReason, String) {
+    let status = pod.status.as_ref();
+    let detail = status.and_then(|status| status.message.clone()).unwrap_or_default();
+    let said = termination.and_then(|said| said.reason.map(|reason| (reason, said.message.clone().unwrap_or_default())));
+    let disruption = pod_condition_reason(pod, "DisruptionTarget");
+    let by_pod = match (status.and_then(|status| status.reason.as_deref()).unwrap_or_default(), disruption) {
+        ("Evicted", _) => Some(FailureReason::Evicted),
+        ("DeadlineExceeded", _) => Some(FailureReason::TimeBudgetExceeded),
+        ("NodeLost" | "NodeShutdown" | "Terminated", _) => Some(FailureReason::NodeLost),
+        (_, Some("EvictionByEvictionAPI" | "PreemptionByScheduler" | "PreemptionByKubeScheduler" | "TerminationByKubelet")) => {
+            Some(FailureReason::Evicted)
+        }
+        (_, Some("DeletionByPodGC" | "DeletionByTaintManager")) => Some(FailureReason::NodeLost),
+        _ => None,
+    };
+    let by_container = decisive.and_then(|end| match end.reason.as_deref() {
+        Some("OOMKilled") => Some((FailureReason::OomKilled, "the worker ran out of memory".to_owned())),
+        Some("StartError" | "ContainerCannotRun") => {
+            Some((FailureReason::StartFailed, end.message.clone().unwrap_or_default()))
+        }
+        _ => None,
+    });
+    if let Some((FailureReason::Interrupted, message)) = &said {
+        // The worker was told to stop; the pod knows by whom.
+        return by_pod.map_or((FailureReason::Interrupted, message.clone()), |reason| (reason, detail));
+    }
+    if let Some(said) = said {
+        return said;
+    }
+    if let Some(reason) = by_pod {
+        let message = if detail.is_empty() { format!("the pod ended: {reason}") } else { detail };
+        return (reason, message);
+    }
+    if let Some(found) = by_container {
+        return found;
+    }
+    if pod.metadata.deletion_timestamp.is_some() {
+        return (FailureReason::Interrupted, "the worker's pod was deleted".into());
+    }
+    let code = decisive.map_or("unknown".to_owned(), |end| end.exit_code.to_string());
+    (FailureReason::WorkerFailed, format!("the worker ended with exit code {code} and did not say why"))
+}
+
+fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    let status = pod.status.as_ref();
+    let init = status.and_then(|status| status.init_container_statuses.as_deref()).unwrap_or_default();
+    let main = status.and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
+    let ours = |status: &&ContainerStatus| [SOURCE_CONTAINER, WORKER_CONTAINER].contains(&status.name.as_str());
+    init.iter().chain(main).filter(ours)
+}
+
+/// Whether no container of the pod runs or will run.
+fn is_over(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let phase = status.and_then(|status| status.phase.as_deref());
+    let running = |state: &ContainerState| state.running.is_some();
+    matches!(phase, Some("Succeeded" | "Failed"))
+        && !statuses(pod).any(|status| status.state.as_ref().is_some_and(running))
+}
+
+fn is_finished(job: &Job) -> bool {
+    condition(job, "Complete") || condition(job, "Failed")
+}
+
+fn condition(job: &Job, type_: &str) -> bool {
+    let conditions = job.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    conditions.iter().any(|condition| condition.type_ == type_ && condition.status == "True")
+}
+
+fn pod_condition(pod: &Pod, type_: &str, status: &str) -> Option<String> {
+    let conditions = pod.status.as_ref()?.conditions.as_deref()?;
+    let found = conditions.iter().find(|condition| condition.type_ == type_ && condition.status == status)?;
+    Some(found.message.clone().unwrap_or_default())
+}
+
+fn pod_condition_reason<'a>(pod: &'a Pod, type_: &str) -> Option<&'a str> {
+    let conditions = pod.status.as_ref()?.conditions.as_deref()?;
+    conditions.iter().find(|condition| condition.type_ == type_ && condition.status == "True")?.reason.as_deref()
+}
+
+fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(since)).unwrap_or_default()
+}

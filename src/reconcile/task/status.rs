@@ -1,0 +1,240 @@
+//! The record of a Task as its status. The projection is pure; writing it is the one call at the end.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::ResourceExt as _;
+use kube::api::{Api, Patch, PatchParams};
+use kube::core::DeserializeGuard;
+use serde_json::{Map, Value, json};
+
+use super::validate::Validated;
+use crate::crd::status::{ConditionType, Reason, TraceStatus};
+use crate::crd::{Task as TaskObject, TaskStatus};
+use crate::domain::{FailureReason, Finding, Phase};
+use crate::reconcile::{Context, Error};
+use crate::store::TaskRow;
+
+/// What a status is made from.
+#[derive(Clone, Debug)]
+pub enum State<'a> {
+    /// The gate refused it; it is not in the record of Tasks.
+    Refused(&'a [Finding]),
+    /// It is recorded; while it has not ended, what it waits for.
+    Recorded(&'a TaskRow, Option<(Reason, String)>),
+    /// Another Task has its idempotency key.
+    Duplicate(&'a TaskRow),
+    /// Another Task has its pinned id.
+    IdConflict(&'a TaskRow),
+    /// It could not be recorded yet.
+    StoreUnavailable(String),
+}
+
+/// The status for `state`. Times of conditions that did not change are those of `current`.
+pub fn project(task: &Validated, state: &State, current: Option<&TaskStatus>, now: Timestamp) -> TaskStatus {
+    let mut status = TaskStatus {
+        observed_generation: task.generation,
+        id: Some(task.id.to_string()),
+        trace_id: Some(task.trace_id.to_string()),
+        submitted_by: task.submitted_by.clone(),
+        ..TaskStatus::default()
+    };
+    let facts = match state {
+        State::Refused(findings) => refused(&mut status, findings),
+        State::Recorded(row, waiting) => recorded(&mut status, row, waiting.as_ref()),
+        State::Duplicate(first) => duplicate(&mut status, first),
+        State::IdConflict(by) => id_conflict(&mut status, by),
+        State::StoreUnavailable(message) => unavailable(&mut status, message),
+    };
+    let before = current.map(|status| status.conditions.as_slice()).unwrap_or_default();
+    status.conditions = facts.into_iter().map(|fact| condition(fact, task.generation, before, now)).collect();
+    status
+}
+
+/// One condition, but for its times.
+struct Fact(ConditionType, &'static str, String, String);
+
+impl Fact {
+    fn yes(type_: ConditionType, reason: &str, message: impl Into<String>) -> Self {
+        Self(type_, "True", reason.into(), message.into())
+    }
+
+    fn no(type_: ConditionType, reason: &str, message: impl Into<String>) -> Self {
+        Self(type_, "False", reason.into(), message.into())
+    }
+
+    fn unknown(type_: ConditionType, reason: &str, message: impl Into<String>) -> Self {
+        Self(type_, "Unknown", reason.into(), message.into())
+    }
+}
+
+fn refused(status: &mut TaskStatus, findings: &[Finding]) -> Vec<Fact> {
+    let code = findings.first().map_or("INVALID_SPEC", |finding| finding.code.as_str());
+    let message = findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    status.phase = Some(Phase::Failed.as_condition().into());
+    status.reason = Some(code.into());
+    status.message = Some(shorten(&message));
+    vec![
+        Fact::no(ConditionType::Accepted, code, shorten(&message)),
+        Fact::no(ConditionType::Recorded, code, "the refusal is in the audit log"),
+        Fact::no(ConditionType::Succeeded, code, ""),
+        Fact::no(ConditionType::TraceCaptured, Reason::NothingRan.as_str(), ""),
+    ]
+}
+
+fn recorded(status: &mut TaskStatus, row: &TaskRow, waiting: Option<&(Reason, String)>) -> Vec<Fact> {
+    let (reason, message) = match (row.phase, &row.error, waiting) {
+        (Phase::Completed, ..) => (Reason::Completed.as_str().to_owned(), None),
+        (phase, Some(error), _) if phase.is_terminal() => (error.reason.clone(), Some(shorten(&error.message))),
+        (Phase::Running, _, None) => (Reason::Running.as_str().to_owned(), None),
+        (_, _, Some((reason, message))) => (reason.as_str().to_owned(), Some(shorten(message))),
+        (_, _, None) => (Reason::Recorded.as_str().to_owned(), None),
+    };
+    status.phase = Some(row.phase.as_condition().into());
+    status.reason = Some(reason.clone());
+    status.message = message.clone();
+    status.submitted_by = row.submitted_by.clone();
+    status.attempt = (row.attempt > 0).then_some(row.attempt.into());
+    status.job_name = row.job_name.clone();
+    status.commit = row.commit.clone();
+    status.queued_at = row.queued_at.map(Time);
+    status.started_at = row.started_at.map(Time);
+    status.completed_at = row.completed_at.map(Time);
+    status.trace = row.trace_path.clone().map(|path| TraceStatus {
+        path,
+        manifest_sha256: row.manifest_sha256.clone(),
+        files: row.trace_files.map(i64::from),
+    });
+    let message = message.unwrap_or_default();
+    let succeeded = match row.phase {
+        Phase::Completed => Fact::yes(ConditionType::Succeeded, &reason, ""),
+        Phase::Failed | Phase::Cancelled => Fact::no(ConditionType::Succeeded, &reason, message),
+        Phase::Pending | Phase::Queued | Phase::Running => Fact::unknown(ConditionType::Succeeded, &reason, message),
+    };
+    let type_ = ConditionType::TraceCaptured;
+    let captured = if row.manifest_sha256.is_some() {
+        Fact::yes(type_, Reason::DigestsMatch.as_str(), "")
+    } else if row.attempt_is_open() || (row.attempt == 0 && !row.phase.is_terminal()) {
+        Fact::unknown(type_, Reason::NotYet.as_str(), "")
+    } else if row.attempt == 0 {
+        Fact::no(type_, Reason::NothingRan.as_str(), "")
+    } else if row.error.as_ref().is_some_and(|error| error.reason == FailureReason::TraceInvalid.as_str()) {
+        Fact::no(type_, Reason::Invalid.as_str(), "")
+    } else {
+        Fact::no(type_, Reason::Incomplete.as_str(), "")
+    };
+    vec![
+        Fact::yes(ConditionType::Accepted, Reason::PolicyPassed.as_str(), ""),
+        Fact::yes(ConditionType::Recorded, Reason::Recorded.as_str(), ""),
+        succeeded,
+        captured,
+    ]
+}
+
+/// A copy of the first one's outcome, or the news that it is not known yet.
+fn duplicate(status: &mut TaskStatus, first: &TaskRow) -> Vec<Fact> {
+    let of = format!("{}/{} (task {}, trace {})", first.namespace, first.name, first.id, first.trace_id);
+    let message = format!("did not run: its idempotency key is that of {of}, which is {}", first.phase);
+    let submitted_by = status.submitted_by.take();
+    let mut facts = recorded(status, first, None);
+    status.submitted_by = submitted_by;
+    status.reason = Some(Reason::Duplicate.as_str().into());
+    status.message = Some(message.clone());
+    for Fact(type_, _, reason, said) in &mut facts {
+        if *type_ == ConditionType::Succeeded || *type_ == ConditionType::Recorded {
+            *reason = Reason::Duplicate.as_str().into();
+            *said = message.clone();
+        }
+    }
+    facts
+}
+
+fn id_conflict(status: &mut TaskStatus, by: &TaskRow) -> Vec<Fact> {
+    let reason = FailureReason::IdConflict.as_str();
+    let message = format!("the id that annotation jct.dev/id pins is that of {}/{}", by.namespace, by.name);
+    status.phase = Some(Phase::Failed.as_condition().into());
+    status.reason = Some(reason.into());
+    status.message = Some(message.clone());
+    vec![
+        Fact::no(ConditionType::Accepted, reason, message),
+        Fact::no(ConditionType::Recorded, reason, ""),
+        Fact::no(ConditionType::Succeeded, reason, ""),
+        Fact::no(ConditionType::TraceCaptured, Reason::NothingRan.as_str(), ""),
+    ]
+}
+
+fn unavailable(status: &mut TaskStatus, message: &str) -> Vec<Fact> {
+    let reason = Reason::StoreUnavailable.as_str();
+    status.phase = Some(Phase::Pending.as_condition().into());
+    status.reason = Some(reason.into());
+    status.message = Some(shorten(message));
+    vec![
+        Fact::yes(ConditionType::Accepted, Reason::PolicyPassed.as_str(), ""),
+        Fact::no(ConditionType::Recorded, reason, shorten(message)),
+        Fact::unknown(ConditionType::Succeeded, reason, ""),
+        Fact::unknown(ConditionType::TraceCaptured, Reason::NotYet.as_str(), ""),
+    ]
+}
+
+fn condition(fact: Fact, generation: Option<i64>, before: &[Condition], now: Timestamp) -> Condition {
+    let Fact(type_, status, reason, message) = fact;
+    let since = before
+        .iter()
+        .find(|condition| condition.type_ == type_.as_str() && condition.status == status)
+        .map_or(Time(now), |condition| condition.last_transition_time.clone());
+    Condition {
+        type_: type_.as_str().into(),
+        status: status.into(),
+        reason,
+        message,
+        observed_generation: generation,
+        last_transition_time: since,
+    }
+}
+
+/// Statuses are read by people; the whole text is in the record.
+fn shorten(message: &str) -> String {
+    const MOST: usize = 1024;
+    if message.chars().count() <= MOST {
+        return message.into();
+    }
+    message.chars().take(MOST - 1).chain(['…']).collect()
+}
+
+/// Writes the status for `state`, if it differs from what stands there.
+///
+/// # Errors
+/// [`Error::Api`] if the API server refuses. An object that is gone needs no status: that is no error.
+pub async fn write(context: &Context, task: &Validated, state: &State<'_>) -> Result<(), Error> {
+    let current = context.written.current(&task.uid, task.resource_version.as_deref(), task.status.clone());
+    let wanted = project(task, state, current.as_ref(), Timestamp::now());
+    if current.as_ref() == Some(&wanted) {
+        return Ok(());
+    }
+    let patch = json!({"status": merge(&current.unwrap_or_default(), &wanted)});
+    let api: Api<DeserializeGuard<TaskObject>> = Api::namespaced(context.client.clone(), &task.namespace);
+    let written = api
+        .patch_status(&task.name, &PatchParams::default(), &Patch::Merge(patch))
+        .await
+        .map_err(Error::api("write the status of a Task"));
+    match written {
+        Ok(object) => {
+            context.written.note(&task.uid, object.resource_version().as_deref(), wanted);
+            Ok(())
+        }
+        Err(error) if error.is_gone() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// A JSON merge patch (RFC 7396) that makes `wanted` of `current`: what is no longer there is null.
+fn merge(current: &TaskStatus, wanted: &TaskStatus) -> Value {
+    let object = |status: &TaskStatus| match serde_json::to_value(status) {
+        Ok(Value::Object(map)) => map,
+        _ => Map::new(),
+    };
+    let mut patch = object(wanted);
+    for name in object(current).keys() {
+        patch.entry(name.clone()).or_insert(Value::Null);
+    }
+    Value::Object(patch)
+}

@@ -1,0 +1,117 @@
+//! What a Task object says, understood once. Pure; the later steps never read the object again.
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use kube::core::DeserializeGuard;
+
+use crate::crd::names::{CANCELLED_BY, FINALIZER, STAMP, SUBMITTED_BY, TRACE_ID};
+use crate::crd::{Task as TaskObject, TaskStatus, pinned_id};
+use crate::domain::id::sha256_hex;
+use crate::domain::task::{Controls, Naming};
+use crate::domain::{Actor, ActorKind, Code, Finding, Id, StampKey, TraceId};
+use crate::policy::{Policy, Verdict, judge};
+use crate::reconcile::Error;
+
+/// A Task object, understood.
+#[derive(Clone, Debug)]
+pub struct Validated {
+    /// The key of its record.
+    pub id: Id,
+    /// On everything that it touches.
+    pub trace_id: TraceId,
+    /// Kubernetes' own id.
+    pub uid: String,
+    /// Where it is.
+    pub namespace: String,
+    /// What it is called.
+    pub name: String,
+    /// Of the spec.
+    pub generation: Option<i64>,
+    /// Of the object.
+    pub resource_version: Option<String>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// Whether it is being deleted.
+    pub is_being_deleted: bool,
+    /// Whether our finalizer is on it.
+    pub has_finalizer: bool,
+    /// The user that the webhook vouches for; none where no webhook looked.
+    pub submitted_by: Option<String>,
+    /// Who acts, for the audit log.
+    pub actor: Actor,
+    /// Who cancelled it, for the audit log.
+    pub canceller: Actor,
+    /// What the gate says of it, now.
+    pub verdict: Verdict,
+    /// How it is to be handled.
+    pub controls: Controls,
+    /// Digest of the spec as it was written.
+    pub spec_sha256: String,
+    /// The status in the cache.
+    pub status: Option<TaskStatus>,
+}
+
+/// Understands `object`. One that does not even fit the types is understood as far as its metadata goes, and refused.
+///
+/// # Errors
+/// [`Error::Invalid`] if it lacks what every stored object has.
+pub fn validate(object: &DeserializeGuard<TaskObject>, policy: &Policy, key: &StampKey) -> Result<Validated, Error> {
+    let (metadata, spec, status) = match &object.0 {
+        Ok(task) => (&task.metadata, Ok(task.spec.to_json()), task.status.clone()),
+        Err(invalid) => (&invalid.metadata, Err(&invalid.error), None),
+    };
+    let uid = metadata.uid.clone().ok_or(Error::Invalid("metadata.uid"))?;
+    let name = metadata.name.clone().ok_or(Error::Invalid("metadata.name"))?;
+    let namespace = metadata.namespace.clone().ok_or(Error::Invalid("metadata.namespace"))?;
+    let created_at = metadata.creation_timestamp.as_ref().ok_or(Error::Invalid("metadata.creationTimestamp"))?.0;
+    let annotations = metadata.annotations.as_ref();
+    let annotation = |name: &str| annotations.and_then(|annotations| annotations.get(name)).map(String::as_str);
+
+    let (mut verdict, controls, spec_sha256) = match spec {
+        Ok(spec) => {
+            let (verdict, controls) = judge(&spec, Naming::CustomResource, policy);
+            (verdict, controls, sha256_hex(spec.to_string().as_bytes()))
+        }
+        Err(error) => {
+            let finding = Finding::new(Code::InvalidSpec, "spec", error.clone());
+            (Verdict::Refused(vec![finding]), Controls::default(), String::new())
+        }
+    };
+    let id = match pinned_id(annotations) {
+        Ok(pinned) => pinned.unwrap_or_else(|| Id::derive(created_at, &uid)),
+        Err(finding) => {
+            let findings = verdict.findings().iter().cloned().chain([finding]).collect();
+            verdict = Verdict::Refused(findings);
+            Id::derive(created_at, &uid)
+        }
+    };
+
+    let trace_id = annotation(TRACE_ID).and_then(|text| text.parse().ok()).unwrap_or_else(|| TraceId::derive(&uid));
+    let submitted_by = annotation(SUBMITTED_BY)
+        .filter(|user| key.verify(&namespace, user, &trace_id, annotation(STAMP).unwrap_or_default()))
+        .map(str::to_owned);
+    let claimed = match &verdict {
+        Verdict::Accepted(task) => task.requested_by.kind,
+        Verdict::Refused(_) => ActorKind::System,
+    };
+    let authenticated = |user: &str| Actor::authenticated(user, claimed);
+    Ok(Validated {
+        id,
+        trace_id,
+        uid,
+        namespace,
+        name,
+        generation: metadata.generation,
+        resource_version: metadata.resource_version.clone(),
+        created_at,
+        is_being_deleted: metadata.deletion_timestamp.is_some(),
+        has_finalizer: object.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
+        actor: submitted_by.as_deref().map_or_else(Actor::unverified, authenticated),
+        canceller: annotation(CANCELLED_BY).map_or_else(Actor::unverified, authenticated),
+        submitted_by,
+        verdict,
+        controls,
+        spec_sha256,
+        status,
+    })
+}

@@ -1,0 +1,59 @@
+# The certificates and kubeconfigs of a cluster; sourced by up.sh.
+# shellcheck shell=bash disable=SC2153
+
+# make_certificates ADDRESS…: a CA, the API server's certificate for these addresses, the service accounts' key.
+make_certificates() {
+  local pki="$STATE/pki" names=DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:localhost address
+  [[ -e "$pki/complete" ]] && return
+  mkdir -p "$pki"
+  chmod 700 "$pki"
+  for address in "$@"; do names+=",IP:$address"; done
+  new_key "$pki/ca.key"
+  openssl req -x509 -new -key "$pki/ca.key" -subj /CN=jct-test-cluster -days 3650 -out "$pki/ca.crt" \
+    -addext keyUsage=critical,keyCertSign,digitalSignature
+  new_key "$pki/service-accounts.key"
+  certificate apiserver /CN=kube-apiserver "subjectAltName=$names"
+  certificate admin /O=system:masters/CN=admin
+  touch "$pki/complete"
+}
+
+new_key() { openssl ecparam -name prime256v1 -genkey -noout -out "$1"; }
+
+# certificate NAME SUBJECT [EXTENSION]
+certificate() {
+  local pki="$STATE/pki" name="$1" subject="$2" extension="${3:-extendedKeyUsage=clientAuth}"
+  new_key "$pki/$name.key"
+  openssl req -new -key "$pki/$name.key" -subj "$subject" |
+    openssl x509 -req -CA "$pki/ca.crt" -CAkey "$pki/ca.key" -set_serial "0x$(openssl rand -hex 8)" -days 3650 \
+      -extfile <(echo "$extension") -out "$pki/$name.crt" 2>/dev/null
+}
+
+# component NAME SUBJECT SERVER: a certificate and the kubeconfig that uses it.
+component() {
+  [[ -e "$STATE/pki/$1.kubeconfig" ]] && return
+  certificate "$1" "$2"
+  kubeconfig "$STATE/pki/$1.kubeconfig" "$1" "$3"
+}
+
+# kubeconfig FILE CERTIFICATE SERVER: with everything inside, so that it can be copied.
+kubeconfig() {
+  local pki="$STATE/pki"
+  cat >"$1.partial" <<END
+apiVersion: v1
+kind: Config
+clusters:
+  - name: jct-$NAME
+    cluster: { server: "$3", certificate-authority-data: $(base64 -w0 "$pki/ca.crt") }
+users:
+  - name: jct-$NAME
+    user:
+      client-certificate-data: $(base64 -w0 "$pki/$2.crt")
+      client-key-data: $(base64 -w0 "$pki/$2.key")
+contexts:
+  - name: jct-$NAME
+    context: { cluster: jct-$NAME, user: jct-$NAME }
+current-context: jct-$NAME
+END
+  chmod 600 "$1.partial"
+  mv "$1.partial" "$1"
+}

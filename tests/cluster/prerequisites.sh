@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Installs what is missing of the named sets of Debian packages: prerequisites.sh [cluster|images|postgres|rust]…
+# A command that is already there, from whatever package, is left alone.
+. "$(dirname "$0")/lib.sh"
+
+missing=()
+# need PACKAGE COMMAND-OR-FILE…
+need() {
+  local package="$1" item
+  shift
+  for item in "$@"; do
+    if [[ "$item" == /* ]]; then [[ -e "$item" ]]; else command -v "$item" >/dev/null; fi && continue
+    missing+=("$package")
+    return
+  done
+}
+
+# at_least COMMAND WANTED FOUND HOW
+at_least() {
+  [[ -n "$3" && "$(printf '%s\n%s\n' "$2" "$3" | sort -V | head -n 1)" == "$2" ]] ||
+    die "needs $1 $2 or newer, found ${3:-none}: $4"
+}
+
+(($#)) || set -- cluster images
+for set in "$@"; do
+  case "$set" in
+    cluster)
+      need etcd-server etcd
+      need containerd containerd ctr containerd-shim-runc-v2
+      need runc runc
+      need containernetworking-plugins /usr/lib/cni/bridge /usr/lib/cni/portmap
+      need iptables iptables
+      need iproute2 ip ss
+      need conntrack conntrack
+      need ebtables ebtables
+      need ethtool ethtool
+      need socat socat
+      need openssl openssl
+      need git git
+      need util-linux nsenter setsid flock
+      need gcc cc
+      need libc6-dev /usr/include/stdlib.h
+      dpkg-query --show busybox-static >/dev/null 2>&1 || missing+=(busybox-static) # another busybox may not be static
+      ;;
+    images)
+      need buildah buildah
+      need mmdebstrap mmdebstrap
+      need binutils strip
+      need ca-certificates /etc/ssl/certs/ca-certificates.crt
+      ;;
+    postgres) need postgresql-15 /usr/lib/postgresql/15/bin/postgres ;;
+    rust) need gcc cc ;;
+    *) die "no such set: $set (cluster, images, postgres, rust)" ;;
+  esac
+done
+
+if ((${#missing[@]})); then
+  command -v apt-get >/dev/null || die "missing, and this is no Debian to install them on: ${missing[*]}"
+  become_root "$@"
+  echo "Installing ${missing[*]}"
+  # Servers are started by our scripts alone, not by their packages.
+  if [[ ! -e /usr/sbin/policy-rc.d ]]; then
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+    chmod +x /usr/sbin/policy-rc.d
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq
+  apt-get install -qq -y --no-install-recommends "${missing[@]}" </dev/null >/dev/null
+fi
+
+for set in "$@"; do
+  case "$set" in
+    cluster)
+      at_least go 1.25 "$(go env GOVERSION 2>/dev/null | sed 's/^go//; s/ .*//')" \
+        "install it from the Go project's download page and put its bin folder on PATH (Debian 12's own is too old)"
+      ;;
+    rust)
+      at_least cargo 1.95 "$(cargo --version 2>/dev/null | cut -d' ' -f2)" "rustup toolchain install stable (or rustup update stable)"
+      ;;
+  esac
+done
