@@ -22,10 +22,14 @@
 //! `tests/architecture.rs` holds the dependency rule: `domain`, `policy` and `jobs` know no client, clock or IO; the
 //! database is known to `store` alone, HTTP serving to `webhook` and `api` alone.
 
+pub mod api;
+pub mod commands;
 pub mod crd;
 pub mod domain;
 pub mod jobs;
 pub mod policy;
+pub mod reconcile;
 pub mod runtime;
 pub mod store;
 pub mod webhook;
+pub mod worker;

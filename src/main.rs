@@ -1,6 +1,84 @@
 //! Arguments and dispatch.
-fn main() {
-    for crd in jct::crd::all() {
-        print!("---\n{}", serde_yaml::to_string(&crd).unwrap_or_default());
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use jct::commands::{audit, check, release_finalizers};
+use jct::runtime::settings::LogFormat;
+use jct::runtime::{Settings, operator, telemetry};
+use jct::worker::WorkerCommand;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The control tower for AI-assisted development work on Kubernetes
+#[derive(Parser)]
+#[command(name = "jct", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the controller, the admission webhook and the HTTP API
+    Operator(Box<Settings>),
+    /// The steps of a worker Job; started by Kubernetes, not by people
+    #[command(subcommand)]
+    Worker(Box<WorkerCommand>),
+    /// Ask the policy gate about manifests, offline
+    Check(check::CheckArgs),
+    /// Print the custom resource definitions
+    Crds,
+    /// Show or verify the audit log
+    Audit(audit::AuditArgs),
+    /// Take JCT's finalizer off every Task, as part of uninstalling
+    ReleaseFinalizers,
+}
+
+fn main() -> ExitCode {
+    // Reqwest-like clients choose a provider by themselves; rustls with ring alone has to be told.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let result = match Cli::parse().command {
+        Command::Operator(settings) => operate(*settings),
+        Command::Worker(command) => return command.run(),
+        Command::Check(args) => return check::run(&args),
+        Command::Crds => print_crds(),
+        Command::Audit(args) => block_on(audit::run(args)),
+        Command::ReleaseFinalizers => {
+            telemetry::start(LogFormat::Text, false);
+            block_on(release_finalizers::run())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("jct: {error:#}");
+            ExitCode::FAILURE
+        }
     }
+}
+
+fn operate(settings: Settings) -> anyhow::Result<()> {
+    settings.check()?;
+    telemetry::start(settings.log_format, settings.debug);
+    block_on(operator::run(settings))
+}
+
+fn print_crds() -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for crd in jct::crd::all() {
+        write!(out, "---\n{}", serde_yaml::to_string(&crd)?)?;
+    }
+    Ok(())
+}
+
+fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(future)
 }

@@ -1,7 +1,9 @@
 //! What puts the parts together into processes: settings, logs, metrics, shutdown.
 
 pub mod metrics;
+pub mod operator;
 pub mod settings;
+pub mod telemetry;
 
 pub use metrics::Metrics;
 pub use settings::Settings;

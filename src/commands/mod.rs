@@ -1,0 +1,5 @@
+//! The commands for people and scripts, beside `jct operator` and `jct worker`.
+
+pub mod audit;
+pub mod check;
+pub mod release_finalizers;

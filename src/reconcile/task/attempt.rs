@@ -1,0 +1,199 @@
+//! The attempt's worker: looked at, started, ended.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, PropagationPolicy};
+use serde_json::json;
+
+use super::jobs;
+use super::observe::{Limits, Observation, observe};
+use crate::crd::names;
+use crate::domain::id::sha256_hex;
+use crate::domain::{Id, Phase};
+use crate::jobs::{Attempt, executors, job, job_name};
+use crate::reconcile::workers::AttemptKey;
+use crate::reconcile::{Context, Error};
+use crate::store::{MarkRunning, StartAttempt, TaskRow};
+
+/// What was seen of an attempt.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// By Kubernetes.
+    pub observation: Observation,
+    /// Whether its worker has begun, by the record or the trace folder.
+    pub has_begun: bool,
+}
+
+/// Looks at the open attempt of `row`. Caches first; an absence is confirmed at the API server and on the volume.
+///
+/// # Errors
+/// If the API server or the volume does not answer.
+pub async fn look(context: &Context, row: &TaskRow) -> Result<Look, Error> {
+    if !row.attempt_is_open() {
+        return Ok(Look { observation: Observation::Missing, has_begun: false });
+    }
+    let key = AttemptKey::new(row.id, row.attempt);
+    let mut jobs_seen = context.workers.jobs.get(&key);
+    let pods_seen = context.workers.pods.get(&key);
+    if jobs_seen.is_empty() && pods_seen.is_empty() {
+        let name = job_name(row.id, row.attempt);
+        let found = jobs(context).get_opt(&name).await.map_err(Error::api("read a Job"))?;
+        jobs_seen.extend(found.filter(|job| is_ours(job, row)).map(std::sync::Arc::new));
+    }
+    let mut pods: Vec<&Pod> = pods_seen.iter().map(AsRef::as_ref).collect();
+    let listed;
+    if jobs_seen.is_empty() && pods.is_empty() {
+        // No Job: a pod of it may still be ending, and must not meet a successor.
+        let api: Api<Pod> = Api::namespaced(context.client.clone(), &context.jobs.namespace);
+        let selector = format!(
+            "{}={},{}={}",
+            names::TASK_ID_LABEL,
+            row.id.to_lowercase(),
+            names::ATTEMPT_LABEL,
+            row.attempt
+        );
+        listed = api.list(&ListParams::default().labels(&selector)).await.map_err(Error::api("list pods"))?.items;
+        pods = listed.iter().collect();
+    }
+    let observation = observe(jobs_seen.first().map(AsRef::as_ref), &pods, limits(context, row), Timestamp::now());
+    let has_begun = observation == Observation::Missing && (row.phase == Phase::Running || has_begun(context, row).await?);
+    Ok(Look { observation, has_begun })
+}
+
+fn limits(context: &Context, row: &TaskRow) -> Limits {
+    let budget = Duration::from_secs(row.task.constraints.time_budget_seconds.into());
+    // The kubelet ends the pod at budget + grace; what runs on for two minutes more has no kubelet.
+    let run_timeout = budget + context.timing.grace + Duration::from_secs(120);
+    Limits { start_timeout: context.timing.start_timeout, run_timeout }
+}
+
+async fn has_begun(context: &Context, row: &TaskRow) -> Result<bool, Error> {
+    let (traces, namespace, id, attempt) = (context.traces.clone(), row.namespace.clone(), row.id, row.attempt);
+    blocking(move || traces.has_begun(&namespace, id, attempt)).await.map_err(Error::volume("look into a trace folder"))
+}
+
+/// Records that an attempt starts. The Job follows: see [`create_job`].
+///
+/// # Errors
+/// If the database does not take it.
+pub async fn start(context: &Context, row: &TaskRow, attempt: u32) -> Result<TaskRow, Error> {
+    let start = StartAttempt {
+        task_id: row.id,
+        attempt,
+        job_id: Id::derive_for(row.created_at, &row.id.to_string(), &format!("job/{attempt}")),
+        job_name: job_name(row.id, attempt),
+        at: Timestamp::now(),
+    };
+    context.store.start_attempt(start).await.map_err(Error::store("record the start of an attempt"))
+}
+
+/// Prepares the trace folder and creates the Job of the open attempt. Repeating it is harmless.
+///
+/// # Errors
+/// If the volume cannot be written or the API server refuses the Job.
+pub async fn create_job(context: &Context, row: &TaskRow) -> Result<(), Error> {
+    let task_json = task_json(row);
+    let task_sha256 = sha256_hex(&task_json);
+    let (traces, namespace, id, number) = (context.traces.clone(), row.namespace.clone(), row.id, row.attempt);
+    blocking(move || traces.prepare(&namespace, id, number, &task_json))
+        .await
+        .map_err(Error::volume("prepare a trace folder"))?;
+    let attempt = Attempt {
+        task_id: row.id,
+        trace_id: &row.trace_id,
+        namespace: &row.namespace,
+        name: &row.name,
+        task: &row.task,
+        executor: executors::resolve(row.task.operation, row.executor.as_deref()).unwrap_or_default(),
+        number: row.attempt,
+        task_sha256: &task_sha256,
+    };
+    let job = job(&attempt, &context.jobs);
+    match jobs(context).create(&PostParams::default(), &job).await {
+        Ok(created) => {
+            // So that the next pass sees it, whenever the watch delivers it.
+            context.workers.jobs.put(created);
+            Ok(())
+        }
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            let name = job_name(row.id, row.attempt);
+            let found = jobs(context).get_opt(&name).await.map_err(Error::api("read a Job"))?;
+            match found {
+                Some(found) if !is_ours(&found, row) => Err(Error::Invalid("a Job name of its own: another Job has it")),
+                _ => Ok(()),
+            }
+        }
+        Err(error) => Err(Error::api("create a Job")(error)),
+    }
+}
+
+/// The bytes of an attempt's `task.json`: the same whenever they are made.
+pub fn task_json(row: &TaskRow) -> Vec<u8> {
+    let mut json = serde_json::to_vec_pretty(&row.task).unwrap_or_default();
+    json.push(b'\n');
+    json
+}
+
+/// Records that the worker runs, if that is news. Returns the row as it then is.
+///
+/// # Errors
+/// If the database does not take it.
+pub async fn note_running(context: &Context, row: TaskRow, pod: String, since: Timestamp) -> Result<TaskRow, Error> {
+    if row.phase == Phase::Running && row.assigned_to.as_deref() == Some(&pod) {
+        return Ok(row);
+    }
+    let running = MarkRunning { task_id: row.id, attempt: row.attempt, worker_id: pod, commit: None, at: since };
+    context.store.mark_running(running).await.map_err(Error::store("record that a worker runs"))
+}
+
+/// Deletes the open attempt's Job; its pod has its grace period to seal the trace.
+///
+/// # Errors
+/// If the API server refuses. A Job that is gone is no error.
+pub async fn end_job(context: &Context, row: &TaskRow) -> Result<(), Error> {
+    // Foreground: the Job stays until its pod is gone, so that we see when nothing runs any more.
+    let parameters =
+        DeleteParams { propagation_policy: Some(PropagationPolicy::Foreground), ..DeleteParams::default() };
+    match jobs(context).delete(&job_name(row.id, row.attempt), &parameters).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(Error::api("delete a Job")(error)),
+    }
+}
+
+/// Lets Kubernetes remove the last attempt's Job after a while, now that its outcome is recorded.
+///
+/// # Errors
+/// If the API server refuses. A Job that is gone is no error.
+pub async fn retire_job(context: &Context, row: &TaskRow) -> Result<(), Error> {
+    let seen = context.workers.jobs.get(&AttemptKey::new(row.id, row.attempt));
+    for job in seen {
+        let retired = job.spec.as_ref().is_some_and(|spec| spec.ttl_seconds_after_finished.is_some());
+        if retired || job.metadata.deletion_timestamp.is_some() {
+            continue;
+        }
+        let Some(name) = &job.metadata.name else { continue };
+        let patch = Patch::Merge(json!({"spec": {"ttlSecondsAfterFinished": context.timing.job_ttl_seconds}}));
+        match jobs(context).patch(name, &PatchParams::default(), &patch).await {
+            Ok(patched) => context.workers.jobs.put(patched),
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(Error::api("retire a Job")(error)),
+        }
+    }
+    Ok(())
+}
+
+fn is_ours(job: &Job, row: &TaskRow) -> bool {
+    let labels = job.metadata.labels.as_ref();
+    labels.and_then(|labels| labels.get(names::TASK_ID_LABEL)).is_some_and(|id| *id == row.id.to_lowercase())
+}
+
+/// Runs file work where it may block.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
+}

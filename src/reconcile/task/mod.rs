@@ -1,0 +1,323 @@
+//! One pass over one Task: validate → record → look → decide → act → status.
+//!
+//! Each step says whether it needs a client. Nothing is remembered between passes but what is in the record, in the API
+//! server and on the volume, so that a crash anywhere leaves a state from which the next pass goes on.
+
+mod attempt;
+pub mod decide;
+mod finish;
+pub mod observe;
+pub mod status;
+pub mod validate;
+
+#[cfg(test)]
+mod observe_tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+use serde_json::json;
+
+use self::attempt::Look;
+use self::decide::{End, Situation, Step, decide};
+use self::status::State;
+use self::validate::{Validated, validate};
+use super::{Context, Error};
+use crate::crd::Task as TaskObject;
+use crate::crd::names::FINALIZER;
+use crate::crd::status::Reason;
+use crate::domain::{Actor, Finding};
+use crate::jobs::executors;
+use crate::policy::Verdict;
+use crate::store::{Ending, Failure, FinishTask, NewTask, RecordDeleted, Recording, Refusal, TaskRow};
+
+/// A Task as the controller watches it: one that does not fit the types must not stall the others.
+pub type Object = DeserializeGuard<TaskObject>;
+
+/// How often a Task that waits for its worker is looked at, though nothing changed: limits pass without an event.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// Brings one Task a step further. The table of contents of the controller.
+///
+/// # Errors
+/// [`Error`] names the step that failed; the pass is repeated later.
+pub async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action, Error> {
+    let task = validate(&object, &context.policy, &context.stamp_key)?;
+    if !task.has_finalizer && !task.is_being_deleted {
+        add_finalizer(&context, &task).await?;
+    }
+    let action = match record(&context, &task).await {
+        Ok(Recording::Recorded(row) | Recording::Known(row)) => advance(&context, &task, *row).await?,
+        Ok(Recording::Duplicate { first }) => copy_outcome(&context, &task, &first).await?,
+        Ok(Recording::IdTaken { by }) => settle(&context, &task, &State::IdConflict(&by)).await?,
+        Ok(Recording::Refused(findings)) => settle(&context, &task, &State::Refused(&findings)).await?,
+        Err(error) => {
+            // Nobody is told that a Task is recorded which is not; the next pass tries again.
+            if task.status.is_none() {
+                status::write(&context, &task, &State::StoreUnavailable(error.to_string())).await?;
+            }
+            return Err(error);
+        }
+    };
+    context.backoff.succeeded(&task.uid);
+    Ok(action)
+}
+
+/// What the record says of a Task: written now if it was not there. Database.
+async fn record(context: &Context, task: &Validated) -> Result<Recording, Error> {
+    let row = context.store.task(task.id).await.map_err(Error::store("read the record of a Task"))?;
+    if let Some(row) = row.filter(|row| row.uid == task.uid) {
+        return Ok(Recording::Known(Box::new(row)));
+    }
+    match &task.verdict {
+        Verdict::Accepted(accepted) => {
+            let refused = context.store.refusal(task.id).await.map_err(Error::store("read a refusal"))?;
+            if let Some(findings) = refused {
+                return Ok(Recording::Refused(findings));
+            }
+            let new = NewTask {
+                id: task.id,
+                trace_id: task.trace_id.clone(),
+                namespace: task.namespace.clone(),
+                name: task.name.clone(),
+                uid: task.uid.clone(),
+                submitted_by: task.submitted_by.clone(),
+                actor: task.actor.clone(),
+                task: (**accepted).clone(),
+                executor: task.controls.executor.clone(),
+                max_attempts: task.controls.max_attempts,
+                create_cwom: task.controls.create_cwom,
+                created_at: task.created_at,
+                recorded_at: Timestamp::now(),
+            };
+            context.store.record_task(new).await.map_err(Error::store("record a Task"))
+        }
+        Verdict::Refused(findings) => refuse(context, task, findings).await,
+    }
+}
+
+/// Writes down that a Task came past the webhooks and does not run. Database.
+async fn refuse(context: &Context, task: &Validated, findings: &[Finding]) -> Result<Recording, Error> {
+    let refusal = Refusal {
+        id: task.id,
+        trace_id: task.trace_id.clone(),
+        namespace: task.namespace.clone(),
+        name: task.name.clone(),
+        uid: task.uid.clone(),
+        actor: task.actor.clone(),
+        findings: findings.to_vec(),
+        spec_sha256: task.spec_sha256.clone(),
+        refused_at: Timestamp::now(),
+    };
+    let findings = context.store.record_refusal(refusal).await.map_err(Error::store("record a refusal"))?;
+    Ok(Recording::Refused(findings))
+}
+
+/// Looks at the attempt, decides, acts, until there is nothing more to do in this pass. All parts.
+async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Result<Action, Error> {
+    // Each turn records something; the bound is a net against a mistake in that.
+    for _ in 0..8 {
+        if row.phase.is_terminal() {
+            return end(context, task, &row).await;
+        }
+        let look = attempt::look(context, &row).await?;
+        let step = decide(&situation(context, task, &row, look));
+        tracing::debug!(task_id = %task.id, trace_id = %task.trace_id, ?step, "next step");
+        row = match step {
+            Step::Start(attempt) => {
+                row = attempt::start(context, &row, attempt).await?;
+                attempt::create_job(context, &row).await?;
+                return wait(context, task, &row, Some((Reason::JobCreated, String::new())), LOOK_AGAIN).await;
+            }
+            Step::Resume => {
+                attempt::create_job(context, &row).await?;
+                return wait(context, task, &row, Some((Reason::JobCreated, String::new())), LOOK_AGAIN).await;
+            }
+            Step::NoteRunning { pod, since } => {
+                let row = attempt::note_running(context, row, pod, since).await?;
+                return wait(context, task, &row, None, LOOK_AGAIN).await;
+            }
+            Step::Wait(reason, message) => {
+                return wait(context, task, &row, Some((reason, message)), LOOK_AGAIN).await;
+            }
+            Step::WaitFor(time, reason, message) => {
+                return wait(context, task, &row, Some((reason, message)), time).await;
+            }
+            Step::EndJob => {
+                attempt::end_job(context, &row).await?;
+                let waiting = (Reason::Running, "the worker is being ended".to_owned());
+                return wait(context, task, &row, Some(waiting), LOOK_AGAIN).await;
+            }
+            Step::Abandon(ended) => {
+                attempt::end_job(context, &row).await?;
+                finish::finish(context, task, &row, &ended).await?
+            }
+            Step::Finish(ended) => finish::finish(context, task, &row, &ended).await?,
+            Step::EndTask(reason, message) => {
+                let failure = Failure::new(reason.as_str(), message);
+                end_task(context, task, Ending::Failed, failure, Actor::controller()).await?
+            }
+            Step::Cancel(end) => {
+                let (failure, actor) = finish::cancellation(task, end);
+                end_task(context, task, Ending::Cancelled, failure, actor).await?
+            }
+        };
+    }
+    Ok(Action::requeue(LOOK_AGAIN))
+}
+
+fn situation<'a>(context: &Context, task: &'a Validated, row: &TaskRow, look: Look) -> Situation<'a> {
+    Situation {
+        suspend: task.controls.suspend,
+        end: requested_end(task),
+        max_attempts: row.max_attempts,
+        attempt: row.attempt,
+        attempt_is_open: row.attempt_is_open(),
+        attempt_ended_at: row.attempt_ended_at,
+        has_begun: look.has_begun,
+        observation: look.observation,
+        findings: task.verdict.findings(),
+        has_executor: executors::resolve(row.task.operation, row.executor.as_deref()).is_some(),
+        retry_delay: context.timing.retry_delay,
+        now: Timestamp::now(),
+    }
+}
+
+/// Whether somebody wants the Task to end before its time.
+fn requested_end(task: &Validated) -> Option<End> {
+    match (task.is_being_deleted, task.controls.cancel) {
+        (true, _) => Some(End::Deleted),
+        (false, true) => Some(End::Cancelled),
+        (false, false) => None,
+    }
+}
+
+async fn wait(
+    context: &Context,
+    task: &Validated,
+    row: &TaskRow,
+    waiting: Option<(Reason, String)>,
+    time: Duration,
+) -> Result<Action, Error> {
+    status::write(context, task, &State::Recorded(row, waiting)).await?;
+    Ok(Action::requeue(time))
+}
+
+/// Ends a Task that no attempt is running for. Database.
+async fn end_task(
+    context: &Context,
+    task: &Validated,
+    ending: Ending,
+    failure: Failure,
+    actor: Actor,
+) -> Result<TaskRow, Error> {
+    let finish = FinishTask { task_id: task.id, ending, failure, actor, at: Timestamp::now() };
+    let row = context.store.finish_task(finish).await.map_err(Error::store("record the end of a Task"))?;
+    finish::note_outcome(context, &row);
+    Ok(row)
+}
+
+/// What remains to be done for a Task that has ended: its status, its Job's retirement, and, when the time has come, its
+/// deletion. API server.
+async fn end(context: &Context, task: &Validated, row: &TaskRow) -> Result<Action, Error> {
+    attempt::retire_job(context, row).await?;
+    if task.is_being_deleted {
+        return release(context, task).await;
+    }
+    status::write(context, task, &State::Recorded(row, None)).await?;
+    expire(context, task, row).await
+}
+
+/// Deletes the object when its time after the end is over; the record stays.
+async fn expire(context: &Context, task: &Validated, row: &TaskRow) -> Result<Action, Error> {
+    let (Some(ttl), Some(completed_at)) = (task.controls.ttl_seconds_after_finished, row.completed_at) else {
+        return Ok(Action::await_change());
+    };
+    let age = Duration::try_from(Timestamp::now().duration_since(completed_at)).unwrap_or_default();
+    let ttl = Duration::from_secs(ttl.into());
+    if age < ttl {
+        return Ok(Action::requeue(ttl - age));
+    }
+    let api: Api<Object> = Api::namespaced(context.client.clone(), &task.namespace);
+    let this_one = kube::api::Preconditions { uid: Some(task.uid.clone()), resource_version: None };
+    let parameters = DeleteParams { preconditions: Some(this_one), ..DeleteParams::default() };
+    match api.delete(&task.name, &parameters).await.map_err(Error::api("delete an expired Task")) {
+        Err(error) if !error.is_gone() => Err(error),
+        _ => Ok(Action::await_change()),
+    }
+}
+
+/// A Task whose key another one has: shows that one's outcome, now or when it is there.
+async fn copy_outcome(context: &Context, task: &Validated, first: &TaskRow) -> Result<Action, Error> {
+    let action = settle(context, task, &State::Duplicate(first)).await?;
+    if first.phase.is_terminal() || task.is_being_deleted { Ok(action) } else { Ok(Action::requeue(LOOK_AGAIN)) }
+}
+
+/// A Task that has no row of its own: only its status, or its release.
+async fn settle(context: &Context, task: &Validated, state: &State<'_>) -> Result<Action, Error> {
+    if task.is_being_deleted {
+        return release(context, task).await;
+    }
+    status::write(context, task, state).await?;
+    Ok(Action::await_change())
+}
+
+/// Records the deletion and lets the object go. Database, then API server.
+async fn release(context: &Context, task: &Validated) -> Result<Action, Error> {
+    let deleted =
+        RecordDeleted { id: task.id, uid: task.uid.clone(), actor: Actor::controller(), at: Timestamp::now() };
+    context.store.record_deleted(deleted).await.map_err(Error::store("record a deletion"))?;
+    if task.has_finalizer {
+        remove_finalizer(context, task).await?;
+    }
+    context.written.forget(&task.uid);
+    Ok(Action::await_change())
+}
+
+/// Adds the finalizer to an object that came past the webhooks. API server.
+async fn add_finalizer(context: &Context, task: &Validated) -> Result<(), Error> {
+    let api: Api<Object> = Api::namespaced(context.client.clone(), &task.namespace);
+    let object = api.get_metadata(&task.name).await.map_err(Error::api("read a Task's finalizers"))?;
+    let mut finalizers = object.metadata.finalizers.unwrap_or_default();
+    if finalizers.iter().any(|name| name == FINALIZER) {
+        return Ok(());
+    }
+    finalizers.push(FINALIZER.into());
+    let patch = json!({"metadata": {"uid": task.uid, "resourceVersion": object.metadata.resource_version, "finalizers": finalizers}});
+    api.patch_metadata(&task.name, &PatchParams::default(), &Patch::Merge(patch))
+        .await
+        .map_err(Error::api("add the finalizer to a Task"))?;
+    Ok(())
+}
+
+/// Takes our finalizer off, and no other. API server.
+async fn remove_finalizer(context: &Context, task: &Validated) -> Result<(), Error> {
+    let api: Api<Object> = Api::namespaced(context.client.clone(), &task.namespace);
+    let object = match api.get_metadata(&task.name).await.map_err(Error::api("read a Task's finalizers")) {
+        Err(error) if error.is_gone() => return Ok(()),
+        found => found?,
+    };
+    let mut finalizers = object.metadata.finalizers.unwrap_or_default();
+    if object.metadata.uid.as_deref() != Some(&task.uid) || !finalizers.iter().any(|name| name == FINALIZER) {
+        return Ok(());
+    }
+    finalizers.retain(|name| name != FINALIZER);
+    let patch = json!({"metadata": {"resourceVersion": object.metadata.resource_version, "finalizers": finalizers}});
+    match api.patch_metadata(&task.name, &PatchParams::default(), &Patch::Merge(patch)).await {
+        Ok(_) => Ok(()),
+        Err(error) => match Error::api("remove the finalizer of a Task")(error) {
+            error if error.is_gone() => Ok(()),
+            error => Err(error),
+        },
+    }
+}
+
+/// A Job of ours in the worker namespace.
+fn jobs(context: &Context) -> Api<Job> {
+    Api::namespaced(context.client.clone(), &context.jobs.namespace)
+}
