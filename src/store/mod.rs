@@ -4,13 +4,25 @@
 //! before the commit. Writes go through a writer that commits many of them in one transaction ([`writer`]); a caller
 //! that stops waiting does not cancel its write.
 
+mod audit;
+mod conn;
+mod connect;
+mod database_error;
 mod error;
 mod model;
+mod ops;
 mod request;
+mod rows;
 mod settings;
+mod transition;
+mod tx;
+mod writer;
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
+pub use audit::AuditCheck;
 pub use error::{Conflict, Result, StoreError};
 pub use model::{ArtifactRow, Failure, JobRow, JobStatus, TaskRow};
 pub use request::{
@@ -20,11 +32,29 @@ pub use request::{
 pub use settings::{DatabaseUrl, InvalidDatabaseUrl, StoreSettings};
 
 use crate::domain::audit::Entry;
-use crate::domain::{Finding, Id, Phase};
+use crate::domain::{Finding, Id};
+
+use conn::fetch;
+use connect::{Connector, Readers};
+use writer::Writer;
 
 /// The record. Cheap to clone; all clones are one store.
-#[derive(Clone, Debug)]
-pub struct Store {}
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    url: DatabaseUrl,
+    writer: Writer,
+    readers: Readers,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Store").field(&self.inner.url).finish()
+    }
+}
 
 /// How the writer fares, counted since the store was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,54 +71,41 @@ pub struct WriterStats {
     pub waiting: u64,
 }
 
-/// What a walk over the audit log found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AuditCheck {
-    /// Every entry is as it was written, none is missing.
-    Intact {
-        /// How many entries there are.
-        entries: u64,
-        /// The last one's hash: written down elsewhere, it proves later that nothing before it was changed.
-        head: String,
-    },
-    /// An entry was changed, removed, inserted or moved.
-    Broken {
-        /// The place of the first entry that does not fit.
-        seq: u64,
-        /// Its id; none if it is missing.
-        id: Option<Id>,
-        /// In what way it does not fit.
-        problem: String,
-    },
-}
-
 impl Store {
     /// Opens the database, creating it where needed, and migrates it.
     ///
     /// # Errors
     /// [`StoreError::NewerSchema`] when a newer version has been there.
     pub async fn open(settings: &StoreSettings) -> Result<Self> {
-        let _ = settings;
-        Ok(Self {})
+        let connector = Connector::new(settings);
+        let mut connected = connector.connect().await?;
+        connected.migrate().await?;
+        let readers = Readers::new(settings);
+        let writer = Writer::start(settings, connector.without_creating(), connected);
+        Ok(Self { inner: Arc::new(Inner { url: settings.url.clone(), writer, readers }) })
     }
 
     /// Refuses further writes, commits those that wait, and closes the database.
-    pub async fn close(&self) {}
+    pub async fn close(&self) {
+        self.inner.writer.close().await;
+        self.inner.readers.close().await;
+    }
 
     /// Whether both reading and writing work, by doing both. For readiness.
     pub async fn ping(&self) -> Result<()> {
-        Err(StoreError::Closed)
+        self.inner.writer.write(ops::Probe).await?;
+        fetch!((i64,), &mut self.inner.readers.acquire().await?.borrow(), "SELECT probed_at FROM store_probe")?;
+        Ok(())
     }
 
     /// How the writer fares. For metrics.
     pub fn stats(&self) -> WriterStats {
-        WriterStats::default()
+        self.inner.writer.stats()
     }
 
     /// Records a Task as `pending`, once.
     pub async fn record_task(&self, new: NewTask) -> Result<Recording> {
-        let _ = new;
-        Err(StoreError::Closed)
+        self.inner.writer.write(new).await
     }
 
     /// Writes down that a Task is refused: an audit entry, no row. Returns the findings on record: those of `refusal`,
@@ -97,14 +114,12 @@ impl Store {
     /// # Errors
     /// [`Conflict::Recorded`] if a Task is recorded under the id.
     pub async fn record_refusal(&self, refusal: Refusal) -> Result<Vec<Finding>> {
-        let _ = refusal;
-        Err(StoreError::Closed)
+        self.inner.writer.write(refusal).await
     }
 
     /// For what the Task was refused; none if it was not.
     pub async fn refusal(&self, id: Id) -> Result<Option<Vec<Finding>>> {
-        let _ = id;
-        Err(StoreError::Closed)
+        ops::findings_of(&mut self.inner.readers.acquire().await?.borrow(), id).await
     }
 
     /// Queues an attempt: the Task becomes `queued`, the attempt's row is `pending`. Only after this may its Job be
@@ -113,8 +128,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Conflict`] if the Task has ended, the attempt's outcome is recorded, or it is not the next one.
     pub async fn start_attempt(&self, start: StartAttempt) -> Result<TaskRow> {
-        let _ = start;
-        Err(StoreError::Closed)
+        self.inner.writer.write(start).await
     }
 
     /// The attempt's worker runs: Task and attempt become `running`. Late news of an attempt that has ended change
@@ -123,8 +137,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Conflict`] if the attempt was never started.
     pub async fn mark_running(&self, running: MarkRunning) -> Result<TaskRow> {
-        let _ = running;
-        Err(StoreError::Closed)
+        self.inner.writer.write(running).await
     }
 
     /// Records how an attempt ended, its trace's files, and what follows for the Task. The first outcome stays: a second
@@ -133,67 +146,57 @@ impl Store {
     /// # Errors
     /// [`StoreError::Conflict`] if the attempt was never started, or a retry is asked for and no attempt is left.
     pub async fn finish_attempt(&self, end: AttemptEnd) -> Result<TaskRow> {
-        let _ = end;
-        Err(StoreError::Closed)
+        self.inner.writer.write(end).await
     }
 
     /// Ends a Task of which no attempt runs. An attempt still open is closed with it, as failed. The first ending
     /// stays: a Task that has ended is returned as it is.
     pub async fn finish_task(&self, finish: FinishTask) -> Result<TaskRow> {
-        let _ = finish;
-        Err(StoreError::Closed)
+        self.inner.writer.write(finish).await
     }
 
     /// Writes down that the Task's object is gone. The row stays. None if no such Task is recorded.
     pub async fn record_deleted(&self, deleted: RecordDeleted) -> Result<Option<TaskRow>> {
-        let _ = deleted;
-        Err(StoreError::Closed)
+        self.inner.writer.write(deleted).await
     }
 
     /// The Task with this id.
     pub async fn task(&self, id: Id) -> Result<Option<TaskRow>> {
-        let _ = id;
-        Err(StoreError::Closed)
+        rows::task_by_id(&mut self.inner.readers.acquire().await?.borrow(), id).await
     }
 
     /// Tasks, the newest first.
     pub async fn tasks(&self, filter: &TaskFilter, page: Page) -> Result<Vec<TaskRow>> {
-        let _ = (filter, page);
-        Err(StoreError::Closed)
+        rows::tasks_of(&mut self.inner.readers.acquire().await?.borrow(), filter, page).await
     }
 
     /// Tasks that have not ended and whose object was not seen to go, by id, after `after`; at most [`MAX_PAGE`].
     pub async fn unfinished(&self, after: Option<Id>) -> Result<Vec<OpenTask>> {
-        let _ = after;
-        Err(StoreError::Closed)
+        rows::open_tasks(&mut self.inner.readers.acquire().await?.borrow(), after).await
     }
 
     /// How many Tasks are in each phase. Every phase is there.
     pub async fn counts(&self) -> Result<BTreeMap<&'static str, u64>> {
-        let _ = Phase::ALL;
-        Err(StoreError::Closed)
+        rows::tasks_by_phase(&mut self.inner.readers.acquire().await?.borrow()).await
     }
 
     /// The attempts of a Task, the first one first.
     pub async fn jobs(&self, task_id: Id) -> Result<Vec<JobRow>> {
-        let _ = task_id;
-        Err(StoreError::Closed)
+        rows::jobs_of(&mut self.inner.readers.acquire().await?.borrow(), task_id).await
     }
 
     /// The files of a Task's traces, by attempt and uri.
     pub async fn artifacts(&self, task_id: Id) -> Result<Vec<ArtifactRow>> {
-        let _ = task_id;
-        Err(StoreError::Closed)
+        rows::artifacts_of(&mut self.inner.readers.acquire().await?.borrow(), task_id).await
     }
 
     /// Audit entries.
     pub async fn audit(&self, query: &AuditQuery) -> Result<Vec<Entry>> {
-        let _ = query;
-        Err(StoreError::Closed)
+        audit::list(&mut self.inner.readers.acquire().await?.borrow(), query).await
     }
 
     /// Walks over the whole audit log and holds every entry against the chain of hashes.
     pub async fn verify_audit(&self) -> Result<AuditCheck> {
-        Err(StoreError::Closed)
+        audit::verify(&self.inner.readers).await
     }
 }

@@ -1,0 +1,29 @@
+//! The audit log (contract section 4): append-only, in the transaction of the change, chained by hash.
+
+mod append;
+mod chain;
+mod query;
+mod verify;
+
+use serde_json::Value;
+
+use crate::domain::audit::{Action, EntityKind};
+use crate::domain::{Actor, TraceId};
+
+pub(super) use append::{append, lock_head};
+pub(super) use query::{created_states, list};
+pub use verify::AuditCheck;
+pub(super) use verify::verify;
+
+/// An entry to be written. Its id, its time and its place in the chain come with the writing.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Change {
+    pub(super) actor: Actor,
+    pub(super) action: Action,
+    pub(super) entity_kind: EntityKind,
+    pub(super) entity_id: String,
+    pub(super) before: Option<Value>,
+    pub(super) after: Option<Value>,
+    pub(super) note: Option<String>,
+    pub(super) trace_id: TraceId,
+}

@@ -1,0 +1,162 @@
+//! Connections: how they are opened and what they are set to (design decision 12).
+
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, PgPool, Postgres, Sqlite, SqlitePool};
+
+use super::conn::Conn;
+use super::settings::Location;
+use super::{Result, StoreError, StoreSettings};
+
+static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// Opens connections for writing.
+#[derive(Clone)]
+pub(super) enum Connector {
+    Sqlite(SqliteConnectOptions),
+    Postgres(PgConnectOptions),
+}
+
+/// A connection, owned.
+pub(super) enum Connected {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Connector {
+    pub(super) fn new(settings: &StoreSettings) -> Self {
+        match &settings.url.0 {
+            Location::Sqlite { options, in_memory } => {
+                let options =
+                    options.clone().busy_timeout(settings.wait).foreign_keys(true).disable_statement_logging();
+                if *in_memory {
+                    return Self::Sqlite(options);
+                }
+                Self::Sqlite(
+                    options
+                        .create_if_missing(true)
+                        .journal_mode(SqliteJournalMode::Wal)
+                        .synchronous(SqliteSynchronous::Full)
+                        .pragma("journal_size_limit", "67108864"),
+                )
+            }
+            Location::Postgres(options) => Self::Postgres(with_timeouts(options, settings.wait)),
+        }
+    }
+
+    pub(super) async fn connect(&self) -> Result<Connected> {
+        Ok(match self {
+            Self::Sqlite(options) => Connected::Sqlite(options.connect().await?),
+            Self::Postgres(options) => Connected::Postgres(options.connect().await?),
+        })
+    }
+
+    /// From now on a missing file is an error: a new, empty one in its place would hide the loss.
+    pub(super) fn without_creating(self) -> Self {
+        match self {
+            Self::Sqlite(options) => Self::Sqlite(options.create_if_missing(false)),
+            postgres => postgres,
+        }
+    }
+
+    pub(super) fn is_postgres(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+}
+
+impl Connected {
+    pub(super) fn borrow(&mut self) -> Conn<'_> {
+        match self {
+            Self::Sqlite(conn) => Conn::Sqlite(conn),
+            Self::Postgres(conn) => Conn::Postgres(conn),
+        }
+    }
+
+    /// Brings the schema up to date; never back.
+    pub(super) async fn migrate(&mut self) -> Result<()> {
+        match self {
+            Self::Sqlite(conn) => SQLITE_MIGRATIONS.run(conn).await?,
+            Self::Postgres(conn) => POSTGRES_MIGRATIONS.run(conn).await?,
+        }
+        Ok(())
+    }
+
+    pub(super) async fn close(self) {
+        let closed = match self {
+            Self::Sqlite(conn) => conn.close().await,
+            Self::Postgres(conn) => conn.close().await,
+        };
+        if let Err(error) = closed {
+            tracing::warn!(error = %error, "the database connection did not close cleanly");
+        }
+    }
+}
+
+/// The connections for reading.
+pub(super) enum Readers {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+/// A connection for reading.
+pub(super) enum Reader {
+    Sqlite(PoolConnection<Sqlite>),
+    Postgres(PoolConnection<Postgres>),
+}
+
+impl Readers {
+    pub(super) fn new(settings: &StoreSettings) -> Self {
+        match &settings.url.0 {
+            Location::Sqlite { options, in_memory } => {
+                let options = options.clone().busy_timeout(settings.wait).disable_statement_logging();
+                // An in-memory database has no snapshots: its readers wait for the writer and must outlive it.
+                let options = if *in_memory { options } else { options.read_only(true) };
+                let pool = SqlitePoolOptions::new().max_connections(settings.readers).acquire_timeout(settings.wait);
+                Self::Sqlite(pool.connect_lazy_with(options))
+            }
+            Location::Postgres(options) => {
+                let pool = PgPoolOptions::new().max_connections(settings.readers).acquire_timeout(settings.wait);
+                Self::Postgres(pool.connect_lazy_with(with_timeouts(options, settings.wait)))
+            }
+        }
+    }
+
+    pub(super) async fn acquire(&self) -> Result<Reader, StoreError> {
+        Ok(match self {
+            Self::Sqlite(pool) => Reader::Sqlite(pool.acquire().await?),
+            Self::Postgres(pool) => Reader::Postgres(pool.acquire().await?),
+        })
+    }
+
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Sqlite(pool) => pool.close().await,
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Reader {
+    pub(super) fn borrow(&mut self) -> Conn<'_> {
+        match self {
+            Self::Sqlite(conn) => Conn::Sqlite(conn),
+            Self::Postgres(conn) => Conn::Postgres(conn),
+        }
+    }
+}
+
+/// Locks are waited for like on SQLite; no statement of ours takes many times that.
+fn with_timeouts(options: &PgConnectOptions, wait: Duration) -> PgConnectOptions {
+    let lock = format!("{}ms", wait.as_millis());
+    let statement = format!("{}ms", wait.as_millis().saturating_mul(6));
+    options
+        .clone()
+        .application_name("jct")
+        .options([("lock_timeout", lock), ("statement_timeout", statement)])
+        .disable_statement_logging()
+}

@@ -1,0 +1,78 @@
+//! `artifacts`: one row for each file of a trace.
+
+use super::{named, number, parsed, time};
+use crate::domain::Id;
+use crate::domain::trace::FileKind;
+use crate::store::conn::{Argument, Conn, Insert, fetch};
+use crate::store::{ArtifactRow, Result};
+
+const TABLE: &str = "artifacts";
+
+const INSERT: Insert = Insert {
+    into: "INSERT INTO artifacts (id, task_id, job_id, trace_id, kind, uri, content_type, size_bytes, checksum, \
+           created_at) VALUES",
+    width: 10,
+    suffix: " ON CONFLICT DO NOTHING",
+};
+
+#[derive(sqlx::FromRow)]
+struct ArtifactColumns {
+    id: String,
+    task_id: String,
+    job_id: String,
+    trace_id: String,
+    kind: String,
+    uri: String,
+    content_type: String,
+    size_bytes: i64,
+    checksum: String,
+    created_at: i64,
+}
+
+impl ArtifactColumns {
+    fn into_row(self) -> Result<ArtifactRow> {
+        let Self { id, task_id, job_id, trace_id, kind, uri, content_type, size_bytes, checksum, created_at } = self;
+        Ok(ArtifactRow {
+            task_id: parsed(TABLE, &id, &task_id)?,
+            job_id: parsed(TABLE, &id, &job_id)?,
+            trace_id: parsed(TABLE, &id, &trace_id)?,
+            kind: named(TABLE, &id, "kind", &kind, FileKind::parse)?,
+            uri,
+            content_type,
+            size_bytes: number(TABLE, &id, size_bytes)?,
+            checksum,
+            created_at: time(TABLE, &id, created_at)?,
+            id: parsed(TABLE, &id, &id)?,
+        })
+    }
+}
+
+/// The files of a Task's traces, by attempt and uri.
+pub(in crate::store) async fn artifacts_of(conn: &mut Conn<'_>, task_id: Id) -> Result<Vec<ArtifactRow>> {
+    let sql = "SELECT a.id, a.task_id, a.job_id, a.trace_id, a.kind, a.uri, a.content_type, a.size_bytes, a.checksum, \
+               a.created_at FROM artifacts a JOIN jobs j ON j.id = a.job_id \
+               WHERE a.task_id = $1 ORDER BY j.attempt, a.uri";
+    let rows = fetch!(ArtifactColumns, conn, sql, task_id.to_string())?;
+    rows.into_iter().map(ArtifactColumns::into_row).collect()
+}
+
+/// Inserts the rows; one whose id or uri is there already stays as it is.
+pub(in crate::store) async fn insert_artifacts(conn: &mut Conn<'_>, rows: Vec<ArtifactRow>) -> Result<()> {
+    INSERT.run(conn, rows.into_iter().map(into_arguments).collect()).await
+}
+
+fn into_arguments(row: ArtifactRow) -> Vec<Argument> {
+    let ArtifactRow { id, task_id, job_id, trace_id, kind, uri, content_type, size_bytes, checksum, created_at } = row;
+    vec![
+        id.to_string().into(),
+        task_id.to_string().into(),
+        job_id.to_string().into(),
+        trace_id.as_str().into(),
+        kind.as_str().into(),
+        uri.into(),
+        content_type.into(),
+        i64::try_from(size_bytes).unwrap_or(i64::MAX).into(),
+        checksum.into(),
+        created_at.as_microsecond().into(),
+    ]
+}

@@ -1,0 +1,86 @@
+//! Rows as the databases hold them, and the way to and from the types of the program.
+//!
+//! Every row type is taken apart and put together without `..`, so that a new column can't be forgotten. A value that
+//! does not parse is [`StoreError::Corrupt`].
+
+mod artifact;
+mod job;
+mod task;
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Result, StoreError};
+
+pub(super) use artifact::{artifacts_of, insert_artifacts};
+pub(super) use job::{insert_job, job_of, jobs_of, save_job};
+pub(super) use task::{
+    insert_task, lock_task, open_tasks, save_task, task_by_id, task_by_key, task_state, tasks_by_phase, tasks_of,
+};
+
+/// `text` as it goes into a column: neither JSON strings nor PostgreSQL's text hold a NUL.
+pub(super) fn without_nul(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
+}
+
+/// `time` with the precision that is stored.
+pub(super) fn stored(time: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
+}
+
+pub(super) fn time(table: &'static str, id: &str, microseconds: i64) -> Result<Timestamp> {
+    Timestamp::from_microsecond(microseconds).map_err(|error| StoreError::corrupt(table, id, error))
+}
+
+fn time_or_null(table: &'static str, id: &str, microseconds: Option<i64>) -> Result<Option<Timestamp>> {
+    microseconds.map(|microseconds| time(table, id, microseconds)).transpose()
+}
+
+fn microseconds(time: Option<Timestamp>) -> Option<i64> {
+    time.map(|time| time.as_microsecond())
+}
+
+/// A value with a fixed set of names.
+pub(super) fn named<T>(
+    table: &'static str,
+    id: &str,
+    column: &'static str,
+    name: &str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<T> {
+    parse(name).ok_or_else(|| StoreError::corrupt(table, id, format_args!("{column} {name:?} is not known")))
+}
+
+/// A value with its own syntax.
+pub(super) fn parsed<T: FromStr<Err: Display>>(table: &'static str, id: &str, text: &str) -> Result<T> {
+    text.parse().map_err(|error| StoreError::corrupt(table, id, error))
+}
+
+fn number<T: TryFrom<i64>>(table: &'static str, id: &str, number: i64) -> Result<T> {
+    T::try_from(number).map_err(|_| StoreError::corrupt(table, id, format_args!("{number} is out of range")))
+}
+
+fn number_or_null<T: TryFrom<i64>>(table: &'static str, id: &str, value: Option<i64>) -> Result<Option<T>> {
+    value.map(|value| number(table, id, value)).transpose()
+}
+
+/// A value stored as JSON.
+pub(super) fn json<T: DeserializeOwned>(table: &'static str, id: &impl Display, text: String) -> Result<T> {
+    serde_json::from_str(&text).map_err(|error| StoreError::corrupt(table, id, error))
+}
+
+fn json_or_null<T: DeserializeOwned>(table: &'static str, id: &str, text: Option<String>) -> Result<Option<T>> {
+    text.map(|text| json(table, &id, text)).transpose()
+}
+
+fn to_json(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| StoreError::Internal(error.to_string()))
+}
+
+fn to_json_or_null(value: Option<&impl Serialize>) -> Result<Option<String>> {
+    value.map(to_json).transpose()
+}

@@ -1,0 +1,437 @@
+//! `tasks`: flat, one column for each scalar field of the specification.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json as value};
+
+use super::{
+    json, json_or_null, microseconds, named, number, number_or_null, parsed, time, time_or_null, to_json,
+    to_json_or_null,
+};
+use crate::domain::task::{Constraints, Operation, RequestedBy, Target};
+use crate::domain::{ActorKind, Id, Phase, Task};
+use crate::store::conn::{Conn, Select, execute, fetch};
+use crate::store::{MAX_PAGE, OpenTask, Page, Result, TaskFilter, TaskRow};
+
+const TABLE: &str = "tasks";
+
+macro_rules! select {
+    ($tail:literal) => {
+        concat!(
+            "SELECT id, trace_id, namespace, name, uid, submitted_by, version, idempotency_key, requested_by_kind, ",
+            "requested_by_id, requested_by_label, objective, operation, target_repo, target_ref, target_path, ",
+            "time_budget_seconds, allow_network, allow_secrets, inputs, metadata, acceptance_criteria, ",
+            "evidence_requirements, executor, max_attempts, create_cwom, status, attempt, attempt_ended_at, job_name, ",
+            "source_commit, created_at, recorded_at, queued_at, started_at, completed_at, assigned_to, result, error, ",
+            "trace_path, manifest_sha256, trace_files, cwom_issue_id, deleted_at FROM tasks",
+            $tail
+        )
+    };
+}
+
+#[derive(sqlx::FromRow)]
+struct TaskColumns {
+    id: String,
+    trace_id: String,
+    namespace: String,
+    name: String,
+    uid: String,
+    submitted_by: Option<String>,
+    version: String,
+    idempotency_key: Option<String>,
+    requested_by_kind: String,
+    requested_by_id: String,
+    requested_by_label: Option<String>,
+    objective: String,
+    operation: String,
+    target_repo: String,
+    target_ref: String,
+    target_path: String,
+    time_budget_seconds: i64,
+    allow_network: bool,
+    allow_secrets: bool,
+    inputs: String,
+    metadata: String,
+    acceptance_criteria: String,
+    evidence_requirements: String,
+    executor: Option<String>,
+    max_attempts: i64,
+    create_cwom: bool,
+    status: String,
+    attempt: i64,
+    attempt_ended_at: Option<i64>,
+    job_name: Option<String>,
+    source_commit: Option<String>,
+    created_at: i64,
+    recorded_at: i64,
+    queued_at: Option<i64>,
+    started_at: Option<i64>,
+    completed_at: Option<i64>,
+    assigned_to: Option<String>,
+    result: Option<String>,
+    error: Option<String>,
+    trace_path: Option<String>,
+    manifest_sha256: Option<String>,
+    trace_files: Option<i64>,
+    cwom_issue_id: Option<String>,
+    deleted_at: Option<i64>,
+}
+
+impl TaskColumns {
+    fn into_row(self) -> Result<TaskRow> {
+        let Self {
+            id,
+            trace_id,
+            namespace,
+            name,
+            uid,
+            submitted_by,
+            version,
+            idempotency_key,
+            requested_by_kind,
+            requested_by_id,
+            requested_by_label,
+            objective,
+            operation,
+            target_repo,
+            target_ref,
+            target_path,
+            time_budget_seconds,
+            allow_network,
+            allow_secrets,
+            inputs,
+            metadata,
+            acceptance_criteria,
+            evidence_requirements,
+            executor,
+            max_attempts,
+            create_cwom,
+            status,
+            attempt,
+            attempt_ended_at,
+            job_name,
+            source_commit,
+            created_at,
+            recorded_at,
+            queued_at,
+            started_at,
+            completed_at,
+            assigned_to,
+            result,
+            error,
+            trace_path,
+            manifest_sha256,
+            trace_files,
+            cwom_issue_id,
+            deleted_at,
+        } = self;
+        let task = Task {
+            version,
+            idempotency_key,
+            requested_by: RequestedBy {
+                kind: named(TABLE, &id, "requested_by_kind", &requested_by_kind, ActorKind::parse)?,
+                id: requested_by_id,
+                label: requested_by_label,
+            },
+            objective,
+            operation: named(TABLE, &id, "operation", &operation, Operation::parse)?,
+            target: Target {
+                repo: json(TABLE, &id, Value::String(target_repo).to_string())?,
+                git_ref: target_ref,
+                path: target_path,
+            },
+            constraints: Constraints {
+                time_budget_seconds: number(TABLE, &id, time_budget_seconds)?,
+                allow_network,
+                allow_secrets,
+            },
+            inputs: json(TABLE, &id, inputs)?,
+            metadata: json(TABLE, &id, metadata)?,
+            acceptance_criteria: json(TABLE, &id, acceptance_criteria)?,
+            evidence_requirements: json(TABLE, &id, evidence_requirements)?,
+        };
+        Ok(TaskRow {
+            trace_id: parsed(TABLE, &id, &trace_id)?,
+            namespace,
+            name,
+            uid,
+            submitted_by,
+            task,
+            executor,
+            max_attempts: number(TABLE, &id, max_attempts)?,
+            create_cwom,
+            phase: named(TABLE, &id, "status", &status, Phase::parse)?,
+            attempt: number(TABLE, &id, attempt)?,
+            attempt_ended_at: time_or_null(TABLE, &id, attempt_ended_at)?,
+            job_name,
+            commit: source_commit,
+            created_at: time(TABLE, &id, created_at)?,
+            recorded_at: time(TABLE, &id, recorded_at)?,
+            queued_at: time_or_null(TABLE, &id, queued_at)?,
+            started_at: time_or_null(TABLE, &id, started_at)?,
+            completed_at: time_or_null(TABLE, &id, completed_at)?,
+            assigned_to,
+            result: json_or_null(TABLE, &id, result)?,
+            error: json_or_null(TABLE, &id, error)?,
+            trace_path,
+            manifest_sha256,
+            trace_files: number_or_null(TABLE, &id, trace_files)?,
+            cwom_issue_id: cwom_issue_id.map(|issue| parsed(TABLE, &id, &issue)).transpose()?,
+            deleted_at: time_or_null(TABLE, &id, deleted_at)?,
+            id: parsed(TABLE, &id, &id)?,
+        })
+    }
+}
+
+fn only(rows: Vec<TaskColumns>) -> Result<Option<TaskRow>> {
+    rows.into_iter().next().map(TaskColumns::into_row).transpose()
+}
+
+/// The row with this id.
+pub(in crate::store) async fn task_by_id(conn: &mut Conn<'_>, id: Id) -> Result<Option<TaskRow>> {
+    only(fetch!(TaskColumns, conn, select!(" WHERE id = $1"), id.to_string())?)
+}
+
+/// The row with this id, which nobody else can change before this transaction ends.
+pub(in crate::store) async fn lock_task(conn: &mut Conn<'_>, id: Id) -> Result<Option<TaskRow>> {
+    let sql = match conn {
+        Conn::Sqlite(_) => select!(" WHERE id = $1"),
+        Conn::Postgres(_) => select!(" WHERE id = $1 FOR UPDATE"),
+    };
+    only(fetch!(TaskColumns, conn, sql, id.to_string())?)
+}
+
+/// The row of the namespace with this idempotency key.
+pub(in crate::store) async fn task_by_key(conn: &mut Conn<'_>, namespace: &str, key: &str) -> Result<Option<TaskRow>> {
+    only(fetch!(TaskColumns, conn, select!(" WHERE namespace = $1 AND idempotency_key = $2"), namespace, key)?)
+}
+
+/// The rows that fit `filter`, the newest first.
+pub(in crate::store) async fn tasks_of(conn: &mut Conn<'_>, filter: &TaskFilter, page: Page) -> Result<Vec<TaskRow>> {
+    let TaskFilter { namespace, phase, operation, requester_kind, target_repo, trace_id } = filter;
+    let Page { limit, offset, after } = page;
+    let mut select = Select::new(select!(""));
+    select.filter_by("namespace = ?", namespace.clone());
+    select.filter_by("status = ?", phase.map(Phase::as_str));
+    select.filter_by("operation = ?", operation.map(Operation::as_str));
+    select.filter_by("requested_by_kind = ?", requester_kind.map(ActorKind::as_str));
+    select.filter_by("target_repo = ?", target_repo.clone());
+    select.filter_by("trace_id = ?", trace_id.as_ref().map(|id| id.as_str()));
+    select.filter_by("id < ?", after.map(|id| id.to_string()));
+    select.page(" ORDER BY id DESC", limit.clamp(1, MAX_PAGE), offset);
+    select.fetch::<TaskColumns>(conn).await?.into_iter().map(TaskColumns::into_row).collect()
+}
+
+/// The rows that have not ended and are not deleted.
+pub(in crate::store) async fn open_tasks(conn: &mut Conn<'_>, after: Option<Id>) -> Result<Vec<OpenTask>> {
+    let sql = "SELECT id, namespace, name, uid, status FROM tasks \
+               WHERE deleted_at IS NULL AND status IN ('pending', 'queued', 'running') AND id > $1 \
+               ORDER BY id LIMIT $2";
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
+    let rows = fetch!((String, String, String, String, String), conn, sql, after, i64::from(MAX_PAGE))?;
+    rows.into_iter()
+        .map(|(id, namespace, name, uid, status)| {
+            let phase = named(TABLE, &id, "status", &status, Phase::parse)?;
+            Ok(OpenTask { id: parsed(TABLE, &id, &id)?, namespace, name, uid, phase })
+        })
+        .collect()
+}
+
+/// How many rows there are in each phase.
+pub(in crate::store) async fn tasks_by_phase(conn: &mut Conn<'_>) -> Result<BTreeMap<&'static str, u64>> {
+    let rows = fetch!((String, i64), conn, "SELECT status, COUNT(*) FROM tasks GROUP BY status")?;
+    let mut counts: BTreeMap<_, _> = Phase::ALL.into_iter().map(|phase| (phase.as_str(), 0)).collect();
+    for (status, count) in rows {
+        let phase = named(TABLE, "", "status", &status, Phase::parse)?;
+        counts.insert(phase.as_str(), count.unsigned_abs());
+    }
+    Ok(counts)
+}
+
+/// Inserts the row; false if its id, or the idempotency key in its namespace, is taken.
+pub(in crate::store) async fn insert_task(conn: &mut Conn<'_>, row: &TaskRow) -> Result<bool> {
+    let TaskRow {
+        id,
+        trace_id,
+        namespace,
+        name,
+        uid,
+        submitted_by,
+        task,
+        executor,
+        max_attempts,
+        create_cwom,
+        phase,
+        attempt,
+        attempt_ended_at,
+        job_name,
+        commit,
+        created_at,
+        recorded_at,
+        queued_at,
+        started_at,
+        completed_at,
+        assigned_to,
+        result,
+        error,
+        trace_path,
+        manifest_sha256,
+        trace_files,
+        cwom_issue_id,
+        deleted_at,
+    } = row;
+    let Task {
+        version,
+        idempotency_key,
+        requested_by: RequestedBy { kind, id: requester_id, label },
+        objective,
+        operation,
+        target: Target { repo, git_ref, path },
+        constraints: Constraints { time_budget_seconds, allow_network, allow_secrets },
+        inputs,
+        metadata,
+        acceptance_criteria,
+        evidence_requirements,
+    } = task;
+    let inserted = execute!(
+        conn,
+        "INSERT INTO tasks (id, trace_id, namespace, name, uid, submitted_by, version, idempotency_key, \
+         requested_by_kind, requested_by_id, requested_by_label, objective, operation, target_repo, target_ref, \
+         target_path, time_budget_seconds, allow_network, allow_secrets, inputs, metadata, acceptance_criteria, \
+         evidence_requirements, executor, max_attempts, create_cwom, status, attempt, attempt_ended_at, job_name, \
+         source_commit, created_at, recorded_at, queued_at, started_at, completed_at, assigned_to, result, error, \
+         trace_path, manifest_sha256, trace_files, cwom_issue_id, deleted_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, \
+         $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44) \
+         ON CONFLICT DO NOTHING",
+        id.to_string(),
+        trace_id.as_str(),
+        namespace,
+        name,
+        uid,
+        submitted_by,
+        version,
+        idempotency_key,
+        kind.as_str(),
+        requester_id,
+        label,
+        objective,
+        operation.as_str(),
+        repo.as_str(),
+        git_ref,
+        path,
+        i64::from(*time_budget_seconds),
+        *allow_network,
+        *allow_secrets,
+        to_json(inputs)?,
+        to_json(metadata)?,
+        to_json(acceptance_criteria)?,
+        to_json(evidence_requirements)?,
+        executor,
+        i64::from(*max_attempts),
+        *create_cwom,
+        phase.as_str(),
+        i64::from(*attempt),
+        microseconds(*attempt_ended_at),
+        job_name,
+        commit,
+        created_at.as_microsecond(),
+        recorded_at.as_microsecond(),
+        microseconds(*queued_at),
+        microseconds(*started_at),
+        microseconds(*completed_at),
+        assigned_to,
+        to_json_or_null(result.as_ref())?,
+        to_json_or_null(error.as_ref())?,
+        trace_path,
+        manifest_sha256,
+        trace_files.map(i64::from),
+        cwom_issue_id.map(|id| id.to_string()),
+        microseconds(*deleted_at),
+    )?;
+    Ok(inserted == 1)
+}
+
+/// Writes the columns that may change. The caller has the row locked.
+pub(in crate::store) async fn save_task(conn: &mut Conn<'_>, row: &TaskRow) -> Result<()> {
+    let TaskRow {
+        id,
+        trace_id: _,
+        namespace: _,
+        name: _,
+        uid,
+        submitted_by: _,
+        task: _,
+        executor: _,
+        max_attempts: _,
+        create_cwom: _,
+        phase,
+        attempt,
+        attempt_ended_at,
+        job_name,
+        commit,
+        created_at: _,
+        recorded_at: _,
+        queued_at,
+        started_at,
+        completed_at,
+        assigned_to,
+        result,
+        error,
+        trace_path,
+        manifest_sha256,
+        trace_files,
+        cwom_issue_id,
+        deleted_at,
+    } = row;
+    execute!(
+        conn,
+        "UPDATE tasks SET uid = $2, status = $3, attempt = $4, attempt_ended_at = $5, job_name = $6, \
+         source_commit = $7, queued_at = $8, started_at = $9, completed_at = $10, assigned_to = $11, result = $12, \
+         error = $13, trace_path = $14, manifest_sha256 = $15, trace_files = $16, cwom_issue_id = $17, \
+         deleted_at = $18 WHERE id = $1",
+        id.to_string(),
+        uid,
+        phase.as_str(),
+        i64::from(*attempt),
+        microseconds(*attempt_ended_at),
+        job_name,
+        commit,
+        microseconds(*queued_at),
+        microseconds(*started_at),
+        microseconds(*completed_at),
+        assigned_to,
+        to_json_or_null(result.as_ref())?,
+        to_json_or_null(error.as_ref())?,
+        trace_path,
+        manifest_sha256,
+        trace_files.map(i64::from),
+        cwom_issue_id.map(|id| id.to_string()),
+        microseconds(*deleted_at),
+    )?;
+    Ok(())
+}
+
+/// The columns that may change, as the audit log shows them.
+pub(in crate::store) fn task_state(row: &TaskRow) -> Map<String, Value> {
+    let state = value!({
+        "uid": row.uid,
+        "status": row.phase,
+        "attempt": row.attempt,
+        "attempt_ended_at": row.attempt_ended_at,
+        "job_name": row.job_name,
+        "commit": row.commit,
+        "queued_at": row.queued_at,
+        "started_at": row.started_at,
+        "completed_at": row.completed_at,
+        "assigned_to": row.assigned_to,
+        "result": row.result,
+        "error": row.error,
+        "trace_path": row.trace_path,
+        "manifest_sha256": row.manifest_sha256,
+        "trace_files": row.trace_files,
+        "cwom_issue_id": row.cwom_issue_id,
+        "deleted_at": row.deleted_at,
+    });
+    if let Value::Object(state) = state { state } else { Map::new() }
+}

@@ -1,0 +1,237 @@
+//! Group commit: one task owns the connection for writing and commits what waits in one transaction.
+//!
+//! A commit waits for the disk; many requests can share that wait. Each request runs inside its own savepoint, so that one
+//! that fails leaves no trace in the others. Nobody is answered before the commit, and no answer says "done" unless it
+//! succeeded. A request goes on when its caller does not wait any longer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use ulid::Generator;
+
+use super::audit::{Change, append};
+use super::conn::{Conn, execute};
+use super::connect::{Connected, Connector};
+use super::tx::{Operation, Tx};
+use super::{Result, StoreError, StoreSettings, WriterStats};
+
+/// How often a transaction is tried on PostgreSQL, where a connection can be lost and replicas can be in each other's
+/// way. Operations can be repeated, also those whose commit was not answered.
+const POSTGRES_TRIES: u32 = 3;
+
+/// Hands operations to the writer.
+pub(super) struct Writer {
+    requests: mpsc::Sender<Box<dyn Request>>,
+    closing: CancellationToken,
+    running: Mutex<Option<JoinHandle<()>>>,
+    counters: Arc<Counters>,
+}
+
+#[derive(Default)]
+struct Counters {
+    commits: AtomicU64,
+    requests: AtomicU64,
+    failures: AtomicU64,
+    audit_entries: AtomicU64,
+}
+
+impl Writer {
+    /// Starts the writer on `connected`.
+    pub(super) fn start(settings: &StoreSettings, connector: Connector, connected: Connected) -> Self {
+        let (requests, receiver) = mpsc::channel(settings.queue.max(1));
+        let closing = CancellationToken::new();
+        let counters = Arc::new(Counters::default());
+        let task = WriterTask {
+            receiver,
+            closing: closing.clone(),
+            batch: settings.batch.max(1),
+            tries: if connector.is_postgres() { POSTGRES_TRIES } else { 1 },
+            connector,
+            connected: Some(connected),
+            ids: Generator::new(),
+            counters: Arc::clone(&counters),
+        };
+        let running = Mutex::new(Some(tokio::spawn(task.run())));
+        Self { requests, closing, running, counters }
+    }
+
+    /// Has the operation committed.
+    pub(super) async fn write<O: Operation>(&self, operation: O) -> Result<O::Output> {
+        let (answer, answered) = oneshot::channel();
+        let request = Pending { operation, outcome: None, answer };
+        self.requests.send(Box::new(request)).await.map_err(|_| StoreError::Closed)?;
+        answered.await.map_err(|_| StoreError::Closed)?
+    }
+
+    pub(super) fn stats(&self) -> WriterStats {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let waiting = self.requests.max_capacity().saturating_sub(self.requests.capacity());
+        WriterStats {
+            commits: count(&self.counters.commits),
+            requests: count(&self.counters.requests),
+            failures: count(&self.counters.failures),
+            audit_entries: count(&self.counters.audit_entries),
+            waiting: waiting as u64,
+        }
+    }
+
+    /// Takes no further requests, and returns once those that wait are answered.
+    pub(super) async fn close(&self) {
+        self.closing.cancel();
+        if let Some(running) = self.running.lock().await.take()
+            && let Err(error) = running.await
+        {
+            tracing::error!(%error, "the database writer ended badly");
+        }
+    }
+}
+
+/// An operation that waits, its type forgotten.
+#[async_trait]
+trait Request: Send {
+    /// Runs it; false if it failed and its traces must be undone. An error condemns the transaction.
+    async fn apply(&mut self, tx: &mut Tx<'_>) -> Result<bool>;
+
+    /// Tells the caller what came of it, or why the transaction was not committed.
+    fn answer(self: Box<Self>, committed: &Result<()>);
+}
+
+struct Pending<O: Operation> {
+    operation: O,
+    outcome: Option<Result<O::Output>>,
+    answer: oneshot::Sender<Result<O::Output>>,
+}
+
+#[async_trait]
+impl<O: Operation> Request for Pending<O> {
+    async fn apply(&mut self, tx: &mut Tx<'_>) -> Result<bool> {
+        match self.operation.apply(tx).await {
+            Err(error) if error.condemns_transaction() => Err(error),
+            outcome => {
+                let worked = outcome.is_ok();
+                self.outcome = Some(outcome);
+                Ok(worked)
+            }
+        }
+    }
+
+    fn answer(self: Box<Self>, committed: &Result<()>) {
+        let outcome = match (self.outcome, committed) {
+            // Also for an outcome of its own: it may rest on rows that are not there now.
+            (_, Err(error)) => Err(error.clone()),
+            (Some(outcome), Ok(())) => outcome,
+            (None, Ok(())) => Err(StoreError::Internal("a request was passed over".into())),
+        };
+        // The caller may have stopped waiting.
+        let _ = self.answer.send(outcome);
+    }
+}
+
+struct WriterTask {
+    receiver: mpsc::Receiver<Box<dyn Request>>,
+    closing: CancellationToken,
+    batch: usize,
+    tries: u32,
+    connector: Connector,
+    connected: Option<Connected>,
+    ids: Generator,
+    counters: Arc<Counters>,
+}
+
+impl WriterTask {
+    async fn run(mut self) {
+        let mut batch = Vec::with_capacity(self.batch);
+        loop {
+            let taken = tokio::select! {
+                biased;
+                taken = self.receiver.recv_many(&mut batch, self.batch) => taken,
+                () = self.closing.cancelled(), if !self.receiver.is_closed() => {
+                    self.receiver.close();
+                    continue;
+                }
+            };
+            if taken == 0 {
+                break;
+            }
+            let committed = self.commit_with_tries(&mut batch).await;
+            self.count(taken, &committed);
+            for request in batch.drain(..) {
+                request.answer(&committed);
+            }
+        }
+        if let Some(connected) = self.connected.take() {
+            connected.close().await;
+        }
+    }
+
+    fn count(&self, taken: usize, committed: &Result<()>) {
+        self.counters.requests.fetch_add(taken as u64, Ordering::Relaxed);
+        match committed {
+            Ok(()) => self.counters.commits.fetch_add(1, Ordering::Relaxed),
+            Err(_) => self.counters.failures.fetch_add(1, Ordering::Relaxed),
+        };
+    }
+
+    async fn commit_with_tries(&mut self, batch: &mut [Box<dyn Request>]) -> Result<()> {
+        let mut tries_left = self.tries;
+        loop {
+            tries_left = tries_left.saturating_sub(1);
+            match self.commit(batch).await {
+                Err(StoreError::Unavailable(reason)) if tries_left > 0 => {
+                    tracing::debug!(reason, "trying the transaction again");
+                }
+                committed => return committed,
+            }
+        }
+    }
+
+    /// Runs the batch in one transaction. After a failure the connection is given up: what state it is in, and whether
+    /// the file under it is still the same, is not known.
+    async fn commit(&mut self, batch: &mut [Box<dyn Request>]) -> Result<()> {
+        let mut connected = match self.connected.take() {
+            Some(connected) => connected,
+            None => self.connector.connect().await?,
+        };
+        let committed = transact(&mut connected.borrow(), batch, &mut self.ids).await;
+        match committed {
+            Ok(entries) => {
+                self.counters.audit_entries.fetch_add(entries, Ordering::Relaxed);
+                self.connected = Some(connected);
+                Ok(())
+            }
+            Err(error) => {
+                // Closing rolls back what is open.
+                connected.close().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Runs `batch` in one transaction and commits it; how many audit entries were written.
+async fn transact(conn: &mut Conn<'_>, batch: &mut [Box<dyn Request>], ids: &mut Generator) -> Result<u64> {
+    let begin = match conn {
+        Conn::Sqlite(_) => "BEGIN IMMEDIATE",
+        Conn::Postgres(_) => "BEGIN",
+    };
+    execute!(conn, begin)?;
+    let mut changes: Vec<Change> = Vec::new();
+    for request in batch {
+        execute!(conn, "SAVEPOINT request")?;
+        let before = changes.len();
+        let worked = request.apply(&mut Tx { conn: conn.reborrow(), changes: &mut changes }).await?;
+        if !worked {
+            changes.truncate(before);
+            execute!(conn, "ROLLBACK TO SAVEPOINT request")?;
+        }
+        execute!(conn, "RELEASE SAVEPOINT request")?;
+    }
+    let entries = changes.len() as u64;
+    append(conn, changes, ids).await?;
+    execute!(conn, "COMMIT")?;
+    Ok(entries)
+}
