@@ -25,3 +25,4 @@
 pub mod crd;
 pub mod domain;
 pub mod policy;
+pub mod worker;
