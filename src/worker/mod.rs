@@ -9,6 +9,17 @@
 //! Whatever happens, a step that got as far as reading `task.json` leaves a sealed trace or hands it to the next step, and
 //! says how it ended in its termination message. Nothing is written outside the trace folder and the work folder.
 
+mod attempt;
+mod executors;
+mod git;
+mod process;
+mod redact;
+mod run;
+mod source;
+mod steps;
+mod termination;
+mod trace;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -143,6 +154,10 @@ impl WorkerCommand {
     ///
     /// Starts a tokio runtime of its own where it needs one: not to be called from within another.
     pub fn run(self) -> ExitCode {
-        ExitCode::FAILURE
+        match self {
+            Self::Source(args) => steps::source(&args),
+            Self::Run(args) => steps::run(&args),
+            Self::Execute(args) => executors::execute(&args),
+        }
     }
 }
