@@ -41,7 +41,7 @@ pub async fn run(context: Arc<Context>, concurrency: u16, ready: watch::Sender<b
     let followers = tokio::spawn(futures::future::join(of_jobs, of_pods));
 
     // A pass that took an unfilled cache for the truth would look for Jobs one by one.
-    let filled = async { tokio::join!(jobs_are.wait_for(|is| *is), pods_are.wait_for(|is| *is)).0.is_ok() };
+    let filled = async { jobs_are.wait_for(|is| *is).await.is_ok() && pods_are.wait_for(|is| *is).await.is_ok() };
     tokio::select! {
         filled = filled => if !filled { return },
         () = shutdown.cancelled() => {

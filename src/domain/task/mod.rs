@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::ActorKind;
+pub use git_ref::problem as git_ref_problem;
 pub use read::{Naming, read};
 pub use repo::Repo;
 

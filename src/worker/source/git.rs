@@ -1,0 +1,178 @@
+//! Runs git under a deadline, and ends its whole group when that passes.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Command;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::FailureReason;
+use crate::worker::attempt::Failure;
+use crate::worker::git;
+use crate::worker::process::Group;
+use crate::worker::redact::redact;
+use crate::worker::termination::shorten;
+
+/// How much of what git prints is kept, in bytes.
+const MAX_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
+/// How much of git's complaint is told, in characters.
+const MAX_COMPLAINT_CHARS: usize = 500;
+/// How often the size of what is fetched is looked at.
+const SIZE_CHECK: Duration = Duration::from_millis(250);
+
+/// Calls of git that share a deadline.
+#[derive(Debug)]
+pub struct Git {
+    /// Home of git; holds its only configuration.
+    pub home: PathBuf,
+    /// The scheme that it may use.
+    pub protocol: &'static str,
+    /// When all has to be done.
+    pub deadline: Instant,
+    /// Cancelled when the worker is to end.
+    pub interrupted: CancellationToken,
+    /// The greatest size of the packs, in bytes.
+    pub max_pack_bytes: u64,
+}
+
+/// How a call ended that was not ended by us.
+#[derive(Debug)]
+pub struct Ended {
+    /// Exit code 0.
+    pub success: bool,
+    /// What it complained of, in a few words, without secrets.
+    pub complaint: String,
+}
+
+impl Git {
+    /// Runs `git <args>` in `dir`.
+    ///
+    /// # Errors
+    /// As [`Git::stream`], and [`FailureReason::SourceUnavailable`] if git prints more than is sensible.
+    pub async fn run(&self, dir: &Path, args: &[&str]) -> Result<(Ended, Vec<u8>), Failure> {
+        let mut output = Vec::new();
+        let ended = self
+            .stream(dir, args, |chunk| {
+                output.extend(chunk);
+                if output.len() > MAX_OUTPUT_BYTES {
+                    return Err(unavailable("the repository lists too many refs"));
+                }
+                Ok(())
+            })
+            .await?;
+        Ok((ended, output))
+    }
+
+    /// Runs `git <args>` in `dir` and hands its output to `sink`, which may end it with an error.
+    ///
+    /// # Errors
+    /// What `sink` says; [`FailureReason::SourceUnavailable`] at the deadline, [`FailureReason::SourceTooLarge`] when
+    /// packs grow too large, [`FailureReason::Interrupted`] on SIGTERM, [`FailureReason::WorkerFailed`] without git.
+    pub async fn stream(
+        &self,
+        dir: &Path,
+        args: &[&str],
+        mut sink: impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<Ended, Failure> {
+        let mut command = Command::new("git");
+        command
+            .args(git::options(dir))
+            .args(["-c".into(), OsString::from(format!("protocol.{}.allow=always", self.protocol))])
+            .args(args)
+            .env_clear()
+            .envs(git::environment(&self.home, Some(self.protocol)));
+        let mut group = Group::spawn(&mut command).map_err(|error| Failure::worker("start git", &error))?;
+        let stdout = group.child.stdout.take();
+        let stderr = group.child.stderr.take();
+        let work = async {
+            // When the sink has had enough, git's complaints are not waited for.
+            let ((), complaint) = tokio::try_join!(forward(stdout, &mut sink), async { Ok(collect(stderr).await) })?;
+            let status = group.child.wait().await.map_err(|error| Failure::worker("wait for git", &error))?;
+            Ok(Ended { success: status.success(), complaint: explain(&complaint) })
+        };
+        // Whichever ends first; dropping the group ends all of its processes.
+        tokio::select! {
+            ended = work => ended,
+            failure = self.too_large(dir) => Err(failure),
+            () = tokio::time::sleep_until(self.deadline) => Err(unavailable("fetching the source took too long")),
+            () = self.interrupted.cancelled() => {
+                Err(Failure::new(FailureReason::Interrupted, "the worker was told to end while it fetched the source"))
+            }
+        }
+    }
+
+    /// Ends when the packs in `dir` are too large.
+    async fn too_large(&self, dir: &Path) -> Failure {
+        let packs = dir.join(".git/objects/pack");
+        loop {
+            tokio::time::sleep(SIZE_CHECK).await;
+            let sizes = std::fs::read_dir(&packs).into_iter().flatten().flatten();
+            let bytes: u64 = sizes.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum();
+            if bytes > self.max_pack_bytes {
+                let message = format!("the repository's history is larger than {} bytes", self.max_pack_bytes);
+                return Failure::new(FailureReason::SourceTooLarge, message);
+            }
+        }
+    }
+}
+
+/// The failure of a source that can't be had.
+pub fn unavailable(message: impl Into<String>) -> Failure {
+    Failure::new(FailureReason::SourceUnavailable, message)
+}
+
+async fn forward(
+    stdout: Option<impl AsyncRead + Unpin>,
+    sink: &mut impl FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let Some(mut stdout) = stdout else { return Ok(()) };
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let read = stdout.read(&mut buffer).await.map_err(|error| Failure::worker("read from git", &error))?;
+        match buffer.get(..read) {
+            Some(bytes) if !bytes.is_empty() => sink(bytes)?,
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// The last 64 KiB or so; the rest is read and forgotten, so that git never blocks.
+async fn collect(stderr: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
+    let mut text = Vec::new();
+    let Some(mut stderr) = stderr else { return text };
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(read @ 1..) = stderr.read(&mut buffer).await {
+        text.extend(buffer.iter().take(read));
+        if text.len() > 128 * 1024 {
+            text.drain(..text.len() - 64 * 1024);
+        }
+    }
+    text
+}
+
+/// The last lines of git's complaint as one line.
+fn explain(stderr: &[u8]) -> String {
+    let text = redact(&String::from_utf8_lossy(stderr));
+    let lines: Vec<&str> =
+        text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("hint:")).collect();
+    let first = lines.len().saturating_sub(6);
+    let text = lines.get(first..).unwrap_or_default().join("; ");
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.is_empty() { "git gave no reason".into() } else { shorten(&text, MAX_COMPLAINT_CHARS) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complaints_are_short_and_without_credentials() {
+        let stderr = b"hint: x\nfatal: unable to access 'https://me:hunter22@host/a/b/': refused\x1b[0m\n";
+        assert_eq!(explain(stderr), "fatal: unable to access 'https://[redacted]@host/a/b/': refused [0m");
+        assert_eq!(explain(b""), "git gave no reason");
+        assert!(explain(&[b'x'; 10_000]).chars().count() <= MAX_COMPLAINT_CHARS);
+    }
+}

@@ -1,0 +1,237 @@
+//! `jct worker source`: from a URL and a ref to a checkout that nobody else's configuration had a part in.
+//!
+//! List the remote's refs, fetch the one with its history, count its tree, then check it out. What the repository holds
+//! is hostile: see [`super::git`] for what git may not do.
+
+mod git;
+mod refs;
+mod tree;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use self::git::{Git, unavailable};
+use self::refs::Wanted;
+pub use self::tree::normalize;
+use self::tree::{Limits, Tree};
+use super::SourceArgs;
+use super::attempt::{Attempt, Failure};
+use super::trace::create_anew;
+use crate::domain::trace::Source;
+
+/// The schemes that this worker knows how to keep harmless.
+const PROTOCOLS: [&str; 4] = ["https", "http", "git", "file"];
+/// Where the fetched ref is in the new repository.
+const TARGET_REF: &str = "refs/jct/target";
+/// Takes precedence over the repository's own `.gitattributes`: files are checked out byte by byte.
+const ATTRIBUTES: &str = "* -text !eol !ident !filter !working-tree-encoding\n";
+
+/// What was fetched.
+#[derive(Debug)]
+pub struct Fetched {
+    /// For the manifest.
+    pub source: Source,
+    /// Files, symlinks and submodules in the tree.
+    pub files: u64,
+    /// Size of the files, in bytes.
+    pub bytes: u64,
+    /// Submodules, which are not fetched.
+    pub submodules: u64,
+    /// Symlinks, which are not followed.
+    pub symlinks: u64,
+}
+
+/// Fetches what the Task names, and checks it out.
+///
+/// # Errors
+/// A [`Failure`] with the reason for the manifest.
+pub async fn fetch(args: &SourceArgs, attempt: &Attempt, interrupted: CancellationToken) -> Result<Fetched, Failure> {
+    let target = &attempt.task.target;
+    let protocol = protocol(&args.url, &args.protocols)?;
+    let mut tree = Tree::new(Limits { max_files: args.max_files, max_bytes: args.max_bytes }, &target.path)?;
+    let into = attempt.source_dir(args.into.as_deref());
+    let home = attempt.home_dir();
+    prepare(&into, &home, protocol).map_err(|error| Failure::worker("prepare the work folder", &error))?;
+    let git = Git {
+        home,
+        protocol,
+        deadline: Instant::now() + Duration::from_secs(args.timeout_seconds.into()),
+        interrupted,
+        max_pack_bytes: args.max_bytes,
+    };
+    let remote = Remote { git: &git, url: &args.url, git_ref: &target.git_ref };
+    let commit = remote.fetch(&into).await?;
+
+    let listing = ["ls-tree", "-r", "-z", "--long", "--full-tree", "--end-of-options", &commit];
+    let listed = git.stream(&into, &listing, |chunk| tree.push(chunk)).await?;
+    if !listed.success {
+        return Err(unavailable(format!("the tree can't be read: {}", listed.complaint)));
+    }
+    tree.finish()?;
+    let checkout = ["checkout", "--quiet", "--force", "--detach", "--no-recurse-submodules", &commit];
+    let (checked_out, _) = git.run(&into, &checkout).await?;
+    if !checked_out.success {
+        return Err(unavailable(format!("the tree can't be checked out: {}", checked_out.complaint)));
+    }
+    let source = Source { url: without_credentials(&args.url), git_ref: target.git_ref.clone(), commit };
+    let Tree { files, bytes, submodules, symlinks, .. } = tree;
+    Ok(Fetched { source, files, bytes, submodules, symlinks })
+}
+
+/// A ref of a repository elsewhere.
+struct Remote<'a> {
+    git: &'a Git,
+    url: &'a str,
+    git_ref: &'a str,
+}
+
+impl Remote<'_> {
+    /// Fetches the ref with all its history into a new repository at `into`; gives the commit.
+    async fn fetch(&self, into: &Path) -> Result<String, Failure> {
+        let mut candidates = refs::candidates(self.git_ref)?;
+        candidates.push("HEAD".into());
+        let mut list = vec!["ls-remote", "--quiet", "--", self.url];
+        list.extend(candidates.iter().map(String::as_str));
+        let (listed, advertised) = self.git.run(into, &list).await?;
+        if !listed.success {
+            return Err(unavailable(format!("the repository can't be reached: {}", listed.complaint)));
+        }
+        let wanted = refs::choose(self.git_ref, &advertised)?;
+        let id_length = advertised.iter().position(|byte| *byte == b'\t').unwrap_or(40);
+        let format = if id_length == 64 { "--object-format=sha256" } else { "--object-format=sha1" };
+        let init = ["init", "--quiet", "--template=", "--initial-branch=jct", format, "--", "."];
+        let (made, _) = self.git.run(into, &init).await?;
+        if !made.success {
+            return Err(Failure::worker("make a repository", &made.complaint));
+        }
+        write_attributes(into).map_err(|error| Failure::worker("prepare the repository", &error))?;
+        match &wanted {
+            Wanted::Ref(name) => self.fetch_specs(into, &[&format!("+{name}:{TARGET_REF}")]).await?,
+            Wanted::Commit(id) => self.fetch_commit(into, id).await?,
+        }
+        self.resolve(into).await
+    }
+
+    /// By its id if the server allows that, else by way of every branch and tag.
+    async fn fetch_commit(&self, into: &Path, id: &str) -> Result<(), Failure> {
+        if self.fetch_specs(into, &[&format!("+{id}:{TARGET_REF}")]).await.is_ok() {
+            return Ok(());
+        }
+        self.fetch_specs(into, &["+refs/heads/*:refs/jct/heads/*", "+refs/tags/*:refs/jct/tags/*"]).await?;
+        let (found, _) = self.git.run(into, &["update-ref", "--no-deref", TARGET_REF, id]).await?;
+        if found.success { Ok(()) } else { Err(refs::not_found(self.git_ref, "no branch or tag leads to this commit")) }
+    }
+
+    async fn fetch_specs(&self, into: &Path, specs: &[&str]) -> Result<(), Failure> {
+        let mut fetch = vec![
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-recurse-submodules",
+            "--no-auto-maintenance",
+            "--no-write-fetch-head",
+            "--no-show-forced-updates",
+            "--",
+            self.url,
+        ];
+        fetch.extend(specs);
+        let (fetched, _) = self.git.run(into, &fetch).await?;
+        if fetched.success { Ok(()) } else { Err(unavailable(format!("fetching failed: {}", fetched.complaint))) }
+    }
+
+    /// The commit that was fetched, tags peeled.
+    async fn resolve(&self, into: &Path) -> Result<String, Failure> {
+        let peeled = format!("{TARGET_REF}^{{commit}}");
+        let (resolved, id) =
+            self.git.run(into, &["rev-parse", "--verify", "--quiet", "--end-of-options", &peeled]).await?;
+        let id = String::from_utf8_lossy(&id).trim().to_owned();
+        if resolved.success && refs::is_commit_id(&id) {
+            return Ok(id);
+        }
+        Err(refs::not_found(self.git_ref, "it is not a commit"))
+    }
+}
+
+/// The scheme of `url`, if it is allowed.
+fn protocol(url: &str, allowed: &[String]) -> Result<&'static str, Failure> {
+    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
+    let known = PROTOCOLS.into_iter().find(|known| *known == scheme);
+    match known.filter(|known| allowed.iter().any(|name| name.trim() == *known)) {
+        Some(known) if !url.chars().any(|c| c.is_control() || c == ' ') => Ok(known),
+        _ => Err(unavailable(format!(
+            "the repository's URL must begin with one of {} and hold no blanks",
+            allowed.join(", ")
+        ))),
+    }
+}
+
+/// An empty home with git's only configuration, and an empty folder for the checkout.
+fn prepare(into: &Path, home: &PathBuf, protocol: &str) -> std::io::Result<()> {
+    for dir in [home, &into.to_path_buf()] {
+        if dir.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
+            // Left by a container that was started twice; the folder itself may be a mount.
+            for entry in fs::read_dir(dir)? {
+                super::trace::remove(&entry?.path())?;
+            }
+        }
+        fs::create_dir_all(dir)?;
+    }
+    // A repository on a mounted volume may belong to another user; git refuses to read such a one unless told so.
+    let config = if protocol == "file" { "[safe]\n\tdirectory = *\n" } else { "" };
+    fs::write(home.join("gitconfig"), config)
+}
+
+fn write_attributes(into: &Path) -> std::io::Result<()> {
+    let info = into.join(".git/info");
+    fs::create_dir_all(&info)?;
+    std::io::Write::write_all(&mut create_anew(&info.join("attributes"))?, ATTRIBUTES.as_bytes())
+}
+
+/// `url` without user and password.
+fn without_credentials(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
+    let end = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("https://user:pw@host/a/b.git", "https://host/a/b.git")]
+    #[case("https://user:p@w@host:8443/a/b@c", "https://host:8443/a/b@c")]
+    #[case("git://127.0.0.1/a", "git://127.0.0.1/a")]
+    #[case("file:///srv/a@b", "file:///srv/a@b")]
+    fn credentials_are_not_recorded(#[case] url: &str, #[case] expected: &str) {
+        assert_eq!(without_credentials(url), expected);
+    }
+
+    #[rstest]
+    #[case("ext::sh -c id")]
+    #[case("ext://x")]
+    #[case("file:///etc")]
+    #[case("ssh://host/x")]
+    #[case("-uhttps://x")]
+    #[case("/srv/repo")]
+    #[case("https://host/a\nb")]
+    #[case("")]
+    fn other_protocols_are_refused(#[case] url: &str) {
+        let allowed = ["https".to_owned(), "git".to_owned(), "ext".to_owned(), "ssh".to_owned()];
+        assert!(protocol(url, &allowed).is_err());
+    }
+
+    #[test]
+    fn allowed_protocols_are_taken() {
+        assert_eq!(protocol("HTTPS://host/x", &["https".into()]), Ok("https"));
+        assert_eq!(protocol("file:///srv/x", &["https".into(), "file".into()]), Ok("file"));
+    }
+}

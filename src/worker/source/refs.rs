@@ -1,0 +1,105 @@
+//! What a ref means at a remote. Pure.
+
+use crate::domain::FailureReason;
+use crate::domain::task::git_ref_problem;
+use crate::worker::attempt::Failure;
+
+/// What to fetch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// A commit by its full id.
+    Commit(String),
+    /// A ref of the remote by its full name.
+    Ref(String),
+}
+
+/// The full names that `git_ref` may have, the one that wins first: a branch before a tag, as `git clone --branch` does.
+///
+/// # Errors
+/// [`FailureReason::RefNotFound`] if no ref can have that name.
+pub fn candidates(git_ref: &str) -> Result<Vec<String>, Failure> {
+    if git_ref.is_empty() {
+        return Err(not_found(git_ref, "a ref has at least one character"));
+    }
+    if let Some(problem) = git_ref_problem(git_ref) {
+        return Err(not_found(git_ref, &format!("a ref {problem}")));
+    }
+    if git_ref == "HEAD" || git_ref.starts_with("refs/") {
+        return Ok(vec![git_ref.into()]);
+    }
+    Ok(vec![format!("refs/heads/{git_ref}"), format!("refs/tags/{git_ref}"), format!("refs/{git_ref}")])
+}
+
+/// Whether `text` is a full commit id of SHA-1 or SHA-256.
+pub fn is_commit_id(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// Chooses among the remote's refs, the output of `git ls-remote`. A full commit id stands for itself, unless the remote
+/// has a ref of that name.
+///
+/// # Errors
+/// [`FailureReason::RefNotFound`].
+pub fn choose(git_ref: &str, ls_remote: &[u8]) -> Result<Wanted, Failure> {
+    let advertised: Vec<&str> = ls_remote
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| std::str::from_utf8(line).ok()?.split_once('\t'))
+        .map(|(_, name)| name)
+        .collect();
+    if let Some(name) = candidates(git_ref)?.into_iter().find(|name| advertised.contains(&name.as_str())) {
+        return Ok(Wanted::Ref(name));
+    }
+    if is_commit_id(git_ref) {
+        return Ok(Wanted::Commit(git_ref.to_ascii_lowercase()));
+    }
+    let abbreviated = git_ref.len() >= 4 && git_ref.bytes().all(|b| b.is_ascii_hexdigit());
+    let hint = if abbreviated {
+        "the repository has no such branch or tag; if it is an abbreviated commit id, give the full one (40 or 64 hex digits)"
+    } else {
+        "the repository has no such branch or tag"
+    };
+    Err(not_found(git_ref, hint))
+}
+
+/// The failure of a ref that is not there.
+pub fn not_found(git_ref: &str, why: &str) -> Failure {
+    Failure::new(FailureReason::RefNotFound, format!("ref {git_ref:?}: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const REMOTE: &[u8] = b"1111\tHEAD\n1111\trefs/heads/main\n2222\trefs/tags/v1\n3333\trefs/heads/v1\n\
+        4444\trefs/heads/x/refs/heads/lost\n5555\trefs/pull/7/head\n";
+
+    #[rstest]
+    #[case("main", "refs/heads/main")]
+    #[case("v1", "refs/heads/v1")]
+    #[case("refs/tags/v1", "refs/tags/v1")]
+    #[case("pull/7/head", "refs/pull/7/head")]
+    #[case("HEAD", "HEAD")]
+    fn finds(#[case] git_ref: &str, #[case] expected: &str) {
+        assert_eq!(choose(git_ref, REMOTE), Ok(Wanted::Ref(expected.into())));
+    }
+
+    #[rstest]
+    #[case("lost", "no such branch")]
+    #[case("deadbeef", "full one")]
+    #[case("--upload-pack=x", "must not begin with '-'")]
+    #[case("a..b", "must not contain")]
+    #[case("", "at least one")]
+    fn does_not_find(#[case] git_ref: &str, #[case] expected: &str) {
+        let failure = choose(git_ref, REMOTE).unwrap_err();
+        assert_eq!(failure.reason, FailureReason::RefNotFound);
+        assert!(failure.message.contains(expected), "{failure}");
+    }
+
+    #[test]
+    fn a_full_id_is_a_commit() {
+        let id = "ABCDEF6789012345678901234567890123456789";
+        assert_eq!(choose(id, REMOTE), Ok(Wanted::Commit(id.to_lowercase())));
+    }
+}

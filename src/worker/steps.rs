@@ -1,0 +1,112 @@
+//! The two steps from end to end: load, do, seal, say how it ended.
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::attempt::{Attempt, Failure};
+use super::trace::{Ending, Trace};
+use super::{AttemptArgs, RunArgs, SourceArgs, process, run, source, termination};
+use crate::domain::trace::{Outcome, Source, Termination};
+
+/// `jct worker source`. Seals the trace on failure; leaves it open for [`run`] on success.
+pub fn source(args: &SourceArgs) -> ExitCode {
+    step(&args.attempt, async |attempt, trace, interrupted| {
+        let target = &attempt.task.target;
+        let lost = |error: std::io::Error| Failure::worker("write the trace", &error);
+        let fields = json!({"repo": target.repo, "ref": target.git_ref, "path": target.path});
+        trace.event("source_started", fields).map_err(lost)?;
+        let fetched = source::fetch(args, attempt, interrupted).await?;
+        attempt.write_source(&fetched.source)?;
+        let source::Fetched { source: Source { url, git_ref: _, commit }, files, bytes, submodules, symlinks } =
+            fetched;
+        let fields = json!({"url": url, "commit": commit, "files": files, "bytes": bytes,
+            "submodules_not_fetched": submodules, "symlinks": symlinks});
+        trace.event("source_fetched", fields).map_err(lost)?;
+        Ok(None)
+    })
+}
+
+/// `jct worker run`. Always seals the trace.
+pub fn run(args: &RunArgs) -> ExitCode {
+    process::adopt_orphans();
+    step(&args.attempt, async |attempt, trace, interrupted| {
+        let source = attempt.read_source()?;
+        let command = run::executor(args, attempt, &source, trace)?;
+        let outcome = run::run(args, attempt, command, trace, &interrupted, true).await;
+        let ending = outcome.unwrap_or_else(|failure| Ending { failure: Some(failure), ..Ending::default() });
+        Ok(Some(Ending { source: Some(source), ..ending }))
+    })
+}
+
+/// Runs `work`, which gives the ending to seal the trace with, or none if another step goes on.
+fn step(
+    args: &AttemptArgs,
+    work: impl AsyncFnOnce(&Attempt, &mut Trace, CancellationToken) -> Result<Option<Ending>, Failure>,
+) -> ExitCode {
+    let done = block_on(async {
+        let interrupted = process::on_termination().map_err(|error| Failure::worker("listen for signals", &error))?;
+        let attempt = Attempt::load(args)?;
+        let mut trace = Trace::open(&attempt).map_err(|error| Failure::worker("open the trace", &error))?;
+        let ending = match work(&attempt, &mut trace, interrupted).await {
+            Ok(None) => return Ok(succeeded()),
+            Ok(Some(ending)) => ending,
+            Err(failure) => Ending { failure: Some(failure), ..Ending::default() },
+        };
+        seal(trace, ending)
+    });
+    let termination = done.unwrap_or_else(|failure| failed(&failure));
+    let code = if termination.outcome == Outcome::Succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    if let Some(reason) = termination.reason {
+        tracing::error!(%reason, message = termination.message, trace_id = %args.trace_id, "attempt failed");
+    }
+    termination::write(&args.termination_log, termination);
+    code
+}
+
+/// Seals the trace; if that fails, the failure of the work itself is still told.
+fn seal(trace: Trace, ending: Ending) -> Result<Termination, Failure> {
+    let earlier = ending.failure.clone();
+    match trace.seal(ending) {
+        Ok(sealed) => {
+            let manifest = sealed.manifest;
+            Ok(Termination {
+                outcome: manifest.outcome,
+                reason: manifest.reason,
+                message: manifest.message,
+                manifest_sha256: Some(sealed.manifest_sha256),
+            })
+        }
+        Err(error) => {
+            let mut failure = Failure::worker("seal the trace", &error);
+            if let Some(earlier) = earlier {
+                failure.message = format!("{} (after {earlier})", failure.message);
+            }
+            Err(failure)
+        }
+    }
+}
+
+fn succeeded() -> Termination {
+    Termination { outcome: Outcome::Succeeded, reason: None, message: None, manifest_sha256: None }
+}
+
+fn failed(failure: &Failure) -> Termination {
+    Termination {
+        outcome: Outcome::Failed,
+        reason: Some(failure.reason),
+        message: Some(super::redact::redact(&failure.message)),
+        manifest_sha256: None,
+    }
+}
+
+/// One thread is enough: the work is done by child processes.
+fn block_on(work: impl Future<Output = Result<Termination, Failure>>) -> Result<Termination, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::worker("start", &error))?
+        .block_on(work)
+}

@@ -1,0 +1,249 @@
+//! The writer of a trace (contract section 6): events as they happen, and a manifest that seals them.
+//!
+//! Both containers of an attempt write to the same files: the sequence of events goes on where the other one stopped.
+
+mod artifacts;
+mod files;
+mod names;
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+pub use files::{create_anew, remove};
+pub use names::{is_troublesome, plain};
+
+use super::attempt::{Attempt, Failure, read_regular};
+use super::redact::redact;
+use super::termination::shorten;
+use crate::domain::FailureReason;
+use crate::domain::id::sha256_hex;
+use crate::domain::trace::{
+    ARTIFACTS_DIR, EVENTS_FILE, Event, LOG_FILE, MANIFEST_FILE, MANIFEST_VERSION, MAX_MANIFEST_BYTES, Manifest,
+    Outcome, STDERR_FILE, STDOUT_FILE, Source, TASK_FILE,
+};
+
+/// The files of a trace beside the artifacts; anything else in the folder is removed before it is sealed.
+const PLAIN_FILES: [&str; 5] = [EVENTS_FILE, LOG_FILE, STDERR_FILE, STDOUT_FILE, TASK_FILE];
+/// The greatest `events.jsonl` that another container may have left, in bytes.
+const MAX_EVENTS_BYTES: u64 = 64 * 1024 * 1024;
+/// The greatest message in the manifest, in characters.
+const MAX_MESSAGE_CHARS: usize = 4000;
+
+/// A trace that is being written.
+#[derive(Debug)]
+pub struct Trace {
+    dir: PathBuf,
+    attempt: Attempt,
+    events: File,
+    log: File,
+    last_seq: u64,
+    started_at: Timestamp,
+}
+
+/// How the attempt ended, for the manifest.
+#[derive(Debug, Default)]
+pub struct Ending {
+    /// What it ran on.
+    pub source: Option<Source>,
+    /// Why it failed, if it did.
+    pub failure: Option<Failure>,
+    /// What was achieved, in a sentence.
+    pub summary: Option<String>,
+    /// The executor's exit code.
+    pub exit_code: Option<i32>,
+}
+
+/// What sealing a trace gave.
+#[derive(Debug)]
+pub struct Sealed {
+    /// As written.
+    pub manifest: Manifest,
+    /// The digest of `manifest.json`.
+    pub manifest_sha256: String,
+}
+
+impl Trace {
+    /// Opens the trace of `attempt`, which may have events already.
+    ///
+    /// # Errors
+    /// When its files can't be read or written.
+    pub fn open(attempt: &Attempt) -> io::Result<Self> {
+        let dir = attempt.args.trace_dir.clone();
+        let events_path = dir.join(EVENTS_FILE);
+        let mut events = files::open_append(&events_path)?;
+        let log = files::open_append(&dir.join(LOG_FILE))?;
+        let earlier = read_regular(&events_path, MAX_EVENTS_BYTES)?;
+        if earlier.last().is_some_and(|byte| *byte != b'\n') {
+            // The container before this one died in the middle of a line.
+            events.write_all(b"\n")?;
+        }
+        let lines = || earlier.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let last_seq = lines().filter_map(parse).map(|event| event.seq).max().unwrap_or(0);
+        let started_at = lines().find_map(parse).map_or_else(Timestamp::now, |event| event.ts);
+        Ok(Self { dir, attempt: attempt.clone(), events, log, last_seq, started_at })
+    }
+
+    /// Where outputs go; an empty folder is made if there is none.
+    ///
+    /// # Errors
+    /// When it can't be made.
+    pub fn artifacts_dir(&self) -> io::Result<PathBuf> {
+        let path = self.dir.join(ARTIFACTS_DIR);
+        fs::create_dir_all(&path)?;
+        Ok(path)
+    }
+
+    /// Notes that something happened; `fields` is a JSON object. Texts in it are redacted.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn event(&mut self, event: &str, fields: Value) -> io::Result<()> {
+        let mut fields = if let Value::Object(fields) = fields { fields } else { Map::new() };
+        fields.values_mut().for_each(redact_texts);
+        self.last_seq += 1;
+        let event = Event {
+            ts: Timestamp::now(),
+            seq: self.last_seq,
+            event: event.into(),
+            trace_id: self.attempt.args.trace_id.clone(),
+            fields,
+        };
+        let mut line = serde_json::to_vec(&event)?;
+        line.push(b'\n');
+        self.events.write_all(&line)?;
+        self.log.write_all(for_people(&event).as_bytes())
+    }
+
+    /// Sweeps the artifacts, notes the end, and writes the manifest last.
+    ///
+    /// A success becomes a failure if the artifacts break a limit.
+    ///
+    /// # Errors
+    /// When a step fails: there is no manifest then, and the trace is not to be trusted.
+    pub fn seal(mut self, mut ending: Ending) -> io::Result<Sealed> {
+        let mut names = self.sweep(&mut ending)?;
+        let outcome = if ending.failure.is_some() { Outcome::Failed } else { Outcome::Succeeded };
+        let reason = ending.failure.as_ref().map(|failure| failure.reason);
+        let message = ending.failure.map(|failure| failure.message).or(ending.summary);
+        let message = message.map(|message| shorten(&redact(&message), MAX_MESSAGE_CHARS));
+        self.event("attempt_ended", json!({"outcome": outcome, "reason": reason, "message": message}))?;
+        self.events.sync_all()?;
+        self.log.sync_all()?;
+
+        names.extend(
+            PLAIN_FILES.into_iter().filter(|name| self.dir.join(name).symlink_metadata().is_ok()).map(Into::into),
+        );
+        names.sort();
+        let files = names.iter().map(|name| files::entry(&self.dir, name)).collect::<io::Result<_>>()?;
+        let args = self.attempt.args;
+        let manifest = Manifest {
+            version: MANIFEST_VERSION.into(),
+            task_id: args.task_id,
+            trace_id: args.trace_id,
+            namespace: args.namespace,
+            attempt: args.attempt,
+            executor: args.executor,
+            worker: concat!("jct ", env!("CARGO_PKG_VERSION")).into(),
+            task_sha256: args.task_sha256,
+            source: ending.source,
+            outcome,
+            reason,
+            message,
+            exit_code: ending.exit_code,
+            started_at: self.started_at,
+            ended_at: Timestamp::now(),
+            files,
+        };
+        let bytes = serde_json::to_vec_pretty(&manifest)?;
+        if bytes.len() as u64 > MAX_MANIFEST_BYTES {
+            return Err(io::Error::other(format!("the manifest would be larger than {MAX_MANIFEST_BYTES} bytes")));
+        }
+        files::write_atomically(&self.dir, MANIFEST_FILE, &bytes)?;
+        Ok(Sealed { manifest, manifest_sha256: sha256_hex(&bytes) })
+    }
+
+    /// Leaves nothing in the folder that the manifest could not cover; gives the names of the artifacts.
+    fn sweep(&mut self, ending: &mut Ending) -> io::Result<Vec<String>> {
+        let args = &self.attempt.args;
+        let limits = artifacts::Limits { max_files: args.max_artifacts, max_bytes: args.max_artifact_bytes };
+        let swept = artifacts::sweep(&self.dir, limits)?;
+        for (event, examples) in [
+            ("artifacts_refused", &swept.refused),
+            ("artifacts_renamed", &swept.renamed),
+            ("artifacts_over_limit", &swept.over_limit),
+        ] {
+            if examples.count > 0 {
+                self.event(event, json!({"count": examples.count, "names": examples.names}))?;
+            }
+        }
+        if let Some(limit) = swept.limit {
+            let message = format!("the executor left {limit}; what is over the limit was removed");
+            ending.failure.get_or_insert(Failure::new(FailureReason::ExecutorFailed, message));
+        }
+        self.remove_strangers()?;
+        Ok(swept.files)
+    }
+
+    fn remove_strangers(&mut self) -> io::Result<()> {
+        let mut removed = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let name = entry?.file_name();
+            let known = name == ARTIFACTS_DIR || PLAIN_FILES.iter().any(|file| name == *file);
+            let path = self.dir.join(&name);
+            let is_file = path.symlink_metadata()?.is_file();
+            if (!known || (name != ARTIFACTS_DIR && !is_file)) && files::remove(&path).is_ok() {
+                removed.push(names::plain(name.as_encoded_bytes()));
+            }
+        }
+        removed.sort();
+        if removed.is_empty() {
+            return Ok(());
+        }
+        let count = removed.len();
+        removed.truncate(20);
+        self.event("files_removed", json!({"count": count, "names": removed}))
+    }
+}
+
+fn parse(line: &[u8]) -> Option<Event> {
+    serde_json::from_slice(line).ok()
+}
+
+fn redact_texts(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = redact(text),
+        Value::Array(values) => values.iter_mut().for_each(redact_texts),
+        Value::Object(fields) => fields.values_mut().for_each(redact_texts),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// One line: time, event, `key=value` pairs. Values are JSON unless plain, so that nothing in them breaks the line.
+fn for_people(event: &Event) -> String {
+    use std::fmt::Write as _;
+    let mut line = format!("{} {}", event.ts.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"), event.event);
+    for (key, value) in event.fields.iter().filter(|(_, value)| !value.is_null()) {
+        let plain = value.as_str().filter(|text| text.bytes().all(|b| b.is_ascii_graphic() && b != b'"'));
+        let _ = match plain {
+            Some(text) if !text.is_empty() => write!(line, " {key}={text}"),
+            _ => write!(line, " {key}={}", escape_odd(&value.to_string())),
+        };
+    }
+    line.push('\n');
+    line
+}
+
+fn escape_odd(json: &str) -> String {
+    json.chars().fold(String::with_capacity(json.len()), |mut text, c| {
+        if c != '\\' && is_troublesome(c) {
+            text.extend(c.escape_unicode())
+        } else {
+            text.push(c)
+        }
+        text
+    })
+}
