@@ -51,8 +51,12 @@ pub async fn serve(address: SocketAddr, router: Router, shutdown: CancellationTo
 
 /// 200 when every part has started and the record can be written; else 503 with what is missing.
 async fn readyz(State(health): State<Health>) -> Response {
-    let mut missing: Vec<String> =
-        health.parts.iter().filter(|(_, ready)| !*ready.borrow()).map(|(name, _)| format!("{name}: starting")).collect();
+    let mut missing: Vec<String> = health
+        .parts
+        .iter()
+        .filter(|(_, ready)| !*ready.borrow())
+        .map(|(name, _)| format!("{name}: starting"))
+        .collect();
     match tokio::time::timeout(Duration::from_secs(2), health.store.ping()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => missing.push(format!("store: {error}")),

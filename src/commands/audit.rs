@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::domain::TraceId;
 use crate::domain::audit::Entry;
-use crate::store::{AuditCheck, AuditQuery, Page, Store, StoreSettings};
+use crate::store::{AuditCheck, AuditQuery, Order, Page, Store, StoreSettings};
 
 /// Arguments of `jct audit`.
 #[derive(Args, Clone, Debug)]
@@ -80,6 +80,7 @@ async fn show(store: &Store, args: AuditArgs) -> anyhow::Result<()> {
         trace_id: args.trace,
         entity_id: args.entity,
         actor_id: args.actor,
+        order: Order::OldestFirst,
         page: Page { limit: args.limit, ..Page::default() },
         ..AuditQuery::default()
     };

@@ -95,7 +95,9 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     };
     let written = match args.output {
         Output::Human => human(&report, &mut io::stdout().lock()),
-        Output::Json => serde_json::to_writer_pretty(io::stdout().lock(), &report).map_err(io::Error::from).and_then(|()| writeln!(io::stdout())),
+        Output::Json => serde_json::to_writer_pretty(io::stdout().lock(), &report)
+            .map_err(io::Error::from)
+            .and_then(|()| writeln!(io::stdout())),
     };
     match (written, report.allowed) {
         (Err(_), _) => ExitCode::from(2),

@@ -26,8 +26,11 @@ pub async fn run() -> anyhow::Result<()> {
             tasks => tasks.context("cannot list Tasks")?,
         };
         let held = tasks.items.iter().filter(|task| task.finalizers().iter().any(|name| name == FINALIZER));
-        let results: Vec<anyhow::Result<()>> =
-            futures::stream::iter(held.cloned()).map(|task| release(client.clone(), task)).buffer_unordered(16).collect().await;
+        let results: Vec<anyhow::Result<()>> = futures::stream::iter(held.cloned())
+            .map(|task| release(client.clone(), task))
+            .buffer_unordered(16)
+            .collect()
+            .await;
         released += results.len();
         results.into_iter().collect::<anyhow::Result<()>>()?;
         match tasks.metadata.continue_.filter(|token| !token.is_empty()) {

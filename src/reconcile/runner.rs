@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures::StreamExt as _;
 use futures::channel::mpsc;
+use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
 use kube::runtime::controller::{Action, Config};
 
-use kube::runtime::reflector::{self, Store};
+use kube::runtime::reflector;
 use kube::runtime::{Controller, Predicate as _, PredicateConfig, WatchStreamExt as _, predicates, watcher};
 use kube::{Resource as _, ResourceExt as _};
 use tokio::sync::watch;
@@ -56,13 +56,18 @@ pub async fn run(context: Arc<Context>, concurrency: u16, ready: watch::Sender<b
         .default_backoff()
         .modify(|object| object.meta_mut().managed_fields = None)
         .reflect(writer)
+        // Not `Store::wait_until_ready`: the controller waits on it too, and only the last to wait is woken.
+        .inspect_ok(move |event| {
+            if matches!(event, watcher::Event::InitDone) && !ready.send_replace(true) {
+                info!("controller is ready");
+            }
+        })
         .touched_objects()
         // Our own status writes are no news; edits of the spec, deletions, cancellations and finalizers are.
         .predicate_filter(
             predicates::generation.combine(predicates::finalizers).combine(predicates::annotations),
             PredicateConfig::default(),
         );
-    announce(reader.clone(), ready);
     let stop = shutdown.clone();
     Controller::for_stream(watched, reader)
         .with_config(Config::default().concurrency(concurrency))
@@ -78,15 +83,6 @@ pub async fn run(context: Arc<Context>, concurrency: u16, ready: watch::Sender<b
         .await;
     followers.abort();
     info!("controller stopped");
-}
-
-fn announce(reader: Store<Object>, ready: watch::Sender<bool>) {
-    tokio::spawn(async move {
-        if reader.wait_until_ready().await.is_ok() {
-            info!(tasks = reader.len(), "controller is ready");
-            ready.send_replace(true);
-        }
-    });
 }
 
 async fn pass(object: Arc<Object>, context: Arc<Context>) -> Result<Action, Error> {

@@ -14,11 +14,11 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::Mode;
 use sha2::{Digest, Sha256};
 
+use crate::domain::Id;
 use crate::domain::id::hex;
 use crate::domain::trace::{
     Expected, INCOMPLETE_FILE, Incomplete, MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest, TASK_FILE, folder,
 };
-use crate::domain::Id;
 
 /// The trace volume as the operator has it mounted.
 #[derive(Clone, Debug)]
@@ -184,7 +184,9 @@ const RESOLVE: ResolveFlag =
 fn hostile(error: io::Error, name: &str) -> io::Result<Found> {
     use nix::libc::{ELOOP, ENOENT, ENOTDIR, ENXIO, EXDEV};
     match error.raw_os_error() {
-        Some(ELOOP | ENOENT | ENOTDIR | ENXIO | EXDEV) => Ok(Found::Invalid(format!("{name:?} is missing or no plain file"))),
+        Some(ELOOP | ENOENT | ENOTDIR | ENXIO | EXDEV) => {
+            Ok(Found::Invalid(format!("{name:?} is missing or no plain file")))
+        }
         None => Ok(Found::Invalid(format!("{name:?}: {error}"))),
         Some(_) => Err(error),
     }
@@ -221,7 +223,11 @@ fn digest_beneath(directory: &File, name: &str, size_bytes: u64) -> io::Result<S
             }
         }
     }
-    if read == size_bytes { Ok(hex(&hash.finalize())) } else { Err(io::Error::other("has another size than its manifest says")) }
+    if read == size_bytes {
+        Ok(hex(&hash.finalize()))
+    } else {
+        Err(io::Error::other("has another size than its manifest says"))
+    }
 }
 
 #[cfg(test)]
@@ -329,7 +335,8 @@ mod tests {
     fn nothing_is_followed_out_of_the_folder() {
         let fixture = Fixture::new();
         let secret = fixture.file("../../../secret", b"secret");
-        let entries = |name: &str| vec![fixture.file("task.json", TASK), FileEntry { path: name.into(), ..secret.clone() }];
+        let entries =
+            |name: &str| vec![fixture.file("task.json", TASK), FileEntry { path: name.into(), ..secret.clone() }];
 
         symlink("../../../secret", fixture.folder.join("link")).unwrap();
         fixture.write_manifest(entries("link"));

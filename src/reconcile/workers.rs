@@ -104,8 +104,13 @@ pub type Trigger = UnboundedSender<(String, String)>;
 
 /// Keeps `index` current for ever, and names the Task of each object that changed. Says on `ready` when the first list is
 /// complete.
-pub async fn follow<K>(api: Api<K>, index: impl Fn() -> Arc<Workers>, pick: fn(&Workers) -> &Index<K>, trigger: Trigger, ready: signal::Sender<bool>)
-where
+pub async fn follow<K>(
+    api: Api<K>,
+    index: impl Fn() -> Arc<Workers>,
+    pick: fn(&Workers) -> &Index<K>,
+    trigger: Trigger,
+    ready: signal::Sender<bool>,
+) where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let selector = format!("{}={}", names::MANAGED_BY_LABEL, names::MANAGED_BY);

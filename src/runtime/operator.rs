@@ -48,7 +48,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         readiness.push(("webhook", is_ready));
         let reviewer =
             Reviewer { policy: settings.policy(), key: stamp_key.clone(), trusted_user: own_name(&client).await };
-        let part = serve_webhook(&settings, keeper, identity, reviewer, metrics.clone(), ready, shutdown.clone()).await?;
+        let part =
+            serve_webhook(&settings, keeper, identity, reviewer, metrics.clone(), ready, shutdown.clone()).await?;
         parts.spawn(async move { ("webhook", part.await) });
     }
     if settings.controller {

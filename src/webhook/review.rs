@@ -235,7 +235,8 @@ fn status(request: &AdmissionRequest<DynamicObject>, findings: &[Finding]) -> St
                 .iter()
                 .map(|finding| StatusCause {
                     reason: finding.code.as_str().into(),
-                    message: finding.message.clone(),
+                    // kubectl shows the causes' messages instead of the status message: the code must be there too.
+                    message: format!("{}: {}", finding.code, finding.message),
                     field: finding.field.clone(),
                 })
                 .collect(),

@@ -48,18 +48,14 @@ pub async fn look(context: &Context, row: &TaskRow) -> Result<Look, Error> {
     if jobs_seen.is_empty() && pods.is_empty() {
         // No Job: a pod of it may still be ending, and must not meet a successor.
         let api: Api<Pod> = Api::namespaced(context.client.clone(), &context.jobs.namespace);
-        let selector = format!(
-            "{}={},{}={}",
-            names::TASK_ID_LABEL,
-            row.id.to_lowercase(),
-            names::ATTEMPT_LABEL,
-            row.attempt
-        );
+        let selector =
+            format!("{}={},{}={}", names::TASK_ID_LABEL, row.id.to_lowercase(), names::ATTEMPT_LABEL, row.attempt);
         listed = api.list(&ListParams::default().labels(&selector)).await.map_err(Error::api("list pods"))?.items;
         pods = listed.iter().collect();
     }
     let observation = observe(jobs_seen.first().map(AsRef::as_ref), &pods, limits(context, row), Timestamp::now());
-    let has_begun = observation == Observation::Missing && (row.phase == Phase::Running || has_begun(context, row).await?);
+    let has_begun =
+        observation == Observation::Missing && (row.phase == Phase::Running || has_begun(context, row).await?);
     Ok(Look { observation, has_begun })
 }
 
@@ -122,7 +118,9 @@ pub async fn create_job(context: &Context, row: &TaskRow) -> Result<(), Error> {
             let name = job_name(row.id, row.attempt);
             let found = jobs(context).get_opt(&name).await.map_err(Error::api("read a Job"))?;
             match found {
-                Some(found) if !is_ours(&found, row) => Err(Error::Invalid("a Job name of its own: another Job has it")),
+                Some(found) if !is_ours(&found, row) => {
+                    Err(Error::Invalid("a Job name of its own: another Job has it"))
+                }
                 _ => Ok(()),
             }
         }

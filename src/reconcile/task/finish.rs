@@ -39,8 +39,7 @@ pub async fn finish(context: &Context, task: &Validated, row: &TaskRow, ended: &
         started_at: judgement.manifest().map(|manifest| manifest.started_at).or(ended.started_at),
         ended_at: ended.ended_at.unwrap_or_else(Timestamp::now),
     };
-    let recorded =
-        context.store.finish_attempt(end).await.map_err(Error::store("record the outcome of an attempt"))?;
+    let recorded = context.store.finish_attempt(end).await.map_err(Error::store("record the outcome of an attempt"))?;
     note_outcome(context, &recorded);
     seal(context, row, judgement.complete).await;
     Ok(recorded)
@@ -72,7 +71,8 @@ fn judge(found: &Found, ended: &Ended) -> Judgement {
                 return Judgement {
                     failure: Some((
                         FailureReason::TraceInvalid,
-                        "manifest.json is not the one that the worker wrote, by the digest in its termination message".into(),
+                        "manifest.json is not the one that the worker wrote, by the digest in its termination message"
+                            .into(),
                     )),
                     complete: None,
                 };
@@ -146,12 +146,9 @@ pub fn cancellation(task: &Validated, end: End) -> (Failure, Actor) {
 fn trace_record(row: &TaskRow, judgement: &Judgement) -> TraceRecord {
     let path = folder(&row.namespace, row.id, row.attempt);
     match &judgement.complete {
-        Some((manifest, sha256)) => TraceRecord {
-            path,
-            manifest_sha256: Some(sha256.clone()),
-            files: manifest.files.clone(),
-            complete: true,
-        },
+        Some((manifest, sha256)) => {
+            TraceRecord { path, manifest_sha256: Some(sha256.clone()), files: manifest.files.clone(), complete: true }
+        }
         None => TraceRecord { path, manifest_sha256: None, files: Vec::new(), complete: false },
     }
 }

@@ -53,7 +53,14 @@ pub struct Ended {
 impl Ended {
     /// An end that no pod tells of.
     pub fn unseen(reason: FailureReason, message: String) -> Self {
-        Self { failure: Some((reason, message)), termination: None, pod: None, exit_code: None, started_at: None, ended_at: None }
+        Self {
+            failure: Some((reason, message)),
+            termination: None,
+            pod: None,
+            exit_code: None,
+            started_at: None,
+            ended_at: None,
+        }
     }
 }
 
@@ -67,12 +74,23 @@ pub struct Limits {
 }
 
 /// Why a container waits, when it is not on its way.
-const IMAGE_TROUBLE: [&str; 6] =
-    ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable", "ImageInspectError"];
+const IMAGE_TROUBLE: [&str; 6] = [
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "RegistryUnavailable",
+    "ImageInspectError",
+];
 /// Image trouble that waiting does not mend.
 const IMAGE_HOPELESS: [&str; 2] = ["InvalidImageName", "ErrImageNeverPull"];
-const START_TROUBLE: [&str; 5] =
-    ["CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CreatePodSandboxError", "PostStartHookError"];
+const START_TROUBLE: [&str; 5] = [
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+    "CreatePodSandboxError",
+    "PostStartHookError",
+];
 
 /// What `job` and its `pods` say at `now`.
 pub fn observe(job: Option<&Job>, pods: &[&Pod], limits: Limits, now: Timestamp) -> Observation {
@@ -105,7 +123,8 @@ pub fn observe(job: Option<&Job>, pods: &[&Pod], limits: Limits, now: Timestamp)
 /// No pod yet: usually for milliseconds, else quota or admission stand in the way; the Job controller goes on trying.
 fn no_pod(job: &Job) -> Observation {
     let name = job.metadata.name.as_deref().unwrap_or_default();
-    let message = format!("Job {name} has no pod yet; if this lasts, `kubectl describe job {name}` names the quota or policy");
+    let message =
+        format!("Job {name} has no pod yet; if this lasts, `kubectl describe job {name}` names the quota or policy");
     Observation::Waiting(Reason::JobCreated, message)
 }
 
@@ -184,15 +203,22 @@ fn failure(
 ) -> (FailureReason, String) {
     let status = pod.status.as_ref();
     let detail = status.and_then(|status| status.message.clone()).unwrap_or_default();
-    let said = termination.and_then(|said| said.reason.map(|reason| (reason, said.message.clone().unwrap_or_default())));
+    let said =
+        termination.and_then(|said| said.reason.map(|reason| (reason, said.message.clone().unwrap_or_default())));
     let disruption = pod_condition_reason(pod, "DisruptionTarget");
     let by_pod = match (status.and_then(|status| status.reason.as_deref()).unwrap_or_default(), disruption) {
         ("Evicted", _) => Some(FailureReason::Evicted),
         ("DeadlineExceeded", _) => Some(FailureReason::TimeBudgetExceeded),
         ("NodeLost" | "NodeShutdown" | "Terminated", _) => Some(FailureReason::NodeLost),
-        (_, Some("EvictionByEvictionAPI" | "PreemptionByScheduler" | "PreemptionByKubeScheduler" | "TerminationByKubelet")) => {
-            Some(FailureReason::Evicted)
-        }
+        (
+            _,
+            Some(
+                "EvictionByEvictionAPI"
+                | "PreemptionByScheduler"
+                | "PreemptionByKubeScheduler"
+                | "TerminationByKubelet",
+            ),
+        ) => Some(FailureReason::Evicted),
         (_, Some("DeletionByPodGC" | "DeletionByTaintManager")) => Some(FailureReason::NodeLost),
         _ => None,
     };

@@ -1,0 +1,86 @@
+{{- define "jct.name" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{/* Prefix of every name: the release's name, with the chart's where that isn't in it. */}}
+{{- define "jct.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
+{{- else if contains (include "jct.name" .) .Release.Name }}
+{{- .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "jct.name" .) | trunc 40 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "jct.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "jct.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{- define "jct.commonLabels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/name: {{ include "jct.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: jct
+{{- end }}
+
+{{- define "jct.labels" -}}
+{{ include "jct.commonLabels" . }}
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{- define "jct.serviceAccountName" -}}
+{{- .Values.serviceAccount.name | default (ternary (include "jct.fullname" .) "default" .Values.serviceAccount.create) }}
+{{- end }}
+
+{{- define "jct.image" -}}
+{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) }}
+{{- end }}
+
+{{- define "jct.workerImage" -}}
+{{- printf "%s:%s" .Values.workers.image.repository (.Values.workers.image.tag | default .Chart.AppVersion) }}
+{{- end }}
+
+{{- define "jct.workerNamespace" -}}
+{{- .Values.workers.namespace | default .Release.Namespace }}
+{{- end }}
+
+{{/* Claim that worker pods mount, in their namespace. */}}
+{{- define "jct.traceClaim" -}}
+{{- .Values.traces.existingClaim | default (printf "%s-traces" (include "jct.fullname" .)) }}
+{{- end }}
+
+{{/* Claim that the operator mounts, in its own. */}}
+{{- define "jct.operatorTraceClaim" -}}
+{{- if eq (include "jct.workerNamespace" .) .Release.Namespace }}
+{{- include "jct.traceClaim" . }}
+{{- else if and .Values.traces.existingClaim .Values.traces.operatorClaim }}
+{{- .Values.traces.operatorClaim }}
+{{- else }}
+{{- fail (printf "workers.namespace is %q, another namespace than the release's (%q): a pod can't mount a claim of another namespace, so set traces.existingClaim (a claim in %q) and traces.operatorClaim (a claim in %q), both for the same storage" .Values.workers.namespace .Release.Namespace .Values.workers.namespace .Release.Namespace) }}
+{{- end }}
+{{- end }}
+
+{{- define "jct.allowedRepoPrefixes" -}}
+{{- $prefixes := .Values.policy.allowedRepoPrefixes }}
+{{- if kindIs "string" $prefixes }}{{ $prefixes }}{{ else }}{{ join "," $prefixes }}{{ end }}
+{{- end }}
+
+{{- define "jct.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: {{ .Values.workers.uid | int64 }}
+runAsGroup: {{ .Values.workers.uid | int64 }}
+fsGroup: {{ .Values.workers.uid | int64 }}
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: { type: RuntimeDefault }
+{{- end }}
+
+{{- define "jct.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: { drop: [ALL] }
+{{- end }}
