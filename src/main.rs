@@ -17,7 +17,7 @@ enum Command {
     Crds,
     /// Run a step of a worker; used inside a Job
     #[command(subcommand)]
-    Worker(jct::worker::WorkerCommand),
+    Worker(Box<jct::worker::WorkerCommand>),
 }
 
 fn main() -> ExitCode {
