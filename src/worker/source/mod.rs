@@ -117,11 +117,9 @@ impl Remote<'_> {
         self.resolve(into).await
     }
 
-    /// By its id if the server allows that, else by way of every branch and tag.
+    /// By way of every branch and tag, never by its id alone: hosts serve the commits of every fork by id, and a fork is
+    /// not the repository that the gate let through.
     async fn fetch_commit(&self, into: &Path, id: &str) -> Result<(), Failure> {
-        if self.fetch_specs(into, &[&format!("+{id}:{TARGET_REF}")]).await.is_ok() {
-            return Ok(());
-        }
         self.fetch_specs(into, &["+refs/heads/*:refs/jct/heads/*", "+refs/tags/*:refs/jct/tags/*"]).await?;
         let (found, _) = self.git.run(into, &["update-ref", "--no-deref", TARGET_REF, id]).await?;
         if found.success { Ok(()) } else { Err(refs::not_found(self.git_ref, "no branch or tag leads to this commit")) }
