@@ -210,12 +210,16 @@ fn shorten(message: &str) -> String {
 /// # Errors
 /// [`Error::Api`] if the API server refuses. An object that is gone needs no status: that is no error.
 pub async fn write(context: &Context, task: &Validated, state: &State<'_>) -> Result<(), Error> {
+    if !task.has_object {
+        return Ok(());
+    }
     let current = context.written.current(&task.uid, task.resource_version.as_deref(), task.status.clone());
     let wanted = project(task, state, current.as_ref(), Timestamp::now());
     if current.as_ref() == Some(&wanted) {
         return Ok(());
     }
-    let patch = json!({"status": merge(&current.unwrap_or_default(), &wanted)});
+    // The uid makes it a conflict where the name has passed to another object.
+    let patch = json!({"metadata": {"uid": task.uid}, "status": merge(&current.unwrap_or_default(), &wanted)});
     let api: Api<DeserializeGuard<TaskObject>> = Api::namespaced(context.client.clone(), &task.namespace);
     let written = api
         .patch_status(&task.name, &PatchParams::default(), &Patch::Merge(patch))
