@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -22,6 +23,10 @@ use super::{Result, StoreError, StoreSettings, WriterStats};
 /// How often a transaction is tried on PostgreSQL, where a connection can be lost and replicas can be in each other's
 /// way. Operations can be repeated, also those whose commit was not answered.
 const POSTGRES_TRIES: u32 = 3;
+
+/// How many times the wait for a lock a whole transaction may take: a connection whose other end is gone without a word
+/// must not hold up the writer for ever.
+const BATCH_WAITS: u32 = 12;
 
 /// Hands operations to the writer.
 pub(super) struct Writer {
@@ -49,6 +54,7 @@ impl Writer {
             receiver,
             closing: closing.clone(),
             batch: settings.batch.max(1),
+            patience: settings.wait.saturating_mul(BATCH_WAITS),
             tries: if connector.is_postgres() { POSTGRES_TRIES } else { 1 },
             connector,
             connected: Some(connected),
@@ -136,6 +142,7 @@ struct WriterTask {
     closing: CancellationToken,
     batch: usize,
     tries: u32,
+    patience: Duration,
     connector: Connector,
     connected: Option<Connected>,
     ids: Generator,
@@ -194,9 +201,9 @@ impl WriterTask {
     async fn commit(&mut self, batch: &mut [Box<dyn Request>]) -> Result<()> {
         let mut connected = match self.connected.take() {
             Some(connected) => connected,
-            None => self.connector.connect().await?,
+            None => within(self.patience, self.connector.connect()).await?,
         };
-        let committed = transact(&mut connected.borrow(), batch, &mut self.ids).await;
+        let committed = within(self.patience, transact(&mut connected.borrow(), batch, &mut self.ids)).await;
         match committed {
             Ok(entries) => {
                 self.counters.audit_entries.fetch_add(entries, Ordering::Relaxed);
@@ -204,12 +211,17 @@ impl WriterTask {
                 Ok(())
             }
             Err(error) => {
-                // Closing rolls back what is open.
-                connected.close().await;
+                // Closing rolls back what is open. The other end may not listen any more.
+                let _ = tokio::time::timeout(self.patience, connected.close()).await;
                 Err(error)
             }
         }
     }
+}
+
+async fn within<T>(patience: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = |_| StoreError::Unavailable(format!("no answer in {} s", patience.as_secs()));
+    tokio::time::timeout(patience, work).await.map_err(late)?
 }
 
 /// Runs `batch` in one transaction and commits it; how many audit entries were written.
