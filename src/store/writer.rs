@@ -1,24 +1,23 @@
 //! Group commit: one task owns the connection for writing and commits what waits in one transaction.
 //!
-//! A commit waits for the disk; many requests can share that wait. Each request runs inside its own savepoint, so that one
-//! that fails leaves no trace in the others. Nobody is answered before the commit, and no answer says "done" unless it
-//! succeeded. A request goes on when its caller does not wait any longer.
+//! A commit waits for the disk, and each statement for the database; many requests can share those waits. A request that
+//! is refused has changed nothing; when the database refuses a statement, the requests of the batch are done one by one,
+//! so that the one to blame does not spoil the others. Nobody is answered before the commit, and no answer says "done"
+//! unless it succeeded. A request goes on when its caller does not wait any longer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use ulid::Generator;
 
-use super::audit::{Change, append};
 use super::conn::{Conn, execute};
 use super::connect::{Connected, Connector};
-use super::tx::{Operation, Tx};
-use super::{Result, StoreError, StoreSettings, WriterStats};
+use super::operation::{Needs, Operation, View};
+use super::{Result, StoreError, StoreSettings, WriterStats, batch};
 
 /// How often a transaction is tried on PostgreSQL, where a connection can be lost and replicas can be in each other's
 /// way. Operations can be repeated, also those whose commit was not answered.
@@ -97,12 +96,13 @@ impl Writer {
 }
 
 /// An operation that waits, its type forgotten.
-#[async_trait]
 trait Request: Send {
-    /// Runs it; false if it failed and its traces must be undone. An error condemns the transaction.
-    async fn apply(&mut self, tx: &mut Tx<'_>) -> Result<bool>;
+    fn needs(&self, needs: &mut Needs);
 
-    /// Tells the caller what came of it, or why the transaction was not committed.
+    /// Decides, and adds what is to be written to the view.
+    fn decide(&mut self, view: &mut View);
+
+    /// Tells the caller what was decided, or why it was not committed.
     fn answer(self: Box<Self>, committed: &Result<()>);
 }
 
@@ -112,17 +112,16 @@ struct Pending<O: Operation> {
     answer: oneshot::Sender<Result<O::Output>>,
 }
 
-#[async_trait]
 impl<O: Operation> Request for Pending<O> {
-    async fn apply(&mut self, tx: &mut Tx<'_>) -> Result<bool> {
-        match self.operation.apply(tx).await {
-            Err(error) if error.condemns_transaction() => Err(error),
-            outcome => {
-                let worked = outcome.is_ok();
-                self.outcome = Some(outcome);
-                Ok(worked)
-            }
-        }
+    fn needs(&self, needs: &mut Needs) {
+        self.operation.needs(needs);
+    }
+
+    fn decide(&mut self, view: &mut View) {
+        self.outcome = Some(self.operation.decide(view).map(|(output, changes)| {
+            view.stage(changes);
+            output
+        }));
     }
 
     fn answer(self: Box<Self>, committed: &Result<()>) {
@@ -164,23 +163,25 @@ impl WriterTask {
             if taken == 0 {
                 break;
             }
-            let committed = self.commit_with_tries(&mut batch).await;
-            self.count(taken, &committed);
-            for request in batch.drain(..) {
-                request.answer(&committed);
-            }
+            self.counters.requests.fetch_add(taken as u64, Ordering::Relaxed);
+            self.serve(&mut batch).await;
         }
         if let Some(connected) = self.connected.take() {
             connected.close().await;
         }
     }
 
-    fn count(&self, taken: usize, committed: &Result<()>) {
-        self.counters.requests.fetch_add(taken as u64, Ordering::Relaxed);
-        match committed {
-            Ok(()) => self.counters.commits.fetch_add(1, Ordering::Relaxed),
-            Err(_) => self.counters.failures.fetch_add(1, Ordering::Relaxed),
-        };
+    async fn serve(&mut self, batch: &mut Vec<Box<dyn Request>>) {
+        let committed = self.commit_with_tries(batch).await;
+        if batch.len() > 1 && matches!(committed, Err(StoreError::Internal(_))) {
+            for mut request in batch.drain(..) {
+                let committed = self.commit_with_tries(std::slice::from_mut(&mut request)).await;
+                request.answer(&committed);
+            }
+        }
+        for request in batch.drain(..) {
+            request.answer(&committed);
+        }
     }
 
     async fn commit_with_tries(&mut self, batch: &mut [Box<dyn Request>]) -> Result<()> {
@@ -191,7 +192,11 @@ impl WriterTask {
                 Err(StoreError::Unavailable(reason)) if tries_left > 0 => {
                     tracing::debug!(reason, "trying the transaction again");
                 }
-                committed => return committed,
+                committed => {
+                    let counter = if committed.is_ok() { &self.counters.commits } else { &self.counters.failures };
+                    counter.fetch_add(1, Ordering::Relaxed);
+                    return committed;
+                }
             }
         }
     }
@@ -231,19 +236,15 @@ async fn transact(conn: &mut Conn<'_>, batch: &mut [Box<dyn Request>], ids: &mut
         Conn::Postgres(_) => "BEGIN",
     };
     execute!(conn, begin)?;
-    let mut changes: Vec<Change> = Vec::new();
-    for request in batch {
-        execute!(conn, "SAVEPOINT request")?;
-        let before = changes.len();
-        let worked = request.apply(&mut Tx { conn: conn.reborrow(), changes: &mut changes }).await?;
-        if !worked {
-            changes.truncate(before);
-            execute!(conn, "ROLLBACK TO SAVEPOINT request")?;
-        }
-        execute!(conn, "RELEASE SAVEPOINT request")?;
+    let mut needs = Needs::default();
+    for request in &*batch {
+        request.needs(&mut needs);
     }
-    let entries = changes.len() as u64;
-    append(conn, changes, ids).await?;
+    let mut view = batch::load(conn, needs).await?;
+    for request in batch {
+        request.decide(&mut view);
+    }
+    let entries = batch::save(conn, view, ids).await?;
     execute!(conn, "COMMIT")?;
     Ok(entries)
 }
