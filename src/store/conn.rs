@@ -14,6 +14,24 @@ pub(super) enum Conn<'c> {
     Postgres(&'c mut PgConnection),
 }
 
+/// How a statement refers to its arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Placeholder {
+    /// `$1`, `$2`, …
+    Numbered,
+    /// `?`. On SQLite a numbered one is a name, which is looked for among all names each time it is bound.
+    Plain,
+}
+
+impl Conn<'_> {
+    fn placeholder(&self) -> Placeholder {
+        match self {
+            Self::Sqlite(_) => Placeholder::Plain,
+            Self::Postgres(_) => Placeholder::Numbered,
+        }
+    }
+}
+
 /// Runs a statement with these arguments; the number of rows that it changed.
 macro_rules! execute {
     ($conn:expr, $sql:expr $(, $argument:expr)* $(,)?) => {
@@ -165,7 +183,7 @@ impl Values {
     /// Runs it; the number of rows that it changed.
     pub(super) async fn execute(&self, conn: &mut Conn<'_>, rows: Vec<Vec<Argument>>) -> Result<u64> {
         let mut changed = 0;
-        for (sql, arguments) in self.statements(rows) {
+        for (sql, arguments) in self.statements(conn.placeholder(), rows) {
             let sql = AssertSqlSafe(sql);
             changed += match conn {
                 Conn::Sqlite(conn) => {
@@ -182,30 +200,33 @@ impl Values {
     /// Runs it as a query; all rows that it finds.
     pub(super) async fn fetch<Row: AnyRow>(&self, conn: &mut Conn<'_>, rows: Vec<Vec<Argument>>) -> Result<Vec<Row>> {
         let mut found = Vec::new();
-        for (sql, arguments) in self.statements(rows) {
+        for (sql, arguments) in self.statements(conn.placeholder(), rows) {
             found.extend(fetch_assembled(conn, sql, arguments).await?);
         }
         Ok(found)
     }
 
     /// Powers of two, so that few statements serve all numbers of rows and are found prepared.
-    fn statements(&self, rows: Vec<Vec<Argument>>) -> Vec<(String, Vec<Argument>)> {
+    fn statements(&self, placeholder: Placeholder, rows: Vec<Vec<Argument>>) -> Vec<(String, Vec<Argument>)> {
         let mut statements = Vec::new();
         let mut rows = rows.into_iter();
         while rows.len() > 0 {
             let size = if rows.len() >= Self::MOST { Self::MOST } else { 1 << rows.len().ilog2() };
-            statements.push((self.sql(size), rows.by_ref().take(size).flatten().collect()));
+            statements.push((self.sql(placeholder, size), rows.by_ref().take(size).flatten().collect()));
         }
         statements
     }
 
-    fn sql(&self, rows: usize) -> String {
+    fn sql(&self, placeholder: Placeholder, rows: usize) -> String {
         let mut sql = String::from(self.before);
         for row in 0..rows {
             sql.push_str(if row == 0 { " (" } else { ", (" });
             for column in 1..=self.width {
-                let comma = if column == 1 { "" } else { ", " };
-                sql.push_str(&format!("{comma}${}", row * self.width + column));
+                sql.push_str(if column == 1 { "" } else { ", " });
+                match placeholder {
+                    Placeholder::Numbered => sql.push_str(&format!("${}", row * self.width + column)),
+                    Placeholder::Plain => sql.push('?'),
+                }
             }
             sql.push(')');
         }
@@ -221,7 +242,7 @@ mod tests {
     #[test]
     fn conditions_are_numbered() {
         let mut select = Select::new("SELECT 1 FROM t");
-        select.filter("a = ?", 1);
+        select.filter("a = ?", 1_i64);
         select.filter_by("b = ?", None::<i64>);
         select.filter_by("c < (SELECT d FROM e WHERE f = ?)", Some("x"));
         select.page(" ORDER BY a", 10, 0);
@@ -234,10 +255,17 @@ mod tests {
     #[test]
     fn rows_are_taken_in_powers_of_two() {
         let insert = Values { before: "INSERT INTO t (a, b) VALUES", width: 2, after: " ON CONFLICT DO NOTHING" };
-        assert_eq!(insert.sql(2), "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4) ON CONFLICT DO NOTHING");
+        let numbered = insert.sql(Placeholder::Numbered, 2);
+        assert_eq!(numbered, "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4) ON CONFLICT DO NOTHING");
+        let plain = insert.sql(Placeholder::Plain, 2);
+        assert_eq!(plain, "INSERT INTO t (a, b) VALUES (?, ?), (?, ?) ON CONFLICT DO NOTHING");
         let rows = |count| (0..count).map(|n: i64| vec![n.into(), n.into()]).collect();
         let sizes = |count| -> Vec<usize> {
-            insert.statements(rows(count)).iter().map(|(_, arguments)| arguments.len() / 2).collect()
+            insert
+                .statements(Placeholder::Plain, rows(count))
+                .iter()
+                .map(|(_, arguments)| arguments.len() / 2)
+                .collect()
         };
         assert_eq!((sizes(0), sizes(7), sizes(300)), (vec![], vec![4, 2, 1], vec![128, 128, 32, 8, 4]));
     }

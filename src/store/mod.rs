@@ -1,7 +1,7 @@
 //! The record and the audit log (contract sections 4 and 5): the only user of the database.
 //!
 //! One code base over SQLite and PostgreSQL. Every change and its audit entries commit together, and no call returns
-//! before the commit. Writes go through a writer that commits many of them in one transaction ([`writer`]); a caller
+//! before the commit. Writes go through a writer that commits many of them in one transaction (`writer.rs`); a caller
 //! that stops waiting does not cancel its write.
 
 mod audit;

@@ -154,11 +154,11 @@ impl WriterTask {
         loop {
             let taken = tokio::select! {
                 biased;
-                taken = self.receiver.recv_many(&mut batch, self.batch) => taken,
                 () = self.closing.cancelled(), if !self.receiver.is_closed() => {
                     self.receiver.close();
                     continue;
                 }
+                taken = self.receiver.recv_many(&mut batch, self.batch) => taken,
             };
             if taken == 0 {
                 break;

@@ -155,7 +155,7 @@ async fn no_text_is_sql_or_gets_lost(#[values(Sqlite, Postgres)] backend: Backen
         let stored = store.task(recorded.id).await.unwrap();
         assert_eq!(stored.as_ref(), Some(&recorded));
         let by_namespace = TaskFilter { namespace: Some(text.into()), ..TaskFilter::default() };
-        assert_eq!(store.tasks(&by_namespace, Page::default()).await.unwrap(), [recorded.clone()]);
+        assert_eq!(store.tasks(&by_namespace, Page::default()).await.unwrap(), std::slice::from_ref(&recorded));
         let mut begin = start(&recorded, 1);
         begin.job_name = text.into();
         assert_eq!(store.start_attempt(begin).await.unwrap().job_name.as_deref(), Some(text));
