@@ -13,7 +13,7 @@ use crate::domain::FailureReason;
 use crate::worker::attempt::Failure;
 use crate::worker::git;
 use crate::worker::process::Group;
-use crate::worker::redact::redact;
+use crate::worker::redact::{REDACTED, redact};
 use crate::worker::termination::shorten;
 
 /// How much of what git prints is kept, in bytes.
@@ -34,6 +34,8 @@ pub struct Git {
     pub deadline: Instant,
     /// Cancelled when the worker is to end.
     pub interrupted: CancellationToken,
+    /// What the URL has before its host: never to be told.
+    pub credentials: Option<String>,
     /// The greatest size of the packs, in bytes.
     pub max_pack_bytes: u64,
 }
@@ -91,7 +93,7 @@ impl Git {
             // When the sink has had enough, git's complaints are not waited for.
             let ((), complaint) = tokio::try_join!(forward(stdout, &mut sink), async { Ok(collect(stderr).await) })?;
             let status = group.child.wait().await.map_err(|error| Failure::worker("wait for git", &error))?;
-            Ok(Ended { success: status.success(), complaint: explain(&complaint) })
+            Ok(Ended { success: status.success(), complaint: explain(&complaint, self.credentials.as_deref()) })
         };
         // Whichever ends first; dropping the group ends all of its processes.
         tokio::select! {
@@ -154,8 +156,16 @@ async fn collect(stderr: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
 }
 
 /// The last lines of git's complaint as one line.
-fn explain(stderr: &[u8]) -> String {
-    let text = redact(&String::from_utf8_lossy(stderr));
+fn explain(stderr: &[u8], credentials: Option<&str>) -> String {
+    let mut text = String::from_utf8_lossy(stderr).into_owned();
+    if let Some(credentials) = credentials.filter(|credentials| !credentials.is_empty()) {
+        // Git repeats them without the scheme that would make them known for what they are.
+        text = text.replace(credentials, REDACTED);
+        if let Some((_, password)) = credentials.split_once(':').filter(|(_, password)| !password.is_empty()) {
+            text = text.replace(password, REDACTED);
+        }
+    }
+    let text = redact(&text);
     let lines: Vec<&str> =
         text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("hint:")).collect();
     let first = lines.len().saturating_sub(6);
@@ -171,8 +181,10 @@ mod tests {
     #[test]
     fn complaints_are_short_and_without_credentials() {
         let stderr = b"hint: x\nfatal: unable to access 'https://me:hunter22@host/a/b/': refused\x1b[0m\n";
-        assert_eq!(explain(stderr), "fatal: unable to access 'https://[redacted]@host/a/b/': refused [0m");
-        assert_eq!(explain(b""), "git gave no reason");
-        assert!(explain(&[b'x'; 10_000]).chars().count() <= MAX_COMPLAINT_CHARS);
+        assert_eq!(explain(stderr, None), "fatal: unable to access 'https://[redacted]@host/a/b/': refused [0m");
+        let stderr = b"fatal: unable to look up me:hunter22@host; hunter22";
+        assert_eq!(explain(stderr, Some("me:hunter22")), "fatal: unable to look up [redacted]@host; [redacted]");
+        assert_eq!(explain(b"", None), "git gave no reason");
+        assert!(explain(&[b'x'; 10_000], None).chars().count() <= MAX_COMPLAINT_CHARS);
     }
 }

@@ -61,6 +61,7 @@ pub async fn fetch(args: &SourceArgs, attempt: &Attempt, interrupted: Cancellati
         protocol,
         deadline: Instant::now() + Duration::from_secs(args.timeout_seconds.into()),
         interrupted,
+        credentials: credentials(&args.url).map(str::to_owned),
         max_pack_bytes: args.max_bytes,
     };
     let remote = Remote { git: &git, url: &args.url, git_ref: &target.git_ref };
@@ -193,11 +194,14 @@ fn write_attributes(into: &Path) -> std::io::Result<()> {
 
 /// `url` without user and password.
 fn without_credentials(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
-    let end = rest.find('/').unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    format!("{scheme}://{host}{path}")
+    credentials(url).map_or_else(|| url.into(), |credentials| url.replacen(&format!("{credentials}@"), "", 1))
+}
+
+/// `user:password` in `url`.
+fn credentials(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split('/').next().unwrap_or(rest);
+    authority.rsplit_once('@').map(|(credentials, _)| credentials)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 pub use files::{create_anew, remove};
-pub use names::{is_troublesome, plain};
+pub use names::{escaped, is_troublesome};
 
 use super::attempt::{Attempt, Failure, read_regular};
 use super::redact::redact;

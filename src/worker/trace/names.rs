@@ -3,9 +3,20 @@
 /// The greatest length of a name, in bytes: what file systems take.
 const MAX_NAME_BYTES: usize = 255;
 
-/// `name` if it is plain, else with each troublesome byte as `%XX`: of anything that is not UTF-8, control characters,
-/// line and direction marks, and the backslash. Never longer than a file system takes.
+/// As [`escaped`], and never longer than a file system takes.
 pub fn plain(name: &[u8]) -> String {
+    let mut escaped = escaped(name);
+    let mut end = escaped.len().min(MAX_NAME_BYTES);
+    while !escaped.is_char_boundary(end) {
+        end -= 1;
+    }
+    escaped.truncate(end);
+    escaped
+}
+
+/// `name` if it is plain, else with each troublesome byte as `%XX`: of anything that is not UTF-8, control characters,
+/// line and direction marks, and the backslash.
+pub fn escaped(name: &[u8]) -> String {
     let mut escaped = String::with_capacity(name.len());
     for chunk in name.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -17,11 +28,6 @@ pub fn plain(name: &[u8]) -> String {
         }
         escape(&mut escaped, chunk.invalid());
     }
-    let mut end = escaped.len().min(MAX_NAME_BYTES);
-    while !escaped.is_char_boundary(end) {
-        end -= 1;
-    }
-    escaped.truncate(end);
     escaped
 }
 
