@@ -109,7 +109,7 @@ async fn patiently(keeper: &Keeper) -> anyhow::Result<(Identity, StampKey)> {
 
 async fn serve_webhook(
     settings: &Settings,
-    mut keeper: Keeper,
+    keeper: Keeper,
     identity: Identity,
     reviewer: Reviewer,
     metrics: Metrics,
@@ -117,14 +117,9 @@ async fn serve_webhook(
     shutdown: CancellationToken,
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
     let tls = Tls::new(&identity).await.context("cannot serve the webhook's certificate")?;
-    metrics.certificate_expires_at(identity.expires_at()?);
     let router = webhook::router(reviewer, metrics);
     let address = any(settings.webhook_port);
-    if let Err(error) = keeper.publish(&identity).await {
-        warn!(%error, "webhook configurations do not trust the CA yet; trying again");
-    }
-    ready.send_replace(true);
-    tokio::spawn(keeper.run(tls.clone(), identity));
+    tokio::spawn(keeper.run(tls.clone(), identity, ready));
     Ok(async move {
         let served = webhook::serve(address, tls, router, shutdown).await;
         served.with_context(|| format!("cannot serve the webhook on {address} (JCT_WEBHOOK_PORT)"))

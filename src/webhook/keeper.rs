@@ -4,7 +4,7 @@
 //! Several replicas may do this at once: the Secret is written with compare-and-set, and all serve what it holds.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
@@ -13,6 +13,7 @@ use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::Tls;
@@ -22,6 +23,10 @@ use crate::runtime::Metrics;
 
 /// How often Secret and configurations are looked at. A configuration whose caBundle was reset blocks writes until then.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// The same while configurations are missing: an installation may be under way.
+const INTERVAL_MISSING: Duration = Duration::from_secs(1);
+/// How long after the start a missing configuration counts as one that is about to come.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where things are.
 #[derive(Clone, Debug)]
@@ -65,13 +70,13 @@ pub struct Keeper {
     client: Client,
     settings: KeeperSettings,
     metrics: Metrics,
-    warned: bool,
+    trusted: Option<bool>,
 }
 
 impl Keeper {
     /// A keeper that has done nothing yet.
     pub fn new(client: Client, settings: KeeperSettings, metrics: Metrics) -> Self {
-        Self { client, settings, metrics, warned: false }
+        Self { client, settings, metrics, trusted: None }
     }
 
     /// The certificates and the stamp key, made and stored if the Secret holds none that will do.
@@ -124,17 +129,11 @@ impl Keeper {
         let validating: Api<ValidatingWebhookConfiguration> = Api::all(self.client.clone());
         let one = mutating.get_opt(&name).await.map_err(api("read the mutating webhook configuration"))?;
         let other = validating.get_opt(&name).await.map_err(api("read the validating webhook configuration"))?;
-        if one.is_none() || other.is_none() {
-            if !self.warned {
-                warn!(
-                    configuration = name,
-                    "a webhook configuration is missing: Tasks are gated by the controller alone"
-                );
-            }
-            self.warned = true;
-        } else {
-            self.warned = false;
+        let complete = one.is_some() && other.is_some();
+        if !complete && self.trusted != Some(false) {
+            warn!(configuration = name, "a webhook configuration is missing: Tasks are gated by the controller alone");
         }
+        self.trusted = Some(complete);
         if let Some(configuration) = one {
             let hooks = configuration.webhooks.unwrap_or_default();
             let bundles = hooks.iter().map(|hook| (hook.name.as_str(), hook.client_config.ca_bundle.as_ref()));
@@ -149,12 +148,19 @@ impl Keeper {
     }
 
     /// Does all of it for ever: what fails is logged and tried again.
-    pub async fn run(mut self, tls: Tls, mut served: Identity) {
+    ///
+    /// Says on `ready` when the API server can call the webhook, or when nobody is going to configure it.
+    pub async fn run(mut self, tls: Tls, mut served: Identity, ready: watch::Sender<bool>) {
+        let began = Instant::now();
         loop {
-            tokio::time::sleep(INTERVAL).await;
             if let Err(error) = self.pass(&tls, &mut served).await {
                 warn!(%error, "webhook certificates cannot be kept current; trying again");
             }
+            let trusted = self.trusted == Some(true);
+            if trusted || began.elapsed() > PATIENCE {
+                ready.send_replace(true);
+            }
+            tokio::time::sleep(if trusted { INTERVAL } else { INTERVAL_MISSING }).await;
         }
     }
 

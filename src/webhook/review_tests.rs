@@ -1,1 +1,199 @@
+use kube::core::DynamicObject;
+use kube::core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview};
+use rstest::rstest;
+use serde_json::{Value, json};
 
+use super::review::{Door, Reviewer};
+use crate::crd::names::{CANCELLED_BY, FINALIZER, STAMP, SUBMITTED_BY, TRACE_ID};
+use crate::domain::{StampKey, TraceId};
+use crate::policy::Policy;
+
+const OPERATOR: &str = "system:serviceaccount:jct-system:jct";
+
+fn reviewer() -> Reviewer {
+    Reviewer {
+        policy: Policy::default().allowing("octo/"),
+        key: StampKey::from_slice(&[7; 32]).unwrap(),
+        trusted_user: OPERATOR.into(),
+    }
+}
+
+fn task(change: Value) -> Value {
+    let mut task = json!({
+        "apiVersion": "jct.dev/v1", "kind": "Task", "metadata": {"name": "t", "namespace": "team"},
+        "spec": {
+            "requestedBy": {"kind": "human", "id": "ada"}, "objective": "Look around",
+            "operation": "analysis", "target": {"repo": "octo/hello"},
+        },
+    });
+    json_patch::merge(&mut task, &change);
+    task
+}
+
+fn request(operation: &str, user: &str, object: &Value, old: Option<&Value>) -> AdmissionRequest<DynamicObject> {
+    let review = json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {
+            "uid": "r", "operation": operation, "name": "t", "namespace": "team", "dryRun": false,
+            "kind": {"group": "jct.dev", "version": "v1", "kind": "Task"},
+            "resource": {"group": "jct.dev", "version": "v1", "resource": "tasks"},
+            "userInfo": {"username": user, "groups": []},
+            "object": object, "oldObject": old,
+        },
+    });
+    serde_json::from_value::<AdmissionReview<DynamicObject>>(review).unwrap().try_into().unwrap()
+}
+
+fn review(door: Door, request: &AdmissionRequest<DynamicObject>) -> AdmissionResponse {
+    reviewer().review(door, request, [1; 16])
+}
+
+/// The object as it is after the response's patch.
+fn patched(object: &Value, response: &AdmissionResponse) -> Value {
+    assert!(response.allowed, "{:?}", response.result);
+    let mut object = object.clone();
+    if let Some(patch) = &response.patch {
+        let patch: json_patch::Patch = serde_json::from_slice(patch).unwrap();
+        json_patch::patch(&mut object, &patch).unwrap();
+    }
+    object
+}
+
+fn annotation<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
+    object["metadata"]["annotations"][name].as_str()
+}
+
+/// A Task as the mutating webhook leaves it.
+fn stamped(object: &Value, user: &str) -> Value {
+    patched(object, &review(Door::Mutate, &request("CREATE", user, object, None)))
+}
+
+#[rstest]
+#[case(json!({}))]
+#[case(json!({"metadata": {"annotations": {"a": "b"}, "finalizers": ["other/one"]}}))]
+#[case(json!({"metadata": {"annotations": {SUBMITTED_BY: "root", TRACE_ID: "forged-trace", STAMP: "00", CANCELLED_BY: "x"}}}))]
+fn a_new_task_is_stamped_whatever_it_claims(#[case] change: Value) {
+    let given = task(change);
+    let object = stamped(&given, "ada@example.org");
+    let trace_id = "01010101010101010101010101010101";
+    assert_eq!(annotation(&object, SUBMITTED_BY), Some("ada@example.org"));
+    assert_eq!(annotation(&object, TRACE_ID), Some(trace_id));
+    assert_eq!(annotation(&object, CANCELLED_BY), None);
+    let seal = annotation(&object, STAMP).unwrap();
+    assert!(reviewer().key.verify("team", "ada@example.org", &trace_id.parse().unwrap(), seal));
+    assert!(object["metadata"]["finalizers"].as_array().unwrap().contains(&json!(FINALIZER)));
+    assert_eq!(object["spec"], given["spec"], "the spec is never touched");
+    assert!(review(Door::Validate, &request("CREATE", "ada@example.org", &object, None)).allowed);
+}
+
+#[test]
+fn ignored_stamps_are_told() {
+    let object = task(json!({"metadata": {"annotations": {SUBMITTED_BY: "root"}}}));
+    let response = review(Door::Mutate, &request("CREATE", "ada", &object, None));
+    assert!(response.warnings.unwrap()[0].contains(SUBMITTED_BY));
+}
+
+#[test]
+fn the_operator_alone_may_say_for_whom_it_creates() {
+    let object = task(json!({"metadata": {"annotations": {SUBMITTED_BY: "ada", TRACE_ID: "from-the-client"}}}));
+    let created = stamped(&object, OPERATOR);
+    assert_eq!(annotation(&created, SUBMITTED_BY), Some("ada"));
+    assert_eq!(annotation(&created, TRACE_ID), Some("from-the-client"));
+    assert!(review(Door::Validate, &request("CREATE", OPERATOR, &created, None)).allowed);
+}
+
+#[rstest]
+#[case(SUBMITTED_BY, "root")]
+#[case(TRACE_ID, "another-trace")]
+#[case(STAMP, "00")]
+fn a_stamp_changed_between_the_webhooks_is_refused(#[case] name: &str, #[case] value: &str) {
+    let mut object = stamped(&task(json!({})), "ada");
+    object["metadata"]["annotations"][name] = json!(value);
+    let response = review(Door::Validate, &request("CREATE", "ada", &object, None));
+    assert!(!response.allowed);
+    assert!(response.result.message.contains(SUBMITTED_BY), "{}", response.result.message);
+}
+
+#[test]
+fn a_refusal_has_the_form_of_the_contract() {
+    let object = task(json!({
+        "spec": {"target": {"repo": "evil/x"}, "constraints": {"allowNetwork": true, "timeBudgetSeconds": 5}}
+    }));
+    for door in [Door::Mutate, Door::Validate] {
+        let response = review(door, &request("CREATE", "ada", &object, None));
+        assert!(!response.allowed && response.patch.is_none());
+        insta::assert_json_snapshot!("refusal", response.result);
+    }
+}
+
+#[test]
+fn a_bad_pinned_id_is_refused() {
+    let object = task(json!({"metadata": {"annotations": {"jct.dev/id": "01kjmma2g027ce4ht1rzkzbw4a"}}}));
+    let response = review(Door::Mutate, &request("CREATE", "ada", &object, None));
+    assert!(response.result.message.contains("metadata.annotations[jct.dev/id]: is not a ULID"));
+}
+
+#[rstest]
+#[case(json!({"spec": {"objective": "Something else"}}), "spec.objective")]
+#[case(json!({"spec": {"target": {"repo": "octo/other"}}}), "spec.target")]
+#[case(json!({"spec": {"inputs": {"deep": {"er": 1}}}}), "spec.inputs")]
+#[case(json!({"spec": {"maxAttempts": 3}}), "spec.maxAttempts")]
+#[case(json!({"spec": {"requestedBy": null}}), "spec.requestedBy")]
+fn the_spec_cannot_change(#[case] change: Value, #[case] field: &str) {
+    let old = stamped(&task(json!({})), "ada");
+    let mut new = old.clone();
+    json_patch::merge(&mut new, &change);
+    let response = review(Door::Mutate, &request("UPDATE", "ada", &new, Some(&old)));
+    assert!(!response.allowed);
+    assert_eq!(response.result.details.unwrap().causes[0].field, field);
+}
+
+#[test]
+fn suspend_may_change_though_the_policy_became_tighter() {
+    let old = stamped(&task(json!({})), "ada");
+    let mut new = old.clone();
+    new["spec"]["suspend"] = json!(true);
+    let tight = Reviewer { policy: Policy::default(), ..reviewer() };
+    assert!(tight.review(Door::Validate, &request("UPDATE", "ada", &new, Some(&old)), [1; 16]).allowed);
+}
+
+#[test]
+fn who_cancels_is_noted_once() {
+    let old = stamped(&task(json!({})), "ada");
+    let mut new = old.clone();
+    new["spec"]["cancel"] = json!(true);
+    let cancelled = patched(&new, &review(Door::Mutate, &request("UPDATE", "bob", &new, Some(&old))));
+    assert_eq!(annotation(&cancelled, CANCELLED_BY), Some("bob"));
+    let touched = patched(&cancelled, &review(Door::Mutate, &request("UPDATE", "eve", &cancelled, Some(&cancelled))));
+    assert_eq!(annotation(&touched, CANCELLED_BY), Some("bob"));
+}
+
+#[rstest]
+#[case(json!({"metadata": {"annotations": null}}))]
+#[case(json!({"metadata": {"annotations": {SUBMITTED_BY: "eve", TRACE_ID: null, STAMP: "ff", CANCELLED_BY: "eve"}}}))]
+fn reserved_annotations_are_put_back(#[case] change: Value) {
+    let old = stamped(&task(json!({})), "ada");
+    let mut new = old.clone();
+    json_patch::merge(&mut new, &change);
+    let response = review(Door::Mutate, &request("UPDATE", "eve", &new, Some(&old)));
+    assert!(response.warnings.is_some());
+    assert_eq!(patched(&new, &response)["metadata"]["annotations"], old["metadata"]["annotations"]);
+}
+
+#[test]
+fn a_task_from_before_the_webhook_gets_no_stamp_by_an_update() {
+    let old = task(json!({}));
+    let new = task(json!({"metadata": {"annotations": {SUBMITTED_BY: "root", TRACE_ID: TraceId::derive("x").as_str()}}}));
+    let object = patched(&new, &review(Door::Mutate, &request("UPDATE", "eve", &new, Some(&old))));
+    assert_eq!(annotation(&object, SUBMITTED_BY), None);
+    assert_eq!(annotation(&object, TRACE_ID), None);
+}
+
+#[test]
+fn deletions_and_subresources_pass() {
+    let object = task(json!({}));
+    assert!(review(Door::Validate, &request("DELETE", "ada", &Value::Null, Some(&object))).allowed);
+    let mut status = request("UPDATE", "ada", &task(json!({"spec": null})), Some(&object));
+    status.sub_resource = Some("status".into());
+    assert!(review(Door::Validate, &status).allowed);
+}

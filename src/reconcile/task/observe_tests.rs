@@ -1,1 +1,153 @@
+use std::time::Duration;
 
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::observe::{Limits, Observation, observe};
+use crate::crd::status::Reason;
+use crate::domain::FailureReason;
+
+const LIMITS: Limits = Limits { start_timeout: Duration::from_secs(60), run_timeout: Duration::from_secs(600) };
+
+fn at(seconds: i64) -> Timestamp {
+    "2026-03-01T12:00:00Z".parse::<Timestamp>().unwrap() + jiff::SignedDuration::from_secs(seconds)
+}
+
+fn job(status: Value) -> Job {
+    serde_json::from_value(json!({
+        "metadata": {"name": "t-1", "creationTimestamp": at(0).to_string()}, "status": status,
+    }))
+    .unwrap()
+}
+
+fn pod(status: Value) -> Pod {
+    serde_json::from_value(json!({
+        "metadata": {"name": "t-1-x", "creationTimestamp": at(0).to_string()}, "status": status,
+    }))
+    .unwrap()
+}
+
+fn see(job: Option<Job>, pod: Option<Pod>, seconds: i64) -> Observation {
+    let pods: Vec<&Pod> = pod.iter().collect();
+    observe(job.as_ref(), &pods, LIMITS, at(seconds))
+}
+
+fn container(name: &str, state: Value) -> Value {
+    json!({"name": name, "state": state, "ready": false, "restartCount": 0, "image": "", "imageID": ""})
+}
+
+fn terminated(exit_code: i32, more: Value) -> Value {
+    let mut end = json!({"exitCode": exit_code, "startedAt": at(1).to_string(), "finishedAt": at(9).to_string()});
+    json_patch::merge(&mut end, &more);
+    json!({"terminated": end})
+}
+
+/// Why a pod with this status has failed.
+fn failure(status: Value) -> FailureReason {
+    match see(Some(job(json!({}))), Some(pod(status)), 10) {
+        Observation::Ended(ended) => ended.failure.unwrap().0,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn no_job_and_no_pod_is_missing_and_a_pod_without_a_job_is_ending() {
+    assert_eq!(see(None, None, 0), Observation::Missing);
+    assert_eq!(see(None, Some(pod(json!({"phase": "Running"}))), 0), Observation::Ending);
+}
+
+#[test]
+fn a_job_without_a_pod_waits() {
+    assert!(matches!(see(Some(job(json!({}))), None, 999), Observation::Waiting(Reason::JobCreated, _)));
+}
+
+#[test]
+fn a_pod_in_line_waits_for_ever() {
+    let status = json!({"phase": "Pending", "conditions": [
+        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]});
+    let seen = see(Some(job(json!({}))), Some(pod(status)), 99_999);
+    assert_eq!(seen, Observation::Waiting(Reason::WaitingForScheduling, "0/1 nodes".into()));
+}
+
+#[rstest]
+#[case("ImagePullBackOff", 10, None)]
+#[case("ImagePullBackOff", 61, Some(FailureReason::ImagePullFailed))]
+#[case("ErrImageNeverPull", 1, Some(FailureReason::ImagePullFailed))]
+#[case("CreateContainerConfigError", 61, Some(FailureReason::StartFailed))]
+#[case("PodInitializing", 61, Some(FailureReason::StartFailed))]
+fn a_start_that_fails_is_given_its_time(#[case] waiting: &str, #[case] seconds: i64, #[case] stuck: Option<FailureReason>) {
+    let status = json!({"phase": "Pending", "initContainerStatuses": [
+        container("source", json!({"waiting": {"reason": waiting, "message": "m"}}))]});
+    match (see(Some(job(json!({}))), Some(pod(status)), seconds), stuck) {
+        (Observation::Stuck(reason, _), Some(expected)) => assert_eq!(reason, expected),
+        (Observation::Waiting(reason, _), None) => assert_eq!(reason, Reason::WaitingForImage),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_running_source_is_a_running_worker_until_all_limits_are_passed() {
+    let status = json!({"phase": "Pending", "initContainerStatuses": [
+        container("source", json!({"running": {"startedAt": at(2).to_string()}}))]});
+    let running = Observation::Running { pod: "t-1-x".into(), since: at(2) };
+    assert_eq!(see(Some(job(json!({}))), Some(pod(status.clone())), 500), running);
+    let stuck = see(Some(job(json!({}))), Some(pod(status)), 603);
+    assert!(matches!(stuck, Observation::Stuck(FailureReason::NodeLost, _)));
+}
+
+#[test]
+fn success_is_the_pods_word() {
+    let status = json!({"phase": "Succeeded", "containerStatuses": [
+        container("worker", terminated(0, json!({"message": r#"{"outcome":"succeeded","reason":null,"message":null,"manifest_sha256":"ab"}"#})))]});
+    let Observation::Ended(ended) = see(Some(job(json!({}))), Some(pod(status)), 10) else { panic!() };
+    assert_eq!(ended.failure, None);
+    assert_eq!(ended.termination.unwrap().manifest_sha256.as_deref(), Some("ab"));
+    assert_eq!((ended.exit_code, ended.started_at, ended.ended_at), (Some(0), Some(at(1)), Some(at(9))));
+}
+
+#[rstest]
+// The worker's own word.
+#[case(json!({"phase": "Failed", "initContainerStatuses": [container("source", terminated(1, json!(
+    {"message": r#"{"outcome":"failed","reason":"RefNotFound","message":"no","manifest_sha256":null}"#})))]}),
+    FailureReason::RefNotFound)]
+// It was told to stop; the pod knows by whom.
+#[case(json!({"phase": "Failed", "reason": "Evicted", "containerStatuses": [container("worker", terminated(1, json!(
+    {"message": r#"{"outcome":"failed","reason":"Interrupted","message":"SIGTERM","manifest_sha256":null}"#})))]}),
+    FailureReason::Evicted)]
+#[case(json!({"phase": "Failed", "containerStatuses": [container("worker", terminated(1, json!(
+    {"message": r#"{"outcome":"failed","reason":"Interrupted","message":"SIGTERM","manifest_sha256":null}"#})))]}),
+    FailureReason::Interrupted)]
+#[case(json!({"phase": "Failed", "containerStatuses": [container("worker", terminated(137, json!({"reason": "OOMKilled"})))]}),
+    FailureReason::OomKilled)]
+#[case(json!({"phase": "Failed", "reason": "DeadlineExceeded"}), FailureReason::TimeBudgetExceeded)]
+#[case(json!({"phase": "Failed", "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}]}),
+    FailureReason::Evicted)]
+#[case(json!({"phase": "Failed", "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC"}]}),
+    FailureReason::NodeLost)]
+#[case(json!({"phase": "Failed", "containerStatuses": [container("worker", terminated(128, json!({"reason": "StartError"})))]}),
+    FailureReason::StartFailed)]
+#[case(json!({"phase": "Failed", "containerStatuses": [container("worker", terminated(2, json!({"message": "not json"})))]}),
+    FailureReason::WorkerFailed)]
+fn failures_have_names(#[case] status: Value, #[case] expected: FailureReason) {
+    assert_eq!(failure(status), expected);
+}
+
+#[test]
+fn a_pod_whose_container_still_runs_has_not_ended() {
+    let status = json!({"phase": "Failed", "reason": "Evicted", "containerStatuses": [
+        container("worker", json!({"running": {"startedAt": at(2).to_string()}}))]});
+    assert!(!matches!(see(Some(job(json!({}))), Some(pod(status)), 10), Observation::Ended(_)));
+}
+
+#[test]
+fn a_finished_job_whose_pod_is_gone_has_ended() {
+    let failed = job(json!({"conditions": [{"type": "Failed", "status": "True"}]}));
+    let Observation::Ended(ended) = see(Some(failed), None, 10) else { panic!() };
+    assert_eq!(ended.failure.unwrap().0, FailureReason::Interrupted);
+    let complete = job(json!({"conditions": [{"type": "Complete", "status": "True"}]}));
+    let Observation::Ended(ended) = see(Some(complete), None, 10) else { panic!() };
+    assert_eq!(ended.failure, None);
+}

@@ -1,0 +1,210 @@
+//! A fresh database for every test, and Tasks to put into it.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use jct::domain::task::{Constraints, Operation, Repo, RequestedBy, Target};
+use jct::domain::trace::{FileEntry, FileKind};
+use jct::domain::{Actor, ActorKind, Id, Task, TraceId};
+use jct::store::{
+    AttemptEnd, AuditQuery, MarkRunning, NewTask, Next, Order, Page, Recording, StartAttempt, Store, StoreSettings,
+    TaskRow, TraceRecord,
+};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value, json};
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+use tempfile::TempDir;
+
+#[derive(Clone, Copy, Debug)]
+pub enum Backend {
+    Sqlite,
+}
+
+pub struct Database {
+    pub store: Store,
+    pub settings: StoreSettings,
+    url: String,
+    folder: TempDir,
+}
+
+impl Database {
+    pub async fn fresh(backend: Backend) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = match backend {
+            Backend::Sqlite => format!("sqlite://{}", folder.path().join("jct.db").display()),
+        };
+        let mut settings = StoreSettings::new(url.parse().unwrap());
+        settings.wait = std::time::Duration::from_secs(20);
+        let store = Store::open(&settings).await.unwrap();
+        Self { store, settings, url, folder }
+    }
+
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join("jct.db")
+    }
+
+    /// Runs SQL past the store.
+    pub async fn execute(&self, sql: &str) -> Result<(), sqlx::Error> {
+        let sql = AssertSqlSafe(sql.to_owned());
+        let mut conn = SqliteConnection::connect(&self.url).await?;
+        sqlx::raw_sql(sql).execute(&mut conn).await?;
+        conn.close().await
+    }
+
+    /// How many rows of the database changed hands: nothing was written if it is the same.
+    pub async fn rows(&self) -> Vec<i64> {
+        let mut counts = Vec::new();
+        for table in ["tasks", "jobs", "artifacts", "audit_log"] {
+            let sql = AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
+            let mut conn = SqliteConnection::connect(&self.url).await.unwrap();
+            counts.push(sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap());
+        }
+        counts
+    }
+
+    /// Removes what protects the audit log.
+    pub async fn unprotect_audit(&self) {
+        for trigger in ["audit_log_no_update", "audit_log_no_delete"] {
+            self.execute(&format!("DROP TRIGGER {trigger}")).await.unwrap();
+        }
+    }
+}
+
+/// 2026-03-01T12:00:00Z and some seconds.
+pub fn at(seconds: i64) -> Timestamp {
+    "2026-03-01T12:00:00.123456Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(seconds)
+}
+
+pub fn created_at() -> Timestamp {
+    "2026-03-01T12:00:00Z".parse().unwrap()
+}
+
+pub fn ada() -> Actor {
+    Actor { kind: ActorKind::Human, id: "ada@example.org".into() }
+}
+
+pub fn task() -> Task {
+    Task {
+        version: "1.0".into(),
+        idempotency_key: None,
+        requested_by: RequestedBy { kind: ActorKind::Human, id: "ada".into(), label: Some("Ada".into()) },
+        objective: "Describe the public API".into(),
+        operation: Operation::Docs,
+        target: Target { repo: Repo::parse("acme/api").unwrap(), git_ref: "main".into(), path: "src".into() },
+        constraints: Constraints { time_budget_seconds: 900, allow_network: false, allow_secrets: false },
+        inputs: object(json!({"depth": 2, "nested": {"list": [1, 2.5, null, "é"]}})),
+        metadata: object(json!({"ticket": "API-7"})),
+        acceptance_criteria: vec!["Every function is described".into()],
+        evidence_requirements: vec!["A report".into()],
+    }
+}
+
+pub fn object(value: Value) -> Map<String, Value> {
+    value.as_object().cloned().unwrap()
+}
+
+/// A Task of the object with this uid, in namespace `team`, named like the uid.
+pub fn new_task(uid: &str) -> NewTask {
+    NewTask {
+        id: Id::derive(created_at(), uid),
+        trace_id: TraceId::derive(uid),
+        namespace: "team".into(),
+        name: uid.into(),
+        uid: uid.into(),
+        submitted_by: Some("ada@example.org".into()),
+        actor: ada(),
+        task: task(),
+        executor: None,
+        max_attempts: 2,
+        create_cwom: true,
+        created_at: created_at(),
+        recorded_at: at(1),
+    }
+}
+
+pub fn with_key(uid: &str, key: &str) -> NewTask {
+    NewTask { task: Task { idempotency_key: Some(key.into()), ..task() }, ..new_task(uid) }
+}
+
+pub fn start(row: &TaskRow, attempt: u32) -> StartAttempt {
+    StartAttempt {
+        task_id: row.id,
+        attempt,
+        job_id: Id::derive_for(row.created_at, &row.id.to_string(), &format!("job/{attempt}")),
+        job_name: format!("t-{}-{attempt}", row.id.to_lowercase()),
+        at: at(10 * i64::from(attempt)),
+    }
+}
+
+pub fn running(row: &TaskRow, attempt: u32) -> MarkRunning {
+    MarkRunning {
+        task_id: row.id,
+        attempt,
+        worker_id: format!("pod-{attempt}"),
+        commit: None,
+        at: at(10 * i64::from(attempt) + 2),
+    }
+}
+
+pub fn end(row: &TaskRow, attempt: u32, next: Next) -> AttemptEnd {
+    AttemptEnd {
+        task_id: row.id,
+        attempt,
+        next,
+        trace: Some(trace(row, attempt)),
+        exit_code: Some(0),
+        worker_id: Some(format!("pod-{attempt}")),
+        commit: Some("c0ffee".repeat(6) + "c0ff"),
+        started_at: Some(at(10 * i64::from(attempt) + 3)),
+        ended_at: at(10 * i64::from(attempt) + 8),
+    }
+}
+
+pub fn trace(row: &TaskRow, attempt: u32) -> TraceRecord {
+    let file = |path: &str, kind, media_type: &str| FileEntry {
+        path: path.into(),
+        kind,
+        media_type: media_type.into(),
+        size_bytes: 12,
+        sha256: "ab".repeat(32),
+    };
+    TraceRecord {
+        path: format!("{}/{}/{attempt}", row.namespace, row.id),
+        manifest_sha256: Some("cd".repeat(32)),
+        files: vec![
+            file("artifacts/report.md", FileKind::Report, "text/markdown"),
+            file("task.json", FileKind::File, "application/json"),
+        ],
+        complete: true,
+    }
+}
+
+pub fn completed() -> Next {
+    Next::Completed { result: json!({"summary": "done"}) }
+}
+
+/// The row of a Recording that lets the Task run.
+pub fn row(recording: Recording) -> TaskRow {
+    match recording {
+        Recording::Recorded(row) | Recording::Known(row) => *row,
+        other => panic!("not recorded: {other:?}"),
+    }
+}
+
+/// The audit log as things happened, without what differs from run to run.
+pub async fn audit(store: &Store) -> Value {
+    let query = AuditQuery {
+        order: Order::OldestFirst,
+        page: Page { limit: 1000, ..Page::default() },
+        ..AuditQuery::default()
+    };
+    let entries = store.audit(&query).await.unwrap();
+    let ids: BTreeSet<Id> = entries.iter().map(|entry| entry.id).collect();
+    assert!(ids.iter().eq(entries.iter().map(|entry| &entry.id)), "ids ascend and are unique");
+    let mut shown = serde_json::to_value(entries).unwrap();
+    for entry in shown.as_array_mut().unwrap() {
+        entry["id"] = "[id]".into();
+        entry["ts"] = "[now]".into();
+    }
+    shown
+}

@@ -1,0 +1,11 @@
+//! The contract of the record (contract sections 4 and 5), run on every database.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod audit;
+mod faults;
+mod harness;
+mod lifecycle;
+mod migration;
+mod recording;
+mod writer;
