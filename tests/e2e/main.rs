@@ -1,0 +1,10 @@
+//! JCT end to end, on a real Kubernetes with real workers. `tests/e2e.sh` makes the cluster and runs this.
+//!
+//! Every test has a namespace of its own and waits for states, never for time. Tests that disturb the installation
+//! (stop the operator, remove the webhooks) run [`alone`](support::World::alone).
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+mod happy_path;
