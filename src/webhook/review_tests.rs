@@ -183,7 +183,8 @@ fn reserved_annotations_are_put_back(#[case] change: Value) {
 #[test]
 fn a_task_from_before_the_webhook_gets_no_stamp_by_an_update() {
     let old = task(json!({}));
-    let new = task(json!({"metadata": {"annotations": {SUBMITTED_BY: "root", TRACE_ID: TraceId::derive("x").as_str()}}}));
+    let new =
+        task(json!({"metadata": {"annotations": {SUBMITTED_BY: "root", TRACE_ID: TraceId::derive("x").as_str()}}}));
     let object = patched(&new, &review(Door::Mutate, &request("UPDATE", "eve", &new, Some(&old))));
     assert_eq!(annotation(&object, SUBMITTED_BY), None);
     assert_eq!(annotation(&object, TRACE_ID), None);

@@ -7,4 +7,7 @@
 
 mod support;
 
+mod door;
 mod happy_path;
+mod identity;
+mod lifecycle;

@@ -78,7 +78,11 @@ fn a_pod_in_line_waits_for_ever() {
 #[case("ErrImageNeverPull", 1, Some(FailureReason::ImagePullFailed))]
 #[case("CreateContainerConfigError", 61, Some(FailureReason::StartFailed))]
 #[case("PodInitializing", 61, Some(FailureReason::StartFailed))]
-fn a_start_that_fails_is_given_its_time(#[case] waiting: &str, #[case] seconds: i64, #[case] stuck: Option<FailureReason>) {
+fn a_start_that_fails_is_given_its_time(
+    #[case] waiting: &str,
+    #[case] seconds: i64,
+    #[case] stuck: Option<FailureReason>,
+) {
     let status = json!({"phase": "Pending", "initContainerStatuses": [
         container("source", json!({"waiting": {"reason": waiting, "message": "m"}}))]});
     match (see(Some(job(json!({}))), Some(pod(status)), seconds), stuck) {

@@ -10,7 +10,7 @@ pub use kubectl::{helm, kubectl, run};
 pub use manifest::{NORMAL, task, task_on};
 pub use record::{Trace, Write, audit, query, verify_audit, writes};
 pub use repository::{Entry, Held, Repository};
-pub use world::{World, condition, phase, until};
+pub use world::{World, condition, id, phase, reason, until};
 
 /// Where the chart is installed, and the worker Jobs are.
 pub const RELEASE_NAMESPACE: &str = "jct-system";

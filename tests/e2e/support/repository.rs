@@ -167,7 +167,9 @@ impl Held {
 
     /// Lets it answer, now and from now on.
     pub fn release(&self) {
-        let Ok(()) = fs::rename(self.repository.dir.join("HEAD.free"), self.repository.dir.join("HEAD")) else { return };
+        let Ok(()) = fs::rename(self.repository.dir.join("HEAD.free"), self.repository.dir.join("HEAD")) else {
+            return;
+        };
         let fifo = self.repository.dir.join("hold");
         // Whoever opened the FIFO waits in it; ENXIO says that nobody does any more.
         while let Ok(mut pipe) = fs::OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(&fifo) {

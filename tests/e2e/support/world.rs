@@ -4,18 +4,18 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use http::Request;
+use jct::crd::Task;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::Status;
 use kube::{Client, Config};
-use jct::crd::Task;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::{RELEASE_NAMESPACE, Repository, setting};
+use super::{RELEASE_NAMESPACE, Repository, kubectl, setting};
 
 /// Nothing takes longer, on a machine that is busy with other tests.
 const BOUND: Duration = Duration::from_secs(120);
@@ -65,7 +65,15 @@ impl World {
         Self { client, namespace, _turn: turn }
     }
 
-    /// The same namespace, as `user` of `groups` sees it.
+    /// Gives a user the role `edit` in the namespace.
+    pub async fn allow(&self, user: &str) {
+        let (namespace, user) = (format!("--namespace={}", self.namespace), format!("--user={user}"));
+        let name = format!("edit-{}", std::process::id());
+        let args = ["create", "rolebinding", &name, &namespace, "--clusterrole=edit", &user];
+        kubectl(&args).await;
+    }
+
+    /// The cluster as `user` sees it.
     pub async fn client_of(&self, user: &str) -> Client {
         client(Some(user)).await
     }
