@@ -14,7 +14,27 @@ IMAGES := $(TARGET_DIR)/images
 
 ##@ Try it
 
+.PHONY: demo
+demo: ## Show JCT at work on a real cluster, which is started if there is none (CLUSTER=jct)
+	@CLUSTER=$(CLUSTER) scripts/demo.sh
+
 ##@ Develop
+
+.PHONY: test
+test: ## Check and test everything, on a real cluster and real databases too
+	@scripts/test.sh
+
+.PHONY: lint
+lint: ## Check format, clippy, documentation, dependencies and the chart
+	@scripts/lint.sh
+
+.PHONY: bench
+bench: ## Measure; prints ratios and rates, asserts nothing
+	@cargo bench --locked
+
+.PHONY: generate
+generate: ## Write the files that are generated from the code: custom resource definitions
+	@scripts/generate.sh
 
 ##@ Test cluster
 

@@ -5,6 +5,7 @@
 
 pub mod context;
 pub mod error;
+pub mod orphans;
 mod runner;
 pub mod task;
 pub mod trace_volume;

@@ -19,7 +19,7 @@ use tracing::{info, warn};
 
 use super::task::{Object, reconcile};
 use super::workers::{Workers, follow, task_ref};
-use super::{Context, Error};
+use super::{Context, Error, orphans};
 use crate::runtime::metrics::ReconcileLabels;
 
 /// Runs the controller until `shutdown`; passes under way end first. Says on `ready` when the caches are filled.
@@ -68,6 +68,7 @@ pub async fn run(context: Arc<Context>, concurrency: u16, ready: watch::Sender<b
             predicates::generation.combine(predicates::finalizers).combine(predicates::annotations),
             PredicateConfig::default(),
         );
+    let sweeper = tokio::spawn(orphans::watch(context.clone(), reader.clone(), shutdown.clone()));
     let stop = shutdown.clone();
     Controller::for_stream(watched, reader)
         .with_config(Config::default().concurrency(concurrency))
@@ -82,6 +83,8 @@ pub async fn run(context: Arc<Context>, concurrency: u16, ready: watch::Sender<b
         })
         .await;
     followers.abort();
+    // It ends between two Tasks, on the same signal.
+    let _ = sweeper.await;
     info!("controller stopped");
 }
 

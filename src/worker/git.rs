@@ -51,7 +51,7 @@ pub fn options(dir: &Path) -> Vec<OsString> {
 }
 
 /// The whole environment of a call of git. `protocol` is the one scheme that it may use; none for no transport at all.
-pub fn environment(home: &Path, protocol: Option<&str>) -> Vec<(OsString, OsString)> {
+pub fn environment(dir: &Path, home: &Path, protocol: Option<&str>) -> Vec<(OsString, OsString)> {
     let fixed = [
         ("GIT_CONFIG_NOSYSTEM", "1"),
         ("GIT_ATTR_NOSYSTEM", "1"),
@@ -71,6 +71,8 @@ pub fn environment(home: &Path, protocol: Option<&str>) -> Vec<(OsString, OsStri
         .map(|(name, value)| (name.into(), value.into()))
         .chain(inherited)
         .chain([
+            // A folder that is no repository yet is not taken for a part of one around it.
+            ("GIT_CEILING_DIRECTORIES".into(), dir.parent().unwrap_or(dir).into()),
             ("HOME".into(), home.into()),
             ("TMPDIR".into(), home.into()),
             ("XDG_CONFIG_HOME".into(), home.into()),

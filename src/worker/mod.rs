@@ -12,6 +12,7 @@
 mod attempt;
 mod executors;
 mod git;
+mod memory;
 mod process;
 mod redact;
 mod run;

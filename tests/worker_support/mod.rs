@@ -28,7 +28,6 @@ impl Repository {
         let repository = Self { dir: tempfile::tempdir().unwrap() };
         fs::create_dir(repository.path()).unwrap();
         repository.git(&["init", "-q", "-b", "main", "."]);
-        repository.git(&["config", "uploadpack.allowAnySHA1InWant", "true"]);
         repository
     }
 

@@ -31,7 +31,7 @@ use super::{Context, Error};
 use crate::crd::Task as TaskObject;
 use crate::crd::names::FINALIZER;
 use crate::crd::status::Reason;
-use crate::domain::{Actor, Finding};
+use crate::domain::{Actor, Finding, Id};
 use crate::jobs::executors;
 use crate::policy::Verdict;
 use crate::store::{Ending, Failure, FinishTask, NewTask, RecordDeleted, Recording, Refusal, TaskRow};
@@ -66,6 +66,16 @@ pub async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Act
     };
     context.backoff.succeeded(&task.uid);
     Ok(action)
+}
+
+/// Brings a Task whose object is gone a step further: its Job is ended, its record closed. Database, API server.
+///
+/// # Errors
+/// As for [`reconcile`]; to be repeated later.
+pub async fn close(context: &Context, id: Id) -> Result<(), Error> {
+    let row = context.store.task(id).await.map_err(Error::store("read the record of a Task"))?;
+    let Some(row) = row else { return Ok(()) };
+    advance(context, &Validated::orphan(&row), row).await.map(|_| ())
 }
 
 /// What the record says of a Task: written now if it was not there. Database.

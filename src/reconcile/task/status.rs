@@ -96,9 +96,9 @@ fn recorded(status: &mut TaskStatus, row: &TaskRow, waiting: Option<&(Reason, St
     status.attempt = (row.attempt > 0).then_some(row.attempt.into());
     status.job_name = row.job_name.clone();
     status.commit = row.commit.clone();
-    status.queued_at = row.queued_at.map(Time);
-    status.started_at = row.started_at.map(Time);
-    status.completed_at = row.completed_at.map(Time);
+    status.queued_at = row.queued_at.map(seconds);
+    status.started_at = row.started_at.map(seconds);
+    status.completed_at = row.completed_at.map(seconds);
     status.trace = row.trace_path.clone().map(|path| TraceStatus {
         path,
         manifest_sha256: row.manifest_sha256.clone(),
@@ -180,7 +180,7 @@ fn condition(fact: Fact, generation: Option<i64>, before: &[Condition], now: Tim
     let since = before
         .iter()
         .find(|condition| condition.type_ == type_.as_str() && condition.status == status)
-        .map_or(Time(now), |condition| condition.last_transition_time.clone());
+        .map_or_else(|| seconds(now), |condition| condition.last_transition_time.clone());
     Condition {
         type_: type_.as_str().into(),
         status: status.into(),
@@ -189,6 +189,11 @@ fn condition(fact: Fact, generation: Option<i64>, before: &[Condition], now: Tim
         observed_generation: generation,
         last_transition_time: since,
     }
+}
+
+/// A time as the API server keeps it: finer ones would differ from what comes back, and be written again and again.
+fn seconds(time: Timestamp) -> Time {
+    Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
 }
 
 /// Statuses are read by people; the whole text is in the record.
@@ -205,12 +210,16 @@ fn shorten(message: &str) -> String {
 /// # Errors
 /// [`Error::Api`] if the API server refuses. An object that is gone needs no status: that is no error.
 pub async fn write(context: &Context, task: &Validated, state: &State<'_>) -> Result<(), Error> {
+    if !task.has_object {
+        return Ok(());
+    }
     let current = context.written.current(&task.uid, task.resource_version.as_deref(), task.status.clone());
     let wanted = project(task, state, current.as_ref(), Timestamp::now());
     if current.as_ref() == Some(&wanted) {
         return Ok(());
     }
-    let patch = json!({"status": merge(&current.unwrap_or_default(), &wanted)});
+    // The uid makes it a conflict where the name has passed to another object.
+    let patch = json!({"metadata": {"uid": task.uid}, "status": merge(&current.unwrap_or_default(), &wanted)});
     let api: Api<DeserializeGuard<TaskObject>> = Api::namespaced(context.client.clone(), &task.namespace);
     let written = api
         .patch_status(&task.name, &PatchParams::default(), &Patch::Merge(patch))

@@ -11,6 +11,7 @@ use crate::domain::task::{Controls, Naming};
 use crate::domain::{Actor, ActorKind, Code, Finding, Id, StampKey, TraceId};
 use crate::policy::{Policy, Verdict, judge};
 use crate::reconcile::Error;
+use crate::store::TaskRow;
 
 /// A Task object, understood.
 #[derive(Clone, Debug)]
@@ -49,6 +50,34 @@ pub struct Validated {
     pub spec_sha256: String,
     /// The status in the cache.
     pub status: Option<TaskStatus>,
+    /// Whether there is an object at all: see [`Validated::orphan`].
+    pub has_object: bool,
+}
+
+impl Validated {
+    /// A recorded Task whose object is gone, as if it were being deleted: all that is left to do is to close it.
+    pub fn orphan(row: &TaskRow) -> Self {
+        Self {
+            id: row.id,
+            trace_id: row.trace_id.clone(),
+            uid: row.uid.clone(),
+            namespace: row.namespace.clone(),
+            name: row.name.clone(),
+            generation: None,
+            resource_version: None,
+            created_at: row.created_at,
+            is_being_deleted: true,
+            has_finalizer: false,
+            submitted_by: row.submitted_by.clone(),
+            actor: Actor::controller(),
+            canceller: Actor::controller(),
+            verdict: Verdict::Accepted(Box::new(row.task.clone())),
+            controls: Controls::default(),
+            spec_sha256: String::new(),
+            status: None,
+            has_object: false,
+        }
+    }
 }
 
 /// Understands `object`. One that does not even fit the types is understood as far as its metadata goes, and refused.
@@ -113,5 +142,6 @@ pub fn validate(object: &DeserializeGuard<TaskObject>, policy: &Policy, key: &St
         controls,
         spec_sha256,
         status,
+        has_object: true,
     })
 }

@@ -1,13 +1,13 @@
 //! `jct worker run`: the executor as a child within its budget, and the verdict on how it ended.
 
 mod capture;
-mod memory;
 mod supervise;
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::json;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +16,7 @@ use self::supervise::{End, Limits, Supervised, supervise};
 use super::RunArgs;
 use super::attempt::{Attempt, Failure, read_regular};
 use super::executors::Report;
+use super::memory;
 use super::trace::{self, Ending, Trace};
 use crate::domain::FailureReason;
 use crate::domain::trace::{STDERR_FILE, STDOUT_FILE, Source, TASK_FILE};
@@ -78,7 +79,7 @@ pub async fn run(
     let supervised = supervise(&mut command, limits, logs, interrupted)
         .await
         .map_err(|error| Failure::worker("run the executor", &error))?;
-    let out_of_memory = memory::oom_kills() > kills_before;
+    let out_of_memory = memory::oom_kills() > kills_before || says_out_of_memory(&supervised);
     let report = read_report(&result_file);
     let ending = judge(&supervised, report, out_of_memory, budget_seconds);
     let Supervised { end, stdout, stderr } = supervised;
@@ -92,6 +93,12 @@ pub async fn run(
     });
     trace.event("executor_ended", fields).map_err(lost)?;
     Ok(ending)
+}
+
+/// Whether an allocation was refused, see [`memory::limit_allocations`]: Rust aborts with these words.
+fn says_out_of_memory(supervised: &Supervised) -> bool {
+    supervised.end == End::Signalled(Signal::SIGABRT as i32)
+        && supervised.stderr.last_line.starts_with("memory allocation of ")
 }
 
 /// What the executor said of its end; nothing if it said nothing that can be read.
@@ -113,9 +120,10 @@ fn judge(supervised: &Supervised, report: Option<Report>, out_of_memory: bool, b
             FailureReason::Interrupted,
             "the worker was told to end while the executor ran: its pod was deleted or evicted".into(),
         ),
-        End::Exited(_) | End::Signalled(_) if out_of_memory => {
-            failed(FailureReason::OomKilled, "the kernel ended the executor: it used more memory than it may".into())
-        }
+        End::Exited(_) | End::Signalled(_) if out_of_memory => failed(
+            FailureReason::OomKilled,
+            "the executor was ended because it wanted more memory than the worker may have".into(),
+        ),
         End::Signalled(signal) => {
             failed(FailureReason::ExecutorFailed, format!("the executor was ended by signal {signal}"))
         }

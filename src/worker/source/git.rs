@@ -85,7 +85,7 @@ impl Git {
             .args(["-c".into(), OsString::from(format!("protocol.{}.allow=always", self.protocol))])
             .args(args)
             .env_clear()
-            .envs(git::environment(&self.home, Some(self.protocol)));
+            .envs(git::environment(dir, &self.home, Some(self.protocol)));
         let mut group = Group::spawn(&mut command).map_err(|error| Failure::worker("start git", &error))?;
         let stdout = group.child.stdout.take();
         let stderr = group.child.stderr.take();
@@ -118,6 +118,17 @@ impl Git {
                 return Failure::new(FailureReason::SourceTooLarge, message);
             }
         }
+    }
+}
+
+impl Ended {
+    /// The failure of a call that did not succeed. `what` begins its message.
+    pub fn failure(&self, what: &str) -> Failure {
+        let message = format!("{what}: {}", self.complaint);
+        // A tree or a history made to need much memory would need it again.
+        let out_of_memory =
+            ["out of memory", "Out of memory", "died of signal 9"].iter().any(|words| message.contains(words));
+        if out_of_memory { Failure::new(FailureReason::SourceTooLarge, message) } else { unavailable(message) }
     }
 }
 
@@ -177,6 +188,15 @@ fn explain(stderr: &[u8], credentials: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn git_out_of_memory_is_a_source_too_large() {
+        let ended = |complaint: &str| Ended { success: false, complaint: complaint.into() };
+        let failure =
+            ended("fatal: Out of memory, malloc failed (tried to allocate 9 bytes)").failure("fetching failed");
+        assert_eq!(failure.reason, FailureReason::SourceTooLarge);
+        assert_eq!(ended("fatal: x").failure("fetching failed"), unavailable("fetching failed: fatal: x"));
+    }
 
     #[test]
     fn complaints_are_short_and_without_credentials() {

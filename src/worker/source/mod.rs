@@ -8,7 +8,7 @@ mod refs;
 mod tree;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -55,7 +55,7 @@ pub async fn fetch(args: &SourceArgs, attempt: &Attempt, interrupted: Cancellati
     let mut tree = Tree::new(Limits { max_files: args.max_files, max_bytes: args.max_bytes }, &target.path)?;
     let into = attempt.source_dir(args.into.as_deref());
     let home = attempt.home_dir();
-    prepare(&into, &home, protocol).map_err(|error| Failure::worker("prepare the work folder", &error))?;
+    prepare(&into, &home).map_err(|error| Failure::worker("prepare the work folder", &error))?;
     let git = Git {
         home,
         protocol,
@@ -70,13 +70,13 @@ pub async fn fetch(args: &SourceArgs, attempt: &Attempt, interrupted: Cancellati
     let listing = ["ls-tree", "-r", "-z", "--long", "--full-tree", "--end-of-options", &commit];
     let listed = git.stream(&into, &listing, |chunk| tree.push(chunk)).await?;
     if !listed.success {
-        return Err(unavailable(format!("the tree can't be read: {}", listed.complaint)));
+        return Err(listed.failure("the tree can't be read"));
     }
     tree.finish()?;
     let checkout = ["checkout", "--quiet", "--force", "--detach", "--no-recurse-submodules", &commit];
     let (checked_out, _) = git.run(&into, &checkout).await?;
     if !checked_out.success {
-        return Err(unavailable(format!("the tree can't be checked out: {}", checked_out.complaint)));
+        return Err(checked_out.failure("the tree can't be checked out"));
     }
     let source = Source { url: without_credentials(&args.url), git_ref: target.git_ref.clone(), commit };
     let Tree { files, bytes, submodules, symlinks, .. } = tree;
@@ -99,7 +99,7 @@ impl Remote<'_> {
         list.extend(candidates.iter().map(String::as_str));
         let (listed, advertised) = self.git.run(into, &list).await?;
         if !listed.success {
-            return Err(unavailable(format!("the repository can't be reached: {}", listed.complaint)));
+            return Err(listed.failure("the repository can't be reached"));
         }
         let wanted = refs::choose(self.git_ref, &advertised)?;
         let id_length = advertised.iter().position(|byte| *byte == b'\t').unwrap_or(40);
@@ -117,11 +117,9 @@ impl Remote<'_> {
         self.resolve(into).await
     }
 
-    /// By its id if the server allows that, else by way of every branch and tag.
+    /// By way of every branch and tag, never by its id alone: hosts serve the commits of every fork by id, and a fork is
+    /// not the repository that the gate let through.
     async fn fetch_commit(&self, into: &Path, id: &str) -> Result<(), Failure> {
-        if self.fetch_specs(into, &[&format!("+{id}:{TARGET_REF}")]).await.is_ok() {
-            return Ok(());
-        }
         self.fetch_specs(into, &["+refs/heads/*:refs/jct/heads/*", "+refs/tags/*:refs/jct/tags/*"]).await?;
         let (found, _) = self.git.run(into, &["update-ref", "--no-deref", TARGET_REF, id]).await?;
         if found.success { Ok(()) } else { Err(refs::not_found(self.git_ref, "no branch or tag leads to this commit")) }
@@ -141,7 +139,7 @@ impl Remote<'_> {
         ];
         fetch.extend(specs);
         let (fetched, _) = self.git.run(into, &fetch).await?;
-        if fetched.success { Ok(()) } else { Err(unavailable(format!("fetching failed: {}", fetched.complaint))) }
+        if fetched.success { Ok(()) } else { Err(fetched.failure("fetching failed")) }
     }
 
     /// The commit that was fetched, tags peeled.
@@ -171,8 +169,8 @@ fn protocol(url: &str, allowed: &[String]) -> Result<&'static str, Failure> {
 }
 
 /// An empty home with git's only configuration, and an empty folder for the checkout.
-fn prepare(into: &Path, home: &PathBuf, protocol: &str) -> std::io::Result<()> {
-    for dir in [home, &into.to_path_buf()] {
+fn prepare(into: &Path, home: &Path) -> std::io::Result<()> {
+    for dir in [home, into] {
         if dir.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
             // Left by a container that was started twice; the folder itself may be a mount.
             for entry in fs::read_dir(dir)? {
@@ -181,9 +179,9 @@ fn prepare(into: &Path, home: &PathBuf, protocol: &str) -> std::io::Result<()> {
         }
         fs::create_dir_all(dir)?;
     }
-    // A repository on a mounted volume may belong to another user; git refuses to read such a one unless told so.
-    let config = if protocol == "file" { "[safe]\n\tdirectory = *\n" } else { "" };
-    fs::write(home.join("gitconfig"), config)
+    // The folder of the checkout, or a repository on a mounted volume, may belong to another user: git refuses to work
+    // with such a one unless told so. What git fears there, its configuration, is nobody's but ours.
+    fs::write(home.join("gitconfig"), "[safe]\n\tdirectory = *\n")
 }
 
 fn write_attributes(into: &Path) -> std::io::Result<()> {

@@ -15,6 +15,9 @@ pub enum Wanted {
 
 /// The full names that `git_ref` may have, the one that wins first: a branch before a tag, as `git clone --branch` does.
 ///
+/// Branches and tags alone: what hosts keep under other names, such as `refs/pull/7/head`, is written by people who may
+/// not write to the repository, and the gate has allowed the repository, not its visitors.
+///
 /// # Errors
 /// [`FailureReason::RefNotFound`] if no ref can have that name.
 pub fn candidates(git_ref: &str) -> Result<Vec<String>, Failure> {
@@ -24,10 +27,10 @@ pub fn candidates(git_ref: &str) -> Result<Vec<String>, Failure> {
     if let Some(problem) = git_ref_problem(git_ref) {
         return Err(not_found(git_ref, &format!("a ref {problem}")));
     }
-    if git_ref == "HEAD" || git_ref.starts_with("refs/") {
+    if git_ref == "HEAD" || git_ref.starts_with("refs/heads/") || git_ref.starts_with("refs/tags/") {
         return Ok(vec![git_ref.into()]);
     }
-    Ok(vec![format!("refs/heads/{git_ref}"), format!("refs/tags/{git_ref}"), format!("refs/{git_ref}")])
+    Ok(vec![format!("refs/heads/{git_ref}"), format!("refs/tags/{git_ref}")])
 }
 
 /// Whether `text` is a full commit id of SHA-1 or SHA-256.
@@ -79,7 +82,6 @@ mod tests {
     #[case("main", "refs/heads/main")]
     #[case("v1", "refs/heads/v1")]
     #[case("refs/tags/v1", "refs/tags/v1")]
-    #[case("pull/7/head", "refs/pull/7/head")]
     #[case("HEAD", "HEAD")]
     fn finds(#[case] git_ref: &str, #[case] expected: &str) {
         assert_eq!(choose(git_ref, REMOTE), Ok(Wanted::Ref(expected.into())));
@@ -87,6 +89,8 @@ mod tests {
 
     #[rstest]
     #[case("lost", "no such branch")]
+    #[case("pull/7/head", "no such branch")]
+    #[case("refs/pull/7/head", "no such branch")]
     #[case("deadbeef", "full one")]
     #[case("--upload-pack=x", "must not begin with '-'")]
     #[case("a..b", "must not contain")]

@@ -48,7 +48,7 @@ impl Git<'_> {
             .args(options(self.dir))
             .args(args)
             .env_clear()
-            .envs(environment(Path::new(&home), None))
+            .envs(environment(self.dir, Path::new(&home), None))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

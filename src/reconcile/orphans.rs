@@ -1,0 +1,57 @@
+//! Tasks whose object went without our seeing it: the finalizer was taken off by hand, or the cluster was restored from an
+//! older backup. Their Jobs are ended and their record is closed; nothing runs on for nobody.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt as _;
+use kube::api::Api;
+use kube::runtime::reflector::{ObjectRef, Store};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::task::{Object, close};
+use super::{Context, Error};
+use crate::store::OpenTask;
+
+/// How often the record is held against the objects.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// Looks for orphans until `shutdown`.
+pub async fn watch(context: Arc<Context>, objects: Store<Object>, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(INTERVAL) => {}
+            () = shutdown.cancelled() => return,
+        }
+        if let Err(error) = sweep(&context, &objects).await {
+            warn!(%error, category = error.category(), "orphans could not be looked for");
+        }
+    }
+}
+
+async fn sweep(context: &Context, objects: &Store<Object>) -> Result<(), Error> {
+    let mut after = None;
+    loop {
+        let page = context.store.unfinished(after).await.map_err(Error::store("list Tasks that have not ended"))?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.id);
+        for task in &page {
+            if is_orphan(context, objects, task).await? {
+                info!(task_id = %task.id, namespace = task.namespace, name = task.name, "Task without an object is closed");
+                close(context, task.id).await?;
+            }
+        }
+    }
+}
+
+/// The cache may lag: that an object is gone is confirmed at the API server.
+async fn is_orphan(context: &Context, objects: &Store<Object>, task: &OpenTask) -> Result<bool, Error> {
+    let reference = ObjectRef::new(&task.name).within(&task.namespace);
+    if objects.get(&reference).is_some_and(|object| object.uid().as_deref() == Some(&task.uid)) {
+        return Ok(false);
+    }
+    let api: Api<Object> = Api::namespaced(context.client.clone(), &task.namespace);
+    let found = api.get_metadata_opt(&task.name).await.map_err(Error::api("read a Task"))?;
+    Ok(found.is_none_or(|object| object.uid().as_deref() != Some(&task.uid)))
+}

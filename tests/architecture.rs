@@ -1,0 +1,122 @@
+//! Holds the dependency rule of the crate (see its documentation) by reading the `use` lines and paths of the sources.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which modules of the crate each module may use.
+const ALLOWED: [(&str, &[&str]); 11] = [
+    ("domain", &[]),
+    ("policy", &["domain"]),
+    ("crd", &["domain"]),
+    ("jobs", &["domain", "crd"]),
+    ("store", &["domain"]),
+    ("worker", &["domain"]),
+    ("webhook", &["domain", "policy", "crd", "runtime"]),
+    ("reconcile", &["domain", "policy", "crd", "jobs", "store", "runtime"]),
+    ("api", &["domain", "policy", "crd", "store", "runtime"]),
+    ("commands", &["domain", "policy", "crd", "store"]),
+    ("runtime", &["domain", "policy", "crd", "jobs", "store", "webhook", "reconcile", "api"]),
+];
+
+/// Which crates belong to which modules alone.
+const OWNED: [(&str, &[&str]); 5] = [
+    ("sqlx", &["store"]),
+    ("axum", &["webhook", "api"]),
+    ("axum_server", &["webhook"]),
+    ("rcgen", &["webhook"]),
+    ("clap", &["runtime", "commands", "worker"]),
+];
+
+/// What pure modules must not know.
+const PURE: [&str; 3] = ["domain", "policy", "jobs"];
+const IMPURE: [&str; 12] = [
+    "tokio",
+    "kube::Client",
+    "kube::api::Api",
+    "kube::client",
+    "sqlx",
+    "axum",
+    "std::fs",
+    "std::net",
+    "std::env",
+    "std::process",
+    "SystemTime::now",
+    "Timestamp::now",
+];
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The code of a file without its tests and comments.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// Every file of every module, with its code; files that hold only tests left out.
+fn modules() -> Vec<(String, PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    for path in sources(&root) {
+        let relative = path.strip_prefix(&root).unwrap().to_owned();
+        let is_test = relative.to_string_lossy().ends_with("tests.rs");
+        if relative.components().count() < 2 || is_test || relative.starts_with("bin") {
+            continue;
+        }
+        let module = relative.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
+        found.push((module, relative, code(&path)));
+    }
+    assert!(found.len() > 30, "the sources were not found");
+    found
+}
+
+#[test]
+fn modules_use_only_what_they_may() {
+    let names: Vec<&str> = ALLOWED.iter().map(|(name, _)| *name).collect();
+    for (module, path, code) in modules() {
+        let (_, allowed) = ALLOWED
+            .iter()
+            .find(|(name, _)| *name == module)
+            .unwrap_or_else(|| panic!("{module} is a new module: add it to the rule"));
+        for other in names.iter().filter(|other| **other != module && !allowed.contains(other)) {
+            assert!(!code.contains(&format!("crate::{other}")), "{}: {module} must not use {other}", path.display());
+        }
+        let grouped = code.contains("use crate::{");
+        assert!(!grouped, "{}: write `use crate::module::…`, so that this test can read it", path.display());
+    }
+}
+
+#[test]
+fn crates_stay_where_they_belong() {
+    for (module, path, code) in modules() {
+        for (name, owners) in OWNED {
+            let used = code.contains(&format!("{name}::"));
+            assert!(!used || owners.contains(&module.as_str()), "{}: {name} belongs to {owners:?}", path.display());
+        }
+    }
+}
+
+#[test]
+fn pure_modules_know_no_clock_and_no_io() {
+    for (module, path, code) in modules() {
+        if PURE.contains(&module.as_str()) {
+            for impure in IMPURE {
+                assert!(!code.contains(impure), "{}: {module} is pure and must not know {impure}", path.display());
+            }
+            assert!(!code.contains("async fn"), "{}: {module} is pure and must not wait", path.display());
+        }
+    }
+}

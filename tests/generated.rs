@@ -1,0 +1,52 @@
+//! Generated files are what the code generates.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// File name and content of each custom resource definition.
+fn definitions() -> Vec<(String, String)> {
+    jct::crd::all()
+        .iter()
+        .map(|crd| {
+            let name = format!("{}_{}.yaml", crd.spec.group, crd.spec.names.plural);
+            (name, format!("---\n{}", serde_yaml::to_string(crd).unwrap()))
+        })
+        .collect()
+}
+
+fn folders() -> [PathBuf; 2] {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    [root.join("crds"), root.join("charts/jct/crds")]
+}
+
+#[test]
+fn custom_resource_definitions_are_current() {
+    for folder in folders() {
+        let mut files: Vec<String> =
+            fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        files.sort();
+        let mut expected: Vec<String> = definitions().into_iter().map(|(name, _)| name).collect();
+        expected.sort();
+        assert_eq!(files, expected, "{}: run `make generate`", folder.display());
+        for (name, content) in definitions() {
+            let found = fs::read_to_string(folder.join(&name)).unwrap();
+            assert!(found == content, "{}/{name} is stale: run `make generate`", folder.display());
+        }
+    }
+}
+
+/// Every variable that the operator reads is set by the chart.
+#[test]
+fn the_chart_has_a_value_for_every_setting() {
+    use clap::Args as _;
+    let command = jct::runtime::Settings::augment_args(clap::Command::new("operator"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let deployment = fs::read_to_string(root.join("charts/jct/templates/deployment.yaml")).unwrap();
+    for argument in command.get_arguments() {
+        let Some(variable) = argument.get_env().and_then(|name| name.to_str()) else { continue };
+        let set = ["\n", ",", " "].iter().any(|end| deployment.contains(&format!("name: {variable}{end}")));
+        assert!(set, "{variable} is missing in charts/jct/templates/deployment.yaml");
+    }
+}

@@ -1,0 +1,257 @@
+//! A Task, a store, a trace volume and a controller around a scripted API server.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jct::crd::names;
+use jct::domain::id::sha256_hex;
+use jct::domain::trace::{FileEntry, FileKind, MANIFEST_VERSION, Manifest, Outcome, Source, folder};
+use jct::domain::{FailureReason, Id, StampKey, TraceId};
+use jct::jobs::JobSettings;
+use jct::policy::Policy;
+use jct::reconcile::context::{Context, Timing, Written};
+use jct::reconcile::error::{Backoff, Error};
+use jct::reconcile::task::{Object, reconcile};
+use jct::reconcile::trace_volume::TraceVolume;
+use jct::runtime::Metrics;
+use jct::store::{Store, StoreSettings, TaskRow};
+use kube::runtime::controller::Action;
+use serde_json::{Value, json};
+
+use crate::api::{Call, Made, scripted};
+
+pub const UID: &str = "7f9c2ba4-e88f-4a3c-9d52-0f1d6c1f2e11";
+pub const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const CREATED: &str = "2026-03-01T12:00:00Z";
+
+/// What outlives a pass, and a crash: the record and the volume.
+pub struct World {
+    folder: tempfile::TempDir,
+    pub store: Store,
+    pub key: StampKey,
+}
+
+/// One pass of the controller.
+pub struct Pass {
+    pub result: Result<Action, Error>,
+    pub calls: Vec<(String, String, Value)>,
+    pub context: Arc<Context>,
+}
+
+impl Pass {
+    /// The status that the pass wrote.
+    pub fn status(&self) -> &Value {
+        let call = self.calls.iter().rev().find(|(method, path, _)| method == "PATCH" && path.contains("/status"));
+        &call.expect("no status was written").2["status"]
+    }
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("traces")).unwrap();
+        let url = format!("sqlite://{}", folder.path().join("jct.db").display()).parse().unwrap();
+        let store = Store::open(&StoreSettings::new(url)).await.unwrap();
+        Self { folder, store, key: StampKey::from_slice(&[7; 32]).unwrap() }
+    }
+
+    /// A pass over `object` by a controller that has just started: all that it knows is in the world.
+    pub async fn pass(&self, object: &Value, script: Vec<Call>) -> Pass {
+        self.pass_with(object, script, |_| {}).await
+    }
+
+    /// As [`World::pass`], with something in the controller's caches.
+    pub async fn pass_with(&self, object: &Value, script: Vec<Call>, prepare: impl FnOnce(&Context)) -> Pass {
+        let (client, server, made): (_, _, Made) = scripted(script);
+        let context = Arc::new(Context {
+            client,
+            store: self.store.clone(),
+            policy: Policy::default().allowing("octo/"),
+            jobs: job_settings(),
+            timing: Timing {
+                start_timeout: Duration::from_secs(60),
+                grace: Duration::from_secs(60),
+                job_ttl_seconds: 600,
+                retry_delay: Duration::from_secs(1),
+            },
+            stamp_key: self.key.clone(),
+            traces: TraceVolume::new(self.folder.path().join("traces")),
+            workers: Arc::default(),
+            metrics: Metrics::default(),
+            backoff: Backoff::default(),
+            written: Written::default(),
+        });
+        prepare(&context);
+        let object: Object = serde_json::from_value(object.clone()).unwrap();
+        let pass = tokio::time::timeout(Duration::from_secs(30), reconcile(Arc::new(object), context.clone()));
+        let result = pass.await.unwrap_or_else(|_| panic!("the pass hangs; calls so far: {:?}", made.lock().unwrap()));
+        // Every expected call was made, or the server still waits for it.
+        let calls = made.lock().unwrap().clone();
+        server.abort();
+        match server.await {
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            _ => Pass { result, calls, context },
+        }
+    }
+
+    pub async fn row(&self) -> TaskRow {
+        self.store.task(task_id()).await.unwrap().expect("no row")
+    }
+
+    /// Action, kind and statuses of the audit entries, oldest first.
+    pub async fn audit(&self) -> Vec<String> {
+        let query = jct::store::AuditQuery { order: jct::store::Order::OldestFirst, ..Default::default() };
+        let entries = self.store.audit(&query).await.unwrap();
+        let status =
+            |value: &Option<Value>| value.as_ref().and_then(|value| value["status"].as_str().map(str::to_owned));
+        entries
+            .iter()
+            .map(|entry| {
+                let change =
+                    [status(&entry.before), status(&entry.after)].into_iter().flatten().collect::<Vec<_>>().join("->");
+                format!("{} {} {change} by {}", entry.entity_kind, entry.action, entry.actor.id)
+            })
+            .collect()
+    }
+
+    pub fn trace_folder(&self, attempt: u32) -> PathBuf {
+        self.folder.path().join("traces").join(folder("team", task_id(), attempt))
+    }
+
+    /// Leaves a sealed trace, as a worker does.
+    pub fn leave_trace(&self, attempt: u32, failure: Option<FailureReason>) {
+        let folder = self.trace_folder(attempt);
+        let task = std::fs::read(folder.join("task.json")).unwrap();
+        std::fs::create_dir_all(folder.join("artifacts")).unwrap();
+        std::fs::write(folder.join("artifacts/report.md"), "# Report").unwrap();
+        let time = CREATED.parse().unwrap();
+        let file = |path: &str, content: &[u8]| FileEntry {
+            path: path.into(),
+            kind: FileKind::Report,
+            media_type: "text/plain".into(),
+            size_bytes: content.len() as u64,
+            sha256: sha256_hex(content),
+        };
+        let manifest = Manifest {
+            version: MANIFEST_VERSION.into(),
+            task_id: task_id(),
+            trace_id: TRACE.parse().unwrap(),
+            namespace: "team".into(),
+            attempt,
+            executor: "analysis".into(),
+            worker: "jct test".into(),
+            task_sha256: sha256_hex(&task),
+            source: Some(Source { url: "u".into(), git_ref: "main".into(), commit: "c0ffee".repeat(6) + "c0ff" }),
+            outcome: if failure.is_some() { Outcome::Failed } else { Outcome::Succeeded },
+            reason: failure,
+            message: failure.map(|reason| format!("because of {reason}")),
+            exit_code: Some(0),
+            started_at: time,
+            ended_at: time,
+            files: vec![file("artifacts/report.md", b"# Report"), file("task.json", &task)],
+        };
+        std::fs::write(folder.join("manifest.json"), serde_json::to_vec(&manifest).unwrap()).unwrap();
+    }
+
+    /// A Task as the webhook leaves it, with `change` merged in.
+    pub fn task(&self, change: Value) -> Value {
+        let trace_id: TraceId = TRACE.parse().unwrap();
+        let mut task = json!({
+            "apiVersion": "jct.dev/v1", "kind": "Task",
+            "metadata": {
+                "name": "look", "namespace": "team", "uid": UID, "generation": 1, "resourceVersion": "10",
+                "creationTimestamp": CREATED, "finalizers": [names::FINALIZER],
+                "annotations": {
+                    names::SUBMITTED_BY: "ada@example.org", names::TRACE_ID: TRACE,
+                    names::STAMP: self.key.seal("team", "ada@example.org", &trace_id),
+                },
+            },
+            "spec": {
+                "requestedBy": {"kind": "human", "id": "ada"}, "objective": "Look around",
+                "operation": "analysis", "target": {"repo": "octo/hello"},
+            },
+        });
+        json_patch::merge(&mut task, &change);
+        task
+    }
+}
+
+pub fn task_id() -> Id {
+    Id::derive(CREATED.parse().unwrap(), UID)
+}
+
+pub fn job_name(attempt: u32) -> String {
+    jct::jobs::job_name(task_id(), attempt)
+}
+
+/// A Job of ours, for the cache.
+pub fn job(attempt: u32, status: Value) -> Value {
+    json!({
+        "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": job_name(attempt), "namespace": "workers", "labels": labels(attempt),
+            "creationTimestamp": jiff::Timestamp::now().to_string()},
+        "spec": {"template": {}}, "status": status,
+    })
+}
+
+/// A pod of ours, for the cache.
+pub fn pod(attempt: u32, status: Value) -> Value {
+    json!({
+        "metadata": {"name": format!("{}-x", job_name(attempt)), "labels": labels(attempt),
+            "creationTimestamp": jiff::Timestamp::now().to_string()},
+        "status": status,
+    })
+}
+
+/// Puts an attempt's Job and pod into the caches.
+pub fn seen(context: &Context, attempt: u32, job_status: Value, pod_status: Value) {
+    context.workers.jobs.put(serde_json::from_value(job(attempt, job_status)).unwrap());
+    context.workers.pods.put(serde_json::from_value(pod(attempt, pod_status)).unwrap());
+}
+
+pub fn running() -> Value {
+    json!({"phase": "Running", "containerStatuses": [container(json!({"running": {"startedAt": now()}}))]})
+}
+
+pub fn succeeded() -> Value {
+    json!({"phase": "Succeeded", "containerStatuses": [
+        container(json!({"terminated": {"exitCode": 0, "startedAt": now(), "finishedAt": now()}}))]})
+}
+
+fn container(state: Value) -> Value {
+    json!({"name": "worker", "state": state, "ready": false, "restartCount": 0, "image": "", "imageID": ""})
+}
+
+fn now() -> String {
+    jiff::Timestamp::now().to_string()
+}
+
+fn labels(attempt: u32) -> Value {
+    json!({
+        names::MANAGED_BY_LABEL: names::MANAGED_BY, names::TASK_ID_LABEL: task_id().to_lowercase(),
+        names::ATTEMPT_LABEL: attempt.to_string(),
+    })
+}
+
+fn job_settings() -> JobSettings {
+    JobSettings {
+        namespace: "workers".into(),
+        image: "jct-worker:1".into(),
+        image_pull_policy: "IfNotPresent".into(),
+        uid: 65532,
+        cpu_request: "100m".into(),
+        cpu_limit: "1".into(),
+        memory_request: "128Mi".into(),
+        memory_limit: "1Gi".into(),
+        scratch_limit: "8Gi".into(),
+        runtime_class: None,
+        host_users: None,
+        grace_seconds: 60,
+        trace_claim: "jct-traces".into(),
+        source_url_template: "https://git.example/{repo}.git".into(),
+        source_max_files: 10,
+        source_max_bytes: 20,
+        source_timeout_seconds: 30,
+    }
+}

@@ -1,0 +1,222 @@
+use jct::domain::{FailureReason, Phase};
+use serde_json::json;
+
+use crate::api::{Answer, call};
+use crate::fixture::{World, job_name, running, seen, succeeded};
+
+const JOBS: &str = "/apis/batch/v1/namespaces/workers/jobs";
+const STATUS: &str = "/apis/jct.dev/v1/namespaces/team/tasks/look/status";
+
+/// Brings a Task to its first Job.
+async fn started(world: &World) {
+    let script = vec![call("POST", JOBS, Answer::Echo), call("PATCH", STATUS, Answer::Echo)];
+    world.pass(&world.task(json!({})), script).await.result.unwrap();
+}
+
+#[tokio::test]
+async fn a_new_task_is_recorded_before_its_job_exists() {
+    let world = World::new().await;
+    let script = vec![call("POST", JOBS, Answer::Echo), call("PATCH", STATUS, Answer::Echo)];
+    let pass = world.pass(&world.task(json!({})), script).await;
+    pass.result.as_ref().unwrap();
+    assert_eq!(pass.calls.len(), 2, "two writes from accept to queued");
+    assert_eq!(pass.calls[0].2["metadata"]["name"], job_name(1));
+    assert_eq!(pass.status()["phase"], "Queued");
+    assert_eq!(pass.status()["submittedBy"], "ada@example.org");
+    let row = world.row().await;
+    assert_eq!((row.phase, row.attempt, row.submitted_by.as_deref()), (Phase::Queued, 1, Some("ada@example.org")));
+    assert!(world.trace_folder(1).join("task.json").is_file());
+    assert_eq!(
+        world.audit().await,
+        [
+            "Task created pending by ada@example.org",
+            "Task status_changed pending->queued by jct-controller",
+            "Job created pending by jct-controller",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_status_that_says_it_already_is_not_written_again() {
+    let world = World::new().await;
+    let script = vec![call("POST", JOBS, Answer::Echo), call("PATCH", STATUS, Answer::Echo)];
+    let first = world.pass(&world.task(json!({})), script).await;
+    let task = world.task(json!({"status": first.status().clone()}));
+    let waiting = json!({"phase": "Pending"});
+    let again = world
+        .pass_with(&task, vec![call("PATCH", STATUS, Answer::Echo)], |context| {
+            seen(context, 1, json!({}), waiting.clone())
+        })
+        .await;
+    assert_eq!(again.status()["reason"], "JobCreated");
+    let task = world.task(json!({"status": again.status().clone()}));
+    let third = world.pass_with(&task, vec![], |context| seen(context, 1, json!({}), waiting.clone())).await;
+    third.result.unwrap();
+}
+
+#[tokio::test]
+async fn a_worker_runs_ends_and_its_trace_becomes_the_outcome() {
+    let world = World::new().await;
+    started(&world).await;
+    let running = world
+        .pass_with(&world.task(json!({})), vec![call("PATCH", STATUS, Answer::Echo)], |context| {
+            seen(context, 1, json!({}), running())
+        })
+        .await;
+    assert_eq!(running.status()["phase"], "Running");
+    world.leave_trace(1, None);
+    let script = vec![
+        call("PATCH", format!("{JOBS}/{}", job_name(1)), Answer::Object(crate::fixture::job(1, json!({})))),
+        call("PATCH", STATUS, Answer::Echo),
+    ];
+    let ended =
+        world.pass_with(&world.task(json!({})), script, |context| seen(context, 1, json!({}), succeeded())).await;
+    ended.result.as_ref().unwrap();
+    assert_eq!(ended.calls[0].2["spec"]["ttlSecondsAfterFinished"], 600);
+    assert_eq!(ended.status()["phase"], "Completed");
+    assert_eq!(ended.status()["trace"]["files"], 2);
+    let row = world.row().await;
+    assert_eq!(row.phase, Phase::Completed);
+    assert_eq!(row.commit.unwrap().len(), 40);
+    assert_eq!(world.store.artifacts(row.id).await.unwrap().len(), 2);
+    assert_eq!(
+        world.audit().await[3..],
+        [
+            "Task status_changed queued->running by jct-controller",
+            "Job status_changed pending->running by jct-controller",
+            "Trace created  by jct-controller",
+            "Job status_changed running->completed by jct-controller",
+            "Task status_changed running->completed by jct-controller",
+        ]
+        .map(String::from)
+    );
+    assert!(matches!(world.store.verify_audit().await.unwrap(), jct::store::AuditCheck::Intact { .. }));
+}
+
+#[tokio::test]
+async fn a_worker_that_leaves_no_trace_has_not_succeeded() {
+    let world = World::new().await;
+    started(&world).await;
+    let script = vec![
+        call("PATCH", JOBS, Answer::Object(crate::fixture::job(1, json!({})))),
+        call("PATCH", STATUS, Answer::Echo),
+    ];
+    let pass =
+        world.pass_with(&world.task(json!({})), script, |context| seen(context, 1, json!({}), succeeded())).await;
+    assert_eq!((&pass.status()["phase"], &pass.status()["reason"]), (&json!("Failed"), &json!("TraceInvalid")));
+    assert!(world.trace_folder(1).join("incomplete.json").is_file());
+}
+
+#[tokio::test]
+async fn a_failed_attempt_is_followed_by_the_next_after_a_while() {
+    let world = World::new().await;
+    let task = world.task(json!({"spec": {"maxAttempts": 2}}));
+    world
+        .pass(&task, vec![call("POST", JOBS, Answer::Echo), call("PATCH", STATUS, Answer::Echo)])
+        .await
+        .result
+        .unwrap();
+    world.leave_trace(1, Some(FailureReason::SourceUnavailable));
+    let failed = world
+        .pass_with(&task, vec![call("PATCH", STATUS, Answer::Echo)], |context| seen(context, 1, json!({}), succeeded()))
+        .await;
+    assert_eq!(failed.status()["reason"], "Retrying");
+    assert!(!world.row().await.phase.is_terminal());
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let again = world.pass(&task, vec![call("POST", JOBS, Answer::Echo), call("PATCH", STATUS, Answer::Echo)]).await;
+    assert_eq!(again.calls[0].2["metadata"]["name"], job_name(2));
+    assert_eq!(again.status()["attempt"], 2);
+    world.leave_trace(2, Some(FailureReason::SourceUnavailable));
+    let script = vec![
+        call("PATCH", JOBS, Answer::Object(crate::fixture::job(2, json!({})))),
+        call("PATCH", STATUS, Answer::Echo),
+    ];
+    let last = world.pass_with(&task, script, |context| seen(context, 2, json!({}), succeeded())).await;
+    assert_eq!((&last.status()["phase"], &last.status()["reason"]), (&json!("Failed"), &json!("SourceUnavailable")));
+}
+
+#[tokio::test]
+async fn what_another_attempt_cannot_mend_is_not_tried_again() {
+    let world = World::new().await;
+    let task = world.task(json!({"spec": {"maxAttempts": 5}}));
+    world
+        .pass(&task, vec![call("POST", JOBS, Answer::Echo), call("PATCH", STATUS, Answer::Echo)])
+        .await
+        .result
+        .unwrap();
+    world.leave_trace(1, Some(FailureReason::RefNotFound));
+    let script = vec![
+        call("PATCH", JOBS, Answer::Object(crate::fixture::job(1, json!({})))),
+        call("PATCH", STATUS, Answer::Echo),
+    ];
+    let pass = world.pass_with(&task, script, |context| seen(context, 1, json!({}), succeeded())).await;
+    assert_eq!((&pass.status()["phase"], &pass.status()["reason"]), (&json!("Failed"), &json!("RefNotFound")));
+}
+
+#[tokio::test]
+async fn a_suspended_task_is_recorded_and_waits() {
+    let world = World::new().await;
+    let suspended = world.task(json!({"spec": {"suspend": true}}));
+    let pass = world.pass(&suspended, vec![call("PATCH", STATUS, Answer::Echo)]).await;
+    assert_eq!((&pass.status()["phase"], &pass.status()["reason"]), (&json!("Pending"), &json!("Suspended")));
+    assert_eq!(world.row().await.phase, Phase::Pending);
+    started(&world).await;
+    assert_eq!(world.row().await.phase, Phase::Queued);
+}
+
+#[tokio::test]
+async fn cancelling_ends_the_job_first_and_names_who_asked() {
+    let world = World::new().await;
+    started(&world).await;
+    let cancelled = world.task(json!({
+        "metadata": {"generation": 2, "annotations": {"jct.dev/cancelled-by": "bob@example.org"}}, "spec": {"cancel": true},
+    }));
+    let script = vec![
+        call("DELETE", format!("{JOBS}/{}", job_name(1)), Answer::Object(crate::fixture::job(1, json!({})))),
+        call("PATCH", STATUS, Answer::Echo),
+    ];
+    let pass = world.pass_with(&cancelled, script, |context| seen(context, 1, json!({}), running())).await;
+    assert_eq!(pass.calls[0].2["propagationPolicy"], "Foreground");
+    assert_eq!(pass.status()["phase"], "Queued");
+    // The worker sealed its trace as it was interrupted, and its pod is gone.
+    world.leave_trace(1, Some(FailureReason::Interrupted));
+    let script = vec![
+        call("GET", JOBS, Answer::Failure(404)),
+        call("GET", "/pods", Answer::Object(json!({"metadata": {}, "items": []}))),
+        call("PATCH", STATUS, Answer::Echo),
+    ];
+    let pass = world.pass(&cancelled, script).await;
+    assert_eq!((&pass.status()["phase"], &pass.status()["reason"]), (&json!("Cancelled"), &json!("Cancelled")));
+    assert!(world.audit().await.contains(&"Task status_changed queued->cancelled by bob@example.org".to_owned()));
+}
+
+#[tokio::test]
+async fn a_task_cancelled_before_its_start_never_has_a_job() {
+    let world = World::new().await;
+    let cancelled = world.task(json!({"spec": {"cancel": true}}));
+    let pass = world.pass(&cancelled, vec![call("PATCH", STATUS, Answer::Echo)]).await;
+    assert_eq!(pass.status()["phase"], "Cancelled");
+}
+
+#[tokio::test]
+async fn a_deleted_task_is_let_go_once_its_deletion_is_recorded() {
+    let world = World::new().await;
+    started(&world).await;
+    let deleted = world.task(json!({"metadata": {"deletionTimestamp": "2026-03-01T12:05:00Z"}}));
+    world.leave_trace(1, Some(FailureReason::Interrupted));
+    let metadata =
+        json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": deleted["metadata"]});
+    let script = vec![
+        call("GET", JOBS, Answer::Failure(404)),
+        call("GET", "/pods", Answer::Object(json!({"metadata": {}, "items": []}))),
+        call("GET", "/tasks/look", Answer::Object(metadata.clone())),
+        call("PATCH", "/tasks/look", Answer::Object(metadata)),
+    ];
+    let pass = world.pass(&deleted, script).await;
+    pass.result.as_ref().unwrap();
+    assert_eq!(pass.calls[3].2["metadata"]["finalizers"], json!([]));
+    let row = world.row().await;
+    assert_eq!(row.phase, Phase::Cancelled);
+    assert!(row.deleted_at.is_some());
+    assert_eq!(world.audit().await.last().unwrap(), "Task deleted cancelled by jct-controller");
+}
