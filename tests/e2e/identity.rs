@@ -5,7 +5,7 @@ use kube::api::{Api, Patch, PatchParams};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::support::{Held, World, audit, condition, id, phase, task, task_on};
+use crate::support::{Held, World, audit, condition, id, phase, task, task_on, until};
 
 const FORGED: [&str; 4] = ["jct.dev/submitted-by", "jct.dev/trace-id", "jct.dev/stamp", "jct.dev/cancelled-by"];
 
@@ -43,16 +43,33 @@ async fn annotations_are_kept_as_they_were_against_change_and_removal() {
 }
 
 #[tokio::test]
-async fn the_finalizer_cannot_be_got_around() {
+async fn a_finalizer_that_was_taken_off_comes_back() {
     let world = World::shared("finalizer").await;
-    let held = Held::new("demo/finalizer");
-    world.create(task_on("released", held.name())).await;
-    let task = world.wait_for("released", "Running").await;
-    world.patch("released", json!({"metadata": {"finalizers": null}})).await.unwrap();
-    world.tasks().delete("released", &Default::default()).await.unwrap();
-    world.wait_until_gone("released").await;
-    let entries = audit(&["--entity", &id(&task)]).await;
-    assert!(entries.iter().any(|entry| entry["action"] == "deleted"), "{entries:?}");
+    world.create(task("bare", json!({"suspend": true}))).await;
+    world.wait_for_reason("bare", "Suspended").await;
+    world.patch("bare", json!({"metadata": {"finalizers": null}})).await.unwrap();
+    until("the finalizer to be back", async || {
+        let finalizers = world.get("bare").await.metadata.finalizers.unwrap_or_default();
+        if finalizers == ["jct.dev/record"] { Ok(()) } else { Err(format!("{finalizers:?}")) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_task_that_was_forced_away_does_not_run_on() {
+    let world = World::shared("forced").await;
+    let held = Held::new("demo/forced");
+    world.create(task_on("forced", held.name())).await;
+    let task = world.wait_for("forced", "Running").await;
+    world.tasks().delete("forced", &Default::default()).await.unwrap();
+    let _ = world.patch("forced", json!({"metadata": {"finalizers": null}})).await;
+    world.wait_until_gone("forced").await;
+    world.wait_until_podless(&task).await;
+    until("its record to be closed", async || {
+        let last = audit(&["--entity", &id(&task)]).await.pop().unwrap();
+        if last["action"] == "deleted" { Ok(()) } else { Err(last.to_string()) }
+    })
+    .await;
 }
 
 #[rstest]

@@ -4,19 +4,8 @@ use serde_json::json;
 use sqlx::Row as _;
 
 use crate::support::{
-    Held, OPERATOR, World, audit, condition, id, phase, query, reason, task, task_on, until, verify_audit, writes,
+    Held, World, audit, condition, id, jobs_ever, phase, query, reason, task, task_on, until, verify_audit, writes,
 };
-use jct::crd::Task;
-
-/// The names of the Jobs that were ever created for a Task, in order.
-fn jobs_ever(task: &Task) -> Vec<String> {
-    let prefix = format!("t-{}-", id(task).to_lowercase());
-    let creations = writes().into_iter().filter(|write| write.resource == "jobs" && write.verb == "create");
-    creations
-        .filter(|write| write.user == OPERATOR && write.code == 201 && write.name.starts_with(&prefix))
-        .map(|write| write.name)
-        .collect()
-}
 
 #[tokio::test]
 async fn a_suspended_task_waits_until_it_is_resumed() {
@@ -61,11 +50,7 @@ async fn a_running_task_can_be_cancelled() {
     world.set("running", "cancel", true).await;
     let task = world.wait_for("running", "Cancelled").await;
     assert_eq!(reason(&task), "Cancelled");
-    until("its pod to be gone", async || {
-        let pods = world.pods_of(&task).await;
-        if pods.is_empty() { Ok(()) } else { Err(format!("{} pods", pods.len())) }
-    })
-    .await;
+    world.wait_until_podless(&task).await;
     assert_eq!(jobs_ever(&task).len(), 1);
 }
 
@@ -95,11 +80,7 @@ async fn deleting_a_running_task_ends_its_job_and_keeps_the_record() {
     let task = world.wait_for("running", "Running").await;
     world.tasks().delete("running", &Default::default()).await.unwrap();
     world.wait_until_gone("running").await;
-    until("its pod to be gone", async || {
-        let pods = world.pods_of(&task).await;
-        if pods.is_empty() { Ok(()) } else { Err(format!("{} pods", pods.len())) }
-    })
-    .await;
+    world.wait_until_podless(&task).await;
     let rows = query(&world, "SELECT status, error, deleted_at IS NOT NULL FROM tasks WHERE id = $1", &id(&task)).await;
     assert_eq!((rows.len(), rows[0].get::<String, _>(0).as_str(), rows[0].get(2)), (1, "cancelled", true));
     assert!(rows[0].get::<String, _>(1).contains("Deleted"));
@@ -143,11 +124,7 @@ async fn a_namespace_with_running_tasks_can_be_deleted() {
     })
     .await;
     for task in tasks {
-        until("its pods to be gone", async || {
-            let pods = world.pods_of(&task).await;
-            if pods.is_empty() { Ok(()) } else { Err(format!("{} pods", pods.len())) }
-        })
-        .await;
+        world.wait_until_podless(&task).await;
         let rows = query(&world, "SELECT status FROM tasks WHERE id = $1", &id(&task)).await;
         assert_eq!(rows[0].get::<String, _>(0), "cancelled");
     }

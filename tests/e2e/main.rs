@@ -7,7 +7,16 @@
 
 mod support;
 
+mod certificates;
 mod door;
+mod faults;
 mod happy_path;
+mod hostile_sources;
 mod identity;
+mod images;
 mod lifecycle;
+mod load;
+mod pod_security;
+mod rights;
+mod uninstall;
+mod without_webhooks;

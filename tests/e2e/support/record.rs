@@ -9,7 +9,7 @@ use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::{World, kubectl, setting};
+use super::{OPERATOR, World, id, kubectl, setting};
 
 /// Arguments that run the operator's own binary beside it.
 const JCT: [&str; 6] = ["--namespace=jct-system", "exec", "deployment/jct", "--container=operator", "--", "/jct"];
@@ -113,5 +113,15 @@ pub fn writes() -> Vec<Write> {
                 code: event.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or_default(),
             }
         })
+        .collect()
+}
+
+/// The names of the Jobs that were ever created for a Task, in order.
+pub fn jobs_ever(task: &Task) -> Vec<String> {
+    let prefix = format!("t-{}-", id(task).to_lowercase());
+    let creations = writes().into_iter().filter(|write| write.resource == "jobs" && write.verb == "create");
+    creations
+        .filter(|write| write.user == OPERATOR && write.code == 201 && write.name.starts_with(&prefix))
+        .map(|write| write.name)
         .collect()
 }

@@ -172,6 +172,15 @@ impl World {
         self.pods().list(&ListParams::default().labels(&selector)).await.unwrap().items
     }
 
+    /// Waits until no pod of a Task is left.
+    pub async fn wait_until_podless(&self, task: &Task) {
+        until("the Task's pods to be gone", async || {
+            let pods = self.pods_of(task).await;
+            if pods.is_empty() { Ok(()) } else { Err(format!("{} pods", pods.len())) }
+        })
+        .await;
+    }
+
     /// The folder on the node behind a claim of the release.
     pub async fn folder_of_claim(&self, claim: &str) -> std::path::PathBuf {
         use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
