@@ -267,7 +267,8 @@ fn is_over(pod: &Pod) -> bool {
         && !statuses(pod).any(|status| status.state.as_ref().is_some_and(running))
 }
 
-fn is_finished(job: &Job) -> bool {
+/// Whether the Job has ended, well or not.
+pub fn is_finished(job: &Job) -> bool {
     condition(job, "Complete") || condition(job, "Failed")
 }
 
