@@ -145,7 +145,7 @@ fn quoted(path: &[u8]) -> String {
 
 /// A repository whose server does not answer until it is let go: whoever fetches it runs until then.
 ///
-/// Its HEAD is a FIFO, on which git blocks as it opens it. One Task at a time may wait for it.
+/// Its HEAD is a FIFO, on which git blocks as it opens it.
 pub struct Held {
     repository: Repository,
 }
@@ -171,11 +171,12 @@ impl Held {
             return;
         };
         let fifo = self.repository.dir.join("hold");
-        // Whoever opened the FIFO waits in it; ENXIO says that nobody does any more.
+        // Whoever opened the FIFO waits in it, also for a client that is gone; each reads one of these blocks, for that is how
+        // much git reads of a HEAD. ENXIO says that nobody waits any more.
+        let blocks = format!("{:<254}\n", "ref: refs/heads/main").repeat(32);
         while let Ok(mut pipe) = fs::OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(&fifo) {
-            let _ = pipe.write_all(b"ref: refs/heads/main\n");
-            drop(pipe);
-            thread::sleep(Duration::from_millis(20));
+            let _ = pipe.write_all(blocks.as_bytes());
+            thread::sleep(Duration::from_millis(50));
         }
     }
 }
