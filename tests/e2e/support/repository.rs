@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Once;
 use std::thread;
@@ -44,7 +44,7 @@ pub struct Repository {
 impl Repository {
     /// An empty repository `owner/name`.
     pub fn new(name: &str) -> Self {
-        let dir = Path::new(&setting("JCT_E2E_REPOSITORIES")).join(format!("{name}.git"));
+        let dir = repositories().join(format!("{name}.git"));
         fs::create_dir_all(&dir).unwrap();
         let repository = Self { name: name.into(), dir };
         repository.git(&["init", "--quiet", "--bare", "--template=", "--initial-branch=main", "."], b"");
@@ -55,6 +55,10 @@ impl Repository {
     pub fn normal() {
         static MADE: Once = Once::new();
         MADE.call_once(|| {
+            if repositories().join(format!("{NORMAL}.git")).exists() {
+                // Made by an earlier run on the same cluster.
+                return;
+            }
             let repository = Self::new(NORMAL);
             repository.commit(
                 "main",
@@ -132,6 +136,11 @@ impl Repository {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
     }
+}
+
+/// The folder that the git server serves.
+fn repositories() -> PathBuf {
+    setting("JCT_E2E_REPOSITORIES").into()
 }
 
 /// A path as fast-import takes it whatever its bytes are.
