@@ -74,7 +74,7 @@ run() {
   "${root[@]}" env PATH="$TOOLS:$PATH" HOME="$HOME" KUBECONFIG="$KUBECONFIG_FILE" \
     JCT_E2E_KUBECONFIG="$KUBECONFIG_FILE" JCT_E2E_STATE="$STATE" JCT_E2E_VALUES="$WORK/values.yaml" \
     JCT_E2E_REPOSITORIES="$WORK/repositories" JCT_E2E_CLUSTER="$NAME" \
-    "$TESTS" --test-threads="$THREADS" "$@"
+    "$TESTS" --show-output --test-threads="$THREADS" "$@"
 }
 
 finish() {

@@ -54,7 +54,7 @@ async fn the_audit_log_tells_it_in_order_and_by_whom() {
     let world = World::shared("audit").await;
     world.allow("grace@example.org").await;
     let grace = world.client_of("grace@example.org").await;
-    world.try_create(&grace, &task("hers", json!({})), "").await.unwrap();
+    world.try_create(&grace, &task("hers", json!({"createCwom": false})), "").await.unwrap();
     let task = world.wait_for("hers", "Completed").await;
 
     let status = task.status.as_ref().unwrap();

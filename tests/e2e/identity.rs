@@ -87,7 +87,7 @@ async fn a_task_that_was_forced_away_does_not_run_on() {
 #[case(json!({"idempotencyKey": "k"}))]
 #[case(json!({"maxAttempts": 2}))]
 #[case(json!({"ttlSecondsAfterFinished": 1}))]
-#[case(json!({"createCwom": true}))]
+#[case(json!({"createCwom": false}))]
 #[case(json!({"executor": "other"}))]
 #[case(json!({"version": "1.0"}))]
 #[tokio::test]
@@ -131,4 +131,30 @@ async fn who_may_edit_a_namespace_may_not_write_a_status() {
     let answer = as_eve.patch_status("mine", &PatchParams::default(), &lie).await;
     assert!(matches!(answer, Err(kube::Error::Api(status)) if status.code == 403));
     assert_eq!(phase(&world.get("mine").await), "Pending");
+}
+
+#[tokio::test]
+async fn an_id_can_be_pinned_once() {
+    let world = World::shared("pinned").await;
+    let pinned = |name: &str, id: &str| {
+        let mut manifest = task(name, json!({}));
+        manifest["metadata"]["annotations"] = json!({"jct.dev/id": id});
+        manifest
+    };
+    let status = world.denied(&pinned("bad", "no-id")).await;
+    assert!(status.message.contains("INVALID_SPEC: metadata.annotations[jct.dev/id]: "), "{status:?}");
+
+    let first = world.create(task("first", json!({}))).await;
+    let taken = jct::domain::Id::derive(
+        first.metadata.creation_timestamp.as_ref().unwrap().0,
+        &format!("{}/pinned", first.metadata.uid.as_ref().unwrap()),
+    )
+    .to_string();
+    world.create(pinned("restored", &taken)).await;
+    let restored = world.wait_for("restored", "Completed").await;
+    assert_eq!(id(&restored), taken);
+    world.create(pinned("second", &taken)).await;
+    let second = world.wait_for("second", "Failed").await;
+    assert_eq!(second.status.as_ref().unwrap().reason.as_deref(), Some("IdConflict"));
+    assert_eq!(crate::support::jobs_ever(&restored).len(), 1);
 }

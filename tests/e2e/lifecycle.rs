@@ -163,6 +163,23 @@ async fn the_same_key_is_the_same_task_also_when_its_object_is_gone() {
 }
 
 #[tokio::test]
+async fn of_five_with_the_same_key_at_once_one_runs() {
+    let world = World::shared("race").await;
+    let names = ["a", "b", "c", "d", "e"];
+    let manifests = names.map(|name| task(name, json!({"idempotencyKey": "once"})));
+    futures::future::join_all(manifests.map(|manifest| world.create(manifest))).await;
+    let mut reasons = Vec::new();
+    for name in names {
+        let task = world.wait_for(name, "Completed").await;
+        reasons.push(reason(&task).to_owned());
+    }
+    reasons.sort_unstable();
+    assert_eq!(reasons, ["Completed", "Duplicate", "Duplicate", "Duplicate", "Duplicate"]);
+    let sql = "SELECT j.id FROM jobs j JOIN tasks t ON t.id = j.task_id WHERE t.namespace = $1";
+    assert_eq!(query(&world, sql, &world.namespace).await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_failing_source_is_tried_as_often_as_asked() {
     let world = World::shared("retry").await;
     world.create(task("retried", json!({"target": {"repo": "demo/absent"}, "maxAttempts": 3}))).await;

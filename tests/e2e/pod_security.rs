@@ -10,8 +10,8 @@ use crate::support::{Held, World, task_on};
 async fn the_worker_namespace_refuses_what_is_not_restricted() {
     let world = World::shared("restricted").await;
     let pod: Pod = serde_json::from_value(json!({
-        "metadata": {"name": "privileged"},
-        "spec": {"containers": [{"name": "a", "image": "jct-worker:none", "securityContext": {"privileged": true}}]},
+        "metadata": {"name": "careless"},
+        "spec": {"containers": [{"name": "a", "image": "jct-worker:none"}], "hostNetwork": true},
     }))
     .unwrap();
     let answer = world.pods().create(&PostParams { dry_run: true, field_manager: None }, &pod).await;

@@ -16,7 +16,6 @@ pub fn task(name: &str, change: Value) -> Value {
             "objective": "Tell what is there",
             "operation": "analysis",
             "target": {"repo": NORMAL},
-            "createCwom": false,
         },
     });
     json_patch::merge(&mut task["spec"], &change);

@@ -8,7 +8,7 @@ mod world;
 
 pub use kubectl::{helm, kubectl, run};
 pub use manifest::{NORMAL, task, task_on};
-pub use record::{Trace, Write, audit, jobs_ever, query, verify_audit, writes};
+pub use record::{Trace, Write, audit, jobs_ever, lock_database, query, verify_audit, writes};
 pub use repository::{Entry, Held, Repository};
 pub use world::{World, condition, id, phase, reason, until};
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use jct::crd::Task;
 use jct::domain::id::sha256_hex;
 use serde_json::Value;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::{OPERATOR, World, id, kubectl, setting};
@@ -34,6 +34,24 @@ pub async fn query(world: &World, sql: &'static str, parameter: &str) -> Vec<Sql
     let rows = sqlx::query(sql).bind(parameter).fetch_all(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     rows
+}
+
+/// The database, locked against writing.
+pub struct DatabaseLock(SqliteConnection);
+
+/// Locks the database as a backup that hangs would.
+pub async fn lock_database(world: &World) -> DatabaseLock {
+    let file = world.folder_of_claim("jct-data").await.join("jct.db");
+    let mut connection = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.unwrap();
+    DatabaseLock(connection)
+}
+
+impl DatabaseLock {
+    pub async fn release(mut self) {
+        sqlx::query("ROLLBACK").execute(&mut self.0).await.unwrap();
+        self.0.close().await.unwrap();
+    }
 }
 
 /// An attempt's folder on the trace volume.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Once;
 use std::thread;
@@ -44,7 +44,7 @@ pub struct Repository {
 impl Repository {
     /// An empty repository `owner/name`.
     pub fn new(name: &str) -> Self {
-        let dir = Path::new(&setting("JCT_E2E_REPOSITORIES")).join(format!("{name}.git"));
+        let dir = repositories().join(format!("{name}.git"));
         fs::create_dir_all(&dir).unwrap();
         let repository = Self { name: name.into(), dir };
         repository.git(&["init", "--quiet", "--bare", "--template=", "--initial-branch=main", "."], b"");
@@ -55,6 +55,10 @@ impl Repository {
     pub fn normal() {
         static MADE: Once = Once::new();
         MADE.call_once(|| {
+            if repositories().join(format!("{NORMAL}.git")).exists() {
+                // Made by an earlier run on the same cluster.
+                return;
+            }
             let repository = Self::new(NORMAL);
             repository.commit(
                 "main",
@@ -134,6 +138,11 @@ impl Repository {
     }
 }
 
+/// The folder that the git server serves.
+fn repositories() -> PathBuf {
+    setting("JCT_E2E_REPOSITORIES").into()
+}
+
 /// A path as fast-import takes it whatever its bytes are.
 fn quoted(path: &[u8]) -> String {
     let escape = |byte: &u8| match byte {
@@ -145,7 +154,7 @@ fn quoted(path: &[u8]) -> String {
 
 /// A repository whose server does not answer until it is let go: whoever fetches it runs until then.
 ///
-/// Its HEAD is a FIFO, on which git blocks as it opens it. One Task at a time may wait for it.
+/// Its HEAD is a FIFO, on which git blocks as it opens it.
 pub struct Held {
     repository: Repository,
 }
@@ -171,11 +180,12 @@ impl Held {
             return;
         };
         let fifo = self.repository.dir.join("hold");
-        // Whoever opened the FIFO waits in it; ENXIO says that nobody does any more.
+        // Whoever opened the FIFO waits in it, also for a client that is gone; each reads one of these blocks, for that is how
+        // much git reads of a HEAD. ENXIO says that nobody waits any more.
+        let blocks = format!("{:<254}\n", "ref: refs/heads/main").repeat(32);
         while let Ok(mut pipe) = fs::OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(&fifo) {
-            let _ = pipe.write_all(b"ref: refs/heads/main\n");
-            drop(pipe);
-            thread::sleep(Duration::from_millis(20));
+            let _ = pipe.write_all(blocks.as_bytes());
+            thread::sleep(Duration::from_millis(50));
         }
     }
 }
