@@ -19,6 +19,8 @@ pub enum ActorKind {
 impl ActorKind {
     /// Every kind, in the contract's order.
     pub const ALL: [Self; 3] = [Self::Human, Self::Agent, Self::System];
+    /// Their names, in the same order.
+    pub const NAMES: [&'static str; 3] = ["human", "agent", "system"];
 
     /// The name in manifests, REST bodies and the database.
     pub fn as_str(self) -> &'static str {
@@ -92,8 +94,8 @@ mod tests {
 
     #[test]
     fn names_round_trip() {
-        for kind in ActorKind::ALL {
-            assert_eq!(ActorKind::parse(kind.as_str()), Some(kind));
+        for (kind, name) in ActorKind::ALL.into_iter().zip(ActorKind::NAMES) {
+            assert_eq!((kind.as_str(), ActorKind::parse(name)), (name, Some(kind)));
         }
         assert_eq!(ActorKind::parse("Human"), None);
     }

@@ -64,11 +64,36 @@ pub enum EntityKind {
     Job,
     /// The files of one attempt's trace, registered with their digests.
     Trace,
+    /// A work object: a repository.
+    Repo,
+    /// A work object: work to be done.
+    Issue,
+    /// A work object: what one has to know for it.
+    ContextPacket,
+    /// A work object: what it is done under.
+    ConstraintSnapshot,
+    /// A work object: a rule that binds it.
+    DoctrineRef,
+    /// A work object: a try at it.
+    Run,
+    /// A work object: what came out.
+    Artifact,
 }
 
 impl EntityKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Task, Self::Job, Self::Trace];
+    pub const ALL: [Self; 10] = [
+        Self::Task,
+        Self::Job,
+        Self::Trace,
+        Self::Repo,
+        Self::Issue,
+        Self::ContextPacket,
+        Self::ConstraintSnapshot,
+        Self::DoctrineRef,
+        Self::Run,
+        Self::Artifact,
+    ];
 
     /// The name in the database and in REST bodies.
     pub fn as_str(self) -> &'static str {
@@ -76,6 +101,13 @@ impl EntityKind {
             Self::Task => "Task",
             Self::Job => "Job",
             Self::Trace => "Trace",
+            Self::Repo => "Repo",
+            Self::Issue => "Issue",
+            Self::ContextPacket => "ContextPacket",
+            Self::ConstraintSnapshot => "ConstraintSnapshot",
+            Self::DoctrineRef => "DoctrineRef",
+            Self::Run => "Run",
+            Self::Artifact => "Artifact",
         }
     }
 

@@ -4,9 +4,11 @@
 
 pub mod actor;
 pub mod audit;
+pub mod cwom;
 pub mod finding;
 pub mod id;
 pub mod lifecycle;
+pub mod naming;
 pub mod stamp;
 pub mod task;
 pub mod trace;
@@ -15,5 +17,6 @@ pub use actor::{Actor, ActorKind};
 pub use finding::{Code, Finding};
 pub use id::{Id, TraceId};
 pub use lifecycle::{FailureReason, Phase};
+pub use naming::Naming;
 pub use stamp::StampKey;
 pub use task::Task;

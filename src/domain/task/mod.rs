@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::ActorKind;
+pub use super::Naming;
 pub use git_ref::problem as git_ref_problem;
-pub use read::{Naming, read};
+pub use read::read;
 pub use repo::{InvalidRepo, Repo};
 
 /// The one version of the specification.

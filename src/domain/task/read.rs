@@ -8,16 +8,7 @@ use super::{
     Controls, DEFAULT_TIME_BUDGET_SECONDS, Draft, MAX_ATTEMPTS, MAX_INPUTS_BYTES, MAX_METADATA_BYTES, MAX_REF_CHARS,
     Repo, RequestedBy, Rest, VERSION, git_ref,
 };
-use crate::domain::{ActorKind, Code, Finding};
-
-/// How field names are written: custom resources use camelCase, REST bodies snake_case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Naming {
-    /// The spec of a custom resource: paths begin with `spec.`, and [`Controls`] are fields of it.
-    CustomResource,
-    /// A REST body.
-    Rest,
-}
+use crate::domain::{ActorKind, Code, Finding, Naming};
 
 /// Reads `spec`. An empty list of findings means that the schema is kept; the policy has not been asked yet.
 pub fn read(spec: &Value, naming: Naming) -> (Draft, Vec<Finding>) {
@@ -58,11 +49,7 @@ impl<'a> Fields<'a> {
 
 impl Reader {
     fn draft(&mut self, spec: &Value) -> Draft {
-        let root = match self.naming {
-            Naming::CustomResource => "spec",
-            Naming::Rest => "",
-        };
-        let mut fields = self.fields(Some(spec), root.into());
+        let mut fields = self.fields(Some(spec), self.naming.root().into());
         if let Some(version) = self.text(&mut fields, "version", 1..=16)
             && version != VERSION
         {
@@ -206,10 +193,7 @@ impl Reader {
     }
 
     fn name(&self, canonical: &str) -> String {
-        match self.naming {
-            Naming::Rest => canonical.into(),
-            Naming::CustomResource => camel_case(canonical),
-        }
+        self.naming.name(canonical)
     }
 
     fn fields<'a>(&mut self, value: Option<&'a Value>, path: String) -> Fields<'a> {
@@ -374,15 +358,4 @@ fn is_label(name: &str) -> bool {
     name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && ends(name.bytes().next())
         && ends(name.bytes().next_back())
-}
-
-fn camel_case(snake_case: &str) -> String {
-    let mut words = snake_case.split('_');
-    let first = words.next().unwrap_or_default().to_owned();
-    words.fold(first, |mut name, word| {
-        let mut letters = word.chars();
-        name.extend(letters.next().map(|letter| letter.to_ascii_uppercase()));
-        name.push_str(letters.as_str());
-        name
-    })
 }

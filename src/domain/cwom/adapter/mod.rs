@@ -1,0 +1,1 @@
+//! Task ↔ CWOM (contract section 2).
