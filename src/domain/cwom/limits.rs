@@ -29,7 +29,7 @@ pub const NOTES: Holds = Text(0, 4000);
 /// A list of words.
 pub const WORDS: Holds = List(MAX_LIST, &Text(1, 128));
 /// A list of sentences.
-pub const SENTENCES: Holds = List(MAX_LIST, &Text(1, 4000));
+pub const SENTENCES: Holds = List(MAX_LIST, &Text(0, 4000));
 /// A list of addresses.
 pub const URLS: Holds = List(MAX_LIST, &URL);
 /// A list of actors.

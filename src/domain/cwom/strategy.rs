@@ -97,17 +97,17 @@ fn value(holds: &'static Holds, naming: Naming) -> BoxedStrategy<Value> {
         Holds::Ref(kinds) => reference(kinds, naming),
         Holds::Object(shape) => record(shape, naming),
         Holds::List(most, holds) => {
+            // The same object twice is a finding.
             let unique = |entries: Vec<Value>| {
+                let target = |entry: &Value| (entry.get("id").cloned(), entry.get("name").cloned());
                 let mut seen = Vec::new();
-                entries
-                    .into_iter()
-                    .filter(|entry| {
-                        !seen.contains(entry) && {
-                            seen.push(entry.clone());
-                            true
-                        }
-                    })
-                    .collect()
+                let is_new = |entry: &Value| {
+                    !seen.contains(&target(entry)) && {
+                        seen.push(target(entry));
+                        true
+                    }
+                };
+                entries.into_iter().filter(is_new).collect()
             };
             prop::collection::vec(value(holds, naming), 0..=(*most).min(3))
                 .prop_map(move |entries| {
