@@ -1,5 +1,6 @@
 //! The custom resources of `jct.dev/v1`: thin shells whose fields and limits are those of [`crate::domain`].
 
+pub mod cwom;
 pub mod names;
 pub mod status;
 pub mod task;
@@ -9,14 +10,15 @@ use std::collections::BTreeMap;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 
+use crate::domain::cwom::Kind;
 use crate::domain::{Code, Finding, Id};
 
 pub use status::TaskStatus;
 pub use task::{Task, TaskSpec};
 
-/// Every custom resource definition, as `jct crds` prints them.
+/// Every custom resource definition, as `jct crds` prints them: Task, then the seven CWOM kinds in the contract's order.
 pub fn all() -> Vec<CustomResourceDefinition> {
-    vec![Task::crd()]
+    std::iter::once(Task::crd()).chain(Kind::ALL.iter().map(|kind| cwom::definition(*kind))).collect()
 }
 
 /// The id that `jct.dev/id` pins, if it does.

@@ -176,7 +176,7 @@ impl Reason {
     }
 }
 
-fn conditions(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+pub(super) fn conditions(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
     let mut schema = generator.subschema_for::<Vec<Condition>>();
     schema.insert("x-kubernetes-list-type".into(), "map".into());
     schema.insert("x-kubernetes-list-map-keys".into(), serde_json::json!(["type"]));
