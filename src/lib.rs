@@ -8,7 +8,7 @@
 //!
 //! | module | stage |
 //! |---|---|
-//! | [`domain`] | the words: Task, lifecycle, audit entry, trace manifest. Pure |
+//! | [`domain`] | the words: Task, CWOM, lifecycle, audit entry, trace manifest. Pure |
 //! | [`policy`] | the gate: may it run? Pure |
 //! | [`crd`] | the custom resources |
 //! | [`webhook`] | admission: identity stamped, gate asked |

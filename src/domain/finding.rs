@@ -1,4 +1,4 @@
-//! What is wrong with a Task: stable codes, the field, and a sentence that names the fix (contract section 1).
+//! What is wrong with an object: stable codes, the field, and a sentence that names the fix (contract section 1).
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
 //! What a record looks like: one table from which the reader, the JSON schema and the rules of change are made.
 //!
-//! [`record!`] writes a Rust type and its table from the same lines, so that neither can forget a field of the other.
+//! `record!` writes a Rust type and its table from the same lines, so that neither can forget a field of the other.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
