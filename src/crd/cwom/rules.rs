@@ -1,7 +1,8 @@
 //! The schema of a work object's spec, with CEL rules that carry our codes for when the webhooks are gone.
 //!
-//! They refuse no more than the webhook does. A rule's cost is estimated from the limits of the schema and must stay
-//! within what the API server allows: what would cost too much is left to the webhook, and said so here.
+//! They refuse no more than the webhook does, save that an immutable spec cannot even be written in other words. Whether
+//! entries of an append-only list keep their order is for the webhook alone. The API server estimates the cost of each rule
+//! from the limits of the schema: everything is bounded, for a rule on something unbounded would be refused.
 
 use schemars::Schema;
 use serde_json::{Value, json};
