@@ -34,6 +34,16 @@ fn every_document_and_every_finding_is_shown() {
 }
 
 #[test]
+fn work_objects_are_read_too() {
+    let issue = "apiVersion: jct.dev/v1\nkind: Issue\nmetadata: {name: i}\nspec:\n  repo: {kind: Run, name: hello}\n  \
+        title: Greet\n  type: epic\n";
+    let unknown = "apiVersion: jct.dev/v1\nkind: Isue\nmetadata: {name: i}\n";
+    let (code, out, _) = check(&format!("{issue}---\n{unknown}"), &[]);
+    assert_eq!(code, 1);
+    insta::assert_snapshot!("work_objects", out);
+}
+
+#[test]
 fn json_is_for_programs() {
     let (code, out, _) = check(GOOD, &["--output", "json"]);
     let report: Value = serde_json::from_str(&out).unwrap();

@@ -1,4 +1,4 @@
-//! `jct check`: the policy gate offline, for pre-commit hooks and GitOps CI.
+//! `jct check`: admission's judgement of manifests offline, for pre-commit hooks and GitOps CI.
 
 use std::io::{self, Read as _, Write};
 use std::path::PathBuf;
@@ -9,9 +9,10 @@ use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
 
 use crate::crd::{names, pinned_id};
-use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS, Naming};
+use crate::domain::cwom::Kind;
+use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS};
 use crate::domain::{Code, Finding};
-use crate::policy::{Policy, gate};
+use crate::policy::{Policy, Subject};
 
 /// Arguments of `jct check`.
 #[derive(Args, Clone, Debug)]
@@ -63,12 +64,12 @@ struct Document {
     kind: String,
     namespace: Option<String>,
     name: Option<String>,
-    /// None for a document that is no Task: it is left alone.
+    /// None for a document that is not ours: it is left alone.
     allowed: Option<bool>,
     violations: Vec<Finding>,
 }
 
-/// Checks the files. Exit code 0: all Tasks may run; 1: some may not; 2: a file cannot be read.
+/// Checks the files. Exit code 0: all objects would be admitted; 1: some would not; 2: a file cannot be read.
 pub fn run(args: &CheckArgs) -> ExitCode {
     let policy = Policy {
         min_time_budget_seconds: args.min_time_budget_seconds,
@@ -142,20 +143,24 @@ fn judge(file: &str, document: usize, object: &Value, policy: &Policy) -> Docume
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let kind = text("/kind").unwrap_or_default();
     let api_version = text("/apiVersion").unwrap_or_default();
-    let is_task = kind == "Task" && api_version.starts_with(&format!("{}/", names::GROUP));
-    let violations = if is_task { findings(object, policy) } else { Vec::new() };
+    let ours = api_version.starts_with(&format!("{}/", names::GROUP));
+    let violations = if ours { findings(&kind, object, policy) } else { Vec::new() };
     Document {
         file: file.into(),
         document,
         kind,
         namespace: text("/metadata/namespace"),
         name: text("/metadata/name").or_else(|| text("/metadata/generateName")),
-        allowed: is_task.then_some(violations.is_empty()),
+        allowed: ours.then_some(violations.is_empty()),
         violations,
     }
 }
 
-fn findings(object: &Value, policy: &Policy) -> Vec<Finding> {
+fn findings(kind: &str, object: &Value, policy: &Policy) -> Vec<Finding> {
+    let Some(subject) = Subject::parse(kind) else {
+        let kinds: Vec<&str> = ["Task"].iter().chain(Kind::NAMES).copied().collect();
+        return vec![Finding::new(Code::InvalidSpec, "kind", format!("must be one of {}", kinds.join(", ")))];
+    };
     let spec = object.get("spec").unwrap_or(&Value::Null);
     let mut findings = Vec::new();
     if object.get("apiVersion") != Some(&Value::from(format!("{}/v1", names::GROUP))) {
@@ -166,7 +171,7 @@ fn findings(object: &Value, policy: &Policy) -> Vec<Finding> {
     if !named("/metadata/name") && !named("/metadata/generateName") {
         findings.push(Finding::new(Code::InvalidSpec, "metadata.name", "is required"));
     }
-    findings.extend(gate(spec, Naming::CustomResource, policy).findings().iter().cloned());
+    findings.extend(subject.check_new(spec, policy));
     let annotations = object.pointer("/metadata/annotations").cloned().unwrap_or(Value::Null);
     let annotations = serde_json::from_value(annotations).ok().flatten();
     findings.extend(pinned_id(annotations.as_ref()).err());
@@ -178,10 +183,10 @@ fn human(report: &Report, out: &mut impl Write) -> io::Result<()> {
         let place = format!("{}#{}", document.file, document.document);
         let name = document.name.as_deref().unwrap_or("(without a name)");
         match document.allowed {
-            None => writeln!(out, "{place}: {} {name}: skipped, no Task", document.kind)?,
-            Some(true) => writeln!(out, "{place}: Task {name}: allowed")?,
+            None => writeln!(out, "{place}: {} {name}: skipped, not of {}", document.kind, names::GROUP)?,
+            Some(true) => writeln!(out, "{place}: {} {name}: allowed", document.kind)?,
             Some(false) => {
-                writeln!(out, "{place}: Task {name}: refused")?;
+                writeln!(out, "{place}: {} {name}: refused", document.kind)?;
                 for finding in &document.violations {
                     writeln!(out, "  {finding}")?;
                 }

@@ -3,11 +3,13 @@
 //! Pure and total: no clock, no network, no database, no Kubernetes. Every door asks the same [`gate`]; one file under
 //! `rules/` holds one rule.
 
+mod admission;
 mod rules;
 
 #[cfg(test)]
 mod gate_tests;
 
+pub use admission::Subject;
 use serde_json::Value;
 
 use crate::domain::task::{Controls, Draft, MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS, Naming, read};

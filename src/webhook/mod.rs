@@ -1,6 +1,6 @@
 //! The admission webhooks (design decisions 3 and 4): the door that `kubectl`, GitOps and the REST API share.
 //!
-//! `/mutate` stamps who submitted a Task and its trace id, adds the finalizer, and touches nothing else; `/validate`
+//! `/mutate` stamps who submitted an object and its trace id, adds the finalizer, and touches nothing else; `/validate`
 //! decides on the final object. Both ask the gate, so that people see all findings at once, whichever is called first.
 
 pub mod certificates;

@@ -11,9 +11,8 @@ use serde_json::{Value, json};
 
 use crate::crd::names::{CANCELLED_BY, FINALIZER, RESERVED, STAMP, SUBMITTED_BY, TRACE_ID};
 use crate::crd::pinned_id;
-use crate::domain::task::Naming;
 use crate::domain::{Code, Finding, StampKey, TraceId};
-use crate::policy::{Policy, gate};
+use crate::policy::{Policy, Subject};
 
 /// Which of the two webhooks is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,7 +30,7 @@ pub struct Reviewer {
     pub policy: Policy,
     /// Seals the stamps.
     pub key: StampKey,
-    /// The one user whose stamps are taken over: the operator itself, which creates Tasks for its REST clients.
+    /// The one user whose stamps are taken over: the operator itself, which creates objects for its REST clients.
     pub trusted_user: String,
 }
 
@@ -42,15 +41,16 @@ enum Answer {
 }
 
 impl Reviewer {
-    /// Answers `request`. `random` becomes the trace id of a new Task.
+    /// Answers `request`. `random` becomes the trace id of a new object.
     ///
-    /// Anything but the creation and update of a Task itself is admitted unchanged: its rules bring nothing else here.
+    /// Anything but the creation and update of one of our objects is admitted unchanged: the rules bring nothing else.
     pub fn review(&self, door: Door, request: &AdmissionRequest<DynamicObject>, random: [u8; 16]) -> AdmissionResponse {
-        let ours = request.kind.group == crate::crd::names::GROUP && request.kind.kind == "Task";
-        let answer = match (&request.object, request.sub_resource.as_deref()) {
-            (Some(object), None) if ours => match request.operation {
-                Operation::Create => self.create(door, request, object, random),
-                Operation::Update => self.update(request, object),
+        let ours = request.kind.group == crate::crd::names::GROUP && request.sub_resource.is_none();
+        let subject = Subject::parse(&request.kind.kind).filter(|_| ours);
+        let answer = match (&request.object, subject) {
+            (Some(object), Some(subject)) => match request.operation {
+                Operation::Create => self.create(door, subject, request, object, random),
+                Operation::Update => self.update(subject, request, object),
                 Operation::Delete | Operation::Connect => admit(),
             },
             _ => admit(),
@@ -61,11 +61,12 @@ impl Reviewer {
     fn create(
         &self,
         door: Door,
+        subject: Subject,
         request: &AdmissionRequest<DynamicObject>,
         object: &DynamicObject,
         random: [u8; 16],
     ) -> Answer {
-        let mut findings = gate(spec(object), Naming::CustomResource, &self.policy).findings().to_vec();
+        let mut findings = subject.check_new(spec(object), &self.policy);
         findings.extend(pinned_id(object.metadata.annotations.as_ref()).err());
         if !findings.is_empty() {
             return Answer::Refuse(findings);
@@ -76,7 +77,7 @@ impl Reviewer {
         }
     }
 
-    /// Writes who submitted the Task, whatever the manifest says about it.
+    /// Writes who submitted the object, whatever the manifest says about it.
     fn stamp(&self, request: &AdmissionRequest<DynamicObject>, object: &DynamicObject, random: [u8; 16]) -> Answer {
         let empty = BTreeMap::new();
         let given = object.metadata.annotations.as_ref().unwrap_or(&empty);
@@ -128,12 +129,11 @@ impl Reviewer {
         )])
     }
 
-    /// Only `suspend` and `cancel` may change; reserved annotations are put back as they were, and who cancels is noted.
-    ///
-    /// The gate is not asked again: a policy that became tighter must not stop a Task from being cancelled or labelled.
-    fn update(&self, request: &AdmissionRequest<DynamicObject>, object: &DynamicObject) -> Answer {
+    /// What may change is for the subject to say; reserved annotations are put back as they were, and who cancels a Task is
+    /// noted.
+    fn update(&self, subject: Subject, request: &AdmissionRequest<DynamicObject>, object: &DynamicObject) -> Answer {
         let Some(old) = &request.old_object else { return admit() };
-        let findings = changed_fields(spec(old), spec(object));
+        let findings = subject.check_change(spec(old), spec(object));
         if !findings.is_empty() {
             return Answer::Refuse(findings);
         }
@@ -166,23 +166,6 @@ impl Reviewer {
 
 fn is_cancelled(object: &DynamicObject) -> bool {
     spec(object).get("cancel") == Some(&Value::Bool(true))
-}
-
-/// A finding for each field of the spec, other than suspend and cancel, that differs.
-fn changed_fields(old: &Value, new: &Value) -> Vec<Finding> {
-    let empty = serde_json::Map::new();
-    let (old, new) = (old.as_object().unwrap_or(&empty), new.as_object().unwrap_or(&empty));
-    let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
-        .into_iter()
-        .filter(|name| !["suspend", "cancel"].contains(&name.as_str()) && old.get(*name) != new.get(*name))
-        .map(|name| {
-            let message = "cannot change: only suspend and cancel may; make a new Task instead";
-            Finding::new(Code::InvalidSpec, format!("spec.{name}"), message)
-        })
-        .collect()
 }
 
 fn admit() -> Answer {

@@ -124,10 +124,11 @@ fn refused(
     info!(
         webhook,
         codes,
+        kind = request.kind.kind,
         namespace = request.namespace,
         name = request.name,
         user = request.user_info.username,
-        "Task refused"
+        "object refused"
     );
     codes.split(',').next().unwrap_or_default().to_owned()
 }
