@@ -60,7 +60,9 @@ fn gate_alone(bencher: Bencher) {
 
 #[divan::bench]
 fn job_manifest(bencher: Bencher) {
-    let Verdict::Accepted(task) = gate(&spec(0), Naming::CustomResource, &Policy::default().allowing("octo/")) else { return };
+    let Verdict::Accepted(task) = gate(&spec(0), Naming::CustomResource, &Policy::default().allowing("octo/")) else {
+        return;
+    };
     let settings = settings();
     let created_at = jiff::Timestamp::UNIX_EPOCH;
     let (task_id, trace_id) = (jct::domain::Id::derive(created_at, "uid"), jct::domain::TraceId::derive("uid"));

@@ -71,7 +71,8 @@ fn the_examples_are_what_their_names_say() {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let (code, out, _) = check(&std::fs::read_to_string(&path).unwrap(), &["--allowed-repo-prefixes", "jct/,burntsushi/"]);
+        let (code, out, _) =
+            check(&std::fs::read_to_string(&path).unwrap(), &["--allowed-repo-prefixes", "jct/,burntsushi/"]);
         assert_eq!(code, i32::from(name.starts_with("denied")), "{name}: {out}");
     }
 }
