@@ -6,15 +6,17 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 
 use super::Api;
-use super::auth::Caller;
+use super::auth::{Caller, Right};
 use super::error::Problem;
 use super::query::Params;
 use crate::domain::ActorKind;
 use crate::domain::audit::{Action, EntityKind};
 use crate::store::{AuditQuery, Order, Page};
 
-/// The resource that stands for the audit log where rights are granted. There are no objects of it.
-pub const RESOURCE: &str = "auditentries";
+/// The right to read the whole log. The resource stands for it where rights are granted; there are no objects of it.
+pub fn right() -> Right {
+    Right::resource("list", "auditentries", None)
+}
 
 /// The audit log, the newest entry first
 ///
@@ -49,7 +51,7 @@ pub async fn list(State(api): State<Api>, caller: Caller, mut query: Params) -> 
         page,
     };
     let asked = query.finish()?;
-    api.access.require_list(&caller, RESOURCE, None).await?;
+    api.access.require(&caller, &right()).await?;
     let entries = api.store.audit(&wanted).await?;
     let is_full = entries.len() >= page.limit as usize;
     let last = entries.last().filter(|_| is_full).map(|entry| entry.id);

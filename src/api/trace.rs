@@ -8,7 +8,6 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::Api;
-use super::audit::RESOURCE;
 use super::auth::{Caller, Right};
 use super::error::Problem;
 use super::query::Params;
@@ -75,7 +74,7 @@ async fn see(api: &Api, caller: &Caller, trace_id: &TraceId) -> Result<Sight, Pr
     let page = Page { limit: MAX_PAGE, ..Page::default() };
     let mut tasks = api.store.tasks(&filter, page).await?;
     tasks.reverse();
-    if api.access.allows(caller, &Right::resource("list", RESOURCE, None)).await? {
+    if api.access.allows(caller, &super::audit::right()).await? {
         return Ok(Sight { tasks, is_whole: true });
     }
     let mut may_see = BTreeMap::new();

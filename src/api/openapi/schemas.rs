@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::crd;
 use crate::domain::audit::{Action, EntityKind};
+use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS, Operation};
 use crate::domain::{ActorKind, Code, Phase};
 
 /// What every guarded operation may answer besides its own, and what it means.
@@ -147,7 +148,14 @@ fn task_spec() -> Value {
         fields.retain(|name, _| !CONTROLS.contains(&name.as_str()));
     }
     let mut spec = in_snake_case(spec);
-    spec["additionalProperties"] = json!(false);
+    // What the custom resource leaves to its CEL rules and the gate.
+    for name in ["operation", "type"] {
+        spec["properties"][name]["enum"] = json!(Operation::ALL);
+    }
+    spec["properties"]["requested_by"]["properties"]["kind"]["enum"] = json!(ActorKind::ALL);
+    let budget = &mut spec["properties"]["constraints"]["properties"]["time_budget_seconds"];
+    budget["minimum"] = json!(MIN_TIME_BUDGET_SECONDS);
+    budget["maximum"] = json!(MAX_TIME_BUDGET_SECONDS);
     for (alias, canonical) in [("type", "operation"), ("payload", "inputs")] {
         spec["properties"][alias]["deprecated"] = json!(true);
         spec["properties"][alias]["description"] = json!(format!("Alias of {canonical}."));
@@ -174,7 +182,11 @@ fn in_snake_case(schema: Value) -> Value {
         };
         (name, value)
     });
-    Value::Object(translated.collect())
+    let mut schema: Map<String, Value> = translated.collect();
+    if schema.contains_key("properties") {
+        schema.insert("additionalProperties".into(), json!(false));
+    }
+    Value::Object(schema)
 }
 
 fn snake_case(camel_case: &str) -> String {
@@ -228,5 +240,5 @@ fn task() -> Value {
     fields.extend(recorded.map(|(name, schema)| (name.to_owned(), schema)));
     let required: Vec<&String> = fields.keys().collect();
     let required = json!(required);
-    json!({"type": "object", "required": required, "properties": Map::from_iter(fields)})
+    json!({"type": "object", "required": required, "properties": fields})
 }

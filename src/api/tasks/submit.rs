@@ -151,17 +151,19 @@ async fn look(
     id: Option<Id>,
     at_leisure: bool,
 ) -> Result<Option<Submitted>, Problem> {
-    if let Some(id) = id {
-        if let Some(row) = api.store.task(id).await? {
-            return Ok(Some(Submitted::Recorded(Box::new(row))));
-        }
-        // Rare, so not looked for at first.
-        if at_leisure && let Some(findings) = api.store.refusal(id).await? {
-            return Ok(Some(Submitted::Refused(findings)));
-        }
+    // One read decides: between two of them the row may appear, and a Task be taken for its own duplicate.
+    let row = match (&submission.task.idempotency_key, id) {
+        (None, Some(id)) => api.store.task(id).await?,
+        _ => first_with(api, submission).await?,
+    };
+    if let Some(row) = row.map(Box::new) {
+        return Ok(Some(if Some(row.id) == id { Submitted::Recorded(row) } else { Submitted::Duplicate(row) }));
     }
-    let first = first_with(api, submission).await?;
-    Ok(first.map(|first| Submitted::Duplicate(Box::new(first))))
+    // Rare, so not looked for at first.
+    match id {
+        Some(id) if at_leisure => Ok(api.store.refusal(id).await?.map(Submitted::Refused)),
+        _ => Ok(None),
+    }
 }
 
 /// What the API server says against it.
