@@ -50,3 +50,23 @@ fn the_chart_has_a_value_for_every_setting() {
         assert!(set, "{variable} is missing in charts/jct/templates/deployment.yaml");
     }
 }
+
+/// Every reason and code that users can meet is explained to them.
+#[test]
+fn the_documentation_names_every_reason() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let page = |name: &str| fs::read_to_string(root.join(name)).unwrap();
+    let (failures, policies, tasks) = (page("failure-modes.md"), page("policies.md"), page("tasks.md"));
+    for code in jct::domain::Code::ALL {
+        assert!(policies.contains(&format!("`{code}`")), "{code} is missing in docs/policies.md");
+    }
+    for reason in jct::domain::FailureReason::ALL {
+        let is_code = jct::domain::Code::ALL.iter().any(|code| code.as_str() == reason.as_str());
+        assert!(is_code || failures.contains(&format!("`{reason}`")), "{reason} is missing in docs/failure-modes.md");
+        let marked = failures.contains(&format!("`{reason}` ↻"));
+        assert_eq!(marked, reason.is_retryable() && !is_code, "{reason}: the mark of a retry in docs/failure-modes.md");
+    }
+    for reason in jct::crd::status::Reason::WAITING {
+        assert!(tasks.contains(&format!("`{}`", reason.as_str())), "{} is missing in docs/tasks.md", reason.as_str());
+    }
+}

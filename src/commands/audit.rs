@@ -105,7 +105,7 @@ fn line(entry: &Entry) -> String {
         _ => String::new(),
     };
     format!(
-        "{}  {:<14} {:<5} {}  {} {}  {}  {}",
+        "{:.6}  {:<14} {:<5} {}  {} {}  {}  {}",
         entry.ts,
         entry.action,
         entry.entity_kind,

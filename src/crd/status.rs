@@ -112,8 +112,6 @@ pub enum Reason {
     Suspended,
     /// The Job waits for the scheduler.
     WaitingForScheduling,
-    /// The Job waits for quota in the worker namespace.
-    WaitingForQuota,
     /// The Job is created.
     JobCreated,
     /// The last attempt failed; the next one waits for its time.
@@ -143,6 +141,16 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// What a Task can wait for.
+    pub const WAITING: [Self; 6] = [
+        Self::StoreUnavailable,
+        Self::Suspended,
+        Self::WaitingForScheduling,
+        Self::JobCreated,
+        Self::Retrying,
+        Self::WaitingForImage,
+    ];
+
     /// The name that users see.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -151,7 +159,6 @@ impl Reason {
             Self::StoreUnavailable => "StoreUnavailable",
             Self::Suspended => "Suspended",
             Self::WaitingForScheduling => "WaitingForScheduling",
-            Self::WaitingForQuota => "WaitingForQuota",
             Self::JobCreated => "JobCreated",
             Self::Retrying => "Retrying",
             Self::WaitingForImage => "WaitingForImage",

@@ -14,12 +14,20 @@ pub(super) enum Conn<'c> {
     Postgres(&'c mut PgConnection),
 }
 
+/// How a statement refers to its arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Placeholder {
+    /// `$1`, `$2`, …
+    Numbered,
+    /// `?`. On SQLite a numbered one is a name, which is looked for among all names each time it is bound.
+    Plain,
+}
+
 impl Conn<'_> {
-    /// The same connection, for a shorter time.
-    pub(super) fn reborrow(&mut self) -> Conn<'_> {
+    fn placeholder(&self) -> Placeholder {
         match self {
-            Self::Sqlite(conn) => Conn::Sqlite(conn),
-            Self::Postgres(conn) => Conn::Postgres(conn),
+            Self::Sqlite(_) => Placeholder::Plain,
+            Self::Postgres(_) => Placeholder::Numbered,
         }
     }
 }
@@ -56,31 +64,33 @@ pub(super) use {execute, fetch};
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Argument {
     Text(Option<String>),
-    Int(i64),
+    Int(Option<i64>),
+    Bool(Option<bool>),
 }
 
-impl From<String> for Argument {
-    fn from(text: String) -> Self {
-        Self::Text(Some(text))
-    }
+macro_rules! arguments_from {
+    ($($from:ty => |$value:ident| $argument:expr;)+) => {
+        $(impl From<$from> for Argument {
+            fn from($value: $from) -> Self {
+                $argument
+            }
+        })+
+    };
 }
 
-impl From<&str> for Argument {
-    fn from(text: &str) -> Self {
-        Self::Text(Some(text.into()))
-    }
-}
-
-impl From<Option<String>> for Argument {
-    fn from(text: Option<String>) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl From<i64> for Argument {
-    fn from(number: i64) -> Self {
-        Self::Int(number)
-    }
+arguments_from! {
+    String => |text| Self::Text(Some(text));
+    &str => |text| Self::Text(Some(text.into()));
+    &String => |text| Self::Text(Some(text.clone()));
+    Option<String> => |text| Self::Text(text);
+    &Option<String> => |text| Self::Text(text.clone());
+    i64 => |number| Self::Int(Some(number));
+    u32 => |number| Self::Int(Some(number.into()));
+    Option<i64> => |number| Self::Int(number);
+    Option<u32> => |number| Self::Int(number.map(i64::from));
+    Option<i32> => |number| Self::Int(number.map(i64::from));
+    bool => |flag| Self::Bool(Some(flag));
+    Option<bool> => |flag| Self::Bool(flag);
 }
 
 macro_rules! bind_all {
@@ -88,6 +98,7 @@ macro_rules! bind_all {
         $arguments.into_iter().fold($query, |query, argument| match argument {
             Argument::Text(text) => query.bind(text),
             Argument::Int(number) => query.bind(number),
+            Argument::Bool(flag) => query.bind(flag),
         })
     };
 }
@@ -126,60 +137,100 @@ impl Select {
     }
 
     /// Runs it.
-    pub(super) async fn fetch<Row>(self, conn: &mut Conn<'_>) -> Result<Vec<Row>>
-    where
-        Row: Send + Unpin + for<'r> FromRow<'r, sqlx::sqlite::SqliteRow> + for<'r> FromRow<'r, sqlx::postgres::PgRow>,
-    {
-        let Self { sql, arguments } = self;
-        let rows = match conn {
-            Conn::Sqlite(conn) => bind_all!(sqlx::query_as(AssertSqlSafe(sql)), arguments).fetch_all(&mut **conn).await,
-            Conn::Postgres(conn) => {
-                bind_all!(sqlx::query_as(AssertSqlSafe(sql)), arguments).fetch_all(&mut **conn).await
-            }
-        };
-        Ok(rows?)
+    pub(super) async fn fetch<Row: AnyRow>(self, conn: &mut Conn<'_>) -> Result<Vec<Row>> {
+        fetch_assembled(conn, self.sql, self.arguments).await
     }
 }
 
-/// Rows that go into a table with one statement for many of them.
-pub(super) struct Insert {
-    /// `INSERT INTO table (columns…) VALUES`.
-    pub(super) into: &'static str,
-    /// The number of columns.
+/// A type that rows of both databases can be read as.
+pub(super) trait AnyRow:
+    Send + Unpin + for<'r> FromRow<'r, sqlx::sqlite::SqliteRow> + for<'r> FromRow<'r, sqlx::postgres::PgRow>
+{
+}
+
+impl<Row> AnyRow for Row where
+    Row: Send + Unpin + for<'r> FromRow<'r, sqlx::sqlite::SqliteRow> + for<'r> FromRow<'r, sqlx::postgres::PgRow>
+{
+}
+
+async fn fetch_assembled<Row: AnyRow>(
+    conn: &mut Conn<'_>,
+    sql: String,
+    arguments: impl IntoIterator<Item = Argument>,
+) -> Result<Vec<Row>> {
+    let sql = AssertSqlSafe(sql);
+    let rows = match conn {
+        Conn::Sqlite(conn) => bind_all!(sqlx::query_as(sql), arguments).fetch_all(&mut **conn).await,
+        Conn::Postgres(conn) => bind_all!(sqlx::query_as(sql), arguments).fetch_all(&mut **conn).await,
+    };
+    Ok(rows?)
+}
+
+/// A statement around a list of values, `before (…), (…) after`, for as many rows of arguments as there are.
+pub(super) struct Values {
+    /// What stands before the rows.
+    pub(super) before: &'static str,
+    /// The number of arguments in a row.
     pub(super) width: usize,
-    /// What follows the values.
-    pub(super) suffix: &'static str,
+    /// What follows the rows.
+    pub(super) after: &'static str,
 }
 
-impl Insert {
-    /// Few different numbers of rows, so that the prepared statements are found again.
-    const CHUNKS: [usize; 3] = [64, 8, 1];
+impl Values {
+    /// Rows in one statement at most; times the width it stays below the databases' limits of arguments.
+    const MOST: usize = 128;
 
-    /// Inserts `rows`, each of `width` arguments.
-    pub(super) async fn run(&self, conn: &mut Conn<'_>, mut rows: Vec<Vec<Argument>>) -> Result<()> {
-        while !rows.is_empty() {
-            let size = Self::CHUNKS.into_iter().find(|size| *size <= rows.len()).unwrap_or(1);
-            let arguments = rows.drain(..size).flatten();
-            let sql = AssertSqlSafe(self.sql(size));
-            match conn {
-                Conn::Sqlite(conn) => bind_all!(sqlx::query(sql), arguments).execute(&mut **conn).await.map(drop)?,
-                Conn::Postgres(conn) => bind_all!(sqlx::query(sql), arguments).execute(&mut **conn).await.map(drop)?,
-            }
+    /// Runs it; the number of rows that it changed.
+    pub(super) async fn execute(&self, conn: &mut Conn<'_>, rows: Vec<Vec<Argument>>) -> Result<u64> {
+        let mut changed = 0;
+        for (sql, arguments) in self.statements(conn.placeholder(), rows) {
+            let sql = AssertSqlSafe(sql);
+            changed += match conn {
+                Conn::Sqlite(conn) => {
+                    bind_all!(sqlx::query(sql), arguments).execute(&mut **conn).await?.rows_affected()
+                }
+                Conn::Postgres(conn) => {
+                    bind_all!(sqlx::query(sql), arguments).execute(&mut **conn).await?.rows_affected()
+                }
+            };
         }
-        Ok(())
+        Ok(changed)
     }
 
-    fn sql(&self, rows: usize) -> String {
-        let mut sql = String::from(self.into);
+    /// Runs it as a query; all rows that it finds.
+    pub(super) async fn fetch<Row: AnyRow>(&self, conn: &mut Conn<'_>, rows: Vec<Vec<Argument>>) -> Result<Vec<Row>> {
+        let mut found = Vec::new();
+        for (sql, arguments) in self.statements(conn.placeholder(), rows) {
+            found.extend(fetch_assembled(conn, sql, arguments).await?);
+        }
+        Ok(found)
+    }
+
+    /// Powers of two, so that few statements serve all numbers of rows and are found prepared.
+    fn statements(&self, placeholder: Placeholder, rows: Vec<Vec<Argument>>) -> Vec<(String, Vec<Argument>)> {
+        let mut statements = Vec::new();
+        let mut rows = rows.into_iter();
+        while rows.len() > 0 {
+            let size = if rows.len() >= Self::MOST { Self::MOST } else { 1 << rows.len().ilog2() };
+            statements.push((self.sql(placeholder, size), rows.by_ref().take(size).flatten().collect()));
+        }
+        statements
+    }
+
+    fn sql(&self, placeholder: Placeholder, rows: usize) -> String {
+        let mut sql = String::from(self.before);
         for row in 0..rows {
             sql.push_str(if row == 0 { " (" } else { ", (" });
             for column in 1..=self.width {
-                let comma = if column == 1 { "" } else { ", " };
-                sql.push_str(&format!("{comma}${}", row * self.width + column));
+                sql.push_str(if column == 1 { "" } else { ", " });
+                match placeholder {
+                    Placeholder::Numbered => sql.push_str(&format!("${}", row * self.width + column)),
+                    Placeholder::Plain => sql.push('?'),
+                }
             }
             sql.push(')');
         }
-        sql.push_str(self.suffix);
+        sql.push_str(self.after);
         sql
     }
 }
@@ -189,9 +240,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn conditions_and_rows_are_numbered() {
+    fn conditions_are_numbered() {
         let mut select = Select::new("SELECT 1 FROM t");
-        select.filter("a = ?", 1);
+        select.filter("a = ?", 1_i64);
         select.filter_by("b = ?", None::<i64>);
         select.filter_by("c < (SELECT d FROM e WHERE f = ?)", Some("x"));
         select.page(" ORDER BY a", 10, 0);
@@ -199,7 +250,23 @@ mod tests {
             select.sql,
             "SELECT 1 FROM t WHERE a = $1 AND c < (SELECT d FROM e WHERE f = $2) ORDER BY a LIMIT 10 OFFSET 0"
         );
-        let insert = Insert { into: "INSERT INTO t (a, b) VALUES", width: 2, suffix: "" };
-        assert_eq!(insert.sql(2), "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4)");
+    }
+
+    #[test]
+    fn rows_are_taken_in_powers_of_two() {
+        let insert = Values { before: "INSERT INTO t (a, b) VALUES", width: 2, after: " ON CONFLICT DO NOTHING" };
+        let numbered = insert.sql(Placeholder::Numbered, 2);
+        assert_eq!(numbered, "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4) ON CONFLICT DO NOTHING");
+        let plain = insert.sql(Placeholder::Plain, 2);
+        assert_eq!(plain, "INSERT INTO t (a, b) VALUES (?, ?), (?, ?) ON CONFLICT DO NOTHING");
+        let rows = |count| (0..count).map(|n: i64| vec![n.into(), n.into()]).collect();
+        let sizes = |count| -> Vec<usize> {
+            insert
+                .statements(Placeholder::Plain, rows(count))
+                .iter()
+                .map(|(_, arguments)| arguments.len() / 2)
+                .collect()
+        };
+        assert_eq!((sizes(0), sizes(7), sizes(300)), (vec![], vec![4, 2, 1], vec![128, 128, 32, 8, 4]));
     }
 }

@@ -15,6 +15,12 @@ use super::{Result, StoreError, StoreSettings};
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
+/// The operator's container has no folder for temporary files: where SQLite wants one, for a statement's journal or a large
+/// sort, it would fail with SQLITE_IOERR_GETTEMPPATH.
+fn with_temporaries_in_memory(options: &SqliteConnectOptions) -> SqliteConnectOptions {
+    options.clone().pragma("temp_store", "memory")
+}
+
 /// Opens connections for writing.
 #[derive(Clone)]
 pub(super) enum Connector {
@@ -32,8 +38,10 @@ impl Connector {
     pub(super) fn new(settings: &StoreSettings) -> Self {
         match &settings.url.0 {
             Location::Sqlite { options, in_memory } => {
-                let options =
-                    options.clone().busy_timeout(settings.wait).foreign_keys(true).disable_statement_logging();
+                let options = with_temporaries_in_memory(options)
+                    .busy_timeout(settings.wait)
+                    .foreign_keys(true)
+                    .disable_statement_logging();
                 if *in_memory {
                     return Self::Sqlite(options);
                 }
@@ -42,7 +50,9 @@ impl Connector {
                         .create_if_missing(true)
                         .journal_mode(SqliteJournalMode::Wal)
                         .synchronous(SqliteSynchronous::Full)
-                        .pragma("journal_size_limit", "67108864"),
+                        .pragma("journal_size_limit", "67108864")
+                        // In KiB. The audit log has a dozen indexes; their hot pages should stay in memory.
+                        .pragma("cache_size", "-8192"),
                 )
             }
             Location::Postgres(options) => Self::Postgres(with_timeouts(options, settings.wait)),
@@ -113,7 +123,8 @@ impl Readers {
     pub(super) fn new(settings: &StoreSettings) -> Self {
         match &settings.url.0 {
             Location::Sqlite { options, in_memory } => {
-                let options = options.clone().busy_timeout(settings.wait).disable_statement_logging();
+                let options =
+                    with_temporaries_in_memory(options).busy_timeout(settings.wait).disable_statement_logging();
                 // An in-memory database has no snapshots: its readers wait for the writer and must outlive it.
                 let options = if *in_memory { options } else { options.read_only(true) };
                 let pool = SqlitePoolOptions::new().max_connections(settings.readers).acquire_timeout(settings.wait);
@@ -159,4 +170,22 @@ fn with_timeouts(options: &PgConnectOptions, wait: Duration) -> PgConnectOptions
         .application_name("jct")
         .options([("lock_timeout", lock), ("statement_timeout", statement)])
         .disable_statement_logging()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_connection_needs_a_folder_for_temporary_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/jct.db", folder.path().display()).parse().unwrap();
+        let settings = StoreSettings::new(url);
+        let Connected::Sqlite(mut writer) = Connector::new(&settings).connect().await.unwrap() else { panic!() };
+        let Reader::Sqlite(mut reader) = Readers::new(&settings).acquire().await.unwrap() else { panic!() };
+        for connection in [&mut writer, &mut *reader] {
+            // 2 is memory.
+            assert_eq!(sqlx::query_scalar::<_, i64>("PRAGMA temp_store").fetch_one(connection).await.unwrap(), 2);
+        }
+    }
 }

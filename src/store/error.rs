@@ -119,15 +119,6 @@ impl StoreError {
         matches!(self, Self::Unavailable(_) | Self::Full(_) | Self::ReadOnly(_))
     }
 
-    /// Whether the transaction it occurred in can't go on: the database itself is in trouble, not the request.
-    pub(super) fn condemns_transaction(&self) -> bool {
-        match self {
-            Self::Unavailable(_) | Self::Full(_) | Self::ReadOnly(_) | Self::Closed => true,
-            Self::Corrupt { table, .. } => *table == super::database_error::DATABASE,
-            _ => false,
-        }
-    }
-
     pub(super) fn corrupt(table: &'static str, id: impl ToString, detail: impl ToString) -> Self {
         Self::Corrupt { table, id: id.to_string(), detail: detail.to_string() }
     }

@@ -1,21 +1,22 @@
 //! The record and the audit log (contract sections 4 and 5): the only user of the database.
 //!
 //! One code base over SQLite and PostgreSQL. Every change and its audit entries commit together, and no call returns
-//! before the commit. Writes go through a writer that commits many of them in one transaction ([`writer`]); a caller
+//! before the commit. Writes go through a writer that commits many of them in one transaction (`writer.rs`); a caller
 //! that stops waiting does not cancel its write.
 
 mod audit;
+mod batch;
 mod conn;
 mod connect;
 mod database_error;
 mod error;
 mod model;
+mod operation;
 mod ops;
 mod request;
 mod rows;
 mod settings;
 mod transition;
-mod tx;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -119,7 +120,8 @@ impl Store {
 
     /// For what the Task was refused; none if it was not.
     pub async fn refusal(&self, id: Id) -> Result<Option<Vec<Finding>>> {
-        ops::findings_of(&mut self.inner.readers.acquire().await?.borrow(), id).await
+        let found = audit::refusals_of(&mut self.inner.readers.acquire().await?.borrow(), [id]).await?;
+        Ok(found.into_iter().next().map(|(_, findings)| findings))
     }
 
     /// Queues an attempt: the Task becomes `queued`, the attempt's row is `pending`. Only after this may its Job be

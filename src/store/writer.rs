@@ -1,27 +1,31 @@
 //! Group commit: one task owns the connection for writing and commits what waits in one transaction.
 //!
-//! A commit waits for the disk; many requests can share that wait. Each request runs inside its own savepoint, so that one
-//! that fails leaves no trace in the others. Nobody is answered before the commit, and no answer says "done" unless it
-//! succeeded. A request goes on when its caller does not wait any longer.
+//! A commit waits for the disk, and each statement for the database; many requests can share those waits. A request that
+//! is refused has changed nothing; when the database refuses a statement, the requests of the batch are done one by one,
+//! so that the one to blame does not spoil the others. Nobody is answered before the commit, and no answer says "done"
+//! unless it succeeded. A request goes on when its caller does not wait any longer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use ulid::Generator;
 
-use super::audit::{Change, append};
 use super::conn::{Conn, execute};
 use super::connect::{Connected, Connector};
-use super::tx::{Operation, Tx};
-use super::{Result, StoreError, StoreSettings, WriterStats};
+use super::operation::{Needs, Operation, View};
+use super::{Result, StoreError, StoreSettings, WriterStats, batch};
 
 /// How often a transaction is tried on PostgreSQL, where a connection can be lost and replicas can be in each other's
 /// way. Operations can be repeated, also those whose commit was not answered.
 const POSTGRES_TRIES: u32 = 3;
+
+/// How many times the wait for a lock a whole transaction may take: a connection whose other end is gone without a word
+/// must not hold up the writer for ever.
+const BATCH_WAITS: u32 = 12;
 
 /// Hands operations to the writer.
 pub(super) struct Writer {
@@ -49,6 +53,7 @@ impl Writer {
             receiver,
             closing: closing.clone(),
             batch: settings.batch.max(1),
+            patience: settings.wait.saturating_mul(BATCH_WAITS),
             tries: if connector.is_postgres() { POSTGRES_TRIES } else { 1 },
             connector,
             connected: Some(connected),
@@ -91,12 +96,13 @@ impl Writer {
 }
 
 /// An operation that waits, its type forgotten.
-#[async_trait]
 trait Request: Send {
-    /// Runs it; false if it failed and its traces must be undone. An error condemns the transaction.
-    async fn apply(&mut self, tx: &mut Tx<'_>) -> Result<bool>;
+    fn needs(&self, needs: &mut Needs);
 
-    /// Tells the caller what came of it, or why the transaction was not committed.
+    /// Decides, and adds what is to be written to the view.
+    fn decide(&mut self, view: &mut View);
+
+    /// Tells the caller what was decided, or why it was not committed.
     fn answer(self: Box<Self>, committed: &Result<()>);
 }
 
@@ -106,17 +112,16 @@ struct Pending<O: Operation> {
     answer: oneshot::Sender<Result<O::Output>>,
 }
 
-#[async_trait]
 impl<O: Operation> Request for Pending<O> {
-    async fn apply(&mut self, tx: &mut Tx<'_>) -> Result<bool> {
-        match self.operation.apply(tx).await {
-            Err(error) if error.condemns_transaction() => Err(error),
-            outcome => {
-                let worked = outcome.is_ok();
-                self.outcome = Some(outcome);
-                Ok(worked)
-            }
-        }
+    fn needs(&self, needs: &mut Needs) {
+        self.operation.needs(needs);
+    }
+
+    fn decide(&mut self, view: &mut View) {
+        self.outcome = Some(self.operation.decide(view).map(|(output, changes)| {
+            view.stage(changes);
+            output
+        }));
     }
 
     fn answer(self: Box<Self>, committed: &Result<()>) {
@@ -136,6 +141,7 @@ struct WriterTask {
     closing: CancellationToken,
     batch: usize,
     tries: u32,
+    patience: Duration,
     connector: Connector,
     connected: Option<Connected>,
     ids: Generator,
@@ -148,32 +154,34 @@ impl WriterTask {
         loop {
             let taken = tokio::select! {
                 biased;
-                taken = self.receiver.recv_many(&mut batch, self.batch) => taken,
                 () = self.closing.cancelled(), if !self.receiver.is_closed() => {
                     self.receiver.close();
                     continue;
                 }
+                taken = self.receiver.recv_many(&mut batch, self.batch) => taken,
             };
             if taken == 0 {
                 break;
             }
-            let committed = self.commit_with_tries(&mut batch).await;
-            self.count(taken, &committed);
-            for request in batch.drain(..) {
-                request.answer(&committed);
-            }
+            self.counters.requests.fetch_add(taken as u64, Ordering::Relaxed);
+            self.serve(&mut batch).await;
         }
         if let Some(connected) = self.connected.take() {
             connected.close().await;
         }
     }
 
-    fn count(&self, taken: usize, committed: &Result<()>) {
-        self.counters.requests.fetch_add(taken as u64, Ordering::Relaxed);
-        match committed {
-            Ok(()) => self.counters.commits.fetch_add(1, Ordering::Relaxed),
-            Err(_) => self.counters.failures.fetch_add(1, Ordering::Relaxed),
-        };
+    async fn serve(&mut self, batch: &mut Vec<Box<dyn Request>>) {
+        let committed = self.commit_with_tries(batch).await;
+        if batch.len() > 1 && matches!(committed, Err(StoreError::Internal(_))) {
+            for mut request in batch.drain(..) {
+                let committed = self.commit_with_tries(std::slice::from_mut(&mut request)).await;
+                request.answer(&committed);
+            }
+        }
+        for request in batch.drain(..) {
+            request.answer(&committed);
+        }
     }
 
     async fn commit_with_tries(&mut self, batch: &mut [Box<dyn Request>]) -> Result<()> {
@@ -184,7 +192,11 @@ impl WriterTask {
                 Err(StoreError::Unavailable(reason)) if tries_left > 0 => {
                     tracing::debug!(reason, "trying the transaction again");
                 }
-                committed => return committed,
+                committed => {
+                    let counter = if committed.is_ok() { &self.counters.commits } else { &self.counters.failures };
+                    counter.fetch_add(1, Ordering::Relaxed);
+                    return committed;
+                }
             }
         }
     }
@@ -194,9 +206,9 @@ impl WriterTask {
     async fn commit(&mut self, batch: &mut [Box<dyn Request>]) -> Result<()> {
         let mut connected = match self.connected.take() {
             Some(connected) => connected,
-            None => self.connector.connect().await?,
+            None => within(self.patience, self.connector.connect()).await?,
         };
-        let committed = transact(&mut connected.borrow(), batch, &mut self.ids).await;
+        let committed = within(self.patience, transact(&mut connected.borrow(), batch, &mut self.ids)).await;
         match committed {
             Ok(entries) => {
                 self.counters.audit_entries.fetch_add(entries, Ordering::Relaxed);
@@ -204,12 +216,17 @@ impl WriterTask {
                 Ok(())
             }
             Err(error) => {
-                // Closing rolls back what is open.
-                connected.close().await;
+                // Closing rolls back what is open. The other end may not listen any more.
+                let _ = tokio::time::timeout(self.patience, connected.close()).await;
                 Err(error)
             }
         }
     }
+}
+
+async fn within<T>(patience: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = |_| StoreError::Unavailable(format!("no answer in {} s", patience.as_secs()));
+    tokio::time::timeout(patience, work).await.map_err(late)?
 }
 
 /// Runs `batch` in one transaction and commits it; how many audit entries were written.
@@ -219,19 +236,15 @@ async fn transact(conn: &mut Conn<'_>, batch: &mut [Box<dyn Request>], ids: &mut
         Conn::Postgres(_) => "BEGIN",
     };
     execute!(conn, begin)?;
-    let mut changes: Vec<Change> = Vec::new();
-    for request in batch {
-        execute!(conn, "SAVEPOINT request")?;
-        let before = changes.len();
-        let worked = request.apply(&mut Tx { conn: conn.reborrow(), changes: &mut changes }).await?;
-        if !worked {
-            changes.truncate(before);
-            execute!(conn, "ROLLBACK TO SAVEPOINT request")?;
-        }
-        execute!(conn, "RELEASE SAVEPOINT request")?;
+    let mut needs = Needs::default();
+    for request in &*batch {
+        request.needs(&mut needs);
     }
-    let entries = changes.len() as u64;
-    append(conn, changes, ids).await?;
+    let mut view = batch::load(conn, needs).await?;
+    for request in batch {
+        request.decide(&mut view);
+    }
+    let entries = batch::save(conn, view, ids).await?;
     execute!(conn, "COMMIT")?;
     Ok(entries)
 }

@@ -11,7 +11,7 @@ use super::trace::{Ending, Trace};
 use super::{AttemptArgs, RunArgs, SourceArgs, memory, process, run, source, termination};
 use crate::domain::trace::{Outcome, Source, Termination};
 
-/// `jct worker source`. Seals the trace on failure; leaves it open for [`run`] on success.
+/// `jct worker source`. Seals the trace on failure; leaves it open for [`run()`] on success.
 pub fn source(args: &SourceArgs) -> ExitCode {
     step(&args.attempt, async |attempt, trace, interrupted| {
         let target = &attempt.task.target;

@@ -15,7 +15,7 @@ async fn three_lives(store: &Store) {
 
 #[rstest]
 #[tokio::test]
-async fn an_untouched_log_verifies(#[values(Sqlite)] backend: Backend) {
+async fn an_untouched_log_verifies(#[values(Sqlite, Postgres)] backend: Backend) {
     let db = Database::fresh(backend).await;
     let genesis = "0".repeat(64);
     assert_eq!(db.store.verify_audit().await.unwrap(), AuditCheck::Intact { entries: 0, head: genesis });
@@ -27,7 +27,7 @@ async fn an_untouched_log_verifies(#[values(Sqlite)] backend: Backend) {
 
 #[rstest]
 #[tokio::test]
-async fn the_log_is_append_only(#[values(Sqlite)] backend: Backend) {
+async fn the_log_is_append_only(#[values(Sqlite, Postgres)] backend: Backend) {
     let db = Database::fresh(backend).await;
     three_lives(&db.store).await;
     for sql in [
@@ -58,7 +58,7 @@ async fn the_log_is_append_only(#[values(Sqlite)] backend: Backend) {
 )]
 #[tokio::test]
 async fn tampering_is_found_and_named(
-    #[values(Sqlite)] backend: Backend,
+    #[values(Sqlite, Postgres)] backend: Backend,
     #[case] sql: &str,
     #[case] place: u64,
     #[case] named: bool,
@@ -79,7 +79,7 @@ async fn tampering_is_found_and_named(
 
 #[rstest]
 #[tokio::test]
-async fn entries_are_found_by_what_they_say(#[values(Sqlite)] backend: Backend) {
+async fn entries_are_found_by_what_they_say(#[values(Sqlite, Postgres)] backend: Backend) {
     let db = Database::fresh(backend).await;
     let store = &db.store;
     three_lives(store).await;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jct::domain::task::{Constraints, Operation, Repo, RequestedBy, Target};
 use jct::domain::trace::{FileEntry, FileKind};
@@ -12,12 +13,15 @@ use jct::store::{
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
-use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use tempfile::TempDir;
+
+use crate::postgres;
 
 #[derive(Clone, Copy, Debug)]
 pub enum Backend {
     Sqlite,
+    Postgres,
 }
 
 pub struct Database {
@@ -32,9 +36,10 @@ impl Database {
         let folder = tempfile::tempdir().unwrap();
         let url = match backend {
             Backend::Sqlite => format!("sqlite://{}", folder.path().join("jct.db").display()),
+            Backend::Postgres => postgres::fresh().await,
         };
         let mut settings = StoreSettings::new(url.parse().unwrap());
-        settings.wait = std::time::Duration::from_secs(20);
+        settings.wait = Duration::from_secs(20);
         let store = Store::open(&settings).await.unwrap();
         Self { store, settings, url, folder }
     }
@@ -43,30 +48,46 @@ impl Database {
         self.folder.path().join("jct.db")
     }
 
+    fn is_postgres(&self) -> bool {
+        self.url.starts_with("postgres:")
+    }
+
     /// Runs SQL past the store.
     pub async fn execute(&self, sql: &str) -> Result<(), sqlx::Error> {
         let sql = AssertSqlSafe(sql.to_owned());
-        let mut conn = SqliteConnection::connect(&self.url).await?;
-        sqlx::raw_sql(sql).execute(&mut conn).await?;
-        conn.close().await
+        if self.is_postgres() {
+            let mut conn = PgConnection::connect(&self.url).await?;
+            sqlx::raw_sql(sql).execute(&mut conn).await?;
+            conn.close().await
+        } else {
+            let mut conn = SqliteConnection::connect(&self.url).await?;
+            sqlx::raw_sql(sql).execute(&mut conn).await?;
+            conn.close().await
+        }
     }
 
-    /// How many rows of the database changed hands: nothing was written if it is the same.
-    pub async fn rows(&self) -> Vec<i64> {
-        let mut counts = Vec::new();
-        for table in ["tasks", "jobs", "artifacts", "audit_log"] {
-            let sql = AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
+    /// How many rows the tables have.
+    pub async fn rows(&self) -> [i64; 4] {
+        let sql = "SELECT (SELECT COUNT(*) FROM tasks), (SELECT COUNT(*) FROM jobs), (SELECT COUNT(*) FROM artifacts), \
+                   (SELECT COUNT(*) FROM audit_log)";
+        let (tasks, jobs, artifacts, entries): (i64, i64, i64, i64) = if self.is_postgres() {
+            let mut conn = PgConnection::connect(&self.url).await.unwrap();
+            sqlx::query_as(sql).fetch_one(&mut conn).await.unwrap()
+        } else {
             let mut conn = SqliteConnection::connect(&self.url).await.unwrap();
-            counts.push(sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap());
-        }
-        counts
+            sqlx::query_as(sql).fetch_one(&mut conn).await.unwrap()
+        };
+        [tasks, jobs, artifacts, entries]
     }
 
     /// Removes what protects the audit log.
     pub async fn unprotect_audit(&self) {
-        for trigger in ["audit_log_no_update", "audit_log_no_delete"] {
-            self.execute(&format!("DROP TRIGGER {trigger}")).await.unwrap();
-        }
+        let sql = if self.is_postgres() {
+            "ALTER TABLE audit_log DISABLE TRIGGER ALL"
+        } else {
+            "DROP TRIGGER audit_log_no_update; DROP TRIGGER audit_log_no_delete"
+        };
+        self.execute(sql).await.unwrap();
     }
 }
 

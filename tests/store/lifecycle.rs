@@ -25,7 +25,7 @@ async fn reason(call: impl Future<Output = Result<TaskRow, StoreError>>) -> Conf
 
 #[rstest]
 #[tokio::test]
-async fn a_whole_life_with_every_write_twice(#[values(Sqlite)] backend: Backend) {
+async fn a_whole_life_with_every_write_twice(#[values(Sqlite, Postgres)] backend: Backend) {
     let db = Database::fresh(backend).await;
     let store = &db.store;
     let recorded = row(store.record_task(new_task("a")).await.unwrap());
@@ -84,7 +84,7 @@ async fn a_whole_life_with_every_write_twice(#[values(Sqlite)] backend: Backend)
 
 #[rstest]
 #[tokio::test]
-async fn terminal_is_final(#[values(Sqlite)] backend: Backend) {
+async fn terminal_is_final(#[values(Sqlite, Postgres)] backend: Backend) {
     let db = Database::fresh(backend).await;
     let store = &db.store;
     let cancelled = Next::Cancelled { failure: Failure::new("Cancelled", "asked for"), actor: ada() };
@@ -116,7 +116,7 @@ async fn terminal_is_final(#[values(Sqlite)] backend: Backend) {
 
 #[rstest]
 #[tokio::test]
-async fn attempts_come_one_after_the_other(#[values(Sqlite)] backend: Backend) {
+async fn attempts_come_one_after_the_other(#[values(Sqlite, Postgres)] backend: Backend) {
     let db = Database::fresh(backend).await;
     let store = &db.store;
     let recorded = row(store.record_task(new_task("a")).await.unwrap());
@@ -144,7 +144,7 @@ async fn attempts_come_one_after_the_other(#[values(Sqlite)] backend: Backend) {
 
 #[rstest]
 #[tokio::test]
-async fn no_attempt_is_left_after_the_last_one(#[values(Sqlite)] backend: Backend) {
+async fn no_attempt_is_left_after_the_last_one(#[values(Sqlite, Postgres)] backend: Backend) {
     let db = Database::fresh(backend).await;
     let store = &db.store;
     let recorded = row(store.record_task(new_task("a")).await.unwrap());
@@ -156,7 +156,7 @@ async fn no_attempt_is_left_after_the_last_one(#[values(Sqlite)] backend: Backen
 
 #[rstest]
 #[tokio::test]
-async fn a_task_can_end_without_an_attempt(#[values(Sqlite)] backend: Backend) {
+async fn a_task_can_end_without_an_attempt(#[values(Sqlite, Postgres)] backend: Backend) {
     let db = Database::fresh(backend).await;
     let store = &db.store;
     let pending = row(store.record_task(new_task("a")).await.unwrap());
@@ -176,7 +176,7 @@ async fn a_task_can_end_without_an_attempt(#[values(Sqlite)] backend: Backend) {
 
 #[rstest]
 #[tokio::test]
-async fn what_is_not_recorded_is_unknown(#[values(Sqlite)] backend: Backend) {
+async fn what_is_not_recorded_is_unknown(#[values(Sqlite, Postgres)] backend: Backend) {
     let db = Database::fresh(backend).await;
     let store = &db.store;
     let stranger = row(Database::fresh(backend).await.store.record_task(new_task("a")).await.unwrap());
@@ -192,7 +192,7 @@ async fn what_is_not_recorded_is_unknown(#[values(Sqlite)] backend: Backend) {
 
 #[rstest]
 #[tokio::test]
-async fn a_change_and_its_entries_are_one(#[values(Sqlite)] backend: Backend) {
+async fn a_change_and_its_entries_are_one(#[values(Sqlite, Postgres)] backend: Backend) {
     let db = Database::fresh(backend).await;
     let store = &db.store;
     let first = row(store.record_task(new_task("a")).await.unwrap());
@@ -214,7 +214,7 @@ async fn a_change_and_its_entries_are_one(#[values(Sqlite)] backend: Backend) {
 
 #[rstest]
 #[tokio::test]
-async fn a_row_that_nobody_wrote_is_named(#[values(Sqlite)] backend: Backend) {
+async fn a_row_that_nobody_wrote_is_named(#[values(Sqlite, Postgres)] backend: Backend) {
     let db = Database::fresh(backend).await;
     let store = &db.store;
     let odd = row(store.record_task(new_task("a")).await.unwrap());

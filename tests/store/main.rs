@@ -7,5 +7,6 @@ mod faults;
 mod harness;
 mod lifecycle;
 mod migration;
+mod postgres;
 mod recording;
 mod writer;

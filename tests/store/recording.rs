@@ -7,7 +7,7 @@ use crate::harness::{Backend, Backend::*, Database, ada, at, audit, new_task, ob
 
 #[rstest]
 #[tokio::test]
-async fn a_task_is_recorded_once(#[values(Sqlite)] backend: Backend) {
+async fn a_task_is_recorded_once(#[values(Sqlite, Postgres)] backend: Backend) {
     let Database { store, .. } = &Database::fresh(backend).await;
     let first = match store.record_task(new_task("a")).await.unwrap() {
         Recording::Recorded(row) => *row,
@@ -22,7 +22,7 @@ async fn a_task_is_recorded_once(#[values(Sqlite)] backend: Backend) {
 
 #[rstest]
 #[tokio::test]
-async fn a_key_is_one_task_of_a_namespace(#[values(Sqlite)] backend: Backend) {
+async fn a_key_is_one_task_of_a_namespace(#[values(Sqlite, Postgres)] backend: Backend) {
     let db = Database::fresh(backend).await;
     let first = row(db.store.record_task(with_key("a", "nightly")).await.unwrap());
     let before = db.rows().await;
@@ -39,7 +39,7 @@ async fn a_key_is_one_task_of_a_namespace(#[values(Sqlite)] backend: Backend) {
 
 #[rstest]
 #[tokio::test]
-async fn fifty_at_once_with_one_key_make_one_row(#[values(Sqlite)] backend: Backend) {
+async fn fifty_at_once_with_one_key_make_one_row(#[values(Sqlite, Postgres)] backend: Backend) {
     let db = Database::fresh(backend).await;
     let calls = (0..50).map(|n| db.store.record_task(with_key(&format!("uid-{n}"), "same")));
     let recordings = futures::future::try_join_all(calls).await.unwrap();
@@ -58,7 +58,7 @@ async fn fifty_at_once_with_one_key_make_one_row(#[values(Sqlite)] backend: Back
 
 #[rstest]
 #[tokio::test]
-async fn a_pinned_id_is_a_restore_or_taken(#[values(Sqlite)] backend: Backend) {
+async fn a_pinned_id_is_a_restore_or_taken(#[values(Sqlite, Postgres)] backend: Backend) {
     let db = Database::fresh(backend).await;
     let store = &db.store;
     let first = row(store.record_task(new_task("a")).await.unwrap());
@@ -102,7 +102,7 @@ fn refusal(uid: &str) -> Refusal {
 
 #[rstest]
 #[tokio::test]
-async fn a_refusal_is_written_once_and_final(#[values(Sqlite)] backend: Backend) {
+async fn a_refusal_is_written_once_and_final(#[values(Sqlite, Postgres)] backend: Backend) {
     let db = Database::fresh(backend).await;
     let store = &db.store;
     let first = refusal("a");
@@ -125,7 +125,7 @@ async fn a_refusal_is_written_once_and_final(#[values(Sqlite)] backend: Backend)
 
 #[rstest]
 #[tokio::test]
-async fn no_text_is_sql_or_gets_lost(#[values(Sqlite)] backend: Backend) {
+async fn no_text_is_sql_or_gets_lost(#[values(Sqlite, Postgres)] backend: Backend) {
     let db = Database::fresh(backend).await;
     let store = &db.store;
     let texts = [
@@ -155,7 +155,7 @@ async fn no_text_is_sql_or_gets_lost(#[values(Sqlite)] backend: Backend) {
         let stored = store.task(recorded.id).await.unwrap();
         assert_eq!(stored.as_ref(), Some(&recorded));
         let by_namespace = TaskFilter { namespace: Some(text.into()), ..TaskFilter::default() };
-        assert_eq!(store.tasks(&by_namespace, Page::default()).await.unwrap(), [recorded.clone()]);
+        assert_eq!(store.tasks(&by_namespace, Page::default()).await.unwrap(), std::slice::from_ref(&recorded));
         let mut begin = start(&recorded, 1);
         begin.job_name = text.into();
         assert_eq!(store.start_attempt(begin).await.unwrap().job_name.as_deref(), Some(text));
@@ -167,7 +167,7 @@ async fn no_text_is_sql_or_gets_lost(#[values(Sqlite)] backend: Backend) {
 
 #[rstest]
 #[tokio::test]
-async fn lists_are_filtered_and_paged(#[values(Sqlite)] backend: Backend) {
+async fn lists_are_filtered_and_paged(#[values(Sqlite, Postgres)] backend: Backend) {
     use jct::domain::{ActorKind, Phase, task::Operation, task::Repo};
     let db = Database::fresh(backend).await;
     let store = &db.store;

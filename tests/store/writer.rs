@@ -7,7 +7,7 @@ use crate::harness::{Backend, Backend::*, Database, new_task, row};
 
 #[rstest]
 #[tokio::test]
-async fn many_writes_share_a_commit(#[values(Sqlite)] backend: Backend) {
+async fn many_writes_share_a_commit(#[values(Sqlite, Postgres)] backend: Backend) {
     let db = Database::fresh(backend).await;
     let writes = (0..500).map(|n| db.store.record_task(new_task(&format!("uid-{n}"))));
     futures::future::try_join_all(writes).await.unwrap();
@@ -19,7 +19,7 @@ async fn many_writes_share_a_commit(#[values(Sqlite)] backend: Backend) {
 
 #[rstest]
 #[tokio::test]
-async fn a_caller_who_leaves_cancels_nothing(#[values(Sqlite)] backend: Backend) {
+async fn a_caller_who_leaves_cancels_nothing(#[values(Sqlite, Postgres)] backend: Backend) {
     let db = Database::fresh(backend).await;
     for n in 0..50 {
         let write = db.store.record_task(new_task(&format!("uid-{n}")));
@@ -32,7 +32,7 @@ async fn a_caller_who_leaves_cancels_nothing(#[values(Sqlite)] backend: Backend)
 
 #[rstest]
 #[tokio::test]
-async fn closing_commits_what_waits_and_refuses_the_rest(#[values(Sqlite)] backend: Backend) {
+async fn closing_commits_what_waits_and_refuses_the_rest(#[values(Sqlite, Postgres)] backend: Backend) {
     let db = Database::fresh(backend).await;
     let mut writes = tokio::task::JoinSet::new();
     for n in 0..300 {
@@ -55,7 +55,7 @@ async fn closing_commits_what_waits_and_refuses_the_rest(#[values(Sqlite)] backe
 
 #[rstest]
 #[tokio::test]
-async fn a_ping_writes_and_leaves_no_trace(#[values(Sqlite)] backend: Backend) {
+async fn a_ping_writes_and_leaves_no_trace(#[values(Sqlite, Postgres)] backend: Backend) {
     let db = Database::fresh(backend).await;
     db.store.ping().await.unwrap();
     assert_eq!(db.rows().await, [0, 0, 0, 0]);

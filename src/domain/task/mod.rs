@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use super::ActorKind;
 pub use git_ref::problem as git_ref_problem;
 pub use read::{Naming, read};
-pub use repo::Repo;
+pub use repo::{InvalidRepo, Repo};
 
 /// The one version of the specification.
 pub const VERSION: &str = "1.0";

@@ -9,7 +9,7 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, P
 use serde_json::json;
 
 use super::jobs;
-use super::observe::{Limits, Observation, observe};
+use super::observe::{Limits, Observation, is_finished, observe};
 use crate::crd::names;
 use crate::domain::id::sha256_hex;
 use crate::domain::{Id, Phase};
@@ -45,8 +45,9 @@ pub async fn look(context: &Context, row: &TaskRow) -> Result<Look, Error> {
     }
     let mut pods: Vec<&Pod> = pods_seen.iter().map(AsRef::as_ref).collect();
     let listed;
-    if jobs_seen.is_empty() && pods.is_empty() {
-        // No Job: a pod of it may still be ending, and must not meet a successor.
+    if pods.is_empty() && jobs_seen.first().is_none_or(|job| is_finished(job)) {
+        // No Job: a pod of it may still be ending, and must not meet a successor. A Job that has ended, and no pod: the
+        // watch of pods may lag behind that of Jobs, and the pod knows better why it ended.
         let api: Api<Pod> = Api::namespaced(context.client.clone(), &context.jobs.namespace);
         let selector =
             format!("{}={},{}={}", names::TASK_ID_LABEL, row.id.to_lowercase(), names::ATTEMPT_LABEL, row.attempt);

@@ -25,6 +25,7 @@ use serde_json::json;
 
 use self::attempt::Look;
 use self::decide::{End, Situation, Step, decide};
+use self::observe::job_created;
 use self::status::State;
 use self::validate::{Validated, validate};
 use super::{Context, Error};
@@ -32,7 +33,7 @@ use crate::crd::Task as TaskObject;
 use crate::crd::names::FINALIZER;
 use crate::crd::status::Reason;
 use crate::domain::{Actor, Finding, Id};
-use crate::jobs::executors;
+use crate::jobs::{executors, job_name};
 use crate::policy::Verdict;
 use crate::store::{Ending, Failure, FinishTask, NewTask, RecordDeleted, Recording, Refusal, TaskRow};
 
@@ -142,11 +143,11 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
             Step::Start(attempt) => {
                 row = attempt::start(context, &row, attempt).await?;
                 attempt::create_job(context, &row).await?;
-                return wait(context, task, &row, Some((Reason::JobCreated, String::new())), LOOK_AGAIN).await;
+                return wait(context, task, &row, Some(job_created(&job_name(row.id, row.attempt))), LOOK_AGAIN).await;
             }
             Step::Resume => {
                 attempt::create_job(context, &row).await?;
-                return wait(context, task, &row, Some((Reason::JobCreated, String::new())), LOOK_AGAIN).await;
+                return wait(context, task, &row, Some(job_created(&job_name(row.id, row.attempt))), LOOK_AGAIN).await;
             }
             Step::NoteRunning { pod, since } => {
                 let row = attempt::note_running(context, row, pod, since).await?;

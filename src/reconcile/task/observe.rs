@@ -115,20 +115,28 @@ pub fn observe(job: Option<&Job>, pods: &[&Pod], limits: Limits, now: Timestamp)
     }
     let created_at = job.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
     match pod {
-        Some(pod) => unfinished(pod, created_at, limits, now),
-        None => no_pod(job),
+        Some(pod) => unfinished(job, pod, created_at, limits, now),
+        None => starting(job),
     }
 }
 
-/// No pod yet: usually for milliseconds, else quota or admission stand in the way; the Job controller goes on trying.
-fn no_pod(job: &Job) -> Observation {
-    let name = job.metadata.name.as_deref().unwrap_or_default();
-    let message =
-        format!("Job {name} has no pod yet; if this lasts, `kubectl describe job {name}` names the quota or policy");
-    Observation::Waiting(Reason::JobCreated, message)
+/// What an attempt waits for from the Job's creation to the worker's start: one text, lest each step of a start that takes
+/// a second costs a write of the status.
+///
+/// Usually a pod comes within milliseconds; else quota or admission stand in the way, and the Job controller goes on trying.
+pub fn job_created(job_name: &str) -> (Reason, String) {
+    let message = format!(
+        "Job {job_name} is created; if no pod starts, `kubectl describe job {job_name}` names the quota or policy"
+    );
+    (Reason::JobCreated, message)
 }
 
-fn unfinished(pod: &Pod, created_at: Timestamp, limits: Limits, now: Timestamp) -> Observation {
+fn starting(job: &Job) -> Observation {
+    let (reason, message) = job_created(job.metadata.name.as_deref().unwrap_or_default());
+    Observation::Waiting(reason, message)
+}
+
+fn unfinished(job: &Job, pod: &Pod, created_at: Timestamp, limits: Limits, now: Timestamp) -> Observation {
     let name = pod.metadata.name.clone().unwrap_or_default();
     if let Some(since) = running_since(pod) {
         if elapsed(since, now) > limits.run_timeout {
@@ -161,7 +169,7 @@ fn unfinished(pod: &Pod, created_at: Timestamp, limits: Limits, now: Timestamp) 
             let message = format!("pod {name} has not started within {} s", limits.start_timeout.as_secs());
             Observation::Stuck(FailureReason::StartFailed, message)
         }
-        None => Observation::Waiting(Reason::JobCreated, format!("pod {name} starts")),
+        None => starting(job),
     }
 }
 
@@ -267,7 +275,8 @@ fn is_over(pod: &Pod) -> bool {
         && !statuses(pod).any(|status| status.state.as_ref().is_some_and(running))
 }
 
-fn is_finished(job: &Job) -> bool {
+/// Whether the Job has ended, well or not.
+pub fn is_finished(job: &Job) -> bool {
     condition(job, "Complete") || condition(job, "Failed")
 }
 

@@ -9,16 +9,16 @@ use ulid::{Generator, Ulid};
 use super::Change;
 use super::chain::AuditColumns;
 use crate::domain::{Actor, ActorKind};
-use crate::store::conn::{Argument, Conn, Insert, execute, fetch};
+use crate::store::conn::{Argument, Conn, Values, execute, fetch};
 use crate::store::database_error::DATABASE;
 use crate::store::rows::without_nul;
 use crate::store::{Result, StoreError};
 
-const INSERT: Insert = Insert {
-    into: "INSERT INTO audit_log (seq, id, ts, actor_kind, actor_id, action, entity_kind, entity_id, before, after, \
+const INSERT: Values = Values {
+    before: "INSERT INTO audit_log (seq, id, ts, actor_kind, actor_id, action, entity_kind, entity_id, before, after, \
            note, trace_id, prev_hash, hash) VALUES",
     width: 14,
-    suffix: "",
+    after: "",
 };
 
 /// The last entry of the chain: its place and its hash.
@@ -41,7 +41,7 @@ pub(in crate::store) async fn append(conn: &mut Conn<'_>, changes: Vec<Change>, 
         head = Head { seq: entry.seq, hash: entry.hash.clone() };
         rows.push(into_row(entry));
     }
-    INSERT.run(conn, rows).await?;
+    INSERT.execute(conn, rows).await?;
     execute!(conn, "UPDATE audit_head SET seq = $1, hash = $2 WHERE id = 1", head.seq, head.hash)?;
     Ok(())
 }

@@ -1,11 +1,11 @@
 //! Reading entries.
 
-use serde_json::Value;
+use serde::Deserialize;
 
 use super::chain::AuditColumns;
 use crate::domain::audit::{Action, EntityKind, Entry};
-use crate::domain::{Actor, ActorKind, Id};
-use crate::store::conn::{Conn, Select, fetch};
+use crate::domain::{Actor, ActorKind, Finding, Id};
+use crate::store::conn::{Conn, Select, Values};
 use crate::store::rows::{json, named, parsed, time};
 use crate::store::{AuditQuery, MAX_PAGE, Order, Page, Result, StoreError};
 
@@ -38,11 +38,32 @@ pub(in crate::store) async fn list(conn: &mut Conn<'_>, query: &AuditQuery) -> R
     rows.into_iter().map(entry).collect()
 }
 
-/// The `after` of the entries that say that the Task was created.
-pub(in crate::store) async fn created_states(conn: &mut Conn<'_>, task_id: Id) -> Result<Vec<Value>> {
-    let sql = "SELECT after FROM audit_log WHERE entity_kind = 'Task' AND entity_id = $1 AND action = 'created'";
-    let rows = fetch!((Option<String>,), conn, sql, task_id.to_string())?;
-    rows.into_iter().filter_map(|(after,)| after).map(|after| json(TABLE, &task_id, after)).collect()
+/// Which Tasks were refused, and for what: an entry says that they were created, with the findings.
+pub(in crate::store) async fn refusals_of(
+    conn: &mut Conn<'_>,
+    ids: impl IntoIterator<Item = Id>,
+) -> Result<Vec<(Id, Vec<Finding>)>> {
+    const CREATED: Values = Values {
+        before: "SELECT entity_id, after FROM audit_log \
+                 WHERE entity_kind = 'Task' AND action = 'created' AND entity_id IN (VALUES",
+        width: 1,
+        after: ")",
+    };
+    let ids = ids.into_iter().map(|id| vec![id.to_string().into()]).collect();
+    let rows: Vec<(String, Option<String>)> = CREATED.fetch(conn, ids).await?;
+    let mut refusals = Vec::new();
+    for (id, after) in rows {
+        let Some(after) = after else { continue };
+        if let Created { findings: Some(findings) } = json(TABLE, &id, after)? {
+            refusals.push((parsed(TABLE, &id, &id)?, findings));
+        }
+    }
+    Ok(refusals)
+}
+
+#[derive(Deserialize)]
+struct Created {
+    findings: Option<Vec<Finding>>,
 }
 
 fn entry(columns: AuditColumns) -> Result<Entry> {

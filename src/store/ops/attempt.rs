@@ -1,86 +1,94 @@
 //! The way of an attempt.
 
-use async_trait::async_trait;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{difference, job, save, task};
+use super::{difference, task_changed};
 use crate::domain::Actor;
 use crate::domain::audit::{Action, EntityKind};
 use crate::store::audit::Change;
-use crate::store::rows::{insert_artifacts, insert_job, save_job};
+use crate::store::operation::{Changes, Needs, Operation, View};
 use crate::store::transition::{self, actor_of, note_of};
-use crate::store::tx::{Operation, Tx};
-use crate::store::{AttemptEnd, Conflict, JobRow, MarkRunning, Result, StartAttempt, StoreError, TaskRow, TraceRecord};
+use crate::store::{AttemptEnd, JobRow, MarkRunning, Result, StartAttempt, StoreError, TaskRow, TraceRecord};
 
-#[async_trait]
 impl Operation for StartAttempt {
     type Output = TaskRow;
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<TaskRow> {
-        let before = task(tx, self.task_id).await?;
+    fn needs(&self, needs: &mut Needs) {
+        needs.tasks.insert(self.task_id);
+    }
+
+    fn decide(&self, view: &View) -> Result<(TaskRow, Changes)> {
+        let before = view.known_task(self.task_id)?;
         let conflict = |reason| StoreError::conflict(self.task_id, reason);
-        let Some((after, job)) = transition::start_attempt(&before, self).map_err(conflict)? else {
-            return Ok(before);
+        let Some((after, job)) = transition::start_attempt(before, self).map_err(conflict)? else {
+            return Ok((before.clone(), Changes::default()));
         };
-        insert_job(&mut tx.conn, &job).await?;
-        save(tx, &before, &after, Actor::controller(), None).await?;
-        audit_job(tx, None, &job, Actor::controller());
-        Ok(after)
+        let entries =
+            vec![task_changed(before, &after, Actor::controller(), None), job_changed(None, &job, Actor::controller())];
+        Ok((after.clone(), Changes { task: Some(after), job: Some(job), entries, ..Changes::default() }))
     }
 }
 
-#[async_trait]
 impl Operation for MarkRunning {
     type Output = TaskRow;
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<TaskRow> {
-        let before = task(tx, self.task_id).await?;
-        let job_before = job(tx, &before, self.attempt).await?;
-        let Some((after, job)) = transition::mark_running(&before, &job_before, self) else { return Ok(before) };
-        save_job(&mut tx.conn, &job).await?;
-        save(tx, &before, &after, Actor::controller(), None).await?;
-        audit_job(tx, Some(&job_before), &job, Actor::controller());
-        Ok(after)
+    fn needs(&self, needs: &mut Needs) {
+        needs.tasks.insert(self.task_id);
+        needs.jobs_of.insert(self.task_id);
+    }
+
+    fn decide(&self, view: &View) -> Result<(TaskRow, Changes)> {
+        let before = view.known_task(self.task_id)?;
+        let job_before = view.known_job(self.task_id, self.attempt)?;
+        let Some((after, job)) = transition::mark_running(before, job_before, self) else {
+            return Ok((before.clone(), Changes::default()));
+        };
+        let entries = vec![
+            task_changed(before, &after, Actor::controller(), None),
+            job_changed(Some(job_before), &job, Actor::controller()),
+        ];
+        Ok((after.clone(), Changes { task: Some(after), job: Some(job), entries, ..Changes::default() }))
     }
 }
 
-#[async_trait]
 impl Operation for AttemptEnd {
     type Output = TaskRow;
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<TaskRow> {
-        let before = task(tx, self.task_id).await?;
-        let job_before = job(tx, &before, self.attempt).await?;
-        let conflict = |reason: Conflict| StoreError::conflict(self.task_id, reason);
-        let Some((after, job)) = transition::finish_attempt(&before, &job_before, self).map_err(conflict)? else {
-            return Ok(before);
+    fn needs(&self, needs: &mut Needs) {
+        needs.tasks.insert(self.task_id);
+        needs.jobs_of.insert(self.task_id);
+    }
+
+    fn decide(&self, view: &View) -> Result<(TaskRow, Changes)> {
+        let before = view.known_task(self.task_id)?;
+        let job_before = view.known_job(self.task_id, self.attempt)?;
+        let conflict = |reason| StoreError::conflict(self.task_id, reason);
+        let Some((after, job)) = transition::finish_attempt(before, job_before, self).map_err(conflict)? else {
+            return Ok((before.clone(), Changes::default()));
         };
-        save_job(&mut tx.conn, &job).await?;
+        let mut changes = Changes::default();
         if let Some(trace) = &self.trace {
-            insert_artifacts(&mut tx.conn, transition::artifacts(&after, &job, trace, self)).await?;
-            audit_trace(tx, &job, trace);
+            changes.artifacts = transition::artifacts(&after, &job, trace, self);
+            changes.entries.push(trace_created(&job, trace));
         }
-        audit_job(tx, Some(&job_before), &job, actor_of(&self.next));
-        save(tx, &before, &after, actor_of(&self.next), note_of(&self.next)).await?;
-        Ok(after)
+        let actor = actor_of(&self.next);
+        changes.entries.push(job_changed(Some(job_before), &job, actor.clone()));
+        changes.entries.push(task_changed(before, &after, actor, note_of(&self.next)));
+        Ok((after.clone(), Changes { task: Some(after), job: Some(job), ..changes }))
     }
 }
 
-/// Says what became of an attempt.
-pub(super) fn audit_job(tx: &mut Tx<'_>, before: Option<&JobRow>, after: &JobRow, actor: Actor) {
-    let state = |row: &JobRow| match job_state(row) {
-        Value::Object(state) => state,
-        _ => serde_json::Map::new(),
-    };
+/// The entry for an attempt that is new, or has become another.
+pub(super) fn job_changed(before: Option<&JobRow>, after: &JobRow, actor: Actor) -> Change {
     let (action, old, new) = match before {
-        None => (Action::Created, None, job_state(after)),
+        None => (Action::Created, None, Value::Object(job_state(after))),
         Some(before) => {
             let action = if before.status == after.status { Action::Updated } else { Action::StatusChanged };
-            let (old, new) = difference(state(before), state(after));
+            let (old, new) = difference(job_state(before), job_state(after));
             (action, Some(old), new)
         }
     };
-    tx.audit(Change {
+    Change {
         actor,
         action,
         entity_kind: EntityKind::Job,
@@ -89,11 +97,11 @@ pub(super) fn audit_job(tx: &mut Tx<'_>, before: Option<&JobRow>, after: &JobRow
         after: Some(new),
         note: None,
         trace_id: after.trace_id.clone(),
-    });
+    }
 }
 
-fn audit_trace(tx: &mut Tx<'_>, job: &JobRow, trace: &TraceRecord) {
-    tx.audit(Change {
+fn trace_created(job: &JobRow, trace: &TraceRecord) -> Change {
+    Change {
         actor: Actor::controller(),
         action: Action::Created,
         entity_kind: EntityKind::Trace,
@@ -110,10 +118,10 @@ fn audit_trace(tx: &mut Tx<'_>, job: &JobRow, trace: &TraceRecord) {
         })),
         note: None,
         trace_id: job.trace_id.clone(),
-    });
+    }
 }
 
-fn job_state(row: &JobRow) -> Value {
+fn job_state(row: &JobRow) -> Map<String, Value> {
     let JobRow {
         id: _,
         task_id,
@@ -134,7 +142,7 @@ fn job_state(row: &JobRow) -> Value {
         result,
         error,
     } = row;
-    json!({
+    let state = json!({
         "task_id": task_id,
         "attempt": attempt,
         "job_name": job_name,
@@ -151,5 +159,6 @@ fn job_state(row: &JobRow) -> Value {
         "trace_complete": trace_complete,
         "result": result,
         "error": error,
-    })
+    });
+    if let Value::Object(state) = state { state } else { Map::new() }
 }

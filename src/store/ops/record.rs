@@ -1,33 +1,36 @@
 //! Recording a Task.
 
-use async_trait::async_trait;
-
-use super::{refuse, save};
+use super::task_changed;
 use crate::domain::Phase;
 use crate::domain::audit::{Action, EntityKind};
 use crate::store::audit::Change;
-use crate::store::rows::{insert_task, lock_task, stored, task_by_key};
-use crate::store::tx::{Operation, Tx};
-use crate::store::{NewTask, Recording, Result, StoreError, TaskRow};
+use crate::store::operation::{Changes, Needs, Operation, View};
+use crate::store::rows::stored;
+use crate::store::{NewTask, Recording, Result, TaskRow};
 
-#[async_trait]
 impl Operation for NewTask {
     type Output = Recording;
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Recording> {
-        if let Some(met) = self.meet(tx).await? {
-            return Ok(met);
+    fn needs(&self, needs: &mut Needs) {
+        needs.tasks.insert(self.id);
+        needs.refusals.insert(self.id);
+        needs.keys.extend(self.task.idempotency_key.clone().map(|key| (self.namespace.clone(), key)));
+    }
+
+    fn decide(&self, view: &View) -> Result<(Recording, Changes)> {
+        if let Some(row) = view.task(self.id)? {
+            return Ok(self.meet(row));
         }
-        if let Some(findings) = refuse::findings_on_record(tx, self.id).await? {
-            return Ok(Recording::Refused(findings));
+        if let Some(findings) = view.refusal(self.id) {
+            return Ok((Recording::Refused(findings.clone()), Changes::default()));
+        }
+        if let Some(key) = &self.task.idempotency_key
+            && let Some(first) = view.task_by_key(&self.namespace, key)?
+        {
+            return Ok((Recording::Duplicate { first: Box::new(first.clone()) }, Changes::default()));
         }
         let row = self.row();
-        if !insert_task(&mut tx.conn, &row).await? {
-            // Another replica was faster, and its row is committed by now.
-            let unseen = || StoreError::Unavailable("a row that is in the way can't be seen yet".into());
-            return self.meet(tx).await?.ok_or_else(unseen);
-        }
-        tx.audit(Change {
+        let entry = Change {
             actor: self.actor.clone(),
             action: Action::Created,
             entity_kind: EntityKind::Task,
@@ -36,33 +39,26 @@ impl Operation for NewTask {
             after: Some(row.to_json()),
             note: None,
             trace_id: self.trace_id.clone(),
-        });
-        Ok(Recording::Recorded(Box::new(row)))
+        };
+        let changes = Changes { task: Some(row.clone()), entries: vec![entry], ..Changes::default() };
+        Ok((Recording::Recorded(Box::new(row)), changes))
     }
 }
 
 impl NewTask {
-    /// The row that stands in the way of a new one, if any.
-    async fn meet(&self, tx: &mut Tx<'_>) -> Result<Option<Recording>> {
-        if let Some(row) = lock_task(&mut tx.conn, self.id).await? {
-            return self.meet_id(tx, row).await.map(Some);
-        }
-        let Some(key) = &self.task.idempotency_key else { return Ok(None) };
-        let first = task_by_key(&mut tx.conn, &self.namespace, key).await?;
-        Ok(first.map(|first| Recording::Duplicate { first: Box::new(first) }))
-    }
-
-    async fn meet_id(&self, tx: &mut Tx<'_>, row: TaskRow) -> Result<Recording> {
+    /// There is a row with the id: the same Task, the same one restored, or another one.
+    fn meet(&self, row: &TaskRow) -> (Recording, Changes) {
         if row.uid == self.uid {
-            return Ok(Recording::Known(Box::new(row)));
+            return (Recording::Known(Box::new(row.clone())), Changes::default());
         }
         if (&row.namespace, &row.name) != (&self.namespace, &self.name) {
-            return Ok(Recording::IdTaken { by: Box::new(row) });
+            return (Recording::IdTaken { by: Box::new(row.clone()) }, Changes::default());
         }
         let restored = TaskRow { uid: self.uid.clone(), deleted_at: None, ..row.clone() };
         let note = Some("the object was restored under its id".into());
-        save(tx, &row, &restored, self.actor.clone(), note).await?;
-        Ok(Recording::Known(Box::new(restored)))
+        let entry = task_changed(row, &restored, self.actor.clone(), note);
+        let changes = Changes { task: Some(restored.clone()), entries: vec![entry], ..Changes::default() };
+        (Recording::Known(Box::new(restored)), changes)
     }
 
     fn row(&self) -> TaskRow {

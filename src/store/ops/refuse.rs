@@ -1,31 +1,33 @@
 //! Writing down that a Task is refused: an audit entry without a row.
 
-use async_trait::async_trait;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::domain::audit::{Action, EntityKind};
-use crate::domain::{Finding, Id, Phase};
-use crate::store::audit::{Change, created_states, lock_head};
-use crate::store::conn::Conn;
-use crate::store::rows::{lock_task, stored};
-use crate::store::tx::{Operation, Tx};
+use crate::domain::{Finding, Phase};
+use crate::store::audit::Change;
+use crate::store::operation::{Changes, Needs, Operation, View};
+use crate::store::rows::stored;
 use crate::store::{Conflict, Refusal, Result, StoreError};
 
-#[async_trait]
 impl Operation for Refusal {
     type Output = Vec<Finding>;
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<Finding>> {
-        if lock_task(&mut tx.conn, self.id).await?.is_some() {
+    fn needs(&self, needs: &mut Needs) {
+        needs.tasks.insert(self.id);
+        needs.refusals.insert(self.id);
+        needs.refuses = true;
+    }
+
+    fn decide(&self, view: &View) -> Result<(Vec<Finding>, Changes)> {
+        if view.task(self.id)?.is_some() {
             return Err(StoreError::conflict(self.id, Conflict::Recorded));
         }
-        // There is no row to lock: with the end of the chain, no replica can write the same entry.
-        lock_head(&mut tx.conn).await?;
-        if let Some(findings) = findings_on_record(tx, self.id).await? {
-            return Ok(findings);
+        if let Some(findings) = view.refusal(self.id) {
+            return Ok((findings.clone(), Changes::default()));
         }
-        tx.audit(self.change());
-        Ok(self.findings.clone())
+        let refusal = Some((self.id, self.findings.clone()));
+        let changes = Changes { refusal, entries: vec![self.change()], ..Changes::default() };
+        Ok((self.findings.clone(), changes))
     }
 }
 
@@ -55,27 +57,4 @@ impl Refusal {
             trace_id: trace_id.clone(),
         }
     }
-}
-
-/// The findings of a refusal, if there was one.
-pub(in crate::store) async fn findings_of(conn: &mut Conn<'_>, id: Id) -> Result<Option<Vec<Finding>>> {
-    Ok(created_states(conn, id).await?.iter().find_map(findings_in))
-}
-
-/// Likewise, seeing the entries too that this transaction is yet to write.
-pub(super) async fn findings_on_record(tx: &mut Tx<'_>, id: Id) -> Result<Option<Vec<Finding>>> {
-    let entity_id = id.to_string();
-    let unwritten = tx
-        .changes
-        .iter()
-        .filter(|change| change.entity_kind == EntityKind::Task && change.entity_id == entity_id)
-        .find_map(|change| findings_in(change.after.as_ref()?));
-    match unwritten {
-        Some(findings) => Ok(Some(findings)),
-        None => findings_of(&mut tx.conn, id).await,
-    }
-}
-
-fn findings_in(state: &Value) -> Option<Vec<Finding>> {
-    serde_json::from_value(state.get("findings")?.clone()).ok()
 }

@@ -1,50 +1,52 @@
 //! Ends of a Task that no attempt brings about, and the end of its object.
 
-use async_trait::async_trait;
 use serde_json::json;
 
-use super::attempt::audit_job;
-use super::{save, task};
+use super::attempt::job_changed;
+use super::task_changed;
 use crate::domain::audit::{Action, EntityKind};
 use crate::store::audit::Change;
-use crate::store::rows::{job_of, lock_task, save_job, save_task, stored};
+use crate::store::operation::{Changes, Needs, Operation, View};
+use crate::store::rows::stored;
 use crate::store::transition;
-use crate::store::tx::{Operation, Tx};
 use crate::store::{FinishTask, RecordDeleted, Result, TaskRow};
 
-#[async_trait]
 impl Operation for FinishTask {
     type Output = TaskRow;
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<TaskRow> {
-        let before = task(tx, self.task_id).await?;
-        let job_before =
-            if before.attempt_is_open() { job_of(&mut tx.conn, before.id, before.attempt).await? } else { None };
-        let Some((after, job)) = transition::finish_task(&before, job_before.as_ref(), self) else {
-            return Ok(before);
+    fn needs(&self, needs: &mut Needs) {
+        needs.tasks.insert(self.task_id);
+        needs.jobs_of.insert(self.task_id);
+    }
+
+    fn decide(&self, view: &View) -> Result<(TaskRow, Changes)> {
+        let before = view.known_task(self.task_id)?;
+        let job_before = view.job(self.task_id, before.attempt)?;
+        let Some((after, job)) = transition::finish_task(before, job_before, self) else {
+            return Ok((before.clone(), Changes::default()));
         };
-        if let Some(job) = &job {
-            save_job(&mut tx.conn, job).await?;
-            audit_job(tx, job_before.as_ref(), job, self.actor.clone());
-        }
+        let mut entries = Vec::new();
+        entries.extend(job.as_ref().map(|job| job_changed(job_before, job, self.actor.clone())));
         let note = format!("{}: {}", self.failure.reason, self.failure.message);
-        save(tx, &before, &after, self.actor.clone(), Some(note)).await?;
-        Ok(after)
+        entries.push(task_changed(before, &after, self.actor.clone(), Some(note)));
+        Ok((after.clone(), Changes { task: Some(after), job, entries, ..Changes::default() }))
     }
 }
 
-#[async_trait]
 impl Operation for RecordDeleted {
     type Output = Option<TaskRow>;
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Option<TaskRow>> {
-        let Some(before) = lock_task(&mut tx.conn, self.id).await? else { return Ok(None) };
+    fn needs(&self, needs: &mut Needs) {
+        needs.tasks.insert(self.id);
+    }
+
+    fn decide(&self, view: &View) -> Result<(Option<TaskRow>, Changes)> {
+        let Some(before) = view.task(self.id)? else { return Ok((None, Changes::default())) };
         if before.deleted_at.is_some() || before.uid != self.uid {
-            return Ok(Some(before));
+            return Ok((Some(before.clone()), Changes::default()));
         }
-        let after = TaskRow { deleted_at: Some(stored(self.at)), ..before };
-        save_task(&mut tx.conn, &after).await?;
-        tx.audit(Change {
+        let after = TaskRow { deleted_at: Some(stored(self.at)), ..before.clone() };
+        let entry = Change {
             actor: self.actor.clone(),
             action: Action::Deleted,
             entity_kind: EntityKind::Task,
@@ -58,7 +60,7 @@ impl Operation for RecordDeleted {
             after: None,
             note: Some("the object was deleted; its record stays".into()),
             trace_id: after.trace_id.clone(),
-        });
-        Ok(Some(after))
+        };
+        Ok((Some(after.clone()), Changes { task: Some(after), entries: vec![entry], ..Changes::default() }))
     }
 }

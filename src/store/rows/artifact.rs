@@ -3,16 +3,16 @@
 use super::{named, number, parsed, time};
 use crate::domain::Id;
 use crate::domain::trace::FileKind;
-use crate::store::conn::{Argument, Conn, Insert, fetch};
+use crate::store::conn::{Argument, Conn, Values, fetch};
 use crate::store::{ArtifactRow, Result};
 
 const TABLE: &str = "artifacts";
 
-const INSERT: Insert = Insert {
-    into: "INSERT INTO artifacts (id, task_id, job_id, trace_id, kind, uri, content_type, size_bytes, checksum, \
+const INSERT: Values = Values {
+    before: "INSERT INTO artifacts (id, task_id, job_id, trace_id, kind, uri, content_type, size_bytes, checksum, \
            created_at) VALUES",
     width: 10,
-    suffix: " ON CONFLICT DO NOTHING",
+    after: " ON CONFLICT DO NOTHING",
 };
 
 #[derive(sqlx::FromRow)]
@@ -58,7 +58,8 @@ pub(in crate::store) async fn artifacts_of(conn: &mut Conn<'_>, task_id: Id) -> 
 
 /// Inserts the rows; one whose id or uri is there already stays as it is.
 pub(in crate::store) async fn insert_artifacts(conn: &mut Conn<'_>, rows: Vec<ArtifactRow>) -> Result<()> {
-    INSERT.run(conn, rows.into_iter().map(into_arguments).collect()).await
+    INSERT.execute(conn, rows.into_iter().map(into_arguments).collect()).await?;
+    Ok(())
 }
 
 fn into_arguments(row: ArtifactRow) -> Vec<Argument> {

@@ -2,7 +2,7 @@
 
 use super::{json_or_null, microseconds, named, number, number_or_null, parsed, time, time_or_null, to_json_or_null};
 use crate::domain::Id;
-use crate::store::conn::{Conn, execute, fetch};
+use crate::store::conn::{Argument, Conn, Values, fetch};
 use crate::store::{JobRow, JobStatus, Result};
 
 const TABLE: &str = "jobs";
@@ -91,34 +91,81 @@ pub(in crate::store) async fn jobs_of(conn: &mut Conn<'_>, task_id: Id) -> Resul
     rows.into_iter().map(JobColumns::into_row).collect()
 }
 
-/// One attempt of a Task.
-pub(in crate::store) async fn job_of(conn: &mut Conn<'_>, task_id: Id, attempt: u32) -> Result<Option<JobRow>> {
-    let sql = select!(" WHERE task_id = $1 AND attempt = $2");
-    let rows = fetch!(JobColumns, conn, sql, task_id.to_string(), i64::from(attempt))?;
-    rows.into_iter().next().map(JobColumns::into_row).transpose()
+/// The attempts of these Tasks; a row that does not parse has its error in its place.
+pub(in crate::store) async fn load_jobs(
+    conn: &mut Conn<'_>,
+    task_ids: impl IntoIterator<Item = Id>,
+) -> Result<Vec<((Id, u32), Result<JobRow>)>> {
+    const BY_TASK: Values = Values { before: select!(" WHERE task_id IN (VALUES"), width: 1, after: ")" };
+    let ids = task_ids.into_iter().map(|id| vec![id.to_string().into()]).collect();
+    let rows: Vec<JobColumns> = BY_TASK.fetch(conn, ids).await?;
+    rows.into_iter()
+        .map(|columns| {
+            let key = (parsed(TABLE, &columns.id, &columns.task_id)?, number(TABLE, &columns.id, columns.attempt)?);
+            Ok((key, columns.into_row()))
+        })
+        .collect()
 }
 
-/// Inserts the row of an attempt that is queued; the other columns come with [`save_job`].
-pub(in crate::store) async fn insert_job(conn: &mut Conn<'_>, row: &JobRow) -> Result<()> {
-    execute!(
-        conn,
-        "INSERT INTO jobs (id, task_id, trace_id, attempt, job_name, status, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        row.id.to_string(),
-        row.task_id.to_string(),
-        row.trace_id.as_str(),
-        i64::from(row.attempt),
-        &row.job_name,
-        row.status.as_str(),
-        row.created_at.as_microsecond(),
-    )?;
+/// Inserts new rows.
+pub(in crate::store) async fn insert_jobs<'r>(
+    conn: &mut Conn<'_>,
+    rows: impl IntoIterator<Item = &'r JobRow>,
+) -> Result<()> {
+    const INSERT: Values = Values {
+        before: "INSERT INTO jobs (id, task_id, trace_id, attempt, job_name, status, worker_id, source_commit, \
+                 created_at, started_at, ended_at, exit_code, trace_path, manifest_sha256, trace_files, \
+                 trace_complete, result, error) VALUES",
+        width: 18,
+        after: "",
+    };
+    INSERT.execute(conn, rows.into_iter().map(all_columns).collect::<Result<_>>()?).await?;
     Ok(())
 }
 
-/// Writes the columns that may change. The caller has the Task's row locked.
-pub(in crate::store) async fn save_job(conn: &mut Conn<'_>, row: &JobRow) -> Result<()> {
+/// Writes what may change of rows that are there.
+pub(in crate::store) async fn update_jobs<'r>(
+    conn: &mut Conn<'_>,
+    rows: impl IntoIterator<Item = &'r JobRow>,
+) -> Result<()> {
+    const UPDATE: Values = Values {
+        before: "UPDATE jobs SET status = v.column2, worker_id = v.column3, source_commit = v.column4, \
+                 started_at = v.column5, ended_at = v.column6, exit_code = v.column7, trace_path = v.column8, \
+                 manifest_sha256 = v.column9, trace_files = v.column10, trace_complete = v.column11, \
+                 result = v.column12, error = v.column13 FROM (VALUES",
+        width: 13,
+        after: ") AS v WHERE jobs.id = v.column1",
+    };
+    let rows = rows.into_iter().map(|row| {
+        let mut columns = vec![row.id.to_string().into()];
+        columns.extend(changing_columns(row)?);
+        Ok(columns)
+    });
+    UPDATE.execute(conn, rows.collect::<Result<_>>()?).await?;
+    Ok(())
+}
+
+/// In the order of the INSERT.
+fn all_columns(row: &JobRow) -> Result<Vec<Argument>> {
+    let changing = changing_columns(row)?;
+    let mut columns: Vec<Argument> = vec![
+        row.id.to_string().into(),
+        row.task_id.to_string().into(),
+        row.trace_id.as_str().into(),
+        row.attempt.into(),
+        (&row.job_name).into(),
+    ];
+    let mut changing = changing.into_iter();
+    columns.extend(changing.by_ref().take(3));
+    columns.push(row.created_at.as_microsecond().into());
+    columns.extend(changing);
+    Ok(columns)
+}
+
+/// In the order of the UPDATE.
+fn changing_columns(row: &JobRow) -> Result<Vec<Argument>> {
     let JobRow {
-        id,
+        id: _,
         task_id: _,
         trace_id: _,
         attempt: _,
@@ -137,24 +184,18 @@ pub(in crate::store) async fn save_job(conn: &mut Conn<'_>, row: &JobRow) -> Res
         result,
         error,
     } = row;
-    execute!(
-        conn,
-        "UPDATE jobs SET status = $2, worker_id = $3, source_commit = $4, started_at = $5, ended_at = $6, \
-         exit_code = $7, trace_path = $8, manifest_sha256 = $9, trace_files = $10, trace_complete = $11, \
-         result = $12, error = $13 WHERE id = $1",
-        id.to_string(),
-        status.as_str(),
-        worker_id,
-        commit,
-        microseconds(*started_at),
-        microseconds(*ended_at),
-        exit_code.map(i64::from),
-        trace_path,
-        manifest_sha256,
-        trace_files.map(i64::from),
-        *trace_complete,
-        to_json_or_null(result.as_ref())?,
-        to_json_or_null(error.as_ref())?,
-    )?;
-    Ok(())
+    Ok(vec![
+        status.as_str().into(),
+        worker_id.into(),
+        commit.into(),
+        microseconds(*started_at).into(),
+        microseconds(*ended_at).into(),
+        (*exit_code).into(),
+        trace_path.into(),
+        manifest_sha256.into(),
+        (*trace_files).into(),
+        (*trace_complete).into(),
+        to_json_or_null(result.as_ref())?.into(),
+        to_json_or_null(error.as_ref())?.into(),
+    ])
 }

@@ -6,6 +6,7 @@
 mod artifact;
 mod job;
 mod task;
+mod task_write;
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -17,10 +18,9 @@ use serde::de::DeserializeOwned;
 use super::{Result, StoreError};
 
 pub(super) use artifact::{artifacts_of, insert_artifacts};
-pub(super) use job::{insert_job, job_of, jobs_of, save_job};
-pub(super) use task::{
-    insert_task, lock_task, open_tasks, save_task, task_by_id, task_by_key, task_state, tasks_by_phase, tasks_of,
-};
+pub(super) use job::{insert_jobs, jobs_of, load_jobs, update_jobs};
+pub(super) use task::{load_tasks, load_tasks_by_key, open_tasks, task_by_id, tasks_by_phase, tasks_of};
+pub(super) use task_write::{insert_tasks, task_state, update_tasks};
 
 /// `text` as it goes into a column: neither JSON strings nor PostgreSQL's text hold a NUL.
 pub(super) fn without_nul(text: String) -> String {

@@ -2,15 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json as value};
+use serde_json::Value;
 
-use super::{
-    json, json_or_null, microseconds, named, number, number_or_null, parsed, time, time_or_null, to_json,
-    to_json_or_null,
-};
+use super::{json, json_or_null, named, number, number_or_null, parsed, time, time_or_null};
 use crate::domain::task::{Constraints, Operation, RequestedBy, Target};
 use crate::domain::{ActorKind, Id, Phase, Task};
-use crate::store::conn::{Conn, Select, execute, fetch};
+use crate::store::conn::{Conn, Select, Values, fetch};
 use crate::store::{MAX_PAGE, OpenTask, Page, Result, TaskFilter, TaskRow};
 
 const TABLE: &str = "tasks";
@@ -192,18 +189,42 @@ pub(in crate::store) async fn task_by_id(conn: &mut Conn<'_>, id: Id) -> Result<
     only(fetch!(TaskColumns, conn, select!(" WHERE id = $1"), id.to_string())?)
 }
 
-/// The row with this id, which nobody else can change before this transaction ends.
-pub(in crate::store) async fn lock_task(conn: &mut Conn<'_>, id: Id) -> Result<Option<TaskRow>> {
-    let sql = match conn {
-        Conn::Sqlite(_) => select!(" WHERE id = $1"),
-        Conn::Postgres(_) => select!(" WHERE id = $1 FOR UPDATE"),
+/// The rows with these ids, which nobody else can change before this transaction ends; one that does not parse has its
+/// error in its place.
+pub(in crate::store) async fn load_tasks(
+    conn: &mut Conn<'_>,
+    ids: impl IntoIterator<Item = Id>,
+) -> Result<Vec<(Id, Result<TaskRow>)>> {
+    const PLAIN: Values = Values { before: select!(" WHERE id IN (VALUES"), width: 1, after: ")" };
+    // In one order, so that replicas wait for each other instead of blocking each other.
+    const LOCKED: Values = Values { after: ") ORDER BY id FOR UPDATE", ..PLAIN };
+    let ids = ids.into_iter().map(|id| vec![id.to_string().into()]).collect();
+    let statement = match conn {
+        Conn::Sqlite(_) => PLAIN,
+        Conn::Postgres(_) => LOCKED,
     };
-    only(fetch!(TaskColumns, conn, sql, id.to_string())?)
+    let rows: Vec<TaskColumns> = statement.fetch(conn, ids).await?;
+    rows.into_iter().map(|columns| Ok((parsed(TABLE, &columns.id, &columns.id)?, columns.into_row()))).collect()
 }
 
-/// The row of the namespace with this idempotency key.
-pub(in crate::store) async fn task_by_key(conn: &mut Conn<'_>, namespace: &str, key: &str) -> Result<Option<TaskRow>> {
-    only(fetch!(TaskColumns, conn, select!(" WHERE namespace = $1 AND idempotency_key = $2"), namespace, key)?)
+/// The rows with these idempotency keys in their namespaces, likewise.
+pub(in crate::store) async fn load_tasks_by_key(
+    conn: &mut Conn<'_>,
+    keys: impl IntoIterator<Item = (String, String)>,
+) -> Result<Vec<((String, String), Id, Result<TaskRow>)>> {
+    const BY_KEY: Values = Values {
+        before: select!(" JOIN (VALUES"),
+        width: 2,
+        after: ") AS v ON tasks.namespace = v.column1 AND tasks.idempotency_key = v.column2",
+    };
+    let keys = keys.into_iter().map(|(namespace, key)| vec![namespace.into(), key.into()]).collect();
+    let rows: Vec<TaskColumns> = BY_KEY.fetch(conn, keys).await?;
+    rows.into_iter()
+        .map(|columns| {
+            let key = (columns.namespace.clone(), columns.idempotency_key.clone().unwrap_or_default());
+            Ok((key, parsed(TABLE, &columns.id, &columns.id)?, columns.into_row()))
+        })
+        .collect()
 }
 
 /// The rows that fit `filter`, the newest first.
@@ -246,192 +267,4 @@ pub(in crate::store) async fn tasks_by_phase(conn: &mut Conn<'_>) -> Result<BTre
         counts.insert(phase.as_str(), count.unsigned_abs());
     }
     Ok(counts)
-}
-
-/// Inserts the row; false if its id, or the idempotency key in its namespace, is taken.
-pub(in crate::store) async fn insert_task(conn: &mut Conn<'_>, row: &TaskRow) -> Result<bool> {
-    let TaskRow {
-        id,
-        trace_id,
-        namespace,
-        name,
-        uid,
-        submitted_by,
-        task,
-        executor,
-        max_attempts,
-        create_cwom,
-        phase,
-        attempt,
-        attempt_ended_at,
-        job_name,
-        commit,
-        created_at,
-        recorded_at,
-        queued_at,
-        started_at,
-        completed_at,
-        assigned_to,
-        result,
-        error,
-        trace_path,
-        manifest_sha256,
-        trace_files,
-        cwom_issue_id,
-        deleted_at,
-    } = row;
-    let Task {
-        version,
-        idempotency_key,
-        requested_by: RequestedBy { kind, id: requester_id, label },
-        objective,
-        operation,
-        target: Target { repo, git_ref, path },
-        constraints: Constraints { time_budget_seconds, allow_network, allow_secrets },
-        inputs,
-        metadata,
-        acceptance_criteria,
-        evidence_requirements,
-    } = task;
-    let inserted = execute!(
-        conn,
-        "INSERT INTO tasks (id, trace_id, namespace, name, uid, submitted_by, version, idempotency_key, \
-         requested_by_kind, requested_by_id, requested_by_label, objective, operation, target_repo, target_ref, \
-         target_path, time_budget_seconds, allow_network, allow_secrets, inputs, metadata, acceptance_criteria, \
-         evidence_requirements, executor, max_attempts, create_cwom, status, attempt, attempt_ended_at, job_name, \
-         source_commit, created_at, recorded_at, queued_at, started_at, completed_at, assigned_to, result, error, \
-         trace_path, manifest_sha256, trace_files, cwom_issue_id, deleted_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, \
-         $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44) \
-         ON CONFLICT DO NOTHING",
-        id.to_string(),
-        trace_id.as_str(),
-        namespace,
-        name,
-        uid,
-        submitted_by,
-        version,
-        idempotency_key,
-        kind.as_str(),
-        requester_id,
-        label,
-        objective,
-        operation.as_str(),
-        repo.as_str(),
-        git_ref,
-        path,
-        i64::from(*time_budget_seconds),
-        *allow_network,
-        *allow_secrets,
-        to_json(inputs)?,
-        to_json(metadata)?,
-        to_json(acceptance_criteria)?,
-        to_json(evidence_requirements)?,
-        executor,
-        i64::from(*max_attempts),
-        *create_cwom,
-        phase.as_str(),
-        i64::from(*attempt),
-        microseconds(*attempt_ended_at),
-        job_name,
-        commit,
-        created_at.as_microsecond(),
-        recorded_at.as_microsecond(),
-        microseconds(*queued_at),
-        microseconds(*started_at),
-        microseconds(*completed_at),
-        assigned_to,
-        to_json_or_null(result.as_ref())?,
-        to_json_or_null(error.as_ref())?,
-        trace_path,
-        manifest_sha256,
-        trace_files.map(i64::from),
-        cwom_issue_id.map(|id| id.to_string()),
-        microseconds(*deleted_at),
-    )?;
-    Ok(inserted == 1)
-}
-
-/// Writes the columns that may change. The caller has the row locked.
-pub(in crate::store) async fn save_task(conn: &mut Conn<'_>, row: &TaskRow) -> Result<()> {
-    let TaskRow {
-        id,
-        trace_id: _,
-        namespace: _,
-        name: _,
-        uid,
-        submitted_by: _,
-        task: _,
-        executor: _,
-        max_attempts: _,
-        create_cwom: _,
-        phase,
-        attempt,
-        attempt_ended_at,
-        job_name,
-        commit,
-        created_at: _,
-        recorded_at: _,
-        queued_at,
-        started_at,
-        completed_at,
-        assigned_to,
-        result,
-        error,
-        trace_path,
-        manifest_sha256,
-        trace_files,
-        cwom_issue_id,
-        deleted_at,
-    } = row;
-    execute!(
-        conn,
-        "UPDATE tasks SET uid = $2, status = $3, attempt = $4, attempt_ended_at = $5, job_name = $6, \
-         source_commit = $7, queued_at = $8, started_at = $9, completed_at = $10, assigned_to = $11, result = $12, \
-         error = $13, trace_path = $14, manifest_sha256 = $15, trace_files = $16, cwom_issue_id = $17, \
-         deleted_at = $18 WHERE id = $1",
-        id.to_string(),
-        uid,
-        phase.as_str(),
-        i64::from(*attempt),
-        microseconds(*attempt_ended_at),
-        job_name,
-        commit,
-        microseconds(*queued_at),
-        microseconds(*started_at),
-        microseconds(*completed_at),
-        assigned_to,
-        to_json_or_null(result.as_ref())?,
-        to_json_or_null(error.as_ref())?,
-        trace_path,
-        manifest_sha256,
-        trace_files.map(i64::from),
-        cwom_issue_id.map(|id| id.to_string()),
-        microseconds(*deleted_at),
-    )?;
-    Ok(())
-}
-
-/// The columns that may change, as the audit log shows them.
-pub(in crate::store) fn task_state(row: &TaskRow) -> Map<String, Value> {
-    let state = value!({
-        "uid": row.uid,
-        "status": row.phase,
-        "attempt": row.attempt,
-        "attempt_ended_at": row.attempt_ended_at,
-        "job_name": row.job_name,
-        "commit": row.commit,
-        "queued_at": row.queued_at,
-        "started_at": row.started_at,
-        "completed_at": row.completed_at,
-        "assigned_to": row.assigned_to,
-        "result": row.result,
-        "error": row.error,
-        "trace_path": row.trace_path,
-        "manifest_sha256": row.manifest_sha256,
-        "trace_files": row.trace_files,
-        "cwom_issue_id": row.cwom_issue_id,
-        "deleted_at": row.deleted_at,
-    });
-    if let Value::Object(state) = state { state } else { Map::new() }
 }

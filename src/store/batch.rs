@@ -1,0 +1,59 @@
+//! Loading what a batch of operations needs, and writing what they decided: few statements, however many operations.
+
+use jiff::Timestamp;
+use ulid::Generator;
+
+use super::audit::{append, lock_head, refusals_of};
+use super::conn::{Conn, execute};
+use super::operation::{Fate, Needs, Slot, View};
+use super::rows::{insert_artifacts, insert_jobs, insert_tasks, load_jobs, load_tasks, load_tasks_by_key};
+use super::rows::{update_jobs, update_tasks};
+use super::{Result, StoreError};
+
+/// Loads what is needed. The Tasks, and with them their attempts, can't be changed by others until the transaction ends.
+pub(super) async fn load(conn: &mut Conn<'_>, needs: Needs) -> Result<View> {
+    let Needs { tasks, keys, jobs_of, mut refusals, refuses } = needs;
+    if refuses {
+        // A refusal has no row to lock: with the end of the chain, no replica can write the same one.
+        lock_head(conn).await?;
+    }
+    let mut view = View::default();
+    for (key, id, row) in load_tasks_by_key(conn, keys).await? {
+        view.keys.insert(key, id);
+        view.tasks.insert(id, Slot::loaded(row));
+    }
+    for (id, row) in load_tasks(conn, tasks).await? {
+        view.tasks.insert(id, Slot::loaded(row));
+    }
+    for (key, row) in load_jobs(conn, jobs_of).await? {
+        view.jobs.insert(key, Slot::loaded(row));
+    }
+    refusals.retain(|id| !view.tasks.contains_key(id));
+    view.refusals.extend(refusals_of(conn, refusals).await?);
+    Ok(view)
+}
+
+/// Writes what was decided; how many audit entries.
+pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator) -> Result<u64> {
+    let View { tasks, keys: _, jobs, refusals: _, artifacts, entries, probe } = view;
+    let new: Vec<_> = rows(tasks.values(), Fate::Inserted).collect();
+    let wanted = new.len() as u64;
+    if insert_tasks(conn, new).await? != wanted {
+        return Err(StoreError::Unavailable("another replica recorded the same task at the same time".into()));
+    }
+    update_tasks(conn, rows(tasks.values(), Fate::Updated)).await?;
+    insert_jobs(conn, rows(jobs.values(), Fate::Inserted)).await?;
+    update_jobs(conn, rows(jobs.values(), Fate::Updated)).await?;
+    insert_artifacts(conn, artifacts).await?;
+    if probe {
+        let now = Timestamp::now().as_microsecond();
+        execute!(conn, "UPDATE store_probe SET probed_at = $1 WHERE id = 1", now)?;
+    }
+    let written = entries.len() as u64;
+    append(conn, entries, ids).await?;
+    Ok(written)
+}
+
+fn rows<'v, Row: 'v>(slots: impl Iterator<Item = &'v Slot<Row>>, fate: Fate) -> impl Iterator<Item = &'v Row> {
+    slots.filter(move |slot| slot.fate == fate).filter_map(|slot| slot.row.as_ref().ok())
+}

@@ -1,0 +1,154 @@
+//! A write: what it needs to know, and what it makes of it.
+//!
+//! Operations are pure. The writer loads what a batch of them needs with few statements, lets them decide one after the
+//! other, each seeing what those before it decided, and writes all of it with few statements again. An operation that
+//! fails has changed nothing, since only a decision changes anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::audit::Change;
+use super::{ArtifactRow, Conflict, JobRow, Result, StoreError, TaskRow};
+use crate::domain::{Finding, Id};
+
+/// What a write does. It may be asked more than once: a batch that could not be committed is tried again.
+pub(super) trait Operation: Send + Sync + 'static {
+    /// What the caller gets once the changes are committed.
+    type Output: Send + 'static;
+
+    /// Names what [`Operation::decide`] looks at.
+    fn needs(&self, needs: &mut Needs);
+
+    /// The answer, and what is to be written.
+    fn decide(&self, view: &View) -> Result<(Self::Output, Changes)>;
+}
+
+/// What the operations of a batch look at.
+#[derive(Debug, Default)]
+pub(super) struct Needs {
+    /// Tasks.
+    pub(super) tasks: BTreeSet<Id>,
+    /// Tasks by namespace and idempotency key.
+    pub(super) keys: BTreeSet<(String, String)>,
+    /// The attempts of these Tasks.
+    pub(super) jobs_of: BTreeSet<Id>,
+    /// What these Tasks were refused for.
+    pub(super) refusals: BTreeSet<Id>,
+    /// Whether a refusal may be written: only one replica at a time may.
+    pub(super) refuses: bool,
+}
+
+/// What an operation has written.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// A Task as it will be.
+    pub(super) task: Option<TaskRow>,
+    /// An attempt as it will be.
+    pub(super) job: Option<JobRow>,
+    /// Files of a trace.
+    pub(super) artifacts: Vec<ArtifactRow>,
+    /// Why a Task is refused.
+    pub(super) refusal: Option<(Id, Vec<Finding>)>,
+    /// What the audit log says about all of this.
+    pub(super) entries: Vec<Change>,
+    /// Write into the row that is there to see whether writing works.
+    pub(super) probe: bool,
+}
+
+/// What the operations of a batch see: rows as loaded, and as decided since.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    pub(super) tasks: BTreeMap<Id, Slot<TaskRow>>,
+    pub(super) keys: BTreeMap<(String, String), Id>,
+    pub(super) jobs: BTreeMap<(Id, u32), Slot<JobRow>>,
+    pub(super) refusals: BTreeMap<Id, Vec<Finding>>,
+    pub(super) artifacts: Vec<ArtifactRow>,
+    pub(super) entries: Vec<Change>,
+    pub(super) probe: bool,
+}
+
+/// A row, or why it can't be read, and what is to be done with it.
+#[derive(Debug)]
+pub(super) struct Slot<Row> {
+    pub(super) row: Result<Row>,
+    pub(super) fate: Fate,
+}
+
+/// What is to be done with a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Kept,
+    Inserted,
+    Updated,
+}
+
+impl<Row> Slot<Row> {
+    pub(super) fn loaded(row: Result<Row>) -> Self {
+        Self { row, fate: Fate::Kept }
+    }
+
+    fn get(&self) -> Result<&Row> {
+        self.row.as_ref().map_err(Clone::clone)
+    }
+}
+
+impl View {
+    /// The Task with this id.
+    pub(super) fn task(&self, id: Id) -> Result<Option<&TaskRow>> {
+        self.tasks.get(&id).map(Slot::get).transpose()
+    }
+
+    /// The Task with this id, which must be there.
+    pub(super) fn known_task(&self, id: Id) -> Result<&TaskRow> {
+        self.task(id)?.ok_or(StoreError::UnknownTask(id))
+    }
+
+    /// The Task of the namespace with this idempotency key.
+    pub(super) fn task_by_key(&self, namespace: &str, key: &str) -> Result<Option<&TaskRow>> {
+        match self.keys.get(&(namespace.to_owned(), key.to_owned())) {
+            Some(id) => self.task(*id),
+            None => Ok(None),
+        }
+    }
+
+    /// One attempt of a Task.
+    pub(super) fn job(&self, task_id: Id, attempt: u32) -> Result<Option<&JobRow>> {
+        self.jobs.get(&(task_id, attempt)).map(Slot::get).transpose()
+    }
+
+    /// One attempt of a Task, which must be there.
+    pub(super) fn known_job(&self, task_id: Id, attempt: u32) -> Result<&JobRow> {
+        let unknown = || StoreError::conflict(task_id, Conflict::UnknownAttempt(attempt));
+        self.job(task_id, attempt)?.ok_or_else(unknown)
+    }
+
+    /// What the Task was refused for.
+    pub(super) fn refusal(&self, id: Id) -> Option<&Vec<Finding>> {
+        self.refusals.get(&id)
+    }
+
+    /// Takes over what was decided.
+    pub(super) fn stage(&mut self, changes: Changes) {
+        let Changes { task, job, artifacts, refusal, entries, probe } = changes;
+        if let Some(row) = task {
+            if let Some(key) = &row.task.idempotency_key {
+                self.keys.insert((row.namespace.clone(), key.clone()), row.id);
+            }
+            put(&mut self.tasks, row.id, row);
+        }
+        if let Some(row) = job {
+            put(&mut self.jobs, (row.task_id, row.attempt), row);
+        }
+        self.refusals.extend(refusal);
+        self.artifacts.extend(artifacts);
+        self.entries.extend(entries);
+        self.probe |= probe;
+    }
+}
+
+fn put<Key: Ord, Row>(rows: &mut BTreeMap<Key, Slot<Row>>, key: Key, row: Row) {
+    let fate = match rows.get(&key).map(|slot| slot.fate) {
+        None | Some(Fate::Inserted) => Fate::Inserted,
+        Some(Fate::Kept | Fate::Updated) => Fate::Updated,
+    };
+    rows.insert(key, Slot { row: Ok(row), fate });
+}

@@ -1,0 +1,78 @@
+//! `jct check` as hooks and CI call it: exit codes, many documents, standard input, JSON.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+const GOOD: &str = "apiVersion: jct.dev/v1\nkind: Task\nmetadata: {name: good}\nspec:\n  requestedBy: {kind: human, id: ada}\n  \
+    objective: Look around\n  operation: analysis\n  target: {repo: octo/hello}\n";
+
+/// Exit code and output for a manifest on standard input.
+fn check(manifest: &str, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = Command::cargo_bin("jct").unwrap();
+    command.env_remove("JCT_ALLOWED_REPO_PREFIXES").args(["check", "-f", "-"]).args(arguments);
+    let output = command.write_stdin(manifest.to_owned()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_good_task_passes() {
+    let (code, out, _) = check(GOOD, &["--allowed-repo-prefixes", "octo/"]);
+    assert_eq!((code, out.as_str()), (0, "-#1: Task good: allowed\n1 checked, 0 refused\n"));
+}
+
+#[test]
+fn every_document_and_every_finding_is_shown() {
+    let bad = GOOD.replace("good", "bad").replace("analysis", "deploy") + "  constraints: {allowNetwork: true}\n";
+    let config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other}\n";
+    let all = format!("{GOOD}---\n{config}---\n{bad}---\n");
+    let (code, out, _) = check(&all, &["--allowed-repo-prefixes", "octo/"]);
+    assert_eq!(code, 1);
+    insta::assert_snapshot!("many_documents", out);
+}
+
+#[test]
+fn json_is_for_programs() {
+    let (code, out, _) = check(GOOD, &["--output", "json"]);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(code, 1);
+    assert_eq!(report["allowed"], false);
+    assert_eq!(report["documents"][0]["violations"][0]["code"], "REPO_NOT_ALLOWED");
+    assert_eq!(report["documents"][0]["violations"][0]["field"], "spec.target.repo");
+}
+
+#[test]
+fn a_list_is_its_items() {
+    let item = GOOD.lines().map(|line| format!("    {line}\n")).collect::<String>();
+    let list = format!("apiVersion: v1\nkind: List\nitems:\n  -\n{item}");
+    let (code, out, _) = check(&list, &["--allowed-repo-prefixes", "octo/"]);
+    assert_eq!(code, 0, "{out}");
+    assert!(out.contains("1 checked"));
+}
+
+#[test]
+fn what_cannot_be_read_is_not_a_violation() {
+    for garbage in ["a: [1", "\t", "a: &a [*a]\n", "? {a: b}\n: c\n", &"[".repeat(10_000)] {
+        let (code, out, error) = check(garbage, &[]);
+        assert_eq!(code, 2, "{garbage:.20}: {out}{error}");
+        assert!(error.starts_with("jct check: -: "), "{error}");
+    }
+    let output = Command::cargo_bin("jct").unwrap().args(["check", "-f", "/does/not/exist.yaml"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let output = Command::cargo_bin("jct").unwrap().arg("check").output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "no file is a mistake in usage");
+}
+
+#[test]
+fn the_examples_are_what_their_names_say() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let (code, out, _) =
+            check(&std::fs::read_to_string(&path).unwrap(), &["--allowed-repo-prefixes", "jct/,burntsushi/"]);
+        assert_eq!(code, i32::from(name.starts_with("denied")), "{name}: {out}");
+    }
+}

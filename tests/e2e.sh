@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# The end-to-end tests: a cluster, the images of a debug build, the chart, the suite, an uninstall, and all of it gone:
+#   tests/e2e.sh [FILTER…]        tests whose names hold one of FILTER; without one all, and at last the uninstall
+# CLUSTER names the cluster (test). KEEP=1 leaves it up, so that a repeat begins at the images.
+. "$(dirname "$0")/cluster/lib.sh"
+ROOT="$(dirname "$(dirname "$HERE")")"
+WORK="${CARGO_TARGET_DIR:-$ROOT/target}/e2e"
+RELEASE=jct-system
+THREADS="${E2E_THREADS:-6}"
+
+main() {
+  cd "$ROOT"
+  use_cluster "${CLUSTER:-test}"
+  [[ "$NAME" != existing ]] || die "the suite breaks and mends its cluster: it needs one of its own, not CLUSTER=existing"
+  "$HERE/prerequisites.sh" rust cluster images
+  echo "End-to-end tests:"
+  step "jct and its tests are built" build
+  trap finish EXIT
+  step "cluster $NAME is up" quietly "$HERE/up.sh" "$NAME"
+  use_cluster "$NAME"
+  step "images are in the cluster" images
+  step "repositories are served" repositories
+  step "chart is installed" install
+  run "$@"
+  if ((!$#)); then run --ignored; fi
+  passed=yes
+}
+
+# The one call makes the binary for the images and the tests: both are of the same sources and features.
+build() {
+  TESTS="$(cargo test --quiet --features e2e --test e2e --no-run --message-format=json |
+    sed -n 's/.*"name":"e2e".*"executable":"\([^"]*\)".*/\1/p')"
+  BINARY="$(dirname "$(dirname "$TESTS")")/jct"
+  TAG="$(sha256sum "$BINARY" | cut -c1-12)"
+}
+
+images() {
+  quietly images/build.sh "$BINARY" "$WORK/images" "$TAG"
+  quietly "$HERE/load-image.sh" "$NAME" "$WORK/images/operator.tar" "$WORK/images/worker.tar"
+}
+
+repositories() {
+  rm -rf "$WORK/repositories"
+  mkdir -p "$WORK/repositories"
+  URL="$("$HERE/git-server.sh" "$NAME" start "$WORK/repositories")"
+}
+
+# Short times, small limits: so that running into them takes seconds.
+install() {
+  cat >"$WORK/values.yaml" <<END
+image: { tag: "$TAG" }
+log: { debug: true }
+policy: { allowedRepoPrefixes: [demo/, half/na] }
+source: { urlTemplate: "$URL/{repo}.git", maxFiles: 20000, maxBytes: 1073741824, timeoutSeconds: 180 }
+workers:
+  image: { tag: "$TAG" }
+  startTimeoutSeconds: 20
+  retryDelaySeconds: 1
+  resources: { requests: { cpu: 10m, memory: 32Mi } }
+  networkPolicy: { ports: [${URL##*:}] }
+END
+  kc delete namespaces --selector jct-e2e --wait=false >/dev/null
+  kc create namespace "$RELEASE" --dry-run=client --output=yaml | quietly kc apply -f -
+  quietly kc label namespace "$RELEASE" pod-security.kubernetes.io/enforce=restricted --overwrite
+  quietly kc apply --server-side --force-conflicts -f charts/jct/crds
+  KUBECONFIG="$KUBECONFIG_FILE" quietly "$TOOLS/helm" upgrade --install jct charts/jct --namespace "$RELEASE" \
+    --values "$WORK/values.yaml" --wait --timeout 120s
+}
+
+# As root, for volumes and the log of the API server are root's.
+run() {
+  local root=()
+  ((EUID == 0)) || root=(sudo)
+  "${root[@]}" env PATH="$TOOLS:$PATH" HOME="$HOME" KUBECONFIG="$KUBECONFIG_FILE" \
+    JCT_E2E_KUBECONFIG="$KUBECONFIG_FILE" JCT_E2E_STATE="$STATE" JCT_E2E_VALUES="$WORK/values.yaml" \
+    JCT_E2E_REPOSITORIES="$WORK/repositories" JCT_E2E_CLUSTER="$NAME" \
+    "$TESTS" --show-output --test-threads="$THREADS" "$@"
+}
+
+finish() {
+  local code=$?
+  trap - EXIT
+  if [[ -z "${passed:-}" ]]; then show_what_is_there >&2; fi
+  if [[ -z "${KEEP:-}" ]]; then "$HERE/down.sh" "$NAME"; fi
+  exit "$code"
+}
+
+show_what_is_there() {
+  echo "--- what is there"
+  kc get tasks,jobs,pods,persistentvolumeclaims --all-namespaces || true
+  kc get events --all-namespaces --field-selector type=Warning --sort-by=.lastTimestamp | tail -n 20 || true
+  echo "--- the operator's last words, INFO and up"
+  kc --namespace "$RELEASE" logs deployment/jct --tail=2000 | grep -v '"level":"DEBUG"' | tail -n 60 || true
+  kc --namespace "$RELEASE" logs deployment/jct --previous --tail=20 2>/dev/null || true
+}
+
+# quietly COMMAND…: its output only when it fails.
+quietly() {
+  local out
+  out="$("$@" 2>&1)" || { local code=$?; printf '%s\n' "$out" >&2; return "$code"; }
+}
+
+passed=""
+main "$@"

@@ -1,0 +1,139 @@
+//! What the admission webhooks refuse, and how: 422 Invalid, the code first, a cause for each finding.
+
+use kube::api::{Api, DynamicObject, GroupVersionKind};
+use kube::core::ApiResource;
+use kube::core::Status;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::support::{World, run, task, until};
+
+/// Code and field of each cause.
+fn causes(status: &Status) -> Vec<(&str, &str)> {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.map(|cause| (cause.reason.as_str(), cause.field.as_str())).collect()
+}
+
+fn is_a_denial(status: &Status, first_code: &str) -> bool {
+    let prefix = "admission webhook \"mutate.tasks.jct.dev\" denied the request: ";
+    let message = status.message.strip_prefix(prefix).unwrap_or_default();
+    status.code == 422 && status.reason == "Invalid" && message.starts_with(&format!("{first_code}: "))
+}
+
+#[rstest]
+#[case::version(json!({"version": "2.0"}), "INVALID_SPEC", "spec.version")]
+#[case::blank_objective(json!({"objective": " \t\n      "}), "INVALID_SPEC", "spec.objective")]
+#[case::no_objective(json!({"objective": null}), "INVALID_SPEC", "spec.objective")]
+#[case::operation(json!({"operation": "deploy"}), "INVALID_OPERATION", "spec.operation")]
+#[case::requester(json!({"requestedBy": {"kind": "robot"}}), "INVALID_SPEC", "spec.requestedBy.kind")]
+#[case::budget_29(json!({"constraints": {"timeBudgetSeconds": 29}}), "TIME_BUDGET_TOO_LOW", "spec.constraints.timeBudgetSeconds")]
+#[case::budget_negative(json!({"constraints": {"timeBudgetSeconds": -1}}), "TIME_BUDGET_TOO_LOW", "spec.constraints.timeBudgetSeconds")]
+#[case::budget_86401(json!({"constraints": {"timeBudgetSeconds": 86_401}}), "TIME_BUDGET_TOO_HIGH", "spec.constraints.timeBudgetSeconds")]
+#[case::budget_of_64_bits(json!({"constraints": {"timeBudgetSeconds": 1_u64 << 63}}), "TIME_BUDGET_TOO_HIGH", "spec.constraints.timeBudgetSeconds")]
+#[case::network(json!({"constraints": {"allowNetwork": true}}), "NETWORK_ACCESS_DENIED", "spec.constraints.allowNetwork")]
+#[case::secrets(json!({"constraints": {"allowSecrets": true}}), "SECRETS_ACCESS_DENIED", "spec.constraints.allowSecrets")]
+#[case::other_owner(json!({"target": {"repo": "other/thing"}}), "REPO_NOT_ALLOWED", "spec.target.repo")]
+#[case::owner_that_begins_alike(json!({"target": {"repo": "demolition/x"}}), "REPO_NOT_ALLOWED", "spec.target.repo")]
+#[case::shorter_than_a_half_name(json!({"target": {"repo": "half/n"}}), "REPO_NOT_ALLOWED", "spec.target.repo")]
+#[case::repo_upwards(json!({"target": {"repo": "../x"}}), "INVALID_SPEC", "spec.target.repo")]
+#[case::repo_with_credentials(json!({"target": {"repo": "https://user:pw@host/x"}}), "INVALID_SPEC", "spec.target.repo")]
+#[case::repo_of_three_parts(json!({"target": {"repo": "demo/b/c"}}), "INVALID_SPEC", "spec.target.repo")]
+#[case::no_repo(json!({"target": {"repo": null}}), "INVALID_SPEC", "spec.target.repo")]
+#[case::option_as_ref(json!({"target": {"ref": "--upload-pack=touch /tmp/x"}}), "INVALID_SPEC", "spec.target.ref")]
+#[case::path_upwards(json!({"target": {"path": "../../etc"}}), "INVALID_SPEC", "spec.target.path")]
+#[case::attempts(json!({"maxAttempts": 11}), "INVALID_SPEC", "spec.maxAttempts")]
+#[case::a_mebibyte_of_inputs(json!({"inputs": {"text": "x".repeat(1 << 20)}}), "INVALID_SPEC", "spec.inputs")]
+#[tokio::test]
+async fn a_bad_task_is_denied_with_its_code(#[case] change: Value, #[case] code: &str, #[case] field: &str) {
+    let world = World::shared("door").await;
+    let status = world.denied(&task("bad", change)).await;
+    assert!(is_a_denial(&status, code), "{status:?}");
+    assert_eq!(causes(&status), [(code, field)]);
+    let message = &status.details.as_ref().unwrap().causes[0].message;
+    assert!(message.starts_with(&format!("{code}: ")), "{message}");
+    assert!(!format!("{status:?}").contains("user:pw"), "credentials are repeated: {status:?}");
+    assert!(world.tasks().get_opt("bad").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn all_findings_are_told_in_the_contracts_order() {
+    let world = World::shared("door").await;
+    let bad = json!({
+        "operation": "deploy", "target": {"repo": "other/thing"},
+        "constraints": {"timeBudgetSeconds": 5, "allowNetwork": true, "allowSecrets": true},
+    });
+    let status = world.denied(&task("bad", bad)).await;
+    assert!(is_a_denial(&status, "INVALID_OPERATION"), "{status:?}");
+    assert_eq!(
+        causes(&status),
+        [
+            ("INVALID_OPERATION", "spec.operation"),
+            ("REPO_NOT_ALLOWED", "spec.target.repo"),
+            ("TIME_BUDGET_TOO_LOW", "spec.constraints.timeBudgetSeconds"),
+            ("NETWORK_ACCESS_DENIED", "spec.constraints.allowNetwork"),
+            ("SECRETS_ACCESS_DENIED", "spec.constraints.allowSecrets"),
+        ]
+    );
+}
+
+#[rstest]
+#[case::least_budget(json!({"constraints": {"timeBudgetSeconds": 30}}))]
+#[case::greatest_budget(json!({"constraints": {"timeBudgetSeconds": 86_400}}))]
+#[case::no_budget(json!({"constraints": {"timeBudgetSeconds": null}}))]
+#[case::spelling_of_repo(json!({"target": {"repo": "Demo/Normal.git"}}))]
+#[case::prefix_of_half_a_name(json!({"target": {"repo": "half/name"}}))]
+#[case::aliases(json!({"operation": null, "type": "docs", "target": {"repo": null, "repository": "demo/normal"}}))]
+#[tokio::test]
+async fn what_is_just_good_is_admitted(#[case] change: Value) {
+    let world = World::shared("door").await;
+    world.try_create(&world.client, &task("good", change), "dryRun=All").await.unwrap();
+}
+
+#[tokio::test]
+async fn an_unknown_field_is_an_error_as_kubectl_sends_it() {
+    let world = World::shared("door").await;
+    let manifest = task("typo", json!({"timeBudgetSeconds": 60}));
+    let status = world.denied(&manifest).await;
+    assert_eq!((status.code, status.reason.as_str()), (400, "BadRequest"));
+    assert!(status.message.contains("unknown field \"spec.timeBudgetSeconds\""), "{}", status.message);
+
+    let args = ["apply", "--namespace", &world.namespace, "--filename=-"];
+    let error = run("kubectl", &args, &manifest.to_string()).await.unwrap_err();
+    assert!(error.contains("unknown field \"spec.timeBudgetSeconds\""), "{error}");
+}
+
+#[tokio::test]
+async fn kubectl_shows_the_code_to_people() {
+    let world = World::shared("door").await;
+    let manifest = task("bad", json!({"target": {"repo": "other/thing"}, "constraints": {"allowNetwork": true}}));
+    let args = ["apply", "--namespace", &world.namespace, "--filename=-"];
+    let error = run("kubectl", &args, &manifest.to_string()).await.unwrap_err();
+    for expected in ["REPO_NOT_ALLOWED", "spec.target.repo", "NETWORK_ACCESS_DENIED", "spec.constraints.allowNetwork"] {
+        assert!(error.contains(expected), "{expected} is missing: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_task_is_in_no_record() {
+    let world = World::shared("door").await;
+    let counted = async || {
+        let page = world.metrics().await;
+        let line = r#"jct_admission_reviews_total{webhook="mutate",result="SECRETS_ACCESS_DENIED"} "#;
+        page.lines().find_map(|found| found.strip_prefix(line)).map_or(0, |count| count.parse::<u64>().unwrap())
+    };
+    let before = counted().await;
+    world.denied(&task("bad", json!({"constraints": {"allowSecrets": true}}))).await;
+    until("the denial to be counted", async || {
+        let now = counted().await;
+        if now > before { Ok(()) } else { Err(now.to_string()) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn other_kinds_are_none_of_its_business() {
+    let world = World::shared("door").await;
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "ConfigMap"));
+    let maps: Api<DynamicObject> = Api::namespaced_with(world.client.clone(), &world.namespace, &resource);
+    maps.create(&Default::default(), &DynamicObject::new("free", &resource)).await.unwrap();
+}

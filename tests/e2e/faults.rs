@@ -1,0 +1,168 @@
+//! What happens behind the operator's back, and to the operator itself: one Job for each attempt, one row, no gap in the audit log.
+
+use std::collections::BTreeSet;
+
+use jct::crd::Task;
+use kube::api::{DeleteParams, ListParams, PropagationPolicy};
+use serde_json::json;
+use sqlx::Row as _;
+
+use crate::support::{
+    Held, OPERATOR, RELEASE_NAMESPACE, Trace, World, audit, id, jobs_ever, kubectl, phase, query, reason, task,
+    task_on, until, verify_audit, writes,
+};
+
+/// The statuses of a Task's attempts, by the record.
+async fn attempts(world: &World, task: &Task) -> Vec<String> {
+    let rows = query(world, "SELECT status FROM jobs WHERE task_id = $1 ORDER BY attempt", &id(task)).await;
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+fn in_background() -> DeleteParams {
+    DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() }
+}
+
+#[tokio::test]
+async fn a_deleted_job_fails_its_attempt() {
+    let world = World::shared("job").await;
+    let held = Held::new("demo/job");
+    world.create(task_on("robbed", held.name())).await;
+    let task = world.wait_for("robbed", "Running").await;
+    let job = task.status.clone().unwrap().job_name.unwrap();
+    world.jobs().delete(&job, &in_background()).await.unwrap();
+    let task = world.wait_for("robbed", "Failed").await;
+    assert!(["JobDeleted", "Interrupted"].contains(&reason(&task)), "{:?}", task.status);
+    assert_eq!(jobs_ever(&task).len(), 1);
+    assert_eq!(attempts(&world, &task).await, ["failed"]);
+}
+
+#[tokio::test]
+async fn after_a_deleted_job_the_next_attempt_does_it() {
+    let world = World::shared("job").await;
+    let held = Held::new("demo/job-again");
+    world.create(task("again", json!({"target": {"repo": held.name()}, "maxAttempts": 2}))).await;
+    let task = world.wait_for("again", "Running").await;
+    let first = task.status.clone().unwrap().job_name.unwrap();
+    world.jobs().delete(&first, &in_background()).await.unwrap();
+    until("the second attempt to run", async || {
+        let task = world.get("again").await;
+        let attempt = task.status.as_ref().unwrap().attempt;
+        if attempt == Some(2) && phase(&task) == "Running" { Ok(()) } else { Err(format!("{:?}", task.status)) }
+    })
+    .await;
+    held.release();
+    let task = world.wait_for("again", "Completed").await;
+    assert_eq!(attempts(&world, &task).await, ["failed", "completed"]);
+    assert_eq!(jobs_ever(&task).len(), 2);
+    Trace::of(&world, &task).await.check(&task).unwrap();
+}
+
+#[tokio::test]
+async fn a_deleted_pod_is_an_interruption() {
+    let world = World::shared("pod").await;
+    let held = Held::new("demo/pod");
+    world.create(task_on("evicted", held.name())).await;
+    let task = world.wait_for("evicted", "Running").await;
+    let pod = world.pods_of(&task).await.pop().unwrap().metadata.name.unwrap();
+    world.pods().delete(&pod, &DeleteParams::default()).await.unwrap();
+    let task = world.wait_for("evicted", "Failed").await;
+    assert_eq!(reason(&task), "Interrupted", "{:?}", task.status);
+    assert_eq!(attempts(&world, &task).await, ["failed"]);
+    assert_eq!(jobs_ever(&task).len(), 1);
+}
+
+#[tokio::test]
+async fn a_job_deleted_before_it_ran_is_made_again_or_failed_but_never_twice() {
+    let world = World::shared("early").await;
+    let held = Held::new("demo/early");
+    let task = world.create(task_on("early", held.name())).await;
+    let task = until("the Job to be named", async || {
+        let now = world.get(task.metadata.name.as_deref().unwrap()).await;
+        if now.status.as_ref().is_some_and(|status| status.job_name.is_some()) { Ok(now) } else { Err(String::new()) }
+    })
+    .await;
+    world.jobs().delete(task.status.as_ref().unwrap().job_name.as_deref().unwrap(), &in_background()).await.unwrap();
+    held.release();
+    until("an end", async || {
+        let task = world.get("early").await;
+        if ["Completed", "Failed"].contains(&phase(&task)) { Ok(()) } else { Err(format!("{:?}", task.status)) }
+    })
+    .await;
+    assert_eq!(attempts(&world, &task).await.len(), 1);
+    verify_audit().await;
+}
+
+/// Ends the operator as a lost node would: at once, without a word.
+async fn kill_operator() {
+    let selector = "--selector=app.kubernetes.io/component=operator,app.kubernetes.io/name=jct";
+    kubectl(&["delete", "pod", "--namespace", RELEASE_NAMESPACE, selector, "--force", "--grace-period=0"]).await;
+}
+
+async fn operator_is_ready() {
+    kubectl(&["rollout", "status", "deployment/jct", "--namespace", RELEASE_NAMESPACE, "--timeout=100s"]).await;
+}
+
+#[tokio::test]
+async fn the_operator_may_be_killed_at_any_moment() {
+    const TASKS: usize = 10;
+    let world = World::alone("killed").await;
+    let names: Vec<String> = (0..TASKS).map(|n| format!("task-{n}")).collect();
+    for name in &names {
+        world.create(task(name, json!({"maxAttempts": 2}))).await;
+    }
+    // At once; as the first Job is there; as workers run; as the first ends; as most have ended.
+    kill_operator().await;
+    for (what, jobs, ended) in [("a Job", 1, 0), ("five Jobs", 5, 0), ("an end", 1, 1), ("seven ends", 1, 7)] {
+        until(what, async || {
+            let tasks = world.tasks().list(&ListParams::default()).await.unwrap().items;
+            let with_job =
+                tasks.iter().filter(|task| task.status.as_ref().is_some_and(|status| status.job_name.is_some()));
+            let (with_job, done) = (with_job.count(), tasks.iter().filter(|task| phase(task) == "Completed").count());
+            if with_job >= jobs && done >= ended { Ok(()) } else { Err(format!("{with_job} Jobs, {done} ends")) }
+        })
+        .await;
+        kill_operator().await;
+    }
+    operator_is_ready().await;
+    for name in &names {
+        let task = world.wait_for(name, "Completed").await;
+        assert_eq!(attempts(&world, &task).await, ["completed"], "{name}");
+        assert_eq!(jobs_ever(&task).len(), 1, "{name}: one Job for each attempt");
+        let rows = query(&world, "SELECT id FROM tasks WHERE uid = $1", task.metadata.uid.as_deref().unwrap()).await;
+        assert_eq!(rows.len(), 1, "{name}");
+        Trace::of(&world, &task).await.check(&task).unwrap();
+        let entries = audit(&["--entity", &id(&task)]).await;
+        let states: Vec<&str> = entries.iter().filter_map(|entry| entry["after"]["status"].as_str()).collect();
+        let expected = ["pending", "queued", "running", "completed"];
+        assert!(states == expected || states == ["pending", "queued", "completed"], "{name}: {states:?}");
+    }
+    verify_audit().await;
+}
+
+#[tokio::test]
+async fn a_task_costs_the_api_server_few_writes() {
+    let world = World::shared("writes").await;
+    world.create(task("counted", json!({}))).await;
+    let task = world.wait_for("counted", "Completed").await;
+    let job = task.status.as_ref().unwrap().job_name.clone().unwrap();
+    let of_operator = || {
+        let mine = |write: &crate::support::Write| {
+            (write.namespace == world.namespace && write.name == "counted") || write.name == job
+        };
+        writes().into_iter().filter(|write| write.user == OPERATOR && mine(write)).collect::<Vec<_>>()
+    };
+    // The Job's retirement comes after the status, or just before it.
+    let found = until("the Job to be retired", async || {
+        let found = of_operator();
+        let retired = found.iter().any(|write| write.resource == "jobs" && write.verb == "patch");
+        if retired { Ok(found) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+    let told: BTreeSet<String> = found.iter().map(|write| format!("{} {}", write.verb, write.resource)).collect();
+    println!("WRITES for one Task by the operator: {} ({told:?})", found.len());
+    let (retiring, running): (Vec<_>, Vec<_>) =
+        found.iter().partition(|write| write.resource == "jobs" && write.verb == "patch");
+    assert_eq!(retiring.len(), 1, "{found:?}");
+    assert!(running.len() <= 4, "{found:?}");
+    assert!(found.iter().all(|write| write.code < 300), "{found:?}");
+}

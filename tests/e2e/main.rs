@@ -1,0 +1,22 @@
+//! JCT end to end, on a real Kubernetes with real workers. `tests/e2e.sh` makes the cluster and runs this.
+//!
+//! Every test has a namespace of its own and waits for states, never for time. Tests that disturb the installation
+//! (stop the operator, remove the webhooks) run [`alone`](support::World::alone).
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+mod certificates;
+mod door;
+mod faults;
+mod happy_path;
+mod hostile_sources;
+mod identity;
+mod lifecycle;
+mod load;
+mod pod_security;
+mod rights;
+mod start_trouble;
+mod uninstall;
+mod without_webhooks;

@@ -1,0 +1,77 @@
+//! Workers that cannot start, and a record that cannot be written.
+
+use k8s_openapi::api::core::v1::ResourceQuota;
+use kube::api::{Api, PostParams};
+use serde_json::json;
+
+use crate::support::{
+    RELEASE_NAMESPACE, World, audit, condition, helm, id, jobs_ever, lock_database, phase, reason, setting, task,
+    verify_audit,
+};
+
+/// Upgrades the release with its own values and `--set` of some.
+async fn upgrade(sets: &[&str]) {
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/jct");
+    let values = setting("JCT_E2E_VALUES");
+    let mut args = vec!["upgrade", "jct", chart, "--namespace", RELEASE_NAMESPACE, "--values", &values];
+    for set in sets {
+        args.extend(["--set", set]);
+    }
+    args.extend(["--wait", "--timeout", "100s"]);
+    helm(&args).await;
+}
+
+#[tokio::test]
+async fn an_image_that_cannot_be_pulled_fails_the_attempt() {
+    let world = World::alone("image").await;
+    upgrade(&["workers.image.tag=absent", "workers.startTimeoutSeconds=10"]).await;
+    world.create(task("pulls", json!({}))).await;
+    let waiting = world.wait_for_reason("pulls", "WaitingForImage").await;
+    let failed = world.wait_for("pulls", "Failed").await;
+    upgrade(&["workers.image.tag=absent", "workers.image.pullPolicy=Never"]).await;
+    world.create(task("never", json!({}))).await;
+    let hopeless = world.wait_for("never", "Failed").await;
+    upgrade(&[]).await;
+
+    assert!(waiting.status.unwrap().message.unwrap().contains("jct-worker:absent"));
+    for task in [failed, hopeless] {
+        assert_eq!(reason(&task), "ImagePullFailed");
+        assert_eq!(condition(&task, "TraceCaptured"), ("False".into(), "Incomplete".into()));
+        let entries = audit(&["--entity", &id(&task)]).await;
+        assert_eq!(entries.last().unwrap()["after"]["status"], "failed");
+        world.wait_until_podless(&task).await;
+    }
+    world.create(task("mended", json!({}))).await;
+    world.wait_for("mended", "Completed").await;
+}
+
+#[tokio::test]
+async fn without_quota_a_task_waits() {
+    let world = World::alone("quota").await;
+    let quotas: Api<ResourceQuota> = Api::namespaced(world.client.clone(), RELEASE_NAMESPACE);
+    let nothing = json!({"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}});
+    quotas.create(&PostParams::default(), &serde_json::from_value(nothing).unwrap()).await.unwrap();
+    world.create(task("queued", json!({}))).await;
+    let waiting = world.wait_for("queued", "Queued").await;
+    let pods = world.pods_of(&waiting).await;
+    quotas.delete("none", &Default::default()).await.unwrap();
+
+    assert!(pods.is_empty(), "the quota let a pod through");
+    assert!(waiting.status.as_ref().unwrap().message.as_deref().unwrap().contains("quota"), "{:?}", waiting.status);
+    let task = world.wait_for("queued", "Completed").await;
+    assert_eq!(jobs_ever(&task).len(), 1);
+}
+
+#[tokio::test]
+async fn while_the_database_is_locked_a_task_waits_unrecorded() {
+    let world = World::alone("locked").await;
+    let lock = lock_database(&world).await;
+    world.create(task("patient", json!({}))).await;
+    let waiting = world.wait_for_reason("patient", "StoreUnavailable").await;
+    lock.release().await;
+
+    assert_eq!((phase(&waiting), condition(&waiting, "Recorded").0.as_str()), ("Pending", "False"));
+    let task = world.wait_for("patient", "Completed").await;
+    assert_eq!(jobs_ever(&task).len(), 1);
+    verify_audit().await;
+}

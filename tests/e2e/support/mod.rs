@@ -1,0 +1,24 @@
+//! What the tests stand on: the cluster, manifests, repositories, and the three places where a Task leaves its mark.
+
+mod kubectl;
+mod manifest;
+mod record;
+mod repository;
+mod world;
+
+pub use kubectl::{helm, kubectl, run};
+pub use manifest::{NORMAL, task, task_on};
+pub use record::{Trace, Write, audit, jobs_ever, lock_database, query, verify_audit, writes};
+pub use repository::{Entry, Held, Repository};
+pub use world::{World, condition, id, phase, reason, until};
+
+/// Where the chart is installed, and the worker Jobs are.
+pub const RELEASE_NAMESPACE: &str = "jct-system";
+
+/// The user name of the operator.
+pub const OPERATOR: &str = "system:serviceaccount:jct-system:jct";
+
+/// A variable that `tests/e2e.sh` sets.
+pub fn setting(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: these tests need a cluster, run tests/e2e.sh"))
+}

@@ -1,0 +1,145 @@
+//! The three places where a Task leaves its mark: the database, the trace volume, the API server's audit log.
+
+use std::fs;
+use std::path::PathBuf;
+
+use jct::crd::Task;
+use jct::domain::id::sha256_hex;
+use serde_json::Value;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use super::{OPERATOR, World, id, kubectl, setting};
+
+/// Arguments that run the operator's own binary beside it.
+const JCT: [&str; 6] = ["--namespace=jct-system", "exec", "deployment/jct", "--container=operator", "--", "/jct"];
+
+/// The audit entries that `filter` finds, such as `["--trace", id]`, oldest first.
+pub async fn audit(filter: &[&str]) -> Vec<Value> {
+    let args = [&JCT, &["audit", "--output=json", "--limit=1000"][..], filter].concat();
+    let lines = kubectl(&args).await;
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Checks the chain of the audit log; it must be whole.
+pub async fn verify_audit() {
+    let answer = kubectl(&[&JCT, &["audit", "--verify"][..]].concat()).await;
+    assert!(answer.starts_with("intact: "), "{answer}");
+}
+
+/// Rows of the database, read past the operator.
+pub async fn query(world: &World, sql: &'static str, parameter: &str) -> Vec<SqliteRow> {
+    let file = world.folder_of_claim("jct-data").await.join("jct.db");
+    let mut connection = SqliteConnectOptions::new().filename(file).read_only(true).connect().await.unwrap();
+    let rows = sqlx::query(sql).bind(parameter).fetch_all(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    rows
+}
+
+/// The database, locked against writing.
+pub struct DatabaseLock(SqliteConnection);
+
+/// Locks the database as a backup that hangs would.
+pub async fn lock_database(world: &World) -> DatabaseLock {
+    let file = world.folder_of_claim("jct-data").await.join("jct.db");
+    let mut connection = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.unwrap();
+    DatabaseLock(connection)
+}
+
+impl DatabaseLock {
+    pub async fn release(mut self) {
+        sqlx::query("ROLLBACK").execute(&mut self.0).await.unwrap();
+        self.0.close().await.unwrap();
+    }
+}
+
+/// An attempt's folder on the trace volume.
+pub struct Trace {
+    pub folder: PathBuf,
+}
+
+impl Trace {
+    /// The folder that the status names.
+    pub async fn of(world: &World, task: &Task) -> Self {
+        let trace = task.status.as_ref().and_then(|status| status.trace.as_ref()).expect("the status names no trace");
+        Self { folder: world.folder_of_claim("jct-traces").await.join(&trace.path) }
+    }
+
+    pub fn read(&self, file: &str) -> Vec<u8> {
+        fs::read(self.folder.join(file)).unwrap_or_else(|error| panic!("{file} of the trace: {error}"))
+    }
+
+    pub fn text(&self, file: &str) -> String {
+        String::from_utf8(self.read(file)).unwrap()
+    }
+
+    pub fn json(&self, file: &str) -> Value {
+        serde_json::from_slice(&self.read(file)).unwrap()
+    }
+
+    /// What is wrong with the digests, from the status down to the last file.
+    pub fn check(&self, task: &Task) -> Result<(), String> {
+        let status = task.status.as_ref().and_then(|status| status.trace.as_ref()).unwrap();
+        if Some(sha256_hex(&self.read("manifest.json"))) != status.manifest_sha256 {
+            return Err("manifest.json is not the one that the status names".into());
+        }
+        let manifest = self.json("manifest.json");
+        let files = manifest["files"].as_array().unwrap();
+        if status.files != Some(files.len() as i64) {
+            return Err(format!("the status says {:?} files, the manifest has {}", status.files, files.len()));
+        }
+        for file in files {
+            let path = file["path"].as_str().unwrap();
+            let bytes = self.read(path);
+            if file["sha256"] != sha256_hex(&bytes) || file["size_bytes"] != bytes.len() {
+                return Err(format!("{path} does not match its digest"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One write that reached the API server, by its audit log.
+#[derive(Clone, Debug)]
+pub struct Write {
+    pub user: String,
+    pub verb: String,
+    pub resource: String,
+    pub name: String,
+    pub namespace: String,
+    pub code: u64,
+}
+
+/// The writes to Tasks and Jobs so far.
+pub fn writes() -> Vec<Write> {
+    let log = fs::read_to_string(PathBuf::from(setting("JCT_E2E_STATE")).join("audit.log")).unwrap();
+    log.lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .map(|event| {
+            let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let resource = match text("/objectRef/subresource").as_str() {
+                "" => text("/objectRef/resource"),
+                part => format!("{}/{part}", text("/objectRef/resource")),
+            };
+            Write {
+                user: text("/user/username"),
+                verb: text("/verb"),
+                resource,
+                name: text("/objectRef/name"),
+                namespace: text("/objectRef/namespace"),
+                code: event.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or_default(),
+            }
+        })
+        .collect()
+}
+
+/// The names of the Jobs that were ever created for a Task, in order.
+pub fn jobs_ever(task: &Task) -> Vec<String> {
+    let prefix = format!("t-{}-", id(task).to_lowercase());
+    let creations = writes().into_iter().filter(|write| write.resource == "jobs" && write.verb == "create");
+    creations
+        .filter(|write| write.user == OPERATOR && write.code == 201 && write.name.starts_with(&prefix))
+        .map(|write| write.name)
+        .collect()
+}

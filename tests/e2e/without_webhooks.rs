@@ -1,0 +1,174 @@
+//! The webhooks gone, or down: no Task runs ungated, and nothing else suffers.
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Api, ObjectMeta, PostParams};
+use serde_json::{Value, json};
+
+use crate::certificates::bundles;
+use crate::support::{
+    RELEASE_NAMESPACE, World, audit, condition, helm, id, jobs_ever, kubectl, reason, run, setting, task, until,
+};
+
+#[tokio::test]
+async fn schema_and_controller_hold_the_gate_when_the_webhooks_are_gone() {
+    let world = World::alone("ungated").await;
+    kubectl(&["delete", "mutatingwebhookconfiguration,validatingwebhookconfiguration", "jct"]).await;
+    // The API server takes a moment to notice.
+    until("the webhooks to be out of the way", async || {
+        let answer = world
+            .try_create(&world.client, &task("probe", json!({"target": {"repo": "other/thing"}})), "dryRun=All")
+            .await;
+        answer.map(drop).map_err(|error| error.to_string())
+    })
+    .await;
+
+    let denials = [
+        (json!({"version": "2.0"}), "INVALID_SPEC: spec.version: "),
+        (json!({"objective": "    "}), "INVALID_SPEC: spec.objective: "),
+        (json!({"operation": "deploy"}), "INVALID_OPERATION: spec.operation: "),
+        (json!({"operation": null}), "INVALID_SPEC: spec.operation: "),
+        (json!({"requestedBy": {"kind": "robot"}}), "INVALID_SPEC: spec.requestedBy.kind: "),
+        (
+            json!({"constraints": {"timeBudgetSeconds": 29}}),
+            "TIME_BUDGET_TOO_LOW: spec.constraints.timeBudgetSeconds: ",
+        ),
+        (
+            json!({"constraints": {"timeBudgetSeconds": 86_401}}),
+            "TIME_BUDGET_TOO_HIGH: spec.constraints.timeBudgetSeconds: ",
+        ),
+        (json!({"constraints": {"allowNetwork": true}}), "NETWORK_ACCESS_DENIED: spec.constraints.allowNetwork: "),
+        (json!({"constraints": {"allowSecrets": true}}), "SECRETS_ACCESS_DENIED: spec.constraints.allowSecrets: "),
+        (json!({"target": {"repo": "https://user:pw@host/x"}}), "INVALID_SPEC: spec.target.repo: "),
+        (json!({"target": {"repo": "../x"}}), "INVALID_SPEC: spec.target.repo: "),
+        (json!({"target": {"ref": "-x"}}), "INVALID_SPEC: spec.target.ref: "),
+        (json!({"target": {"path": "../../etc"}}), "INVALID_SPEC: spec.target.path: "),
+    ];
+    for (change, expected) in denials {
+        let status = world.denied(&task("bad", change.clone())).await;
+        assert_eq!((status.code, status.reason.as_str()), (422, "Invalid"), "{change}: {status:?}");
+        assert!(status.message.contains(expected), "{change}: {status:?}");
+    }
+
+    // What no static rule can decide.
+    for (name, change, code) in [
+        ("elsewhere", json!({"target": {"repo": "other/thing"}}), "REPO_NOT_ALLOWED"),
+        ("stuffed", json!({"inputs": {"text": "x".repeat(300 << 10)}}), "INVALID_SPEC"),
+    ] {
+        let mut manifest = task(name, change);
+        manifest["metadata"]["annotations"] = json!({"jct.dev/submitted-by": "root", "jct.dev/stamp": "forged"});
+        world.create(manifest).await;
+        let task = world.wait_for(name, "Failed").await;
+        assert_eq!(reason(&task), code);
+        assert_eq!(condition(&task, "Accepted"), ("False".into(), code.into()));
+        assert_eq!(task.status.as_ref().unwrap().submitted_by, None, "a forged stamp was believed");
+        assert!(jobs_ever(&task).is_empty());
+        let entries = audit(&["--entity", &id(&task)]).await;
+        assert_eq!(entries.len(), 1, "{entries:?}");
+        assert_eq!((&entries[0]["actor_id"], &entries[0]["entity_kind"]), (&json!("unverified"), &json!("Task")));
+        assert!(entries[0].to_string().contains(code), "{}", entries[0]);
+        world.tasks().delete(name, &Default::default()).await.unwrap();
+        world.wait_until_gone(name).await;
+    }
+
+    // A good one runs: the controller has gated it.
+    world.create(task("good", json!({}))).await;
+    let good = world.wait_for("good", "Completed").await;
+    assert_eq!(audit(&["--entity", &id(&good)]).await[0]["actor_id"], "unverified");
+    let changed = world.patch("good", json!({"spec": {"objective": "Something else"}})).await;
+    assert!(matches!(&changed, Err(kube::Error::Api(status)) if status.code == 422), "{changed:?}");
+
+    mend().await;
+    until("the caBundle to be back", async || {
+        let found = bundles(&world).await;
+        if found.len() == 2 && found.iter().all(|bundle| bundle.contains("BEGIN CERTIFICATE")) {
+            Ok(())
+        } else {
+            Err(format!("{found:?}"))
+        }
+    })
+    .await;
+    until("the webhook to deny again", async || {
+        match world
+            .try_create(&world.client, &task("bad", json!({"target": {"repo": "other/thing"}})), "dryRun=All")
+            .await
+        {
+            Err(kube::Error::Api(status)) if status.message.contains("REPO_NOT_ALLOWED") => Ok(()),
+            answer => Err(format!("{answer:?}")),
+        }
+    })
+    .await;
+}
+
+/// Puts back what the chart makes.
+async fn mend() {
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/jct");
+    let values = setting("JCT_E2E_VALUES");
+    helm(&[
+        "upgrade",
+        "jct",
+        chart,
+        "--namespace",
+        RELEASE_NAMESPACE,
+        "--values",
+        &values,
+        "--wait",
+        "--timeout",
+        "100s",
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn while_the_webhook_is_down_tasks_cannot_be_written_and_all_else_can() {
+    let world = World::alone("down").await;
+    world.create(task("before", json!({"suspend": true}))).await;
+    world.wait_for_reason("before", "Suspended").await;
+    let scale = async |replicas: &str| {
+        kubectl(&["scale", "deployment/jct", "--namespace", RELEASE_NAMESPACE, replicas]).await;
+    };
+    scale("--replicas=0").await;
+    let selector = "--selector=app.kubernetes.io/component=operator";
+    kubectl(&["wait", "pods", "--namespace", RELEASE_NAMESPACE, selector, "--for=delete", "--timeout=60s"]).await;
+
+    let created = world.try_create(&world.client, &task("during", json!({})), "").await;
+    assert!(closed(&created), "{created:?}");
+    let patched = world.patch("before", json!({"spec": {"cancel": true}})).await;
+    assert!(closed(&patched), "{patched:?}");
+    let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), &world.namespace);
+    let map =
+        ConfigMap { metadata: ObjectMeta { name: Some("free".into()), ..Default::default() }, ..Default::default() };
+    maps.create(&PostParams::default(), &map).await.unwrap();
+    assert_eq!(reason(&world.get("before").await), "Suspended");
+    world.tasks().delete("before", &Default::default()).await.unwrap();
+    assert!(world.get("before").await.metadata.deletion_timestamp.is_some(), "the finalizer did not hold it");
+
+    scale("--replicas=1").await;
+    kubectl(&["rollout", "status", "deployment/jct", "--namespace", RELEASE_NAMESPACE, "--timeout=100s"]).await;
+    world.wait_until_gone("before").await;
+    until("Tasks to be admitted", async || {
+        let manifest = task("after", json!({})).to_string();
+        run("kubectl", &["apply", "--namespace", &world.namespace, "--filename=-"], &manifest).await
+    })
+    .await;
+    world.wait_for("after", "Completed").await;
+}
+
+fn closed<T: std::fmt::Debug>(answer: &kube::Result<T>) -> bool {
+    let Err(kube::Error::Api(status)) = answer else { return false };
+    status.code == 500 && status.message.contains("failed calling webhook")
+}
+
+#[tokio::test]
+async fn a_task_in_the_operators_own_namespace_is_gated_by_the_controller() {
+    let world = World::shared("own").await;
+    let tasks: Api<jct::crd::Task> = Api::namespaced(world.client.clone(), RELEASE_NAMESPACE);
+    let manifest: Value = task(&world.namespace, json!({"target": {"repo": "other/thing"}}));
+    tasks.create(&PostParams::default(), &serde_json::from_value(manifest).unwrap()).await.unwrap();
+    let found = until("the refusal", async || {
+        let task = tasks.get(&world.namespace).await.unwrap();
+        if reason(&task) == "REPO_NOT_ALLOWED" { Ok(task) } else { Err(format!("{:?}", task.status)) }
+    })
+    .await;
+    assert!(jobs_ever(&found).is_empty());
+    tasks.delete(&world.namespace, &Default::default()).await.unwrap();
+}
