@@ -73,10 +73,10 @@ mod tests {
     #[case(b"{\"a\": 1e999}", "number out of range")]
     #[case(b"\"\xff\"", "must be UTF-8, is not at byte 1")]
     #[case(b"\"\\ud800\"", "must be JSON")]
-    #[case("[".repeat(10_000).as_bytes(), "recursion limit")]
-    #[case("[".repeat(101).into_bytes().into_iter().chain("]".repeat(101).into_bytes()).collect::<Vec<_>>().as_slice(), "deeper than 100")]
-    fn what_is_no_json_is_told(#[case] bytes: &[u8], #[case] said: &str) {
-        let problem = parse(bytes).unwrap_err();
+    #[case("[".repeat(10_000), "recursion limit")]
+    #[case("[".repeat(101) + &"]".repeat(101), "deeper than 100")]
+    fn what_is_no_json_is_told(#[case] bytes: impl AsRef<[u8]>, #[case] said: &str) {
+        let problem = parse(bytes.as_ref()).unwrap_err();
         assert_eq!(problem.status, 422);
         assert!(problem.detail["message"].as_str().unwrap().contains(said), "{}", problem.detail);
     }

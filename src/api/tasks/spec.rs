@@ -102,7 +102,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_task_comes_through(
-            objective in "[a-zA-Zé].{3,60}[a-z]", key in proptest::option::of("\\PC{1,30}"),
+            objective in "[a-zA-Zé][^\u{0}]{3,60}[a-z]", key in proptest::option::of("\\PC{1,30}"),
             id in "[^\u{0}]{1,40}", path in "([a-z_]{1,8}/){0,3}[a-z]{1,5}", budget in 30..=86_400u32,
             names in proptest::collection::vec("[a-zA-Z_]{1,12}", 0..4),
             criteria in proptest::collection::vec("[^\u{0}]{0,40}", 0..4),
