@@ -42,10 +42,8 @@ impl Params {
         for (name, value) in pairs {
             if value.contains('\0') {
                 params.invalid(&name, "must not contain the character NUL");
-            } else if params.given.contains_key(&name) {
+            } else if let Some(_first) = params.given.insert(name.clone(), value) {
                 params.invalid(&name, "is given twice");
-            } else {
-                params.given.insert(name, value);
             }
         }
         params
