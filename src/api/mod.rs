@@ -135,15 +135,27 @@ pub fn router(api: Api) -> Router {
     let (guarded, guarded_paths) = guarded(api.settings.enabled).split_for_parts();
     let document = openapi::document(public_paths, guarded_paths);
     let router = public.merge(frame::guard(guarded, &api)).merge(openapi::explorer());
-    frame::around(router.layer(openapi::provide(&document))).with_state(api)
+    frame::around(router.layer(openapi::provide(&document)), &api).with_state(api)
 }
 
-/// Serves `router` until `shutdown`.
+/// How long a client may take to send the head of a request; its body is bound by the request's own time.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long requests under way may take to end at shutdown.
+const SHUTDOWN: Duration = Duration::from_secs(10);
+
+/// Serves `router` until `shutdown`, then lets requests under way end.
 ///
 /// # Errors
 /// If the port cannot be bound.
 pub async fn serve(address: SocketAddr, router: Router, shutdown: CancellationToken) -> io::Result<()> {
-    let listener = tokio::net::TcpListener::bind(address).await?;
+    let handle = axum_server::Handle::new();
+    let stopper = handle.clone();
+    tokio::spawn(async move {
+        shutdown.cancelled().await;
+        stopper.graceful_shutdown(Some(SHUTDOWN));
+    });
     info!(%address, "API listens");
-    axum::serve(listener, router).with_graceful_shutdown(async move { shutdown.cancelled().await }).await
+    let mut server = axum_server::bind(address).handle(handle);
+    server.http_builder().http1().header_read_timeout(HEAD_TIMEOUT);
+    server.serve(router.into_make_service()).await
 }

@@ -114,4 +114,13 @@ async fn metrics_are_for_those_who_may_get_them() {
     let page = world.get(ROOT, "/metrics").await;
     assert!(page.status == 200 && page.text.contains("# EOF"), "{}", page.text);
     assert_eq!(world.get(CI, "/metrics").await.status, 403);
+    for path in ["/tasks/01KJMMA2G027CE4HT1RZKZBW4A", "/no/such/path", "/healthz"] {
+        world.get(ADA, path).await;
+    }
+    let page = world.get(ROOT, "/metrics").await.text;
+    for (route, status) in [("/metrics", 200), ("/metrics", 403), ("/tasks/{id}", 404), ("none", 404)] {
+        let line = format!("jct_api_requests_total{{route=\"{route}\",status=\"{status}\"}} 1");
+        assert!(page.contains(&line), "{line} is missing: {page}");
+    }
+    assert!(!page.contains("healthz"));
 }

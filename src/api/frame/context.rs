@@ -2,17 +2,20 @@
 
 use std::time::Instant;
 
-use axum::extract::{FromRequestParts, Request};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::{debug, info};
 
+use crate::api::Api;
 use crate::api::auth::Caller;
 use crate::api::error::Problem;
 use crate::domain::TraceId;
 use crate::domain::id::hex;
+use crate::runtime::Metrics;
+use crate::runtime::metrics::RequestLabels;
 
 const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -31,8 +34,8 @@ impl<S: Sync> FromRequestParts<S> for RequestTrace {
     }
 }
 
-/// Middleware: gives the request its identity, and writes the access log.
-pub async fn context(mut request: Request, next: Next) -> Response {
+/// Middleware: gives the request its identity, counts it, and writes the access log.
+pub async fn context(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let random = random();
     let trace_id = given(request.headers(), &TRACE_ID).or_else(|| traceparent(request.headers()));
@@ -41,6 +44,7 @@ pub async fn context(mut request: Request, next: Next) -> Response {
     let request_id = given(request.headers(), &REQUEST_ID).unwrap_or_else(|| TraceId::from_random(self::random()));
     request.extensions_mut().insert(RequestTrace(trace_id.clone()));
     let (method, uri) = (request.method().clone(), request.uri().clone());
+    let route = request.extensions().get::<MatchedPath>().cloned();
 
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -55,6 +59,7 @@ pub async fn context(mut request: Request, next: Next) -> Response {
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     log(&method, &uri, &response, began, &trace_id, &request_id);
+    count(&api.health.metrics, route.as_ref(), &response, began);
     response
 }
 
@@ -79,6 +84,15 @@ fn log(
 
 fn given(headers: &HeaderMap, name: &HeaderName) -> Option<TraceId> {
     headers.get(name)?.to_str().ok()?.parse().ok()
+}
+
+fn count(metrics: &Metrics, route: Option<&MatchedPath>, response: &Response, began: Instant) {
+    let route = route.map_or("none", MatchedPath::as_str);
+    if !["/healthz", "/readyz"].contains(&route) {
+        let labels = RequestLabels { route: route.into(), status: response.status().as_u16() };
+        metrics.requests.get_or_create(&labels).inc();
+        metrics.request_seconds.observe(began.elapsed().as_secs_f64());
+    }
 }
 
 /// The trace id of a W3C `traceparent`.

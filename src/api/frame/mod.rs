@@ -26,10 +26,10 @@ pub fn guard(router: Router<Api>, api: &Api) -> Router<Api> {
 }
 
 /// Puts what every request needs around `router`.
-pub fn around(router: Router<Api>) -> Router<Api> {
+pub fn around(router: Router<Api>, api: &Api) -> Router<Api> {
     router
         .fallback(net::not_found)
         .layer(CatchPanicLayer::custom(net::panicked))
         .layer(from_fn(net::json_errors))
-        .layer(from_fn(context::context))
+        .layer(from_fn_with_state(api.clone(), context::context))
 }
