@@ -16,9 +16,12 @@ use crate::domain::{Code, Finding, Id};
 pub use status::TaskStatus;
 pub use task::{Task, TaskSpec};
 
-/// Every custom resource definition, as `jct crds` prints them: Task, then the seven CWOM kinds in the contract's order.
+/// Every custom resource definition that is installed, as `jct crds` prints them.
+///
+/// Those of the work objects ([`cwom::definition`]) join when a controller resolves and records them: an object that
+/// nothing answers for would be worse than none.
 pub fn all() -> Vec<CustomResourceDefinition> {
-    std::iter::once(Task::crd()).chain(Kind::ALL.iter().map(|kind| cwom::definition(*kind))).collect()
+    vec![Task::crd()]
 }
 
 /// The id that `jct.dev/id` pins, if it does.

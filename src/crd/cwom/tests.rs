@@ -29,7 +29,8 @@ fn rules(schema: &Value, path: &str, found: &mut Vec<String>) {
 #[test]
 fn names_are_frozen() {
     let names: Vec<Value> = crate::crd::all()
-        .iter()
+        .into_iter()
+        .chain(Kind::ALL.iter().map(|kind| definition(*kind)))
         .map(|definition| {
             let names = &definition.spec.names;
             let columns = definition.spec.versions[0].additional_printer_columns.iter().flatten();
@@ -68,7 +69,6 @@ fn kinds_and_definitions_agree() {
         );
         assert!(definition.spec.names.short_names.unwrap().into_iter().all(|name| short.insert(name)));
     }
-    assert_eq!(crate::crd::all().len(), Kind::ALL.len() + 1);
 }
 
 /// A schema without a bound is a rule whose cost the API server cannot estimate.
