@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 
-use crate::domain::cwom::Kind;
 use crate::domain::{Code, Finding, Id};
 
 pub use status::TaskStatus;
