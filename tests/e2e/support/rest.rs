@@ -3,9 +3,9 @@
 use std::process::Stdio;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdout, Command};
 
 use super::{RELEASE_NAMESPACE, kubectl};
 
@@ -13,6 +13,8 @@ use super::{RELEASE_NAMESPACE, kubectl};
 pub struct Rest {
     address: String,
     _forward: Child,
+    // kubectl ends when nobody is there to read of the connections that it handles.
+    _output: Lines<BufReader<ChildStdout>>,
 }
 
 impl Rest {
@@ -27,7 +29,7 @@ impl Rest {
         // Forwarding from 127.0.0.1:PORT -> 8000
         let line = lines.next_line().await.unwrap().expect("kubectl port-forward ended");
         let address = line.split_whitespace().nth(2).unwrap_or_else(|| panic!("{line}")).to_owned();
-        Self { address, _forward: forward }
+        Self { address, _forward: forward, _output: lines }
     }
 
     /// Status and body of the answer.
