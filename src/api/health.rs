@@ -46,7 +46,7 @@ pub async fn readyz(State(api): State<Api>) -> Response {
         .filter(|(_, ready)| !*ready.borrow())
         .map(|(name, _)| format!("{name}: starting"))
         .collect();
-    match tokio::time::timeout(Duration::from_secs(2), health.store.ping()).await {
+    match tokio::time::timeout(Duration::from_secs(3), health.store.ping()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => missing.push(format!("store: {error}")),
         Err(_) => missing.push("store: does not answer".into()),

@@ -1,8 +1,10 @@
 //! Memory, by the account of the cgroup: its limit, and whether the kernel ended a process for lack of it. Best effort.
 
+use std::ffi::OsStr;
 use std::fs;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, getrlimit};
+use tokio::process::Command;
 
 /// What a process may have of the container's memory, in hundredths.
 const SHARE_PERCENT: u64 = 80;
@@ -14,19 +16,26 @@ pub fn oom_kills() -> Option<u64> {
     read("memory.events", "memory.oom_control", kills)
 }
 
-/// Lets this process and its children allocate somewhat less than the container may have, if that is known.
+/// A command for `program` whose process may allocate somewhat less than the container may have, if that is known.
 ///
 /// On cgroup v2 Kubernetes has the kernel end all of a container's processes together, and nobody would be left to seal
 /// the trace. So a process that wants too much is to fail by itself, before that.
-pub fn limit_allocations() {
-    let Some(limit) = read("memory.max", "memory.limit_in_bytes", |text| text.trim().parse::<u64>().ok()) else {
-        return;
-    };
-    let Ok((_, hard)) = getrlimit(Resource::RLIMIT_DATA) else { return };
+///
+/// The limit is the child's alone, and there before it begins: our own allocator reserves address space that the limit counts,
+/// and a process which is above it from then on cannot even start a thread.
+pub fn limited(program: impl AsRef<OsStr>) -> Command {
+    let Some(kibibytes) = share().map(|bytes| bytes / 1024) else { return Command::new(program) };
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -d {kibibytes}; exec \"$0\" \"$@\"")]).arg(program);
+    command
+}
+
+/// What a child may have, in bytes; none if nothing limits the container, or something limits us already.
+fn share() -> Option<u64> {
+    let limit = read("memory.max", "memory.limit_in_bytes", |text| text.trim().parse::<u64>().ok())?;
+    let (_, hard) = getrlimit(Resource::RLIMIT_DATA).ok()?;
     let share = limit / 100 * SHARE_PERCENT;
-    if limit < NO_LIMIT && share < hard && setrlimit(Resource::RLIMIT_DATA, share, share).is_err() {
-        tracing::warn!("the memory of child processes is not limited");
-    }
+    (limit < NO_LIMIT && share < hard).then_some(share)
 }
 
 /// What the first file that is there says, by its name in version 2 or in version 1.
@@ -63,6 +72,16 @@ mod tests {
         assert_eq!(kills("low 0\nhigh 0\nmax 3\noom 1\noom_kill 2\noom_group_kill 0\n"), Some(2));
         assert_eq!(kills("oom_kill_disable 0\nunder_oom 0\noom_kill 7\n"), Some(7));
         assert_eq!(kills("oom_kill_disable 0\nunder_oom 0\n"), None);
+    }
+
+    #[tokio::test]
+    async fn only_the_child_is_limited() {
+        // Where nothing limits the container, nothing is to be shared out.
+        let shown = limited("sh").args(["-c", "ulimit -d; echo \"$1\"", "sh", "a b"]).output().await.unwrap();
+        let limit = share().map_or("unlimited".to_owned(), |bytes| (bytes / 1024).to_string());
+        assert_eq!(String::from_utf8(shown.stdout).unwrap(), format!("{limit}\na b\n"));
+        let (own, _) = getrlimit(Resource::RLIMIT_DATA).unwrap();
+        assert_eq!(own, nix::libc::RLIM_INFINITY);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Attempt, Failure};
 use super::trace::{Ending, Trace};
-use super::{AttemptArgs, RunArgs, SourceArgs, memory, process, run, source, termination};
+use super::{AttemptArgs, RunArgs, SourceArgs, process, run, source, termination};
 use crate::domain::trace::{Outcome, Source, Termination};
 
 /// `jct worker source`. Seals the trace on failure; leaves it open for [`run()`] on success.
@@ -46,7 +46,6 @@ fn step(
     args: &AttemptArgs,
     work: impl AsyncFnOnce(&Attempt, &mut Trace, CancellationToken) -> Result<Option<Ending>, Failure>,
 ) -> ExitCode {
-    memory::limit_allocations();
     let done = block_on(async {
         let interrupted = process::on_termination().map_err(|error| Failure::worker("listen for signals", &error))?;
         let attempt = Attempt::load(args)?;

@@ -37,7 +37,8 @@ pub fn executor(args: &RunArgs, attempt: &Attempt, source: &Source, trace: &Trac
     let checkout = attempt.source_dir(args.source.as_deref());
     let task = attempt.args.trace_dir.join(TASK_FILE);
     let result = attempt.result_file();
-    let mut command = Command::new("/proc/self/exe");
+    let own = std::env::current_exe().map_err(|error| Failure::worker("find its own program", &error))?;
+    let mut command = memory::limited(own);
     command.args(["worker", "execute", "--executor", &attempt.args.executor, "--commit", &source.commit]);
     let folders = [("--task", &task), ("--source", &checkout), ("--artifacts", &artifacts), ("--result", &result)];
     for (option, path) in folders {
@@ -95,7 +96,7 @@ pub async fn run(
     Ok(ending)
 }
 
-/// Whether an allocation was refused, see [`memory::limit_allocations`]: Rust aborts with these words.
+/// Whether an allocation was refused, see [`memory::limited`]: Rust aborts with these words.
 fn says_out_of_memory(supervised: &Supervised) -> bool {
     supervised.end == End::Signalled(Signal::SIGABRT as i32)
         && supervised.stderr.last_line.starts_with("memory allocation of ")

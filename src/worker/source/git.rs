@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Command;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::FailureReason;
 use crate::worker::attempt::Failure;
 use crate::worker::git;
+use crate::worker::memory;
 use crate::worker::process::Group;
 use crate::worker::redact::{REDACTED, redact};
 use crate::worker::termination::shorten;
@@ -79,7 +79,7 @@ impl Git {
         args: &[&str],
         mut sink: impl FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<Ended, Failure> {
-        let mut command = Command::new("git");
+        let mut command = memory::limited("git");
         command
             .args(git::options(dir))
             .args(["-c".into(), OsString::from(format!("protocol.{}.allow=always", self.protocol))])

@@ -101,9 +101,15 @@ impl World {
         client.request(request.unwrap()).await
     }
 
-    /// Creates a Task, which must be admitted.
+    /// Creates a Task, which must be admitted. The webhook fails closed: right after a start of the operator, the way to it
+    /// may take a moment to be there.
     pub async fn create(&self, manifest: Value) -> Task {
-        self.try_create(&self.client, &manifest, "").await.unwrap_or_else(|error| panic!("{manifest}: {error}"))
+        until("the webhook to be reached", async || match self.try_create(&self.client, &manifest, "").await {
+            Ok(task) => Ok(task),
+            Err(error) if error.to_string().contains("failed calling webhook") => Err(error.to_string()),
+            Err(error) => panic!("{manifest}: {error}"),
+        })
+        .await
     }
 
     /// Tries to create a Task, which must be denied; the API server's answer.
