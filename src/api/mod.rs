@@ -1,6 +1,6 @@
 //! The REST door (contract section 3): the HTTP server for people, programs, probes and Prometheus.
 //!
-//! Two sets of routes make the whole: [`public`] ones, which tell nothing of anybody's, and [`guarded`] ones, all behind
+//! Two sets of routes make the whole: `public` ones, which tell nothing of anybody's, and `guarded` ones, all behind
 //! one authentication. A route is in the OpenAPI document because it is in the router, and behind authentication because
 //! it is in the second set: there is no third way.
 
