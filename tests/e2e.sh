@@ -2,6 +2,7 @@
 # The end-to-end tests: a cluster, the images of a debug build, the chart, the suite, an uninstall, and all of it gone:
 #   tests/e2e.sh [FILTER…]        tests whose names hold one of FILTER; without one all, and at last the uninstall
 # CLUSTER names the cluster (test). KEEP=1 leaves it up, so that a repeat begins at the images.
+# shellcheck source=cluster/lib.sh
 . "$(dirname "$0")/cluster/lib.sh"
 ROOT="$(dirname "$(dirname "$HERE")")"
 WORK="${CARGO_TARGET_DIR:-$ROOT/target}/e2e"
@@ -9,7 +10,7 @@ RELEASE=jct-system
 THREADS="${E2E_THREADS:-6}"
 
 main() {
-  cd "$ROOT"
+  cd "$ROOT" || exit
   use_cluster "${CLUSTER:-test}"
   [[ "$NAME" != existing ]] || die "the suite breaks and mends its cluster: it needs one of its own, not CLUSTER=existing"
   "$HERE/prerequisites.sh" rust cluster images
