@@ -260,7 +260,7 @@ How to look further:
   $environment    # kubectl and helm for this cluster
   kubectl --namespace $TENANT get tasks.jct.dev analysis --output=yaml
   kubectl --namespace $SYSTEM logs deployment/jct
-  kubectl --namespace $SYSTEM port-forward service/jct-api 8000:80    # then http://localhost:8000/metrics
+  kubectl --namespace $SYSTEM port-forward service/jct-api 8000:80    # then http://localhost:8000/docs
   kubectl --namespace $TENANT apply -f examples/suspended.yaml
 END
   if [[ "$NAME" == existing ]]; then

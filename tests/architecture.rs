@@ -24,7 +24,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
 const OWNED: [(&str, &[&str]); 5] = [
     ("sqlx", &["store"]),
     ("axum", &["webhook", "api"]),
-    ("axum_server", &["webhook"]),
+    ("axum_server", &["webhook", "api"]),
     ("rcgen", &["webhook"]),
     ("clap", &["runtime", "commands", "worker"]),
 ];

@@ -1,74 +1,161 @@
-//! The HTTP server for people, probes and Prometheus (contract section 3): `/healthz`, `/readyz`, `/version`, `/metrics`.
+//! The REST door (contract section 3): the HTTP server for people, programs, probes and Prometheus.
+//!
+//! Two sets of routes make the whole: [`public`] ones, which tell nothing of anybody's, and [`guarded`] ones, all behind
+//! one authentication. A route is in the OpenAPI document because it is in the router, and behind authentication because
+//! it is in the second set: there is no third way.
+
+mod audit;
+mod auth;
+mod body;
+mod cursor;
+mod error;
+mod frame;
+mod health;
+mod openapi;
+mod query;
+mod tasks;
+mod trace;
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
-use serde_json::json;
-use tokio::sync::watch;
+use axum::Router;
+use kube::Client;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use crate::runtime::Metrics;
+pub use health::Health;
+
+use crate::domain::StampKey;
+use crate::policy::Policy;
 use crate::store::Store;
+use auth::{Access, KubernetesAuthority};
+use cursor::CursorKey;
+use frame::Limits;
 
-/// What the server tells of.
+/// The settings of the API.
+#[derive(Clone, Debug)]
+pub struct ApiSettings {
+    /// Whether there is more than health, version and metrics.
+    pub enabled: bool,
+    /// A caller's token must be meant for one of these.
+    pub audiences: Vec<String>,
+    /// Where Tasks are created whose request names no namespace.
+    pub namespace: String,
+    /// How long decisions on tokens and rights are kept; refusals for a fifth of it.
+    pub keep_decisions: Duration,
+    /// How long a request may take.
+    pub timeout: Duration,
+    /// The greatest body that is read, in bytes.
+    pub max_body_bytes: usize,
+    /// How many requests are served at once; one caller may have half of them.
+    pub max_requests: usize,
+}
+
+/// What the handlers share. Cheap to clone.
 #[derive(Clone)]
-pub struct Health {
-    /// The record, which must answer.
-    pub store: Store,
-    /// The parts that must have started, by name.
-    pub parts: Arc<Vec<(&'static str, watch::Receiver<bool>)>>,
-    /// The metrics page.
-    pub metrics: Metrics,
+pub struct Api(Arc<Shared>);
+
+/// See [`Api`].
+pub struct Shared {
+    store: Store,
+    client: Client,
+    policy: Policy,
+    stamp_key: StampKey,
+    cursor_key: CursorKey,
+    access: Access,
+    limits: Limits,
+    health: Health,
+    settings: ApiSettings,
+}
+
+impl Deref for Api {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Api {
+    /// An API over the record that `health` tells of, which creates Tasks through `client` if `policy` allows them.
+    pub fn new(health: Health, client: Client, policy: Policy, stamp_key: StampKey, settings: ApiSettings) -> Self {
+        let authority = KubernetesAuthority::new(client.clone(), settings.audiences.clone());
+        Self(Arc::new(Shared {
+            store: health.store.clone(),
+            client,
+            policy,
+            cursor_key: CursorKey::of(&stamp_key),
+            stamp_key,
+            access: Access::new(Arc::new(authority), settings.keep_decisions),
+            limits: Limits::new(settings.max_requests),
+            health,
+            settings,
+        }))
+    }
+}
+
+/// What anybody may ask for.
+fn public() -> OpenApiRouter<Api> {
+    OpenApiRouter::default()
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::version))
+        .routes(routes!(openapi::serve))
+}
+
+/// What only somebody with a token may ask for.
+fn guarded(enabled: bool) -> OpenApiRouter<Api> {
+    let router = OpenApiRouter::default().routes(routes!(health::metrics));
+    if !enabled {
+        return router;
+    }
+    router
+        .routes(routes!(tasks::enqueue::enqueue))
+        .routes(routes!(tasks::list::list))
+        .routes(routes!(tasks::list::get))
+        .routes(routes!(tasks::cancel::cancel))
+        .routes(routes!(audit::list))
+        .routes(routes!(trace::tell))
+}
+
+/// The OpenAPI document of all routes.
+pub fn document() -> serde_json::Value {
+    openapi::document(public().into_openapi(), guarded(true).into_openapi())
 }
 
 /// The routes.
-pub fn router(health: Health) -> Router {
-    Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz))
-        .route("/version", get(|| async { Json(json!({"name": "jct", "version": env!("CARGO_PKG_VERSION")})) }))
-        .route("/metrics", get(metrics))
-        .with_state(health)
+pub fn router(api: Api) -> Router {
+    let (public, public_paths) = public().split_for_parts();
+    let (guarded, guarded_paths) = guarded(api.settings.enabled).split_for_parts();
+    let document = openapi::document(public_paths, guarded_paths);
+    let router = public.merge(frame::guard(guarded, &api)).merge(openapi::explorer());
+    frame::around(router.layer(openapi::provide(&document)), &api).with_state(api)
 }
 
-/// Serves `router` until `shutdown`.
+/// How long a client may take to send the head of a request; its body is bound by the request's own time.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long requests under way may take to end at shutdown.
+const SHUTDOWN: Duration = Duration::from_secs(10);
+
+/// Serves `router` until `shutdown`, then lets requests under way end.
 ///
 /// # Errors
 /// If the port cannot be bound.
 pub async fn serve(address: SocketAddr, router: Router, shutdown: CancellationToken) -> io::Result<()> {
-    let listener = tokio::net::TcpListener::bind(address).await?;
+    let handle = axum_server::Handle::new();
+    let stopper = handle.clone();
+    tokio::spawn(async move {
+        shutdown.cancelled().await;
+        stopper.graceful_shutdown(Some(SHUTDOWN));
+    });
     info!(%address, "API listens");
-    axum::serve(listener, router).with_graceful_shutdown(async move { shutdown.cancelled().await }).await
-}
-
-/// 200 when every part has started and the record can be written; else 503 with what is missing.
-async fn readyz(State(health): State<Health>) -> Response {
-    let mut missing: Vec<String> = health
-        .parts
-        .iter()
-        .filter(|(_, ready)| !*ready.borrow())
-        .map(|(name, _)| format!("{name}: starting"))
-        .collect();
-    match tokio::time::timeout(Duration::from_secs(2), health.store.ping()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => missing.push(format!("store: {error}")),
-        Err(_) => missing.push("store: does not answer".into()),
-    }
-    if missing.is_empty() {
-        return "ready\n".into_response();
-    }
-    (StatusCode::SERVICE_UNAVAILABLE, missing.join("\n") + "\n").into_response()
-}
-
-async fn metrics(State(health): State<Health>) -> Response {
-    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, content_type)], health.metrics.encode()).into_response()
+    let mut server = axum_server::bind(address).handle(handle);
+    server.http_builder().http1().header_read_timeout(HEAD_TIMEOUT);
+    server.serve(router.into_make_service()).await
 }

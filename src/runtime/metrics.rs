@@ -27,6 +27,15 @@ pub struct ReconcileLabels {
     pub result: &'static str,
 }
 
+/// Labels of `jct_api_requests_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    /// The path as the OpenAPI document has it; `none` for a request that fits none.
+    pub route: String,
+    /// The status code.
+    pub status: u16,
+}
+
 /// Labels of `jct_task_outcomes_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OutcomeLabels {
@@ -43,6 +52,10 @@ pub struct Metrics {
     pub reviews: Family<ReviewLabels, Counter>,
     /// Time from a review's arrival to its answer.
     pub review_seconds: Histogram,
+    /// API requests answered, probes left out.
+    pub requests: Family<RequestLabels, Counter>,
+    /// Time from an API request's head to its answer.
+    pub request_seconds: Histogram,
     /// Passes of the controller.
     pub reconciles: Family<ReconcileLabels, Counter>,
     /// Time of a pass.
@@ -56,10 +69,12 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let reviews = Family::default();
+        let requests = Family::default();
         let reconciles = Family::default();
         let outcomes = Family::default();
         let certificate_expiry = Gauge::default();
         let review_seconds = Histogram::new([0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5]);
+        let request_seconds = Histogram::new([0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0]);
         let reconcile_seconds = Histogram::new([0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0]);
         let mut registry = Registry::with_prefix("jct");
         registry.register("admission_reviews", "Admission reviews answered", reviews.clone());
@@ -68,6 +83,13 @@ impl Default for Metrics {
             "Time to answer a review",
             Unit::Seconds,
             review_seconds.clone(),
+        );
+        registry.register("api_requests", "API requests answered, probes left out", requests.clone());
+        registry.register_with_unit(
+            "api_request",
+            "Time to answer an API request",
+            Unit::Seconds,
+            request_seconds.clone(),
         );
         registry.register("reconciles", "Passes of the controller", reconciles.clone());
         registry.register_with_unit("reconcile", "Time of a pass", Unit::Seconds, reconcile_seconds.clone());
@@ -80,6 +102,8 @@ impl Default for Metrics {
         Self {
             reviews,
             review_seconds,
+            requests,
+            request_seconds,
             reconciles,
             reconcile_seconds,
             outcomes,

@@ -55,6 +55,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     if settings.controller {
         let (ready, is_ready) = watch::channel(false);
         readiness.push(("controller", is_ready));
+        let (client, stamp_key) = (client.clone(), stamp_key.clone());
         let context = Arc::new(context(&settings, client, store.clone(), stamp_key, metrics.clone())?);
         let (concurrency, stop) = (settings.concurrency, shutdown.clone());
         parts.spawn(async move {
@@ -63,9 +64,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         });
     }
     let health = api::Health { store: store.clone(), parts: Arc::new(readiness), metrics };
+    let api = api::Api::new(health, client, settings.policy(), stamp_key, settings.api());
     let (address, stop) = (any(settings.api_port), shutdown.clone());
     parts.spawn(async move {
-        let served = api::serve(address, api::router(health), stop).await;
+        let served = api::serve(address, api::router(api), stop).await;
         ("API", served.with_context(|| format!("cannot serve the API on {address} (API_PORT)")))
     });
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueEnum};
 
+use crate::api::ApiSettings;
 use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS};
 use crate::jobs::JobSettings;
 use crate::policy::Policy;
@@ -26,9 +27,38 @@ pub struct Settings {
     #[arg(long, env = "DATABASE_URL", default_value = "sqlite:///var/lib/jct/jct.db", hide_env_values = true)]
     pub database_url: String,
 
-    /// Port of the HTTP API: health, version, metrics
+    /// Serve the REST API; without it the port has health, version and metrics alone
+    #[arg(long, env = "JCT_API", default_value_t = true, action = ArgAction::Set,
+          value_parser = clap::builder::BoolishValueParser::new())]
+    pub api: bool,
+
+    /// Port of the HTTP API
     #[arg(long, env = "API_PORT", default_value_t = 8000)]
     pub api_port: u16,
+
+    /// Comma-separated audiences; a caller's Kubernetes token must be meant for one of them
+    #[arg(long, env = "JCT_API_AUDIENCE", default_value = "jct")]
+    pub api_audience: String,
+
+    /// Namespace of Tasks whose request names none
+    #[arg(long, env = "JCT_API_NAMESPACE", default_value = "default")]
+    pub api_namespace: String,
+
+    /// How long what Kubernetes said about a token or a right is believed, in seconds; a refusal for a fifth of it
+    #[arg(long, env = "JCT_API_AUTH_CACHE_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=300))]
+    pub api_auth_cache_seconds: u32,
+
+    /// How long an API request may take, in seconds
+    #[arg(long, env = "JCT_API_TIMEOUT_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=600))]
+    pub api_timeout_seconds: u32,
+
+    /// The greatest body of an API request, in bytes
+    #[arg(long, env = "JCT_API_MAX_BODY_BYTES", default_value_t = 1 << 20, value_parser = clap::value_parser!(u32).range(1_024..=16_777_216))]
+    pub api_max_body_bytes: u32,
+
+    /// How many API requests are served at once; one caller may have half of them
+    #[arg(long, env = "JCT_API_MAX_REQUESTS", default_value_t = 256, value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    pub api_max_requests: u32,
 
     /// Log at debug level
     #[arg(long, env = "DEBUG", default_value_t = false, action = ArgAction::Set, num_args = 0..=1,
@@ -228,6 +258,7 @@ impl Settings {
         for (setting, value) in [
             ("--namespace (JCT_NAMESPACE)", self.namespace.as_str()),
             ("--worker-namespace (JCT_WORKER_NAMESPACE)", self.workers()),
+            ("--api-namespace (JCT_API_NAMESPACE)", self.api_namespace.as_str()),
         ] {
             let label = !value.is_empty()
                 && value.len() <= 63
@@ -236,12 +267,33 @@ impl Settings {
                 return invalid(setting, format!("must be the name of a namespace, is {value:?}"));
             }
         }
+        if self.audiences().is_empty() {
+            // A review without audiences is about the API server's own: tokens that were never meant for JCT.
+            return invalid("--api-audience (JCT_API_AUDIENCE)", "must name at least one audience".into());
+        }
         Ok(())
     }
 
     /// The namespace of worker Jobs.
     pub fn workers(&self) -> &str {
         if self.worker_namespace.is_empty() { &self.namespace } else { &self.worker_namespace }
+    }
+
+    fn audiences(&self) -> Vec<String> {
+        self.api_audience.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// The settings of the REST API.
+    pub fn api(&self) -> ApiSettings {
+        ApiSettings {
+            enabled: self.api,
+            audiences: self.audiences(),
+            namespace: self.api_namespace.clone(),
+            keep_decisions: Duration::from_secs(self.api_auth_cache_seconds.into()),
+            timeout: Duration::from_secs(self.api_timeout_seconds.into()),
+            max_body_bytes: self.api_max_body_bytes as usize,
+            max_requests: self.api_max_requests as usize,
+        }
     }
 
     /// What the gate holds Tasks against.
@@ -326,6 +378,8 @@ mod tests {
     #[case(&["--worker-memory-limit=lots"], "JCT_WORKER_MEMORY_LIMIT")]
     #[case(&["--worker-namespace=Bad_Name"], "JCT_WORKER_NAMESPACE")]
     #[case(&["--api-port=99999"], "--api-port")]
+    #[case(&["--api-namespace=Team A"], "JCT_API_NAMESPACE")]
+    #[case(&["--api-audience= ,"], "JCT_API_AUDIENCE")]
     fn a_bad_setting_is_named(#[case] args: &[&str], #[case] name: &str) {
         let error = parse(args).unwrap_err();
         assert!(error.contains(name), "{error}");

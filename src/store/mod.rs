@@ -167,6 +167,11 @@ impl Store {
         rows::task_by_id(&mut self.inner.readers.acquire().await?.borrow(), id).await
     }
 
+    /// The Task of `namespace` with this idempotency key.
+    pub async fn task_by_key(&self, namespace: &str, key: &str) -> Result<Option<TaskRow>> {
+        rows::task_by_key(&mut self.inner.readers.acquire().await?.borrow(), namespace, key).await
+    }
+
     /// Tasks, the newest first.
     pub async fn tasks(&self, filter: &TaskFilter, page: Page) -> Result<Vec<TaskRow>> {
         rows::tasks_of(&mut self.inner.readers.acquire().await?.borrow(), filter, page).await

@@ -31,7 +31,8 @@ pub struct Reviewer {
     pub policy: Policy,
     /// Seals the stamps.
     pub key: StampKey,
-    /// The one user whose stamps are taken over: the operator itself, which creates Tasks for its REST clients.
+    /// The one user whose stamps are taken over: the operator itself, which creates and cancels Tasks for its REST
+    /// clients.
     pub trusted_user: String,
 }
 
@@ -138,12 +139,14 @@ impl Reviewer {
             return Answer::Refuse(findings);
         }
         let user = request.user_info.username.as_deref();
+        // The operator cancels for its REST clients, and says for whom.
+        let for_whom = annotation(object, CANCELLED_BY).filter(|_| user == Some(&self.trusted_user));
         let cancels = is_cancelled(object) && !is_cancelled(old);
         let mut patch = Vec::new();
         let mut warnings = Vec::new();
         for name in RESERVED {
             let found = annotation(object, name);
-            let wanted = if name == CANCELLED_BY && cancels { user } else { annotation(old, name) };
+            let wanted = if name == CANCELLED_BY && cancels { for_whom.or(user) } else { annotation(old, name) };
             if found == wanted {
                 continue;
             }

@@ -168,6 +168,29 @@ fn who_cancels_is_noted_once() {
     assert_eq!(annotation(&touched, CANCELLED_BY), Some("bob"));
 }
 
+#[test]
+fn the_operator_alone_may_say_for_whom_it_cancels() {
+    let old = stamped(&task(json!({})), "ada");
+    let mut new = old.clone();
+    json_patch::merge(&mut new, &json!({"metadata": {"annotations": {CANCELLED_BY: "bob"}}, "spec": {"cancel": true}}));
+    let by = |user: &str| {
+        let cancelled = patched(&new, &review(Door::Mutate, &request("UPDATE", user, &new, Some(&old))));
+        annotation(&cancelled, CANCELLED_BY).map(str::to_owned)
+    };
+    assert_eq!(by(OPERATOR).as_deref(), Some("bob"));
+    assert_eq!(by("eve").as_deref(), Some("eve"));
+}
+
+#[test]
+fn a_second_one_who_cancels_is_not_noted() {
+    let mut old = stamped(&task(json!({})), "ada");
+    json_patch::merge(&mut old, &json!({"metadata": {"annotations": {CANCELLED_BY: "bob"}}, "spec": {"cancel": true}}));
+    let mut new = old.clone();
+    new["metadata"]["annotations"][CANCELLED_BY] = json!("eve");
+    let cancelled = patched(&new, &review(Door::Mutate, &request("UPDATE", OPERATOR, &new, Some(&old))));
+    assert_eq!(annotation(&cancelled, CANCELLED_BY), Some("bob"));
+}
+
 #[rstest]
 #[case(json!({"metadata": {"annotations": null}}))]
 #[case(json!({"metadata": {"annotations": {SUBMITTED_BY: "eve", TRACE_ID: null, STAMP: "ff", CANCELLED_BY: "eve"}}}))]

@@ -16,6 +16,7 @@ mod identity;
 mod lifecycle;
 mod load;
 mod pod_security;
+mod rest;
 mod rights;
 mod start_trouble;
 mod uninstall;

@@ -1,5 +1,8 @@
 //! Workers that cannot start, and a record that cannot be written.
 
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::ResourceQuota;
 use kube::api::{Api, PostParams};
 use serde_json::json;
@@ -51,10 +54,16 @@ async fn without_quota_a_task_waits() {
     let quotas: Api<ResourceQuota> = Api::namespaced(world.client.clone(), RELEASE_NAMESPACE);
     let nothing = json!({"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}});
     quotas.create(&PostParams::default(), &serde_json::from_value(nothing).unwrap()).await.unwrap();
-    world.create(task("queued", json!({}))).await;
-    let waiting = world.wait_for("queued", "Queued").await;
-    let pods = world.pods_of(&waiting).await;
+    // Whatever fails here, the tests after this one are to have their pods.
+    let waits = async {
+        world.create(task("queued", json!({}))).await;
+        let waiting = world.wait_for("queued", "Queued").await;
+        let pods = world.pods_of(&waiting).await;
+        (waiting, pods)
+    };
+    let seen = AssertUnwindSafe(waits).catch_unwind().await;
     quotas.delete("none", &Default::default()).await.unwrap();
+    let (waiting, pods) = seen.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 
     assert!(pods.is_empty(), "the quota let a pod through");
     assert!(waiting.status.as_ref().unwrap().message.as_deref().unwrap().contains("quota"), "{:?}", waiting.status);

@@ -42,7 +42,6 @@ async fn a_status_that_says_it_already_is_not_written_again() {
     let script = vec![call("POST", JOBS, Answer::Echo), call("PATCH", STATUS, Answer::Echo)];
     let first = world.pass(&world.task(json!({})), script).await;
     let task = world.task(json!({"status": first.status().clone()}));
-    let task = world.task(json!({"status": first.status().clone()}));
     for pod in [json!({"phase": "Pending"}), json!({"phase": "Pending", "containerStatuses": []})] {
         world.pass_with(&task, vec![], |context| seen(context, 1, json!({}), pod)).await.result.unwrap();
     }

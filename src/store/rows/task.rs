@@ -189,6 +189,11 @@ pub(in crate::store) async fn task_by_id(conn: &mut Conn<'_>, id: Id) -> Result<
     only(fetch!(TaskColumns, conn, select!(" WHERE id = $1"), id.to_string())?)
 }
 
+/// The row of the namespace with this idempotency key.
+pub(in crate::store) async fn task_by_key(conn: &mut Conn<'_>, namespace: &str, key: &str) -> Result<Option<TaskRow>> {
+    only(fetch!(TaskColumns, conn, select!(" WHERE namespace = $1 AND idempotency_key = $2"), namespace, key)?)
+}
+
 /// The rows with these ids, which nobody else can change before this transaction ends; one that does not parse has its
 /// error in its place.
 pub(in crate::store) async fn load_tasks(

@@ -4,12 +4,14 @@ mod kubectl;
 mod manifest;
 mod record;
 mod repository;
+mod rest;
 mod world;
 
 pub use kubectl::{helm, kubectl, run};
 pub use manifest::{NORMAL, task, task_on};
 pub use record::{Trace, Write, audit, jobs_ever, lock_database, query, verify_audit, writes};
 pub use repository::{Entry, Held, Repository};
+pub use rest::{Rest, token};
 pub use world::{World, condition, id, phase, reason, until};
 
 /// Where the chart is installed, and the worker Jobs are.

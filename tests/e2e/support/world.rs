@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::{RELEASE_NAMESPACE, Repository, kubectl, setting};
+use super::{RELEASE_NAMESPACE, Repository, Rest, kubectl, run, setting, token};
 
 /// Nothing takes longer, on a machine that is busy with other tests.
 const BOUND: Duration = Duration::from_secs(120);
@@ -101,9 +101,15 @@ impl World {
         client.request(request.unwrap()).await
     }
 
-    /// Creates a Task, which must be admitted.
+    /// Creates a Task, which must be admitted. The webhook fails closed: right after a start of the operator, the way to it
+    /// may take a moment to be there.
     pub async fn create(&self, manifest: Value) -> Task {
-        self.try_create(&self.client, &manifest, "").await.unwrap_or_else(|error| panic!("{manifest}: {error}"))
+        until("the webhook to be reached", async || match self.try_create(&self.client, &manifest, "").await {
+            Ok(task) => Ok(task),
+            Err(error) if error.to_string().contains("failed calling webhook") => Err(error.to_string()),
+            Err(error) => panic!("{manifest}: {error}"),
+        })
+        .await
     }
 
     /// Tries to create a Task, which must be denied; the API server's answer.
@@ -196,10 +202,18 @@ impl World {
         self.client.request(request.unwrap()).await.unwrap()
     }
 
-    /// The operator's page of metrics.
+    /// The operator's page of metrics, as a scraper gets it.
     pub async fn metrics(&self) -> String {
-        let path = format!("/api/v1/namespaces/{RELEASE_NAMESPACE}/services/jct-api:http/proxy/metrics");
-        self.client.request_text(Request::get(path).body(Vec::new()).unwrap()).await.unwrap()
+        let token = token("default", "jct-e2e-scraper", "jct").await;
+        let binding = ["jct-e2e-scraper", "--clusterrole=jct-metrics", "--serviceaccount=default:jct-e2e-scraper"];
+        let _ = run("kubectl", &[["create", "clusterrolebinding"].as_slice(), &binding].concat(), "").await;
+        let rest = Rest::open().await;
+        // A refusal from before the binding is believed for a while.
+        until("the metrics", async || match rest.call("GET", "/metrics", &token, "").await {
+            (200, page) => Ok(page),
+            (status, answer) => Err(format!("{status} {answer}")),
+        })
+        .await
     }
 }
 

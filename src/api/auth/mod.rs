@@ -1,0 +1,175 @@
+//! Who calls, and may they? Kubernetes decides both: tokens by TokenReview, rights by SubjectAccessReview.
+//!
+//! Decisions are kept for seconds, refusals shorter, and none longer than the token lives.
+
+mod authority;
+mod cache;
+mod kubernetes;
+mod token;
+
+#[cfg(test)]
+mod access_tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use jiff::Timestamp;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
+
+pub use authority::{Authority, AuthorityError, Identity, Right};
+pub use kubernetes::KubernetesAuthority;
+
+use super::Api;
+use super::error::Problem;
+use cache::Cache;
+
+/// A SHA-256: of a token, which is kept nowhere, or of an identity.
+type Digest = [u8; 32];
+
+/// Without a token.
+const CHALLENGE: &str = "Bearer realm=\"jct\"";
+/// With one that is of no use.
+const REFUSAL: &str = "Bearer realm=\"jct\", error=\"invalid_token\"";
+
+/// The authenticated user of a request.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    identity: Arc<Identity>,
+    digest: Digest,
+}
+
+impl Caller {
+    fn new(identity: Identity) -> Self {
+        let digest = Sha256::digest(serde_json::to_vec(&identity).unwrap_or_default()).into();
+        Self { identity: Arc::new(identity), digest }
+    }
+
+    /// The user name.
+    pub fn username(&self) -> &str {
+        &self.identity.username
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let caller = parts.extensions.get::<Self>().cloned();
+        caller.ok_or_else(|| Problem::internal("authenticate", &"the route is not behind authentication"))
+    }
+}
+
+/// Asks the authority, and remembers what it said.
+pub struct Access {
+    authority: Arc<dyn Authority>,
+    callers: Cache<Digest, Option<Caller>>,
+    decisions: Cache<(Digest, Right), bool>,
+    keep: Duration,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access").field("keep", &self.keep).finish_non_exhaustive()
+    }
+}
+
+impl Access {
+    /// Decisions of `authority`, each kept for `keep`, a refusal for a fifth of it.
+    pub fn new(authority: Arc<dyn Authority>, keep: Duration) -> Self {
+        Self { authority, callers: Cache::default(), decisions: Cache::default(), keep }
+    }
+
+    /// Who sends these headers.
+    ///
+    /// # Errors
+    /// 401 if it is not known; 503 if the authority does not answer.
+    pub async fn identify(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+        let Some(value) = headers.get(header::AUTHORIZATION) else {
+            let message = "a Kubernetes token is required: send it as Authorization: Bearer TOKEN";
+            return Err(Problem::unauthenticated(message, CHALLENGE));
+        };
+        let refused = || Problem::unauthenticated("the token is not valid here", REFUSAL);
+        let token = value.to_str().ok().and_then(token::of_header).ok_or_else(refused)?;
+        let caller = self.callers.get(Sha256::digest(token.as_bytes()).into(), Instant::now(), async {
+            let caller = self.authority.identify(token).await?.map(Caller::new);
+            let keep = match caller {
+                Some(_) => self.keep.min(token::time_left(token, Timestamp::now())),
+                None => self.keep / 5,
+            };
+            Ok((caller, Instant::now() + keep))
+        });
+        caller.await.map_err(AuthorityError::into_problem)?.ok_or_else(refused)
+    }
+
+    /// Whether `caller` has `right`.
+    ///
+    /// # Errors
+    /// 503 if the authority does not answer.
+    pub async fn allows(&self, caller: &Caller, right: &Right) -> Result<bool, Problem> {
+        let decision = self.decisions.get((caller.digest, right.clone()), Instant::now(), async {
+            let allowed = self.authority.permit(&caller.identity, right).await?;
+            Ok((allowed, Instant::now() + if allowed { self.keep } else { self.keep / 5 }))
+        });
+        decision.await.map_err(AuthorityError::into_problem)
+    }
+
+    /// That `caller` has `right`.
+    ///
+    /// # Errors
+    /// 403 naming what is missing; 503 if the authority does not answer.
+    pub async fn require(&self, caller: &Caller, right: &Right) -> Result<(), Problem> {
+        if self.allows(caller, right).await? { Ok(()) } else { Err(forbidden(caller, right, "")) }
+    }
+
+    /// That `caller` may list `resource` in `namespace`, or, without one, in all of them.
+    ///
+    /// # Errors
+    /// As for [`Access::require`].
+    pub async fn require_list(
+        &self,
+        caller: &Caller,
+        resource: &'static str,
+        namespace: Option<&str>,
+    ) -> Result<(), Problem> {
+        let right = Right::resource("list", resource, namespace);
+        if self.allows(caller, &right).await? {
+            return Ok(());
+        }
+        let hint = if namespace.is_none() { "; name a namespace that you may list: ?namespace=NAME" } else { "" };
+        Err(forbidden(caller, &right, hint))
+    }
+}
+
+fn forbidden(caller: &Caller, right: &Right, hint: &str) -> Problem {
+    let message = format!("user {:?} may not {right}{hint}", caller.username());
+    let mut problem = Problem::named(StatusCode::FORBIDDEN, "forbidden", message);
+    if let (Some(detail), Right::Resource { verb, resource, namespace }) = (problem.detail.as_object_mut(), right) {
+        detail.insert("verb".into(), json!(verb));
+        detail.insert("resource".into(), json!(format!("{resource}.{}", crate::crd::names::GROUP)));
+        detail.insert("namespace".into(), json!(namespace));
+    }
+    problem
+}
+
+/// Middleware: lets nobody pass who is not known, and notes who passes, for handlers and for the log.
+pub async fn authenticate(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let caller = api.access.identify(&headers).await?;
+    request.headers_mut().remove(header::AUTHORIZATION);
+    request.extensions_mut().insert(caller.clone());
+    let mut response = next.run(request).await;
+    response.extensions_mut().insert(caller);
+    Ok(response)
+}

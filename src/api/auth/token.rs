@@ -1,0 +1,67 @@
+//! What can be told of a bearer token without asking.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use serde::Deserialize;
+
+/// Longer ones are nobody's: those of Kubernetes have about 1,000 characters.
+const MAX_BYTES: usize = 16 * 1024;
+
+/// The token in the value of an `Authorization` header, if it has the form of one (RFC 6750).
+pub fn of_header(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim();
+    let is_token = (1..=MAX_BYTES).contains(&token.len())
+        && token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b));
+    (scheme.eq_ignore_ascii_case("bearer") && is_token).then_some(token)
+}
+
+/// How long a token that was found valid stays so: till its `exp`, without end if it names none.
+pub fn time_left(token: &str, now: Timestamp) -> Duration {
+    #[derive(Deserialize)]
+    struct Claims {
+        exp: f64,
+    }
+    let payload = token.split('.').nth(1).and_then(|part| BASE64_URL_SAFE_NO_PAD.decode(part).ok());
+    let claims = payload.and_then(|json| serde_json::from_slice::<Claims>(&json).ok());
+    let Some(Claims { exp }) = claims else { return Duration::MAX };
+    #[allow(clippy::cast_precision_loss)] // Milliseconds of this era fit.
+    let left = exp - now.as_millisecond() as f64 / 1000.0;
+    Duration::try_from_secs_f64(left.max(0.0)).unwrap_or(Duration::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_found_in_its_header() {
+        assert_eq!(of_header("Bearer abc.def-_~+/=="), Some("abc.def-_~+/=="));
+        assert_eq!(of_header("bearer  x"), Some("x"));
+        for bad in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Basic abc",
+            "Bearer a b",
+            "Bearer a,b",
+            &format!("Bearer {}", "x".repeat(20_000)),
+        ] {
+            assert_eq!(of_header(bad), None, "{bad:.20}");
+        }
+    }
+
+    #[test]
+    fn a_token_lives_till_its_exp() {
+        let now = Timestamp::from_second(1_000).unwrap();
+        let token = |claims: &str| format!("e30.{}.sig", BASE64_URL_SAFE_NO_PAD.encode(claims));
+        assert_eq!(time_left(&token(r#"{"exp": 1007}"#), now), Duration::from_secs(7));
+        assert_eq!(time_left(&token(r#"{"exp": 900}"#), now), Duration::ZERO);
+        for endless in [token("{}"), token(r#"{"exp": 1e300}"#), "opaque".into(), "a.!!.c".into()] {
+            assert_eq!(time_left(&endless, now), Duration::MAX);
+        }
+    }
+}

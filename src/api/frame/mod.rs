@@ -1,0 +1,35 @@
+//! What stands around every handler: identity of the request, limits, errors in one form.
+
+mod context;
+mod limits;
+mod net;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use tower_http::catch_panic::CatchPanicLayer;
+
+pub use context::RequestTrace;
+pub use limits::Limits;
+
+use super::Api;
+use super::auth::authenticate;
+
+/// Puts `router` behind authentication and limits. What is added last is met first.
+pub fn guard(router: Router<Api>, api: &Api) -> Router<Api> {
+    router
+        .layer(DefaultBodyLimit::max(api.settings.max_body_bytes))
+        .layer(from_fn_with_state(api.clone(), limits::share))
+        .layer(from_fn_with_state(api.clone(), authenticate))
+        .layer(from_fn_with_state(api.clone(), limits::hurry))
+        .layer(from_fn_with_state(api.clone(), limits::shed))
+}
+
+/// Puts what every request needs around `router`.
+pub fn around(router: Router<Api>, api: &Api) -> Router<Api> {
+    router
+        .fallback(net::not_found)
+        .layer(CatchPanicLayer::custom(net::panicked))
+        .layer(from_fn(net::json_errors))
+        .layer(from_fn_with_state(api.clone(), context::context))
+}

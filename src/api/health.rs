@@ -1,0 +1,76 @@
+//! Health, version and metrics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::Api;
+use super::auth::{Caller, Right};
+use super::error::Problem;
+use crate::runtime::Metrics;
+use crate::store::Store;
+
+/// What the server tells of.
+#[derive(Clone)]
+pub struct Health {
+    /// The record, which must answer.
+    pub store: Store,
+    /// The parts that must have started, by name.
+    pub parts: Arc<Vec<(&'static str, watch::Receiver<bool>)>>,
+    /// The metrics page.
+    pub metrics: Metrics,
+}
+
+/// Whether the process answers
+#[utoipa::path(get, path = "/healthz", tag = "operation",
+    responses((status = 200, description = "It does", body = String, content_type = "text/plain")))]
+pub async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Whether every part has started and the record can be written
+#[utoipa::path(get, path = "/readyz", tag = "operation", responses(
+    (status = 200, description = "Ready", body = String, content_type = "text/plain"),
+    (status = 503, description = "What is missing, a line for each", body = String, content_type = "text/plain")))]
+pub async fn readyz(State(api): State<Api>) -> Response {
+    let health = &api.health;
+    let mut missing: Vec<String> = health
+        .parts
+        .iter()
+        .filter(|(_, ready)| !*ready.borrow())
+        .map(|(name, _)| format!("{name}: starting"))
+        .collect();
+    match tokio::time::timeout(Duration::from_secs(3), health.store.ping()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => missing.push(format!("store: {error}")),
+        Err(_) => missing.push("store: does not answer".into()),
+    }
+    if missing.is_empty() {
+        return "ready\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, missing.join("\n") + "\n").into_response()
+}
+
+/// The version of JCT
+#[utoipa::path(get, path = "/version", tag = "operation",
+    responses((status = 200, description = "Name and version", body = Value)))]
+pub async fn version() -> Json<Value> {
+    Json(json!({"name": "jct", "version": env!("CARGO_PKG_VERSION")}))
+}
+
+/// Metrics, for Prometheus
+///
+/// Needs the right to `get` the path `/metrics`.
+#[utoipa::path(get, path = "/metrics", tag = "operation",
+    responses((status = 200, description = "OpenMetrics", body = String, content_type = "application/openmetrics-text")))]
+pub async fn metrics(State(api): State<Api>, caller: Caller) -> Result<Response, Problem> {
+    api.access.require(&caller, &Right::Path { verb: "get", path: "/metrics" }).await?;
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, content_type)], api.health.metrics.encode()).into_response())
+}

@@ -1,0 +1,244 @@
+//! The schemas of bodies, each taken from the type that it describes.
+
+use kube::CustomResourceExt as _;
+use serde_json::{Map, Value, json};
+
+use crate::crd;
+use crate::domain::audit::{Action, EntityKind};
+use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS, Operation};
+use crate::domain::{ActorKind, Code, Phase};
+
+/// What every guarded operation may answer besides its own, and what it means.
+pub const GUARDED: [(&str, &str); 7] = [
+    ("401", "No token, or one that is not valid here; see WWW-Authenticate"),
+    ("403", "The caller lacks the right that the message names"),
+    ("422", "The parameters or the body do not fit; `violations` names all that is wrong"),
+    ("429", "Too many requests of this caller are being served; see Retry-After"),
+    ("500", "An internal error"),
+    ("503", "Overloaded, or the API server or the record do not answer; see Retry-After"),
+    ("504", "The request took too long"),
+];
+
+/// The responses of [`GUARDED`], to be referred to.
+pub fn responses() -> Value {
+    let problem = json!({"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}});
+    let of = |(status, description): (&str, &str)| {
+        (status.to_owned(), json!({"description": description, "content": problem}))
+    };
+    Value::Object(GUARDED.into_iter().map(of).collect())
+}
+
+/// Every schema that operations refer to.
+pub fn all() -> Value {
+    json!({
+        "TaskSpec": task_spec(),
+        "Task": task(),
+        "Enqueued": {
+            "type": "object",
+            "required": ["status", "task_id", "trace_id", "message", "task"],
+            "properties": {
+                "status": {"type": "string", "enum": ["success"]},
+                "task_id": id(),
+                "trace_id": trace_id(),
+                "message": {"type": "string"},
+                "task": {"$ref": "#/components/schemas/Task"},
+            },
+        },
+        "Duplicate": {
+            "type": "object",
+            "required": ["status", "task_id", "trace_id", "message", "task"],
+            "properties": {
+                "status": {"type": "string", "enum": ["conflict"]},
+                "task_id": id(),
+                "trace_id": trace_id(),
+                "message": {"type": "string"},
+                "task": {"anyOf": [{"$ref": "#/components/schemas/Task"}, {"type": "null"}],
+                         "description": "The first Task with the key; null if the caller may not get it"},
+            },
+        },
+        "Tasks": {"type": "array", "items": {"$ref": "#/components/schemas/Task"}},
+        "AuditEntry": audit_entry(),
+        "AuditEntries": {"type": "array", "items": {"$ref": "#/components/schemas/AuditEntry"}},
+        "Trace": {
+            "type": "object",
+            "required": ["trace_id", "objects", "audit"],
+            "properties": {
+                "trace_id": trace_id(),
+                "objects": {"type": "array", "items": {"type": "object", "required": ["kind", "id"],
+                            "properties": {"kind": {"type": "string"}, "id": id()}},
+                            "description": "Causes before effects; each has its kind beside its own fields"},
+                "audit": {"type": "array", "items": {"$ref": "#/components/schemas/AuditEntry"},
+                          "description": "As things happened"},
+            },
+        },
+        "Problem": problem(),
+    })
+}
+
+fn id() -> Value {
+    json!({"type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"})
+}
+
+fn trace_id() -> Value {
+    json!({"type": "string", "pattern": "^[A-Za-z0-9._-]{8,128}$"})
+}
+
+fn or_null(mut schema: Value) -> Value {
+    let kind = schema["type"].take();
+    schema["type"] = json!([kind, "null"]);
+    schema
+}
+
+fn problem() -> Value {
+    let violation = json!({
+        "type": "object",
+        "required": ["code", "field", "message"],
+        "properties": {
+            "code": {"type": "string", "enum": Code::ALL},
+            "field": {"type": "string"},
+            "message": {"type": "string"},
+        },
+    });
+    json!({
+        "type": "object",
+        "required": ["detail"],
+        "properties": {"detail": {"anyOf": [
+            {"type": "string"},
+            {"type": "object", "required": ["error", "message"], "properties": {
+                "error": {"type": "string"},
+                "message": {"type": "string"},
+                "code": {"type": "string"},
+                "violations": {"type": "array", "items": violation},
+                "task_id": id(),
+                "trace_id": trace_id(),
+            }},
+        ]}},
+    })
+}
+
+fn audit_entry() -> Value {
+    json!({
+        "type": "object",
+        "required": ["id", "ts", "actor_kind", "actor_id", "action", "entity_kind", "entity_id", "before", "after",
+                     "note", "trace_id"],
+        "properties": {
+            "id": id(),
+            "ts": {"type": "string", "format": "date-time"},
+            "actor_kind": {"type": "string", "enum": ActorKind::ALL},
+            "actor_id": {"type": "string"},
+            "action": {"type": "string", "enum": Action::ALL},
+            "entity_kind": {"type": "string", "enum": EntityKind::ALL},
+            "entity_id": {"type": "string"},
+            "before": {},
+            "after": {},
+            "note": {"type": ["string", "null"]},
+            "trace_id": trace_id(),
+        },
+    })
+}
+
+/// The fields of the custom resource that a REST body does not have.
+const CONTROLS: [&str; 6] = ["suspend", "cancel", "createCwom", "executor", "maxAttempts", "ttlSecondsAfterFinished"];
+
+/// The body of `POST /tasks/enqueue`: the spec of the custom resource, its fields in snake_case.
+fn task_spec() -> Value {
+    let crd = serde_json::to_value(crd::Task::crd()).unwrap_or_default();
+    let mut spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone();
+    if let Some(fields) = spec["properties"].as_object_mut() {
+        fields.retain(|name, _| !CONTROLS.contains(&name.as_str()));
+    }
+    let mut spec = in_snake_case(spec);
+    // What the custom resource leaves to its CEL rules and the gate.
+    for name in ["operation", "type"] {
+        spec["properties"][name]["enum"] = json!(Operation::ALL);
+    }
+    spec["properties"]["requested_by"]["properties"]["kind"]["enum"] = json!(ActorKind::ALL);
+    let budget = &mut spec["properties"]["constraints"]["properties"]["time_budget_seconds"];
+    budget["minimum"] = json!(MIN_TIME_BUDGET_SECONDS);
+    budget["maximum"] = json!(MAX_TIME_BUDGET_SECONDS);
+    for (alias, canonical) in [("type", "operation"), ("payload", "inputs")] {
+        spec["properties"][alias]["deprecated"] = json!(true);
+        spec["properties"][alias]["description"] = json!(format!("Alias of {canonical}."));
+    }
+    spec["properties"]["target"]["properties"]["repository"]["deprecated"] = json!(true);
+    spec
+}
+
+/// A schema of the custom resource as one of a REST body: names of fields, and no extensions of Kubernetes.
+fn in_snake_case(schema: Value) -> Value {
+    let Value::Object(keywords) = schema else { return schema };
+    let keywords = keywords.into_iter().filter(|(name, _)| !name.starts_with("x-") && name != "nullable");
+    let translated = keywords.map(|(name, value)| {
+        let value = match (name.as_str(), value) {
+            ("properties", Value::Object(fields)) => {
+                let fields = fields.into_iter().map(|(name, field)| (snake_case(&name), in_snake_case(field)));
+                Value::Object(fields.collect())
+            }
+            ("required", Value::Array(names)) => {
+                names.iter().filter_map(Value::as_str).map(|name| Value::from(snake_case(name))).collect()
+            }
+            ("items", items) => in_snake_case(items),
+            (_, value) => value,
+        };
+        (name, value)
+    });
+    let mut schema: Map<String, Value> = translated.collect();
+    if schema.contains_key("properties") {
+        schema.insert("additionalProperties".into(), json!(false));
+    }
+    Value::Object(schema)
+}
+
+fn snake_case(camel_case: &str) -> String {
+    camel_case.chars().fold(String::new(), |mut name, letter| {
+        if letter.is_ascii_uppercase() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_lowercase());
+        name
+    })
+}
+
+/// A recorded Task: the canonical fields of the spec, all present, and what the record adds.
+fn task() -> Value {
+    let spec = task_spec();
+    let mut fields = spec["properties"].as_object().cloned().unwrap_or_default();
+    fields.retain(|_, field| field.get("deprecated").is_none());
+    if let Some(target) = fields.get_mut("target").and_then(|target| target["properties"].as_object_mut()) {
+        target.retain(|_, field| field.get("deprecated").is_none());
+    }
+    if let Some(key) = fields.get_mut("idempotency_key") {
+        *key = or_null(key.take());
+    }
+    if let Some(requester) = fields.get_mut("requested_by") {
+        requester["properties"]["label"] = or_null(requester["properties"]["label"].take());
+    }
+    let time = || json!({"type": ["string", "null"], "format": "date-time"});
+    let text = || json!({"type": ["string", "null"]});
+    let recorded = [
+        ("id", id()),
+        ("task_id", id()),
+        ("trace_id", trace_id()),
+        ("namespace", json!({"type": "string"})),
+        ("name", json!({"type": "string"})),
+        ("submitted_by", text()),
+        ("status", json!({"type": "string", "enum": Phase::ALL})),
+        ("created_at", json!({"type": "string", "format": "date-time"})),
+        ("queued_at", time()),
+        ("started_at", time()),
+        ("completed_at", time()),
+        ("assigned_to", text()),
+        ("result", json!({"description": "What came out of it"})),
+        (
+            "error",
+            json!({"type": ["object", "null"], "required": ["reason", "message"],
+                         "properties": {"reason": {"type": "string"}, "message": {"type": "string"}}}),
+        ),
+        ("trace_path", text()),
+        ("cwom_issue_id", or_null(id())),
+    ];
+    fields.extend(recorded.map(|(name, schema)| (name.to_owned(), schema)));
+    let required: Vec<&String> = fields.keys().collect();
+    let required = json!(required);
+    json!({"type": "object", "required": required, "properties": fields})
+}

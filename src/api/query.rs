@@ -1,0 +1,261 @@
+//! Reading query parameters. Like a Task, a query is read as a whole: all that is wrong with it is told at once.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
+
+use axum::extract::{FromRequestParts, Query};
+use axum::http::header::LINK;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue};
+
+use super::cursor::CursorKey;
+use super::error::Problem;
+use crate::domain::{Code, Finding, Id};
+use crate::store::{MAX_PAGE, Page};
+
+/// What says where in a list a page begins; no part of the query that a cursor belongs to.
+const PAGING: [&str; 3] = ["limit", "offset", "cursor"];
+
+/// The query of a request, being read.
+#[derive(Debug)]
+pub struct Params {
+    path: String,
+    given: BTreeMap<String, String>,
+    known: Vec<&'static str>,
+    findings: Vec<Finding>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let pairs = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
+        let Query(pairs) = pairs.map_err(|error| Problem::invalid("query", error.body_text()))?;
+        Ok(Self::new(parts.uri.path(), pairs))
+    }
+}
+
+impl Params {
+    fn new(path: &str, pairs: Vec<(String, String)>) -> Self {
+        let mut params = Self { path: path.into(), given: BTreeMap::new(), known: Vec::new(), findings: Vec::new() };
+        for (name, value) in pairs {
+            if value.contains('\0') {
+                params.invalid(&name, "must not contain the character NUL");
+            } else if let Some(_first) = params.given.insert(name.clone(), value) {
+                params.invalid(&name, "is given twice");
+            }
+        }
+        params
+    }
+
+    fn invalid(&mut self, name: &str, message: impl Into<String>) {
+        let name: String = name.chars().take(64).collect();
+        self.findings.push(Finding::new(Code::InvalidSpec, name, message));
+    }
+
+    /// The text of this parameter, of at most 256 characters.
+    pub fn text(&mut self, name: &'static str) -> Option<String> {
+        self.known.push(name);
+        let value = self.given.get(name)?.clone();
+        if value.chars().count() > 256 {
+            self.invalid(name, "must be at most 256 characters");
+            return None;
+        }
+        Some(value)
+    }
+
+    /// The value of this parameter, which has a form of its own.
+    pub fn parsed<T: FromStr<Err: Display>>(&mut self, name: &'static str) -> Option<T> {
+        self.read(name, |text| text.parse().map_err(|error: T::Err| error.to_string()))
+    }
+
+    /// What `read` makes of this parameter, or finds wrong with it.
+    pub fn read<T>(&mut self, name: &'static str, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let text = self.text(name)?;
+        read(&text).map_err(|problem| self.invalid(name, problem)).ok()
+    }
+
+    /// The value of this parameter, which is one of `all`.
+    pub fn choice<T: Copy>(&mut self, name: &'static str, all: &[T], as_str: impl Fn(T) -> &'static str) -> Option<T> {
+        self.read(name, |text| {
+            let names = || all.iter().map(|one| as_str(*one)).collect::<Vec<_>>().join(", ");
+            all.iter().copied().find(|one| as_str(*one) == text).ok_or_else(|| format!("must be one of {}", names()))
+        })
+    }
+
+    /// The flag of this name: `true` or `false`.
+    pub fn flag(&mut self, name: &'static str, default: bool) -> bool {
+        let read = self.read(name, |text| match text {
+            "true" | "True" | "1" => Ok(true),
+            "false" | "False" | "0" => Ok(false),
+            _ => Err("must be true or false".into()),
+        });
+        read.unwrap_or(default)
+    }
+
+    /// The parameter `namespace`.
+    pub fn namespace(&mut self) -> Option<String> {
+        self.read("namespace", |text| {
+            let label = (1..=63).contains(&text.len())
+                && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                && !text.starts_with('-')
+                && !text.ends_with('-');
+            label.then(|| text.to_owned()).ok_or_else(|| "must be the name of a namespace".into())
+        })
+    }
+
+    /// Which part of the list is asked for: `limit`, and `offset` or `cursor`.
+    pub fn page(&mut self, key: &CursorKey, default_limit: u32) -> Page {
+        let limit = self.number("limit", 1, MAX_PAGE).unwrap_or(default_limit);
+        let offset = self.number("offset", 0, i32::MAX.unsigned_abs()).unwrap_or(0);
+        let (path, filters) = (self.path.clone(), self.filters());
+        let after = self.read("cursor", |cursor| {
+            key.open(&path, &filters, cursor).ok_or_else(|| {
+                "is no cursor of this query; take it from the Link header of the page before, with the same filters"
+                    .into()
+            })
+        });
+        if offset > 0 && self.given.contains_key("cursor") {
+            self.invalid("offset", "does not go with cursor");
+        }
+        Page { limit, offset, after }
+    }
+
+    fn number(&mut self, name: &'static str, least: u32, greatest: u32) -> Option<u32> {
+        self.read(name, |text| {
+            let number = text.parse().ok().filter(|number| (least..=greatest).contains(number));
+            number.ok_or_else(|| format!("must be a whole number from {least} to {greatest}"))
+        })
+    }
+
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// All that is wrong, parameters that nobody asked for included.
+    pub fn finish(mut self) -> Result<Asked, Problem> {
+        self.known.sort_unstable();
+        let known = self.known.join(", ");
+        let unknown: Vec<String> =
+            self.given.keys().filter(|name| !self.known.contains(&name.as_str())).cloned().collect();
+        for name in unknown {
+            let message = match known.as_str() {
+                "" => "is not a parameter; there is none here".into(),
+                known => format!("is not a parameter; the parameters here are {known}"),
+            };
+            self.invalid(&name, message);
+        }
+        if !self.findings.is_empty() {
+            return Err(Problem::findings(&self.findings));
+        }
+        Ok(Asked { filters: self.filters(), path: self.path, limit: self.given.get("limit").cloned() })
+    }
+
+    fn filters(&self) -> BTreeMap<String, String> {
+        let filters = self.given.iter().filter(|(name, _)| !PAGING.contains(&name.as_str()));
+        filters.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+}
+
+/// A query that has been read: what the next page is asked for with.
+#[derive(Debug)]
+pub struct Asked {
+    path: String,
+    filters: BTreeMap<String, String>,
+    limit: Option<String>,
+}
+
+impl Asked {
+    /// The headers of a page that was full and ended with the row `last`: where the next one is.
+    pub fn next(&self, key: &CursorKey, last: Option<Id>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let Some(last) = last else { return headers };
+        let cursor = key.seal(&self.path, &self.filters, last);
+        let limit = self.limit.iter().map(|limit| ("limit", limit.as_str()));
+        let filters = self.filters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let query: Vec<String> = filters
+            .chain(limit)
+            .chain([("cursor", cursor.as_str())])
+            .map(|(name, value)| format!("{}={}", encoded(name), encoded(value)))
+            .collect();
+        let link = format!("<{}?{}>; rel=\"next\"", self.path, query.join("&"));
+        if let Ok(link) = HeaderValue::from_str(&link) {
+            headers.insert(LINK, link);
+        }
+        headers
+    }
+}
+
+/// `text` as a part of a query.
+fn encoded(text: &str) -> String {
+    use std::fmt::Write as _;
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::domain::{Phase, StampKey};
+
+    fn params(query: &[(&str, &str)]) -> Params {
+        Params::new("/tasks", query.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect())
+    }
+
+    fn key() -> CursorKey {
+        CursorKey::of(&StampKey::from_slice(&[7; 32]).unwrap())
+    }
+
+    #[rstest]
+    #[case(("limit", "0"))]
+    #[case(("limit", "-1"))]
+    #[case(("limit", "1000000000"))]
+    #[case(("limit", "1001"))]
+    #[case(("limit", "ten"))]
+    #[case(("limit", ""))]
+    #[case(("offset", "-1"))]
+    #[case(("cursor", "made-up"))]
+    #[case(("status", "done"))]
+    #[case(("namespace", "Team A"))]
+    #[case(("phase", "failed"))]
+    fn what_does_not_fit_is_named(#[case] pair: (&str, &str)) {
+        let mut params = params(&[pair]);
+        params.page(&key(), 100);
+        params.namespace();
+        params.choice("status", &Phase::ALL, Phase::as_str);
+        let problem = params.finish().unwrap_err();
+        assert_eq!(problem.status, 422);
+        assert_eq!(problem.detail["violations"][0]["field"], pair.0);
+    }
+
+    #[test]
+    fn all_findings_are_told_at_once() {
+        let mut params = params(&[("limit", "0"), ("limit", "1"), ("x", "1")]);
+        params.page(&key(), 100);
+        assert_eq!(params.finish().unwrap_err().detail["violations"].as_array().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn the_next_page_is_the_same_query() {
+        let mut first = params(&[("limit", "2"), ("target_repo", "octo/a&b=c é")]);
+        first.page(&key(), 100);
+        first.text("target_repo");
+        let last: Id = "01KJMMA2G027CE4HT1RZKZBW4A".parse().unwrap();
+        let headers = first.finish().unwrap().next(&key(), Some(last));
+        let link = headers[LINK].to_str().unwrap();
+        let uri: http::Uri = link[1..link.find('>').unwrap()].parse().unwrap();
+        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&uri).unwrap();
+        let mut next = Params::new(uri.path(), pairs);
+        assert_eq!(next.page(&key(), 100), Page { limit: 2, offset: 0, after: Some(last) });
+        assert_eq!(next.text("target_repo").as_deref(), Some("octo/a&b=c é"));
+        next.finish().unwrap();
+    }
+}

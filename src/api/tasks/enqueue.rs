@@ -1,0 +1,85 @@
+//! Asking for a Task.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::submit::{Submission, Submitted, submit};
+use crate::api::Api;
+use crate::api::auth::{Caller, Right};
+use crate::api::body::JsonBody;
+use crate::api::error::Problem;
+use crate::api::frame::RequestTrace;
+use crate::api::query::Params;
+use crate::domain::task::Naming;
+use crate::policy::{Verdict, gate};
+use crate::store::TaskRow;
+
+/// Ask for a Task
+///
+/// It passes the same gate as `kubectl apply`, becomes a custom resource, and is answered once it is recorded. A request
+/// with an `idempotency_key` can be repeated: the same key in the same namespace is the same Task.
+#[utoipa::path(post, path = "/tasks/enqueue", tag = "tasks", operation_id = "enqueue_task",
+    params(
+        ("namespace" = Option<String>, Query, description = "Where; JCT_API_NAMESPACE by default"),
+        ("create_cwom" = Option<bool>, Query, description = "false: make no CWOM objects"),
+        ("X-Trace-Id" = Option<String>, Header, description = "The trace id to use; else that of traceparent, else a new one")),
+    request_body(content = ref("#/components/schemas/TaskSpec"), content_type = "application/json"),
+    responses(
+        (status = 201, description = "Recorded", body = ref("#/components/schemas/Enqueued")),
+        (status = 404, description = "There is no such namespace", body = ref("#/components/schemas/Problem")),
+        (status = 409, description = "The key is that of another Task: this one", body = ref("#/components/schemas/Duplicate")),
+        (status = 413, description = "The body is too large", body = ref("#/components/schemas/Problem")),
+        (status = 415, description = "The body is no JSON by its Content-Type", body = ref("#/components/schemas/Problem")),
+        (status = 422, description = "Policy (`policy_violation`) or schema (`validation_error`)",
+         body = ref("#/components/schemas/Problem")),
+        (status = 504, description = "Created, but not recorded in time; it may still be",
+         body = ref("#/components/schemas/Problem"))))]
+pub async fn enqueue(
+    State(api): State<Api>,
+    caller: Caller,
+    RequestTrace(trace_id): RequestTrace,
+    mut query: Params,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Problem> {
+    // Most of the request's time, so that the wait ends with an answer of its own.
+    let until = Instant::now() + api.settings.timeout.mul_f32(0.9);
+    let namespace = query.namespace().unwrap_or_else(|| api.settings.namespace.clone());
+    let create_cwom = query.flag("create_cwom", true);
+    query.finish()?;
+    // Before the gate, whose findings tell what the policy is.
+    api.access.require(&caller, &Right::tasks("create", &namespace)).await?;
+    let task = match gate(&body, Naming::Rest, &api.policy) {
+        Verdict::Accepted(task) => *task,
+        Verdict::Refused(findings) => return Err(Problem::findings(&findings)),
+    };
+    let submission = Submission { namespace, submitted_by: caller.username().into(), trace_id, task, create_cwom };
+    match submit(&api, &submission, until).await? {
+        Submitted::Recorded(row) => {
+            let body = told("success", "the Task is recorded", &row, row.to_json());
+            let location = format!("/tasks/{}", row.id);
+            Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(body)).into_response())
+        }
+        Submitted::Duplicate(first) => {
+            // A right to create is none to read what others have created.
+            let may_see = api.access.allows(&caller, &Right::tasks("get", &first.namespace)).await?;
+            let task = if may_see { first.to_json() } else { Value::Null };
+            let message = "a Task with this idempotency_key is recorded already; this is the first one";
+            Ok((StatusCode::CONFLICT, Json(told("conflict", message, &first, task))).into_response())
+        }
+        Submitted::Refused(findings) => Err(Problem::findings(&findings)),
+    }
+}
+
+fn told(status: &str, message: &str, row: &TaskRow, task: Value) -> Value {
+    json!({
+        "status": status,
+        "task_id": row.id,
+        "trace_id": row.trace_id,
+        "message": message,
+        "task": task,
+    })
+}

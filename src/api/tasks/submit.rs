@@ -1,0 +1,184 @@
+//! A Task that passed the gate: made a custom resource, and awaited in the record.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use kube::api::{Api as Objects, ObjectMeta, PostParams};
+use tokio::time::{Instant, sleep};
+use tracing::warn;
+
+use super::spec;
+use crate::api::Api;
+use crate::api::error::Problem;
+use crate::crd::Task as TaskObject;
+use crate::crd::names::{FINALIZER, STAMP, SUBMITTED_BY, TRACE_ID};
+use crate::domain::id::sha256_hex;
+use crate::domain::{Finding, Id, Task, TraceId};
+use crate::store::TaskRow;
+
+/// The first and the longest wait between two looks into the record.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(100));
+
+/// A Task to be created.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// Where.
+    pub namespace: String,
+    /// By whom.
+    pub submitted_by: String,
+    /// Under which trace.
+    pub trace_id: TraceId,
+    /// What.
+    pub task: Task,
+    /// Whether its CWOM objects are made.
+    pub create_cwom: bool,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub enum Submitted {
+    /// It is recorded.
+    Recorded(Box<TaskRow>),
+    /// Another one has its key; that one.
+    Duplicate(Box<TaskRow>),
+    /// The controller refused it.
+    Refused(Vec<Finding>),
+}
+
+/// An object of the cluster, new or in the way.
+enum Found {
+    Created(Id),
+    NameTaken,
+}
+
+/// Creates the Task and waits until the record tells what became of it, till `until` at the most.
+///
+/// Requests with the same key meet at the object's name, which is made from the key: one of them creates it, and all
+/// wait for the one row.
+///
+/// # Errors
+/// Those of the cluster; 504 if the record says nothing in time.
+pub async fn submit(api: &Api, submission: &Submission, until: Instant) -> Result<Submitted, Problem> {
+    let key = submission.task.idempotency_key.as_deref();
+    if let Some(first) = first_with(api, submission).await? {
+        return Ok(Submitted::Duplicate(Box::new(first)));
+    }
+    let name = key.map(|key| format!("task-{}", &sha256_hex(key.as_bytes())[..32]));
+    let id = match create(api, submission, name.clone()).await? {
+        Found::Created(id) => Some(id),
+        Found::NameTaken if has_key(api, submission, name.as_deref()).await? => None,
+        // Somebody gave the name to a Task of another key: the record settles who was first.
+        Found::NameTaken => match create(api, submission, None).await? {
+            Found::Created(id) => Some(id),
+            Found::NameTaken => return Err(Problem::unavailable("no name is left for the Task; try again")),
+        },
+    };
+    wait(api, submission, id, until).await
+}
+
+async fn first_with(api: &Api, submission: &Submission) -> Result<Option<TaskRow>, Problem> {
+    let Some(key) = &submission.task.idempotency_key else { return Ok(None) };
+    Ok(api.store.task_by_key(&submission.namespace, key).await?)
+}
+
+async fn create(api: &Api, submission: &Submission, name: Option<String>) -> Result<Found, Problem> {
+    let objects: Objects<TaskObject> = Objects::namespaced(api.client.clone(), &submission.namespace);
+    match objects.create(&PostParams::default(), &object(api, submission, name)).await {
+        Ok(created) => {
+            let uid = created.metadata.uid.unwrap_or_default();
+            let created_at = created.metadata.creation_timestamp.map(|time| time.0);
+            Ok(Found::Created(Id::derive(created_at.unwrap_or_default(), &uid)))
+        }
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(Found::NameTaken),
+        Err(error) => Err(cluster_problem("create a Task", &submission.namespace, &error)),
+    }
+}
+
+/// The object as the mutating webhook would leave it: sealed here too, for installations without the webhook.
+fn object(api: &Api, submission: &Submission, name: Option<String>) -> TaskObject {
+    let Submission { namespace, submitted_by, trace_id, task, create_cwom } = submission;
+    let stamp = api.stamp_key.seal(namespace, submitted_by, trace_id);
+    let annotations = [(SUBMITTED_BY, submitted_by.clone()), (TRACE_ID, trace_id.to_string()), (STAMP, stamp)];
+    let mut object = TaskObject::new("", spec::of_task(task.clone(), *create_cwom));
+    object.metadata = ObjectMeta {
+        generate_name: name.is_none().then(|| "task-".into()),
+        name,
+        annotations: Some(BTreeMap::from(annotations.map(|(name, value)| (name.to_owned(), value)))),
+        finalizers: Some(vec![FINALIZER.into()]),
+        ..ObjectMeta::default()
+    };
+    object
+}
+
+/// Whether the object of this name has the key of the submission.
+async fn has_key(api: &Api, submission: &Submission, name: Option<&str>) -> Result<bool, Problem> {
+    let objects: Objects<TaskObject> = Objects::namespaced(api.client.clone(), &submission.namespace);
+    let found = objects.get_opt(name.unwrap_or_default()).await;
+    let found = found.map_err(|error| cluster_problem("read a Task", &submission.namespace, &error))?;
+    // One that is gone already was recorded first: its row tells.
+    Ok(found.is_none_or(|object| object.spec.idempotency_key == submission.task.idempotency_key))
+}
+
+/// Looks into the record, less and less often, until it knows of the Task.
+async fn wait(api: &Api, submission: &Submission, id: Option<Id>, until: Instant) -> Result<Submitted, Problem> {
+    let (mut pause, longest) = LOOKS;
+    loop {
+        match look(api, submission, id, pause == longest).await {
+            Ok(Some(submitted)) => return Ok(submitted),
+            Ok(None) => {}
+            // What is created may still be recorded: only time ends the wait.
+            Err(problem) if problem.status == StatusCode::SERVICE_UNAVAILABLE => {}
+            Err(problem) => return Err(problem),
+        }
+        if Instant::now() + pause >= until {
+            let message = "the Task is created but not recorded yet, and may still be: ask again, or repeat the \
+                           request with the same idempotency_key";
+            let problem = Problem::named(StatusCode::GATEWAY_TIMEOUT, "not_recorded_yet", message);
+            return Err(match id {
+                Some(id) => problem.about(id, &submission.trace_id),
+                None => problem,
+            });
+        }
+        sleep(pause).await;
+        pause = (pause * 3 / 2).min(longest);
+    }
+}
+
+async fn look(
+    api: &Api,
+    submission: &Submission,
+    id: Option<Id>,
+    at_leisure: bool,
+) -> Result<Option<Submitted>, Problem> {
+    // One read decides: between two of them the row may appear, and a Task be taken for its own duplicate.
+    let row = match (&submission.task.idempotency_key, id) {
+        (None, Some(id)) => api.store.task(id).await?,
+        _ => first_with(api, submission).await?,
+    };
+    if let Some(row) = row.map(Box::new) {
+        return Ok(Some(if Some(row.id) == id { Submitted::Recorded(row) } else { Submitted::Duplicate(row) }));
+    }
+    // Rare, so not looked for at first.
+    match id {
+        Some(id) if at_leisure => Ok(api.store.refusal(id).await?.map(Submitted::Refused)),
+        _ => Ok(None),
+    }
+}
+
+/// What the API server says against it.
+pub fn cluster_problem(action: &str, namespace: &str, error: &kube::Error) -> Problem {
+    let kube::Error::Api(status) = error else {
+        warn!(action, %error, "the API server does not answer");
+        return Problem::unavailable(
+            "the Kubernetes API server does not answer; what was asked for may or may not have been done",
+        );
+    };
+    warn!(action, code = status.code, message = status.message, "the API server refuses");
+    match status.code {
+        404 => Problem::not_found(format!("Namespace '{namespace}' not found")),
+        403 => Problem::named(StatusCode::FORBIDDEN, "refused_by_cluster", status.message.clone()),
+        400 | 422 => Problem::named(StatusCode::UNPROCESSABLE_ENTITY, "refused_by_cluster", status.message.clone()),
+        _ => Problem::unavailable("the Kubernetes API server cannot do this now; try again"),
+    }
+}

@@ -1,0 +1,235 @@
+use std::time::Duration;
+
+use jct::domain::{Actor, StampKey, TraceId};
+use jct::store::{AuditQuery, RecordDeleted};
+use jiff::Timestamp;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::cluster::Controller;
+use crate::world::{ADA, CI, World, steady, task};
+
+#[tokio::test]
+async fn a_task_is_answered_once_it_is_recorded() {
+    let world = World::new().await;
+    let answer = world.enqueue(json!({"idempotency_key": "k", "inputs": {"a_b": 1}})).await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    insta::assert_json_snapshot!("created", steady(answer.body.clone()));
+    let id = answer.body["task_id"].as_str().unwrap();
+    assert_eq!(answer.header("location"), format!("/tasks/{id}"));
+    let row = world.store.task(id.parse().unwrap()).await.unwrap().expect("recorded before it was answered");
+    assert_eq!((row.namespace.as_str(), row.submitted_by.as_deref()), ("team", Some("ada")));
+    let entry = world.store.audit(&AuditQuery::default()).await.unwrap().remove(0);
+    assert_eq!(entry.actor.id, "ada", "the audit log names the caller, not the operator");
+}
+
+#[tokio::test]
+async fn the_object_is_what_kubectl_would_have_made() {
+    let world = World::new().await;
+    let spec = json!({
+        "type": "docs", "payload": {"snake_case": {"in_side": 1}}, "objective": "  Look around  ",
+        "operation": null, "target": {"repo": "Octo/Hello.git", "path": "src"}, "idempotency_key": "k",
+        "constraints": {"time_budget_seconds": 60}, "acceptance_criteria": ["done"],
+    });
+    let answer = world.post(ADA, "/tasks/enqueue?create_cwom=false", &task(spec)).await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    let objects = world.cluster.objects.lock().unwrap();
+    let mut object = objects.values().next().unwrap().clone();
+    let annotations = object["metadata"]["annotations"].as_object_mut().unwrap();
+    let key = StampKey::from_slice(&[7; 32]).unwrap();
+    let trace_id: TraceId = annotations["jct.dev/trace-id"].as_str().unwrap().parse().unwrap();
+    assert!(key.verify("team", "ada", &trace_id, annotations["jct.dev/stamp"].as_str().unwrap()));
+    annotations.remove("jct.dev/stamp");
+    annotations.remove("jct.dev/trace-id");
+    insta::assert_json_snapshot!("object", object);
+}
+
+#[rstest]
+#[case("policy", json!({"target": {"repo": "evil/x"}, "constraints": {"allow_network": true, "allow_secrets": true, "time_budget_seconds": 5}}))]
+#[case("schema", json!({"objective": null, "requested_by": {"kind": "robot"}, "surprise": 1}))]
+#[case("both", json!({"objective": "no", "operation": "dance", "constraints": {"time_budget_seconds": 1e30}}))]
+#[case("controls", json!({"cancel": true, "max_attempts": 3, "target": {"repo": "https://octo.example/x"}}))]
+#[tokio::test]
+async fn what_the_gate_refuses_is_told(#[case] name: &str, #[case] change: Value) {
+    let world = World::new().await;
+    let answer = world.enqueue(change).await;
+    assert_eq!(answer.status, 422);
+    insta::assert_json_snapshot!(format!("refused_{name}"), answer.body);
+    assert!(world.cluster.objects.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn sql_and_worse_is_only_text() {
+    let world = World::new().await;
+    let nasty = "'; DROP TABLE tasks; -- \" \\ \u{202e} $1 ? %s {{7*7}} ${jndi:x} <script>é";
+    let texts = json!({
+        "idempotency_key": nasty, "objective": nasty, "requested_by": {"id": nasty, "label": nasty},
+        "target": {"path": nasty}, "inputs": {nasty: nasty}, "metadata": {nasty: [nasty]},
+        "acceptance_criteria": [nasty], "evidence_requirements": [nasty],
+    });
+    let answer = world.enqueue(texts.clone()).await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    let id = answer.body["task_id"].as_str().unwrap();
+    let read = world.get(ADA, &format!("/tasks/{id}")).await.body;
+    let mut expected = read.clone();
+    json_patch::merge(&mut expected, &texts);
+    assert_eq!(read, expected, "stored as it was sent");
+    assert_eq!(world.enqueue(texts).await.status, 409);
+}
+
+#[rstest]
+#[case("namespace=Team", "namespace")]
+#[case("namespace=../x", "namespace")]
+#[case("namespace=", "namespace")]
+#[case("create_cwom=maybe", "create_cwom")]
+#[case("dry_run=true", "dry_run")]
+#[tokio::test]
+async fn a_bad_query_is_told(#[case] query: &str, #[case] field: &str) {
+    let world = World::new().await;
+    let answer = world.post(ADA, &format!("/tasks/enqueue?{query}"), &task(json!({}))).await;
+    assert_eq!((answer.status, &answer.body["detail"]["violations"][0]["field"]), (422, &json!(field)));
+}
+
+#[tokio::test]
+async fn the_same_key_is_the_same_task_whatever_else_is_asked() {
+    let mut world = World::new().await;
+    let first = world.enqueue(json!({"idempotency_key": "k"})).await;
+    let second = world.enqueue(json!({"idempotency_key": "k", "objective": "Something else"})).await;
+    assert_eq!(second.status, 409);
+    insta::assert_json_snapshot!("duplicate", steady(second.body.clone()));
+    assert_eq!(second.body["task"], first.body["task"]);
+    world.restart();
+    let third = world.enqueue(json!({"idempotency_key": "k"})).await;
+    assert_eq!((third.status, &third.body["task_id"]), (409, &first.body["task_id"]), "after a restart too");
+    assert_eq!(world.cluster.objects.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_stays_taken_when_its_object_is_gone() {
+    let world = World::new().await;
+    let first = world.enqueue(json!({"idempotency_key": "k"})).await;
+    let id = first.body["task_id"].as_str().unwrap().parse().unwrap();
+    let gone = RecordDeleted { id, uid: "uid-0".into(), actor: Actor::controller(), at: Timestamp::now() };
+    world.store.record_deleted(gone).await.unwrap();
+    world.cluster.objects.lock().unwrap().clear();
+    let second = world.enqueue(json!({"idempotency_key": "k"})).await;
+    assert_eq!((second.status, &second.body["task_id"]), (409, &first.body["task_id"]));
+    assert!(world.cluster.objects.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn keys_are_of_a_namespace() {
+    let world = World::new().await;
+    world.cluster.rights.lock().unwrap().get_mut("ada").unwrap().push(("create", "tasks", "other"));
+    for namespace in ["team", "other"] {
+        let path = format!("/tasks/enqueue?namespace={namespace}");
+        assert_eq!(world.post(ADA, &path, &task(json!({"idempotency_key": "k"}))).await.status, 201);
+    }
+}
+
+#[tokio::test]
+async fn fifty_at_once_make_one_task() {
+    let world = World::new().await;
+    let answers = futures::future::join_all((0..50).map(|_| world.enqueue(json!({"idempotency_key": "k"})))).await;
+    let created: Vec<_> = answers.iter().filter(|answer| answer.status == 201).collect();
+    let conflicts: Vec<_> = answers.iter().filter(|answer| answer.status == 409).collect();
+    assert_eq!((created.len(), conflicts.len()), (1, 49));
+    for answer in conflicts {
+        assert_eq!(answer.body["task_id"], created[0].body["task_id"]);
+        assert_eq!(answer.body["trace_id"], created[0].body["trace_id"]);
+    }
+    assert_eq!(world.cluster.objects.lock().unwrap().len(), 1, "one object, so one Job");
+    assert_eq!(world.store.tasks(&Default::default(), Default::default()).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn fifty_at_once_without_a_key_are_fifty_tasks() {
+    let world = World::new().await;
+    let answers = futures::future::join_all((0..50).map(|_| world.enqueue(json!({})))).await;
+    assert!(answers.iter().all(|answer| answer.status == 201));
+    assert_eq!(world.cluster.objects.lock().unwrap().len(), 50);
+}
+
+#[tokio::test]
+async fn a_name_that_another_task_has_is_no_obstacle() {
+    let world = World::new().await;
+    let first = world.enqueue(json!({"idempotency_key": "a"})).await;
+    let name = first.body["task"]["name"].as_str().unwrap().to_owned();
+    let mut stranger = world.cluster.objects.lock().unwrap().remove(&("team".into(), name)).unwrap();
+    let second = world.enqueue(json!({"idempotency_key": "b"})).await;
+    let taken = second.body["task"]["name"].as_str().unwrap().to_owned();
+    // Somebody gives the name that a key makes to a Task without that key.
+    stranger["spec"]["idempotencyKey"] = json!("c");
+    let world = World::new().await;
+    world.cluster.objects.lock().unwrap().insert(("team".into(), taken.clone()), stranger);
+    let third = world.enqueue(json!({"idempotency_key": "b"})).await;
+    assert_eq!(third.status, 201, "{}", third.text);
+    assert_ne!(third.body["task"]["name"], json!(taken));
+}
+
+#[tokio::test]
+async fn a_caller_who_may_create_and_not_get_sees_no_task_of_others() {
+    let world = World::new().await;
+    world.enqueue(json!({"idempotency_key": "k", "inputs": {"secret": "plan"}})).await;
+    let answer = world.post(CI, "/tasks/enqueue", &task(json!({"idempotency_key": "k"}))).await;
+    assert_eq!((answer.status, &answer.body["task"]), (409, &Value::Null));
+    assert!(!answer.text.contains("plan"));
+}
+
+#[tokio::test]
+async fn a_record_that_is_late_is_told_with_the_id_to_ask_for() {
+    let world = World::with(|settings| settings.timeout = Duration::from_millis(600)).await;
+    *world.cluster.controller.lock().unwrap() = Controller::Sleeps;
+    let answer = world.enqueue(json!({"idempotency_key": "k"})).await;
+    assert_eq!(answer.status, 504, "{}", answer.text);
+    insta::assert_json_snapshot!("not_recorded_yet", steady(answer.body));
+    let again = world.enqueue(json!({"idempotency_key": "k"})).await;
+    assert_eq!((again.status, &again.body["detail"]["error"]), (504, &json!("not_recorded_yet")));
+    assert_eq!(world.cluster.objects.lock().unwrap().len(), 1, "a repetition makes no second object");
+}
+
+#[tokio::test]
+async fn what_the_controller_refuses_is_told() {
+    let world = World::new().await;
+    *world.cluster.controller.lock().unwrap() = Controller::Refuses;
+    let answer = world.enqueue(json!({})).await;
+    assert_eq!((answer.status, &answer.body["detail"]["code"]), (422, &json!("REPO_NOT_ALLOWED")));
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_not_there_is_told() {
+    let world = World::new().await;
+    world.cluster.rights.lock().unwrap().get_mut("ada").unwrap().push(("create", "tasks", "nowhere"));
+    let answer = world.post(ADA, "/tasks/enqueue?namespace=nowhere", &task(json!({}))).await;
+    assert_eq!((answer.status, &answer.body), (404, &json!({"detail": "Namespace 'nowhere' not found"})));
+}
+
+#[rstest]
+#[case(403, "Forbidden", 403)]
+#[case(422, "Invalid", 422)]
+#[case(429, "TooManyRequests", 503)]
+#[case(500, "InternalError", 503)]
+#[case(504, "Timeout", 503)]
+#[tokio::test]
+async fn what_the_api_server_answers_is_passed_on(
+    #[case] code: u16,
+    #[case] reason: &'static str,
+    #[case] status: u16,
+) {
+    let world = World::new().await;
+    assert_eq!(world.enqueue(json!({})).await.status, 201, "rights are known");
+    *world.cluster.failure.lock().unwrap() = Some((code, reason));
+    let answer = world.enqueue(json!({})).await;
+    assert_eq!(answer.status, status, "{}", answer.text);
+    assert_eq!(answer.headers.contains_key("retry-after"), status == 503);
+}
+
+#[tokio::test]
+async fn a_record_that_is_away_is_told() {
+    let world = World::new().await;
+    world.store.close().await;
+    let answer = world.enqueue(json!({"idempotency_key": "k"})).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, "5"));
+    insta::assert_json_snapshot!("record_away", answer.body);
+    assert!(world.cluster.objects.lock().unwrap().is_empty());
+}

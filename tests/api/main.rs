@@ -1,0 +1,13 @@
+//! The REST door against a real record and a Kubernetes API server that plays along.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod access;
+mod audit;
+mod cluster;
+mod enqueue;
+mod frame;
+mod openapi;
+mod tasks;
+mod trace;
+mod world;

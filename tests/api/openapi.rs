@@ -1,0 +1,139 @@
+use axum::body::Body;
+use serde_json::{Value, json};
+
+use crate::world::{ADA, ROOT, World, request, task};
+
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+
+/// Every operation of the document: method and path, with something for each parameter of the path.
+fn operations(document: &Value) -> Vec<(String, String, Value)> {
+    let mut found = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            assert!(METHODS.contains(&method.as_str()), "{path}: {method}");
+            let path = path.replace("{id}", "01KJMMA2G027CE4HT1RZKZBW4A").replace("{trace_id}", "some-trace-id");
+            found.push((method.to_uppercase(), path, operation.clone()));
+        }
+    }
+    assert!(found.len() > 9, "routes are missing in the document");
+    found
+}
+
+#[tokio::test]
+async fn the_document_is_frozen() {
+    let mut document = jct::api::document();
+    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    document["info"]["version"] = json!("[version]");
+    insta::assert_json_snapshot!("openapi", document);
+    let world = World::new().await;
+    let served = world.get("", "/openapi.json").await;
+    assert_eq!(served.body["paths"], document["paths"], "what is served is what is frozen");
+    assert_eq!(served.header("content-type"), "application/json");
+}
+
+#[tokio::test]
+async fn no_route_but_the_public_ones_answers_without_a_token() {
+    const PUBLIC: [&str; 4] = ["/healthz", "/readyz", "/version", "/openapi.json"];
+    let world = World::new().await;
+    for (method, path, operation) in operations(&jct::api::document()) {
+        let is_public = PUBLIC.contains(&path.as_str());
+        assert_eq!(operation["security"] == json!([]), is_public, "{path}");
+        for token in ["", "made-up"] {
+            let body = Body::from(task(json!({})).to_string());
+            let answer = world.send(request(&method, token, &path).body(body).unwrap()).await;
+            let expected = if is_public { 200 } else { 401 };
+            assert_eq!(answer.status, expected, "{method} {path} with token {token:?}");
+            if !is_public {
+                assert!(answer.header("www-authenticate").starts_with("Bearer"), "{method} {path}");
+                assert_eq!(answer.body["detail"]["error"], "unauthenticated");
+            }
+        }
+        // Methods that are not in the document are behind the token too.
+        for method in METHODS.map(str::to_uppercase) {
+            let answer = world.send(request(&method, "", &path).body(Body::empty()).unwrap()).await;
+            assert!([200, 401, 405].contains(&answer.status) && (is_public || answer.status == 401), "{method} {path}");
+        }
+    }
+    assert!(world.cluster.objects.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn without_the_rest_api_health_and_metrics_stay() {
+    let world = World::with(|settings| settings.enabled = false).await;
+    for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/version", 200), ("/metrics", 200), ("/tasks", 404)] {
+        assert_eq!(world.get(ROOT, path).await.status, status, "{path}");
+    }
+    assert!(world.get("", "/openapi.json").await.body["paths"].get("/tasks").is_none());
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    fn references(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+            Value::Object(fields) => {
+                found.extend(fields.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                fields.values().for_each(|field| references(field, found));
+            }
+            _ => {}
+        }
+    }
+    let document = jct::api::document();
+    let mut found = Vec::new();
+    references(&document, &mut found);
+    assert!(found.len() > 50);
+    for reference in found {
+        assert!(document.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
+    }
+}
+
+/// The fields of `object` are those of `schema`, objects within it too.
+fn fits(path: &str, schema: &Value, object: &Value) {
+    let (Some(properties), Some(fields)) = (schema["properties"].as_object(), object.as_object()) else { return };
+    for name in fields.keys() {
+        assert!(properties.contains_key(name), "{path}.{name} is not in the document");
+    }
+    for name in schema["required"].as_array().into_iter().flatten() {
+        assert!(fields.contains_key(name.as_str().unwrap()), "{path}.{name} is required by the document");
+    }
+    for (name, property) in properties {
+        fits(&format!("{path}.{name}"), property, &object[name]);
+    }
+}
+
+#[tokio::test]
+async fn bodies_are_as_documented() {
+    let document = jct::api::document();
+    let schema = |name: &str| document["components"]["schemas"][name].clone();
+    let world = World::new().await;
+    let created = world.enqueue(json!({})).await;
+    fits("Enqueued", &schema("Enqueued"), &created.body);
+    let task = &created.body["task"];
+    fits("Task", &schema("Task"), task);
+    let properties = schema("Task")["properties"].clone();
+    for name in properties.as_object().unwrap().keys() {
+        assert!(task.get(name).is_some(), "Task.{name} is not answered");
+    }
+    let id = created.body["task_id"].as_str().unwrap();
+    fits("Task", &schema("Task"), &world.get(ADA, &format!("/tasks/{id}")).await.body);
+    fits("AuditEntry", &schema("AuditEntry"), &world.get(ROOT, "/audit").await.body[0]);
+    let trace = format!("/trace/{}", created.body["trace_id"].as_str().unwrap());
+    fits("Trace", &schema("Trace"), &world.get(ADA, &trace).await.body);
+}
+
+#[tokio::test]
+async fn the_explorer_needs_nothing_from_elsewhere() {
+    let world = World::new().await;
+    assert_eq!(world.get("", "/docs").await.header("location"), "/docs/");
+    for (path, kind) in [
+        ("/docs/", "text/html"),
+        ("/docs/swagger-ui.css", "text/css"),
+        ("/docs/swagger-ui-bundle.js", "text/javascript"),
+    ] {
+        let page = world.get("", path).await;
+        assert_eq!(page.status, 200, "{path}");
+        assert!(page.header("content-type").starts_with(kind), "{path} {}", page.header("content-type"));
+    }
+    let page = world.get("", "/docs/nothing").await;
+    assert_eq!((page.status, &page.body["detail"]), (404, &json!("Not Found")));
+}

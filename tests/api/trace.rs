@@ -1,0 +1,123 @@
+use axum::body::Body;
+use jct::domain::Id;
+use jct::domain::id::sha256_hex;
+use jct::domain::trace::{FileEntry, FileKind};
+use jct::store::{AttemptEnd, MarkRunning, Next, StartAttempt, TraceRecord};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::world::{ADA, EVE, ROOT, World, request, steady, task};
+
+const TRACE: &str = "one-story-1";
+
+/// A Task of this trace in `namespace`, completed by its one attempt.
+async fn lived(world: &World, namespace: &str) -> Id {
+    world.cluster.rights.lock().unwrap().get_mut("ada").unwrap().push(("create", "tasks", "other"));
+    let sent = request("POST", ADA, &format!("/tasks/enqueue?namespace={namespace}")).header("x-trace-id", TRACE);
+    let made = world.send(sent.body(Body::from(task(json!({})).to_string())).unwrap()).await;
+    let task_id: Id = made.body["task_id"].as_str().unwrap().parse().unwrap();
+    let at: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+    let attempt = 1;
+    let job_id = Id::derive_for(at, &task_id.to_string(), &attempt.to_string());
+    let start = StartAttempt { task_id, attempt, job_id, job_name: format!("t-{attempt}"), at };
+    world.store.start_attempt(start).await.unwrap();
+    let running = MarkRunning { task_id, attempt, worker_id: "pod".into(), commit: Some("c0ffee".into()), at };
+    world.store.mark_running(running).await.unwrap();
+    let next = Next::Completed { result: json!({"summary": "done"}) };
+    let file = FileEntry {
+        path: "artifacts/report.md".into(),
+        kind: FileKind::Report,
+        media_type: "text/markdown".into(),
+        size_bytes: 12,
+        sha256: sha256_hex(b"report"),
+    };
+    let trace = TraceRecord {
+        path: format!("{namespace}/{task_id}/{attempt}"),
+        manifest_sha256: Some(sha256_hex(b"manifest")),
+        files: vec![file],
+        complete: true,
+    };
+    let end = AttemptEnd {
+        task_id,
+        attempt,
+        next,
+        trace: Some(trace),
+        exit_code: Some(0),
+        worker_id: None,
+        commit: None,
+        started_at: None,
+        ended_at: at,
+    };
+    world.store.finish_attempt(end).await.unwrap();
+    task_id
+}
+
+fn kinds(story: &Value) -> Vec<&str> {
+    story["objects"].as_array().unwrap().iter().map(|object| object["kind"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_story_is_told_from_its_beginning() {
+    let world = World::new().await;
+    let id = lived(&world, "team").await;
+    let answer = world.get(ADA, &format!("/trace/{TRACE}")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(kinds(&answer.body), ["Task", "Job", "TraceFile"]);
+    let mut story = steady(answer.body);
+    for entry in story["audit"].as_array_mut().unwrap() {
+        *entry = json!(format!("{} {} {}", entry["actor_id"], entry["action"], entry["entity_kind"]));
+    }
+    for object in story["objects"].as_array_mut().unwrap() {
+        let text = object.to_string().replace(&id.to_string(), "[id]");
+        *object = serde_json::from_str(&text).unwrap();
+        if object["kind"] == "TraceFile" {
+            object["created_at"] = json!("[now]");
+        }
+    }
+    insta::assert_json_snapshot!("story", story);
+}
+
+#[tokio::test]
+async fn a_story_is_for_those_who_may_get_its_tasks() {
+    let world = World::new().await;
+    lived(&world, "team").await;
+    let path = format!("/trace/{TRACE}");
+    let refused = world.get(EVE, &path).await;
+    assert_eq!((refused.status, &refused.body["detail"]["verb"]), (403, &json!("get")));
+    // Somebody else uses the same trace id, and shows nobody's Tasks but their own by that.
+    let theirs = lived(&world, "other").await;
+    let seen = world.get(EVE, &path).await;
+    assert_eq!(seen.status, 200);
+    assert_eq!(kinds(&seen.body).len(), 3);
+    assert!(!seen.text.contains("team"), "{}", seen.text);
+    let entries = seen.body["audit"].as_array().unwrap();
+    assert!(entries.iter().any(|entry| entry["entity_id"] == json!(theirs)));
+    let all = world.get(ROOT, &path).await;
+    assert_eq!(kinds(&all.body).len(), 6);
+    assert_eq!(all.body["audit"].as_array().unwrap().len(), 2 * entries.len());
+}
+
+#[tokio::test]
+async fn a_long_story_has_pages() {
+    let world = World::new().await;
+    lived(&world, "team").await;
+    let mut count = 0;
+    let mut path = Some(format!("/trace/{TRACE}?limit=3"));
+    let whole = world.get(ADA, &format!("/trace/{TRACE}")).await.body["audit"].as_array().unwrap().len();
+    while let Some(next) = path {
+        let page = world.get(ADA, &next).await;
+        assert_eq!((page.status, kinds(&page.body).len()), (200, 3));
+        count += page.body["audit"].as_array().unwrap().len();
+        path = page.next();
+    }
+    assert_eq!(count, whole);
+}
+
+#[tokio::test]
+async fn a_trace_of_nothing_is_not_found() {
+    let world = World::new().await;
+    for (token, trace) in [(ADA, "no-such-trace"), (ROOT, "no-such-trace"), (ADA, "short"), (ADA, "%27%20OR%201=1--")] {
+        let answer = world.get(token, &format!("/trace/{trace}")).await;
+        assert_eq!((answer.status, &answer.body), (404, &json!({"detail": "Trace not found"})), "{trace}");
+    }
+}

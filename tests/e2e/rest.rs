@@ -1,0 +1,91 @@
+//! The REST door: tokens and rights of the real API server, and Tasks that become what applied ones become.
+
+use serde_json::{Value, json};
+
+use crate::support::{NORMAL, Rest, World, audit, phase, reason, token};
+
+fn body(change: Value) -> Value {
+    let mut body = json!({
+        "requested_by": {"kind": "system", "id": "ci"}, "objective": "Look around", "operation": "analysis",
+        "target": {"repo": NORMAL},
+    });
+    json_patch::merge(&mut body, &change);
+    body
+}
+
+/// A token of a service account with the role `edit` in the namespace, and its user name.
+async fn editor(world: &World) -> (String, String) {
+    let user = format!("system:serviceaccount:{}:ci", world.namespace);
+    world.allow(&user).await;
+    (token(&world.namespace, "ci", "jct").await, user)
+}
+
+#[tokio::test]
+async fn a_task_that_was_asked_for_is_run_and_told_of() {
+    let world = World::shared("rest").await;
+    let (token, user) = editor(&world).await;
+    let rest = Rest::open().await;
+    let enqueue = format!("/tasks/enqueue?namespace={}", world.namespace);
+    let keyed = body(json!({"idempotency_key": "once"}));
+    let (status, made) = rest.json("POST", &enqueue, &token, &keyed).await;
+    assert_eq!(status, 201, "{made}");
+    assert_eq!(made["task"]["submitted_by"], json!(user));
+    let (status, again) = rest.json("POST", &enqueue, &token, &keyed).await;
+    assert_eq!((status, &again["task_id"]), (409, &made["task_id"]));
+
+    let name = made["task"]["name"].as_str().unwrap();
+    let task = world.wait_for(name, "Completed").await;
+    let annotations = task.metadata.annotations.unwrap();
+    assert_eq!(annotations["jct.dev/submitted-by"], user, "the webhook took the operator's word");
+    assert_eq!(annotations["jct.dev/trace-id"], made["trace_id"].as_str().unwrap());
+
+    let (status, story) =
+        rest.json("GET", &format!("/trace/{}", annotations["jct.dev/trace-id"]), &token, &json!({})).await;
+    assert_eq!(status, 200, "{story}");
+    let kinds: Vec<&Value> = story["objects"].as_array().unwrap().iter().map(|object| &object["kind"]).collect();
+    assert!(kinds.starts_with(&[&json!("Task"), &json!("Job"), &json!("TraceFile")]), "{kinds:?}");
+    assert_eq!(story["audit"][0]["actor_id"], json!(user));
+}
+
+#[tokio::test]
+async fn who_cancels_is_the_caller() {
+    let world = World::shared("rest").await;
+    let (token, user) = editor(&world).await;
+    let rest = Rest::open().await;
+    let enqueue = format!("/tasks/enqueue?namespace={}", world.namespace);
+    let (_, made) = rest.json("POST", &enqueue, &token, &body(json!({}))).await;
+    let id = made["task_id"].as_str().unwrap();
+    let (status, answer) = rest.json("POST", &format!("/tasks/{id}/cancel"), &token, &json!({})).await;
+    assert!([202, 409].contains(&status), "{answer}");
+    let name = made["task"]["name"].as_str().unwrap();
+    if status == 202 {
+        let task = world.wait_for(name, "Cancelled").await;
+        assert_eq!(task.metadata.annotations.as_ref().unwrap()["jct.dev/cancelled-by"], user);
+        assert_eq!((phase(&task), reason(&task)), ("Cancelled", "Cancelled"));
+        let entries = audit(&["--trace", made["trace_id"].as_str().unwrap()]).await;
+        assert!(
+            entries.iter().any(|entry| entry["after"]["status"] == "cancelled" && entry["actor_id"] == json!(user))
+        );
+    }
+}
+
+#[tokio::test]
+async fn tokens_and_rights_are_those_of_the_cluster() {
+    let world = World::shared("rest").await;
+    let (ours, _) = editor(&world).await;
+    let for_the_api_server = token(&world.namespace, "ci", "").await;
+    let without_rights = token(&world.namespace, "nobody", "jct").await;
+    let rest = Rest::open().await;
+    let enqueue = format!("/tasks/enqueue?namespace={}", world.namespace);
+    for (token, expected) in [("", 401), (for_the_api_server.as_str(), 401), (without_rights.as_str(), 403)] {
+        let (status, answer) = rest.json("POST", &enqueue, token, &body(json!({}))).await;
+        assert_eq!(status, expected, "{answer}");
+    }
+    let elsewhere = rest.json("POST", "/tasks/enqueue?namespace=kube-system", &ours, &body(json!({}))).await;
+    assert_eq!(elsewhere.0, 403);
+    for (path, expected) in [("/tasks", 403), ("/audit", 403), ("/metrics", 403)] {
+        assert_eq!(rest.json("GET", path, &ours, &json!({})).await.0, expected, "{path}");
+    }
+    let listed = rest.json("GET", &format!("/tasks?namespace={}", world.namespace), &ours, &json!({})).await;
+    assert_eq!(listed, (200, json!([])));
+}
