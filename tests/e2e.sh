@@ -2,6 +2,7 @@
 # The end-to-end tests: a cluster, the images of a debug build, the chart, the suite, an uninstall, and all of it gone:
 #   tests/e2e.sh [FILTER…]        tests whose names hold one of FILTER; without one all, and at last the uninstall
 # CLUSTER names the cluster (test). KEEP=1 leaves it up, so that a repeat begins at the images.
+# shellcheck source=cluster/lib.sh
 . "$(dirname "$0")/cluster/lib.sh"
 ROOT="$(dirname "$(dirname "$HERE")")"
 WORK="${CARGO_TARGET_DIR:-$ROOT/target}/e2e"
@@ -9,9 +10,10 @@ RELEASE=jct-system
 THREADS="${E2E_THREADS:-6}"
 
 main() {
-  cd "$ROOT"
+  cd "$ROOT" || exit
   use_cluster "${CLUSTER:-test}"
   [[ "$NAME" != existing ]] || die "the suite breaks and mends its cluster: it needs one of its own, not CLUSTER=existing"
+  alone "$@"
   "$HERE/prerequisites.sh" rust cluster images
   echo "End-to-end tests:"
   step "jct and its tests are built" build
@@ -24,6 +26,17 @@ main() {
   run "$@"
   if ((!$#)); then run --ignored; fi
   passed=yes
+}
+
+# Two runs on one cluster would take the repositories and the release from each other.
+alone() {
+  [[ "${E2E_ALONE:-}" != "$NAME" ]] || return 0
+  mkdir -p "$CLUSTERS"
+  E2E_ALONE="$NAME" flock --nonblock --close --conflict-exit-code 75 "$CLUSTERS/.$NAME.e2e.lock" \
+    "$HERE/../e2e.sh" "$@" && exit
+  local code=$?
+  ((code != 75)) || die "another run uses the cluster $NAME: name another one, CLUSTER=other $0"
+  exit "$code"
 }
 
 # The one call makes the binary for the images and the tests: both are of the same sources and features.

@@ -71,6 +71,10 @@ impl World {
         let name = format!("edit-{}", std::process::id());
         let args = ["create", "rolebinding", &name, &namespace, "--clusterrole=edit", &user];
         kubectl(&args).await;
+        // Kubernetes adds the Tasks to the role, and the API server hears of the binding, a moment later.
+        let as_user = user.replacen("--user", "--as", 1);
+        let question = ["auth", "can-i", "create", "tasks.jct.dev", &namespace, &as_user];
+        until("the role to be known", async || run("kubectl", &question, "").await).await;
     }
 
     /// The cluster as `user` sees it.
