@@ -42,8 +42,10 @@ impl Params {
         for (name, value) in pairs {
             if value.contains('\0') {
                 params.invalid(&name, "must not contain the character NUL");
-            } else if let Some(_first) = params.given.insert(name.clone(), value) {
+            } else if params.given.contains_key(&name) {
                 params.invalid(&name, "is given twice");
+            } else {
+                params.given.insert(name, value);
             }
         }
         params
