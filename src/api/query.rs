@@ -1,6 +1,7 @@
 //! Reading query parameters. Like a Task, a query is read as a whole: all that is wrong with it is told at once.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -42,10 +43,16 @@ impl Params {
         for (name, value) in pairs {
             if value.contains('\0') {
                 params.invalid(&name, "must not contain the character NUL");
-            } else if params.given.contains_key(&name) {
-                params.invalid(&name, "is given twice");
-            } else {
-                params.given.insert(name, value);
+                continue;
+            }
+            match params.given.entry(name) {
+                Entry::Vacant(place) => {
+                    place.insert(value);
+                }
+                Entry::Occupied(first) => {
+                    let name = first.key().clone();
+                    params.invalid(&name, "is given twice");
+                }
             }
         }
         params
