@@ -12,6 +12,7 @@ use super::auth::{Caller, Right};
 use super::error::Problem;
 use super::query::Params;
 use crate::domain::TraceId;
+use crate::domain::audit::{EntityKind, Entry};
 use crate::store::{ArtifactRow, AuditQuery, JobRow, MAX_PAGE, Order, Page, TaskFilter, TaskRow};
 
 /// Everything with one trace id, causes before effects
@@ -49,7 +50,7 @@ pub async fn tell(
     let mut entries = api.store.audit(&wanted).await?;
     let is_full = entries.len() >= page.limit as usize;
     let last = entries.last().filter(|_| is_full).map(|entry| entry.id);
-    entries.retain(|entry| sight.is_whole || theirs.contains(&entry.entity_id));
+    entries.retain(|entry| sight.shows(entry, &theirs));
     if objects.is_empty() && entries.is_empty() {
         return Err(not_found());
     }
@@ -65,8 +66,22 @@ fn not_found() -> Problem {
 struct Sight {
     /// The oldest first.
     tasks: Vec<TaskRow>,
-    /// Whether nothing is left out.
+    /// Whether nothing is left out of what concerns Tasks.
     is_whole: bool,
+    /// Whose denied requests are shown: those of these namespaces, or of all.
+    denials: Option<BTreeSet<String>>,
+}
+
+impl Sight {
+    /// Whether `entry` is to be seen; `theirs` are the Tasks and what belongs to them.
+    fn shows(&self, entry: &Entry, theirs: &BTreeSet<String>) -> bool {
+        if entry.entity_kind != EntityKind::AdmissionDenial {
+            return self.is_whole || theirs.contains(&entry.entity_id);
+        }
+        // A request can carry the trace id of somebody else's Task: its own namespace decides.
+        let namespace = entry.after.as_ref().and_then(|after| after.get("namespace")).and_then(Value::as_str);
+        self.denials.as_ref().is_none_or(|seen| namespace.is_some_and(|namespace| seen.contains(namespace)))
+    }
 }
 
 async fn see(api: &Api, caller: &Caller, trace_id: &TraceId) -> Result<Sight, Problem> {
@@ -75,7 +90,7 @@ async fn see(api: &Api, caller: &Caller, trace_id: &TraceId) -> Result<Sight, Pr
     let mut tasks = api.store.tasks(&filter, page).await?;
     tasks.reverse();
     if api.access.allows(caller, &super::audit::right()).await? {
-        return Ok(Sight { tasks, is_whole: true });
+        return Ok(Sight { tasks, is_whole: true, denials: None });
     }
     let mut may_see = BTreeMap::new();
     for task in &tasks {
@@ -90,7 +105,8 @@ async fn see(api: &Api, caller: &Caller, trace_id: &TraceId) -> Result<Sight, Pr
     }
     let is_whole = may_see.values().all(|allowed| *allowed);
     tasks.retain(|task| may_see.get(&task.namespace) == Some(&true));
-    Ok(Sight { tasks, is_whole })
+    let denials = may_see.into_iter().filter(|(_, allowed)| *allowed).map(|(namespace, _)| namespace);
+    Ok(Sight { tasks, is_whole, denials: Some(denials.collect()) })
 }
 
 /// Adds the attempts of `task`, each followed by its files, and the ids that their audit entries have.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use ulid::Generator;
 
-use super::audit::{append, lock_head, refusals_of};
+use super::audit::{append, denials_among, lock_head, refusals_of};
 use super::conn::{Conn, execute};
 use super::operation::{Fate, Needs, Slot, View};
 use super::rows::{insert_artifacts, insert_jobs, insert_tasks, load_jobs, load_tasks, load_tasks_by_key};
@@ -12,7 +12,7 @@ use super::{Result, StoreError};
 
 /// Loads what is needed. The Tasks, and with them their attempts, can't be changed by others until the transaction ends.
 pub(super) async fn load(conn: &mut Conn<'_>, needs: Needs) -> Result<View> {
-    let Needs { tasks, keys, jobs_of, mut refusals, refuses } = needs;
+    let Needs { tasks, keys, jobs_of, mut refusals, denials, refuses } = needs;
     if refuses {
         // A refusal has no row to lock: with the end of the chain, no replica can write the same one.
         lock_head(conn).await?;
@@ -30,12 +30,13 @@ pub(super) async fn load(conn: &mut Conn<'_>, needs: Needs) -> Result<View> {
     }
     refusals.retain(|id| !view.tasks.contains_key(id));
     view.refusals.extend(refusals_of(conn, refusals).await?);
+    view.denials.extend(denials_among(conn, denials).await?);
     Ok(view)
 }
 
 /// Writes what was decided; how many audit entries.
 pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator) -> Result<u64> {
-    let View { tasks, keys: _, jobs, refusals: _, artifacts, entries, probe } = view;
+    let View { tasks, keys: _, jobs, refusals: _, denials: _, artifacts, entries, probe } = view;
     let new: Vec<_> = rows(tasks.values(), Fate::Inserted).collect();
     let wanted = new.len() as u64;
     if insert_tasks(conn, new).await? != wanted {

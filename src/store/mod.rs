@@ -33,7 +33,7 @@ pub use request::{
 pub use settings::{DatabaseUrl, InvalidDatabaseUrl, StoreSettings};
 
 use crate::domain::audit::Entry;
-use crate::domain::{Finding, Id};
+use crate::domain::{Denial, Finding, Id};
 
 use conn::fetch;
 use connect::{Connector, Readers};
@@ -116,6 +116,11 @@ impl Store {
     /// [`Conflict::Recorded`] if a Task is recorded under the id.
     pub async fn record_refusal(&self, refusal: Refusal) -> Result<Vec<Finding>> {
         self.inner.writer.write(refusal).await
+    }
+
+    /// Writes down requests that the gate denied: an audit entry for each, once.
+    pub async fn record_denials(&self, denials: Vec<Denial>) -> Result<()> {
+        self.inner.writer.write(ops::Denied(denials)).await
     }
 
     /// For what the Task was refused; none if it was not.

@@ -33,6 +33,8 @@ pub(super) struct Needs {
     pub(super) jobs_of: BTreeSet<Id>,
     /// What these Tasks were refused for.
     pub(super) refusals: BTreeSet<Id>,
+    /// Of these denied requests, which are written down already.
+    pub(super) denials: BTreeSet<String>,
     /// Whether a refusal may be written: only one replica at a time may.
     pub(super) refuses: bool,
 }
@@ -48,6 +50,8 @@ pub(super) struct Changes {
     pub(super) artifacts: Vec<ArtifactRow>,
     /// Why a Task is refused.
     pub(super) refusal: Option<(Id, Vec<Finding>)>,
+    /// Requests whose denial is written down.
+    pub(super) denials: Vec<String>,
     /// What the audit log says about all of this.
     pub(super) entries: Vec<Change>,
     /// Write into the row that is there to see whether writing works.
@@ -61,6 +65,7 @@ pub(super) struct View {
     pub(super) keys: BTreeMap<(String, String), Id>,
     pub(super) jobs: BTreeMap<(Id, u32), Slot<JobRow>>,
     pub(super) refusals: BTreeMap<Id, Vec<Finding>>,
+    pub(super) denials: BTreeSet<String>,
     pub(super) artifacts: Vec<ArtifactRow>,
     pub(super) entries: Vec<Change>,
     pub(super) probe: bool,
@@ -128,7 +133,7 @@ impl View {
 
     /// Takes over what was decided.
     pub(super) fn stage(&mut self, changes: Changes) {
-        let Changes { task, job, artifacts, refusal, entries, probe } = changes;
+        let Changes { task, job, artifacts, refusal, denials, entries, probe } = changes;
         if let Some(row) = task {
             if let Some(key) = &row.task.idempotency_key {
                 self.keys.insert((row.namespace.clone(), key.clone()), row.id);
@@ -139,6 +144,7 @@ impl View {
             put(&mut self.jobs, (row.task_id, row.attempt), row);
         }
         self.refusals.extend(refusal);
+        self.denials.extend(denials);
         self.artifacts.extend(artifacts);
         self.entries.extend(entries);
         self.probe |= probe;

@@ -11,7 +11,7 @@ use crate::domain::audit::{Action, EntityKind};
 use crate::domain::{Actor, TraceId};
 
 pub(super) use append::{append, lock_head};
-pub(super) use query::{list, refusals_of};
+pub(super) use query::{denials_among, list, refusals_of};
 pub use verify::AuditCheck;
 pub(super) use verify::verify;
 

@@ -61,6 +61,20 @@ pub(in crate::store) async fn refusals_of(
     Ok(refusals)
 }
 
+/// Which of these requests are written down as denied.
+pub(in crate::store) async fn denials_among(
+    conn: &mut Conn<'_>,
+    requests: impl IntoIterator<Item = String>,
+) -> Result<Vec<String>> {
+    const DENIED: Values = Values {
+        before: "SELECT entity_id FROM audit_log WHERE entity_kind = 'AdmissionDenial' AND entity_id IN (VALUES",
+        width: 1,
+        after: ")",
+    };
+    let rows: Vec<(String,)> = DENIED.fetch(conn, requests.into_iter().map(|uid| vec![uid.into()]).collect()).await?;
+    Ok(rows.into_iter().map(|(uid,)| uid).collect())
+}
+
 #[derive(Deserialize)]
 struct Created {
     findings: Option<Vec<Finding>>,
