@@ -8,6 +8,7 @@ mod audit;
 mod batch;
 mod conn;
 mod connect;
+mod cwom;
 mod database_error;
 mod error;
 mod model;
@@ -24,6 +25,10 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use audit::AuditCheck;
+pub use cwom::{
+    DeleteObject, ObjectField, ObjectFilter, ObjectOrigin, ObjectRow, PatchObject, Patched, Put, PutObject, RefProblem,
+    Unique, Unresolved,
+};
 pub use error::{Conflict, Result, StoreError};
 pub use model::{ArtifactRow, Failure, JobRow, JobStatus, TaskRow};
 pub use request::{
