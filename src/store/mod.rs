@@ -11,6 +11,7 @@ mod connect;
 mod cwom;
 mod database_error;
 mod error;
+mod maintenance;
 mod model;
 mod operation;
 mod ops;
@@ -30,6 +31,7 @@ pub use cwom::{
     RefProblem, Unique, Unresolved,
 };
 pub use error::{Conflict, Result, StoreError};
+pub use maintenance::{Check, Database, Migrated, TransferError, Transferred};
 pub use model::{ArtifactRow, Failure, JobRow, JobStatus, TaskRow};
 pub use request::{
     AttemptEnd, AuditQuery, Ending, FinishTask, MAX_PAGE, MarkRunning, NewTask, Next, OpenTask, Order, Page,
@@ -86,6 +88,7 @@ impl Store {
     pub async fn open(settings: &StoreSettings) -> Result<Self> {
         let connector = Connector::new(settings);
         let mut connected = connector.connect().await?;
+        maintenance::refuse_unfinished_import(&mut connected.borrow()).await?;
         connected.migrate().await?;
         let readers = Readers::new(settings);
         let writer = Writer::start(settings, connector.without_creating(), connected);

@@ -6,7 +6,7 @@ use rstest::rstest;
 
 use crate::harness::{Backend, Backend::*, Database, at, audit, new_task, row};
 
-fn denial(uid: &str) -> Denial {
+pub fn denial(uid: &str) -> Denial {
     Denial {
         door: Door::Kubernetes,
         uid: uid.into(),

@@ -7,6 +7,7 @@ mod denials;
 mod faults;
 mod harness;
 mod lifecycle;
+mod maintenance;
 mod migration;
 mod objects;
 mod postgres;

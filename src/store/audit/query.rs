@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::chain::AuditColumns;
 use crate::domain::audit::{Action, EntityKind, Entry};
 use crate::domain::{Actor, ActorKind, Finding, Id};
-use crate::store::conn::{Conn, Select, Values};
+use crate::store::conn::{Conn, RawRow, Select, Values};
 use crate::store::rows::{json, named, parsed, time};
 use crate::store::{AuditQuery, MAX_PAGE, Order, Page, Result, StoreError};
 
@@ -78,6 +78,11 @@ pub(in crate::store) async fn denials_among(
 #[derive(Deserialize)]
 struct Created {
     findings: Option<Vec<Finding>>,
+}
+
+/// Whether `row`, of all columns, can be read.
+pub(in crate::store) fn entry_parses(row: &RawRow) -> Result<()> {
+    entry(row.read()?).map(drop)
 }
 
 fn entry(columns: AuditColumns) -> Result<Entry> {
