@@ -16,7 +16,7 @@ pub(super) enum Conn<'c> {
 
 /// How a statement refers to its arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Placeholder {
+pub(super) enum Placeholder {
     /// `$1`, `$2`, …
     Numbered,
     /// `?`. On SQLite a numbered one is a name, which is looked for among all names each time it is bound.
@@ -199,7 +199,8 @@ impl Values {
         in_powers_of_two(rows, |size| self.sql(placeholder, size))
     }
 
-    fn sql(&self, placeholder: Placeholder, rows: usize) -> String {
+    /// The statement for so many rows.
+    pub(super) fn sql(&self, placeholder: Placeholder, rows: usize) -> String {
         format!("{}{}{}", self.before, values(placeholder, self.width, rows), self.after)
     }
 }

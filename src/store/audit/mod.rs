@@ -11,6 +11,8 @@ use crate::domain::audit::{Action, EntityKind};
 use crate::domain::{Actor, TraceId};
 
 pub(super) use append::{Head, append, lock_head};
+#[cfg(test)]
+pub(super) use query::{CREATED, DENIED};
 pub(super) use query::{denials_among, entry_parses, list, refusals_of};
 pub use verify::AuditCheck;
 pub(super) use verify::{head, verify, verify_up_to};
