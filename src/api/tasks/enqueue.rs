@@ -14,6 +14,7 @@ use crate::api::body::JsonBody;
 use crate::api::error::Problem;
 use crate::api::frame::RequestTrace;
 use crate::api::query::Params;
+use crate::domain::cwom::adapter::CwomIds;
 use crate::domain::task::Naming;
 use crate::policy::{Verdict, gate};
 use crate::store::TaskRow;
@@ -59,7 +60,10 @@ pub async fn enqueue(
     let submission = Submission { namespace, submitted_by: caller.username().into(), trace_id, task, create_cwom };
     match submit(&api, &submission, until).await? {
         Submitted::Recorded(row) => {
-            let body = told("success", "the Task is recorded", &row, row.to_json());
+            let mut body = told("success", "the Task is recorded", &row, row.to_json());
+            if let Some(ids) = api.store.cwom_ids(&row).await? {
+                body["cwom"] = cwom_json(ids);
+            }
             let location = format!("/tasks/{}", row.id);
             Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(body)).into_response())
         }
@@ -72,6 +76,15 @@ pub async fn enqueue(
         }
         Submitted::Refused(findings) => Err(Problem::findings(&findings)),
     }
+}
+
+fn cwom_json(CwomIds { repo, issue, context_packet, constraint_snapshot }: CwomIds) -> Value {
+    json!({
+        "repo_id": repo,
+        "issue_id": issue,
+        "context_packet_id": context_packet,
+        "constraint_snapshot_id": constraint_snapshot,
+    })
 }
 
 fn told(status: &str, message: &str, row: &TaskRow, task: Value) -> Value {
