@@ -12,7 +12,6 @@ use super::auth::{Caller, Right};
 use super::error::Problem;
 use super::query::Params;
 use crate::domain::cwom::Spec;
-use crate::domain::cwom::adapter::TASK_META;
 use crate::domain::{Id, TraceId};
 use crate::store::{ArtifactRow, AuditQuery, JobRow, MAX_PAGE, ObjectRow, Order, Page, TaskFilter, TaskRow};
 
@@ -101,8 +100,7 @@ struct Story {
 struct Untold {
     /// What comes before all work, in causal order.
     causes: Vec<ObjectRow>,
-    /// By the Task that they are of, if any, and the attempt.
-    runs: BTreeMap<(Option<Id>, u32), Vec<ObjectRow>>,
+    runs: BTreeMap<Id, ObjectRow>,
     /// By the Run that made them.
     artifacts: BTreeMap<Option<Id>, Vec<ObjectRow>>,
 }
@@ -110,27 +108,15 @@ struct Untold {
 impl Untold {
     fn add(&mut self, row: ObjectRow) {
         match &row.object.spec {
-            Spec::Run(_) => self.runs.entry((row.task_id, attempt_of(&row))).or_default().push(row),
+            Spec::Run(_) => drop(self.runs.insert(row.object.id, row)),
             Spec::Artifact(artifact) => self.artifacts.entry(artifact.produced_by.id()).or_default().push(row),
             _ => self.causes.push(row),
         }
     }
 
-    /// The Runs at `key`, each with its Artifacts.
-    fn runs(&mut self, key: (Option<Id>, u32)) -> Vec<(ObjectRow, Vec<ObjectRow>)> {
-        let runs = self.runs.remove(&key).unwrap_or_default();
-        runs.into_iter().map(|run| (run.object.id, run)).map(|(id, run)| (run, self.of_run(id))).collect()
+    fn artifacts_of(&mut self, run: Id) -> Vec<ObjectRow> {
+        self.artifacts.remove(&Some(run)).unwrap_or_default()
     }
-
-    fn of_run(&mut self, id: Id) -> Vec<ObjectRow> {
-        self.artifacts.remove(&Some(id)).unwrap_or_default()
-    }
-}
-
-/// The attempt of its Task that a Run is. A Run that was there before its Task is the first one.
-fn attempt_of(run: &ObjectRow) -> u32 {
-    let attempt = run.object.spec.meta().get(TASK_META).filter(|_| run.origin.is_none());
-    attempt.and_then(|task| task["attempt"].as_u64()?.try_into().ok()).unwrap_or(1)
 }
 
 async fn story(api: &Api, trace_id: &TraceId, sight: &mut Sight<'_>) -> Result<Story, Problem> {
@@ -152,11 +138,9 @@ async fn story(api: &Api, trace_id: &TraceId, sight: &mut Sight<'_>) -> Result<S
         }
     }
     // Runs without a Task that is told, and Artifacts without such a Run.
-    for key in untold.runs.keys().copied().collect::<Vec<_>>() {
-        for (run, artifacts) in untold.runs(key) {
-            story.add(&run);
-            story.add_all(artifacts);
-        }
+    for (id, run) in std::mem::take(&mut untold.runs) {
+        story.add(&run);
+        story.add_all(untold.artifacts_of(id));
     }
     untold.artifacts.into_values().for_each(|artifacts| story.add_all(artifacts));
     Ok(story)
@@ -176,14 +160,14 @@ impl Story {
     async fn add_attempts(&mut self, api: &Api, task: &TaskRow, untold: &mut Untold) -> Result<(), Problem> {
         let files = api.store.artifacts(task.id).await?;
         for job in api.store.jobs(task.id).await? {
-            let (runs, artifacts): (Vec<_>, Vec<_>) = untold.runs((Some(task.id), job.attempt)).into_iter().unzip();
-            self.add_all(runs);
+            let run = task.run_id(job.attempt).and_then(|id| untold.runs.remove(&id));
+            run.iter().for_each(|run| self.add(run));
             self.entities.insert(job.id.to_string());
             self.entities.extend(job.trace_path.clone());
             self.objects.push(of_kind("Job", job_json(&job)));
             let of_job = files.iter().filter(|file| file.job_id == job.id);
             self.objects.extend(of_job.map(|file| of_kind("TraceFile", file_json(file))));
-            artifacts.into_iter().for_each(|artifacts| self.add_all(artifacts));
+            run.iter().for_each(|run| self.add_all(untold.artifacts_of(run.object.id)));
         }
         Ok(())
     }

@@ -61,7 +61,7 @@ pub async fn enqueue(
     match submit(&api, &submission, until).await? {
         Submitted::Recorded(row) => {
             let mut body = told("success", "the Task is recorded", &row, row.to_json());
-            if let Some(ids) = api.store.cwom_ids(&row).await? {
+            if let Some(ids) = row.cwom_ids() {
                 body["cwom"] = cwom_json(ids);
             }
             let location = format!("/tasks/{}", row.id);
