@@ -16,7 +16,7 @@ pub(super) enum Conn<'c> {
 
 /// How a statement refers to its arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Placeholder {
+pub(super) enum Placeholder {
     /// `$1`, `$2`, …
     Numbered,
     /// `?`. On SQLite a numbered one is a name, which is looked for among all names each time it is bound.
@@ -217,7 +217,8 @@ impl Values {
         statements
     }
 
-    fn sql(&self, placeholder: Placeholder, rows: usize) -> String {
+    /// The statement for so many rows.
+    pub(super) fn sql(&self, placeholder: Placeholder, rows: usize) -> String {
         let mut sql = String::from(self.before);
         for row in 0..rows {
             sql.push_str(if row == 0 { " (" } else { ", (" });

@@ -11,6 +11,8 @@ use crate::domain::audit::{Action, EntityKind};
 use crate::domain::{Actor, TraceId};
 
 pub(super) use append::{append, lock_head};
+#[cfg(test)]
+pub(super) use query::CREATED;
 pub(super) use query::{list, refusals_of};
 pub use verify::AuditCheck;
 pub(super) use verify::verify;

@@ -38,17 +38,18 @@ pub(in crate::store) async fn list(conn: &mut Conn<'_>, query: &AuditQuery) -> R
     rows.into_iter().map(entry).collect()
 }
 
+/// What was created under these ids. Joined, for with IN a list SQLite reads everything that was ever created.
+pub(in crate::store) const CREATED: Values = Values {
+    before: "SELECT entity_id, after FROM audit_log JOIN (VALUES",
+    width: 1,
+    after: ") AS v ON entity_kind = 'Task' AND entity_id = v.column1 WHERE action = 'created'",
+};
+
 /// Which Tasks were refused, and for what: an entry says that they were created, with the findings.
 pub(in crate::store) async fn refusals_of(
     conn: &mut Conn<'_>,
     ids: impl IntoIterator<Item = Id>,
 ) -> Result<Vec<(Id, Vec<Finding>)>> {
-    const CREATED: Values = Values {
-        before: "SELECT entity_id, after FROM audit_log \
-                 WHERE entity_kind = 'Task' AND action = 'created' AND entity_id IN (VALUES",
-        width: 1,
-        after: ")",
-    };
     let ids = ids.into_iter().map(|id| vec![id.to_string().into()]).collect();
     let rows: Vec<(String, Option<String>)> = CREATED.fetch(conn, ids).await?;
     let mut refusals = Vec::new();

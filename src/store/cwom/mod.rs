@@ -12,6 +12,9 @@ mod table;
 mod task;
 mod view;
 
+#[cfg(test)]
+mod plan_tests;
+
 pub use model::{
     DeleteObject, FailRun, ObjectField, ObjectFilter, ObjectOrigin, ObjectRow, PatchObject, Patched, Put, PutObject,
     RefProblem, Unique, Unresolved,
