@@ -8,6 +8,7 @@ mod audit;
 mod auth;
 mod body;
 mod cursor;
+mod cwom;
 mod error;
 mod frame;
 mod health;
@@ -133,6 +134,7 @@ fn guarded(enabled: bool) -> OpenApiRouter<Api> {
         .routes(routes!(tasks::cancel::cancel))
         .routes(routes!(audit::list))
         .routes(routes!(trace::tell))
+        .merge(cwom::routes())
 }
 
 /// The OpenAPI document of all routes.

@@ -15,6 +15,7 @@ use crate::api::body::JsonBody;
 use crate::api::error::Problem;
 use crate::api::frame::{RequestTrace, random};
 use crate::api::query::Params;
+use crate::domain::cwom::adapter::CwomIds;
 use crate::domain::denial::{self, Door};
 use crate::domain::id::sha256_hex;
 use crate::domain::task::Naming;
@@ -67,7 +68,10 @@ pub async fn enqueue(
     let submission = Submission { namespace, submitted_by: caller.username().into(), trace_id, task, create_cwom };
     match submit(&api, &submission, until).await? {
         Submitted::Recorded(row) => {
-            let body = told("success", "the Task is recorded", &row, row.to_json());
+            let mut body = told("success", "the Task is recorded", &row, row.to_json());
+            if let Some(ids) = row.cwom_ids() {
+                body["cwom"] = cwom_json(ids);
+            }
             let location = format!("/tasks/{}", row.id);
             Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(body)).into_response())
         }
@@ -102,6 +106,15 @@ fn denial(caller: &Caller, namespace: String, trace_id: TraceId, body: &Value, f
         spec_sha256: sha256_hex(body.to_string().as_bytes()),
         denied_at: Timestamp::now(),
     }
+}
+
+fn cwom_json(CwomIds { repo, issue, context_packet, constraint_snapshot }: CwomIds) -> Value {
+    json!({
+        "repo_id": repo,
+        "issue_id": issue,
+        "context_packet_id": context_packet,
+        "constraint_snapshot_id": constraint_snapshot,
+    })
 }
 
 fn told(status: &str, message: &str, row: &TaskRow, task: Value) -> Value {
