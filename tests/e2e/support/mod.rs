@@ -2,6 +2,7 @@
 
 mod kubectl;
 mod manifest;
+mod operator;
 mod record;
 mod repository;
 mod rest;
@@ -9,6 +10,7 @@ mod world;
 
 pub use kubectl::{helm, kubectl, run};
 pub use manifest::{NORMAL, task, task_on};
+pub use operator::{kill_operator, no_operator_restarted, operator_besides, upgrade};
 pub use record::{Trace, Write, audit, jobs_ever, lock_database, query, verify_audit, writes};
 pub use repository::{Entry, Held, Repository};
 pub use rest::{Rest, token};
