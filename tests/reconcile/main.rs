@@ -5,5 +5,6 @@
 mod api;
 mod fixture;
 mod lifecycle;
+mod outage;
 mod recovery;
 mod refusal;
