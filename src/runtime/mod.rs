@@ -1,5 +1,7 @@
-//! What puts the parts together into processes: settings, logs, metrics, shutdown.
+//! What puts the parts together into processes: settings, logs, metrics, the Lease, shutdown.
 
+mod controller;
+pub mod lease;
 pub mod metrics;
 pub mod operator;
 pub mod settings;
