@@ -75,12 +75,8 @@ async fn a_deleted_pod_is_an_interruption() {
 async fn a_job_deleted_before_it_ran_is_made_again_or_failed_but_never_twice() {
     let world = World::shared("early").await;
     let held = Held::new("demo/early");
-    let task = world.create(task_on("early", held.name())).await;
-    let task = until("the Job to be named", async || {
-        let now = world.get(task.metadata.name.as_deref().unwrap()).await;
-        if now.status.as_ref().is_some_and(|status| status.job_name.is_some()) { Ok(now) } else { Err(String::new()) }
-    })
-    .await;
+    world.create(task_on("early", held.name())).await;
+    let task = world.wait_for_job("early").await;
     world.jobs().delete(task.status.as_ref().unwrap().job_name.as_deref().unwrap(), &in_background()).await.unwrap();
     held.release();
     until("an end", async || {

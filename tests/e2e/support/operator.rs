@@ -62,6 +62,16 @@ pub async fn upgrade(sets: &[&str]) {
     helm(&args).await;
 }
 
+/// Renders the chart with its own values and `sets`, which must fail; what helm says.
+pub async fn helm_fails(sets: &[&str]) -> String {
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/jct");
+    let mut args = vec!["template", "jct", chart, "--kube-version", "1.35.0"];
+    for set in sets {
+        args.extend(["--set", set]);
+    }
+    run("helm", &args, "").await.expect_err("helm took it")
+}
+
 fn container(pod: &Pod) -> Option<&ContainerStatus> {
     pod.status.as_ref()?.container_statuses.as_ref()?.first()
 }
