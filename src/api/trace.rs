@@ -11,6 +11,7 @@ use super::Api;
 use super::auth::{Caller, Right};
 use super::error::Problem;
 use super::query::Params;
+use crate::domain::audit::{EntityKind, Entry};
 use crate::domain::cwom::Spec;
 use crate::domain::{Id, TraceId};
 use crate::store::{ArtifactRow, AuditQuery, JobRow, MAX_PAGE, ObjectRow, Order, Page, TaskFilter, TaskRow};
@@ -47,7 +48,7 @@ pub async fn tell(
     let mut entries = api.store.audit(&wanted).await?;
     let is_full = entries.len() >= page.limit as usize;
     let last = entries.last().filter(|_| is_full).map(|entry| entry.id);
-    entries.retain(|entry| sight.is_whole || story.entities.contains(&entry.entity_id));
+    sight.hide(&mut entries, &story).await?;
     if story.objects.is_empty() && entries.is_empty() {
         return Err(not_found());
     }
@@ -85,6 +86,26 @@ impl<'a> Sight<'a> {
         self.decided.insert(key, may);
         Ok(may)
     }
+
+    /// Takes out of `entries` what is neither of the objects of `story` nor a denied request in a namespace whose Tasks
+    /// they may get.
+    async fn hide(&mut self, entries: &mut Vec<Entry>, story: &Story) -> Result<(), Problem> {
+        // A request can carry the trace id of somebody else's Task: its own namespace decides.
+        for namespace in entries.iter().filter_map(denied_in) {
+            self.has("tasks", namespace).await?;
+        }
+        let decided = |namespace: &str| self.decided.get(&("tasks", namespace.to_owned())) == Some(&true);
+        entries.retain(|entry| {
+            self.is_whole || story.entities.contains(&entry.entity_id) || denied_in(entry).is_some_and(decided)
+        });
+        Ok(())
+    }
+}
+
+/// The namespace of a denied request.
+fn denied_in(entry: &Entry) -> Option<&str> {
+    let after = entry.after.as_ref().filter(|_| entry.entity_kind == EntityKind::AdmissionDenial)?;
+    after.get("namespace")?.as_str()
 }
 
 /// The objects of a trace, as far as they are told.

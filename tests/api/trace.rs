@@ -130,3 +130,27 @@ async fn a_trace_of_nothing_is_not_found() {
         assert_eq!((answer.status, &answer.body), (404, &json!({"detail": "Trace not found"})), "{trace}");
     }
 }
+
+#[tokio::test]
+async fn a_denial_is_seen_by_those_who_may_see_the_tasks_of_its_namespace() {
+    let mut world = World::new().await;
+    lived(&world, "team").await;
+    for namespace in ["team", "other"] {
+        let sent = request("POST", ADA, &format!("/tasks/enqueue?namespace={namespace}")).header("x-trace-id", TRACE);
+        let bad = task(json!({"target": {"repo": "evil/x"}}));
+        assert_eq!(world.send(sent.body(Body::from(bad.to_string())).unwrap()).await.status, 422);
+    }
+    let denials = world.denials.take();
+    assert_eq!(denials.len(), 2);
+    world.store.record_denials(denials).await.unwrap();
+    for (token, expected) in [(ADA, vec!["team"]), (EVE, vec!["other"]), (ROOT, vec!["team", "other"])] {
+        let story = world.get(token, &format!("/trace/{TRACE}")).await.body;
+        let denials =
+            story["audit"].as_array().unwrap().iter().filter(|entry| entry["entity_kind"] == "AdmissionDenial");
+        let seen: Vec<&str> = denials.map(|entry| entry["after"]["namespace"].as_str().unwrap()).collect();
+        assert_eq!(seen, expected);
+    }
+    let listed = world.get(ROOT, "/audit?entity_kind=AdmissionDenial&actor_id=ada").await;
+    assert_eq!(listed.body.as_array().unwrap().len(), 2);
+    assert_eq!(world.get(ADA, "/audit?entity_kind=AdmissionDenial").await.status, 403);
+}

@@ -11,7 +11,7 @@ use jct::api::{Api, ApiSettings, Health, router};
 use jct::domain::cwom::Kind;
 use jct::domain::{Id, StampKey};
 use jct::policy::Policy;
-use jct::runtime::Metrics;
+use jct::runtime::{Denials, Metrics, Waiting};
 use jct::store::{Store, StoreSettings};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -35,6 +35,8 @@ pub struct World {
     pub settings: ApiSettings,
     key: StampKey,
     router: Router,
+    /// Denials that the API has handed in.
+    pub denials: Waiting,
     _folder: tempfile::TempDir,
 }
 
@@ -92,13 +94,13 @@ impl World {
         }
         let mut settings = settings();
         change(&mut settings);
-        let router = serve(&store, &cluster, &key, &settings);
-        Self { store, cluster, settings, key, router, _folder: folder }
+        let (router, denials) = serve(&store, &cluster, &key, &settings);
+        Self { store, cluster, settings, key, router, denials, _folder: folder }
     }
 
     /// The API as it is after a restart: everything is there but what was in memory.
     pub fn restart(&mut self) {
-        self.router = serve(&self.store, &self.cluster, &self.key, &self.settings);
+        (self.router, self.denials) = serve(&self.store, &self.cluster, &self.key, &self.settings);
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
@@ -138,10 +140,12 @@ fn rules(verbs: &[&'static str], namespace: &'static str) -> Vec<Rule> {
     verbs.iter().flat_map(|verb| resources().map(|resource| (*verb, resource, namespace))).collect()
 }
 
-fn serve(store: &Store, cluster: &Arc<Cluster>, key: &StampKey, settings: &ApiSettings) -> Router {
-    let health = Health { store: store.clone(), parts: Arc::default(), metrics: Metrics::default() };
+fn serve(store: &Store, cluster: &Arc<Cluster>, key: &StampKey, settings: &ApiSettings) -> (Router, Waiting) {
+    let metrics = Metrics::default();
+    let (denials, waiting) = Denials::new(&metrics);
+    let health = Health { store: store.clone(), parts: Arc::default(), metrics };
     let policy = Policy::default().allowing("octo/");
-    router(Api::new(health, cluster.client(), policy, key.clone(), settings.clone()))
+    (router(Api::new(health, cluster.client(), policy, key.clone(), denials, settings.clone())), waiting)
 }
 
 pub fn request(method: &str, token: &str, path: &str) -> http::request::Builder {

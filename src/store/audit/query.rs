@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::chain::AuditColumns;
 use crate::domain::audit::{Action, EntityKind, Entry};
 use crate::domain::{Actor, ActorKind, Finding, Id};
-use crate::store::conn::{Conn, Select, Values};
+use crate::store::conn::{Conn, RawRow, Select, Values};
 use crate::store::rows::{json, named, parsed, time};
 use crate::store::{AuditQuery, MAX_PAGE, Order, Page, Result, StoreError};
 
@@ -62,9 +62,30 @@ pub(in crate::store) async fn refusals_of(
     Ok(refusals)
 }
 
+/// The denials of these requests. Joined, for the same reason.
+pub(in crate::store) const DENIED: Values = Values {
+    before: "SELECT entity_id FROM audit_log JOIN (VALUES",
+    width: 1,
+    after: ") AS v ON entity_kind = 'AdmissionDenial' AND entity_id = v.column1",
+};
+
+/// Which of these requests are written down as denied.
+pub(in crate::store) async fn denials_among(
+    conn: &mut Conn<'_>,
+    requests: impl IntoIterator<Item = String>,
+) -> Result<Vec<String>> {
+    let rows: Vec<(String,)> = DENIED.fetch(conn, requests.into_iter().map(|uid| vec![uid.into()]).collect()).await?;
+    Ok(rows.into_iter().map(|(uid,)| uid).collect())
+}
+
 #[derive(Deserialize)]
 struct Created {
     findings: Option<Vec<Finding>>,
+}
+
+/// Whether `row`, of all columns, can be read.
+pub(in crate::store) fn entry_parses(row: &RawRow) -> Result<()> {
+    entry(row.read()?).map(drop)
 }
 
 fn entry(columns: AuditColumns) -> Result<Entry> {

@@ -5,14 +5,14 @@ use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 use super::links::Join;
 use super::table::table;
 use crate::domain::cwom::Kind;
-use crate::store::audit::CREATED;
+use crate::store::audit::{CREATED, DENIED};
 use crate::store::conn::{Placeholder, Values};
 
 #[tokio::test]
 async fn statements_find_their_rows_by_an_index() {
     let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
     sqlx::migrate!("migrations/sqlite").run_direct(None, &mut conn, false).await.unwrap();
-    let mut statements = vec![CREATED.sql(Placeholder::Plain, 3)];
+    let mut statements = [CREATED, DENIED].map(|values| values.sql(Placeholder::Plain, 3)).to_vec();
     let mut add = |values: Values| statements.push(values.sql(Placeholder::Plain, 3));
     for kind in Kind::ALL.iter().copied() {
         let table = table(kind);

@@ -6,7 +6,7 @@ use super::model::{ObjectField, ObjectOrigin, ObjectRow};
 use crate::domain::Id;
 use crate::domain::cwom::{Kind, Object, Ref, Spec};
 use crate::store::Result;
-use crate::store::conn::{Argument, Values};
+use crate::store::conn::{Argument, RawRow, Values};
 use crate::store::rows::{json, microseconds, parsed, time, time_or_null, to_json};
 
 /// The statements of one kind.
@@ -216,6 +216,11 @@ impl ObjectColumns {
             deleted_at: time_or_null(table, &id, deleted_at)?,
         })
     }
+}
+
+/// Whether `row`, of all columns, can be read as one of `kind`.
+pub(in crate::store) fn object_parses(kind: Kind, row: &RawRow) -> Result<()> {
+    row.read::<ObjectColumns>()?.into_row(kind).map(drop)
 }
 
 /// In the order of the INSERT.
