@@ -12,7 +12,7 @@ use super::auth::{Caller, Right};
 use super::error::Problem;
 use super::query::Params;
 use crate::domain::audit::{EntityKind, Entry};
-use crate::domain::cwom::Spec;
+use crate::domain::cwom::{Kind, Spec};
 use crate::domain::{Id, TraceId};
 use crate::store::{ArtifactRow, AuditQuery, JobRow, MAX_PAGE, ObjectRow, Order, Page, TaskFilter, TaskRow};
 
@@ -45,14 +45,19 @@ pub async fn tell(
     let story = story(&api, &trace_id, &mut sight).await?;
     let wanted =
         AuditQuery { trace_id: Some(trace_id.clone()), order: Order::OldestFirst, page, ..AuditQuery::default() };
-    let mut entries = api.store.audit(&wanted).await?;
+    let entries = api.store.audit(&wanted).await?;
     let is_full = entries.len() >= page.limit as usize;
     let last = entries.last().filter(|_| is_full).map(|entry| entry.id);
-    sight.hide(&mut entries, &story).await?;
-    if story.objects.is_empty() && entries.is_empty() {
+    let mut told = Vec::new();
+    for entry in entries {
+        if sight.shows(&entry, &story.entities).await? {
+            told.push(entry);
+        }
+    }
+    if story.objects.is_empty() && told.is_empty() {
         return Err(not_found());
     }
-    let body = json!({"trace_id": trace_id, "objects": story.objects, "audit": entries});
+    let body = json!({"trace_id": trace_id, "objects": story.objects, "audit": told});
     Ok((asked.next(&api.cursor_key, last), Json(body)).into_response())
 }
 
@@ -87,25 +92,22 @@ impl<'a> Sight<'a> {
         Ok(may)
     }
 
-    /// Takes out of `entries` what is neither of the objects of `story` nor a denied request in a namespace whose Tasks
-    /// they may get.
-    async fn hide(&mut self, entries: &mut Vec<Entry>, story: &Story) -> Result<(), Problem> {
-        // A request can carry the trace id of somebody else's Task: its own namespace decides.
-        for namespace in entries.iter().filter_map(denied_in) {
-            self.has("tasks", namespace).await?;
+    /// Whether `entry` is told; `theirs` are the objects that are.
+    async fn shows(&mut self, entry: &Entry, theirs: &BTreeSet<String>) -> Result<bool, Problem> {
+        if self.is_whole || theirs.contains(&entry.entity_id) {
+            return Ok(true);
         }
-        let decided = |namespace: &str| self.decided.get(&("tasks", namespace.to_owned())) == Some(&true);
-        entries.retain(|entry| {
-            self.is_whole || story.entities.contains(&entry.entity_id) || denied_in(entry).is_some_and(decided)
-        });
-        Ok(())
+        if entry.entity_kind != EntityKind::AdmissionDenial {
+            return Ok(false);
+        }
+        // A request can carry the trace id of somebody else's Task: its own kind and namespace decide.
+        let text = |name: &str| entry.after.as_ref().and_then(|after| after.get(name)).and_then(Value::as_str);
+        let resource = text("kind").and_then(Kind::parse).map_or("tasks", Kind::plural);
+        match text("namespace") {
+            Some(namespace) => self.has(resource, namespace).await,
+            None => Ok(false),
+        }
     }
-}
-
-/// The namespace of a denied request.
-fn denied_in(entry: &Entry) -> Option<&str> {
-    let after = entry.after.as_ref().filter(|_| entry.entity_kind == EntityKind::AdmissionDenial)?;
-    after.get("namespace")?.as_str()
 }
 
 /// The objects of a trace, as far as they are told.

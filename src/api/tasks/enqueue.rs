@@ -86,15 +86,6 @@ pub async fn enqueue(
     }
 }
 
-fn cwom_json(CwomIds { repo, issue, context_packet, constraint_snapshot }: CwomIds) -> Value {
-    json!({
-        "repo_id": repo,
-        "issue_id": issue,
-        "context_packet_id": context_packet,
-        "constraint_snapshot_id": constraint_snapshot,
-    })
-}
-
 /// What is written down of a request that the gate denied. Its uid is ours: one that a client chose could be that of
 /// another denial.
 fn denial(caller: &Caller, namespace: String, trace_id: TraceId, body: &Value, findings: Vec<Finding>) -> Denial {
@@ -115,6 +106,15 @@ fn denial(caller: &Caller, namespace: String, trace_id: TraceId, body: &Value, f
         spec_sha256: sha256_hex(body.to_string().as_bytes()),
         denied_at: Timestamp::now(),
     }
+}
+
+fn cwom_json(CwomIds { repo, issue, context_packet, constraint_snapshot }: CwomIds) -> Value {
+    json!({
+        "repo_id": repo,
+        "issue_id": issue,
+        "context_packet_id": context_packet,
+        "constraint_snapshot_id": constraint_snapshot,
+    })
 }
 
 fn told(status: &str, message: &str, row: &TaskRow, task: Value) -> Value {
