@@ -2,8 +2,10 @@
 
 pub mod cwom;
 pub mod names;
+pub mod stamps;
 pub mod status;
 pub mod task;
+mod task_of;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +14,7 @@ use kube::CustomResourceExt as _;
 
 use crate::domain::{Code, Finding, Id};
 
+pub use stamps::Stamps;
 pub use status::TaskStatus;
 pub use task::{Task, TaskSpec};
 

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use super::{Metrics, Settings};
 use crate::api;
 use crate::domain::StampKey;
-use crate::reconcile::context::{Context, Timing, Written};
+use crate::reconcile::context::{Context, Timing};
 use crate::reconcile::trace_volume::TraceVolume;
 use crate::reconcile::{self};
 use crate::store::{Store, StoreSettings};
@@ -168,7 +168,8 @@ fn context(
         workers: Arc::default(),
         metrics,
         backoff: reconcile::error::Backoff::default(),
-        written: Written::default(),
+        written: reconcile::status::Written::default(),
+        objects: reconcile::work_object::Objects::default(),
     })
 }
 

@@ -10,10 +10,12 @@ use jct::domain::trace::{FileEntry, FileKind, MANIFEST_VERSION, Manifest, Outcom
 use jct::domain::{FailureReason, Id, StampKey, TraceId};
 use jct::jobs::JobSettings;
 use jct::policy::Policy;
-use jct::reconcile::context::{Context, Timing, Written};
+use jct::reconcile::context::{Context, Timing};
 use jct::reconcile::error::{Backoff, Error};
+use jct::reconcile::status::Written;
 use jct::reconcile::task::{Object, reconcile};
 use jct::reconcile::trace_volume::TraceVolume;
+use jct::reconcile::work_object::Objects;
 use jct::runtime::Metrics;
 use jct::store::{Store, StoreSettings, TaskRow};
 use kube::runtime::controller::Action;
@@ -81,6 +83,7 @@ impl World {
             metrics: Metrics::default(),
             backoff: Backoff::default(),
             written: Written::default(),
+            objects: Objects::default(),
         });
         prepare(&context);
         let object: Object = serde_json::from_value(object.clone()).unwrap();
@@ -164,7 +167,7 @@ impl World {
                 "creationTimestamp": CREATED, "finalizers": [names::FINALIZER],
                 "annotations": {
                     names::SUBMITTED_BY: "ada@example.org", names::TRACE_ID: TRACE,
-                    names::STAMP: self.key.seal("team", "ada@example.org", &trace_id),
+                    names::STAMP: self.key.seal("team", "ada@example.org", &trace_id, None),
                 },
             },
             "spec": {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::domain::cwom::Kind;
-pub use status::{ResolvedRef, WorkCondition, WorkObjectStatus};
+pub use status::{ResolvedRef, WorkCondition, WorkObjectStatus, WorkReason};
 
 macro_rules! work_object {
     ($(#[doc = $doc:literal])+ $kind:ident, $spec:ident, $($attribute:tt)+) => {
