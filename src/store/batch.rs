@@ -5,6 +5,7 @@ use ulid::Generator;
 
 use super::audit::{append, lock_head, refusals_of};
 use super::conn::{Conn, execute};
+use super::cwom::{load_objects, objects_of_tasks, save_objects};
 use super::operation::{Fate, Needs, Slot, View};
 use super::rows::{insert_artifacts, insert_jobs, insert_tasks, load_jobs, load_tasks, load_tasks_by_key};
 use super::rows::{update_jobs, update_tasks};
@@ -12,11 +13,12 @@ use super::{Result, StoreError};
 
 /// Loads what is needed. The Tasks, and with them their attempts, can't be changed by others until the transaction ends.
 pub(super) async fn load(conn: &mut Conn<'_>, needs: Needs) -> Result<View> {
-    let Needs { tasks, keys, jobs_of, mut refusals, refuses } = needs;
-    if refuses {
-        // A refusal has no row to lock: with the end of the chain, no replica can write the same one.
+    if !needs.is_empty() {
+        // Every batch begins with the end of the chain, so that replicas that write wait for each other here, and never in
+        // the midst of things. What has no row to lock, such as a refusal or a name that is free, holds still too.
         lock_head(conn).await?;
     }
+    let Needs { tasks, keys, jobs_of, mut refusals, mut objects } = needs;
     let mut view = View::default();
     for (key, id, row) in load_tasks_by_key(conn, keys).await? {
         view.keys.insert(key, id);
@@ -30,12 +32,16 @@ pub(super) async fn load(conn: &mut Conn<'_>, needs: Needs) -> Result<View> {
     }
     refusals.retain(|id| !view.tasks.contains_key(id));
     view.refusals.extend(refusals_of(conn, refusals).await?);
+    objects_of_tasks(view.tasks.values(), &mut objects);
+    if !objects.is_empty() {
+        view.objects = load_objects(conn, objects).await?;
+    }
     Ok(view)
 }
 
 /// Writes what was decided; how many audit entries.
 pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator) -> Result<u64> {
-    let View { tasks, keys: _, jobs, refusals: _, artifacts, entries, probe } = view;
+    let View { tasks, keys: _, jobs, refusals: _, artifacts, objects, entries, probe } = view;
     let new: Vec<_> = rows(tasks.values(), Fate::Inserted).collect();
     let wanted = new.len() as u64;
     if insert_tasks(conn, new).await? != wanted {
@@ -45,6 +51,7 @@ pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator) -
     insert_jobs(conn, rows(jobs.values(), Fate::Inserted)).await?;
     update_jobs(conn, rows(jobs.values(), Fate::Updated)).await?;
     insert_artifacts(conn, artifacts).await?;
+    save_objects(conn, &objects).await?;
     if probe {
         let now = Timestamp::now().as_microsecond();
         execute!(conn, "UPDATE store_probe SET probed_at = $1 WHERE id = 1", now)?;

@@ -26,8 +26,8 @@ use std::sync::Arc;
 
 pub use audit::AuditCheck;
 pub use cwom::{
-    DeleteObject, ObjectField, ObjectFilter, ObjectOrigin, ObjectRow, PatchObject, Patched, Put, PutObject, RefProblem,
-    Unique, Unresolved,
+    DeleteObject, FailRun, ObjectField, ObjectFilter, ObjectOrigin, ObjectRow, PatchObject, Patched, Put, PutObject,
+    RefProblem, Unique, Unresolved,
 };
 pub use error::{Conflict, Result, StoreError};
 pub use model::{ArtifactRow, Failure, JobRow, JobStatus, TaskRow};
@@ -38,7 +38,9 @@ pub use request::{
 pub use settings::{DatabaseUrl, InvalidDatabaseUrl, StoreSettings};
 
 use crate::domain::audit::Entry;
-use crate::domain::{Finding, Id};
+use crate::domain::cwom::Kind;
+use crate::domain::cwom::adapter::CwomIds;
+use crate::domain::{Finding, Id, TraceId};
 
 use conn::fetch;
 use connect::{Connector, Readers};
@@ -200,6 +202,48 @@ impl Store {
     /// The files of a Task's traces, by attempt and uri.
     pub async fn artifacts(&self, task_id: Id) -> Result<Vec<ArtifactRow>> {
         rows::artifacts_of(&mut self.inner.readers.acquire().await?.borrow(), task_id).await
+    }
+
+    /// Records a work object as its custom resource, or a REST body, has it. An object is written with its links and
+    /// audit entries, or not at all.
+    pub async fn put_object(&self, put: PutObject) -> Result<Put> {
+        self.inner.writer.write(put).await
+    }
+
+    /// Changes a work object that has no custom resource.
+    pub async fn patch_object(&self, patch: PatchObject) -> Result<Patched> {
+        self.inner.writer.write(patch).await
+    }
+
+    /// Writes down that a work object's custom resource is gone. The row stays. None if no such object is recorded.
+    pub async fn delete_object(&self, delete: DeleteObject) -> Result<Option<ObjectRow>> {
+        self.inner.writer.write(delete).await
+    }
+
+    /// Ends a Run that no Task carries out. The first ending stays. None if no such Run is recorded.
+    pub async fn fail_run(&self, fail: FailRun) -> Result<Option<ObjectRow>> {
+        self.inner.writer.write(fail).await
+    }
+
+    /// The work object of this kind with this id. An Issue comes with its Runs and with the ContextPackets that are for it.
+    pub async fn object(&self, kind: Kind, id: Id) -> Result<Option<ObjectRow>> {
+        cwom::object_by_id(&mut self.inner.readers.acquire().await?.borrow(), kind, id).await
+    }
+
+    /// Work objects of a kind, the newest first.
+    pub async fn objects(&self, kind: Kind, filter: &ObjectFilter, page: Page) -> Result<Vec<ObjectRow>> {
+        cwom::objects_of(&mut self.inner.readers.acquire().await?.borrow(), kind, filter, page).await
+    }
+
+    /// The work objects of a trace, causes before effects; of each kind at most [`MAX_PAGE`], the oldest.
+    pub async fn objects_of_trace(&self, trace_id: &TraceId) -> Result<Vec<ObjectRow>> {
+        cwom::objects_of_trace(&mut self.inner.readers.acquire().await?.borrow(), trace_id).await
+    }
+
+    /// The ids of the work objects that a Task made; none if it made none.
+    pub async fn cwom_ids(&self, task: &TaskRow) -> Result<Option<CwomIds>> {
+        let Some(issue) = task.cwom_issue_id else { return Ok(None) };
+        Ok(self.object(Kind::Issue, issue).await?.and_then(|issue| cwom::ids_of_task(task, &issue)))
     }
 
     /// Audit entries.

@@ -78,8 +78,10 @@ pub struct TaskRow {
     pub manifest_sha256: Option<String>,
     /// How many files that trace has.
     pub trace_files: Option<u32>,
-    /// The Issue made for it.
+    /// The Issue made for it, or that of the Run that it carries out.
     pub cwom_issue_id: Option<Id>,
+    /// The Run that it carries out, where it was made for one.
+    pub cwom_run_id: Option<Id>,
     /// When the object was deleted; the row stays.
     pub deleted_at: Option<Timestamp>,
 }
@@ -120,6 +122,7 @@ impl TaskRow {
             manifest_sha256: _,
             trace_files: _,
             cwom_issue_id,
+            cwom_run_id: _,
             deleted_at: _,
         } = self;
         let mut shown = json!({

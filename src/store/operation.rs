@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::audit::Change;
+use super::cwom::{ObjectChanges, ObjectNeeds, Objects};
 use super::{ArtifactRow, Conflict, JobRow, Result, StoreError, TaskRow};
 use crate::domain::{Finding, Id};
 
@@ -33,8 +34,16 @@ pub(super) struct Needs {
     pub(super) jobs_of: BTreeSet<Id>,
     /// What these Tasks were refused for.
     pub(super) refusals: BTreeSet<Id>,
-    /// Whether a refusal may be written: only one replica at a time may.
-    pub(super) refuses: bool,
+    /// Work objects.
+    pub(super) objects: ObjectNeeds,
+}
+
+impl Needs {
+    /// Whether nothing is looked at.
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { tasks, keys, jobs_of, refusals, objects } = self;
+        tasks.is_empty() && keys.is_empty() && jobs_of.is_empty() && refusals.is_empty() && objects.is_empty()
+    }
 }
 
 /// What an operation has written.
@@ -46,6 +55,8 @@ pub(super) struct Changes {
     pub(super) job: Option<JobRow>,
     /// Files of a trace.
     pub(super) artifacts: Vec<ArtifactRow>,
+    /// Work objects.
+    pub(super) objects: ObjectChanges,
     /// Why a Task is refused.
     pub(super) refusal: Option<(Id, Vec<Finding>)>,
     /// What the audit log says about all of this.
@@ -62,6 +73,7 @@ pub(super) struct View {
     pub(super) jobs: BTreeMap<(Id, u32), Slot<JobRow>>,
     pub(super) refusals: BTreeMap<Id, Vec<Finding>>,
     pub(super) artifacts: Vec<ArtifactRow>,
+    pub(super) objects: Objects,
     pub(super) entries: Vec<Change>,
     pub(super) probe: bool,
 }
@@ -86,7 +98,7 @@ impl<Row> Slot<Row> {
         Self { row, fate: Fate::Kept }
     }
 
-    fn get(&self) -> Result<&Row> {
+    pub(super) fn get(&self) -> Result<&Row> {
         self.row.as_ref().map_err(Clone::clone)
     }
 }
@@ -128,7 +140,7 @@ impl View {
 
     /// Takes over what was decided.
     pub(super) fn stage(&mut self, changes: Changes) {
-        let Changes { task, job, artifacts, refusal, entries, probe } = changes;
+        let Changes { task, job, artifacts, objects, refusal, entries, probe } = changes;
         if let Some(row) = task {
             if let Some(key) = &row.task.idempotency_key {
                 self.keys.insert((row.namespace.clone(), key.clone()), row.id);
@@ -139,13 +151,15 @@ impl View {
             put(&mut self.jobs, (row.task_id, row.attempt), row);
         }
         self.refusals.extend(refusal);
+        self.objects.stage(objects);
         self.artifacts.extend(artifacts);
         self.entries.extend(entries);
         self.probe |= probe;
     }
 }
 
-fn put<Key: Ord, Row>(rows: &mut BTreeMap<Key, Slot<Row>>, key: Key, row: Row) {
+/// Puts a row as it will be into its place.
+pub(super) fn put<Key: Ord, Row>(rows: &mut BTreeMap<Key, Slot<Row>>, key: Key, row: Row) {
     let fate = match rows.get(&key).map(|slot| slot.fate) {
         None | Some(Fate::Inserted) => Fate::Inserted,
         Some(Fate::Kept | Fate::Updated) => Fate::Updated,

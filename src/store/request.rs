@@ -35,6 +35,8 @@ pub struct NewTask {
     pub max_attempts: u32,
     /// Whether CWOM objects are to be made.
     pub create_cwom: bool,
+    /// The Run that the Task carries out, where it was made for one; then no objects are made.
+    pub for_run: Option<Id>,
     /// When the object was created.
     pub created_at: Timestamp,
     /// Now.

@@ -137,7 +137,8 @@ pub fn new_task(uid: &str) -> NewTask {
         task: task(),
         executor: None,
         max_attempts: 2,
-        create_cwom: true,
+        create_cwom: false,
+        for_run: None,
         created_at: created_at(),
         recorded_at: at(1),
     }

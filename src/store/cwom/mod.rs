@@ -1,9 +1,23 @@
 //! The record of work objects (contract section 2): one table for each kind, one row for each link, one audit entry for
 //! each change.
 
+mod entries;
+mod links;
+mod load;
 mod model;
+mod put;
+mod query;
+mod resolve;
+mod table;
+mod task;
+mod view;
 
 pub use model::{
-    DeleteObject, ObjectField, ObjectFilter, ObjectOrigin, ObjectRow, PatchObject, Patched, Put, PutObject, RefProblem,
-    Unique, Unresolved,
+    DeleteObject, FailRun, ObjectField, ObjectFilter, ObjectOrigin, ObjectRow, PatchObject, Patched, Put, PutObject,
+    RefProblem, Unique, Unresolved,
 };
+
+pub(super) use load::{load_objects, save_objects};
+pub(super) use query::{object_by_id, objects_of, objects_of_trace};
+pub(super) use task::{Advance, advance_objects, ids_of_task, objects_of_new_task, objects_of_tasks};
+pub(super) use view::{ObjectChanges, ObjectNeeds, Objects};

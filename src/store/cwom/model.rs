@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::domain::cwom::{Kind, Object, Spec, Target};
+use crate::domain::cwom::{FailureCategory, Kind, Object, Spec, Target};
 use crate::domain::{Actor, Finding, Id, TraceId};
 
 /// The record of a work object (contract section 2).
@@ -162,6 +162,21 @@ pub struct DeleteObject {
     pub id: Id,
     /// The uid of the custom resource that is gone; another one's row is left alone.
     pub uid: String,
+    /// By whom.
+    pub actor: Actor,
+    /// Now.
+    pub at: Timestamp,
+}
+
+/// A Run that no Task carries out, and that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailRun {
+    /// The Run.
+    pub id: Id,
+    /// What kind of failure.
+    pub category: FailureCategory,
+    /// In a sentence.
+    pub message: String,
     /// By whom.
     pub actor: Actor,
     /// Now.

@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{difference, task_changed};
+use super::{difference, task_changed, with_objects};
 use crate::domain::Actor;
 use crate::domain::audit::{Action, EntityKind};
 use crate::store::audit::Change;
+use crate::store::cwom::Advance;
 use crate::store::operation::{Changes, Needs, Operation, View};
 use crate::store::transition::{self, actor_of, note_of};
 use crate::store::{AttemptEnd, JobRow, MarkRunning, Result, StartAttempt, StoreError, TaskRow, TraceRecord};
@@ -23,9 +24,11 @@ impl Operation for StartAttempt {
         let Some((after, job)) = transition::start_attempt(before, self).map_err(conflict)? else {
             return Ok((before.clone(), Changes::default()));
         };
-        let entries =
-            vec![task_changed(before, &after, Actor::controller(), None), job_changed(None, &job, Actor::controller())];
-        Ok((after.clone(), Changes { task: Some(after), job: Some(job), entries, ..Changes::default() }))
+        let actor = Actor::controller();
+        let entries = vec![task_changed(before, &after, actor.clone(), None), job_changed(None, &job, actor.clone())];
+        let step = Advance { task: &after, job: Some(&job), trace: None, actor: &actor, at: self.at };
+        let changes = with_objects(view, &step, Changes { entries, ..Changes::default() })?;
+        Ok((after.clone(), Changes { task: Some(after), job: Some(job), ..changes }))
     }
 }
 
@@ -43,11 +46,12 @@ impl Operation for MarkRunning {
         let Some((after, job)) = transition::mark_running(before, job_before, self) else {
             return Ok((before.clone(), Changes::default()));
         };
-        let entries = vec![
-            task_changed(before, &after, Actor::controller(), None),
-            job_changed(Some(job_before), &job, Actor::controller()),
-        ];
-        Ok((after.clone(), Changes { task: Some(after), job: Some(job), entries, ..Changes::default() }))
+        let actor = Actor::controller();
+        let entries =
+            vec![task_changed(before, &after, actor.clone(), None), job_changed(Some(job_before), &job, actor.clone())];
+        let step = Advance { task: &after, job: Some(&job), trace: None, actor: &actor, at: self.at };
+        let changes = with_objects(view, &step, Changes { entries, ..Changes::default() })?;
+        Ok((after.clone(), Changes { task: Some(after), job: Some(job), ..changes }))
     }
 }
 
@@ -73,7 +77,10 @@ impl Operation for AttemptEnd {
         }
         let actor = actor_of(&self.next);
         changes.entries.push(job_changed(Some(job_before), &job, actor.clone()));
-        changes.entries.push(task_changed(before, &after, actor, note_of(&self.next)));
+        changes.entries.push(task_changed(before, &after, actor.clone(), note_of(&self.next)));
+        let trace = self.trace.as_ref();
+        let step = Advance { task: &after, job: Some(&job), trace, actor: &actor, at: self.ended_at };
+        let changes = with_objects(view, &step, changes)?;
         Ok((after.clone(), Changes { task: Some(after), job: Some(job), ..changes }))
     }
 }

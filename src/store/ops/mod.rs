@@ -9,6 +9,7 @@ mod task_end;
 use serde_json::{Map, Value};
 
 use super::audit::Change;
+use super::cwom::{Advance, advance_objects};
 use super::operation::{Changes, Needs, Operation, View};
 use super::rows::task_state;
 use super::{Result, TaskRow};
@@ -28,6 +29,14 @@ impl Operation for Probe {
     }
 }
 
+/// Adds what a step of a Task makes of its work objects.
+fn with_objects(view: &View, step: &Advance<'_>, mut changes: Changes) -> Result<Changes> {
+    let of_objects = advance_objects(&view.objects, step)?;
+    changes.entries.extend(of_objects.entries);
+    changes.objects = of_objects.objects;
+    Ok(changes)
+}
+
 /// The entry for a Task that has become another: what differs.
 fn task_changed(before: &TaskRow, after: &TaskRow, actor: Actor, note: Option<String>) -> Change {
     let action = if before.phase == after.phase { Action::Updated } else { Action::StatusChanged };
@@ -45,7 +54,7 @@ fn task_changed(before: &TaskRow, after: &TaskRow, actor: Actor, note: Option<St
 }
 
 /// Of two states the fields that differ.
-fn difference(mut before: Map<String, Value>, mut after: Map<String, Value>) -> (Value, Value) {
+pub(super) fn difference(mut before: Map<String, Value>, mut after: Map<String, Value>) -> (Value, Value) {
     before.retain(|field, old| {
         let same = after.get(field) == Some(old);
         if same {

@@ -3,7 +3,9 @@
 use super::task_changed;
 use crate::domain::Phase;
 use crate::domain::audit::{Action, EntityKind};
+use crate::domain::cwom::Kind;
 use crate::store::audit::Change;
+use crate::store::cwom::objects_of_new_task;
 use crate::store::operation::{Changes, Needs, Operation, View};
 use crate::store::rows::stored;
 use crate::store::{NewTask, Recording, Result, TaskRow};
@@ -15,6 +17,11 @@ impl Operation for NewTask {
         needs.tasks.insert(self.id);
         needs.refusals.insert(self.id);
         needs.keys.extend(self.task.idempotency_key.clone().map(|key| (self.namespace.clone(), key)));
+        match self.for_run {
+            Some(run) => needs.objects.row(Kind::Run, run),
+            None if self.create_cwom => needs.objects.slug(&self.namespace, self.task.target.repo.as_str()),
+            None => {}
+        }
     }
 
     fn decide(&self, view: &View) -> Result<(Recording, Changes)> {
@@ -29,7 +36,7 @@ impl Operation for NewTask {
         {
             return Ok((Recording::Duplicate { first: Box::new(first.clone()) }, Changes::default()));
         }
-        let row = self.row();
+        let (row, objects) = objects_of_new_task(&view.objects, self, self.row())?;
         let entry = Change {
             actor: self.actor.clone(),
             action: Action::Created,
@@ -40,7 +47,8 @@ impl Operation for NewTask {
             note: None,
             trace_id: self.trace_id.clone(),
         };
-        let changes = Changes { task: Some(row.clone()), entries: vec![entry], ..Changes::default() };
+        let entries = [vec![entry], objects.entries].concat();
+        let changes = Changes { task: Some(row.clone()), objects: objects.objects, entries, ..Changes::default() };
         Ok((Recording::Recorded(Box::new(row)), changes))
     }
 }
@@ -74,6 +82,7 @@ impl NewTask {
             executor,
             max_attempts,
             create_cwom,
+            for_run: _,
             created_at,
             recorded_at,
         } = self.clone();
@@ -105,6 +114,7 @@ impl NewTask {
             manifest_sha256: None,
             trace_files: None,
             cwom_issue_id: None,
+            cwom_run_id: None,
             deleted_at: None,
         }
     }

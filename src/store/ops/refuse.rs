@@ -15,7 +15,6 @@ impl Operation for Refusal {
     fn needs(&self, needs: &mut Needs) {
         needs.tasks.insert(self.id);
         needs.refusals.insert(self.id);
-        needs.refuses = true;
     }
 
     fn decide(&self, view: &View) -> Result<(Vec<Finding>, Changes)> {

@@ -3,9 +3,10 @@
 use serde_json::json;
 
 use super::attempt::job_changed;
-use super::task_changed;
+use super::{task_changed, with_objects};
 use crate::domain::audit::{Action, EntityKind};
 use crate::store::audit::Change;
+use crate::store::cwom::Advance;
 use crate::store::operation::{Changes, Needs, Operation, View};
 use crate::store::rows::stored;
 use crate::store::transition;
@@ -29,7 +30,9 @@ impl Operation for FinishTask {
         entries.extend(job.as_ref().map(|job| job_changed(job_before, job, self.actor.clone())));
         let note = format!("{}: {}", self.failure.reason, self.failure.message);
         entries.push(task_changed(before, &after, self.actor.clone(), Some(note)));
-        Ok((after.clone(), Changes { task: Some(after), job, entries, ..Changes::default() }))
+        let step = Advance { task: &after, job: job.as_ref(), trace: None, actor: &self.actor, at: self.at };
+        let changes = with_objects(view, &step, Changes { entries, ..Changes::default() })?;
+        Ok((after.clone(), Changes { task: Some(after), job, ..changes }))
     }
 }
 

@@ -36,11 +36,11 @@ pub(super) fn time(table: &'static str, id: &str, microseconds: i64) -> Result<T
     Timestamp::from_microsecond(microseconds).map_err(|error| StoreError::corrupt(table, id, error))
 }
 
-fn time_or_null(table: &'static str, id: &str, microseconds: Option<i64>) -> Result<Option<Timestamp>> {
+pub(super) fn time_or_null(table: &'static str, id: &str, microseconds: Option<i64>) -> Result<Option<Timestamp>> {
     microseconds.map(|microseconds| time(table, id, microseconds)).transpose()
 }
 
-fn microseconds(time: Option<Timestamp>) -> Option<i64> {
+pub(super) fn microseconds(time: Option<Timestamp>) -> Option<i64> {
     time.map(|time| time.as_microsecond())
 }
 
@@ -77,7 +77,7 @@ fn json_or_null<T: DeserializeOwned>(table: &'static str, id: &str, text: Option
     text.map(|text| json(table, &id, text)).transpose()
 }
 
-fn to_json(value: &impl Serialize) -> Result<String> {
+pub(super) fn to_json(value: &impl Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|error| StoreError::Internal(error.to_string()))
 }
 

@@ -1,0 +1,356 @@
+//! Objects as somebody wants them: new, changed, gone.
+
+use std::collections::BTreeMap;
+
+use super::entries;
+use super::links::{Join, Linked, issue_of_packet, links_of};
+use super::model::{
+    DeleteObject, FailRun, ObjectRow, PatchObject, Patched, Put, PutObject, RefProblem, Unique, Unresolved,
+};
+use super::resolve::{Resolved, Whose, key, resolve};
+use super::table::unique_key;
+use super::view::{LinkFate, ObjectChanges, Objects};
+use crate::domain::cwom::{self, Failure, Kind, Object, Run, Spec, Status, Target, check_update};
+use crate::domain::{Actor, Id, Naming};
+use crate::store::Result;
+use crate::store::operation::{Changes, Needs, Operation, View};
+use crate::store::rows::stored;
+
+impl Operation for PutObject {
+    type Output = Put;
+
+    fn needs(&self, needs: &mut Needs) {
+        needs.objects.put(self);
+    }
+
+    fn decide(&self, view: &View) -> Result<(Put, Changes)> {
+        let objects = &view.objects;
+        let kind = self.spec.kind();
+        let before = match self.find(objects)? {
+            Found::Row(row) => Some(row),
+            Found::Nothing => None,
+            Found::Taken(by, what) => return Ok((Put::Taken { by, what }, Changes::default())),
+        };
+        let id = before.map_or(self.id, |row| row.object.id);
+        let nothing = BTreeMap::new();
+        let whose = Whose {
+            id,
+            namespace: &self.namespace,
+            origin: self.origin.as_ref(),
+            names: before.map_or(&nothing, |row| &row.names),
+        };
+        let mut resolved = resolve(objects, &self.spec, &whose)?;
+        let is_strict = self.origin.is_none() && !resolved.unresolved.is_empty();
+        if resolved.lacks_required() || is_strict {
+            return Ok((Put::Unresolved(resolved.unresolved), Changes::default()));
+        }
+        let Some(before) = before else {
+            let object = Object {
+                id,
+                created_at: stored(self.created_at),
+                updated_at: stored(self.created_at),
+                trace_id: self.trace_id.clone(),
+                spec: resolved.spec.clone().settled(stored(self.created_at)),
+            };
+            let row = ObjectRow {
+                object,
+                namespace: self.namespace.clone(),
+                origin: self.origin.clone(),
+                submitted_by: self.submitted_by.clone(),
+                task_id: None,
+                names: std::mem::take(&mut resolved.names),
+                recorded_at: stored(self.at),
+                deleted_at: None,
+            };
+            let mut changes = Changes::default();
+            create(&mut changes, objects, &row, &resolved.left_out(), &self.actor);
+            self.retire_namesake(objects, kind, id, &mut changes)?;
+            let recorded = Put::Recorded { row: Box::new(row), changed: true, unresolved: resolved.unresolved };
+            return Ok((recorded, changes));
+        };
+        let old = renamed(&before.object.spec, &resolved);
+        let spec = resolved.spec.clone().settled(before.object.created_at);
+        let spec = if before.task_id.is_some() { as_the_task_says(spec, &before.object.spec) } else { spec };
+        let findings = check_update(&old, &spec, Naming::CustomResource);
+        if !findings.is_empty() {
+            return Ok((Put::Refused(findings), Changes::default()));
+        }
+        let after = ObjectRow {
+            object: Object { spec, ..before.object.clone() },
+            origin: self.origin.clone(),
+            names: resolved.names.clone(),
+            deleted_at: None,
+            ..before.clone()
+        };
+        let note = self.note(before);
+        let (row, changes) = update(objects, before, after, &resolved.left_out(), &self.actor, note, self.at);
+        let changed = !changes.entries.is_empty();
+        Ok((Put::Recorded { row: Box::new(row), changed, unresolved: resolved.unresolved }, changes))
+    }
+}
+
+/// The row that an object is to be written to.
+enum Found<'v> {
+    Row(&'v ObjectRow),
+    Nothing,
+    Taken(Id, Unique),
+}
+
+impl PutObject {
+    /// The row of the object: its own, one that it is restored to, or one made for a Task that it takes over.
+    fn find<'v>(&self, objects: &'v Objects) -> Result<Found<'v>> {
+        let kind = self.spec.kind();
+        let own = match objects.row(kind, self.id)? {
+            Some(row) if self.may_be(row) => Some(row),
+            Some(_) => return Ok(Found::Taken(self.id, Unique::Id)),
+            None if objects.holders.contains_key(&self.id) => return Ok(Found::Taken(self.id, Unique::Id)),
+            None => None,
+        };
+        let holder = unique_key(&self.spec).and_then(|key| objects.unique(kind, &self.namespace, key));
+        let Some(holder) = holder.filter(|holder| own.is_none_or(|row| row.object.id != *holder)) else {
+            return Ok(own.map_or(Found::Nothing, Found::Row));
+        };
+        let row = objects.known(kind, holder)?;
+        // A Repo that was made for a Task is the one that the custom resource is about. So is one that it was before.
+        let is_its_own = row.origin.is_none() || row.origin.as_ref().map(|origin| &origin.uid) == self.uid();
+        if kind == Kind::Repo && own.is_none() && self.origin.is_some() && is_its_own {
+            return Ok(Found::Row(row));
+        }
+        let what = if kind == Kind::Repo { Unique::Slug } else { Unique::Doctrine };
+        Ok(Found::Taken(holder, what))
+    }
+
+    fn uid(&self) -> Option<&String> {
+        self.origin.as_ref().map(|origin| &origin.uid)
+    }
+
+    /// Whether the row with the id is that of this object: by its uid, or restored under its old name, or pinned to one that
+    /// has no custom resource.
+    fn may_be(&self, row: &ObjectRow) -> bool {
+        let Some(wanted) = &self.origin else { return false };
+        row.namespace == self.namespace
+            && row.origin.as_ref().is_none_or(|origin| origin.uid == wanted.uid || origin.name == wanted.name)
+    }
+
+    fn note(&self, before: &ObjectRow) -> Option<String> {
+        match &before.origin {
+            None => Some("a custom resource took the object over".into()),
+            Some(_) if before.origin != self.origin => Some("the custom resource was restored under its id".into()),
+            Some(_) => None,
+        }
+    }
+
+    /// The custom resource that had the name before is gone, and nobody saw it go.
+    fn retire_namesake(&self, objects: &Objects, kind: Kind, id: Id, changes: &mut Changes) -> Result<()> {
+        let Some(origin) = &self.origin else { return Ok(()) };
+        let Some(other) = objects.named(kind, &self.namespace, &origin.name).filter(|other| *other != id) else {
+            return Ok(());
+        };
+        let row = objects.known(kind, other)?;
+        changes.entries.push(entries::deleted(row, Actor::controller()));
+        changes.objects.rows.push(ObjectRow { deleted_at: Some(stored(self.at)), ..row.clone() });
+        Ok(())
+    }
+}
+
+impl Operation for PatchObject {
+    type Output = Patched;
+
+    fn needs(&self, needs: &mut Needs) {
+        needs.objects.whole(self.kind, self.id);
+        references_in(&self.change, &mut |kind, id| needs.objects.reference(kind, id));
+    }
+
+    fn decide(&self, view: &View) -> Result<(Patched, Changes)> {
+        let objects = &view.objects;
+        let Some(before) = objects.row(self.kind, self.id)? else {
+            return Ok((Patched::Unknown, Changes::default()));
+        };
+        if let Some(origin) = &before.origin {
+            return Ok((Patched::OfCustomResource(origin.clone()), Changes::default()));
+        }
+        let (spec, mut findings) = cwom::patch(&before.object.spec, &self.change);
+        let Some(spec) = spec else { return Ok((Patched::Refused(findings), Changes::default())) };
+        if let Some(task_id) = before.task_id
+            && (self.kind == Kind::Run || spec.status() != before.object.spec.status())
+        {
+            return Ok((Patched::OfTask(task_id), Changes::default()));
+        }
+        findings.extend(check_update(&before.object.spec, &spec, Naming::Rest));
+        if !findings.is_empty() {
+            return Ok((Patched::Refused(findings), Changes::default()));
+        }
+        let whose = Whose { id: self.id, namespace: &before.namespace, origin: None, names: &BTreeMap::new() };
+        let resolved = resolve_changes(objects, before, &spec, &whose)?;
+        if !resolved.is_empty() {
+            return Ok((Patched::Unresolved(resolved), Changes::default()));
+        }
+        let after = ObjectRow { object: Object { spec, ..before.object.clone() }, ..before.clone() };
+        let (row, changes) = update(objects, before, after, &[], &self.actor, None, self.at);
+        Ok((Patched::Patched(Box::new(row)), changes))
+    }
+}
+
+impl Operation for DeleteObject {
+    type Output = Option<ObjectRow>;
+
+    fn needs(&self, needs: &mut Needs) {
+        needs.objects.row(self.kind, self.id);
+    }
+
+    fn decide(&self, view: &View) -> Result<(Option<ObjectRow>, Changes)> {
+        let Some(before) = view.objects.row(self.kind, self.id)? else { return Ok((None, Changes::default())) };
+        let is_its_own = before.origin.as_ref().is_some_and(|origin| origin.uid == self.uid);
+        if !is_its_own || before.deleted_at.is_some() {
+            return Ok((Some(before.clone()), Changes::default()));
+        }
+        let after = ObjectRow { deleted_at: Some(stored(self.at)), ..before.clone() };
+        let changes = Changes {
+            objects: ObjectChanges { rows: vec![after.clone()], ..ObjectChanges::default() },
+            entries: vec![entries::deleted(before, self.actor.clone())],
+            ..Changes::default()
+        };
+        Ok((Some(after), changes))
+    }
+}
+
+impl Operation for FailRun {
+    type Output = Option<ObjectRow>;
+
+    fn needs(&self, needs: &mut Needs) {
+        needs.objects.row(Kind::Run, self.id);
+    }
+
+    fn decide(&self, view: &View) -> Result<(Option<ObjectRow>, Changes)> {
+        let Some(before) = view.objects.row(Kind::Run, self.id)? else { return Ok((None, Changes::default())) };
+        let Spec::Run(run) = &before.object.spec else { return Ok((None, Changes::default())) };
+        if run.status.is_terminal(Kind::Run) {
+            return Ok((Some(before.clone()), Changes::default()));
+        }
+        let message: String = self.message.chars().take(4000).collect();
+        let failure = Some(Failure { category: self.category, message });
+        let run = Run { status: Status::Failed, failure, ..(**run).clone() };
+        let after = ObjectRow { object: Object { spec: run.into(), ..before.object.clone() }, ..before.clone() };
+        let (row, changes) = update_fields(before, after, &self.actor, None, self.at);
+        Ok((Some(row), changes))
+    }
+}
+
+/// Adds a new row with its links, and with that of a ContextPacket to its Issue.
+pub(super) fn create(changes: &mut Changes, objects: &Objects, row: &ObjectRow, left_out: &[String], actor: &Actor) {
+    let trace_id = &row.object.trace_id;
+    let mut links = links_of(row, left_out);
+    let issue = issue_of_packet(&row.object.spec);
+    links.extend(issue.map(|from| Linked { join: Join::IssueContextPackets, from, to: row.object.id }));
+    changes.entries.push(entries::created(row, actor.clone()));
+    for link in links {
+        let is_there = matches!(objects.links.get(&link), Some(LinkFate::Kept | LinkFate::Added(_)));
+        if is_there || changes.objects.linked.iter().any(|(other, _)| *other == link) {
+            continue;
+        }
+        changes.entries.push(entries::link(link, true, trace_id, actor.clone()));
+        changes.objects.linked.push((link, trace_id.clone()));
+    }
+    changes.objects.rows.push(row.clone());
+}
+
+/// What becomes of a row: itself, if nothing has changed.
+pub(super) fn update(
+    objects: &Objects,
+    before: &ObjectRow,
+    mut after: ObjectRow,
+    left_out: &[String],
+    actor: &Actor,
+    note: Option<String>,
+    at: jiff::Timestamp,
+) -> (ObjectRow, Changes) {
+    let trace_id = &before.object.trace_id;
+    let mut changes = Changes::default();
+    let wanted = links_of(&after, left_out);
+    let there: Vec<Linked> = objects.links_of(before.object.id).collect();
+    for link in wanted.iter().filter(|link| !there.contains(link)) {
+        changes.entries.push(entries::link(*link, true, trace_id, actor.clone()));
+        changes.objects.linked.push((*link, trace_id.clone()));
+    }
+    // A ContextPacket stays with the Issue that it is for.
+    let is_for = |link: &Linked| objects.packets.contains(&(link.from, link.to));
+    for link in there.iter().filter(|link| !wanted.contains(link) && !is_for(link)) {
+        changes.entries.push(entries::link(*link, false, trace_id, actor.clone()));
+        changes.objects.unlinked.push(*link);
+    }
+    let links_changed = !changes.entries.is_empty();
+    changes.entries.extend(entries::changed(before, &after, actor.clone(), note));
+    if links_changed || after != *before {
+        after.object.updated_at = stored(at).max(before.object.updated_at);
+        changes.objects.rows.push(after.clone());
+    }
+    (after, changes)
+}
+
+/// The same for a row whose links stay as they are.
+pub(super) fn update_fields(
+    before: &ObjectRow,
+    mut after: ObjectRow,
+    actor: &Actor,
+    note: Option<String>,
+    at: jiff::Timestamp,
+) -> (ObjectRow, Changes) {
+    let mut changes = Changes::default();
+    changes.entries.extend(entries::changed(before, &after, actor.clone(), note));
+    if after != *before {
+        after.object.updated_at = stored(at).max(before.object.updated_at);
+        changes.objects.rows.push(after.clone());
+    }
+    (after, changes)
+}
+
+/// The recorded spec in the words of the new one: a name that is known by now is an id there too.
+fn renamed(old: &Spec, resolved: &Resolved) -> Spec {
+    let mut old = old.clone();
+    old.each_ref_mut(&mut |_, reference| {
+        if let Target::Name(name) = &reference.target
+            && let Some(id) = resolved.names.get(&key(reference.kind, name))
+        {
+            reference.target = Target::Id(*id);
+        }
+    });
+    old
+}
+
+/// Of a Run that a Task carries out, how it goes is for the Task to say.
+fn as_the_task_says(spec: Spec, before: &Spec) -> Spec {
+    match (spec, before) {
+        (Spec::Run(run), Spec::Run(before)) => {
+            let Run { status, telemetry, cost, outputs, failure, executor, .. } = (**before).clone();
+            Run { status, telemetry, cost, outputs, failure, executor, ..*run }.into()
+        }
+        (spec, _) => spec,
+    }
+}
+
+/// What is wrong with the references that a change brings. Those that were there before were looked at then.
+fn resolve_changes(objects: &Objects, before: &ObjectRow, spec: &Spec, whose: &Whose<'_>) -> Result<Vec<Unresolved>> {
+    let old: Vec<_> = before.object.spec.refs().into_iter().map(|(_, reference)| reference.target.clone()).collect();
+    let mut unresolved = resolve(objects, spec, whose)?.unresolved;
+    unresolved.retain(|left| left.problem != RefProblem::Missing || !old.contains(&left.target));
+    Ok(unresolved)
+}
+
+/// The references by id within a body that may say anything.
+fn references_in(value: &serde_json::Value, look: &mut impl FnMut(Kind, Id)) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            let text = |name: &str| fields.get(name).and_then(serde_json::Value::as_str);
+            if let Some(id) = text("id").and_then(|id| id.parse().ok()) {
+                match text("kind").and_then(Kind::parse) {
+                    Some(kind) => look(kind, id),
+                    // The kind is that of the reference that was there.
+                    None => Kind::ALL.iter().for_each(|kind| look(*kind, id)),
+                }
+            }
+            fields.values().for_each(|value| references_in(value, look));
+        }
+        serde_json::Value::Array(entries) => entries.iter().for_each(|value| references_in(value, look)),
+        _ => {}
+    }
+}

@@ -1,0 +1,95 @@
+//! Reading work objects.
+
+use std::collections::BTreeMap;
+
+use super::links::Join;
+use super::model::{ObjectFilter, ObjectRow};
+use super::table::{ObjectColumns, condition, table};
+use crate::domain::cwom::{Kind, Ref, Spec};
+use crate::domain::{Id, TraceId};
+use crate::store::conn::{Argument, Conn, Select, Values};
+use crate::store::rows::parsed;
+use crate::store::{MAX_PAGE, ObjectField, Page, Result};
+
+/// The object of this kind with this id.
+pub(in crate::store) async fn object_by_id(conn: &mut Conn<'_>, kind: Kind, id: Id) -> Result<Option<ObjectRow>> {
+    let mut select = Select::new(table(kind).select);
+    select.filter("id = ?", id.to_string());
+    Ok(fetch(conn, kind, select).await?.pop())
+}
+
+/// The objects of this kind that fit, the newest first.
+pub(in crate::store) async fn objects_of(
+    conn: &mut Conn<'_>,
+    kind: Kind,
+    filter: &ObjectFilter,
+    page: Page,
+) -> Result<Vec<ObjectRow>> {
+    let Page { limit, offset, after } = page;
+    let ObjectFilter { namespace, fields } = filter;
+    let mut select = Select::new(table(kind).select);
+    select.filter_by("namespace = ?", namespace.clone());
+    for (field, value) in fields {
+        let Some(condition) = condition(kind, *field) else { return Ok(Vec::new()) };
+        select.filter(condition, value);
+    }
+    select.filter_by("id < ?", after.map(|id| id.to_string()));
+    select.page(" ORDER BY id DESC", limit.clamp(1, MAX_PAGE), offset);
+    fetch(conn, kind, select).await
+}
+
+/// The objects of a trace, causes before effects; of each kind at most [`MAX_PAGE`], the oldest.
+pub(in crate::store) async fn objects_of_trace(conn: &mut Conn<'_>, trace_id: &TraceId) -> Result<Vec<ObjectRow>> {
+    use Kind::{Artifact, ConstraintSnapshot, ContextPacket, DoctrineRef, Issue, Repo, Run};
+    let condition = ObjectField::TraceId;
+    let mut rows = Vec::new();
+    for kind in [Repo, Issue, ConstraintSnapshot, DoctrineRef, ContextPacket, Run, Artifact] {
+        let mut select = Select::new(table(kind).select);
+        if let Some(condition) = self::condition(kind, condition) {
+            select.filter(condition, trace_id.as_str());
+        }
+        select.page(" ORDER BY id", MAX_PAGE, 0);
+        rows.extend(fetch(conn, kind, select).await?);
+    }
+    Ok(rows)
+}
+
+async fn fetch(conn: &mut Conn<'_>, kind: Kind, select: Select) -> Result<Vec<ObjectRow>> {
+    let rows: Vec<ObjectColumns> = select.fetch(conn).await?;
+    let mut rows = rows.into_iter().map(|columns| columns.into_row(kind)).collect::<Result<Vec<_>>>()?;
+    if kind == Kind::Issue {
+        derive(conn, &mut rows).await?;
+    }
+    Ok(rows)
+}
+
+/// Fills in what Issues are told by others: their Runs, and the ContextPackets that are for them.
+async fn derive(conn: &mut Conn<'_>, issues: &mut [ObjectRow]) -> Result<()> {
+    const RUNS: Values = Values {
+        before: "SELECT issue_id, id FROM cwom_runs WHERE issue_id IN (VALUES",
+        width: 1,
+        after: ") ORDER BY id",
+    };
+    let ids = || -> Vec<Vec<Argument>> { issues.iter().map(|row| vec![row.object.id.to_string().into()]).collect() };
+    let mut runs = by_issue(RUNS.fetch(conn, ids()).await?)?;
+    let mut packets = by_issue(Join::IssueContextPackets.select().fetch(conn, ids()).await?)?;
+    for row in issues {
+        let Spec::Issue(issue) = &mut row.object.spec else { continue };
+        let of = |found: &mut BTreeMap<Id, Vec<Id>>| found.remove(&row.object.id).unwrap_or_default();
+        issue.runs = of(&mut runs).into_iter().map(|id| Ref::to(Kind::Run, id)).collect();
+        let mut told = of(&mut packets);
+        told.sort_unstable();
+        told.retain(|id| !issue.context_packets.iter().any(|reference| reference.id() == Some(*id)));
+        issue.context_packets.extend(told.into_iter().map(|id| Ref::to(Kind::ContextPacket, id)));
+    }
+    Ok(())
+}
+
+fn by_issue(pairs: Vec<(String, String)>) -> Result<BTreeMap<Id, Vec<Id>>> {
+    let mut found = BTreeMap::<Id, Vec<Id>>::new();
+    for (issue, other) in pairs {
+        let id = |text: &str| parsed("cwom_issues", &issue, text);
+        found.entry(id(&issue)?).or_default().push(id(&other)?);
+    }
+    Ok(found)
+}

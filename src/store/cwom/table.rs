@@ -1,0 +1,267 @@
+//! The tables of the seven kinds: the same columns, and a few of its own for each kind.
+
+use std::collections::BTreeMap;
+
+use super::model::{ObjectField, ObjectOrigin, ObjectRow};
+use crate::domain::Id;
+use crate::domain::cwom::{Kind, Object, Ref, Spec};
+use crate::store::Result;
+use crate::store::conn::{Argument, Values};
+use crate::store::rows::{json, microseconds, parsed, time, time_or_null, to_json};
+
+/// The statements of one kind.
+pub(super) struct Table {
+    /// Its name.
+    pub(super) name: &'static str,
+    /// All rows.
+    pub(super) select: &'static str,
+    /// Rows by id.
+    pub(super) by_id: Values,
+    /// Rows by namespace and name of a custom resource that was not seen to go.
+    pub(super) by_name: Values,
+    /// Rows that were not seen to go, by namespace and what must be unique there.
+    pub(super) by_unique: Values,
+    /// New rows.
+    pub(super) insert: Values,
+    /// What may change.
+    pub(super) update: Values,
+}
+
+macro_rules! select {
+    ($table:literal, $tail:expr) => {
+        concat!(
+            "SELECT id, trace_id, namespace, name, uid, submitted_by, task_id, created_at, updated_at, recorded_at, ",
+            "deleted_at, names, spec FROM ",
+            $table,
+            $tail
+        )
+    };
+}
+
+/// The columns that every kind has; and of those, the ones of an UPDATE, with the id.
+const COMMON: usize = 13;
+const COMMON_UPDATED: usize = 8;
+
+/// Each own column with its place in the UPDATE.
+macro_rules! table {
+    ($table:literal, unique [$($unique:literal),*], $($column:literal $place:literal),+) => {
+        Table {
+            name: $table,
+            select: select!($table, ""),
+            by_id: Values { before: select!($table, " WHERE id IN (VALUES"), width: 1, after: ")" },
+            by_name: Values {
+                before: select!($table, " WHERE deleted_at IS NULL AND (namespace, name) IN (VALUES"),
+                width: 2,
+                after: ")",
+            },
+            by_unique: Values {
+                before: select!(
+                    $table, concat!(" WHERE deleted_at IS NULL AND (namespace", $(", ", $unique,)* ") IN (VALUES")),
+                width: 1 + <[&str]>::len(&[$($unique),*]),
+                after: ")",
+            },
+            insert: Values {
+                before: concat!(
+                    "INSERT INTO ", $table, " (id, trace_id, namespace, name, uid, submitted_by, task_id, created_at, ",
+                    "updated_at, recorded_at, deleted_at, names, spec", $(", ", $column,)+ ") VALUES"
+                ),
+                width: COMMON + [$($column),+].len(),
+                after: "",
+            },
+            update: Values {
+                before: concat!(
+                    "UPDATE ", $table, " SET name = v.column2, uid = v.column3, task_id = v.column4, ",
+                    "updated_at = v.column5, deleted_at = v.column6, names = v.column7, spec = v.column8",
+                    $(", ", $column, " = v.column", $place,)+ " FROM (VALUES"
+                ),
+                width: COMMON_UPDATED + [$($column),+].len(),
+                after: concat!(") AS v WHERE ", $table, ".id = v.column1"),
+            },
+        }
+    };
+}
+
+/// The table of a kind.
+pub(super) fn table(kind: Kind) -> &'static Table {
+    const REPOS: Table = table!("cwom_repos", unique ["slug"], "slug" 9, "visibility" 10);
+    const ISSUES: Table = table!("cwom_issues", unique [], "repo_id" 9, "status" 10, "type" 11, "priority" 12);
+    const PACKETS: Table = table!("cwom_context_packets", unique [], "issue_id" 9);
+    const SNAPSHOTS: Table = table!("cwom_constraint_snapshots", unique [], "scope" 9);
+    const DOCTRINES: Table = table!(
+        "cwom_doctrine_refs", unique ["doctrine_namespace", "doctrine_name", "version"],
+        "doctrine_namespace" 9, "doctrine_name" 10, "version" 11, "type" 12, "priority" 13);
+    const RUNS: Table = table!("cwom_runs", unique [], "issue_id" 9, "repo_id" 10, "status" 11, "mode" 12);
+    const ARTIFACTS: Table = table!("cwom_artifacts", unique [], "run_id" 9, "issue_id" 10, "type" 11);
+    match kind {
+        Kind::Repo => &REPOS,
+        Kind::Issue => &ISSUES,
+        Kind::ContextPacket => &PACKETS,
+        Kind::ConstraintSnapshot => &SNAPSHOTS,
+        Kind::DoctrineRef => &DOCTRINES,
+        Kind::Run => &RUNS,
+        Kind::Artifact => &ARTIFACTS,
+    }
+}
+
+/// The values of the kind's own columns, in the order of its table.
+fn own_columns(spec: &Spec) -> Vec<Argument> {
+    let id = |reference: &Ref| Argument::from(reference.id().map(|id| id.to_string()));
+    match spec {
+        Spec::Repo(spec) => vec![(&spec.slug).into(), spec.visibility.as_str().into()],
+        Spec::Issue(spec) => vec![
+            id(&spec.repo),
+            spec.status.as_str().into(),
+            spec.r#type.as_str().into(),
+            spec.priority.as_str().into(),
+        ],
+        Spec::ContextPacket(spec) => vec![id(&spec.for_issue)],
+        Spec::ConstraintSnapshot(spec) => vec![spec.scope.as_str().into()],
+        Spec::DoctrineRef(spec) => vec![
+            (&spec.namespace).into(),
+            (&spec.name).into(),
+            (&spec.version).into(),
+            spec.r#type.as_str().into(),
+            spec.priority.as_str().into(),
+        ],
+        Spec::Run(spec) => {
+            vec![id(&spec.for_issue), id(&spec.repo), spec.status.as_str().into(), spec.mode.as_str().into()]
+        }
+        Spec::Artifact(spec) => vec![id(&spec.produced_by), id(&spec.for_issue), spec.r#type.as_str().into()],
+    }
+}
+
+/// The condition that lists a kind by a field; none if it does not have that one.
+pub(super) fn condition(kind: Kind, field: ObjectField) -> Option<&'static str> {
+    use Kind::{Artifact, ConstraintSnapshot, ContextPacket, DoctrineRef, Issue, Repo, Run};
+    Some(match (field, kind) {
+        (ObjectField::TraceId, _) => "trace_id = ?",
+        (ObjectField::Slug, Repo) => "slug = ?",
+        (ObjectField::Visibility, Repo) => "visibility = ?",
+        (ObjectField::Repo, Issue | Run) => "repo_id = ?",
+        (ObjectField::Issue, ContextPacket) => {
+            "id IN (SELECT context_packet_id FROM cwom_issue_context_packets WHERE issue_id = ?)"
+        }
+        (ObjectField::Issue, Run | Artifact) => "issue_id = ?",
+        (ObjectField::Run, Artifact) => "run_id = ?",
+        (ObjectField::Status, Issue | Run) => "status = ?",
+        (ObjectField::Type, Issue | DoctrineRef | Artifact) => "type = ?",
+        (ObjectField::Priority, Issue | DoctrineRef) => "priority = ?",
+        (ObjectField::Mode, Run) => "mode = ?",
+        (ObjectField::Scope, ConstraintSnapshot) => "scope = ?",
+        (ObjectField::DoctrineNamespace, DoctrineRef) => "doctrine_namespace = ?",
+        _ => return None,
+    })
+}
+
+/// A row as the database has it.
+#[derive(sqlx::FromRow)]
+pub(super) struct ObjectColumns {
+    id: String,
+    trace_id: String,
+    namespace: String,
+    name: Option<String>,
+    uid: Option<String>,
+    submitted_by: Option<String>,
+    task_id: Option<String>,
+    created_at: i64,
+    updated_at: i64,
+    recorded_at: i64,
+    deleted_at: Option<i64>,
+    names: String,
+    spec: String,
+}
+
+impl ObjectColumns {
+    /// The row's id, also where the rest of it can't be read.
+    pub(super) fn id(&self, kind: Kind) -> Result<Id> {
+        parsed(table(kind).name, &self.id, &self.id)
+    }
+
+    /// The row of `kind`.
+    pub(super) fn into_row(self, kind: Kind) -> Result<ObjectRow> {
+        let table = table(kind).name;
+        let Self {
+            id,
+            trace_id,
+            namespace,
+            name,
+            uid,
+            submitted_by,
+            task_id,
+            created_at,
+            updated_at,
+            recorded_at,
+            deleted_at,
+            names,
+            spec,
+        } = self;
+        let spec = Spec::from_json(kind, json(table, &id, spec)?)
+            .map_err(|error| crate::store::StoreError::corrupt(table, &id, error))?;
+        Ok(ObjectRow {
+            object: Object {
+                created_at: time(table, &id, created_at)?,
+                updated_at: time(table, &id, updated_at)?,
+                trace_id: parsed(table, &id, &trace_id)?,
+                id: parsed(table, &id, &id)?,
+                spec,
+            },
+            namespace,
+            origin: name.zip(uid).map(|(name, uid)| ObjectOrigin { name, uid }),
+            submitted_by,
+            task_id: task_id.map(|task_id| parsed(table, &id, &task_id)).transpose()?,
+            names: json::<BTreeMap<String, Id>>(table, &id, names)?,
+            recorded_at: time(table, &id, recorded_at)?,
+            deleted_at: time_or_null(table, &id, deleted_at)?,
+        })
+    }
+}
+
+/// In the order of the INSERT.
+pub(super) fn all_columns(row: &ObjectRow) -> Result<Vec<Argument>> {
+    let ObjectRow { object, namespace, origin, submitted_by, task_id, names, recorded_at, deleted_at } = row;
+    let Object { id, created_at, updated_at, trace_id, spec } = object;
+    let mut columns = vec![
+        id.to_string().into(),
+        trace_id.as_str().into(),
+        namespace.into(),
+        origin.as_ref().map(|origin| origin.name.clone()).into(),
+        origin.as_ref().map(|origin| origin.uid.clone()).into(),
+        submitted_by.into(),
+        task_id.map(|id| id.to_string()).into(),
+        created_at.as_microsecond().into(),
+        updated_at.as_microsecond().into(),
+        recorded_at.as_microsecond().into(),
+        microseconds(*deleted_at).into(),
+        to_json(names)?.into(),
+        to_json(spec)?.into(),
+    ];
+    columns.extend(own_columns(spec));
+    Ok(columns)
+}
+
+/// In the order of the UPDATE.
+pub(super) fn changing_columns(row: &ObjectRow) -> Result<Vec<Argument>> {
+    let ObjectRow { object, namespace: _, origin, submitted_by: _, task_id, names, recorded_at: _, deleted_at } = row;
+    let Object { id, created_at: _, updated_at, trace_id: _, spec } = object;
+    let mut columns = vec![
+        id.to_string().into(),
+        origin.as_ref().map(|origin| origin.name.clone()).into(),
+        origin.as_ref().map(|origin| origin.uid.clone()).into(),
+        task_id.map(|id| id.to_string()).into(),
+        updated_at.as_microsecond().into(),
+        microseconds(*deleted_at).into(),
+        to_json(names)?.into(),
+        to_json(spec)?.into(),
+    ];
+    columns.extend(own_columns(spec));
+    Ok(columns)
+}
+
+/// What only one object of a namespace may have: a Repo's slug; namespace, name and version of a DoctrineRef.
+pub(super) fn unique_key(spec: &Spec) -> Option<Vec<String>> {
+    match spec {
+        Spec::Repo(repo) => Some(vec![repo.slug.clone()]),
+        Spec::DoctrineRef(rule) => Some(vec![rule.namespace.clone(), rule.name.clone(), rule.version.clone()]),
+        _ => None,
+    }
+}

@@ -1,0 +1,235 @@
+//! The objects of a Task: what it was made of, its attempts as Runs, the files of its traces as Artifacts.
+
+use jiff::Timestamp;
+
+use super::model::ObjectRow;
+use super::put::{create, update_fields};
+use super::view::{ObjectNeeds, Objects};
+use crate::domain::cwom::adapter::{
+    Attempt, AttemptState, CwomIds, Ending, Origin, artifact_of_file, is_of_interest, issue_status, run_id,
+    run_of_attempt, task_to_cwom,
+};
+use crate::domain::cwom::{Issue, Kind, Mode, Object, Ref, Run, RunOutputs, Spec};
+use crate::domain::{Actor, FailureReason, Id, Phase};
+use crate::store::operation::{Changes, Slot};
+use crate::store::rows::stored;
+use crate::store::{JobRow, JobStatus, NewTask, Result, TaskRow, TraceRecord};
+
+/// The Task, as its objects' origin.
+fn origin(task: &TaskRow) -> Origin<'_> {
+    Origin { task_id: task.id, created_at: task.created_at, trace_id: &task.trace_id }
+}
+
+/// The ids of the objects that a Task made, by the row of its Issue; none for another's Issue.
+pub(in crate::store) fn ids_of_task(task: &TaskRow, issue: &ObjectRow) -> Option<CwomIds> {
+    match &issue.object.spec {
+        Spec::Issue(spec) if issue.task_id == Some(task.id) => Some(CwomIds::of(&origin(task), spec.repo.id())),
+        _ => None,
+    }
+}
+
+/// The Run of an attempt: the one that the Task was made for is its first.
+fn run_of(task: &TaskRow, attempt: u32) -> Id {
+    task.cwom_run_id.filter(|_| attempt == 1).unwrap_or_else(|| run_id(&origin(task), attempt))
+}
+
+/// The objects that these Tasks, which have not ended, change as they go on.
+pub(in crate::store) fn objects_of_tasks<'t>(tasks: impl Iterator<Item = &'t Slot<TaskRow>>, needs: &mut ObjectNeeds) {
+    for task in tasks.filter_map(|slot| slot.row.as_ref().ok()).filter(|task| !task.phase.is_terminal()) {
+        let Some(issue) = task.cwom_issue_id else { continue };
+        needs.row(Kind::Issue, issue);
+        task.cwom_run_id.into_iter().for_each(|id| needs.row(Kind::Run, id));
+        needs.row(Kind::Run, run_of(task, task.attempt));
+    }
+}
+
+/// The row and the objects of a Task that is new.
+pub(in crate::store) fn objects_of_new_task(
+    objects: &Objects,
+    new: &NewTask,
+    mut task: TaskRow,
+) -> Result<(TaskRow, Changes)> {
+    if let Some(run) = new.for_run {
+        return for_run(objects, new, task, run);
+    }
+    if !new.create_cwom {
+        return Ok((task, Changes::default()));
+    }
+    let mut bundle = task_to_cwom(&new.task, &origin(&task));
+    let mut made: Vec<Object> = Vec::new();
+    match objects.repo(&new.namespace, &bundle.repo.spec.slug) {
+        Some(id) => bundle.issue.spec.repo = Ref::to(Kind::Repo, id),
+        None => made.push(bundle.repo.into()),
+    }
+    task.cwom_issue_id = Some(bundle.issue.id);
+    made.extend([bundle.issue.into(), bundle.constraint_snapshot.into(), bundle.context_packet.into()]);
+    let mut changes = Changes::default();
+    for object in made {
+        create(&mut changes, objects, &row_of(&task, object), &[], &new.actor);
+    }
+    Ok((task, changes))
+}
+
+/// A Task that carries out a Run: the Run's Issue is its own.
+fn for_run(objects: &Objects, new: &NewTask, mut task: TaskRow, run: Id) -> Result<(TaskRow, Changes)> {
+    let Some(before) = objects.row(Kind::Run, run)?.filter(|row| row.namespace == new.namespace) else {
+        return Ok((task, Changes::default()));
+    };
+    let Spec::Run(spec) = &before.object.spec else { return Ok((task, Changes::default())) };
+    let is_free = before.task_id.is_none() && !spec.status.is_terminal(Kind::Run);
+    if !is_free || !matches!(spec.mode, Mode::Agent | Mode::System) {
+        return Ok((task, Changes::default()));
+    }
+    task.cwom_issue_id = spec.for_issue.id();
+    task.cwom_run_id = Some(run);
+    let after = ObjectRow { task_id: Some(task.id), ..before.clone() };
+    let (_, changes) = update_fields(before, after, &new.actor, None, new.recorded_at);
+    Ok((task, changes))
+}
+
+/// A step of a Task.
+pub(in crate::store) struct Advance<'a> {
+    /// As it is now.
+    pub(in crate::store) task: &'a TaskRow,
+    /// The attempt, where the step is one of an attempt.
+    pub(in crate::store) job: Option<&'a JobRow>,
+    /// The attempt's trace, where it has ended with one.
+    pub(in crate::store) trace: Option<&'a TraceRecord>,
+    /// Whose step it is.
+    pub(in crate::store) actor: &'a Actor,
+    /// When.
+    pub(in crate::store) at: Timestamp,
+}
+
+/// What a step of a Task makes of its objects: the Issue's status follows, the attempt's Run with its Artifacts.
+pub(in crate::store) fn advance_objects(objects: &Objects, step: &Advance<'_>) -> Result<Changes> {
+    let Advance { task, job, actor, at, .. } = *step;
+    let mut changes = Changes::default();
+    let Some(issue_id) = task.cwom_issue_id else { return Ok(changes) };
+    let issue = objects.known(Kind::Issue, issue_id)?;
+    let Spec::Issue(spec) = &issue.object.spec else { return Ok(changes) };
+    if let Some(job) = job {
+        let ids = CwomIds::of(&origin(task), spec.repo.id());
+        advance_run(objects, step, job, &ids, &mut changes)?;
+    }
+    let status = issue_status(task.phase);
+    if issue.task_id == Some(task.id) && spec.status != status {
+        let spec = Issue { status, ..(**spec).clone() };
+        let after = ObjectRow { object: Object { spec: spec.into(), ..issue.object.clone() }, ..issue.clone() };
+        merge(&mut changes, update_fields(issue, after, actor, None, at).1);
+    }
+    Ok(changes)
+}
+
+fn advance_run(
+    objects: &Objects,
+    step: &Advance<'_>,
+    job: &JobRow,
+    ids: &CwomIds,
+    changes: &mut Changes,
+) -> Result<()> {
+    let Advance { task, trace, at, .. } = *step;
+    let base = task.cwom_run_id.map(|id| objects.known(Kind::Run, id)).transpose()?;
+    let origin = origin(task);
+    let id = run_of(task, job.attempt);
+    let mut artifacts = Vec::new();
+    if let Some(trace) = trace {
+        for file in trace.files.iter().filter(|file| is_of_interest(file)) {
+            let mut artifact = artifact_of_file(&origin, ids, job.attempt, &trace.path, file, stored(at));
+            artifact.spec.produced_by = Ref::to(Kind::Run, id);
+            artifacts.push(artifact);
+        }
+    }
+    let made: Vec<Id> = artifacts.iter().map(|artifact| artifact.id).collect();
+    let attempt = Attempt {
+        number: job.attempt,
+        executor: task.executor.as_deref().unwrap_or(task.task.operation.as_str()),
+        worker: None,
+        commit: job.commit.as_deref(),
+        created_at: job.created_at,
+        state: state_of(task, job),
+        artifacts: &made,
+    };
+    let mut run = run_of_attempt(&task.task, &origin, ids, &attempt);
+    run.id = id;
+    if let Some(Spec::Run(asked)) = base.map(|row| &row.object.spec) {
+        run.spec = as_asked(run.spec, asked, job.attempt == 1);
+    }
+    match objects.row(Kind::Run, id)? {
+        None => create(changes, objects, &row_of(task, run.into()), &[], &Actor::controller()),
+        Some(before) => {
+            let object = Object { spec: run.spec.into(), ..before.object.clone() };
+            let after = ObjectRow { object, ..before.clone() };
+            merge(changes, update_fields(before, after, &Actor::controller(), None, at).1);
+        }
+    }
+    for artifact in artifacts {
+        create(changes, objects, &row_of(task, artifact.into()), &[], &Actor::controller());
+    }
+    Ok(())
+}
+
+/// The Run of a Task that was made for one: its author's words, and how the attempt goes.
+fn as_asked(run: Run, asked: &Run, is_that_one: bool) -> Run {
+    if !is_that_one {
+        let Run { mode, executor, inputs, plan, .. } = asked.clone();
+        return Run { mode, executor, inputs, plan, ..run };
+    }
+    let Run { status, telemetry, failure, outputs, .. } = run;
+    let RunOutputs { mut artifacts, result_summary, decision_log: _ } = outputs;
+    let mut kept = asked.outputs.artifacts.clone();
+    artifacts.retain(|new| !kept.contains(new));
+    kept.extend(artifacts);
+    let outputs = RunOutputs {
+        artifacts: kept,
+        result_summary: asked.outputs.result_summary.clone().or(result_summary),
+        decision_log: asked.outputs.decision_log.clone(),
+    };
+    Run { status, telemetry, failure, outputs, ..asked.clone() }
+}
+
+fn state_of<'a>(task: &'a TaskRow, job: &'a JobRow) -> AttemptState<'a> {
+    let started_at = job.started_at;
+    match job.status {
+        JobStatus::Pending | JobStatus::Claimed => AttemptState::Planned,
+        JobStatus::Running => AttemptState::Running { started_at: started_at.unwrap_or(job.created_at) },
+        JobStatus::Completed | JobStatus::Failed => AttemptState::Ended {
+            started_at,
+            ended_at: job.ended_at.unwrap_or(job.created_at),
+            ending: ending_of(task, job),
+        },
+    }
+}
+
+fn ending_of<'a>(task: &'a TaskRow, job: &'a JobRow) -> Ending<'a> {
+    let Some(failure) = &job.error else {
+        let summary = job.result.as_ref().and_then(|result| result.get("summary")?.as_str());
+        return Ending::Done { summary };
+    };
+    let message = failure.message.as_str();
+    if task.phase == Phase::Cancelled {
+        return Ending::Canceled { message };
+    }
+    Ending::Failed { reason: FailureReason::parse(&failure.reason).unwrap_or(FailureReason::WorkerFailed), message }
+}
+
+/// The row of an object that is made for `task`.
+fn row_of(task: &TaskRow, object: Object) -> ObjectRow {
+    ObjectRow {
+        object,
+        namespace: task.namespace.clone(),
+        origin: None,
+        submitted_by: task.submitted_by.clone(),
+        task_id: Some(task.id),
+        names: std::collections::BTreeMap::new(),
+        recorded_at: task.recorded_at,
+        deleted_at: None,
+    }
+}
+
+fn merge(changes: &mut Changes, more: Changes) {
+    changes.entries.extend(more.entries);
+    changes.objects.rows.extend(more.objects.rows);
+    changes.objects.linked.extend(more.objects.linked);
+    changes.objects.unlinked.extend(more.objects.unlinked);
+}
