@@ -34,7 +34,7 @@ enum Command {
     Crds,
     /// Show or verify the audit log
     Audit(audit::AuditArgs),
-    /// Take JCT's finalizer off every Task, as part of uninstalling
+    /// Take JCT's finalizer off every Task and work object, as part of uninstalling
     ReleaseFinalizers,
 }
 

@@ -2,7 +2,6 @@
 
 use std::fmt::Debug;
 
-use kube::ResourceExt as _;
 use kube::api::{Api, Patch, PatchParams};
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -42,10 +41,10 @@ where
         Err(error) if error.is_gone() => return Ok(()),
         found => found?,
     };
-    if object.uid().as_deref() != Some(uid) || !object.finalizers().iter().any(|name| name == FINALIZER) {
+    let mut finalizers = object.metadata.finalizers.unwrap_or_default();
+    if object.metadata.uid.as_deref() != Some(uid) || !finalizers.iter().any(|name| name == FINALIZER) {
         return Ok(());
     }
-    let mut finalizers = object.metadata.finalizers.unwrap_or_default();
     finalizers.retain(|name| name != FINALIZER);
     let patch = json!({"metadata": {"resourceVersion": object.metadata.resource_version, "finalizers": finalizers}});
     match api.patch_metadata(name, &PatchParams::default(), &Patch::Merge(patch)).await {

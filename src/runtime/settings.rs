@@ -202,7 +202,7 @@ pub struct Settings {
     #[arg(long, env = "JCT_WEBHOOK_CERTIFICATE_HOURS", default_value_t = 2160, value_parser = clap::value_parser!(u32).range(1..=87_600))]
     pub webhook_certificate_hours: u32,
 
-    /// How many Tasks are reconciled at once
+    /// How many objects of each kind are reconciled at once
     #[arg(long, env = "JCT_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub concurrency: u16,
 }

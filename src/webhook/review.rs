@@ -93,9 +93,7 @@ impl Reviewer {
         let said = |name: &str| given.get(name).filter(|_| trusted);
         let stamps = Stamps {
             submitted_by: said(SUBMITTED_BY).map_or(user, String::as_str).into(),
-            trace_id: said(TRACE_ID)
-                .and_then(|text| text.parse().ok())
-                .unwrap_or_else(|| TraceId::from_random(random)),
+            trace_id: said(TRACE_ID).and_then(|text| text.parse().ok()).unwrap_or_else(|| TraceId::from_random(random)),
             run: said(RUN).filter(|_| subject == Subject::Task).and_then(|text| text.parse().ok()),
         };
         let stamped = stamps.annotations(namespace(request), &self.key);

@@ -7,3 +7,5 @@ mod fixture;
 mod lifecycle;
 mod recovery;
 mod refusal;
+mod runs;
+mod work_objects;

@@ -101,7 +101,7 @@ async fn record(context: &Context, task: &Validated) -> Result<Recording, Error>
                 executor: task.controls.executor.clone(),
                 max_attempts: task.controls.max_attempts,
                 create_cwom: task.controls.create_cwom,
-                for_run: None,
+                for_run: task.run,
                 created_at: task.created_at,
                 recorded_at: Timestamp::now(),
             };

@@ -89,7 +89,9 @@ fn recorded(status: &mut TaskStatus, row: &TaskRow, waiting: Option<&(Reason, St
     let succeeded = match row.phase {
         Phase::Completed => Fact::yes(ConditionType::Succeeded.as_str(), &reason, ""),
         Phase::Failed | Phase::Cancelled => Fact::no(ConditionType::Succeeded.as_str(), &reason, message),
-        Phase::Pending | Phase::Queued | Phase::Running => Fact::unknown(ConditionType::Succeeded.as_str(), &reason, message),
+        Phase::Pending | Phase::Queued | Phase::Running => {
+            Fact::unknown(ConditionType::Succeeded.as_str(), &reason, message)
+        }
     };
     let type_ = ConditionType::TraceCaptured.as_str();
     let captured = if row.manifest_sha256.is_some() {

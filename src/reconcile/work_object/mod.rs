@@ -64,8 +64,7 @@ impl Default for Objects {
 pub async fn reconcile(kind: Kind, object: &DynamicObject, context: &Context) -> Result<Action, Error> {
     let object = validate(kind, object, &context.stamp_key)?;
     let head = &object.head;
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(context.client.clone(), &head.namespace, &api_resource(kind));
+    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &head.namespace, &api_resource(kind));
     if head.is_being_deleted {
         return release(context, &api, &object).await;
     }
@@ -140,11 +139,8 @@ fn wake(context: &Context, kind: Kind, row: &ObjectRow) {
 
 /// What is left to wait for: what is missing, or is in the way, may come or go at any time.
 fn wait(context: &Context, object: &Understood, put: &Put, carried: Option<&Carried>) -> Action {
-    let wanted = |kind, target: &Target| Wanted {
-        kind,
-        namespace: object.head.namespace.clone(),
-        target: target.clone(),
-    };
+    let wanted =
+        |kind, target: &Target| Wanted { kind, namespace: object.head.namespace.clone(), target: target.clone() };
     let all = |missing: &[Unresolved]| missing.iter().map(|left| wanted(left.kind, &left.target)).collect();
     let mut wants: Vec<Wanted> = match put {
         Put::Recorded { unresolved, .. } | Put::Unresolved(unresolved) => all(unresolved),

@@ -15,7 +15,7 @@ use super::retire;
 use crate::crd::cwom::api_resource;
 use crate::domain::cwom::Kind;
 use crate::reconcile::{Context, Error};
-use crate::store::{MAX_PAGE, ObjectFilter, ObjectOrigin, Page};
+use crate::store::PresentObject;
 
 /// How often the record is held against the custom resources.
 const INTERVAL: Duration = Duration::from_secs(600);
@@ -38,19 +38,20 @@ pub async fn watch(context: Arc<Context>, kind: Kind, objects: Store<DynamicObje
 /// # Errors
 /// If database or API server do not answer.
 pub async fn sweep(context: &Context, kind: Kind, objects: &Store<DynamicObject>) -> Result<(), Error> {
-    let mut page = Page { limit: MAX_PAGE, ..Page::default() };
+    let mut after: Option<PresentObject> = None;
     loop {
-        let rows = context.store.objects(kind, &ObjectFilter::default(), page).await;
-        let rows = rows.map_err(Error::store("list work objects"))?;
-        let Some(last) = rows.last() else { return Ok(()) };
-        page.after = Some(last.object.id);
-        for row in rows {
-            let Some(origin) = row.origin.filter(|_| row.deleted_at.is_none()) else { continue };
-            if is_orphan(context, kind, objects, &row.namespace, &origin).await? {
-                let id = row.object.id;
-                info!(%kind, %id, namespace = row.namespace, name = origin.name, "work object without a custom resource is closed");
-                retire(context, kind, id, &origin.uid).await?;
+        let page = context.store.present_objects(kind, after.as_ref()).await;
+        let page = page.map_err(Error::store("list work objects"))?;
+        for object in &page {
+            if is_orphan(context, kind, objects, object).await? {
+                let PresentObject { id, namespace, name, uid } = object;
+                info!(%kind, %id, namespace, name, "work object without a custom resource is closed");
+                retire(context, kind, *id, uid).await?;
             }
+        }
+        after = page.last().cloned();
+        if after.is_none() {
+            return Ok(());
         }
     }
 }
@@ -60,15 +61,14 @@ async fn is_orphan(
     context: &Context,
     kind: Kind,
     objects: &Store<DynamicObject>,
-    namespace: &str,
-    origin: &ObjectOrigin,
+    PresentObject { id: _, namespace, name, uid }: &PresentObject,
 ) -> Result<bool, Error> {
     let resource = api_resource(kind);
-    let reference = ObjectRef::new_with(&origin.name, resource.clone()).within(namespace);
-    if objects.get(&reference).is_some_and(|object| object.uid().as_ref() == Some(&origin.uid)) {
+    let reference = ObjectRef::new_with(name, resource.clone()).within(namespace);
+    if objects.get(&reference).is_some_and(|object| object.uid().as_ref() == Some(uid)) {
         return Ok(false);
     }
     let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &resource);
-    let found = api.get_metadata_opt(&origin.name).await.map_err(Error::api("read a work object"))?;
-    Ok(found.is_none_or(|object| object.uid().as_ref() != Some(&origin.uid)))
+    let found = api.get_metadata_opt(name).await.map_err(Error::api("read a work object"))?;
+    Ok(found.is_none_or(|object| object.uid().as_ref() != Some(uid)))
 }

@@ -1,10 +1,9 @@
 //! Carries out a Run of an agent or a system: a Task made from its Issue, which passes the same gate as any other.
 
-use kube::ResourceExt as _;
-use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
-use kube::core::{DeserializeGuard, Status as Refusal};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::core::Status as Refusal;
 use serde_json::json;
 use tracing::{info, warn};
 
@@ -176,9 +175,9 @@ async fn create(
     id: Id,
     task: Task,
 ) -> Result<Option<(FailureCategory, String)>, Error> {
-    let api: Api<DeserializeGuard<TaskObject>> = Api::namespaced(context.client.clone(), &run.head.namespace);
+    let api: Api<TaskObject> = Api::namespaced(context.client.clone(), &run.head.namespace);
     let object = task_object(context, run, id, task);
-    match api.create(&PostParams::default(), &DeserializeGuard(Ok(object))).await {
+    match api.create(&PostParams::default(), &object).await {
         Ok(_) => {
             info!(run_id = %id, trace_id = %run.head.trace_id, task = task_name(id), "Run is carried out by a Task");
             Ok(None)
@@ -190,15 +189,13 @@ async fn create(
 }
 
 /// There is an object of the Task's name: ours, unless it says otherwise.
-async fn known(
-    context: &Context,
-    api: &Api<DeserializeGuard<TaskObject>>,
-    run: Id,
-) -> Result<Option<(FailureCategory, String)>, Error> {
+async fn known(context: &Context, api: &Api<TaskObject>, run: Id) -> Result<Option<(FailureCategory, String)>, Error> {
     let name = task_name(run);
     // One that is gone by now is made again by the next pass.
-    let Some(found) = api.get_opt(&name).await.map_err(Error::api("read the Task of a Run"))? else { return Ok(None) };
-    let head = Head::read(found.meta(), &context.stamp_key)?;
+    let Some(found) = api.get_metadata_opt(&name).await.map_err(Error::api("read the Task of a Run"))? else {
+        return Ok(None);
+    };
+    let head = Head::read(&found.metadata, &context.stamp_key)?;
     if head.run != Some(run) {
         return Ok(Some((FailureCategory::Unknown, format!("another Task has the name {name}"))));
     }
@@ -260,9 +257,9 @@ fn denial(status: &Refusal) -> (FailureCategory, String) {
 
 /// Asks the Task to end, since the Run's author has called it off.
 async fn cancel(context: &Context, run: &Understood, id: Id) -> Result<(), Error> {
-    let api: Api<DeserializeGuard<TaskObject>> = Api::namespaced(context.client.clone(), &run.head.namespace);
+    let api: Api<TaskObject> = Api::namespaced(context.client.clone(), &run.head.namespace);
     let patch = Patch::Merge(json!({"spec": {"cancel": true}}));
-    match api.patch(&task_name(id), &PatchParams::default(), &patch).await {
+    match api.patch_metadata(&task_name(id), &PatchParams::default(), &patch).await {
         Ok(_) => Ok(()),
         Err(error) => match Error::api("cancel the Task of a Run")(error) {
             error if error.is_gone() => Ok(()),
@@ -289,7 +286,8 @@ mod tests {
                 {"reason": "TIME_BUDGET_TOO_HIGH", "message": "TIME_BUDGET_TOO_HIGH: must be less", "field": "spec.x"},
             ]},
         });
-        let message = "REPO_NOT_ALLOWED: spec.target.repo: evil/x is not allowed; TIME_BUDGET_TOO_HIGH: spec.x: must be less";
+        let message =
+            "REPO_NOT_ALLOWED: spec.target.repo: evil/x is not allowed; TIME_BUDGET_TOO_HIGH: spec.x: must be less";
         assert_eq!(denied(answer), (FailureCategory::Policy, message.into()));
     }
 
