@@ -102,6 +102,7 @@ fn new_task(id: Id, uid: String, at: Timestamp) -> anyhow::Result<NewTask> {
         executor: None,
         max_attempts: 1,
         create_cwom: false,
+        for_run: None,
         created_at: at,
         recorded_at: at,
     })

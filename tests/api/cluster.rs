@@ -187,6 +187,7 @@ impl Cluster {
                     executor: task.controls.executor,
                     max_attempts: task.controls.max_attempts,
                     create_cwom: task.controls.create_cwom,
+                    for_run: None,
                     created_at: task.created_at,
                     recorded_at: Timestamp::now(),
                 };

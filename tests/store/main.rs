@@ -7,6 +7,7 @@ mod faults;
 mod harness;
 mod lifecycle;
 mod migration;
+mod objects;
 mod postgres;
 mod recording;
 mod writer;

@@ -137,9 +137,9 @@ async fn load_holders(conn: &mut Conn<'_>, ids: impl Iterator<Item = Id>) -> Res
 /// The links that order Issues, of these ones and of all that they lead to.
 async fn load_order(conn: &mut Conn<'_>, issues: Vec<Vec<Argument>>) -> Result<Vec<Linked>> {
     const ORDER: Values = Values {
-        before: "WITH RECURSIVE reached (id) AS (VALUES",
+        before: "WITH RECURSIVE reached (id) AS (SELECT id FROM cwom_issues WHERE id IN (VALUES",
         width: 1,
-        after: " UNION SELECT CASE WHEN r.relation = 'blocked_by' THEN r.issue_id ELSE r.other_id END \
+        after: ") UNION SELECT CASE WHEN r.relation = 'blocked_by' THEN r.issue_id ELSE r.other_id END \
                 FROM cwom_issue_relations r JOIN reached ON (r.relation IN ('parent', 'blocks') AND r.issue_id = reached.id) \
                 OR (r.relation = 'blocked_by' AND r.other_id = reached.id)) \
                 SELECT r.issue_id, r.relation, r.other_id FROM cwom_issue_relations r JOIN reached ON r.issue_id = reached.id \

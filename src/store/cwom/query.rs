@@ -48,7 +48,7 @@ pub(in crate::store) async fn objects_of_trace(conn: &mut Conn<'_>, trace_id: &T
         if let Some(condition) = self::condition(kind, condition) {
             select.filter(condition, trace_id.as_str());
         }
-        select.page(" ORDER BY id", MAX_PAGE, 0);
+        select.page(" ORDER BY created_at, id", MAX_PAGE, 0);
         rows.extend(fetch(conn, kind, select).await?);
     }
     Ok(rows)
@@ -85,7 +85,7 @@ async fn derive(conn: &mut Conn<'_>, issues: &mut [ObjectRow]) -> Result<()> {
     const RUNS: Values = Values {
         before: "SELECT issue_id, id FROM cwom_runs WHERE issue_id IN (VALUES",
         width: 1,
-        after: ") ORDER BY id",
+        after: ") ORDER BY created_at, id",
     };
     let ids = || -> Vec<Vec<Argument>> { issues.iter().map(|row| vec![row.object.id.to_string().into()]).collect() };
     let mut runs = by_issue(RUNS.fetch(conn, ids()).await?)?;

@@ -110,7 +110,7 @@ pub(in crate::store) fn advance_objects(objects: &Objects, step: &Advance<'_>) -
     let issue = objects.known(Kind::Issue, issue_id)?;
     let Spec::Issue(spec) = &issue.object.spec else { return Ok(changes) };
     if let Some(job) = job {
-        let ids = CwomIds::of(&origin(task), spec.repo.id());
+        let ids = CwomIds { issue: issue_id, ..CwomIds::of(&origin(task), spec.repo.id()) };
         advance_run(objects, step, job, &ids, &mut changes)?;
     }
     if job.is_none() && task.attempt == 0 && task.phase.is_terminal() {
