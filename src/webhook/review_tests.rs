@@ -247,7 +247,7 @@ fn deletions_and_subresources_pass() {
 }
 
 fn example(kind: Kind) -> Value {
-    let examples = include_str!("../domain/cwom/fixtures/chain.yaml");
+    let examples = include_str!("../../examples/cwom.yaml");
     serde_yaml::Deserializer::from_str(examples)
         .map(|document| Value::deserialize(document).unwrap())
         .find(|object| object["kind"] == kind.as_str())

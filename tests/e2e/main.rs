@@ -21,3 +21,4 @@ mod rights;
 mod start_trouble;
 mod uninstall;
 mod without_webhooks;
+mod work_objects;

@@ -272,7 +272,7 @@ async fn a_run_waits_for_what_it_starts_from(#[case] of_issue: Value, #[case] of
             let mut woken = context.objects.triggers.open(Kind::Run);
             crate::fixture::reconcile_object(Kind::Run, &object, &context).await?;
             let done = crate::fixture::reconcile_object(Kind::ContextPacket, &packet, &context).await;
-            assert_eq!(woken.try_recv().unwrap(), (("team".into(), "try".into())));
+            assert_eq!(woken.try_recv().unwrap(), ("team".into(), "try".into()));
             done
         })
         .await;

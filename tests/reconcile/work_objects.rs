@@ -82,7 +82,7 @@ async fn what_comes_later_wakes_who_waits_for_it() {
             reconcile_object(Kind::Issue, &waiting, &context).await?;
             assert!(woken.try_recv().is_err());
             reconcile_object(Kind::Repo, &hello, &context).await?;
-            assert_eq!(woken.try_recv().unwrap(), (("team".into(), "greet".into())));
+            assert_eq!(woken.try_recv().unwrap(), ("team".into(), "greet".into()));
             reconcile_object(Kind::Issue, &waiting, &context).await
         })
         .await;
@@ -133,7 +133,7 @@ async fn a_slug_that_is_taken_names_its_holder_and_is_waited_for() {
             let mut woken = context.objects.triggers.open(Kind::Repo);
             reconcile_object(Kind::Repo, &second, &context).await?;
             let done = reconcile_object(Kind::Repo, &deleted, &context).await;
-            assert_eq!(woken.try_recv().unwrap(), (("team".into(), "again".into())));
+            assert_eq!(woken.try_recv().unwrap(), ("team".into(), "again".into()));
             done
         })
         .await;
@@ -168,7 +168,11 @@ async fn issues_that_block_each_other_are_a_circle() {
         .await;
     assert_eq!(condition(&pass, "Recorded"), is("True", "Recorded"));
     assert_eq!(condition(&pass, "Resolved"), is("False", "CircularReference"));
-    assert!(told(&pass, "Resolved").contains("spec.relationships.blocks[0]: with Issue "), "{}", told(&pass, "Resolved"));
+    assert!(
+        told(&pass, "Resolved").contains("spec.relationships.blocks[0]: with Issue "),
+        "{}",
+        told(&pass, "Resolved")
+    );
 }
 
 #[rstest]

@@ -136,7 +136,7 @@ mod tests {
         let mut issues = triggers.open(Kind::Issue);
         let mut runs = triggers.open(Kind::Run);
         triggers.send(place("a"));
-        assert_eq!(issues.try_recv().unwrap(), (("team".into(), "a".into())));
+        assert_eq!(issues.try_recv().unwrap(), ("team".into(), "a".into()));
         assert!(issues.try_recv().is_err() && runs.try_recv().is_err());
     }
 }

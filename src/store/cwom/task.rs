@@ -109,12 +109,11 @@ pub(in crate::store) fn advance_objects(objects: &Objects, step: &Advance<'_>) -
     let Some(issue_id) = task.cwom_issue_id else { return Ok(changes) };
     let issue = objects.known(Kind::Issue, issue_id)?;
     let Spec::Issue(spec) = &issue.object.spec else { return Ok(changes) };
-    if let Some(job) = job {
-        let ids = CwomIds { issue: issue_id, ..CwomIds::of(&origin(task), spec.repo.id()) };
-        advance_run(objects, step, job, &ids, &mut changes)?;
-    }
-    if job.is_none() && task.attempt == 0 && task.phase.is_terminal() {
-        end_run(objects, step, &CwomIds::of(&origin(task), spec.repo.id()), &mut changes)?;
+    let ids = CwomIds { issue: issue_id, ..CwomIds::of(&origin(task), spec.repo.id()) };
+    match job {
+        Some(job) => advance_run(objects, step, job, &ids, &mut changes)?,
+        None if task.attempt == 0 && task.phase.is_terminal() => end_run(objects, step, &ids, &mut changes)?,
+        None => {}
     }
     let status = issue_status(task.phase);
     if issue.task_id == Some(task.id) && spec.status != status {
