@@ -253,5 +253,6 @@ CREATE TABLE cwom_issue_relations (
 
 CREATE INDEX cwom_issue_relations_other_id ON cwom_issue_relations (other_id);
 
--- The Run that the Task carries out, where it was made for one.
+-- The Repo of the Task's Issue; the Run that the Task carries out, where it was made for one.
+ALTER TABLE tasks ADD COLUMN cwom_repo_id TEXT;
 ALTER TABLE tasks ADD COLUMN cwom_run_id TEXT;

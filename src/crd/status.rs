@@ -41,6 +41,9 @@ pub struct TaskStatus {
     /// The trace of that attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceStatus>,
+    /// The work objects that tell of the Task, by their ids in the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwom: Option<CwomStatus>,
     /// When the first attempt's Job was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued_at: Option<Time>,
@@ -68,6 +71,27 @@ pub struct TraceStatus {
     /// Number of files that the manifest covers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<i64>,
+}
+
+/// The ids of the work objects that tell of a Task. They are in the record, and no custom resources.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct CwomStatus {
+    /// The Repo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo_id: Option<String>,
+    /// The Issue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issue_id: Option<String>,
+    /// The ContextPacket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_packet_id: Option<String>,
+    /// The ConstraintSnapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constraint_snapshot_id: Option<String>,
+    /// The Run of the current or last attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<String>,
 }
 
 /// The types of a Task's conditions.

@@ -39,7 +39,6 @@ pub use settings::{DatabaseUrl, InvalidDatabaseUrl, StoreSettings};
 
 use crate::domain::audit::Entry;
 use crate::domain::cwom::Kind;
-use crate::domain::cwom::adapter::CwomIds;
 use crate::domain::{Finding, Id, TraceId};
 
 use conn::fetch;
@@ -244,12 +243,6 @@ impl Store {
     /// The work objects of a trace, causes before effects; of each kind at most [`MAX_PAGE`], the oldest.
     pub async fn objects_of_trace(&self, trace_id: &TraceId) -> Result<Vec<ObjectRow>> {
         cwom::objects_of_trace(&mut self.inner.readers.acquire().await?.borrow(), trace_id).await
-    }
-
-    /// The ids of the work objects that a Task made; none if it made none.
-    pub async fn cwom_ids(&self, task: &TaskRow) -> Result<Option<CwomIds>> {
-        let Some(issue) = task.cwom_issue_id else { return Ok(None) };
-        Ok(self.object(Kind::Issue, issue).await?.and_then(|issue| cwom::ids_of_task(task, &issue)))
     }
 
     /// Audit entries.

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::domain::cwom::adapter::{CwomIds, Origin, run_id};
 use crate::domain::trace::FileKind;
 use crate::domain::{Id, Phase, Task, TraceId};
 
@@ -80,6 +81,8 @@ pub struct TaskRow {
     pub trace_files: Option<u32>,
     /// The Issue made for it, or that of the Run that it carries out.
     pub cwom_issue_id: Option<Id>,
+    /// The Repo of that Issue.
+    pub cwom_repo_id: Option<Id>,
     /// The Run that it carries out, where it was made for one.
     pub cwom_run_id: Option<Id>,
     /// When the object was deleted; the row stays.
@@ -90,6 +93,24 @@ impl TaskRow {
     /// Whether an attempt is under way: started and without a recorded outcome.
     pub fn attempt_is_open(&self) -> bool {
         self.attempt > 0 && self.attempt_ended_at.is_none() && !self.phase.is_terminal()
+    }
+
+    /// The ids of the work objects that were made for it; none if none were.
+    pub fn cwom_ids(&self) -> Option<CwomIds> {
+        self.cwom_issue_id
+            .filter(|_| self.cwom_run_id.is_none())
+            .map(|_| CwomIds::of(&self.origin(), self.cwom_repo_id))
+    }
+
+    /// The Run of an attempt: the one that the Task was made for is its first.
+    pub fn run_id(&self, attempt: u32) -> Option<Id> {
+        self.cwom_issue_id?;
+        Some(self.cwom_run_id.filter(|_| attempt == 1).unwrap_or_else(|| run_id(&self.origin(), attempt)))
+    }
+
+    /// The Task as the origin of its work objects.
+    pub(super) fn origin(&self) -> Origin<'_> {
+        Origin { task_id: self.id, created_at: self.created_at, trace_id: &self.trace_id }
     }
 
     /// The Task's JSON as REST shows it (contract section 3).
@@ -122,6 +143,7 @@ impl TaskRow {
             manifest_sha256: _,
             trace_files: _,
             cwom_issue_id,
+            cwom_repo_id: _,
             cwom_run_id: _,
             deleted_at: _,
         } = self;

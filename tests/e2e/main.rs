@@ -7,6 +7,7 @@
 
 mod support;
 
+mod causality;
 mod certificates;
 mod door;
 mod faults;

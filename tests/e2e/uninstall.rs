@@ -26,8 +26,8 @@ async fn an_uninstall_leaves_the_data_and_no_finalizer() {
         let finalizers = world.get(name).await.metadata.finalizers.unwrap_or_default();
         assert!(finalizers.is_empty(), "{name}: {finalizers:?}");
     }
-    let held = "--output=jsonpath={.items[*].metadata.finalizers}";
-    assert_eq!(kubectl(&["get", "cwom", "--namespace", &world.namespace, held]).await, "");
+    let finalizers = "--output=jsonpath={.items[*].metadata.finalizers}";
+    assert_eq!(kubectl(&["get", "cwom", "--namespace", &world.namespace, finalizers]).await, "");
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(world.client.clone(), RELEASE_NAMESPACE);
     for name in ["jct-data", "jct-traces"] {
         assert!(claims.get(name).await.unwrap().metadata.deletion_timestamp.is_none());

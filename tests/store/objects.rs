@@ -6,8 +6,8 @@ use jct::domain::cwom::adapter::{Origin, run_id};
 use jct::domain::cwom::{FailureCategory, Kind, Spec, Status, Target, read};
 use jct::domain::{Id, Naming, TraceId};
 use jct::store::{
-    DeleteObject, Ending, FailRun, Failure, FinishTask, NewTask, Next, ObjectField, ObjectFilter, ObjectOrigin, ObjectRow, Page,
-    PatchObject, Patched, Put, PutObject, RefProblem, Store, Unique,
+    DeleteObject, Ending, FailRun, Failure, FinishTask, NewTask, Next, ObjectField, ObjectFilter, ObjectOrigin,
+    ObjectRow, Page, PatchObject, Patched, Put, PutObject, RefProblem, Store, Unique,
 };
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -339,7 +339,7 @@ async fn a_task_makes_its_objects_and_they_follow(#[values(Sqlite, Postgres)] ba
     let db = Database::fresh(backend).await;
     let store = &db.store;
     let task = row(store.record_task(NewTask { create_cwom: true, ..new_task("a") }).await.unwrap());
-    let ids = store.cwom_ids(&task).await.unwrap().unwrap();
+    let ids = task.cwom_ids().unwrap();
     assert_eq!(task.cwom_issue_id, Some(ids.issue));
     for (kind, id) in [
         (Kind::Repo, ids.repo),
@@ -378,9 +378,9 @@ async fn a_task_makes_its_objects_and_they_follow(#[values(Sqlite, Postgres)] ba
 
     // The next Task on the same repository uses its Repo; one that wants none makes none.
     let second = row(store.record_task(NewTask { create_cwom: true, ..new_task("b") }).await.unwrap());
-    assert_eq!(store.cwom_ids(&second).await.unwrap().unwrap().repo, ids.repo);
+    assert_eq!(second.cwom_ids().unwrap().repo, ids.repo);
     let third = row(store.record_task(new_task("c")).await.unwrap());
-    assert_eq!(store.cwom_ids(&third).await.unwrap(), None);
+    assert_eq!(third.cwom_ids(), None);
     assert_eq!((of_kind(store, Kind::Repo).await.len(), of_kind(store, Kind::Issue).await.len()), (1, 2));
     // A custom resource takes over the Repo that the Task has made.
     let taken_over = recorded(store, resource(Kind::Repo, "api", minimal(Kind::Repo))).await;
@@ -406,7 +406,7 @@ async fn a_task_carries_out_a_run(#[values(Sqlite, Postgres)] backend: Backend) 
     let run = recorded(store, manifest.clone()).await.object.id;
     let task = row(store.record_task(NewTask { for_run: Some(run), ..new_task("a") }).await.unwrap());
     assert_eq!(task.cwom_run_id, Some(run));
-    assert_eq!(store.cwom_ids(&task).await.unwrap(), None, "they are not the Task's");
+    assert_eq!(task.cwom_ids(), None, "they are not the Task's");
     let second = row(store.record_task(NewTask { for_run: Some(run), ..new_task("b") }).await.unwrap());
     assert_eq!(second.cwom_run_id, None, "a Run is carried out once");
 
@@ -488,20 +488,15 @@ async fn objects_whose_custom_resource_is_there_are_listed_in_pages(#[values(Sql
     let rows = chain(store).await;
     recorded(store, resource(Kind::Issue, "after", minimal(Kind::Issue))).await;
     let body = with(Kind::Issue, json!({"repo": null}));
-    let by_id = json!({"repo": {"kind": "Repo", "id": rows[0].object.id}, "title": body["title"], "type": body["type"]});
+    let by_id =
+        json!({"repo": {"kind": "Repo", "id": rows[0].object.id}, "title": body["title"], "type": body["type"]});
     recorded(store, self::body(Kind::Issue, "made", by_id)).await;
     let all = store.present_objects(Kind::Issue, None).await.unwrap();
     assert_eq!(all.iter().map(|object| object.name.as_str()).collect::<Vec<_>>(), ["after", "greet"]);
     assert_eq!((all[1].id, all[1].uid.as_str()), (rows[1].object.id, "Issue/greet"));
     assert_eq!(store.present_objects(Kind::Issue, Some(&all[0])).await.unwrap(), all[1..]);
     assert_eq!(store.present_objects(Kind::Issue, Some(&all[1])).await.unwrap(), []);
-    let gone = DeleteObject {
-        kind: Kind::Issue,
-        id: all[0].id,
-        uid: all[0].uid.clone(),
-        actor: ada(),
-        at: at(5),
-    };
+    let gone = DeleteObject { kind: Kind::Issue, id: all[0].id, uid: all[0].uid.clone(), actor: ada(), at: at(5) };
     store.delete_object(gone).await.unwrap();
     assert_eq!(store.present_objects(Kind::Issue, None).await.unwrap(), all[1..]);
 }

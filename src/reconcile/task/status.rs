@@ -5,7 +5,7 @@ use kube::api::Api;
 use kube::core::DeserializeGuard;
 
 use super::validate::Validated;
-use crate::crd::status::{ConditionType, Reason, TraceStatus};
+use crate::crd::status::{ConditionType, CwomStatus, Reason, TraceStatus};
 use crate::crd::{Task as TaskObject, TaskStatus};
 use crate::domain::{FailureReason, Finding, Phase};
 use crate::reconcile::status::{self, Fact, Subject, conditions, seconds, shorten};
@@ -77,6 +77,7 @@ fn recorded(status: &mut TaskStatus, row: &TaskRow, waiting: Option<&(Reason, St
     status.attempt = (row.attempt > 0).then_some(row.attempt.into());
     status.job_name = row.job_name.clone();
     status.commit = row.commit.clone();
+    status.cwom = work_objects(row);
     status.queued_at = row.queued_at.map(seconds);
     status.started_at = row.started_at.map(seconds);
     status.completed_at = row.completed_at.map(seconds);
@@ -111,6 +112,19 @@ fn recorded(status: &mut TaskStatus, row: &TaskRow, waiting: Option<&(Reason, St
         succeeded,
         captured,
     ]
+}
+
+/// The objects that were made for the Task, or those of the Run that it carries out.
+fn work_objects(row: &TaskRow) -> Option<CwomStatus> {
+    let issue_id = row.cwom_issue_id?;
+    let made = row.cwom_ids();
+    Some(CwomStatus {
+        repo_id: row.cwom_repo_id.map(|id| id.to_string()),
+        issue_id: Some(issue_id.to_string()),
+        context_packet_id: made.map(|ids| ids.context_packet.to_string()),
+        constraint_snapshot_id: made.map(|ids| ids.constraint_snapshot.to_string()),
+        run_id: row.run_id(row.attempt).filter(|_| row.attempt > 0).map(|id| id.to_string()),
+    })
 }
 
 /// A copy of the first one's outcome, or the news that it is not known yet.

@@ -7,8 +7,8 @@ use super::model::ObjectRow;
 use super::put::{create, update_fields};
 use super::view::{ObjectNeeds, Objects};
 use crate::domain::cwom::adapter::{
-    Attempt, AttemptState, CwomIds, Ending, Origin, artifact_of_file, is_of_interest, issue_status, run_id,
-    run_of_attempt, task_to_cwom,
+    Attempt, AttemptState, CwomIds, Ending, artifact_of_file, is_of_interest, issue_status, run_of_attempt,
+    task_to_cwom,
 };
 use crate::domain::cwom::{Issue, Kind, Mode, Object, Ref, Run, RunOutputs, Spec};
 use crate::domain::{Actor, FailureReason, Id, Phase};
@@ -16,31 +16,13 @@ use crate::store::operation::{Changes, Slot};
 use crate::store::rows::stored;
 use crate::store::{Failure, JobRow, JobStatus, NewTask, Result, TaskRow, TraceRecord};
 
-/// The Task, as its objects' origin.
-fn origin(task: &TaskRow) -> Origin<'_> {
-    Origin { task_id: task.id, created_at: task.created_at, trace_id: &task.trace_id }
-}
-
-/// The ids of the objects that a Task made, by the row of its Issue; none for another's Issue.
-pub(in crate::store) fn ids_of_task(task: &TaskRow, issue: &ObjectRow) -> Option<CwomIds> {
-    match &issue.object.spec {
-        Spec::Issue(spec) if issue.task_id == Some(task.id) => Some(CwomIds::of(&origin(task), spec.repo.id())),
-        _ => None,
-    }
-}
-
-/// The Run of an attempt: the one that the Task was made for is its first.
-fn run_of(task: &TaskRow, attempt: u32) -> Id {
-    task.cwom_run_id.filter(|_| attempt == 1).unwrap_or_else(|| run_id(&origin(task), attempt))
-}
-
 /// The objects that these Tasks, which have not ended, change as they go on.
 pub(in crate::store) fn objects_of_tasks<'t>(tasks: impl Iterator<Item = &'t Slot<TaskRow>>, needs: &mut ObjectNeeds) {
     for task in tasks.filter_map(|slot| slot.row.as_ref().ok()).filter(|task| !task.phase.is_terminal()) {
         let Some(issue) = task.cwom_issue_id else { continue };
         needs.row(Kind::Issue, issue);
         task.cwom_run_id.into_iter().for_each(|id| needs.row(Kind::Run, id));
-        needs.row(Kind::Run, run_of(task, task.attempt));
+        task.run_id(task.attempt).into_iter().for_each(|id| needs.row(Kind::Run, id));
     }
 }
 
@@ -56,13 +38,14 @@ pub(in crate::store) fn objects_of_new_task(
     if !new.create_cwom {
         return Ok((task, Changes::default()));
     }
-    let mut bundle = task_to_cwom(&new.task, &origin(&task));
+    let mut bundle = task_to_cwom(&new.task, &task.origin());
     let mut made: Vec<Object> = Vec::new();
     match objects.repo(&new.namespace, &bundle.repo.spec.slug) {
         Some(id) => bundle.issue.spec.repo = Ref::to(Kind::Repo, id),
         None => made.push(bundle.repo.into()),
     }
     task.cwom_issue_id = Some(bundle.issue.id);
+    task.cwom_repo_id = bundle.issue.spec.repo.id();
     made.extend([bundle.issue.into(), bundle.constraint_snapshot.into(), bundle.context_packet.into()]);
     let mut changes = Changes::default();
     for object in made {
@@ -82,6 +65,7 @@ fn for_run(objects: &Objects, new: &NewTask, mut task: TaskRow, run: Id) -> Resu
         return Ok((task, Changes::default()));
     }
     task.cwom_issue_id = spec.for_issue.id();
+    task.cwom_repo_id = spec.repo.id();
     task.cwom_run_id = Some(run);
     let after = ObjectRow { task_id: Some(task.id), ..before.clone() };
     let (_, changes) = update_fields(before, after, &new.actor, None, new.recorded_at);
@@ -109,7 +93,7 @@ pub(in crate::store) fn advance_objects(objects: &Objects, step: &Advance<'_>) -
     let Some(issue_id) = task.cwom_issue_id else { return Ok(changes) };
     let issue = objects.known(Kind::Issue, issue_id)?;
     let Spec::Issue(spec) = &issue.object.spec else { return Ok(changes) };
-    let ids = CwomIds { issue: issue_id, ..CwomIds::of(&origin(task), spec.repo.id()) };
+    let ids = CwomIds { issue: issue_id, ..CwomIds::of(&task.origin(), task.cwom_repo_id) };
     match job {
         Some(job) => advance_run(objects, step, job, &ids, &mut changes)?,
         None if task.attempt == 0 && task.phase.is_terminal() => end_run(objects, step, &ids, &mut changes)?,
@@ -133,8 +117,8 @@ fn advance_run(
 ) -> Result<()> {
     let Advance { task, trace, at, .. } = *step;
     let base = task.cwom_run_id.map(|id| objects.known(Kind::Run, id)).transpose()?;
-    let origin = origin(task);
-    let id = run_of(task, job.attempt);
+    let origin = task.origin();
+    let Some(id) = task.run_id(job.attempt) else { return Ok(()) };
     let mut artifacts = Vec::new();
     if let Some(trace) = trace {
         for file in trace.files.iter().filter(|file| is_of_interest(file)) {
@@ -192,7 +176,7 @@ fn end_run(objects: &Objects, step: &Advance<'_>, ids: &CwomIds, changes: &mut C
         state,
         artifacts: &[],
     };
-    let run = run_of_attempt(&task.task, &origin(task), ids, &attempt);
+    let run = run_of_attempt(&task.task, &task.origin(), ids, &attempt);
     let object = Object { spec: as_asked(run.spec, asked, true).into(), ..before.object.clone() };
     let after = ObjectRow { object, ..before.clone() };
     merge(changes, update_fields(before, after, actor, None, at).1);

@@ -114,6 +114,7 @@ impl NewTask {
             manifest_sha256: None,
             trace_files: None,
             cwom_issue_id: None,
+            cwom_repo_id: None,
             cwom_run_id: None,
             deleted_at: None,
         }
