@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Metrics, Settings};
+use super::{Denials, Metrics, Settings};
 use crate::api;
 use crate::domain::StampKey;
 use crate::reconcile::context::{Context, Timing};
@@ -26,6 +26,8 @@ use crate::webhook::{self, Keeper, KeeperSettings, Reviewer, Tls};
 
 /// How long parts may take to end once asked to.
 const SHUTDOWN: Duration = Duration::from_secs(20);
+/// How long denials that wait then may take to be written.
+const LAST_DENIALS: Duration = Duration::from_secs(5);
 
 /// Runs the operator until SIGTERM or SIGINT.
 ///
@@ -41,6 +43,9 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let (identity, stamp_key) = patiently(&keeper).await?;
 
     let shutdown = CancellationToken::new();
+    let (denials, waiting) = Denials::new(&metrics);
+    let no_more_denials = CancellationToken::new();
+    let recording = tokio::spawn(waiting.record(store.clone(), no_more_denials.clone()));
     let mut parts: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
     let mut readiness = Vec::new();
     if settings.webhook {
@@ -48,8 +53,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         readiness.push(("webhook", is_ready));
         let reviewer =
             Reviewer { policy: settings.policy(), key: stamp_key.clone(), trusted_user: own_name(&client).await };
-        let part =
-            serve_webhook(&settings, keeper, identity, reviewer, metrics.clone(), ready, shutdown.clone()).await?;
+        let router = webhook::router(reviewer, denials.clone(), metrics.clone());
+        let part = serve_webhook(&settings, keeper, identity, router, ready, shutdown.clone()).await?;
         parts.spawn(async move { ("webhook", part.await) });
     }
     if settings.controller {
@@ -64,7 +69,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         });
     }
     let health = api::Health { store: store.clone(), parts: Arc::new(readiness), metrics };
-    let api = api::Api::new(health, client, settings.policy(), stamp_key, settings.api());
+    let api = api::Api::new(health, client, settings.policy(), stamp_key, denials, settings.api());
     let (address, stop) = (any(settings.api_port), shutdown.clone());
     parts.spawn(async move {
         let served = api::serve(address, api::router(api), stop).await;
@@ -79,6 +84,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let all = async { while parts.join_next().await.is_some() {} };
     if tokio::time::timeout(SHUTDOWN, all).await.is_err() {
         warn!("parts did not end in time; what they were doing goes on at the next start");
+    }
+    no_more_denials.cancel();
+    if tokio::time::timeout(LAST_DENIALS, recording).await.is_err() {
+        warn!("the record did not take the last denials in time: they are not kept");
     }
     store.close().await;
     info!("jct operator stopped");
@@ -113,13 +122,11 @@ async fn serve_webhook(
     settings: &Settings,
     keeper: Keeper,
     identity: Identity,
-    reviewer: Reviewer,
-    metrics: Metrics,
+    router: webhook::Router,
     ready: watch::Sender<bool>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
     let tls = Tls::new(&identity).await.context("cannot serve the webhook's certificate")?;
-    let router = webhook::router(reviewer, metrics);
     let address = any(settings.webhook_port);
     tokio::spawn(keeper.run(tls.clone(), identity, ready));
     Ok(async move {

@@ -4,7 +4,7 @@
 
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::{AssertSqlSafe, FromRow, Row as _};
 
 use super::Result;
 
@@ -16,7 +16,7 @@ pub(super) enum Conn<'c> {
 
 /// How a statement refers to its arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Placeholder {
+pub(super) enum Placeholder {
     /// `$1`, `$2`, …
     Numbered,
     /// `?`. On SQLite a numbered one is a name, which is looked for among all names each time it is bound.
@@ -182,19 +182,7 @@ impl Values {
 
     /// Runs it; the number of rows that it changed.
     pub(super) async fn execute(&self, conn: &mut Conn<'_>, rows: Vec<Vec<Argument>>) -> Result<u64> {
-        let mut changed = 0;
-        for (sql, arguments) in self.statements(conn.placeholder(), rows) {
-            let sql = AssertSqlSafe(sql);
-            changed += match conn {
-                Conn::Sqlite(conn) => {
-                    bind_all!(sqlx::query(sql), arguments).execute(&mut **conn).await?.rows_affected()
-                }
-                Conn::Postgres(conn) => {
-                    bind_all!(sqlx::query(sql), arguments).execute(&mut **conn).await?.rows_affected()
-                }
-            };
-        }
-        Ok(changed)
+        execute_all(conn, self.statements(conn.placeholder(), rows)).await
     }
 
     /// Runs it as a query; all rows that it finds.
@@ -208,31 +196,123 @@ impl Values {
 
     /// Powers of two, so that few statements serve all numbers of rows and are found prepared.
     fn statements(&self, placeholder: Placeholder, rows: Vec<Vec<Argument>>) -> Vec<(String, Vec<Argument>)> {
-        let mut statements = Vec::new();
-        let mut rows = rows.into_iter();
-        while rows.len() > 0 {
-            let size = if rows.len() >= Self::MOST { Self::MOST } else { 1 << rows.len().ilog2() };
-            statements.push((self.sql(placeholder, size), rows.by_ref().take(size).flatten().collect()));
-        }
-        statements
+        in_powers_of_two(rows, |size| self.sql(placeholder, size))
     }
 
-    fn sql(&self, placeholder: Placeholder, rows: usize) -> String {
-        let mut sql = String::from(self.before);
-        for row in 0..rows {
-            sql.push_str(if row == 0 { " (" } else { ", (" });
-            for column in 1..=self.width {
-                sql.push_str(if column == 1 { "" } else { ", " });
-                match placeholder {
-                    Placeholder::Numbered => sql.push_str(&format!("${}", row * self.width + column)),
-                    Placeholder::Plain => sql.push('?'),
-                }
-            }
-            sql.push(')');
-        }
-        sql.push_str(self.after);
-        sql
+    /// The statement for so many rows.
+    pub(super) fn sql(&self, placeholder: Placeholder, rows: usize) -> String {
+        format!("{}{}{}", self.before, values(placeholder, self.width, rows), self.after)
     }
+}
+
+/// Inserts rows by a statement that is put together: `insert` is `INSERT INTO … (…) VALUES`, of `width` columns.
+pub(super) async fn insert_all(
+    conn: &mut Conn<'_>,
+    insert: &str,
+    width: usize,
+    rows: Vec<Vec<Argument>>,
+) -> Result<u64> {
+    let placeholder = conn.placeholder();
+    let statements = in_powers_of_two(rows, |size| format!("{insert}{}", values(placeholder, width, size)));
+    execute_all(conn, statements).await
+}
+
+async fn execute_all(conn: &mut Conn<'_>, statements: Vec<(String, Vec<Argument>)>) -> Result<u64> {
+    let mut changed = 0;
+    for (sql, arguments) in statements {
+        let sql = AssertSqlSafe(sql);
+        changed += match conn {
+            Conn::Sqlite(conn) => bind_all!(sqlx::query(sql), arguments).execute(&mut **conn).await?.rows_affected(),
+            Conn::Postgres(conn) => bind_all!(sqlx::query(sql), arguments).execute(&mut **conn).await?.rows_affected(),
+        };
+    }
+    Ok(changed)
+}
+
+fn in_powers_of_two(rows: Vec<Vec<Argument>>, sql: impl Fn(usize) -> String) -> Vec<(String, Vec<Argument>)> {
+    let mut statements = Vec::new();
+    let mut rows = rows.into_iter();
+    while rows.len() > 0 {
+        let size = if rows.len() >= Values::MOST { Values::MOST } else { 1 << rows.len().ilog2() };
+        statements.push((sql(size), rows.by_ref().take(size).flatten().collect()));
+    }
+    statements
+}
+
+/// ` (…), (…)`.
+fn values(placeholder: Placeholder, width: usize, rows: usize) -> String {
+    let mut sql = String::new();
+    for row in 0..rows {
+        sql.push_str(if row == 0 { " (" } else { ", (" });
+        for column in 1..=width {
+            sql.push_str(if column == 1 { "" } else { ", " });
+            match placeholder {
+                Placeholder::Numbered => sql.push_str(&format!("${}", row * width + column)),
+                Placeholder::Plain => sql.push('?'),
+            }
+        }
+        sql.push(')');
+    }
+    sql
+}
+
+/// A row whose columns are not looked at yet.
+pub(super) enum RawRow {
+    Sqlite(sqlx::sqlite::SqliteRow),
+    Postgres(sqlx::postgres::PgRow),
+}
+
+macro_rules! cell {
+    ($row:expr, $index:expr) => {
+        match $row {
+            RawRow::Sqlite(row) => row.try_get($index),
+            RawRow::Postgres(row) => row.try_get($index),
+        }
+    };
+}
+
+impl RawRow {
+    /// The row as this type.
+    pub(super) fn read<Row: AnyRow>(&self) -> Result<Row> {
+        Ok(match self {
+            Self::Sqlite(row) => Row::from_row(row)?,
+            Self::Postgres(row) => Row::from_row(row)?,
+        })
+    }
+
+    /// The text in a column.
+    pub(super) fn text(&self, index: usize) -> Result<Option<String>> {
+        Ok(cell!(self, index)?)
+    }
+
+    /// The number in a column.
+    pub(super) fn number(&self, index: usize) -> Result<Option<i64>> {
+        Ok(cell!(self, index)?)
+    }
+
+    /// The truth value in a column; SQLite holds it as a number.
+    pub(super) fn flag(&self, index: usize) -> Result<Option<bool>> {
+        Ok(cell!(self, index)?)
+    }
+}
+
+/// Runs a query that is put together, of constant pieces alone; what users say goes in as arguments.
+pub(super) async fn fetch_raw(
+    conn: &mut Conn<'_>,
+    sql: String,
+    arguments: impl IntoIterator<Item = Argument>,
+) -> Result<Vec<RawRow>> {
+    let sql = AssertSqlSafe(sql);
+    Ok(match conn {
+        Conn::Sqlite(conn) => {
+            let rows = bind_all!(sqlx::query(sql), arguments).fetch_all(&mut **conn).await?;
+            rows.into_iter().map(RawRow::Sqlite).collect()
+        }
+        Conn::Postgres(conn) => {
+            let rows = bind_all!(sqlx::query(sql), arguments).fetch_all(&mut **conn).await?;
+            rows.into_iter().map(RawRow::Postgres).collect()
+        }
+    })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod connect;
 mod cwom;
 mod database_error;
 mod error;
+mod maintenance;
 mod model;
 mod operation;
 mod ops;
@@ -30,6 +31,7 @@ pub use cwom::{
     Put, PutObject, RefProblem, Unique, Unresolved,
 };
 pub use error::{Conflict, Result, StoreError};
+pub use maintenance::{Check, Database, Migrated, TransferError, Transferred};
 pub use model::{ArtifactRow, Failure, JobRow, JobStatus, TaskRow};
 pub use request::{
     AttemptEnd, AuditQuery, Ending, FinishTask, MAX_PAGE, MarkRunning, NewTask, Next, OpenTask, Order, Page,
@@ -39,7 +41,7 @@ pub use settings::{DatabaseUrl, InvalidDatabaseUrl, StoreSettings};
 
 use crate::domain::audit::Entry;
 use crate::domain::cwom::Kind;
-use crate::domain::{Finding, Id, TraceId};
+use crate::domain::{Denial, Finding, Id, TraceId};
 
 use conn::fetch;
 use connect::{Connector, Readers};
@@ -86,6 +88,7 @@ impl Store {
     pub async fn open(settings: &StoreSettings) -> Result<Self> {
         let connector = Connector::new(settings);
         let mut connected = connector.connect().await?;
+        maintenance::refuse_unfinished_import(&mut connected.borrow()).await?;
         connected.migrate().await?;
         let readers = Readers::new(settings);
         let writer = Writer::start(settings, connector.without_creating(), connected);
@@ -122,6 +125,11 @@ impl Store {
     /// [`Conflict::Recorded`] if a Task is recorded under the id.
     pub async fn record_refusal(&self, refusal: Refusal) -> Result<Vec<Finding>> {
         self.inner.writer.write(refusal).await
+    }
+
+    /// Writes down requests that the gate denied: an audit entry for each, once.
+    pub async fn record_denials(&self, denials: Vec<Denial>) -> Result<()> {
+        self.inner.writer.write(ops::Denied(denials)).await
     }
 
     /// For what the Task was refused; none if it was not.
