@@ -14,7 +14,7 @@ main() {
   use_cluster "${CLUSTER:-test}"
   [[ "$NAME" != existing ]] || die "the suite breaks and mends its cluster: it needs one of its own, not CLUSTER=existing"
   alone "$@"
-  "$HERE/prerequisites.sh" rust cluster images
+  "$HERE/prerequisites.sh" rust cluster images postgres
   echo "End-to-end tests:"
   step "jct and its tests are built" build
   trap finish EXIT

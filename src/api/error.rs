@@ -103,7 +103,8 @@ impl Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        if error.is_transient() || error == StoreError::Closed {
+        let is_not_open = matches!(error, StoreError::Closed | StoreError::NewerSchema(_) | StoreError::Migration(_));
+        if error.is_transient() || is_not_open {
             tracing::warn!(%error, "the record does not answer a request");
             return Self::unavailable("the record is not available; try again");
         }

@@ -48,8 +48,8 @@ pub async fn readyz(State(api): State<Api>) -> Response {
         .collect();
     match tokio::time::timeout(Duration::from_secs(3), health.store.ping()).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => missing.push(format!("store: {error}")),
-        Err(_) => missing.push("store: does not answer".into()),
+        Ok(Err(error)) => missing.push(format!("database: {error}")),
+        Err(_) => missing.push("database: does not answer".into()),
     }
     if missing.is_empty() {
         return "ready\n".into_response();

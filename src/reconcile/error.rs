@@ -65,6 +65,15 @@ impl Error {
         }
     }
 
+    /// What the database says, if it is of the record as a whole, and not of one object or of the operator's own end.
+    pub fn outage(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store { source: StoreError::UnknownTask(_) | StoreError::Conflict { .. } | StoreError::Closed, .. } => None,
+            Self::Store { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+
     /// Whether the API server said that the object is gone.
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 404))

@@ -66,6 +66,8 @@ pub struct Metrics {
     pub reconcile_seconds: Histogram,
     /// Outcomes recorded.
     pub outcomes: Family<OutcomeLabels, Counter>,
+    /// 1 while this process runs the controller.
+    pub leads: Gauge,
     certificate_expiry: Gauge<f64, AtomicU64>,
     registry: Arc<Registry>,
 }
@@ -77,6 +79,7 @@ impl Default for Metrics {
         let requests = Family::default();
         let reconciles = Family::default();
         let outcomes = Family::default();
+        let leads = Gauge::default();
         let certificate_expiry = Gauge::default();
         let review_seconds = Histogram::new([0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5]);
         let request_seconds = Histogram::new([0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0]);
@@ -105,6 +108,11 @@ impl Default for Metrics {
         registry.register_with_unit("reconcile", "Time of a pass", Unit::Seconds, reconcile_seconds.clone());
         registry.register("task_outcomes", "Outcomes of Tasks recorded", outcomes.clone());
         registry.register(
+            "controller_leads",
+            "1 while this process runs the controller, 0 while another replica does",
+            leads.clone(),
+        );
+        registry.register(
             "webhook_certificate_expiry_timestamp_seconds",
             "When the webhook's certificate ends, as Unix time; 0 if this process serves none",
             certificate_expiry.clone(),
@@ -118,6 +126,7 @@ impl Default for Metrics {
             reconciles,
             reconcile_seconds,
             outcomes,
+            leads,
             certificate_expiry,
             registry: Arc::new(registry),
         }

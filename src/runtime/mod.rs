@@ -1,6 +1,8 @@
-//! What puts the parts together into processes: settings, logs, metrics, shutdown.
+//! What puts the parts together into processes: settings, logs, metrics, the Lease, shutdown.
 
+mod controller;
 mod denials;
+pub mod lease;
 pub mod metrics;
 pub mod operator;
 pub mod settings;

@@ -14,20 +14,20 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::controller::Controller;
 use super::{Denials, Metrics, Settings};
 use crate::api;
 use crate::domain::StampKey;
-use crate::reconcile::context::{Context, Timing};
-use crate::reconcile::trace_volume::TraceVolume;
-use crate::reconcile::{self};
-use crate::store::{Store, StoreSettings};
+use crate::store::{DatabaseUrl, Store, StoreSettings};
 use crate::webhook::certificates::Identity;
 use crate::webhook::{self, Keeper, KeeperSettings, Reviewer, Tls};
 
 /// How long parts may take to end once asked to.
 const SHUTDOWN: Duration = Duration::from_secs(20);
 /// How long denials that wait then may take to be written.
-const LAST_DENIALS: Duration = Duration::from_secs(5);
+const LAST_DENIALS: Duration = Duration::from_secs(3);
+/// The same for the record after them; within the 30 seconds that Kubernetes gives a pod.
+const STORE_SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// Runs the operator until SIGTERM or SIGINT.
 ///
@@ -35,8 +35,10 @@ const LAST_DENIALS: Duration = Duration::from_secs(5);
 /// If it cannot start, naming what is missing, or if one of its parts ends by itself.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     info!(version = env!("CARGO_PKG_VERSION"), "jct operator starts");
-    let url = settings.database_url.parse().context("--database-url")?;
-    let store = Store::open(&StoreSettings::new(url)).await.context("cannot open the database (DATABASE_URL)")?;
+    let url: DatabaseUrl = settings.database_url.parse().context("--database-url")?;
+    let lease = settings.lease(&url)?;
+    // A database that is away is no reason to end: admission needs none, and whoever comes back finds us there.
+    let store = Store::open_in_background(&StoreSettings::new(url));
     let client = Client::try_default().await.context("cannot find the Kubernetes API server")?;
     let metrics = Metrics::default();
     let keeper = Keeper::new(client.clone(), keeper_settings(&settings), metrics.clone());
@@ -60,13 +62,16 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     if settings.controller {
         let (ready, is_ready) = watch::channel(false);
         readiness.push(("controller", is_ready));
-        let (client, stamp_key) = (client.clone(), stamp_key.clone());
-        let context = Arc::new(context(&settings, client, store.clone(), stamp_key, metrics.clone())?);
-        let (concurrency, stop) = (settings.concurrency, shutdown.clone());
-        parts.spawn(async move {
-            reconcile::run(context, concurrency, ready, stop).await;
-            ("controller", Ok(()))
-        });
+        let controller = Controller {
+            settings: settings.clone(),
+            client: client.clone(),
+            store: store.clone(),
+            stamp_key: stamp_key.clone(),
+            metrics: metrics.clone(),
+            ready,
+        };
+        let stop = shutdown.clone();
+        parts.spawn(async move { ("controller", controller.run(lease, stop).await) });
     }
     let health = api::Health { store: store.clone(), parts: Arc::new(readiness), metrics };
     let api = api::Api::new(health, client, settings.policy(), stamp_key, denials, settings.api());
@@ -89,7 +94,9 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     if tokio::time::timeout(LAST_DENIALS, recording).await.is_err() {
         warn!("the record did not take the last denials in time: they are not kept");
     }
-    store.close().await;
+    if tokio::time::timeout(STORE_SHUTDOWN, store.close()).await.is_err() {
+        warn!("the database does not answer; what it was asked for last may or may not be recorded");
+    }
     info!("jct operator stopped");
     ended
 }
@@ -143,41 +150,6 @@ fn keeper_settings(settings: &Settings) -> KeeperSettings {
         configuration: settings.webhook_configuration.clone(),
         life: Duration::from_secs(u64::from(settings.webhook_certificate_hours) * 3600),
     }
-}
-
-fn context(
-    settings: &Settings,
-    client: Client,
-    store: Store,
-    stamp_key: StampKey,
-    metrics: Metrics,
-) -> anyhow::Result<Context> {
-    let traces = TraceVolume::new(&settings.trace_root);
-    if !traces.is_mounted() {
-        return Err(anyhow!(
-            "--trace-root (JCT_TRACE_ROOT): {} is no folder; mount the trace volume there",
-            traces.root().display()
-        ));
-    }
-    Ok(Context {
-        client,
-        store,
-        policy: settings.policy(),
-        jobs: settings.jobs(),
-        timing: Timing {
-            start_timeout: settings.worker_start_timeout(),
-            grace: Duration::from_secs(settings.worker_grace_seconds.into()),
-            job_ttl_seconds: settings.job_ttl_seconds,
-            retry_delay: Duration::from_secs(settings.retry_delay_seconds.into()),
-        },
-        stamp_key,
-        traces,
-        workers: Arc::default(),
-        metrics,
-        backoff: reconcile::error::Backoff::default(),
-        written: reconcile::status::Written::default(),
-        objects: reconcile::work_object::Objects::default(),
-    })
 }
 
 /// The user name that the API server knows this process by: the one whose stamps the webhook takes over.

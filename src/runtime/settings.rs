@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueEnum};
 
+use super::lease::LeaseSettings;
 use crate::api::ApiSettings;
 use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS};
 use crate::jobs::JobSettings;
 use crate::policy::Policy;
+use crate::store::DatabaseUrl;
 
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -202,6 +204,19 @@ pub struct Settings {
     #[arg(long, env = "JCT_WEBHOOK_CERTIFICATE_HOURS", default_value_t = 2160, value_parser = clap::value_parser!(u32).range(1..=87_600))]
     pub webhook_certificate_hours: u32,
 
+    /// Lease by which replicas that share a PostgreSQL database settle who runs the controller, in the operator's
+    /// namespace
+    #[arg(long, env = "JCT_LEASE_NAME", default_value = "jct")]
+    pub lease_name: String,
+
+    /// How long the Lease lasts from its last renewal, in seconds: another replica takes over so long after a crash
+    #[arg(long, env = "JCT_LEASE_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u32).range(3..=300))]
+    pub lease_seconds: u32,
+
+    /// What this replica is called in the Lease; no other one may be called so. Random when empty
+    #[arg(long, env = "JCT_LEASE_IDENTITY", default_value = "")]
+    pub lease_identity: String,
+
     /// How many objects of each kind are reconciled at once
     #[arg(long, env = "JCT_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub concurrency: u16,
@@ -267,6 +282,16 @@ impl Settings {
                 return invalid(setting, format!("must be the name of a namespace, is {value:?}"));
             }
         }
+        let is_object_name = |name: &str| {
+            let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
+            !name.is_empty() && name.len() <= 253 && name.bytes().all(allowed)
+        };
+        if !is_object_name(&self.lease_name) {
+            return invalid(
+                "--lease-name (JCT_LEASE_NAME)",
+                format!("must be the name of a Lease, is {:?}", self.lease_name),
+            );
+        }
         if self.audiences().is_empty() {
             // A review without audiences is about the API server's own: tokens that were never meant for JCT.
             return invalid("--api-audience (JCT_API_AUDIENCE)", "must name at least one audience".into());
@@ -294,6 +319,26 @@ impl Settings {
             max_body_bytes: self.api_max_body_bytes as usize,
             max_requests: self.api_max_requests as usize,
         }
+    }
+
+    /// The Lease, where several replicas may share the database.
+    ///
+    /// # Errors
+    /// If this replica is to be called something random, and there is no randomness.
+    pub fn lease(&self, database: &DatabaseUrl) -> Result<Option<LeaseSettings>, getrandom::Error> {
+        if !database.is_shared() {
+            return Ok(None);
+        }
+        let identity = match self.lease_identity.as_str() {
+            "" => format!("jct-{:016x}", getrandom::u64()?),
+            name => name.to_owned(),
+        };
+        Ok(Some(LeaseSettings {
+            namespace: self.namespace.clone(),
+            name: self.lease_name.clone(),
+            identity,
+            duration: Duration::from_secs(self.lease_seconds.into()),
+        }))
     }
 
     /// What the gate holds Tasks against.
@@ -370,6 +415,20 @@ mod tests {
         assert_eq!(settings.workers(), "jct-system");
     }
 
+    #[test]
+    fn replicas_of_one_postgresql_database_share_a_lease_and_are_told_apart() {
+        let lease = |args, url: &str| parse(args).unwrap().lease(&url.parse().unwrap()).unwrap();
+        assert!(lease(&[], "sqlite:///var/lib/jct/jct.db").is_none());
+        let shared = "postgres://jct@database/jct";
+        let named = lease(&["--lease-identity=jct-0", "--lease-seconds=20"], shared).unwrap();
+        assert_eq!(
+            (named.name.as_str(), named.namespace.as_str(), named.identity.as_str()),
+            ("jct", "jct-system", "jct-0")
+        );
+        assert_eq!(named.duration, Duration::from_secs(20));
+        assert_ne!(lease(&[], shared).unwrap().identity, lease(&[], shared).unwrap().identity);
+    }
+
     #[rstest]
     #[case(&["--min-time-budget-seconds=900", "--max-time-budget-seconds=60"], "JCT_MIN_TIME_BUDGET_SECONDS")]
     #[case(&["--max-time-budget-seconds=86401"], "--max-time-budget-seconds")]
@@ -380,6 +439,8 @@ mod tests {
     #[case(&["--api-port=99999"], "--api-port")]
     #[case(&["--api-namespace=Team A"], "JCT_API_NAMESPACE")]
     #[case(&["--api-audience= ,"], "JCT_API_AUDIENCE")]
+    #[case(&["--lease-name=The Lease"], "JCT_LEASE_NAME")]
+    #[case(&["--lease-seconds=1"], "--lease-seconds")]
     fn a_bad_setting_is_named(#[case] args: &[&str], #[case] name: &str) {
         let error = parse(args).unwrap_err();
         assert!(error.contains(name), "{error}");

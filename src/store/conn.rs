@@ -2,11 +2,17 @@
 //!
 //! SQL is shared: `$1` placeholders work on both, and the few differences are chosen where they occur.
 
+use std::time::Duration;
+
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, FromRow, Row as _};
 
-use super::Result;
+use super::{Result, StoreError};
+
+/// No statement of ours takes as long. PostgreSQL has a limit of its own, but a server that is gone without a word does
+/// not tell of it, and each connection that waited for ever would be one less.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A connection, borrowed.
 pub(super) enum Conn<'c> {
@@ -36,12 +42,15 @@ impl Conn<'_> {
 macro_rules! execute {
     ($conn:expr, $sql:expr $(, $argument:expr)* $(,)?) => {
         match &mut *$conn {
-            $crate::store::conn::Conn::Sqlite(conn) => sqlx::query($sql)$(.bind($argument))*
-                .execute(&mut **conn).await.map(|done| done.rows_affected()),
-            $crate::store::conn::Conn::Postgres(conn) => sqlx::query($sql)$(.bind($argument))*
-                .execute(&mut **conn).await.map(|done| done.rows_affected()),
+            $crate::store::conn::Conn::Sqlite(conn) => {
+                let done = sqlx::query($sql)$(.bind($argument))*.execute(&mut **conn);
+                $crate::store::conn::answered(done).await.map(|done| done.rows_affected())
+            }
+            $crate::store::conn::Conn::Postgres(conn) => {
+                let done = sqlx::query($sql)$(.bind($argument))*.execute(&mut **conn);
+                $crate::store::conn::answered(done).await.map(|done| done.rows_affected())
+            }
         }
-        .map_err($crate::store::StoreError::from)
     };
 }
 
@@ -49,16 +58,27 @@ macro_rules! execute {
 macro_rules! fetch {
     ($row:ty, $conn:expr, $sql:expr $(, $argument:expr)* $(,)?) => {
         match &mut *$conn {
-            $crate::store::conn::Conn::Sqlite(conn) => sqlx::query_as::<_, $row>($sql)$(.bind($argument))*
-                .fetch_all(&mut **conn).await,
-            $crate::store::conn::Conn::Postgres(conn) => sqlx::query_as::<_, $row>($sql)$(.bind($argument))*
-                .fetch_all(&mut **conn).await,
+            $crate::store::conn::Conn::Sqlite(conn) => {
+                let rows = sqlx::query_as::<_, $row>($sql)$(.bind($argument))*.fetch_all(&mut **conn);
+                $crate::store::conn::answered(rows).await
+            }
+            $crate::store::conn::Conn::Postgres(conn) => {
+                let rows = sqlx::query_as::<_, $row>($sql)$(.bind($argument))*.fetch_all(&mut **conn);
+                $crate::store::conn::answered(rows).await
+            }
         }
-        .map_err($crate::store::StoreError::from)
     };
 }
 
 pub(super) use {execute, fetch};
+
+/// What the database answers, if it does in time.
+pub(super) async fn answered<T>(statement: impl Future<Output = sqlx::Result<T>>) -> Result<T> {
+    match tokio::time::timeout(PATIENCE, statement).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(StoreError::Unavailable(format!("no answer in {} s", PATIENCE.as_secs()))),
+    }
+}
 
 /// An argument of a statement that is put together when it runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -159,11 +179,10 @@ async fn fetch_assembled<Row: AnyRow>(
     arguments: impl IntoIterator<Item = Argument>,
 ) -> Result<Vec<Row>> {
     let sql = AssertSqlSafe(sql);
-    let rows = match conn {
-        Conn::Sqlite(conn) => bind_all!(sqlx::query_as(sql), arguments).fetch_all(&mut **conn).await,
-        Conn::Postgres(conn) => bind_all!(sqlx::query_as(sql), arguments).fetch_all(&mut **conn).await,
-    };
-    Ok(rows?)
+    match conn {
+        Conn::Sqlite(conn) => answered(bind_all!(sqlx::query_as(sql), arguments).fetch_all(&mut **conn)).await,
+        Conn::Postgres(conn) => answered(bind_all!(sqlx::query_as(sql), arguments).fetch_all(&mut **conn)).await,
+    }
 }
 
 /// A statement around a list of values, `before (…), (…) after`, for as many rows of arguments as there are.
@@ -222,8 +241,12 @@ async fn execute_all(conn: &mut Conn<'_>, statements: Vec<(String, Vec<Argument>
     for (sql, arguments) in statements {
         let sql = AssertSqlSafe(sql);
         changed += match conn {
-            Conn::Sqlite(conn) => bind_all!(sqlx::query(sql), arguments).execute(&mut **conn).await?.rows_affected(),
-            Conn::Postgres(conn) => bind_all!(sqlx::query(sql), arguments).execute(&mut **conn).await?.rows_affected(),
+            Conn::Sqlite(conn) => {
+                answered(bind_all!(sqlx::query(sql), arguments).execute(&mut **conn)).await?.rows_affected()
+            }
+            Conn::Postgres(conn) => {
+                answered(bind_all!(sqlx::query(sql), arguments).execute(&mut **conn)).await?.rows_affected()
+            }
         };
     }
     Ok(changed)

@@ -7,6 +7,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, PgPool, Postgres, Sqlite, SqlitePool};
+use tokio::sync::watch;
 
 use super::conn::Conn;
 use super::settings::Location;
@@ -89,9 +90,10 @@ impl Connected {
 
     /// Brings the schema up to date; never back.
     pub(super) async fn migrate(&mut self) -> Result<()> {
+        // What `run` does, but for taking a pool too: with that a task which awaits it is not seen to be `Send`.
         match self {
-            Self::Sqlite(conn) => SQLITE_MIGRATIONS.run(conn).await?,
-            Self::Postgres(conn) => POSTGRES_MIGRATIONS.run(conn).await?,
+            Self::Sqlite(conn) => SQLITE_MIGRATIONS.run_direct(None, conn, false).await?,
+            Self::Postgres(conn) => POSTGRES_MIGRATIONS.run_direct(None, conn, false).await?,
         }
         Ok(())
     }
@@ -116,8 +118,16 @@ impl Connected {
     }
 }
 
-/// The connections for reading.
-pub(super) enum Readers {
+/// The connections for reading, once the database is opened.
+pub(super) struct Readers {
+    pool: Pool,
+    opening: Opening,
+}
+
+/// Whether the database was opened and migrated; before that, what stands in the way.
+pub(super) type Opening = watch::Receiver<Result<()>>;
+
+enum Pool {
     Sqlite(SqlitePool),
     Postgres(PgPool),
 }
@@ -129,34 +139,36 @@ pub(super) enum Reader {
 }
 
 impl Readers {
-    pub(super) fn new(settings: &StoreSettings) -> Self {
-        match &settings.url.0 {
+    pub(super) fn new(settings: &StoreSettings, opening: Opening) -> Self {
+        let pool = match &settings.url.0 {
             Location::Sqlite { options, in_memory } => {
                 let options =
                     with_temporaries_in_memory(options).busy_timeout(settings.wait).disable_statement_logging();
                 // An in-memory database has no snapshots: its readers wait for the writer and must outlive it.
                 let options = if *in_memory { options } else { options.read_only(true) };
                 let pool = SqlitePoolOptions::new().max_connections(settings.readers).acquire_timeout(settings.wait);
-                Self::Sqlite(pool.connect_lazy_with(options))
+                Pool::Sqlite(pool.connect_lazy_with(options))
             }
             Location::Postgres(options) => {
                 let pool = PgPoolOptions::new().max_connections(settings.readers).acquire_timeout(settings.wait);
-                Self::Postgres(pool.connect_lazy_with(with_timeouts(options, settings.wait)))
+                Pool::Postgres(pool.connect_lazy_with(with_timeouts(options, settings.wait)))
             }
-        }
+        };
+        Self { pool, opening }
     }
 
     pub(super) async fn acquire(&self) -> Result<Reader, StoreError> {
-        Ok(match self {
-            Self::Sqlite(pool) => Reader::Sqlite(pool.acquire().await?),
-            Self::Postgres(pool) => Reader::Postgres(pool.acquire().await?),
+        self.opening.borrow().clone()?;
+        Ok(match &self.pool {
+            Pool::Sqlite(pool) => Reader::Sqlite(pool.acquire().await?),
+            Pool::Postgres(pool) => Reader::Postgres(pool.acquire().await?),
         })
     }
 
     pub(super) async fn close(&self) {
-        match self {
-            Self::Sqlite(pool) => pool.close().await,
-            Self::Postgres(pool) => pool.close().await,
+        match &self.pool {
+            Pool::Sqlite(pool) => pool.close().await,
+            Pool::Postgres(pool) => pool.close().await,
         }
     }
 }
@@ -191,7 +203,8 @@ mod tests {
         let url = format!("sqlite://{}/jct.db", folder.path().display()).parse().unwrap();
         let settings = StoreSettings::new(url);
         let Connected::Sqlite(mut writer) = Connector::new(&settings).connect().await.unwrap() else { panic!() };
-        let Reader::Sqlite(mut reader) = Readers::new(&settings).acquire().await.unwrap() else { panic!() };
+        let readers = Readers::new(&settings, watch::channel(Ok(())).1);
+        let Reader::Sqlite(mut reader) = readers.acquire().await.unwrap() else { panic!() };
         for connection in [&mut writer, &mut *reader] {
             // 2 is memory.
             assert_eq!(sqlx::query_scalar::<_, i64>("PRAGMA temp_store").fetch_one(connection).await.unwrap(), 2);

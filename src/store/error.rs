@@ -26,10 +26,10 @@ pub enum StoreError {
     #[error("the database is not available: {0}")]
     Unavailable(String),
     /// No space is left for the database. Repeat once there is.
-    #[error("the database has no space left: {0}")]
+    #[error("the database has no space left, free some or enlarge its volume: {0}")]
     Full(String),
     /// The database can't be written to. Repeat once it can.
-    #[error("the database is read-only: {0}")]
+    #[error("the database is read-only, give back the right to write to it, its folder and its volume: {0}")]
     ReadOnly(String),
     /// A row holds what no version of this program wrote, or the file is damaged.
     #[error("{table} {id}: the record is corrupt: {detail}")]

@@ -44,7 +44,7 @@ use crate::domain::cwom::Kind;
 use crate::domain::{Denial, Finding, Id, TraceId};
 
 use conn::fetch;
-use connect::{Connector, Readers};
+use connect::{Connected, Connector, Readers};
 use writer::Writer;
 
 /// The record. Cheap to clone; all clones are one store.
@@ -86,13 +86,27 @@ impl Store {
     /// # Errors
     /// [`StoreError::NewerSchema`] when a newer version has been there.
     pub async fn open(settings: &StoreSettings) -> Result<Self> {
-        let connector = Connector::new(settings);
-        let mut connected = connector.connect().await?;
+        let mut connected = Connector::new(settings).connect().await?;
         maintenance::refuse_unfinished_import(&mut connected.borrow()).await?;
         connected.migrate().await?;
-        let readers = Readers::new(settings);
-        let writer = Writer::start(settings, connector.without_creating(), connected);
-        Ok(Self { inner: Arc::new(Inner { url: settings.url.clone(), writer, readers }) })
+        Ok(Self::start(settings, Some(connected)))
+    }
+
+    /// Returns at once, and opens the database as [`Store::open`] does as soon as that is possible: what stands in the
+    /// way is logged and tried again until [`Store::close`]. Meanwhile every call fails with it.
+    pub fn open_in_background(settings: &StoreSettings) -> Self {
+        Self::start(settings, None)
+    }
+
+    /// Returns once the database is open, or the store is closed.
+    pub async fn opened(&self) {
+        self.inner.writer.opened().await;
+    }
+
+    fn start(settings: &StoreSettings, connected: Option<Connected>) -> Self {
+        let (writer, opening) = Writer::start(settings, connected);
+        let readers = Readers::new(settings, opening);
+        Self { inner: Arc::new(Inner { url: settings.url.clone(), writer, readers }) }
     }
 
     /// Refuses further writes, commits those that wait, and closes the database.
@@ -104,6 +118,16 @@ impl Store {
     /// Whether both reading and writing work, by doing both. For readiness.
     pub async fn ping(&self) -> Result<()> {
         self.inner.writer.write(ops::Probe).await?;
+        self.read_probe().await
+    }
+
+    /// Whether reading works, and writing as far as is known: it is tried only if the last transaction failed. Cheaper
+    /// than [`Store::ping`], for those who are about to ask for a write.
+    pub async fn check(&self) -> Result<()> {
+        if self.inner.writer.is_failing() { self.ping().await } else { self.read_probe().await }
+    }
+
+    async fn read_probe(&self) -> Result<()> {
         fetch!((i64,), &mut self.inner.readers.acquire().await?.borrow(), "SELECT probed_at FROM store_probe")?;
         Ok(())
     }

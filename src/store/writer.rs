@@ -6,18 +6,18 @@
 //! unless it succeeded. A request goes on when its caller does not wait any longer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use ulid::Generator;
 
 use super::conn::{Conn, execute};
-use super::connect::{Connected, Connector};
+use super::connect::{Connected, Connector, Opening};
 use super::operation::{Needs, Operation, View};
-use super::{Result, StoreError, StoreSettings, WriterStats, batch};
+use super::{Result, StoreError, StoreSettings, WriterStats, batch, maintenance};
 
 /// How often a transaction is tried on PostgreSQL, where a connection can be lost and replicas can be in each other's
 /// way. Operations can be repeated, also those whose commit was not answered.
@@ -27,9 +27,13 @@ const POSTGRES_TRIES: u32 = 3;
 /// must not hold up the writer for ever.
 const BATCH_WAITS: u32 = 12;
 
+/// The wait between two tries to open the database for the first time.
+const OPENING_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Hands operations to the writer.
 pub(super) struct Writer {
     requests: mpsc::Sender<Box<dyn Request>>,
+    opening: Opening,
     closing: CancellationToken,
     running: Mutex<Option<JoinHandle<()>>>,
     counters: Arc<Counters>,
@@ -41,35 +45,55 @@ struct Counters {
     requests: AtomicU64,
     failures: AtomicU64,
     audit_entries: AtomicU64,
+    failing: AtomicBool,
 }
 
 impl Writer {
-    /// Starts the writer on `connected`.
-    pub(super) fn start(settings: &StoreSettings, connector: Connector, connected: Connected) -> Self {
+    /// Starts the writer on `connected`, or lets it open the database by itself.
+    pub(super) fn start(settings: &StoreSettings, connected: Option<Connected>) -> (Self, Opening) {
         let (requests, receiver) = mpsc::channel(settings.queue.max(1));
+        let connector = Connector::new(settings);
+        let (connector, state) = match &connected {
+            Some(_) => (connector.without_creating(), Ok(())),
+            None => (connector, Err(StoreError::Unavailable("it is being opened".into()))),
+        };
+        let (opened, opening) = watch::channel(state);
         let closing = CancellationToken::new();
         let counters = Arc::new(Counters::default());
         let task = WriterTask {
             receiver,
             closing: closing.clone(),
             batch: settings.batch.max(1),
+            wait: settings.wait,
             patience: settings.wait.saturating_mul(BATCH_WAITS),
             tries: if connector.is_postgres() { POSTGRES_TRIES } else { 1 },
             connector,
-            connected: Some(connected),
+            connected,
+            opened,
             ids: Generator::new(),
             counters: Arc::clone(&counters),
         };
         let running = Mutex::new(Some(tokio::spawn(task.run())));
-        Self { requests, closing, running, counters }
+        (Self { requests, opening: opening.clone(), closing, running, counters }, opening)
     }
 
     /// Has the operation committed.
     pub(super) async fn write<O: Operation>(&self, operation: O) -> Result<O::Output> {
+        self.opening.borrow().clone()?;
         let (answer, answered) = oneshot::channel();
         let request = Pending { operation, outcome: None, answer };
         self.requests.send(Box::new(request)).await.map_err(|_| StoreError::Closed)?;
         answered.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Returns once the database is open, or the writer has ended.
+    pub(super) async fn opened(&self) {
+        let _ = self.opening.clone().wait_for(Result::is_ok).await;
+    }
+
+    /// Whether the last transaction could not be committed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.counters.failing.load(Ordering::Relaxed)
     }
 
     pub(super) fn stats(&self) -> WriterStats {
@@ -141,15 +165,20 @@ struct WriterTask {
     closing: CancellationToken,
     batch: usize,
     tries: u32,
+    wait: Duration,
     patience: Duration,
     connector: Connector,
     connected: Option<Connected>,
+    opened: watch::Sender<Result<()>>,
     ids: Generator,
     counters: Arc<Counters>,
 }
 
 impl WriterTask {
     async fn run(mut self) {
+        let closing = self.closing.clone();
+        // Asked to close, the writer has nothing to commit.
+        let _ = closing.run_until_cancelled(self.open()).await;
         let mut batch = Vec::with_capacity(self.batch);
         loop {
             let taken = tokio::select! {
@@ -169,6 +198,34 @@ impl WriterTask {
         if let Some(connected) = self.connected.take() {
             connected.close().await;
         }
+    }
+
+    /// Opens the database if it is not, however long it takes.
+    async fn open(&mut self) {
+        while self.opened.borrow().is_err() {
+            match self.try_to_open().await {
+                Ok(connected) => {
+                    self.connected = Some(connected);
+                    self.connector = self.connector.clone().without_creating();
+                    tracing::info!("the database is open");
+                    self.opened.send_modify(|state| *state = Ok(()));
+                }
+                Err(error) => {
+                    let known = self.opened.send_replace(Err(error.clone()));
+                    if known.as_ref() != Err(&error) {
+                        tracing::warn!(%error, category = error.category(), "the database cannot be opened; trying again");
+                    }
+                    tokio::time::sleep(OPENING_INTERVAL).await;
+                }
+            }
+        }
+    }
+
+    async fn try_to_open(&self) -> Result<Connected> {
+        let mut connected = within(self.patience, self.connector.connect()).await?;
+        maintenance::refuse_unfinished_import(&mut connected.borrow()).await?;
+        connected.migrate().await?;
+        Ok(connected)
     }
 
     async fn serve(&mut self, batch: &mut Vec<Box<dyn Request>>) {
@@ -193,6 +250,7 @@ impl WriterTask {
                     tracing::debug!(reason, "trying the transaction again");
                 }
                 committed => {
+                    self.counters.failing.store(committed.is_err(), Ordering::Relaxed);
                     let counter = if committed.is_ok() { &self.counters.commits } else { &self.counters.failures };
                     counter.fetch_add(1, Ordering::Relaxed);
                     return committed;
@@ -217,7 +275,7 @@ impl WriterTask {
             }
             Err(error) => {
                 // Closing rolls back what is open. The other end may not listen any more.
-                let _ = tokio::time::timeout(self.patience, connected.close()).await;
+                let _ = tokio::time::timeout(self.wait, connected.close()).await;
                 Err(error)
             }
         }

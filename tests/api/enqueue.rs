@@ -7,6 +7,7 @@ use jct::store::{AuditQuery, RecordDeleted};
 use jiff::Timestamp;
 use rstest::rstest;
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 
 use crate::cluster::Controller;
 use crate::world::{ADA, CI, World, steady, task};
@@ -233,7 +234,26 @@ async fn a_record_that_is_away_is_told() {
     let answer = world.enqueue(json!({"idempotency_key": "k"})).await;
     assert_eq!((answer.status, answer.header("retry-after")), (503, "5"));
     insta::assert_json_snapshot!("record_away", answer.body);
+    let keyless = world.enqueue(json!({})).await;
+    assert_eq!((keyless.status, keyless.header("retry-after"), &keyless.body), (503, "5", &answer.body));
     assert!(world.cluster.objects.lock().unwrap().is_empty());
+    let readyz = world.get("", "/readyz").await;
+    assert_eq!((readyz.status, readyz.text.as_str()), (503, "database: the store is closed\n"));
+}
+
+#[tokio::test]
+async fn a_record_that_can_only_be_read_takes_no_tasks_but_knows_those_it_has() {
+    let world = World::new().await;
+    let keyed = json!({"idempotency_key": "k"});
+    assert_eq!(world.enqueue(keyed.clone()).await.status, 201);
+    let lock = world.lock_record().await;
+    world.store.ping().await.unwrap_err();
+    assert_eq!(world.enqueue(keyed).await.status, 409);
+    let refused = world.enqueue(json!({})).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, "5"));
+    assert_eq!(world.cluster.objects.lock().unwrap().len(), 1, "nothing is made that cannot be recorded");
+    lock.close().await.unwrap();
+    assert_eq!(world.enqueue(json!({})).await.status, 201);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use jct::policy::Policy;
 use jct::runtime::{Denials, Metrics, Waiting};
 use jct::store::{Store, StoreSettings};
 use serde_json::{Value, json};
+use sqlx::{Connection as _, SqliteConnection};
 use tower::ServiceExt as _;
 
 use crate::cluster::{Cluster, Rule};
@@ -37,7 +38,7 @@ pub struct World {
     router: Router,
     /// Denials that the API has handed in.
     pub denials: Waiting,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 pub struct Answer {
@@ -95,12 +96,20 @@ impl World {
         let mut settings = settings();
         change(&mut settings);
         let (router, denials) = serve(&store, &cluster, &key, &settings);
-        Self { store, cluster, settings, key, router, denials, _folder: folder }
+        Self { store, cluster, settings, key, router, denials, folder }
     }
 
     /// The API as it is after a restart: everything is there but what was in memory.
     pub fn restart(&mut self) {
         (self.router, self.denials) = serve(&self.store, &self.cluster, &self.key, &self.settings);
+    }
+
+    /// Locks the record against writing until the connection is closed.
+    pub async fn lock_record(&self) -> SqliteConnection {
+        let url = format!("sqlite://{}", self.folder.path().join("jct.db").display());
+        let mut connection = SqliteConnection::connect(&url).await.unwrap();
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut connection).await.unwrap();
+        connection
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {

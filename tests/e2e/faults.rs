@@ -8,8 +8,8 @@ use serde_json::json;
 use sqlx::Row as _;
 
 use crate::support::{
-    Held, OPERATOR, RELEASE_NAMESPACE, Trace, World, audit, id, jobs_ever, kubectl, phase, query, reason, task,
-    task_on, until, verify_audit, writes,
+    Held, OPERATOR, Trace, World, audit, id, jobs_ever, kill_operator, no_operator_restarted, operator_besides, phase,
+    query, reason, task, task_on, until, verify_audit, writes,
 };
 
 /// The statuses of a Task's attempts, by the record.
@@ -75,12 +75,8 @@ async fn a_deleted_pod_is_an_interruption() {
 async fn a_job_deleted_before_it_ran_is_made_again_or_failed_but_never_twice() {
     let world = World::shared("early").await;
     let held = Held::new("demo/early");
-    let task = world.create(task_on("early", held.name())).await;
-    let task = until("the Job to be named", async || {
-        let now = world.get(task.metadata.name.as_deref().unwrap()).await;
-        if now.status.as_ref().is_some_and(|status| status.job_name.is_some()) { Ok(now) } else { Err(String::new()) }
-    })
-    .await;
+    world.create(task_on("early", held.name())).await;
+    let task = world.wait_for_job("early").await;
     world.jobs().delete(task.status.as_ref().unwrap().job_name.as_deref().unwrap(), &in_background()).await.unwrap();
     held.release();
     until("an end", async || {
@@ -92,16 +88,6 @@ async fn a_job_deleted_before_it_ran_is_made_again_or_failed_but_never_twice() {
     verify_audit().await;
 }
 
-/// Ends the operator as a lost node would: at once, without a word.
-async fn kill_operator() {
-    let selector = "--selector=app.kubernetes.io/component=operator,app.kubernetes.io/name=jct";
-    kubectl(&["delete", "pod", "--namespace", RELEASE_NAMESPACE, selector, "--force", "--grace-period=0"]).await;
-}
-
-async fn operator_is_ready() {
-    kubectl(&["rollout", "status", "deployment/jct", "--namespace", RELEASE_NAMESPACE, "--timeout=100s"]).await;
-}
-
 #[tokio::test]
 async fn the_operator_may_be_killed_at_any_moment() {
     const TASKS: usize = 10;
@@ -111,7 +97,7 @@ async fn the_operator_may_be_killed_at_any_moment() {
         world.create(task(name, json!({"maxAttempts": 2}))).await;
     }
     // At once; as the first Job is there; as workers run; as the first ends; as most have ended.
-    kill_operator().await;
+    let mut killed = kill_operator(&world).await;
     for (what, jobs, ended) in [("a Job", 1, 0), ("five Jobs", 5, 0), ("an end", 1, 1), ("seven ends", 1, 7)] {
         until(what, async || {
             let tasks = world.tasks().list(&ListParams::default()).await.unwrap().items;
@@ -121,9 +107,9 @@ async fn the_operator_may_be_killed_at_any_moment() {
             if with_job >= jobs && done >= ended { Ok(()) } else { Err(format!("{with_job} Jobs, {done} ends")) }
         })
         .await;
-        kill_operator().await;
+        killed.append(&mut kill_operator(&world).await);
     }
-    operator_is_ready().await;
+    operator_besides(&world, &killed).await;
     for name in &names {
         let task = world.wait_for(name, "Completed").await;
         assert_eq!(attempts(&world, &task).await, ["completed"], "{name}");
@@ -137,6 +123,7 @@ async fn the_operator_may_be_killed_at_any_moment() {
         assert!(states == expected || states == ["pending", "queued", "completed"], "{name}: {states:?}");
     }
     verify_audit().await;
+    no_operator_restarted(&world).await;
 }
 
 #[tokio::test]

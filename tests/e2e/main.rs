@@ -16,6 +16,7 @@ mod hostile_sources;
 mod identity;
 mod lifecycle;
 mod load;
+mod outages;
 mod pod_security;
 mod rest;
 mod rights;

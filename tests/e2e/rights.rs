@@ -73,6 +73,8 @@ async fn the_operator_may_what_it_needs(#[case] verb: &str, #[case] what: &str, 
 #[case("create", "batch/jobs", "default")]
 #[case("create", "batch/cronjobs", SYSTEM)]
 #[case("list", "/configmaps", SYSTEM)]
+#[case("update", "coordination.k8s.io/leases:other", SYSTEM)]
+#[case("create", "coordination.k8s.io/leases", "default")]
 #[case("patch", "apps/deployments", SYSTEM)]
 #[case("patch", "admissionregistration.k8s.io/validatingwebhookconfigurations:other", "")]
 #[case("create", "admissionregistration.k8s.io/mutatingwebhookconfigurations", "")]

@@ -8,21 +8,9 @@ use kube::api::{Api, PostParams};
 use serde_json::json;
 
 use crate::support::{
-    RELEASE_NAMESPACE, World, audit, condition, helm, id, jobs_ever, lock_database, phase, reason, setting, task,
+    RELEASE_NAMESPACE, World, audit, condition, id, jobs_ever, lock_database, phase, reason, task, upgrade,
     verify_audit,
 };
-
-/// Upgrades the release with its own values and `--set` of some.
-async fn upgrade(sets: &[&str]) {
-    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/jct");
-    let values = setting("JCT_E2E_VALUES");
-    let mut args = vec!["upgrade", "jct", chart, "--namespace", RELEASE_NAMESPACE, "--values", &values];
-    for set in sets {
-        args.extend(["--set", set]);
-    }
-    args.extend(["--wait", "--timeout", "100s"]);
-    helm(&args).await;
-}
 
 #[tokio::test]
 async fn an_image_that_cannot_be_pulled_fails_the_attempt() {

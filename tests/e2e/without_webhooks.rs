@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::certificates::bundles;
 use crate::support::{
-    RELEASE_NAMESPACE, World, audit, condition, helm, id, jobs_ever, kubectl, reason, run, setting, task, until,
+    RELEASE_NAMESPACE, World, audit, condition, id, jobs_ever, kubectl, reason, run, task, until, upgrade,
 };
 
 #[tokio::test]
@@ -79,7 +79,8 @@ async fn schema_and_controller_hold_the_gate_when_the_webhooks_are_gone() {
 
     crate::work_objects::held_without_webhooks(&world).await;
 
-    mend().await;
+    // Puts back what the chart makes.
+    upgrade(&[]).await;
     until("the caBundle to be back", async || {
         let found = bundles(&world).await;
         if found.len() == 2 && found.iter().all(|bundle| bundle.contains("BEGIN CERTIFICATE")) {
@@ -98,25 +99,6 @@ async fn schema_and_controller_hold_the_gate_when_the_webhooks_are_gone() {
             answer => Err(format!("{answer:?}")),
         }
     })
-    .await;
-}
-
-/// Puts back what the chart makes.
-async fn mend() {
-    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/jct");
-    let values = setting("JCT_E2E_VALUES");
-    helm(&[
-        "upgrade",
-        "jct",
-        chart,
-        "--namespace",
-        RELEASE_NAMESPACE,
-        "--values",
-        &values,
-        "--wait",
-        "--timeout",
-        "100s",
-    ])
     .await;
 }
 

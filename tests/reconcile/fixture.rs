@@ -22,6 +22,7 @@ use jct::store::{Store, StoreSettings, TaskRow};
 use kube::core::DynamicObject;
 use kube::runtime::controller::Action;
 use serde_json::{Value, json};
+use sqlx::{Connection as _, SqliteConnection};
 
 use crate::api::{Call, Made, scripted};
 
@@ -53,11 +54,25 @@ impl Pass {
 
 impl World {
     pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub async fn with(change: impl FnOnce(&mut StoreSettings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("traces")).unwrap();
         let url = format!("sqlite://{}", folder.path().join("jct.db").display()).parse().unwrap();
-        let store = Store::open(&StoreSettings::new(url)).await.unwrap();
+        let mut settings = StoreSettings::new(url);
+        change(&mut settings);
+        let store = Store::open(&settings).await.unwrap();
         Self { folder, store, key: StampKey::from_slice(&[7; 32]).unwrap() }
+    }
+
+    /// Locks the database against writing while what is returned is there.
+    pub async fn lock(&self) -> SqliteConnection {
+        let url = format!("sqlite://{}", self.folder.path().join("jct.db").display());
+        let mut connection = SqliteConnection::connect(&url).await.unwrap();
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut connection).await.unwrap();
+        connection
     }
 
     /// A pass over `object` by a controller that has just started: all that it knows is in the world.

@@ -1,10 +1,12 @@
-//! The controller against a scripted API server: every call it makes is expected, and none is left out.
+//! The controller and its Lease against a scripted API server: every call it makes is expected, and none is left out.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod api;
 mod fixture;
+mod lease;
 mod lifecycle;
+mod outage;
 mod recovery;
 mod refusal;
 mod runs;

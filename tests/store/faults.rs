@@ -132,11 +132,13 @@ async fn fill_the_disk(file: &Path) {
         let error = store.record_task(new_task(&format!("full-{n}"))).await.unwrap_err();
         assert!(error.is_transient(), "{error}");
     }
-    assert!(store.ping().await.is_err());
+    assert!(store.ping().await.unwrap_err().to_string().contains("free some or enlarge its volume"));
+    assert!(store.check().await.is_err(), "it is known that the last write failed");
     assert!(store.task(new_task("before").id).await.unwrap().is_some(), "reading goes on");
 
     std::fs::remove_file(ballast).unwrap();
     drop(filler);
+    store.check().await.unwrap();
     row(store.record_task(new_task("after")).await.unwrap());
     store.ping().await.unwrap();
     let entries = accepted + 2;
@@ -158,8 +160,12 @@ fn a_read_only_file_is_named() {
 async fn read_only(file: &Path) {
     let error = Store::open(&settings(file)).await.unwrap_err();
     assert_eq!(error.category(), "read_only", "{error}");
+    let store = Store::open_in_background(&settings(file));
+    let told = why_not_open(&store).await;
+    assert_eq!(told, error);
+    assert!(told.to_string().contains("give back the right to write"), "{told}");
     assert!(Command::new("umount").arg(file).status().unwrap().success());
-    let store = Store::open(&settings(file)).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), store.opened()).await.expect("it is opened by itself");
     row(store.record_task(new_task("a")).await.unwrap());
 }
 
@@ -177,6 +183,35 @@ async fn a_lock_of_somebody_else_is_waited_out_or_named() {
     sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
     row(store.record_task(new_task("a")).await.unwrap());
     assert_eq!(store.stats().failures, 1);
+}
+
+/// Why the database is not open, once it was tried.
+async fn why_not_open(store: &Store) -> StoreError {
+    loop {
+        let error = store.record_task(new_task("a")).await.unwrap_err();
+        if !error.to_string().contains("being opened") {
+            return error;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_at_the_start_is_opened_when_it_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("volume/jct.db");
+    let store = Store::open_in_background(&settings(&file));
+    let error = why_not_open(&store).await;
+    assert!(error.is_transient() && error.to_string().contains("unable to open database file"), "{error}");
+    assert_eq!(store.task(new_task("a").id).await.unwrap_err(), error, "readers know why too");
+    assert_eq!(store.ping().await.unwrap_err(), error);
+    std::fs::create_dir(file.parent().unwrap()).unwrap();
+    tokio::time::timeout(Duration::from_secs(20), store.opened()).await.expect("it is opened by itself");
+    row(store.record_task(new_task("a")).await.unwrap());
+    store.close().await;
+
+    let away = Store::open_in_background(&settings(&folder.path().join("no/jct.db")));
+    tokio::time::timeout(Duration::from_secs(5), away.close()).await.expect("it can be closed unopened");
 }
 
 #[tokio::test]

@@ -70,6 +70,22 @@ app.kubernetes.io/component: operator
 {{- if kindIs "string" $prefixes }}{{ $prefixes }}{{ else }}{{ join "," $prefixes }}{{ end }}
 {{- end }}
 
+{{/* "true" where replicas can share the database. A URL in a Secret is taken for PostgreSQL's: SQLite's has no password. */}}
+{{- define "jct.isShared" -}}
+{{- if or .Values.database.existingSecret (hasPrefix "postgres" .Values.database.url) }}true{{ end }}
+{{- end }}
+
+{{- define "jct.replicas" -}}
+{{- if gt (int64 .Values.replicas) 1 }}
+{{- if not (include "jct.isShared" .) }}
+{{- fail (printf "replicas is %d, and SQLite has one writer: set database.existingSecret or database.url to PostgreSQL, or replicas to 1" (int64 .Values.replicas)) }}
+{{- else if .Values.data.enabled }}
+{{- fail (printf "replicas is %d, and data.enabled mounts one SQLite volume into all of them: with PostgreSQL set data.enabled to false" (int64 .Values.replicas)) }}
+{{- end }}
+{{- end }}
+{{- .Values.replicas | int64 }}
+{{- end }}
+
 {{- define "jct.podSecurityContext" -}}
 runAsNonRoot: true
 runAsUser: {{ .Values.workers.uid | int64 }}

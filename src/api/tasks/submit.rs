@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use kube::api::{Api as Objects, ObjectMeta, PostParams};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
 use crate::api::Api;
@@ -17,6 +17,9 @@ use crate::store::TaskRow;
 
 /// The first and the longest wait between two looks into the record.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(100));
+
+/// How long the record may take to answer before anything is created.
+const RECORD_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A Task to be created.
 #[derive(Clone, Debug)]
@@ -56,12 +59,14 @@ enum Found {
 /// wait for the one row.
 ///
 /// # Errors
-/// Those of the cluster; 504 if the record says nothing in time.
+/// Those of the cluster; 503, with nothing created, if the record is away; 504 if the record says nothing in time.
 pub async fn submit(api: &Api, submission: &Submission, until: Instant) -> Result<Submitted, Problem> {
     let key = submission.task.idempotency_key.as_deref();
-    if let Some(first) = first_with(api, submission).await? {
+    if let Some(first) = in_time(first_with(api, submission)).await? {
         return Ok(Submitted::Duplicate(Box::new(first)));
     }
+    // Nothing is made of which it is known that it cannot be recorded now.
+    in_time(async { Ok(api.store.check().await?) }).await?;
     let name = key.map(|key| format!("task-{}", &sha256_hex(key.as_bytes())[..32]));
     let id = match create(api, submission, name.clone()).await? {
         Found::Created(id) => Some(id),
@@ -73,6 +78,12 @@ pub async fn submit(api: &Api, submission: &Submission, until: Instant) -> Resul
         },
     };
     wait(api, submission, id, until).await
+}
+
+/// What the record answers, if it does soon: a database that hangs is away as one that refuses.
+async fn in_time<T>(answer: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    let late = |_| Problem::unavailable("the record does not answer; try again");
+    timeout(RECORD_PATIENCE, answer).await.map_err(late)?
 }
 
 async fn first_with(api: &Api, submission: &Submission) -> Result<Option<TaskRow>, Problem> {

@@ -50,21 +50,23 @@ pub async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Act
     if !task.has_finalizer && !task.is_being_deleted {
         finalizer::add(&tasks(&context, &task.namespace), &task.name, &task.uid).await?;
     }
-    let action = match record(&context, &task).await {
-        Ok(Recording::Recorded(row) | Recording::Known(row)) => advance(&context, &task, *row).await?,
-        Ok(Recording::Duplicate { first }) => copy_outcome(&context, &task, &first).await?,
-        Ok(Recording::IdTaken { by }) => settle(&context, &task, &State::IdConflict(&by)).await?,
-        Ok(Recording::Refused(findings)) => settle(&context, &task, &State::Refused(&findings)).await?,
-        Err(error) => {
-            // Nobody is told that a Task is recorded which is not; the next pass tries again.
-            if task.status.is_none() {
-                status::write(&context, &task, &State::StoreUnavailable(error.to_string())).await?;
-            }
-            return Err(error);
-        }
-    };
+    let passed = step(&context, &task).await;
+    if let Err(Error::Store { source, .. }) = &passed {
+        // Nobody is told that a Task is recorded which is not; the next pass tries again.
+        status::write_outage(&context, &task, source).await?;
+    }
+    let action = passed?;
     context.backoff.succeeded(&task.uid);
     Ok(action)
+}
+
+async fn step(context: &Context, task: &Validated) -> Result<Action, Error> {
+    match record(context, task).await? {
+        Recording::Recorded(row) | Recording::Known(row) => advance(context, task, *row).await,
+        Recording::Duplicate { first } => copy_outcome(context, task, &first).await,
+        Recording::IdTaken { by } => settle(context, task, &State::IdConflict(&by)).await,
+        Recording::Refused(findings) => settle(context, task, &State::Refused(&findings)).await,
+    }
 }
 
 /// Brings a Task whose object is gone a step further: its Job is ended, its record closed. Database, API server.

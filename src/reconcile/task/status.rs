@@ -10,7 +10,7 @@ use crate::crd::{Task as TaskObject, TaskStatus};
 use crate::domain::{FailureReason, Finding, Phase};
 use crate::reconcile::status::{self, Fact, Subject, conditions, seconds, shorten};
 use crate::reconcile::{Context, Error};
-use crate::store::TaskRow;
+use crate::store::{StoreError, TaskRow};
 
 /// What a status is made from.
 #[derive(Clone, Debug)]
@@ -23,12 +23,16 @@ pub enum State<'a> {
     Duplicate(&'a TaskRow),
     /// Another Task has its pinned id.
     IdConflict(&'a TaskRow),
-    /// It could not be recorded yet.
+    /// What is to be recorded of it can't be.
     StoreUnavailable(String),
 }
 
 /// The status for `state`. Times of conditions that did not change are those of `current`.
 pub fn project(task: &Validated, state: &State, current: Option<&TaskStatus>, now: Timestamp) -> TaskStatus {
+    if let (State::StoreUnavailable(message), Some(current)) = (state, current.filter(|status| status.phase.is_some()))
+    {
+        return behind(current, message, now);
+    }
     let mut status = TaskStatus {
         observed_generation: task.generation,
         id: Some(task.id.to_string()),
@@ -172,6 +176,24 @@ fn unavailable(status: &mut TaskStatus, message: &str) -> Vec<Fact> {
     ]
 }
 
+/// The status of a Task that was seen before: what it says is as old as the record.
+fn behind(current: &TaskStatus, message: &str, now: Timestamp) -> TaskStatus {
+    let mut status = current.clone();
+    let reason = Reason::StoreUnavailable.as_str();
+    let message = shorten(&format!("what happens now is not recorded yet: {message}"));
+    status.reason = Some(reason.into());
+    status.message = Some(message.clone());
+    for condition in &mut status.conditions {
+        if condition.type_ == ConditionType::Recorded.as_str() {
+            condition.status = "Unknown".into();
+            condition.reason = reason.into();
+            condition.message = message.clone();
+            condition.last_transition_time = seconds(now);
+        }
+    }
+    status
+}
+
 /// Writes the status for `state`, if it differs from what stands there.
 ///
 /// # Errors
@@ -185,4 +207,29 @@ pub async fn write(context: &Context, task: &Validated, state: &State<'_>) -> Re
     let subject = Subject { name: &task.name, uid: &task.uid, resource_version: version };
     let project = |current: Option<&TaskStatus>| project(task, state, current, Timestamp::now());
     status::write(&api, &context.written, subject, task.status.clone(), project).await.map(|_| ())
+}
+
+/// Says in the status that the record cannot be read or written, once for each outage: what follows of it is in the log.
+/// An end that is shown stays as it is.
+///
+/// # Errors
+/// As for [`write()`].
+pub async fn write_outage(context: &Context, task: &Validated, why: &StoreError) -> Result<(), Error> {
+    // Not of the record as a whole, or the operator's own end.
+    if matches!(why, StoreError::UnknownTask(_) | StoreError::Conflict { .. } | StoreError::Closed) {
+        return Ok(());
+    }
+    let current = context.written.current(&task.uid, task.resource_version.as_deref(), task.status.clone());
+    if current.as_ref().is_some_and(|status| has_ended(status) || tells_of_outage(status)) {
+        return Ok(());
+    }
+    write(context, task, &State::StoreUnavailable(why.to_string())).await
+}
+
+fn has_ended(status: &TaskStatus) -> bool {
+    Phase::ALL.into_iter().any(|phase| phase.is_terminal() && status.phase.as_deref() == Some(phase.as_condition()))
+}
+
+fn tells_of_outage(status: &TaskStatus) -> bool {
+    status.reason.as_deref() == Some(Reason::StoreUnavailable.as_str())
 }

@@ -88,8 +88,8 @@ pub async fn reconcile(kind: Kind, object: &DynamicObject, context: &Context) ->
         Ok(put) => put,
         Err(error) => {
             // Nobody is told that an object is recorded which is not; the next pass tries again.
-            if object.status.is_none() {
-                status::write(context, &api, &object, &State::StoreUnavailable(error.to_string())).await?;
+            if let Some(why) = error.outage().filter(|_| object.status.is_none()) {
+                status::write(context, &api, &object, &State::StoreUnavailable(why.to_string())).await?;
             }
             return Err(error);
         }

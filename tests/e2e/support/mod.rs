@@ -2,6 +2,8 @@
 
 mod kubectl;
 mod manifest;
+mod operator;
+mod postgres;
 mod record;
 mod repository;
 mod rest;
@@ -9,6 +11,8 @@ mod world;
 
 pub use kubectl::{helm, kubectl, run};
 pub use manifest::{NORMAL, task, task_on};
+pub use operator::{helm_fails, kill_operator, no_operator_restarted, operator_besides, operators, upgrade};
+pub use postgres::Postgres;
 pub use record::{Trace, Write, audit, jobs_ever, lock_database, query, verify_audit, writes};
 pub use repository::{Entry, Held, Repository};
 pub use rest::{Rest, token};

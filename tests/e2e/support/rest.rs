@@ -34,6 +34,12 @@ impl Rest {
 
     /// Status and body of the answer.
     pub async fn call(&self, method: &str, path: &str, token: &str, body: &str) -> (u16, String) {
+        let (status, _, body) = self.answer(method, path, token, body).await;
+        (status, body)
+    }
+
+    /// Status, head and body of the answer.
+    pub async fn answer(&self, method: &str, path: &str, token: &str, body: &str) -> (u16, String, String) {
         let mut stream = TcpStream::connect(&self.address).await.unwrap();
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: jct-api\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
@@ -44,7 +50,7 @@ impl Rest {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer}"));
-        (head.split_whitespace().nth(1).unwrap().parse().unwrap(), body.to_owned())
+        (head.split_whitespace().nth(1).unwrap().parse().unwrap(), head.to_owned(), body.to_owned())
     }
 
     /// As [`Rest::call`], for a body of JSON.

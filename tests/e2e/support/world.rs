@@ -147,6 +147,12 @@ impl World {
         self.wait(name, wanted, |task| reason(task) == wanted).await
     }
 
+    /// Waits until an attempt has a Job.
+    pub async fn wait_for_job(&self, name: &str) -> Task {
+        let has_job = |task: &Task| task.status.as_ref().is_some_and(|status| status.job_name.is_some());
+        self.wait(name, "queued", has_job).await
+    }
+
     async fn wait(&self, name: &str, wanted: &str, is_there: impl Fn(&Task) -> bool) -> Task {
         until(&format!("Task {name} to be {wanted}"), async || {
             let task = self.get(name).await;

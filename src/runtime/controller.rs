@@ -1,0 +1,125 @@
+//! The controller as a part of the operator: on one replica alone, for as long as that one holds the Lease.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use kube::Client;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::lease::{Lease, LeaseSettings};
+use super::{Metrics, Settings};
+use crate::domain::StampKey;
+use crate::reconcile;
+use crate::reconcile::context::{Context, Timing};
+use crate::reconcile::error::Backoff;
+use crate::reconcile::status::Written;
+use crate::reconcile::trace_volume::TraceVolume;
+use crate::reconcile::work_object::Objects;
+use crate::store::Store;
+
+/// How long the database may take to open before Tasks are told that it is away.
+const OPENING: Duration = Duration::from_secs(3);
+
+/// What the controller is made from.
+#[derive(Clone)]
+pub struct Controller {
+    /// The settings.
+    pub settings: Settings,
+    /// The API server.
+    pub client: Client,
+    /// The record.
+    pub store: Store,
+    /// Tells the webhook's stamps from forgeries.
+    pub stamp_key: StampKey,
+    /// Counts.
+    pub metrics: Metrics,
+    /// Whether it is ready, or stands by.
+    pub ready: watch::Sender<bool>,
+}
+
+impl Controller {
+    /// Runs it until `shutdown`: at once, or with `lease` whenever that is held.
+    ///
+    /// A replica that loses the Lease ends what it is doing and stands by again. It does not end itself: webhook and API
+    /// go on, and a slow API server would otherwise take them down with the controller.
+    ///
+    /// # Errors
+    /// If the trace volume is not there, or the controller ends by itself.
+    pub async fn run(self, lease: Option<LeaseSettings>, shutdown: CancellationToken) -> anyhow::Result<()> {
+        self.traces()?;
+        // Or at every start Tasks would be told of an outage that is none.
+        let _ = timeout(OPENING, shutdown.run_until_cancelled(self.store.opened())).await;
+        let Some(lease) = lease else {
+            self.lead(shutdown).await?;
+            return Ok(());
+        };
+        let mut lease = Lease::new(self.client.clone(), lease);
+        // Who stands by is ready too, or a rollout would wait for it in vain.
+        self.ready.send_replace(true);
+        while shutdown.run_until_cancelled(lease.acquire()).await.is_some() {
+            let term = shutdown.child_token();
+            // A task of its own, so that no long pass holds up a renewal.
+            let mut leading = tokio::spawn(self.clone().lead(term.clone()));
+            tokio::select! {
+                ended = &mut leading => {
+                    lease.release().await;
+                    ended??;
+                    if !shutdown.is_cancelled() {
+                        return Err(anyhow!("it ended by itself"));
+                    }
+                }
+                () = lease.hold() => {
+                    term.cancel();
+                    leading.await??;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn lead(self, stop: CancellationToken) -> anyhow::Result<()> {
+        // Nothing is kept from an earlier term: caches and notes would be of a time when another replica led.
+        let context = Arc::new(self.context()?);
+        self.metrics.leads.set(1);
+        reconcile::run(context, self.settings.concurrency, self.ready, stop).await;
+        self.metrics.leads.set(0);
+        Ok(())
+    }
+
+    fn context(&self) -> anyhow::Result<Context> {
+        let settings = &self.settings;
+        Ok(Context {
+            client: self.client.clone(),
+            store: self.store.clone(),
+            policy: settings.policy(),
+            jobs: settings.jobs(),
+            timing: Timing {
+                start_timeout: settings.worker_start_timeout(),
+                grace: Duration::from_secs(settings.worker_grace_seconds.into()),
+                job_ttl_seconds: settings.job_ttl_seconds,
+                retry_delay: Duration::from_secs(settings.retry_delay_seconds.into()),
+            },
+            stamp_key: self.stamp_key.clone(),
+            traces: self.traces()?,
+            workers: Arc::default(),
+            metrics: self.metrics.clone(),
+            backoff: Backoff::default(),
+            written: Written::default(),
+            objects: Objects::default(),
+        })
+    }
+
+    fn traces(&self) -> anyhow::Result<TraceVolume> {
+        let traces = TraceVolume::new(&self.settings.trace_root);
+        if !traces.is_mounted() {
+            return Err(anyhow!(
+                "--trace-root (JCT_TRACE_ROOT): {} is no folder; mount the trace volume there",
+                traces.root().display()
+            ));
+        }
+        Ok(traces)
+    }
+}
