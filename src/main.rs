@@ -36,7 +36,7 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Migrate, check, export and import the database
     Db(db::DbArgs),
-    /// Take JCT's finalizer off every Task, as part of uninstalling
+    /// Take JCT's finalizer off every Task and work object, as part of uninstalling
     ReleaseFinalizers,
 }
 

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use jct::crd::cwom::{WorkCondition, WorkReason};
 use jct::crd::status::ConditionType;
 use jct::domain::task::{Naming, Operation, read};
 use jct::domain::trace;
@@ -59,6 +60,8 @@ fn the_names_are_frozen() {
             "actor_kinds": ActorKind::ALL.map(ActorKind::as_str),
             "statuses": Phase::ALL.map(Phase::as_str),
             "conditions": ConditionType::ALL.map(ConditionType::as_str),
+            "work_conditions": WorkCondition::ALL.map(WorkCondition::as_str),
+            "work_reasons": WorkReason::ALL.map(WorkReason::as_str),
             "failure_reasons": FailureReason::ALL.iter().map(|reason| reason.as_str()).collect::<Vec<_>>(),
             "trace_files": [
                 trace::TASK_FILE, trace::EVENTS_FILE, trace::LOG_FILE, trace::STDOUT_FILE, trace::STDERR_FILE,

@@ -66,6 +66,10 @@ fn the_documentation_names_every_reason() {
         let marked = failures.contains(&format!("`{reason}` ↻"));
         assert_eq!(marked, reason.is_retryable() && !is_code, "{reason}: the mark of a retry in docs/failure-modes.md");
     }
+    let objects = page("work-objects.md");
+    for reason in jct::crd::cwom::WorkReason::ALL {
+        assert!(objects.contains(&format!("`{}`", reason.as_str())), "{reason:?} is missing in docs/work-objects.md");
+    }
     for reason in jct::crd::status::Reason::WAITING {
         assert!(tasks.contains(&format!("`{}`", reason.as_str())), "{} is missing in docs/tasks.md", reason.as_str());
     }

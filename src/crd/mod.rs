@@ -2,25 +2,27 @@
 
 pub mod cwom;
 pub mod names;
+pub mod stamps;
 pub mod status;
 pub mod task;
+mod task_of;
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 
+use crate::domain::cwom::Kind;
 use crate::domain::{Code, Finding, Id};
 
+pub use stamps::Stamps;
 pub use status::TaskStatus;
 pub use task::{Task, TaskSpec};
 
 /// Every custom resource definition that is installed, as `jct crds` prints them.
-///
-/// Those of the work objects ([`cwom::definition`]) join when a controller resolves and records them: an object that
-/// nothing answers for would be worse than none.
 pub fn all() -> Vec<CustomResourceDefinition> {
-    vec![Task::crd()]
+    let of_objects = Kind::ALL.iter().map(|kind| cwom::definition(*kind));
+    [Task::crd()].into_iter().chain(of_objects).collect()
 }
 
 /// The id that `jct.dev/id` pins, if it does.

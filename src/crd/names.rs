@@ -8,14 +8,18 @@ pub const GROUP: &str = "jct.dev";
 pub const SUBMITTED_BY: &str = "jct.dev/submitted-by";
 /// Annotation: the trace id.
 pub const TRACE_ID: &str = "jct.dev/trace-id";
-/// Annotation: the webhook's seal on the two above, so that the controller knows that a webhook wrote them.
+/// Annotation of a Task: the id of the Run that it carries out. Only the operator makes such Tasks.
+pub const RUN: &str = "jct.dev/run";
+/// Annotation: the webhook's seal on the three above, so that the controller knows that a webhook wrote them.
 pub const STAMP: &str = "jct.dev/stamp";
 /// Annotation: the user that the API server authenticated when `spec.cancel` became true.
 pub const CANCELLED_BY: &str = "jct.dev/cancelled-by";
+/// Annotation of a work object: the user that the API server authenticated when the spec last changed.
+pub const CHANGED_BY: &str = "jct.dev/changed-by";
 /// Annotation: pins the id, for a restore from a backup. The one that users may set.
 pub const ID: &str = "jct.dev/id";
 /// The annotations that only the webhook writes.
-pub const RESERVED: [&str; 4] = [SUBMITTED_BY, TRACE_ID, STAMP, CANCELLED_BY];
+pub const RESERVED: [&str; 6] = [SUBMITTED_BY, TRACE_ID, RUN, STAMP, CANCELLED_BY, CHANGED_BY];
 
 /// Finalizer: the deletion is recorded, and the Job ended, before the object goes.
 pub const FINALIZER: &str = "jct.dev/record";

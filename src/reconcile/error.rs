@@ -65,6 +65,15 @@ impl Error {
         }
     }
 
+    /// What the database says, if it is of the record as a whole, and not of one object or of the operator's own end.
+    pub fn outage(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store { source: StoreError::UnknownTask(_) | StoreError::Conflict { .. } | StoreError::Closed, .. } => None,
+            Self::Store { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+
     /// Whether the API server said that the object is gone.
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 404))
@@ -72,25 +81,38 @@ impl Error {
 }
 
 /// Failures in a row, by uid: the runtime tells of failures only, so success is noted here.
-#[derive(Debug, Default)]
-pub struct Backoff(Mutex<HashMap<String, u32>>);
+#[derive(Debug)]
+pub struct Backoff {
+    first: Duration,
+    most: Duration,
+    failures: Mutex<HashMap<String, u32>>,
+}
+
+impl Default for Backoff {
+    /// From half a second to half a minute.
+    fn default() -> Self {
+        Self::new(Duration::from_millis(500), Duration::from_secs(30))
+    }
+}
 
 impl Backoff {
-    const FIRST: Duration = Duration::from_millis(500);
-    const MOST: Duration = Duration::from_secs(30);
+    /// Waits that double from `first` to `most`.
+    pub fn new(first: Duration, most: Duration) -> Self {
+        Self { first, most, failures: Mutex::default() }
+    }
 
-    /// Notes a failure and says how long to wait: doubling from half a second to half a minute.
+    /// Notes a failure and says how long to wait.
     pub fn failed(&self, uid: &str) -> Duration {
-        let Ok(mut failures) = self.0.lock() else { return Self::MOST };
+        let Ok(mut failures) = self.failures.lock() else { return self.most };
         let count = failures.entry(uid.to_owned()).or_default();
-        let wait = Self::FIRST.saturating_mul(1 << (*count).min(10)).min(Self::MOST);
+        let wait = self.first.saturating_mul(1 << (*count).min(10)).min(self.most);
         *count = count.saturating_add(1);
         wait
     }
 
     /// Forgets the failures of an object.
     pub fn succeeded(&self, uid: &str) {
-        if let Ok(mut failures) = self.0.lock() {
+        if let Ok(mut failures) = self.failures.lock() {
             failures.remove(uid);
         }
     }

@@ -1,14 +1,18 @@
 //! The controller: brings what happened in line with what was asked for, one object at a time.
 //!
-//! `task/` holds the steps for a Task; the files here hold what every kind needs: the runner, the caches of workers, errors
-//! and their backoff, the trace volume.
+//! `task/` holds the steps for a Task, `work_object/` those for the seven CWOM kinds; the files here hold what every kind
+//! needs: the runner, metadata, finalizer and status, errors and their backoff, the caches of workers, the trace volume.
 
 pub mod context;
 pub mod error;
+mod finalizer;
+pub mod head;
 pub mod orphans;
 mod runner;
+pub mod status;
 pub mod task;
 pub mod trace_volume;
+pub mod work_object;
 pub mod workers;
 
 pub use context::Context;

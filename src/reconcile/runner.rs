@@ -1,28 +1,43 @@
-//! The controller, put together: watches, triggers, concurrency, shutdown.
+//! The controllers, put together: watches, triggers, concurrency, shutdown. One for Tasks, one for each kind of work
+//! object, all alike.
 
+use std::fmt::Debug;
+use std::future::Future;
+use std::hash::Hash;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use futures::channel::mpsc;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::future::{join, join_all};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
+use kube::core::DynamicObject;
 use kube::runtime::controller::{Action, Config};
-
-use kube::runtime::reflector;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, Predicate as _, PredicateConfig, WatchStreamExt as _, predicates, watcher};
-use kube::{Resource as _, ResourceExt as _};
+use kube::{Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::task::{Object, reconcile};
+use super::task::{self, reconcile};
+use super::work_object::waiting::Place;
 use super::workers::{Workers, follow, task_ref};
-use super::{Context, Error, orphans};
+use super::{Context, Error, orphans, work_object};
+use crate::crd::cwom::api_resource;
+use crate::crd::names::TRACE_ID;
+use crate::domain::cwom::Kind;
 use crate::runtime::metrics::ReconcileLabels;
 
-/// Runs the controller until `shutdown`; passes under way end first. Says on `ready` when the caches are filled.
+/// The annotation in which kubectl keeps a copy of the whole object.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Runs the controllers until `shutdown`; passes under way end first. Says on `ready` when the caches are filled.
 pub async fn run(context: Arc<Context>, concurrency: u16, ready: watch::Sender<bool>, shutdown: CancellationToken) {
     let (trigger, triggered) = mpsc::unbounded();
     let (jobs_ready, mut jobs_are) = watch::channel(false);
@@ -38,7 +53,7 @@ pub async fn run(context: Arc<Context>, concurrency: u16, ready: watch::Sender<b
         let workers = context.workers.clone();
         follow(pods, move || workers.clone(), |workers: &Workers| &workers.pods, trigger, pods_ready)
     };
-    let followers = tokio::spawn(futures::future::join(of_jobs, of_pods));
+    let followers = tokio::spawn(join(of_jobs, of_pods));
 
     // A pass that took an unfilled cache for the truth would look for Jobs one by one.
     let filled = async { jobs_are.wait_for(|is| *is).await.is_ok() && pods_are.wait_for(|is| *is).await.is_ok() };
@@ -50,63 +65,208 @@ pub async fn run(context: Arc<Context>, concurrency: u16, ready: watch::Sender<b
         }
     }
 
-    let (reader, writer) = reflector::store();
-    let tasks: Api<Object> = Api::all(context.client.clone());
-    let watched = watcher(tasks, watcher::Config::default())
-        .default_backoff()
-        .modify(|object| object.meta_mut().managed_fields = None)
-        .reflect(writer)
-        // Not `Store::wait_until_ready`: the controller waits on it too, and only the last to wait is woken.
-        .inspect_ok(move |event| {
-            if matches!(event, watcher::Event::InitDone) && !ready.send_replace(true) {
-                info!("controller is ready");
-            }
-        })
-        .touched_objects()
-        // Our own status writes are no news; edits of the spec, deletions, cancellations and finalizers are.
-        .predicate_filter(
-            predicates::generation.combine(predicates::finalizers).combine(predicates::annotations),
-            PredicateConfig::default(),
-        );
-    let sweeper = tokio::spawn(orphans::watch(context.clone(), reader.clone(), shutdown.clone()));
-    let stop = shutdown.clone();
-    Controller::for_stream(watched, reader)
-        .with_config(Config::default().concurrency(concurrency))
-        .reconcile_on(triggered.map(task_ref))
-        .graceful_shutdown_on(async move { stop.cancelled().await })
-        .run(pass, failed, context)
-        .for_each(|result| async move {
-            // Failures of passes are logged where they are handled; here remain those of the machinery.
-            if let Err(kube::runtime::controller::Error::QueueError(error)) = result {
-                warn!(%error, "watch of Tasks interrupted");
-            }
-        })
-        .await;
+    let caches = Arc::new(Caches { unfilled: AtomicUsize::new(1 + Kind::ALL.len()), ready });
+    let stage = Stage { context, concurrency, caches, shutdown };
+    let objects = Kind::ALL.iter().map(|kind| of_objects(&stage, *kind));
+    join(of_tasks(&stage, triggered), join_all(objects)).await;
     followers.abort();
-    // It ends between two Tasks, on the same signal.
-    let _ = sweeper.await;
     info!("controller stopped");
 }
 
-async fn pass(object: Arc<Object>, context: Arc<Context>) -> Result<Action, Error> {
+/// What the controllers have in common.
+struct Stage {
+    context: Arc<Context>,
+    concurrency: u16,
+    caches: Arc<Caches>,
+    shutdown: CancellationToken,
+}
+
+/// Counts the caches that are filled.
+struct Caches {
+    unfilled: AtomicUsize,
+    ready: watch::Sender<bool>,
+}
+
+impl Caches {
+    fn filled(&self) {
+        if self.unfilled.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.ready.send_replace(true);
+            info!("controller is ready");
+        }
+    }
+}
+
+async fn of_tasks(stage: &Stage, triggered: impl Stream<Item = (String, String)> + Send + 'static) {
+    let context = stage.context.clone();
+    let told = context.clone();
+    // A Run shows how its Task is: what becomes of the one is news of the other.
+    let news = move |object: &task::Object| {
+        if let Some(run) = run_of(object) {
+            told.objects.triggers.send(run);
+        }
+    };
+    let watched = Watched::new(stage, Api::all(context.client.clone()), (), news, || {});
+    let sweeper = tokio::spawn(orphans::watch(context, watched.reader.clone(), stage.shutdown.clone()));
+    let pass = |object, context: Arc<Context>| async move { reconcile(object, context).await };
+    watched.control(stage, "Task", triggered.map(task_ref), pass).await;
+    // It ends between two Tasks, on the same signal.
+    let _ = sweeper.await;
+}
+
+async fn of_objects(stage: &Stage, kind: Kind) {
+    let context = stage.context.clone();
+    let resource = api_resource(kind);
+    let triggered = context.objects.triggers.open(kind).map({
+        let resource = resource.clone();
+        move |(namespace, name): (String, String)| ObjectRef::new_with(&name, resource.clone()).within(&namespace)
+    });
+    let (filled, is_filled) = tokio::sync::oneshot::channel();
+    let mut filled = Some(filled);
+    let note = move || {
+        // Whoever waited for it may be gone.
+        let _ = filled.take().map(|filled| filled.send(()));
+    };
+    let watched = Watched::new(stage, Api::all_with(context.client.clone(), &resource), resource, |_| {}, note);
+    let (reader, shutdown) = (watched.reader.clone(), stage.shutdown.clone());
+    let sweeper = tokio::spawn(async move {
+        tokio::select! {
+            // Before its cache is filled, every object looks like one that is gone.
+            Ok(()) = is_filled => work_object::orphans::watch(context, kind, reader, shutdown.clone()).await,
+            () = shutdown.cancelled() => {}
+        }
+    });
+    let pass = move |object: Arc<DynamicObject>, context: Arc<Context>| async move {
+        work_object::reconcile(kind, &object, &context).await
+    };
+    watched.control(stage, kind.as_str(), triggered, pass).await;
+    let _ = sweeper.await;
+}
+
+/// The Run that a Task carries out.
+fn run_of(object: &task::Object) -> Option<Place> {
+    let owner = object.owner_references().iter().find(|owner| owner.kind == Kind::Run.as_str())?;
+    Some(Place { kind: Kind::Run, namespace: object.namespace()?, name: owner.name.clone() })
+}
+
+/// The objects of a kind: their cache, and what of their changes calls for a pass.
+struct Watched<K: Resource + 'static, S>
+where
+    K::DynamicType: Hash + Eq,
+{
+    reader: Store<K>,
+    type_: K::DynamicType,
+    changes: S,
+}
+
+impl<K> Watched<K, ()>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K::DynamicType: Debug + Eq + Hash + Clone + Unpin + Send + Sync,
+{
+    /// Watches all objects behind `api`. Every one that comes or changes is shown to `news`; `filled` is told once, when the
+    /// cache is filled.
+    fn new(
+        stage: &Stage,
+        api: Api<K>,
+        type_: K::DynamicType,
+        news: impl Fn(&K) + Send + 'static,
+        mut filled: impl FnMut() + Send + 'static,
+    ) -> Watched<K, impl Stream<Item = Result<K, watcher::Error>> + Send + 'static> {
+        let writer = Writer::new(type_.clone());
+        let reader = writer.as_reader();
+        let (caches, is_filled) = (stage.caches.clone(), AtomicBool::new(false));
+        let changes = watcher(api, watcher::Config::default())
+            .default_backoff()
+            .modify(trim)
+            .reflect(writer)
+            // Not `Store::wait_until_ready`: the controller waits on it too, and only the last to wait is woken.
+            .inspect_ok(move |event| {
+                if matches!(event, watcher::Event::InitDone) && !is_filled.swap(true, Ordering::AcqRel) {
+                    filled();
+                    caches.filled();
+                }
+            })
+            .touched_objects()
+            .inspect_ok(move |object| news(object))
+            // Our own status writes are no news; edits of the spec, deletions, cancellations and finalizers are.
+            .predicate_filter(
+                predicates::generation.combine(predicates::finalizers).combine(predicates::annotations),
+                PredicateConfig::default(),
+            );
+        Watched { reader, type_, changes }
+    }
+}
+
+impl<K, S> Watched<K, S>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K::DynamicType: Debug + Eq + Hash + Clone + Unpin + Send + Sync,
+    S: Stream<Item = Result<K, watcher::Error>> + Send + 'static,
+{
+    /// Calls `pass` for each object that changed or is triggered, until shutdown.
+    async fn control<F>(
+        self,
+        stage: &Stage,
+        kind: &'static str,
+        triggered: impl Stream<Item = ObjectRef<K>> + Send + 'static,
+        pass: impl Fn(Arc<K>, Arc<Context>) -> F + Send + Sync + Clone + 'static,
+    ) where
+        F: Future<Output = Result<Action, Error>> + Send + 'static,
+    {
+        let stop = stage.shutdown.clone();
+        Controller::for_stream_with(self.changes, self.reader, self.type_)
+            .with_config(Config::default().concurrency(stage.concurrency))
+            .reconcile_on(triggered)
+            .graceful_shutdown_on(async move { stop.cancelled().await })
+            .run(
+                move |object, context| measured(kind, context.clone(), pass(object, context)),
+                move |object, error, context| failed(kind, &*object, error, &context),
+                stage.context.clone(),
+            )
+            .for_each(|result| async move {
+                // Failures of passes are logged where they are handled; here remain those of the machinery.
+                if let Err(kube::runtime::controller::Error::QueueError(error)) = result {
+                    warn!(kind, %error, "watch interrupted");
+                }
+            })
+            .await;
+    }
+}
+
+/// Takes off what nobody reads and every cached object would carry.
+fn trim<K: Resource>(object: &mut K) {
+    let metadata = object.meta_mut();
+    metadata.managed_fields = None;
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.remove(LAST_APPLIED);
+    }
+}
+
+async fn measured(
+    kind: &'static str,
+    context: Arc<Context>,
+    pass: impl Future<Output = Result<Action, Error>>,
+) -> Result<Action, Error> {
     let began = Instant::now();
-    let metrics = context.metrics.clone();
-    let result = reconcile(object, context).await;
+    let result = pass.await;
     let label = result.as_ref().err().map_or("ok", Error::category);
-    metrics.reconciles.get_or_create(&ReconcileLabels { result: label }).inc();
-    metrics.reconcile_seconds.observe(began.elapsed().as_secs_f64());
+    context.metrics.reconciles.get_or_create(&ReconcileLabels { kind, result: label }).inc();
+    context.metrics.reconcile_seconds.observe(began.elapsed().as_secs_f64());
     result
 }
 
 /// Called for a pass that failed: logs it once and says when to try again.
-fn failed(object: Arc<Object>, error: &Error, context: Arc<Context>) -> Action {
-    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    let trace_id = object.annotations().get(crate::crd::names::TRACE_ID).map_or("", String::as_str);
+fn failed(kind: &'static str, object: &impl Resource, error: &Error, context: &Context) -> Action {
+    let metadata = object.meta();
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    let name = metadata.name.as_deref().unwrap_or_default();
+    let trace_id = metadata.annotations.as_ref().and_then(|annotations| annotations.get(TRACE_ID));
+    let trace_id = trace_id.map_or("", String::as_str);
     if let Error::Invalid(_) = error {
-        warn!(namespace, name, trace_id, %error, "Task cannot be handled; waiting for an edit");
+        warn!(kind, namespace, name, trace_id, %error, "object cannot be handled; waiting for an edit");
         return Action::await_change();
     }
-    let wait = context.backoff.failed(object.meta().uid.as_deref().unwrap_or_default());
-    warn!(namespace, name, trace_id, %error, category = error.category(), retry_in = ?wait, "pass failed");
+    let wait = context.backoff.failed(metadata.uid.as_deref().unwrap_or_default());
+    warn!(kind, namespace, name, trace_id, %error, category = error.category(), retry_in = ?wait, "pass failed");
     Action::requeue(wait)
 }

@@ -13,9 +13,11 @@ use super::lease::{Lease, LeaseSettings};
 use super::{Metrics, Settings};
 use crate::domain::StampKey;
 use crate::reconcile;
-use crate::reconcile::context::{Context, Timing, Written};
+use crate::reconcile::context::{Context, Timing};
 use crate::reconcile::error::Backoff;
+use crate::reconcile::status::Written;
 use crate::reconcile::trace_volume::TraceVolume;
+use crate::reconcile::work_object::Objects;
 use crate::store::Store;
 
 /// How long the database may take to open before Tasks are told that it is away.
@@ -106,6 +108,7 @@ impl Controller {
             metrics: self.metrics.clone(),
             backoff: Backoff::default(),
             written: Written::default(),
+            objects: Objects::default(),
         })
     }
 

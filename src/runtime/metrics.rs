@@ -23,6 +23,8 @@ pub struct ReviewLabels {
 /// Labels of `jct_reconciles_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ReconcileLabels {
+    /// The kind of the object.
+    pub kind: &'static str,
     /// `ok`, or the category of the error.
     pub result: &'static str,
 }

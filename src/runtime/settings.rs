@@ -217,7 +217,7 @@ pub struct Settings {
     #[arg(long, env = "JCT_LEASE_IDENTITY", default_value = "")]
     pub lease_identity: String,
 
-    /// How many Tasks are reconciled at once
+    /// How many objects of each kind are reconciled at once
     #[arg(long, env = "JCT_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub concurrency: u16,
 }

@@ -27,8 +27,8 @@ use std::sync::Arc;
 
 pub use audit::AuditCheck;
 pub use cwom::{
-    DeleteObject, FailRun, ObjectField, ObjectFilter, ObjectOrigin, ObjectRow, PatchObject, Patched, Put, PutObject,
-    RefProblem, Unique, Unresolved,
+    DeleteObject, FailRun, ObjectField, ObjectFilter, ObjectOrigin, ObjectRow, PatchObject, Patched, PresentObject,
+    Put, PutObject, RefProblem, Unique, Unresolved,
 };
 pub use error::{Conflict, Result, StoreError};
 pub use maintenance::{Check, Database, Migrated, TransferError, Transferred};
@@ -264,6 +264,12 @@ impl Store {
     /// Work objects of a kind, the newest first.
     pub async fn objects(&self, kind: Kind, filter: &ObjectFilter, page: Page) -> Result<Vec<ObjectRow>> {
         cwom::objects_of(&mut self.inner.readers.acquire().await?.borrow(), kind, filter, page).await
+    }
+
+    /// The work objects of a kind whose custom resource was not seen to go, by namespace and name, after `after`; at most
+    /// [`MAX_PAGE`].
+    pub async fn present_objects(&self, kind: Kind, after: Option<&PresentObject>) -> Result<Vec<PresentObject>> {
+        cwom::present_objects(&mut self.inner.readers.acquire().await?.borrow(), kind, after).await
     }
 
     /// The work objects of a trace, causes before effects; of each kind at most [`MAX_PAGE`], the oldest.

@@ -9,8 +9,8 @@ use kube::core::admission::{AdmissionRequest, AdmissionResponse, Operation};
 use kube::core::response::{Status, StatusCause, StatusDetails, StatusSummary};
 use serde_json::{Value, json};
 
-use crate::crd::names::{CANCELLED_BY, FINALIZER, RESERVED, STAMP, SUBMITTED_BY, TRACE_ID};
-use crate::crd::pinned_id;
+use crate::crd::names::{CANCELLED_BY, CHANGED_BY, FINALIZER, RESERVED, RUN, SUBMITTED_BY, TRACE_ID};
+use crate::crd::{Stamps, pinned_id};
 use crate::domain::{Code, Finding, StampKey, TraceId};
 use crate::policy::{Policy, Subject};
 
@@ -30,8 +30,8 @@ pub struct Reviewer {
     pub policy: Policy,
     /// Seals the stamps.
     pub key: StampKey,
-    /// The one user whose stamps are taken over: the operator itself, which creates objects, and cancels Tasks, for its
-    /// REST clients.
+    /// The one user whose stamps are taken over: the operator itself, which creates objects for its REST clients and for
+    /// Runs, and cancels Tasks.
     pub trusted_user: String,
 }
 
@@ -82,31 +82,40 @@ impl Reviewer {
             return Answer::Refuse(findings);
         }
         match door {
-            Door::Mutate => self.stamp(request, object, random),
+            Door::Mutate => self.stamp(subject, request, object, random),
             Door::Validate => self.check_stamp(request, object),
         }
     }
 
     /// Writes who submitted the object, whatever the manifest says about it.
-    fn stamp(&self, request: &AdmissionRequest<DynamicObject>, object: &DynamicObject, random: [u8; 16]) -> Answer {
+    fn stamp(
+        &self,
+        subject: Subject,
+        request: &AdmissionRequest<DynamicObject>,
+        object: &DynamicObject,
+        random: [u8; 16],
+    ) -> Answer {
         let empty = BTreeMap::new();
         let given = object.metadata.annotations.as_ref().unwrap_or(&empty);
         let user = request.user_info.username.as_deref().unwrap_or_default();
         let trusted = user == self.trusted_user;
-        let submitted_by = given.get(SUBMITTED_BY).filter(|_| trusted).map_or(user, String::as_str);
-        let trace_id = given.get(TRACE_ID).filter(|_| trusted).and_then(|text| text.parse().ok());
-        let trace_id = trace_id.unwrap_or_else(|| TraceId::from_random(random));
-        let seal = self.key.seal(namespace(request), submitted_by, &trace_id);
+        let said = |name: &str| given.get(name).filter(|_| trusted);
+        let stamps = Stamps {
+            submitted_by: said(SUBMITTED_BY).map_or(user, String::as_str).into(),
+            trace_id: said(TRACE_ID).and_then(|text| text.parse().ok()).unwrap_or_else(|| TraceId::from_random(random)),
+            run: said(RUN).filter(|_| subject == Subject::Task).and_then(|text| text.parse().ok()),
+        };
+        let stamped = stamps.annotations(namespace(request), &self.key);
 
         let mut patch = Vec::new();
         if object.metadata.annotations.is_none() {
             patch.push(add(&["metadata", "annotations"], json!({})));
         }
-        for (name, value) in [(SUBMITTED_BY, submitted_by), (TRACE_ID, trace_id.as_str()), (STAMP, &seal)] {
-            patch.push(add(&["metadata", "annotations", name], json!(value)));
+        for name in RESERVED.iter().filter(|name| given.contains_key(**name) && !stamped.contains_key(**name)) {
+            patch.push(remove(&["metadata", "annotations", name]));
         }
-        if given.contains_key(CANCELLED_BY) {
-            patch.push(remove(&["metadata", "annotations", CANCELLED_BY]));
+        for (name, value) in &stamped {
+            patch.push(add(&["metadata", "annotations", name], json!(value)));
         }
         if is_cancelled(object) {
             patch.push(add(&["metadata", "annotations", CANCELLED_BY], json!(user)));
@@ -125,11 +134,9 @@ impl Reviewer {
     /// Makes sure that what was stamped is what will be stored, other webhooks notwithstanding.
     fn check_stamp(&self, request: &AdmissionRequest<DynamicObject>, object: &DynamicObject) -> Answer {
         let user = request.user_info.username.as_deref().unwrap_or_default();
-        let submitted_by = annotation(object, SUBMITTED_BY).unwrap_or_default();
-        let sealed = annotation(object, TRACE_ID).and_then(|text| text.parse().ok()).is_some_and(|trace_id| {
-            self.key.verify(namespace(request), submitted_by, &trace_id, annotation(object, STAMP).unwrap_or_default())
-        });
-        if sealed && (submitted_by == user || user == self.trusted_user) {
+        let stamps = Stamps::verified(object.metadata.annotations.as_ref(), namespace(request), &self.key);
+        let trusted = user == self.trusted_user;
+        if stamps.is_some_and(|stamps| trusted || (stamps.submitted_by == user && stamps.run.is_none())) {
             return admit();
         }
         Answer::Refuse(vec![Finding::new(
@@ -139,8 +146,8 @@ impl Reviewer {
         )])
     }
 
-    /// What may change is for the subject to say; reserved annotations are put back as they were, and who cancels a Task is
-    /// noted.
+    /// What may change is for the subject to say; reserved annotations are put back as they were, and who cancels a Task, or
+    /// changes a work object, is noted.
     fn update(&self, subject: Subject, request: &AdmissionRequest<DynamicObject>, object: &DynamicObject) -> Answer {
         let Some(old) = &request.old_object else { return admit() };
         let findings = subject.check_change(spec(old), spec(object));
@@ -151,15 +158,20 @@ impl Reviewer {
         // The operator cancels for its REST clients, and says for whom.
         let for_whom = annotation(object, CANCELLED_BY).filter(|_| user == Some(&self.trusted_user));
         let cancels = is_cancelled(object) && !is_cancelled(old);
+        let changes = subject != Subject::Task && spec(object) != spec(old);
         let mut patch = Vec::new();
         let mut warnings = Vec::new();
         for name in RESERVED {
             let found = annotation(object, name);
-            let wanted = if name == CANCELLED_BY && cancels { for_whom.or(user) } else { annotation(old, name) };
+            let wanted = match name {
+                CANCELLED_BY if cancels => for_whom.or(user),
+                CHANGED_BY if changes => user,
+                _ => annotation(old, name),
+            };
             if found == wanted {
                 continue;
             }
-            if found.is_some() || name != CANCELLED_BY {
+            if found != annotation(old, name) {
                 warnings.push(format!("metadata.annotations[{name}] is kept by JCT as it was"));
             }
             match wanted {

@@ -5,11 +5,12 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::review::{Door, Reviewer};
-use crate::crd::names::{CANCELLED_BY, FINALIZER, STAMP, SUBMITTED_BY, TRACE_ID};
+use crate::crd::names::{CANCELLED_BY, CHANGED_BY, FINALIZER, RUN, STAMP, SUBMITTED_BY, TRACE_ID};
 use crate::domain::cwom::Kind;
 use crate::domain::{StampKey, TraceId};
 use crate::policy::Policy;
 
+const A_RUN: &str = "01KJMMA2G027CE4HT1RZKZBW4A";
 const OPERATOR: &str = "system:serviceaccount:jct-system:jct";
 
 fn reviewer() -> Reviewer {
@@ -74,16 +75,18 @@ fn stamped(object: &Value, user: &str) -> Value {
 #[rstest]
 #[case(json!({}))]
 #[case(json!({"metadata": {"annotations": {"a": "b"}, "finalizers": ["other/one"]}}))]
-#[case(json!({"metadata": {"annotations": {SUBMITTED_BY: "root", TRACE_ID: "forged-trace", STAMP: "00", CANCELLED_BY: "x"}}}))]
+#[case(json!({"metadata": {"annotations": {
+    SUBMITTED_BY: "root", TRACE_ID: "forged-trace", STAMP: "00", CANCELLED_BY: "x", CHANGED_BY: "x", RUN: A_RUN,
+}}}))]
 fn a_new_task_is_stamped_whatever_it_claims(#[case] change: Value) {
     let given = task(change);
     let object = stamped(&given, "ada@example.org");
     let trace_id = "01010101010101010101010101010101";
     assert_eq!(annotation(&object, SUBMITTED_BY), Some("ada@example.org"));
     assert_eq!(annotation(&object, TRACE_ID), Some(trace_id));
-    assert_eq!(annotation(&object, CANCELLED_BY), None);
+    assert!([CANCELLED_BY, CHANGED_BY, RUN].iter().all(|name| annotation(&object, name).is_none()), "{object}");
     let seal = annotation(&object, STAMP).unwrap();
-    assert!(reviewer().key.verify("team", "ada@example.org", &trace_id.parse().unwrap(), seal));
+    assert!(reviewer().key.verify("team", "ada@example.org", &trace_id.parse().unwrap(), None, seal));
     assert!(object["metadata"]["finalizers"].as_array().unwrap().contains(&json!(FINALIZER)));
     assert_eq!(object["spec"], given["spec"], "the spec is never touched");
     assert!(review(Door::Validate, &request("CREATE", "ada@example.org", &object, None)).allowed);
@@ -105,7 +108,25 @@ fn the_operator_alone_may_say_for_whom_it_creates() {
     assert!(review(Door::Validate, &request("CREATE", OPERATOR, &created, None)).allowed);
 }
 
+#[test]
+fn the_operator_alone_may_say_for_which_run_a_task_is() {
+    let object = task(json!({"metadata": {"annotations": {SUBMITTED_BY: "ada", RUN: A_RUN}}}));
+    let created = stamped(&object, OPERATOR);
+    assert_eq!(annotation(&created, RUN), Some(A_RUN));
+    assert!(review(Door::Validate, &request("CREATE", OPERATOR, &created, None)).allowed);
+    assert!(!review(Door::Validate, &request("CREATE", "ada", &created, None)).allowed);
+
+    let claimed = review(Door::Mutate, &request("CREATE", "ada", &object, None));
+    assert!(claimed.warnings.as_ref().unwrap().iter().any(|warning| warning.contains(RUN)));
+    assert_eq!(annotation(&patched(&object, &claimed), RUN), None);
+    let mut moved = created.clone();
+    moved["metadata"]["annotations"][RUN] = json!("01KJMMA2G027CE4HT1RZKZBW4B");
+    let kept = patched(&moved, &review(Door::Mutate, &request("UPDATE", "eve", &moved, Some(&created))));
+    assert_eq!(annotation(&kept, RUN), Some(A_RUN));
+}
+
 #[rstest]
+#[case(RUN, A_RUN)]
 #[case(SUBMITTED_BY, "root")]
 #[case(TRACE_ID, "another-trace")]
 #[case(STAMP, "00")]
@@ -226,11 +247,30 @@ fn deletions_and_subresources_pass() {
 }
 
 fn example(kind: Kind) -> Value {
-    let examples = include_str!("../domain/cwom/fixtures/chain.yaml");
+    let examples = include_str!("../../examples/cwom.yaml");
     serde_yaml::Deserializer::from_str(examples)
         .map(|document| Value::deserialize(document).unwrap())
         .find(|object| object["kind"] == kind.as_str())
         .unwrap()
+}
+
+#[test]
+fn who_changes_a_work_object_is_noted() {
+    let old = stamped(&example(Kind::Issue), "ada");
+    let mut new = old.clone();
+    new["spec"]["title"] = json!("Greet");
+    new["metadata"]["annotations"][CHANGED_BY] = json!("root");
+    let by_bob = patched(&new, &review(Door::Mutate, &request("UPDATE", "bob", &new, Some(&old))));
+    assert_eq!(annotation(&by_bob, CHANGED_BY), Some("bob"));
+    let mut labelled = by_bob.clone();
+    labelled["metadata"]["labels"] = json!({"a": "b"});
+    let by_eve = patched(&labelled, &review(Door::Mutate, &request("UPDATE", "eve", &labelled, Some(&by_bob))));
+    assert_eq!(annotation(&by_eve, CHANGED_BY), Some("bob"), "the spec is as it was");
+    let mut again = by_bob.clone();
+    again["spec"]["title"] = json!("Greet all");
+    let response = review(Door::Mutate, &request("UPDATE", "eve", &again, Some(&by_bob)));
+    assert_eq!(response.warnings, None);
+    assert_eq!(annotation(&patched(&again, &response), CHANGED_BY), Some("eve"));
 }
 
 fn causes(response: &AdmissionResponse) -> Vec<String> {

@@ -41,7 +41,7 @@ async fn the_object_is_what_kubectl_would_have_made() {
     let annotations = object["metadata"]["annotations"].as_object_mut().unwrap();
     let key = StampKey::from_slice(&[7; 32]).unwrap();
     let trace_id: TraceId = annotations["jct.dev/trace-id"].as_str().unwrap().parse().unwrap();
-    assert!(key.verify("team", "ada", &trace_id, annotations["jct.dev/stamp"].as_str().unwrap()));
+    assert!(key.verify("team", "ada", &trace_id, None, annotations["jct.dev/stamp"].as_str().unwrap()));
     annotations.remove("jct.dev/stamp");
     annotations.remove("jct.dev/trace-id");
     insta::assert_json_snapshot!("object", object);

@@ -23,3 +23,4 @@ mod rights;
 mod start_trouble;
 mod uninstall;
 mod without_webhooks;
+mod work_objects;

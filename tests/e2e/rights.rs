@@ -41,6 +41,9 @@ const SYSTEM: &str = RELEASE_NAMESPACE;
 #[case("delete", "jct.dev/tasks", "default")]
 #[case("patch", "jct.dev/tasks/status", "default")]
 #[case("create", "jct.dev/tasks", "default")]
+#[case("watch", "jct.dev/runs", "")]
+#[case("patch", "jct.dev/issues", "default")]
+#[case("patch", "jct.dev/contextpackets/status", "default")]
 #[case("create", "authentication.k8s.io/tokenreviews", "")]
 #[case("create", "authorization.k8s.io/subjectaccessreviews", "")]
 #[case("create", "batch/jobs", SYSTEM)]
@@ -55,6 +58,8 @@ async fn the_operator_may_what_it_needs(#[case] verb: &str, #[case] what: &str, 
 }
 
 #[rstest]
+#[case("create", "jct.dev/runs", "default")]
+#[case("delete", "jct.dev/issues", "default")]
 #[case("get", "/secrets:other", SYSTEM)]
 #[case("list", "/secrets", SYSTEM)]
 #[case("create", "/secrets", SYSTEM)]
@@ -87,8 +92,15 @@ async fn the_operator_may_no_more(#[case] verb: &str, #[case] what: &str, #[case
 #[case("create", "jct.dev/tasks", true)]
 #[case("patch", "jct.dev/tasks", true)]
 #[case("patch", "jct.dev/tasks/status", false)]
+#[case("create", "jct.dev/runs", true)]
+#[case("delete", "jct.dev/contextpackets", true)]
+#[case("patch", "jct.dev/issues/status", false)]
 #[tokio::test]
-async fn who_may_edit_a_namespace_may_have_tasks_there(#[case] verb: &str, #[case] what: &str, #[case] expected: bool) {
+async fn who_may_edit_a_namespace_may_have_tasks_and_work_objects_there(
+    #[case] verb: &str,
+    #[case] what: &str,
+    #[case] expected: bool,
+) {
     let world = World::shared("rights").await;
     world.allow("ada@example.org").await;
     assert_eq!(may(&world, "ada@example.org", verb, what, &world.namespace).await, expected);

@@ -17,12 +17,17 @@ async fn an_uninstall_leaves_the_data_and_no_finalizer() {
     world.wait_for_reason("waiting", "Suspended").await;
     world.create(task_on("running", held.name())).await;
     world.wait_for("running", "Running").await;
+    kubectl(&["apply", "--namespace", &world.namespace, "--filename", crate::work_objects::EXAMPLE]).await;
+    kubectl(&["wait", "artifact.jct.dev/greet-patch", "--namespace", &world.namespace, "--for=condition=Recorded"])
+        .await;
     helm(&["uninstall", "jct", "--namespace", RELEASE_NAMESPACE, "--wait", "--timeout", "120s"]).await;
 
     for name in ["done", "waiting", "running"] {
         let finalizers = world.get(name).await.metadata.finalizers.unwrap_or_default();
         assert!(finalizers.is_empty(), "{name}: {finalizers:?}");
     }
+    let finalizers = "--output=jsonpath={.items[*].metadata.finalizers}";
+    assert_eq!(kubectl(&["get", "cwom", "--namespace", &world.namespace, finalizers]).await, "");
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(world.client.clone(), RELEASE_NAMESPACE);
     for name in ["jct-data", "jct-traces"] {
         assert!(claims.get(name).await.unwrap().metadata.deletion_timestamp.is_none());

@@ -77,6 +77,8 @@ async fn schema_and_controller_hold_the_gate_when_the_webhooks_are_gone() {
     let changed = world.patch("good", json!({"spec": {"objective": "Something else"}})).await;
     assert!(matches!(&changed, Err(kube::Error::Api(status)) if status.code == 422), "{changed:?}");
 
+    crate::work_objects::held_without_webhooks(&world).await;
+
     // Puts back what the chart makes.
     upgrade(&[]).await;
     until("the caBundle to be back", async || {

@@ -18,6 +18,8 @@ pub enum Answer {
     Object(Value),
     /// A failure with this status code.
     Failure(u16),
+    /// This `Status`, with its own code.
+    Status(Value),
 }
 
 /// A call that the controller is to make.
@@ -60,6 +62,7 @@ pub fn scripted(script: Vec<Call>) -> (Client, tokio::task::JoinHandle<()>, Made
                 Answer::Echo => (200, stored(&head.method, &path, body.clone())),
                 Answer::Object(object) => (200, object),
                 Answer::Failure(code) => (code, failure(code)),
+                Answer::Status(status) => (status["code"].as_u64().unwrap() as u16, status),
             };
             log.lock().unwrap().push((head.method.to_string(), path, body));
             let response = Response::builder().status(StatusCode::from_u16(status).unwrap());

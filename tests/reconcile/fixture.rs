@@ -5,17 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jct::crd::names;
+use jct::domain::cwom::Kind;
 use jct::domain::id::sha256_hex;
 use jct::domain::trace::{FileEntry, FileKind, MANIFEST_VERSION, Manifest, Outcome, Source, folder};
 use jct::domain::{FailureReason, Id, StampKey, TraceId};
 use jct::jobs::JobSettings;
 use jct::policy::Policy;
-use jct::reconcile::context::{Context, Timing, Written};
+use jct::reconcile::context::{Context, Timing};
 use jct::reconcile::error::{Backoff, Error};
+use jct::reconcile::status::Written;
 use jct::reconcile::task::{Object, reconcile};
 use jct::reconcile::trace_volume::TraceVolume;
+use jct::reconcile::work_object::Objects;
 use jct::runtime::Metrics;
 use jct::store::{Store, StoreSettings, TaskRow};
+use kube::core::DynamicObject;
 use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};
@@ -78,6 +82,25 @@ impl World {
 
     /// As [`World::pass`], with something in the controller's caches.
     pub async fn pass_with(&self, object: &Value, script: Vec<Call>, prepare: impl FnOnce(&Context)) -> Pass {
+        let object: Object = serde_json::from_value(object.clone()).unwrap();
+        let pass = async |context: Arc<Context>| {
+            prepare(&context);
+            reconcile(Arc::new(object), context).await
+        };
+        self.passes(script, pass).await
+    }
+
+    /// A pass over a work object.
+    pub async fn object_pass(&self, kind: Kind, object: &Value, script: Vec<Call>) -> Pass {
+        self.passes(script, async |context| reconcile_object(kind, object, &context).await).await
+    }
+
+    /// Several passes of one controller; the result is that of the last one.
+    pub async fn passes(
+        &self,
+        script: Vec<Call>,
+        passes: impl AsyncFnOnce(Arc<Context>) -> Result<Action, Error>,
+    ) -> Pass {
         let (client, server, made): (_, _, Made) = scripted(script);
         let context = Arc::new(Context {
             client,
@@ -96,10 +119,9 @@ impl World {
             metrics: Metrics::default(),
             backoff: Backoff::default(),
             written: Written::default(),
+            objects: Objects::default(),
         });
-        prepare(&context);
-        let object: Object = serde_json::from_value(object.clone()).unwrap();
-        let pass = tokio::time::timeout(Duration::from_secs(30), reconcile(Arc::new(object), context.clone()));
+        let pass = tokio::time::timeout(Duration::from_secs(30), passes(context.clone()));
         let result = pass.await.unwrap_or_else(|_| panic!("the pass hangs; calls so far: {:?}", made.lock().unwrap()));
         // Every expected call was made, or the server still waits for it.
         let calls = made.lock().unwrap().clone();
@@ -169,6 +191,23 @@ impl World {
         std::fs::write(folder.join("manifest.json"), serde_json::to_vec(&manifest).unwrap()).unwrap();
     }
 
+    /// A work object as the webhook leaves it. Its uid is made from kind and name.
+    pub fn object(&self, kind: Kind, name: &str, spec: Value) -> Value {
+        let trace_id: TraceId = TRACE.parse().unwrap();
+        json!({
+            "apiVersion": "jct.dev/v1", "kind": kind.as_str(),
+            "metadata": {
+                "name": name, "namespace": "team", "uid": object_uid(kind, name), "generation": 1, "resourceVersion": "10",
+                "creationTimestamp": CREATED, "finalizers": [names::FINALIZER],
+                "annotations": {
+                    names::SUBMITTED_BY: "ada@example.org", names::TRACE_ID: TRACE,
+                    names::STAMP: self.key.seal("team", "ada@example.org", &trace_id, None),
+                },
+            },
+            "spec": spec,
+        })
+    }
+
     /// A Task as the webhook leaves it, with `change` merged in.
     pub fn task(&self, change: Value) -> Value {
         let trace_id: TraceId = TRACE.parse().unwrap();
@@ -179,7 +218,7 @@ impl World {
                 "creationTimestamp": CREATED, "finalizers": [names::FINALIZER],
                 "annotations": {
                     names::SUBMITTED_BY: "ada@example.org", names::TRACE_ID: TRACE,
-                    names::STAMP: self.key.seal("team", "ada@example.org", &trace_id),
+                    names::STAMP: self.key.seal("team", "ada@example.org", &trace_id, None),
                 },
             },
             "spec": {
@@ -194,6 +233,20 @@ impl World {
 
 pub fn task_id() -> Id {
     Id::derive(CREATED.parse().unwrap(), UID)
+}
+
+/// A pass over a work object, by a controller that does more of them.
+pub async fn reconcile_object(kind: Kind, object: &Value, context: &Context) -> Result<Action, Error> {
+    let object: DynamicObject = serde_json::from_value(object.clone()).unwrap();
+    jct::reconcile::work_object::reconcile(kind, &object, context).await
+}
+
+fn object_uid(kind: Kind, name: &str) -> String {
+    format!("uid-of-{kind}-{name}")
+}
+
+pub fn object_id(kind: Kind, name: &str) -> Id {
+    Id::derive(CREATED.parse().unwrap(), &object_uid(kind, name))
 }
 
 pub fn job_name(attempt: u32) -> String {

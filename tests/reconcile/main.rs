@@ -9,3 +9,5 @@ mod lifecycle;
 mod outage;
 mod recovery;
 mod refusal;
+mod runs;
+mod work_objects;

@@ -6,8 +6,8 @@ use jct::domain::cwom::adapter::{Origin, run_id};
 use jct::domain::cwom::{FailureCategory, Kind, Spec, Status, Target, read};
 use jct::domain::{Id, Naming, TraceId};
 use jct::store::{
-    DeleteObject, FailRun, Failure, NewTask, Next, ObjectField, ObjectFilter, ObjectOrigin, ObjectRow, Page,
-    PatchObject, Patched, Put, PutObject, RefProblem, Store, Unique,
+    DeleteObject, Ending, FailRun, Failure, FinishTask, NewTask, Next, ObjectField, ObjectFilter, ObjectOrigin,
+    ObjectRow, Page, PatchObject, Patched, Put, PutObject, RefProblem, Store, Unique,
 };
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -449,4 +449,54 @@ async fn a_run_may_fail_before_it_is_a_task(#[values(Sqlite, Postgres)] backend:
     assert_eq!(store.fail_run(fail("again")).await.unwrap().unwrap(), failed, "the first ending stays");
     let unknown = FailRun { id: rows[0].object.id, ..fail("x") };
     assert_eq!(store.fail_run(unknown).await.unwrap(), None);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_run_that_has_ended_stays_so_whatever_its_manifest_says(#[values(Sqlite, Postgres)] backend: Backend) {
+    let db = Database::fresh(backend).await;
+    let store = &db.store;
+    for (kind, name) in [(Kind::Repo, "api"), (Kind::Issue, "greet")] {
+        recorded(store, resource(kind, name, minimal(kind))).await;
+    }
+    let agents = |name: &str| resource(Kind::Run, name, with(Kind::Run, json!({"mode": "agent"})));
+    let denied = recorded(store, agents("denied")).await.object.id;
+    let message = "REPO_NOT_ALLOWED: no".to_owned();
+    let fail = FailRun { id: denied, category: FailureCategory::Policy, message, actor: ada(), at: at(3) };
+    let failed = store.fail_run(fail).await.unwrap().unwrap();
+    let Put::Recorded { row: again, changed, .. } = store.put_object(agents("denied")).await.unwrap() else { panic!() };
+    assert_eq!((*again, changed), (failed, false));
+
+    let run = recorded(store, agents("try")).await.object.id;
+    let task = row(store.record_task(NewTask { for_run: Some(run), ..new_task("a") }).await.unwrap());
+    let failure = Failure::new("ExecutorNotConfigured", "there is none");
+    let finish = FinishTask { task_id: task.id, ending: Ending::Failed, failure, actor: ada(), at: at(4) };
+    store.finish_task(finish).await.unwrap();
+    let ended = store.object(Kind::Run, run).await.unwrap().unwrap();
+    let Spec::Run(spec) = &ended.object.spec else { panic!() };
+    let failure = spec.failure.as_ref().unwrap();
+    assert_eq!((spec.status, failure.category), (Status::Failed, FailureCategory::Dependency), "no attempt ran");
+    assert_eq!(failure.message, "ExecutorNotConfigured: there is none");
+    assert_eq!(recorded(store, agents("try")).await, ended);
+}
+
+#[rstest]
+#[tokio::test]
+async fn objects_whose_custom_resource_is_there_are_listed_in_pages(#[values(Sqlite, Postgres)] backend: Backend) {
+    let db = Database::fresh(backend).await;
+    let store = &db.store;
+    let rows = chain(store).await;
+    recorded(store, resource(Kind::Issue, "after", minimal(Kind::Issue))).await;
+    let body = with(Kind::Issue, json!({"repo": null}));
+    let by_id =
+        json!({"repo": {"kind": "Repo", "id": rows[0].object.id}, "title": body["title"], "type": body["type"]});
+    recorded(store, self::body(Kind::Issue, "made", by_id)).await;
+    let all = store.present_objects(Kind::Issue, None).await.unwrap();
+    assert_eq!(all.iter().map(|object| object.name.as_str()).collect::<Vec<_>>(), ["after", "greet"]);
+    assert_eq!((all[1].id, all[1].uid.as_str()), (rows[1].object.id, "Issue/greet"));
+    assert_eq!(store.present_objects(Kind::Issue, Some(&all[0])).await.unwrap(), all[1..]);
+    assert_eq!(store.present_objects(Kind::Issue, Some(&all[1])).await.unwrap(), []);
+    let gone = DeleteObject { kind: Kind::Issue, id: all[0].id, uid: all[0].uid.clone(), actor: ada(), at: at(5) };
+    store.delete_object(gone).await.unwrap();
+    assert_eq!(store.present_objects(Kind::Issue, None).await.unwrap(), all[1..]);
 }

@@ -100,3 +100,8 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: { drop: [ALL] }
 {{- end }}
+
+{{/* The resources of the work objects. */}}
+{{- define "jct.workObjects" -}}
+artifacts, constraintsnapshots, contextpackets, doctrinerefs, issues, repos, runs
+{{- end }}

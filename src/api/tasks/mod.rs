@@ -3,7 +3,6 @@
 pub mod cancel;
 pub mod enqueue;
 pub mod list;
-mod spec;
 mod submit;
 
 use super::Api;

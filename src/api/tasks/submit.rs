@@ -1,6 +1,5 @@
 //! A Task that passed the gate: made a custom resource, and awaited in the record.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -8,11 +7,10 @@ use kube::api::{Api as Objects, ObjectMeta, PostParams};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
-use super::spec;
 use crate::api::Api;
 use crate::api::error::Problem;
-use crate::crd::Task as TaskObject;
-use crate::crd::names::{FINALIZER, STAMP, SUBMITTED_BY, TRACE_ID};
+use crate::crd::names::FINALIZER;
+use crate::crd::{Stamps, Task as TaskObject, TaskSpec};
 use crate::domain::id::sha256_hex;
 use crate::domain::{Finding, Id, Task, TraceId};
 use crate::store::TaskRow;
@@ -109,13 +107,12 @@ async fn create(api: &Api, submission: &Submission, name: Option<String>) -> Res
 /// The object as the mutating webhook would leave it: sealed here too, for installations without the webhook.
 fn object(api: &Api, submission: &Submission, name: Option<String>) -> TaskObject {
     let Submission { namespace, submitted_by, trace_id, task, create_cwom } = submission;
-    let stamp = api.stamp_key.seal(namespace, submitted_by, trace_id);
-    let annotations = [(SUBMITTED_BY, submitted_by.clone()), (TRACE_ID, trace_id.to_string()), (STAMP, stamp)];
-    let mut object = TaskObject::new("", spec::of_task(task.clone(), *create_cwom));
+    let stamps = Stamps { submitted_by: submitted_by.clone(), trace_id: trace_id.clone(), run: None };
+    let mut object = TaskObject::new("", TaskSpec::of(task.clone(), *create_cwom));
     object.metadata = ObjectMeta {
         generate_name: name.is_none().then(|| "task-".into()),
         name,
-        annotations: Some(BTreeMap::from(annotations.map(|(name, value)| (name.to_owned(), value)))),
+        annotations: Some(stamps.annotations(namespace, &api.stamp_key)),
         finalizers: Some(vec![FINALIZER.into()]),
         ..ObjectMeta::default()
     };

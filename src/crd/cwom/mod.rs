@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::domain::cwom::Kind;
-pub use status::{ResolvedRef, WorkCondition, WorkObjectStatus};
+pub use status::{ResolvedRef, WorkCondition, WorkObjectStatus, WorkReason};
 
 macro_rules! work_object {
     ($(#[doc = $doc:literal])+ $kind:ident, $spec:ident, $($attribute:tt)+) => {
@@ -132,7 +132,9 @@ work_object! {
     doc = "One try at an Issue. Its inputs and outputs are only ever added to.",
     printcolumn = r#"{"name":"Status","type":"string","jsonPath":".spec.status"}"#,
     printcolumn = r#"{"name":"Mode","type":"string","jsonPath":".spec.mode"}"#,
+    printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
     printcolumn = r#"{"name":"Executor","type":"string","jsonPath":".spec.executor.actor.actorId","priority":1}"#,
+    printcolumn = r#"{"name":"Task","type":"string","jsonPath":".status.taskName","priority":1}"#,
     printcolumn = r#"{"name":"Recorded","type":"string","jsonPath":".status.conditions[?(@.type==\"Recorded\")].status"}"#,
     printcolumn = r#"{"name":"Resolved","type":"string","jsonPath":".status.conditions[?(@.type==\"Resolved\")].status"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#

@@ -19,10 +19,16 @@ pub struct WorkObjectStatus {
     /// The trace id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
+    /// Of a Run that JCT carries out: planned, ready, running, blocked, done, failed, canceled or under_review.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// Of a Run that JCT carries out: the Task that does it, in the same namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_name: Option<String>,
     /// The objects that the spec refers to, as far as they were found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refs: Vec<ResolvedRef>,
-    /// Recorded, Resolved.
+    /// Recorded, Resolved; of a Run that JCT carries out also Succeeded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
@@ -50,17 +56,102 @@ pub enum WorkCondition {
     Recorded,
     /// Every object that it refers to was found.
     Resolved,
+    /// Of a Run that JCT carries out: it ended with the work done; Unknown until it ends.
+    Succeeded,
 }
 
 impl WorkCondition {
     /// Every type.
-    pub const ALL: [Self; 2] = [Self::Recorded, Self::Resolved];
+    pub const ALL: [Self; 3] = [Self::Recorded, Self::Resolved, Self::Succeeded];
 
     /// The name in `.status.conditions[].type`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Recorded => "Recorded",
             Self::Resolved => "Resolved",
+            Self::Succeeded => "Succeeded",
+        }
+    }
+}
+
+/// The reasons of a work object's conditions. A Run that failed has a code of the gate or a
+/// [`FailureReason`](crate::domain::FailureReason) instead, one that is under way its phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkReason {
+    /// The row is written.
+    Recorded,
+    /// Nothing is missing.
+    AllFound,
+    /// An object that it refers to is not there, yet.
+    ReferenceMissing,
+    /// An id is that of an object of another kind.
+    WrongKind,
+    /// An Issue would come before itself, or be a part of itself.
+    CircularReference,
+    /// The spec does not fit the schema.
+    InvalidSpec,
+    /// Another Repo of the namespace has the slug.
+    SlugTaken,
+    /// Another DoctrineRef of the namespace has namespace, name and version.
+    DoctrineTaken,
+    /// The id pinned by `jct.dev/id` belongs to another object.
+    IdConflict,
+    /// The change is not allowed; the record keeps what was there.
+    ChangeRefused,
+    /// The database cannot be written at the moment.
+    StoreUnavailable,
+    /// What it would be known from is not recorded.
+    NotRecorded,
+    /// A Run waits for what it starts from.
+    WaitingForInputs,
+    /// A Run's work is done.
+    Done,
+    /// A Run was ended because somebody asked for it.
+    Canceled,
+    /// A Run failed for a reason that has no name.
+    Failed,
+}
+
+impl WorkReason {
+    /// Every reason.
+    pub const ALL: [Self; 16] = [
+        Self::Recorded,
+        Self::AllFound,
+        Self::ReferenceMissing,
+        Self::WrongKind,
+        Self::CircularReference,
+        Self::InvalidSpec,
+        Self::SlugTaken,
+        Self::DoctrineTaken,
+        Self::IdConflict,
+        Self::ChangeRefused,
+        Self::StoreUnavailable,
+        Self::NotRecorded,
+        Self::WaitingForInputs,
+        Self::Done,
+        Self::Canceled,
+        Self::Failed,
+    ];
+
+    /// The name that users see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Recorded => "Recorded",
+            Self::AllFound => "AllFound",
+            Self::ReferenceMissing => "ReferenceMissing",
+            Self::WrongKind => "WrongKind",
+            Self::CircularReference => "CircularReference",
+            Self::InvalidSpec => "InvalidSpec",
+            Self::SlugTaken => "SlugTaken",
+            Self::DoctrineTaken => "DoctrineTaken",
+            Self::IdConflict => "IdConflict",
+            Self::ChangeRefused => "ChangeRefused",
+            Self::StoreUnavailable => "StoreUnavailable",
+            Self::NotRecorded => "NotRecorded",
+            Self::WaitingForInputs => "WaitingForInputs",
+            Self::Done => "Done",
+            Self::Canceled => "Canceled",
+            Self::Failed => "Failed",
         }
     }
 }

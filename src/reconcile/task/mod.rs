@@ -18,19 +18,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
-use serde_json::json;
 
 use self::attempt::Look;
 use self::decide::{End, Situation, Step, decide};
 use self::observe::job_created;
 use self::status::State;
 use self::validate::{Validated, validate};
-use super::{Context, Error};
+use super::{Context, Error, finalizer};
 use crate::crd::Task as TaskObject;
-use crate::crd::names::FINALIZER;
 use crate::crd::status::Reason;
 use crate::domain::{Actor, Finding, Id};
 use crate::jobs::{executors, job_name};
@@ -50,7 +48,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 pub async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action, Error> {
     let task = validate(&object, &context.policy, &context.stamp_key)?;
     if !task.has_finalizer && !task.is_being_deleted {
-        add_finalizer(&context, &task).await?;
+        finalizer::add(&tasks(&context, &task.namespace), &task.name, &task.uid).await?;
     }
     let passed = step(&context, &task).await;
     if let Err(Error::Store { source, .. }) = &passed {
@@ -105,7 +103,7 @@ async fn record(context: &Context, task: &Validated) -> Result<Recording, Error>
                 executor: task.controls.executor.clone(),
                 max_attempts: task.controls.max_attempts,
                 create_cwom: task.controls.create_cwom,
-                for_run: None,
+                for_run: task.run,
                 created_at: task.created_at,
                 recorded_at: Timestamp::now(),
             };
@@ -257,7 +255,7 @@ async fn expire(context: &Context, task: &Validated, row: &TaskRow) -> Result<Ac
     if age < ttl {
         return Ok(Action::requeue(ttl - age));
     }
-    let api: Api<Object> = Api::namespaced(context.client.clone(), &task.namespace);
+    let api = tasks(context, &task.namespace);
     let this_one = kube::api::Preconditions { uid: Some(task.uid.clone()), resource_version: None };
     let parameters = DeleteParams { preconditions: Some(this_one), ..DeleteParams::default() };
     match api.delete(&task.name, &parameters).await.map_err(Error::api("delete an expired Task")) {
@@ -287,48 +285,15 @@ async fn release(context: &Context, task: &Validated) -> Result<Action, Error> {
         RecordDeleted { id: task.id, uid: task.uid.clone(), actor: Actor::controller(), at: Timestamp::now() };
     context.store.record_deleted(deleted).await.map_err(Error::store("record a deletion"))?;
     if task.has_finalizer {
-        remove_finalizer(context, task).await?;
+        finalizer::remove(&tasks(context, &task.namespace), &task.name, &task.uid).await?;
     }
     context.written.forget(&task.uid);
     Ok(Action::await_change())
 }
 
-/// Adds the finalizer to an object that came past the webhooks. API server.
-async fn add_finalizer(context: &Context, task: &Validated) -> Result<(), Error> {
-    let api: Api<Object> = Api::namespaced(context.client.clone(), &task.namespace);
-    let object = api.get_metadata(&task.name).await.map_err(Error::api("read a Task's finalizers"))?;
-    let mut finalizers = object.metadata.finalizers.unwrap_or_default();
-    if finalizers.iter().any(|name| name == FINALIZER) {
-        return Ok(());
-    }
-    finalizers.push(FINALIZER.into());
-    let patch = json!({"metadata": {"uid": task.uid, "resourceVersion": object.metadata.resource_version, "finalizers": finalizers}});
-    api.patch_metadata(&task.name, &PatchParams::default(), &Patch::Merge(patch))
-        .await
-        .map_err(Error::api("add the finalizer to a Task"))?;
-    Ok(())
-}
-
-/// Takes our finalizer off, and no other. API server.
-async fn remove_finalizer(context: &Context, task: &Validated) -> Result<(), Error> {
-    let api: Api<Object> = Api::namespaced(context.client.clone(), &task.namespace);
-    let object = match api.get_metadata(&task.name).await.map_err(Error::api("read a Task's finalizers")) {
-        Err(error) if error.is_gone() => return Ok(()),
-        found => found?,
-    };
-    let mut finalizers = object.metadata.finalizers.unwrap_or_default();
-    if object.metadata.uid.as_deref() != Some(&task.uid) || !finalizers.iter().any(|name| name == FINALIZER) {
-        return Ok(());
-    }
-    finalizers.retain(|name| name != FINALIZER);
-    let patch = json!({"metadata": {"resourceVersion": object.metadata.resource_version, "finalizers": finalizers}});
-    match api.patch_metadata(&task.name, &PatchParams::default(), &Patch::Merge(patch)).await {
-        Ok(_) => Ok(()),
-        Err(error) => match Error::api("remove the finalizer of a Task")(error) {
-            error if error.is_gone() => Ok(()),
-            error => Err(error),
-        },
-    }
+/// The Tasks of a namespace.
+fn tasks(context: &Context, namespace: &str) -> Api<Object> {
+    Api::namespaced(context.client.clone(), namespace)
 }
 
 /// A Job of ours in the worker namespace.

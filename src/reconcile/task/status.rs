@@ -1,16 +1,14 @@
 //! The record of a Task as its status. The projection is pure; writing it is the one call at the end.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::ResourceExt as _;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::Api;
 use kube::core::DeserializeGuard;
-use serde_json::{Map, Value, json};
 
 use super::validate::Validated;
 use crate::crd::status::{ConditionType, CwomStatus, Reason, TraceStatus};
 use crate::crd::{Task as TaskObject, TaskStatus};
 use crate::domain::{FailureReason, Finding, Phase};
+use crate::reconcile::status::{self, Fact, Subject, conditions, seconds, shorten};
 use crate::reconcile::{Context, Error};
 use crate::store::{StoreError, TaskRow};
 
@@ -50,25 +48,8 @@ pub fn project(task: &Validated, state: &State, current: Option<&TaskStatus>, no
         State::StoreUnavailable(message) => unavailable(&mut status, message),
     };
     let before = current.map(|status| status.conditions.as_slice()).unwrap_or_default();
-    status.conditions = facts.into_iter().map(|fact| condition(fact, task.generation, before, now)).collect();
+    status.conditions = conditions(facts, task.generation, before, now);
     status
-}
-
-/// One condition, but for its times.
-struct Fact(ConditionType, &'static str, String, String);
-
-impl Fact {
-    fn yes(type_: ConditionType, reason: &str, message: impl Into<String>) -> Self {
-        Self(type_, "True", reason.into(), message.into())
-    }
-
-    fn no(type_: ConditionType, reason: &str, message: impl Into<String>) -> Self {
-        Self(type_, "False", reason.into(), message.into())
-    }
-
-    fn unknown(type_: ConditionType, reason: &str, message: impl Into<String>) -> Self {
-        Self(type_, "Unknown", reason.into(), message.into())
-    }
 }
 
 fn refused(status: &mut TaskStatus, findings: &[Finding]) -> Vec<Fact> {
@@ -78,10 +59,10 @@ fn refused(status: &mut TaskStatus, findings: &[Finding]) -> Vec<Fact> {
     status.reason = Some(code.into());
     status.message = Some(shorten(&message));
     vec![
-        Fact::no(ConditionType::Accepted, code, shorten(&message)),
-        Fact::no(ConditionType::Recorded, code, "the refusal is in the audit log"),
-        Fact::no(ConditionType::Succeeded, code, ""),
-        Fact::no(ConditionType::TraceCaptured, Reason::NothingRan.as_str(), ""),
+        Fact::no(ConditionType::Accepted.as_str(), code, shorten(&message)),
+        Fact::no(ConditionType::Recorded.as_str(), code, "the refusal is in the audit log"),
+        Fact::no(ConditionType::Succeeded.as_str(), code, ""),
+        Fact::no(ConditionType::TraceCaptured.as_str(), Reason::NothingRan.as_str(), ""),
     ]
 }
 
@@ -111,11 +92,13 @@ fn recorded(status: &mut TaskStatus, row: &TaskRow, waiting: Option<&(Reason, St
     });
     let message = message.unwrap_or_default();
     let succeeded = match row.phase {
-        Phase::Completed => Fact::yes(ConditionType::Succeeded, &reason, ""),
-        Phase::Failed | Phase::Cancelled => Fact::no(ConditionType::Succeeded, &reason, message),
-        Phase::Pending | Phase::Queued | Phase::Running => Fact::unknown(ConditionType::Succeeded, &reason, message),
+        Phase::Completed => Fact::yes(ConditionType::Succeeded.as_str(), &reason, ""),
+        Phase::Failed | Phase::Cancelled => Fact::no(ConditionType::Succeeded.as_str(), &reason, message),
+        Phase::Pending | Phase::Queued | Phase::Running => {
+            Fact::unknown(ConditionType::Succeeded.as_str(), &reason, message)
+        }
     };
-    let type_ = ConditionType::TraceCaptured;
+    let type_ = ConditionType::TraceCaptured.as_str();
     let captured = if row.manifest_sha256.is_some() {
         Fact::yes(type_, Reason::DigestsMatch.as_str(), "")
     } else if row.attempt_is_open() || (row.attempt == 0 && !row.phase.is_terminal()) {
@@ -128,8 +111,8 @@ fn recorded(status: &mut TaskStatus, row: &TaskRow, waiting: Option<&(Reason, St
         Fact::no(type_, Reason::Incomplete.as_str(), "")
     };
     vec![
-        Fact::yes(ConditionType::Accepted, Reason::PolicyPassed.as_str(), ""),
-        Fact::yes(ConditionType::Recorded, Reason::Recorded.as_str(), ""),
+        Fact::yes(ConditionType::Accepted.as_str(), Reason::PolicyPassed.as_str(), ""),
+        Fact::yes(ConditionType::Recorded.as_str(), Reason::Recorded.as_str(), ""),
         succeeded,
         captured,
     ]
@@ -157,10 +140,10 @@ fn duplicate(status: &mut TaskStatus, first: &TaskRow) -> Vec<Fact> {
     status.submitted_by = submitted_by;
     status.reason = Some(Reason::Duplicate.as_str().into());
     status.message = Some(message.clone());
-    for Fact(type_, _, reason, said) in &mut facts {
-        if *type_ == ConditionType::Succeeded || *type_ == ConditionType::Recorded {
-            *reason = Reason::Duplicate.as_str().into();
-            *said = message.clone();
+    for fact in &mut facts {
+        if [ConditionType::Succeeded.as_str(), ConditionType::Recorded.as_str()].contains(&fact.type_) {
+            fact.reason = Reason::Duplicate.as_str().into();
+            fact.message = message.clone();
         }
     }
     facts
@@ -173,10 +156,10 @@ fn id_conflict(status: &mut TaskStatus, by: &TaskRow) -> Vec<Fact> {
     status.reason = Some(reason.into());
     status.message = Some(message.clone());
     vec![
-        Fact::no(ConditionType::Accepted, reason, message),
-        Fact::no(ConditionType::Recorded, reason, ""),
-        Fact::no(ConditionType::Succeeded, reason, ""),
-        Fact::no(ConditionType::TraceCaptured, Reason::NothingRan.as_str(), ""),
+        Fact::no(ConditionType::Accepted.as_str(), reason, message),
+        Fact::no(ConditionType::Recorded.as_str(), reason, ""),
+        Fact::no(ConditionType::Succeeded.as_str(), reason, ""),
+        Fact::no(ConditionType::TraceCaptured.as_str(), Reason::NothingRan.as_str(), ""),
     ]
 }
 
@@ -186,10 +169,10 @@ fn unavailable(status: &mut TaskStatus, message: &str) -> Vec<Fact> {
     status.reason = Some(reason.into());
     status.message = Some(shorten(message));
     vec![
-        Fact::yes(ConditionType::Accepted, Reason::PolicyPassed.as_str(), ""),
-        Fact::no(ConditionType::Recorded, reason, shorten(message)),
-        Fact::unknown(ConditionType::Succeeded, reason, ""),
-        Fact::unknown(ConditionType::TraceCaptured, Reason::NotYet.as_str(), ""),
+        Fact::yes(ConditionType::Accepted.as_str(), Reason::PolicyPassed.as_str(), ""),
+        Fact::no(ConditionType::Recorded.as_str(), reason, shorten(message)),
+        Fact::unknown(ConditionType::Succeeded.as_str(), reason, ""),
+        Fact::unknown(ConditionType::TraceCaptured.as_str(), Reason::NotYet.as_str(), ""),
     ]
 }
 
@@ -211,36 +194,6 @@ fn behind(current: &TaskStatus, message: &str, now: Timestamp) -> TaskStatus {
     status
 }
 
-fn condition(fact: Fact, generation: Option<i64>, before: &[Condition], now: Timestamp) -> Condition {
-    let Fact(type_, status, reason, message) = fact;
-    let since = before
-        .iter()
-        .find(|condition| condition.type_ == type_.as_str() && condition.status == status)
-        .map_or_else(|| seconds(now), |condition| condition.last_transition_time.clone());
-    Condition {
-        type_: type_.as_str().into(),
-        status: status.into(),
-        reason,
-        message,
-        observed_generation: generation,
-        last_transition_time: since,
-    }
-}
-
-/// A time as the API server keeps it: finer ones would differ from what comes back, and be written again and again.
-fn seconds(time: Timestamp) -> Time {
-    Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
-}
-
-/// Statuses are read by people; the whole text is in the record.
-fn shorten(message: &str) -> String {
-    const MOST: usize = 1024;
-    if message.chars().count() <= MOST {
-        return message.into();
-    }
-    message.chars().take(MOST - 1).chain(['…']).collect()
-}
-
 /// Writes the status for `state`, if it differs from what stands there.
 ///
 /// # Errors
@@ -249,26 +202,11 @@ pub async fn write(context: &Context, task: &Validated, state: &State<'_>) -> Re
     if !task.has_object {
         return Ok(());
     }
-    let current = context.written.current(&task.uid, task.resource_version.as_deref(), task.status.clone());
-    let wanted = project(task, state, current.as_ref(), Timestamp::now());
-    if current.as_ref() == Some(&wanted) {
-        return Ok(());
-    }
-    // The uid makes it a conflict where the name has passed to another object.
-    let patch = json!({"metadata": {"uid": task.uid}, "status": merge(&current.unwrap_or_default(), &wanted)});
     let api: Api<DeserializeGuard<TaskObject>> = Api::namespaced(context.client.clone(), &task.namespace);
-    let written = api
-        .patch_status(&task.name, &PatchParams::default(), &Patch::Merge(patch))
-        .await
-        .map_err(Error::api("write the status of a Task"));
-    match written {
-        Ok(object) => {
-            context.written.note(&task.uid, object.resource_version().as_deref(), wanted);
-            Ok(())
-        }
-        Err(error) if error.is_gone() => Ok(()),
-        Err(error) => Err(error),
-    }
+    let version = task.resource_version.as_deref();
+    let subject = Subject { name: &task.name, uid: &task.uid, resource_version: version };
+    let project = |current: Option<&TaskStatus>| project(task, state, current, Timestamp::now());
+    status::write(&api, &context.written, subject, task.status.clone(), project).await.map(|_| ())
 }
 
 /// Says in the status that the record cannot be read or written, once for each outage: what follows of it is in the log.
@@ -294,17 +232,4 @@ fn has_ended(status: &TaskStatus) -> bool {
 
 fn tells_of_outage(status: &TaskStatus) -> bool {
     status.reason.as_deref() == Some(Reason::StoreUnavailable.as_str())
-}
-
-/// A JSON merge patch (RFC 7396) that makes `wanted` of `current`: what is no longer there is null.
-fn merge(current: &TaskStatus, wanted: &TaskStatus) -> Value {
-    let object = |status: &TaskStatus| match serde_json::to_value(status) {
-        Ok(Value::Object(map)) => map,
-        _ => Map::new(),
-    };
-    let mut patch = object(wanted);
-    for name in object(current).keys() {
-        patch.entry(name.clone()).or_insert(Value::Null);
-    }
-    Value::Object(patch)
 }

@@ -1,16 +1,16 @@
 //! What a Task object says, understood once. Pure; the later steps never read the object again.
 
 use jiff::Timestamp;
-use kube::ResourceExt as _;
 use kube::core::DeserializeGuard;
 
-use crate::crd::names::{CANCELLED_BY, FINALIZER, STAMP, SUBMITTED_BY, TRACE_ID};
-use crate::crd::{Task as TaskObject, TaskStatus, pinned_id};
+use crate::crd::names::CANCELLED_BY;
+use crate::crd::{Task as TaskObject, TaskStatus};
 use crate::domain::id::sha256_hex;
 use crate::domain::task::{Controls, Naming};
 use crate::domain::{Actor, ActorKind, Code, Finding, Id, StampKey, TraceId};
 use crate::policy::{Policy, Verdict, judge};
 use crate::reconcile::Error;
+use crate::reconcile::head::Head;
 use crate::store::TaskRow;
 
 /// A Task object, understood.
@@ -36,6 +36,8 @@ pub struct Validated {
     pub is_being_deleted: bool,
     /// Whether our finalizer is on it.
     pub has_finalizer: bool,
+    /// The Run that it carries out, if the operator made it for one.
+    pub run: Option<Id>,
     /// The user that the webhook vouches for; none where no webhook looked.
     pub submitted_by: Option<String>,
     /// Who acts, for the audit log.
@@ -68,6 +70,7 @@ impl Validated {
             created_at: row.created_at,
             is_being_deleted: true,
             has_finalizer: false,
+            run: None,
             submitted_by: row.submitted_by.clone(),
             actor: Actor::controller(),
             canceller: Actor::controller(),
@@ -89,12 +92,21 @@ pub fn validate(object: &DeserializeGuard<TaskObject>, policy: &Policy, key: &St
         Ok(task) => (&task.metadata, Ok(task.spec.to_json()), task.status.clone()),
         Err(invalid) => (&invalid.metadata, Err(&invalid.error), None),
     };
-    let uid = metadata.uid.clone().ok_or(Error::Invalid("metadata.uid"))?;
-    let name = metadata.name.clone().ok_or(Error::Invalid("metadata.name"))?;
-    let namespace = metadata.namespace.clone().ok_or(Error::Invalid("metadata.namespace"))?;
-    let created_at = metadata.creation_timestamp.as_ref().ok_or(Error::Invalid("metadata.creationTimestamp"))?.0;
-    let annotations = metadata.annotations.as_ref();
-    let annotation = |name: &str| annotations.and_then(|annotations| annotations.get(name)).map(String::as_str);
+    let Head {
+        id,
+        unfit_pin,
+        trace_id,
+        uid,
+        namespace,
+        name,
+        generation,
+        resource_version,
+        created_at,
+        is_being_deleted,
+        has_finalizer,
+        submitted_by,
+        run,
+    } = Head::read(metadata, key)?;
 
     let (mut verdict, controls, spec_sha256) = match spec {
         Ok(spec) => {
@@ -106,19 +118,10 @@ pub fn validate(object: &DeserializeGuard<TaskObject>, policy: &Policy, key: &St
             (Verdict::Refused(vec![finding]), Controls::default(), String::new())
         }
     };
-    let id = match pinned_id(annotations) {
-        Ok(pinned) => pinned.unwrap_or_else(|| Id::derive(created_at, &uid)),
-        Err(finding) => {
-            let findings = verdict.findings().iter().cloned().chain([finding]).collect();
-            verdict = Verdict::Refused(findings);
-            Id::derive(created_at, &uid)
-        }
-    };
-
-    let trace_id = annotation(TRACE_ID).and_then(|text| text.parse().ok()).unwrap_or_else(|| TraceId::derive(&uid));
-    let submitted_by = annotation(SUBMITTED_BY)
-        .filter(|user| key.verify(&namespace, user, &trace_id, annotation(STAMP).unwrap_or_default()))
-        .map(str::to_owned);
+    if let Some(finding) = unfit_pin {
+        verdict = Verdict::Refused(verdict.findings().iter().cloned().chain([finding]).collect());
+    }
+    let cancelled_by = metadata.annotations.as_ref().and_then(|annotations| annotations.get(CANCELLED_BY));
     let claimed = match &verdict {
         Verdict::Accepted(task) => task.requested_by.kind,
         Verdict::Refused(_) => ActorKind::System,
@@ -130,13 +133,14 @@ pub fn validate(object: &DeserializeGuard<TaskObject>, policy: &Policy, key: &St
         uid,
         namespace,
         name,
-        generation: metadata.generation,
-        resource_version: metadata.resource_version.clone(),
+        generation,
+        resource_version,
         created_at,
-        is_being_deleted: metadata.deletion_timestamp.is_some(),
-        has_finalizer: object.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
+        is_being_deleted,
+        has_finalizer,
+        run,
         actor: submitted_by.as_deref().map_or_else(Actor::unverified, authenticated),
-        canceller: annotation(CANCELLED_BY).map_or_else(Actor::unverified, authenticated),
+        canceller: cancelled_by.map_or_else(Actor::unverified, |user| authenticated(user)),
         submitted_by,
         verdict,
         controls,

@@ -16,12 +16,12 @@ mod view;
 mod plan_tests;
 
 pub use model::{
-    DeleteObject, FailRun, ObjectField, ObjectFilter, ObjectOrigin, ObjectRow, PatchObject, Patched, Put, PutObject,
-    RefProblem, Unique, Unresolved,
+    DeleteObject, FailRun, ObjectField, ObjectFilter, ObjectOrigin, ObjectRow, PatchObject, Patched, PresentObject,
+    Put, PutObject, RefProblem, Unique, Unresolved,
 };
 
 pub(super) use load::{load_objects, save_objects};
-pub(super) use query::{object_by_id, objects_of, objects_of_trace};
+pub(super) use query::{object_by_id, objects_of, objects_of_trace, present_objects};
 pub(super) use table::object_parses;
 pub(super) use task::{Advance, advance_objects, objects_of_new_task, objects_of_tasks};
 pub(super) use view::{ObjectChanges, ObjectNeeds, Objects};

@@ -183,6 +183,19 @@ pub struct FailRun {
     pub at: Timestamp,
 }
 
+/// An object whose custom resource was not seen to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PresentObject {
+    /// Its id.
+    pub id: Id,
+    /// Of the custom resource.
+    pub namespace: String,
+    /// Of the custom resource.
+    pub name: String,
+    /// Of the custom resource.
+    pub uid: String,
+}
+
 /// Which objects of a kind to list: those that fit every given filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectFilter {

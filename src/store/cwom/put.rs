@@ -10,7 +10,7 @@ use super::model::{
 use super::resolve::{Resolved, Whose, key, resolve};
 use super::table::unique_key;
 use super::view::{LinkFate, ObjectChanges, Objects};
-use crate::domain::cwom::{self, Failure, Kind, Object, Run, Spec, Status, Target, check_update};
+use crate::domain::cwom::{self, Failure, Kind, Mode, Object, Run, Spec, Status, Target, check_update};
 use crate::domain::{Actor, Id, Naming};
 use crate::store::Result;
 use crate::store::operation::{Changes, Needs, Operation, View};
@@ -70,7 +70,8 @@ impl Operation for PutObject {
         };
         let old = renamed(&before.object.spec, &resolved);
         let spec = resolved.spec.clone().settled(before.object.created_at);
-        let spec = if before.task_id.is_some() { as_the_task_says(spec, &before.object.spec) } else { spec };
+        let is_for_us_to_say = before.task_id.is_some() || is_ended_by_us(&spec, &before.object.spec);
+        let spec = if is_for_us_to_say { as_the_task_says(spec, &before.object.spec) } else { spec };
         let findings = check_update(&old, &spec, Naming::CustomResource);
         if !findings.is_empty() {
             return Ok((Put::Refused(findings), Changes::default()));
@@ -315,6 +316,14 @@ fn renamed(old: &Spec, resolved: &Resolved) -> Spec {
         }
     });
     old
+}
+
+/// Whether a Run that is still to be carried out, by its author's account, was found to be impossible: see [`FailRun`].
+fn is_ended_by_us(spec: &Spec, before: &Spec) -> bool {
+    let (Spec::Run(run), Spec::Run(before)) = (spec, before) else { return false };
+    let is_to_be_run =
+        matches!(run.mode, Mode::Agent | Mode::System) && matches!(run.status, Status::Planned | Status::Ready);
+    is_to_be_run && before.status == Status::Failed
 }
 
 /// Of a Run that a Task carries out, how it goes is for the Task to say.

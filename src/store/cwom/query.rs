@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::links::Join;
-use super::model::{ObjectFilter, ObjectRow};
-use super::table::{ObjectColumns, condition, table};
+use super::model::{ObjectFilter, ObjectRow, PresentObject};
+use super::table::{ObjectColumns, Table, condition, table};
 use crate::domain::cwom::{Kind, Ref, Spec};
 use crate::domain::{Id, TraceId};
-use crate::store::conn::{Argument, Conn, Select, Values};
+use crate::store::conn::{Argument, Conn, Select, Values, fetch as fetch_rows};
 use crate::store::rows::parsed;
 use crate::store::{MAX_PAGE, ObjectField, Page, Result};
 
@@ -52,6 +52,23 @@ pub(in crate::store) async fn objects_of_trace(conn: &mut Conn<'_>, trace_id: &T
         rows.extend(fetch(conn, kind, select).await?);
     }
     Ok(rows)
+}
+
+/// The objects of this kind whose custom resource was not seen to go, after `after`; at most [`MAX_PAGE`].
+pub(in crate::store) async fn present_objects(
+    conn: &mut Conn<'_>,
+    kind: Kind,
+    after: Option<&PresentObject>,
+) -> Result<Vec<PresentObject>> {
+    let (namespace, name, id) = after
+        .map_or_else(Default::default, |after| (after.namespace.clone(), after.name.clone(), after.id.to_string()));
+    let Table { name: table, present, .. } = *table(kind);
+    let limit = i64::from(MAX_PAGE);
+    let rows = fetch_rows!((String, String, String, Option<String>), conn, present, namespace, name, id, limit)?;
+    let present = |(id, namespace, name, uid): (String, _, _, Option<_>)| {
+        Ok(PresentObject { id: parsed(table, &id, &id)?, namespace, name, uid: uid.unwrap_or_default() })
+    };
+    rows.into_iter().map(present).collect()
 }
 
 async fn fetch(conn: &mut Conn<'_>, kind: Kind, select: Select) -> Result<Vec<ObjectRow>> {

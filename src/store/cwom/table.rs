@@ -21,6 +21,8 @@ pub(super) struct Table {
     pub(super) by_name: Values,
     /// Rows that were not seen to go, by namespace and what must be unique there.
     pub(super) by_unique: Values,
+    /// Rows of custom resources that were not seen to go, a page of them after a namespace, name and id.
+    pub(super) present: &'static str,
     /// New rows.
     pub(super) insert: Values,
     /// What may change.
@@ -62,6 +64,10 @@ macro_rules! table {
                     ") AS v ON namespace = v.column1", $(" AND ", $unique, " = v.column", $key,)* " WHERE deleted_at IS NULL"
                 ),
             },
+            present: concat!(
+                "SELECT id, namespace, name, uid FROM ", $table, " WHERE name IS NOT NULL AND deleted_at IS NULL ",
+                "AND (namespace, name, id) > ($1, $2, $3) ORDER BY namespace, name, id LIMIT $4"
+            ),
             insert: Values {
                 before: concat!(
                     "INSERT INTO ", $table, " (id, trace_id, namespace, name, uid, submitted_by, task_id, created_at, ",

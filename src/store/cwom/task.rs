@@ -1,6 +1,7 @@
 //! The objects of a Task: what it was made of, its attempts as Runs, the files of its traces as Artifacts.
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::model::ObjectRow;
 use super::put::{create, update_fields};
@@ -13,7 +14,7 @@ use crate::domain::cwom::{Issue, Kind, Mode, Object, Ref, Run, RunOutputs, Spec}
 use crate::domain::{Actor, FailureReason, Id, Phase};
 use crate::store::operation::{Changes, Slot};
 use crate::store::rows::stored;
-use crate::store::{JobRow, JobStatus, NewTask, Result, TaskRow, TraceRecord};
+use crate::store::{Failure, JobRow, JobStatus, NewTask, Result, TaskRow, TraceRecord};
 
 /// The objects that these Tasks, which have not ended, change as they go on.
 pub(in crate::store) fn objects_of_tasks<'t>(tasks: impl Iterator<Item = &'t Slot<TaskRow>>, needs: &mut ObjectNeeds) {
@@ -92,9 +93,11 @@ pub(in crate::store) fn advance_objects(objects: &Objects, step: &Advance<'_>) -
     let Some(issue_id) = task.cwom_issue_id else { return Ok(changes) };
     let issue = objects.known(Kind::Issue, issue_id)?;
     let Spec::Issue(spec) = &issue.object.spec else { return Ok(changes) };
-    if let Some(job) = job {
-        let ids = CwomIds { issue: issue_id, ..CwomIds::of(&task.origin(), task.cwom_repo_id) };
-        advance_run(objects, step, job, &ids, &mut changes)?;
+    let ids = CwomIds { issue: issue_id, ..CwomIds::of(&task.origin(), task.cwom_repo_id) };
+    match job {
+        Some(job) => advance_run(objects, step, job, &ids, &mut changes)?,
+        None if task.attempt == 0 && task.phase.is_terminal() => end_run(objects, step, &ids, &mut changes)?,
+        None => {}
     }
     let status = issue_status(task.phase);
     if issue.task_id == Some(task.id) && spec.status != status {
@@ -153,6 +156,33 @@ fn advance_run(
     Ok(())
 }
 
+/// The Run of a Task that has ended before its first attempt ends with it.
+fn end_run(objects: &Objects, step: &Advance<'_>, ids: &CwomIds, changes: &mut Changes) -> Result<()> {
+    let Advance { task, actor, at, .. } = *step;
+    let Some(id) = task.cwom_run_id else { return Ok(()) };
+    let before = objects.known(Kind::Run, id)?;
+    let Spec::Run(asked) = &before.object.spec else { return Ok(()) };
+    let state = AttemptState::Ended {
+        started_at: None,
+        ended_at: stored(at),
+        ending: ending_of(task, task.error.as_ref(), None),
+    };
+    let attempt = Attempt {
+        number: 1,
+        executor: "",
+        worker: None,
+        commit: None,
+        created_at: before.object.created_at,
+        state,
+        artifacts: &[],
+    };
+    let run = run_of_attempt(&task.task, &task.origin(), ids, &attempt);
+    let object = Object { spec: as_asked(run.spec, asked, true).into(), ..before.object.clone() };
+    let after = ObjectRow { object, ..before.clone() };
+    merge(changes, update_fields(before, after, actor, None, at).1);
+    Ok(())
+}
+
 /// The Run of a Task that was made for one: its author's words, and how the attempt goes.
 fn as_asked(run: Run, asked: &Run, is_that_one: bool) -> Run {
     if !is_that_one {
@@ -180,14 +210,14 @@ fn state_of<'a>(task: &'a TaskRow, job: &'a JobRow) -> AttemptState<'a> {
         JobStatus::Completed | JobStatus::Failed => AttemptState::Ended {
             started_at,
             ended_at: job.ended_at.unwrap_or(job.created_at),
-            ending: ending_of(task, job),
+            ending: ending_of(task, job.error.as_ref(), job.result.as_ref()),
         },
     }
 }
 
-fn ending_of<'a>(task: &'a TaskRow, job: &'a JobRow) -> Ending<'a> {
-    let Some(failure) = &job.error else {
-        let summary = job.result.as_ref().and_then(|result| result.get("summary")?.as_str());
+fn ending_of<'a>(task: &TaskRow, failure: Option<&'a Failure>, result: Option<&'a Value>) -> Ending<'a> {
+    let Some(failure) = failure else {
+        let summary = result.and_then(|result| result.get("summary")?.as_str());
         return Ending::Done { summary };
     };
     let message = failure.message.as_str();

@@ -186,6 +186,10 @@ fn an_issue_that_people_wrote_is_a_task() {
     assert_eq!((task.target.git_ref.as_str(), task.constraints.time_budget_seconds), ("trunk", 900));
     assert_eq!(task.acceptance_criteria, ["All greeted"]);
 
+    let assigned = Issue { assignees: vec![Actor { actor_id: "bot".into(), ..ada.clone() }], ..issue.clone() };
+    let of = |requester| issue_to_task(&IssueView { issue: &assigned, requester, ..view }).unwrap().requested_by.id;
+    assert_eq!((of(Some(&ada)), of(None)), ("ada".into(), "bot".into()), "who asks now counts, then who was assigned");
+
     let nobody = issue_to_task(&IssueView { requester: None, ..view }).unwrap_err();
     assert_eq!(nobody[0].to_string(), "INVALID_SPEC: requested_by: is required");
 }

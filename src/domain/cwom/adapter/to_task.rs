@@ -18,7 +18,7 @@ pub struct IssueView<'a> {
     pub context_packet: Option<&'a ContextPacket>,
     /// What it is done under.
     pub constraint_snapshot: Option<&'a ConstraintSnapshot>,
-    /// Who asks for the work where the Issue has no assignee, such as the executor of a Run.
+    /// Who asks for the work, such as the executor of a Run; without one the first assignee, or the snapshot's owner.
     pub requester: Option<&'a Actor>,
 }
 
@@ -42,7 +42,7 @@ pub fn task_document(view: &IssueView) -> Value {
     let IssueView { repo, issue, context_packet, constraint_snapshot, requester } = *view;
     let noted = |name: &str| issue.meta.get(TASK_META).and_then(|meta| meta.get(name)).cloned();
     let packet_noted = |name: &str| context_packet.and_then(|packet| packet.meta.get(TASK_META)?.get(name)).cloned();
-    let requester = issue.assignees.first().or(requester).or(constraint_snapshot.map(|snapshot| &snapshot.owner));
+    let requester = requester.or(issue.assignees.first()).or(constraint_snapshot.map(|snapshot| &snapshot.owner));
     let objective = objective(issue, context_packet);
     json!({
         "idempotency_key": noted("idempotency_key"),

@@ -1,55 +1,57 @@
 //! A normalized Task as the spec of a custom resource: `snake_case` becomes `camelCase`, names within `inputs` and
 //! `metadata` stay as they are.
 
-use crate::crd::TaskSpec;
-use crate::crd::task::{Constraints as ConstraintsSpec, RequestedBy as RequestedBySpec, Target as TargetSpec};
+use super::TaskSpec;
+use super::task::{Constraints as ConstraintsSpec, RequestedBy as RequestedBySpec, Target as TargetSpec};
 use crate::domain::Task;
 use crate::domain::task::{Constraints, RequestedBy, Target};
 
-/// The spec that [`crate::domain::task::read()`] reads as `task`.
-pub fn of_task(task: Task, create_cwom: bool) -> TaskSpec {
-    let Task {
-        version,
-        idempotency_key,
-        requested_by: RequestedBy { kind, id, label },
-        objective,
-        operation,
-        target: Target { repo, git_ref, path },
-        constraints: Constraints { time_budget_seconds, allow_network, allow_secrets },
-        inputs,
-        metadata,
-        acceptance_criteria,
-        evidence_requirements,
-    } = task;
-    TaskSpec {
-        version: Some(version),
-        idempotency_key,
-        requested_by: RequestedBySpec { kind: kind.as_str().into(), id, label },
-        objective,
-        operation: Some(operation.as_str().into()),
-        type_: None,
-        target: TargetSpec {
-            repo: Some(repo.as_str().into()),
-            repository: None,
-            git_ref: Some(git_ref),
-            path: Some(path).filter(|path| !path.is_empty()),
-        },
-        constraints: Some(ConstraintsSpec {
-            time_budget_seconds: Some(time_budget_seconds.into()),
-            allow_network: Some(allow_network),
-            allow_secrets: Some(allow_secrets),
-        }),
-        inputs: Some(inputs).filter(|inputs| !inputs.is_empty()),
-        payload: None,
-        metadata: Some(metadata).filter(|metadata| !metadata.is_empty()),
-        acceptance_criteria: Some(acceptance_criteria).filter(|list| !list.is_empty()),
-        evidence_requirements: Some(evidence_requirements).filter(|list| !list.is_empty()),
-        suspend: None,
-        cancel: None,
-        create_cwom: Some(create_cwom).filter(|create| !create),
-        executor: None,
-        max_attempts: None,
-        ttl_seconds_after_finished: None,
+impl TaskSpec {
+    /// The spec that [`crate::domain::task::read()`] reads as `task`.
+    pub fn of(task: Task, create_cwom: bool) -> Self {
+        let Task {
+            version,
+            idempotency_key,
+            requested_by: RequestedBy { kind, id, label },
+            objective,
+            operation,
+            target: Target { repo, git_ref, path },
+            constraints: Constraints { time_budget_seconds, allow_network, allow_secrets },
+            inputs,
+            metadata,
+            acceptance_criteria,
+            evidence_requirements,
+        } = task;
+        Self {
+            version: Some(version),
+            idempotency_key,
+            requested_by: RequestedBySpec { kind: kind.as_str().into(), id, label },
+            objective,
+            operation: Some(operation.as_str().into()),
+            type_: None,
+            target: TargetSpec {
+                repo: Some(repo.as_str().into()),
+                repository: None,
+                git_ref: Some(git_ref),
+                path: Some(path).filter(|path| !path.is_empty()),
+            },
+            constraints: Some(ConstraintsSpec {
+                time_budget_seconds: Some(time_budget_seconds.into()),
+                allow_network: Some(allow_network),
+                allow_secrets: Some(allow_secrets),
+            }),
+            inputs: Some(inputs).filter(|inputs| !inputs.is_empty()),
+            payload: None,
+            metadata: Some(metadata).filter(|metadata| !metadata.is_empty()),
+            acceptance_criteria: Some(acceptance_criteria).filter(|list| !list.is_empty()),
+            evidence_requirements: Some(evidence_requirements).filter(|list| !list.is_empty()),
+            suspend: None,
+            cancel: None,
+            create_cwom: Some(create_cwom).filter(|create| !create),
+            executor: None,
+            max_attempts: None,
+            ttl_seconds_after_finished: None,
+        }
     }
 }
 
@@ -66,7 +68,7 @@ mod tests {
     fn round_trip(body: &Value, create_cwom: bool) {
         let policy = Policy::default().allowing("octo/");
         let Verdict::Accepted(task) = gate(body, Naming::Rest, &policy) else { panic!("{body}") };
-        let spec = of_task((*task).clone(), create_cwom).to_json();
+        let spec = TaskSpec::of((*task).clone(), create_cwom).to_json();
         let (verdict, controls) = judge(&spec, Naming::CustomResource, &policy);
         assert_eq!(verdict, Verdict::Accepted(task), "{spec}");
         assert_eq!(controls.create_cwom, create_cwom);

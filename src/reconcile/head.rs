@@ -1,0 +1,75 @@
+//! What the metadata of one of our objects says, understood once. Pure; alike for Tasks and work objects.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::Error;
+use crate::crd::names::{FINALIZER, TRACE_ID};
+use crate::crd::{Stamps, pinned_id};
+use crate::domain::{Finding, Id, StampKey, TraceId};
+
+/// The metadata of an object, understood.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// The key of its record: pinned, or derived.
+    pub id: Id,
+    /// What is wrong with the id that it pins; it has the derived one then.
+    pub unfit_pin: Option<Finding>,
+    /// On everything that it touches.
+    pub trace_id: TraceId,
+    /// Kubernetes' own id.
+    pub uid: String,
+    /// Where it is.
+    pub namespace: String,
+    /// What it is called.
+    pub name: String,
+    /// Of the spec.
+    pub generation: Option<i64>,
+    /// Of the object.
+    pub resource_version: Option<String>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// Whether it is being deleted.
+    pub is_being_deleted: bool,
+    /// Whether our finalizer is on it.
+    pub has_finalizer: bool,
+    /// The user that the webhook vouches for; none where no webhook looked.
+    pub submitted_by: Option<String>,
+    /// The Run that a Task carries out, if the operator says so.
+    pub run: Option<Id>,
+}
+
+impl Head {
+    /// Understands `metadata`. Who submitted the object, and for which Run, is believed only under the seal.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it lacks what every stored object has.
+    pub fn read(metadata: &ObjectMeta, key: &StampKey) -> Result<Self, Error> {
+        let uid = metadata.uid.clone().ok_or(Error::Invalid("metadata.uid"))?;
+        let name = metadata.name.clone().ok_or(Error::Invalid("metadata.name"))?;
+        let namespace = metadata.namespace.clone().ok_or(Error::Invalid("metadata.namespace"))?;
+        let created_at = metadata.creation_timestamp.as_ref().ok_or(Error::Invalid("metadata.creationTimestamp"))?.0;
+        let annotations = metadata.annotations.as_ref();
+        let (id, unfit_pin) = match pinned_id(annotations) {
+            Ok(pinned) => (pinned, None),
+            Err(finding) => (None, Some(finding)),
+        };
+        let trace_id = annotations.and_then(|annotations| annotations.get(TRACE_ID)?.parse().ok());
+        let stamps = Stamps::verified(annotations, &namespace, key);
+        Ok(Self {
+            id: id.unwrap_or_else(|| Id::derive(created_at, &uid)),
+            unfit_pin,
+            trace_id: trace_id.unwrap_or_else(|| TraceId::derive(&uid)),
+            uid,
+            name,
+            namespace,
+            generation: metadata.generation,
+            resource_version: metadata.resource_version.clone(),
+            created_at,
+            is_being_deleted: metadata.deletion_timestamp.is_some(),
+            has_finalizer: metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER),
+            run: stamps.as_ref().and_then(|stamps| stamps.run),
+            submitted_by: stamps.map(|stamps| stamps.submitted_by),
+        })
+    }
+}

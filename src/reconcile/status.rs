@@ -1,0 +1,179 @@
+//! How statuses are written: conditions that keep their times, and a patch only where something differs.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::Mutex;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::ResourceExt;
+use kube::api::{Api, Patch, PatchParams};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use super::Error;
+
+/// One condition, but for its times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// `type`.
+    pub type_: &'static str,
+    /// `status`: True, False or Unknown.
+    pub status: &'static str,
+    /// `reason`.
+    pub reason: String,
+    /// `message`.
+    pub message: String,
+}
+
+impl Fact {
+    /// It is so.
+    pub fn yes(type_: &'static str, reason: &str, message: impl Into<String>) -> Self {
+        Self { type_, status: "True", reason: reason.into(), message: message.into() }
+    }
+
+    /// It is not so.
+    pub fn no(type_: &'static str, reason: &str, message: impl Into<String>) -> Self {
+        Self { type_, status: "False", reason: reason.into(), message: message.into() }
+    }
+
+    /// Nobody knows yet.
+    pub fn unknown(type_: &'static str, reason: &str, message: impl Into<String>) -> Self {
+        Self { type_, status: "Unknown", reason: reason.into(), message: message.into() }
+    }
+}
+
+/// The conditions that say `facts`. One whose status stays as it was `before` keeps its time.
+pub fn conditions(facts: Vec<Fact>, generation: Option<i64>, before: &[Condition], now: Timestamp) -> Vec<Condition> {
+    let condition = |Fact { type_, status, reason, message }| {
+        let since = before
+            .iter()
+            .find(|condition| condition.type_ == type_ && condition.status == status)
+            .map_or_else(|| seconds(now), |condition| condition.last_transition_time.clone());
+        Condition {
+            type_: type_.into(),
+            status: status.into(),
+            reason,
+            message,
+            observed_generation: generation,
+            last_transition_time: since,
+        }
+    };
+    facts.into_iter().map(condition).collect()
+}
+
+/// A time as the API server keeps it: finer ones would differ from what comes back, and be written again and again.
+pub fn seconds(time: Timestamp) -> Time {
+    Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
+}
+
+/// Statuses are read by people; the whole text is in the record.
+pub fn shorten(message: &str) -> String {
+    const MOST: usize = 1024;
+    if message.chars().count() <= MOST {
+        return message.into();
+    }
+    message.chars().take(MOST - 1).chain(['…']).collect()
+}
+
+/// The statuses last written, by uid: a cache that lags would make the controller write them again.
+#[derive(Debug)]
+pub struct Written<S>(Mutex<HashMap<String, (u64, S)>>);
+
+impl<S> Default for Written<S> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<S: Clone> Written<S> {
+    /// The status as it stands: what was last written, unless the cache has caught up with that write.
+    ///
+    /// Resource versions are comparable numbers (Kubernetes API concepts, 1.35).
+    pub fn current(&self, uid: &str, resource_version: Option<&str>, cached: Option<S>) -> Option<S> {
+        let Ok(mut written) = self.0.lock() else { return cached };
+        let seen = resource_version.and_then(|version| version.parse().ok()).unwrap_or(u64::MAX);
+        match written.get(uid) {
+            Some((version, status)) if *version > seen => Some(status.clone()),
+            Some(_) => {
+                written.remove(uid);
+                cached
+            }
+            None => cached,
+        }
+    }
+
+    /// Notes what was written, and the resource version that it made.
+    pub fn note(&self, uid: &str, resource_version: Option<&str>, status: S) {
+        let version = resource_version.and_then(|version| version.parse().ok());
+        if let (Some(version), Ok(mut written)) = (version, self.0.lock()) {
+            written.insert(uid.to_owned(), (version, status));
+        }
+    }
+
+    /// Forgets an object that is gone.
+    pub fn forget(&self, uid: &str) {
+        if let Ok(mut written) = self.0.lock() {
+            written.remove(uid);
+        }
+    }
+}
+
+/// The object whose status is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its uid.
+    pub uid: &'a str,
+    /// Its resource version in the cache.
+    pub resource_version: Option<&'a str>,
+}
+
+/// Writes the status that `project` makes of the one that stands there, if it differs from that. Says whether it did.
+///
+/// # Errors
+/// [`Error::Api`] if the API server refuses. An object that is gone needs no status: that is no error.
+pub async fn write<K, S>(
+    api: &Api<K>,
+    written: &Written<S>,
+    subject: Subject<'_>,
+    cached: Option<S>,
+    project: impl FnOnce(Option<&S>) -> S,
+) -> Result<bool, Error>
+where
+    K: Clone + DeserializeOwned + Debug + ResourceExt,
+    S: Clone + Default + PartialEq + Serialize,
+{
+    let Subject { name, uid, resource_version } = subject;
+    let current = written.current(uid, resource_version, cached);
+    let wanted = project(current.as_ref());
+    if current.as_ref() == Some(&wanted) {
+        return Ok(false);
+    }
+    // The uid makes it a conflict where the name has passed to another object.
+    let patch = json!({"metadata": {"uid": uid}, "status": merge(&current.unwrap_or_default(), &wanted)});
+    let answer = api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+    match answer.map_err(Error::api("write a status")) {
+        Ok(object) => {
+            written.note(uid, object.resource_version().as_deref(), wanted);
+            Ok(true)
+        }
+        Err(error) if error.is_gone() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// A JSON merge patch (RFC 7396) that makes `wanted` of `current`: what is no longer there is null.
+fn merge<S: Serialize>(current: &S, wanted: &S) -> Value {
+    let object = |status: &S| match serde_json::to_value(status) {
+        Ok(Value::Object(map)) => map,
+        _ => Map::new(),
+    };
+    let mut patch = object(wanted);
+    for name in object(current).keys() {
+        patch.entry(name.clone()).or_insert(Value::Null);
+    }
+    Value::Object(patch)
+}

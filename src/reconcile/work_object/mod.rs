@@ -1,0 +1,200 @@
+//! One pass over one object of any of the seven CWOM kinds: validate → record → carry out → status. The kinds differ by
+//! data alone: their [`Kind`], its API resource, the table of its fields.
+//!
+//! An object that names others waits for them as long as it takes, and is looked at again as soon as one of them is
+//! recorded: the order in which objects are applied does not matter.
+
+pub mod orphans;
+mod run;
+pub mod status;
+pub mod validate;
+pub mod waiting;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::api::Api;
+use kube::core::DynamicObject;
+use kube::runtime::controller::Action;
+use tracing::warn;
+
+use self::run::Carried;
+use self::status::State;
+use self::validate::{Understood, validate};
+use self::waiting::{Triggers, Waiting, Wanted};
+use super::error::Backoff;
+use super::status::Written;
+use super::{Context, Error, finalizer};
+use crate::crd::cwom::{WorkObjectStatus, api_resource};
+use crate::domain::cwom::{Kind, Spec, Target};
+use crate::domain::{Actor, Id};
+use crate::store::{DeleteObject, ObjectOrigin, ObjectRow, Put, PutObject, Unresolved};
+
+/// How often a Run under way is looked at, though nothing told of it.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// What the passes over work objects share, besides the [`Context`].
+#[derive(Debug)]
+pub struct Objects {
+    /// What was written to statuses and may not be in the cache yet.
+    pub written: Written<WorkObjectStatus>,
+    /// Who waits for whom.
+    pub waiting: Waiting,
+    /// Calls for another pass.
+    pub triggers: Triggers,
+    /// How often somebody has looked in vain for what is missing: it may come at the REST door, which tells nobody.
+    pub rechecks: Backoff,
+}
+
+impl Default for Objects {
+    fn default() -> Self {
+        Self {
+            written: Written::default(),
+            waiting: Waiting::default(),
+            triggers: Triggers::default(),
+            rechecks: Backoff::new(Duration::from_secs(10), Duration::from_secs(300)),
+        }
+    }
+}
+
+/// Brings one object a step further.
+///
+/// # Errors
+/// [`Error`] names the step that failed; the pass is repeated later.
+pub async fn reconcile(kind: Kind, object: &DynamicObject, context: &Context) -> Result<Action, Error> {
+    let object = validate(kind, object, &context.stamp_key)?;
+    let head = &object.head;
+    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &head.namespace, &api_resource(kind));
+    if head.is_being_deleted {
+        return release(context, &api, &object).await;
+    }
+    if !head.has_finalizer {
+        finalizer::add(&api, &head.name, &head.uid).await?;
+    }
+    let spec = match &object.spec {
+        Ok(spec) => spec.clone(),
+        Err(findings) => {
+            context.objects.waiting.expect(&object.place(), Vec::new());
+            if status::write(context, &api, &object, &State::Invalid(findings)).await? {
+                let (namespace, name, trace_id) = (&head.namespace, &head.name, &head.trace_id);
+                warn!(%kind, namespace, name, %trace_id, finding = findings.first().map(ToString::to_string),
+                    "work object is not recorded: its spec does not fit");
+            }
+            context.backoff.succeeded(&head.uid);
+            return Ok(Action::await_change());
+        }
+    };
+    let mut put = match record(context, &object, spec).await {
+        Ok(put) => put,
+        Err(error) => {
+            // Nobody is told that an object is recorded which is not; the next pass tries again.
+            if let Some(why) = error.outage().filter(|_| object.status.is_none()) {
+                status::write(context, &api, &object, &State::StoreUnavailable(why.to_string())).await?;
+            }
+            return Err(error);
+        }
+    };
+    let carried = match &mut put {
+        Put::Recorded { row, unresolved, .. } => run::advance(context, &object, row, unresolved).await?,
+        Put::Unresolved(_) | Put::Taken { .. } | Put::Refused(_) => None,
+    };
+    status::write(context, &api, &object, &State::Put(&put, carried.as_ref())).await?;
+    context.backoff.succeeded(&head.uid);
+    Ok(wait(context, &object, &put, carried.as_ref()))
+}
+
+/// Writes the object down, and wakes who waits for it. Database.
+async fn record(context: &Context, object: &Understood, spec: Spec) -> Result<Put, Error> {
+    let head = &object.head;
+    // Before anybody looks into the record: what is recorded from now on wakes this object.
+    context.objects.waiting.expect(&object.place(), object.wants());
+    let put = PutObject {
+        id: head.id,
+        trace_id: head.trace_id.clone(),
+        namespace: head.namespace.clone(),
+        origin: Some(ObjectOrigin { name: head.name.clone(), uid: head.uid.clone() }),
+        submitted_by: head.submitted_by.clone(),
+        actor: object.actor.clone(),
+        spec,
+        created_at: head.created_at,
+        at: Timestamp::now(),
+    };
+    let put = context.store.put_object(put).await.map_err(Error::store("record a work object"))?;
+    if let Put::Recorded { row, changed: true, .. } = &put {
+        wake(context, object.kind, row);
+    }
+    Ok(put)
+}
+
+/// Has every object looked at again that waits for this one, by its name or its id.
+fn wake(context: &Context, kind: Kind, row: &ObjectRow) {
+    let name = row.origin.as_ref().map(|origin| Target::Name(origin.name.clone()));
+    for target in name.into_iter().chain([Target::Id(row.object.id)]) {
+        let wanted = Wanted { kind, namespace: row.namespace.clone(), target };
+        for place in context.objects.waiting.waiters(&wanted) {
+            context.objects.triggers.send(place);
+        }
+    }
+}
+
+/// What is left to wait for: what is missing, or is in the way, may come or go at any time.
+fn wait(context: &Context, object: &Understood, put: &Put, carried: Option<&Carried>) -> Action {
+    let wanted =
+        |kind, target: &Target| Wanted { kind, namespace: object.head.namespace.clone(), target: target.clone() };
+    let all = |missing: &[Unresolved]| missing.iter().map(|left| wanted(left.kind, &left.target)).collect();
+    let mut wants: Vec<Wanted> = match put {
+        Put::Recorded { unresolved, .. } | Put::Unresolved(unresolved) => all(unresolved),
+        Put::Taken { by, .. } => vec![wanted(object.kind, &Target::Id(*by))],
+        Put::Refused(_) => Vec::new(),
+    };
+    wants.extend(carried.iter().flat_map(|carried| carried.wants.clone()));
+    let waits = !wants.is_empty();
+    context.objects.waiting.expect(&object.place(), wants);
+    if waits {
+        return Action::requeue(context.objects.rechecks.failed(&object.head.uid));
+    }
+    context.objects.rechecks.succeeded(&object.head.uid);
+    match put {
+        Put::Recorded { row, .. } if carried.is_some() && !has_ended(row) => Action::requeue(LOOK_AGAIN),
+        _ => Action::await_change(),
+    }
+}
+
+fn has_ended(row: &ObjectRow) -> bool {
+    row.object.spec.status().is_none_or(|status| status.is_terminal(row.object.kind()))
+}
+
+/// Records the deletion and lets the object go. Database, then API server.
+async fn release(context: &Context, api: &Api<DynamicObject>, object: &Understood) -> Result<Action, Error> {
+    let head = &object.head;
+    let id = recorded_id(object);
+    retire(context, object.kind, id, &head.uid).await?;
+    if head.has_finalizer {
+        finalizer::remove(api, &head.name, &head.uid).await?;
+    }
+    let objects = &context.objects;
+    objects.waiting.expect(&object.place(), Vec::new());
+    objects.rechecks.succeeded(&head.uid);
+    objects.written.forget(&head.uid);
+    context.backoff.succeeded(&head.uid);
+    Ok(Action::await_change())
+}
+
+/// A Repo may have taken over a row that has another id than its own: the status has it.
+fn recorded_id(object: &Understood) -> Id {
+    let said = object.status.as_ref().and_then(|status| status.id.as_ref()?.parse().ok());
+    said.unwrap_or(object.head.id)
+}
+
+/// Records that the custom resource with this uid is gone; what waits for its place is looked at again. Database.
+///
+/// # Errors
+/// [`Error::Store`] if the database does not take it.
+pub async fn retire(context: &Context, kind: Kind, id: Id, uid: &str) -> Result<(), Error> {
+    let delete = DeleteObject { kind, id, uid: uid.to_owned(), actor: Actor::controller(), at: Timestamp::now() };
+    let row = context.store.delete_object(delete).await.map_err(Error::store("record a deletion"))?;
+    if let Some(row) = row {
+        wake(context, kind, &row);
+    }
+    Ok(())
+}

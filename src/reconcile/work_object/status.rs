@@ -1,0 +1,217 @@
+//! The record of a work object as its status. The projection is pure; writing it is the one call at the end.
+
+use jiff::Timestamp;
+use kube::api::Api;
+use kube::core::DynamicObject;
+
+use super::run::Carried;
+use super::validate::Understood;
+use crate::crd::cwom::{ResolvedRef, WorkCondition, WorkObjectStatus, WorkReason};
+use crate::domain::cwom::{Kind, Ref, Run, Spec, Status, Target};
+use crate::domain::{FailureReason, Finding, Naming};
+use crate::reconcile::status::{self, Fact, Subject, conditions, shorten};
+use crate::reconcile::{Context, Error};
+use crate::store::{ObjectRow, Put, RefProblem, Unique, Unresolved};
+
+/// What a status is made from.
+#[derive(Clone, Debug)]
+pub enum State<'a> {
+    /// Its spec does not fit its kind.
+    Invalid(&'a [Finding]),
+    /// What the record says to it; of a Run that JCT carries out, how far that is.
+    Put(&'a Put, Option<&'a Carried>),
+    /// It could not be recorded yet.
+    StoreUnavailable(String),
+}
+
+const RECORDED: &str = "Recorded";
+const RESOLVED: &str = "Resolved";
+
+/// The status for `state`. Times of conditions that did not change are those of `current`.
+pub fn project(
+    object: &Understood,
+    state: &State,
+    current: Option<&WorkObjectStatus>,
+    now: Timestamp,
+) -> WorkObjectStatus {
+    let head = &object.head;
+    let mut status = WorkObjectStatus {
+        observed_generation: head.generation,
+        id: Some(head.id.to_string()),
+        trace_id: Some(head.trace_id.to_string()),
+        ..WorkObjectStatus::default()
+    };
+    let facts = match state {
+        State::Invalid(findings) => unfit(WorkReason::InvalidSpec, findings),
+        State::StoreUnavailable(message) => not_recorded(WorkReason::StoreUnavailable, message),
+        State::Put(Put::Refused(findings), _) => unfit(WorkReason::ChangeRefused, findings),
+        State::Put(Put::Taken { by, what }, _) => {
+            status.id = None;
+            not_recorded(taken(*what), &format!("{} {by}", whose(*what, object.kind)))
+        }
+        State::Put(Put::Unresolved(missing), _) => {
+            let message = format!("waits: {}", told(missing));
+            let reason = problem(missing);
+            vec![Fact::no(RECORDED, reason, shorten(&message)), Fact::no(RESOLVED, reason, shorten(&told(missing)))]
+        }
+        State::Put(Put::Recorded { row, unresolved, .. }, carried) => {
+            recorded(&mut status, object, row, unresolved, *carried)
+        }
+    };
+    let before = current.map(|status| status.conditions.as_slice()).unwrap_or_default();
+    status.conditions = conditions(facts, head.generation, before, now);
+    status
+}
+
+fn not_recorded(reason: WorkReason, message: &str) -> Vec<Fact> {
+    vec![
+        Fact::no(RECORDED, reason.as_str(), shorten(message)),
+        Fact::unknown(RESOLVED, WorkReason::NotRecorded.as_str(), ""),
+    ]
+}
+
+fn unfit(reason: WorkReason, findings: &[Finding]) -> Vec<Fact> {
+    let message: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    not_recorded(reason, &message.join("; "))
+}
+
+fn taken(what: Unique) -> WorkReason {
+    match what {
+        Unique::Id => WorkReason::IdConflict,
+        Unique::Slug => WorkReason::SlugTaken,
+        Unique::Doctrine => WorkReason::DoctrineTaken,
+    }
+}
+
+fn whose(what: Unique, kind: Kind) -> String {
+    match what {
+        Unique::Id => "the id that annotation jct.dev/id pins is that of another object:".into(),
+        Unique::Slug => format!("another {kind} of the namespace has the slug:"),
+        Unique::Doctrine => format!("another {kind} of the namespace has this namespace, name and version:"),
+    }
+}
+
+/// The reason that tells most: what waiting cannot mend comes first.
+fn problem(unresolved: &[Unresolved]) -> &'static str {
+    let reason = |problem: &RefProblem| match problem {
+        RefProblem::Circle => WorkReason::CircularReference,
+        RefProblem::WrongKind(_) => WorkReason::WrongKind,
+        RefProblem::Missing => WorkReason::ReferenceMissing,
+    };
+    let all: Vec<WorkReason> = unresolved.iter().map(|unresolved| reason(&unresolved.problem)).collect();
+    let order = [WorkReason::CircularReference, WorkReason::WrongKind, WorkReason::ReferenceMissing];
+    order.into_iter().find(|reason| all.contains(reason)).unwrap_or(WorkReason::ReferenceMissing).as_str()
+}
+
+/// What is missing, for people.
+fn told(unresolved: &[Unresolved]) -> String {
+    let tell = |Unresolved { path, kind, target, problem }: &Unresolved| {
+        let path = Naming::CustomResource.path(path);
+        let target = named(target);
+        match problem {
+            RefProblem::Missing => format!("{path}: there is no {kind} {target} in this namespace"),
+            RefProblem::WrongKind(found) => format!("{path}: {target} is a {found}, not a {kind}"),
+            RefProblem::Circle => format!("{path}: with {kind} {target} this would lead back to itself"),
+        }
+    };
+    unresolved.iter().map(tell).collect::<Vec<_>>().join("; ")
+}
+
+fn named(target: &Target) -> String {
+    match target {
+        Target::Id(id) => id.to_string(),
+        Target::Name(name) => name.clone(),
+    }
+}
+
+fn recorded(
+    status: &mut WorkObjectStatus,
+    object: &Understood,
+    row: &ObjectRow,
+    unresolved: &[Unresolved],
+    carried: Option<&Carried>,
+) -> Vec<Fact> {
+    status.id = Some(row.object.id.to_string());
+    status.trace_id = Some(row.object.trace_id.to_string());
+    status.refs = object.spec.as_ref().map(|spec| found(spec, &row.object.spec)).unwrap_or_default();
+    let resolved = match unresolved {
+        [] => Fact::yes(RESOLVED, WorkReason::AllFound.as_str(), ""),
+        missing => Fact::no(RESOLVED, problem(missing), shorten(&told(missing))),
+    };
+    let mut facts = vec![Fact::yes(RECORDED, WorkReason::Recorded.as_str(), ""), resolved];
+    if let (Some(carried), Spec::Run(run)) = (carried, &row.object.spec) {
+        status.phase = Some(run.status.as_str().into());
+        status.task_name = carried.task_name.clone();
+        facts.push(outcome(run, carried));
+    }
+    facts
+}
+
+/// The references of the spec that the record has ids for.
+fn found(written: &Spec, recorded: &Spec) -> Vec<ResolvedRef> {
+    let ids: Vec<(String, &Ref)> = recorded.refs();
+    let resolved = |(path, reference): (String, &Ref)| {
+        let (_, known) = ids.iter().find(|(at, known)| *at == path && known.kind == reference.kind)?;
+        let field = Naming::CustomResource.path(&path);
+        Some(ResolvedRef {
+            field: field.strip_prefix("spec.").unwrap_or(&field).into(),
+            kind: reference.kind.to_string(),
+            name: match &reference.target {
+                Target::Name(name) => Some(name.clone()),
+                Target::Id(_) => None,
+            },
+            id: known.id()?.to_string(),
+        })
+    };
+    written.refs().into_iter().filter_map(resolved).collect()
+}
+
+fn outcome(run: &Run, carried: &Carried) -> Fact {
+    let type_ = WorkCondition::Succeeded.as_str();
+    let summary = run.outputs.result_summary.as_deref().unwrap_or_default();
+    match (run.status, &run.failure) {
+        (Status::Done, _) => Fact::yes(type_, WorkReason::Done.as_str(), shorten(summary)),
+        (Status::Canceled, _) => Fact::no(type_, WorkReason::Canceled.as_str(), shorten(summary)),
+        (Status::Failed, failure) => {
+            let message = failure.as_ref().map_or("", |failure| failure.message.as_str());
+            let code = message.split(": ").next().and_then(FailureReason::parse);
+            let reason = code.map_or(WorkReason::Failed.as_str(), FailureReason::as_str);
+            Fact::no(type_, reason, shorten(message))
+        }
+        (status, _) => match &carried.waits_for {
+            Some(what) => Fact::unknown(type_, WorkReason::WaitingForInputs.as_str(), shorten(what)),
+            None => Fact::unknown(type_, pascal_case(status), ""),
+        },
+    }
+}
+
+/// The status as the reason of a condition.
+fn pascal_case(status: Status) -> &'static str {
+    match status {
+        Status::Planned => "Planned",
+        Status::Ready => "Ready",
+        Status::Running => "Running",
+        Status::Blocked => "Blocked",
+        Status::UnderReview => "UnderReview",
+        Status::Done => WorkReason::Done.as_str(),
+        Status::Failed => WorkReason::Failed.as_str(),
+        Status::Canceled => WorkReason::Canceled.as_str(),
+    }
+}
+
+/// Writes the status for `state`, if it differs from what stands there. Says whether it did.
+///
+/// # Errors
+/// [`Error::Api`] if the API server refuses. An object that is gone needs no status: that is no error.
+pub async fn write(
+    context: &Context,
+    api: &Api<DynamicObject>,
+    object: &Understood,
+    state: &State<'_>,
+) -> Result<bool, Error> {
+    let head = &object.head;
+    let version = head.resource_version.as_deref();
+    let subject = Subject { name: &head.name, uid: &head.uid, resource_version: version };
+    let project = |current: Option<&WorkObjectStatus>| project(object, state, current, Timestamp::now());
+    status::write(api, &context.objects.written, subject, object.status.clone(), project).await
+}
