@@ -48,7 +48,9 @@ fn admission(bencher: Bencher, inputs_bytes: usize) {
     bencher.bench(|| {
         let parsed: Option<AdmissionReview<DynamicObject>> = serde_json::from_slice(black_box(&body)).ok();
         let request: Option<AdmissionRequest<DynamicObject>> = parsed.and_then(|review| review.try_into().ok());
-        request.map(|request| serde_json::to_vec(&reviewer.review(Door::Mutate, &request, [1; 16]).into_review()).ok())
+        request.map(|request| {
+            serde_json::to_vec(&reviewer.review(Door::Mutate, &request, [1; 16]).response.into_review()).ok()
+        })
     });
 }
 

@@ -16,7 +16,7 @@
 //! | [`jobs`] | a validated Task as a Job manifest. Pure |
 //! | [`store`] | rows and audit entries; the only user of the database |
 //! | [`worker`] | inside the Job: source, executor, trace |
-//! | [`api`] | the HTTP server: health, metrics |
+//! | [`api`] | the REST door: Tasks, work objects, the record; health, metrics |
 //! | [`runtime`] | settings, shutdown, telemetry, and the processes put together |
 //!
 //! `tests/architecture.rs` holds the dependency rule: `domain`, `policy` and `jobs` know no client, clock or IO; the

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use jct::commands::{audit, check, release_finalizers};
+use jct::commands::{audit, check, db, release_finalizers};
 use jct::runtime::settings::LogFormat;
 use jct::runtime::{Settings, operator, telemetry};
 use jct::worker::WorkerCommand;
@@ -34,6 +34,8 @@ enum Command {
     Crds,
     /// Show or verify the audit log
     Audit(audit::AuditArgs),
+    /// Migrate, check, export and import the database
+    Db(db::DbArgs),
     /// Take JCT's finalizer off every Task, as part of uninstalling
     ReleaseFinalizers,
 }
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::Check(args) => return check::run(&args),
         Command::Crds => print_crds(),
         Command::Audit(args) => block_on(audit::run(args)),
+        Command::Db(args) => block_on(db::run(args)),
         Command::ReleaseFinalizers => {
             telemetry::start(LogFormat::Text, false);
             block_on(release_finalizers::run())

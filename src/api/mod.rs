@@ -8,6 +8,7 @@ mod audit;
 mod auth;
 mod body;
 mod cursor;
+mod cwom;
 mod error;
 mod frame;
 mod health;
@@ -33,6 +34,7 @@ pub use health::Health;
 
 use crate::domain::StampKey;
 use crate::policy::Policy;
+use crate::runtime::Denials;
 use crate::store::Store;
 use auth::{Access, KubernetesAuthority};
 use cursor::CursorKey;
@@ -70,6 +72,7 @@ pub struct Shared {
     cursor_key: CursorKey,
     access: Access,
     limits: Limits,
+    denials: Denials,
     health: Health,
     settings: ApiSettings,
 }
@@ -83,8 +86,16 @@ impl Deref for Api {
 }
 
 impl Api {
-    /// An API over the record that `health` tells of, which creates Tasks through `client` if `policy` allows them.
-    pub fn new(health: Health, client: Client, policy: Policy, stamp_key: StampKey, settings: ApiSettings) -> Self {
+    /// An API over the record that `health` tells of, which creates Tasks through `client` if `policy` allows them, and
+    /// hands those that it does not to `denials`.
+    pub fn new(
+        health: Health,
+        client: Client,
+        policy: Policy,
+        stamp_key: StampKey,
+        denials: Denials,
+        settings: ApiSettings,
+    ) -> Self {
         let authority = KubernetesAuthority::new(client.clone(), settings.audiences.clone());
         Self(Arc::new(Shared {
             store: health.store.clone(),
@@ -94,6 +105,7 @@ impl Api {
             stamp_key,
             access: Access::new(Arc::new(authority), settings.keep_decisions),
             limits: Limits::new(settings.max_requests),
+            denials,
             health,
             settings,
         }))
@@ -122,6 +134,7 @@ fn guarded(enabled: bool) -> OpenApiRouter<Api> {
         .routes(routes!(tasks::cancel::cancel))
         .routes(routes!(audit::list))
         .routes(routes!(trace::tell))
+        .merge(cwom::routes())
 }
 
 /// The OpenAPI document of all routes.

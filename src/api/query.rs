@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::convert::Infallible;
 use std::fmt::Display;
 use std::str::FromStr;
 
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::header::LINK;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
@@ -17,6 +18,36 @@ use crate::store::{MAX_PAGE, Page};
 
 /// What says where in a list a page begins; no part of the query that a cursor belongs to.
 const PAGING: [&str; 3] = ["limit", "offset", "cursor"];
+
+/// The id in a path. What is no id is nothing's: it is not found.
+#[derive(Clone, Debug)]
+pub struct PathId(Option<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathId {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        Ok(Self(Path::<String>::from_request_parts(parts, state).await.ok().map(|Path(id)| id)))
+    }
+}
+
+impl PathId {
+    /// The id, of an object of this kind.
+    ///
+    /// # Errors
+    /// 404 if it is none.
+    pub fn of(&self, kind: &str) -> Result<Id, Problem> {
+        let Some(text) = &self.0 else {
+            return Err(Problem::not_found(format!("{kind} not found: its id is no text")));
+        };
+        text.parse().map_err(|problem| Problem::not_found(format!("{kind} not found: its id is {problem}")))
+    }
+
+    /// What stands there, whatever it is.
+    pub fn text(&self) -> &str {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
 
 /// The query of a request, being read.
 #[derive(Debug)]
@@ -93,6 +124,19 @@ impl Params {
         })
     }
 
+    /// The value of this parameter, which must be given.
+    pub fn required<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&mut Self, &'static str) -> Option<T>,
+    ) -> Option<T> {
+        let value = read(self, name);
+        if !self.given.contains_key(name) {
+            self.invalid(name, "is required");
+        }
+        value
+    }
+
     /// The flag of this name: `true` or `false`.
     pub fn flag(&mut self, name: &'static str, default: bool) -> bool {
         let read = self.read(name, |text| match text {
@@ -105,7 +149,12 @@ impl Params {
 
     /// The parameter `namespace`.
     pub fn namespace(&mut self) -> Option<String> {
-        self.read("namespace", |text| {
+        self.namespace_as("namespace")
+    }
+
+    /// The parameter `name`, which names a namespace.
+    pub fn namespace_as(&mut self, name: &'static str) -> Option<String> {
+        self.read(name, |text| {
             let label = (1..=63).contains(&text.len())
                 && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
                 && !text.starts_with('-')

@@ -11,13 +11,17 @@ use super::Api;
 use super::auth::{Caller, Right};
 use super::error::Problem;
 use super::query::Params;
-use crate::domain::TraceId;
-use crate::store::{ArtifactRow, AuditQuery, JobRow, MAX_PAGE, Order, Page, TaskFilter, TaskRow};
+use crate::domain::audit::{EntityKind, Entry};
+use crate::domain::cwom::{Kind, Spec};
+use crate::domain::{Id, TraceId};
+use crate::store::{ArtifactRow, AuditQuery, JobRow, MAX_PAGE, ObjectRow, Order, Page, TaskFilter, TaskRow};
 
 /// Everything with one trace id, causes before effects
 ///
-/// For callers who may `get` the Tasks of the trace; those of other namespaces are left out, with all that is theirs. Who
-/// may list the audit log sees all of it. Of a long story the header Link, rel="next", has more of the audit log.
+/// Work objects (Repo, Issue, ConstraintSnapshot, DoctrineRef, ContextPacket), Tasks, and for each attempt its Run, its
+/// Job, the files of its trace and its Artifacts; then the audit log. Callers see what they may `get`: a kind in a
+/// namespace or not, with its audit entries. Who may list the audit log sees all of it. Of a long story the header Link,
+/// rel="next", has more of the audit log.
 #[utoipa::path(get, path = "/trace/{trace_id}", tag = "record", operation_id = "get_trace",
     params(
         ("trace_id" = String, Path, description = "The trace id"),
@@ -26,7 +30,8 @@ use crate::store::{ArtifactRow, AuditQuery, JobRow, MAX_PAGE, Order, Page, TaskF
         ("cursor" = Option<String>, Query, description = "From the Link header of the page before")),
     responses(
         (status = 200, description = "The story", body = ref("#/components/schemas/Trace")),
-        (status = 404, description = "Nothing has this trace id", body = ref("#/components/schemas/Problem"))))]
+        (status = 404, description = "Nothing has this trace id, or nothing that the caller may get",
+         body = ref("#/components/schemas/Problem"))))]
 pub async fn tell(
     State(api): State<Api>,
     caller: Caller,
@@ -36,80 +41,159 @@ pub async fn tell(
     let page = query.page(&api.cursor_key, MAX_PAGE);
     let asked = query.finish()?;
     let trace_id: TraceId = trace_id.parse().map_err(|_| not_found())?;
-    let sight = see(&api, &caller, &trace_id).await?;
-    let mut objects = Vec::new();
-    let mut theirs = BTreeSet::new();
-    for task in &sight.tasks {
-        theirs.insert(task.id.to_string());
-        objects.push(of_kind("Task", task.to_json()));
-        add_attempts(&api, task, &mut objects, &mut theirs).await?;
-    }
+    let mut sight = Sight::of(&api, &caller).await?;
+    let story = story(&api, &trace_id, &mut sight).await?;
     let wanted =
         AuditQuery { trace_id: Some(trace_id.clone()), order: Order::OldestFirst, page, ..AuditQuery::default() };
-    let mut entries = api.store.audit(&wanted).await?;
+    let entries = api.store.audit(&wanted).await?;
     let is_full = entries.len() >= page.limit as usize;
     let last = entries.last().filter(|_| is_full).map(|entry| entry.id);
-    entries.retain(|entry| sight.is_whole || theirs.contains(&entry.entity_id));
-    if objects.is_empty() && entries.is_empty() {
+    let mut told = Vec::new();
+    for entry in entries {
+        if sight.shows(&entry, &story.entities).await? {
+            told.push(entry);
+        }
+    }
+    if story.objects.is_empty() && told.is_empty() {
         return Err(not_found());
     }
-    let story = json!({"trace_id": trace_id, "objects": objects, "audit": entries});
-    Ok((asked.next(&api.cursor_key, last), Json(story)).into_response())
+    let body = json!({"trace_id": trace_id, "objects": story.objects, "audit": told});
+    Ok((asked.next(&api.cursor_key, last), Json(body)).into_response())
 }
 
 fn not_found() -> Problem {
     Problem::not_found("Trace not found")
 }
 
-/// What of a trace a caller may see.
-struct Sight {
-    /// The oldest first.
-    tasks: Vec<TaskRow>,
-    /// Whether nothing is left out.
+/// What a caller may see.
+struct Sight<'a> {
+    api: &'a Api,
+    caller: &'a Caller,
+    /// Everything: they may read the audit log, which has all of it.
     is_whole: bool,
+    /// Resources and namespaces that were asked about.
+    decided: BTreeMap<(&'static str, String), bool>,
 }
 
-async fn see(api: &Api, caller: &Caller, trace_id: &TraceId) -> Result<Sight, Problem> {
-    let filter = TaskFilter { trace_id: Some(trace_id.clone()), ..TaskFilter::default() };
-    let page = Page { limit: MAX_PAGE, ..Page::default() };
-    let mut tasks = api.store.tasks(&filter, page).await?;
-    tasks.reverse();
-    if api.access.allows(caller, &super::audit::right()).await? {
-        return Ok(Sight { tasks, is_whole: true });
+impl<'a> Sight<'a> {
+    async fn of(api: &'a Api, caller: &'a Caller) -> Result<Self, Problem> {
+        let is_whole = api.access.allows(caller, &super::audit::right()).await?;
+        Ok(Self { api, caller, is_whole, decided: BTreeMap::new() })
     }
-    let mut may_see = BTreeMap::new();
-    for task in &tasks {
-        if !may_see.contains_key(&task.namespace) {
-            let allowed = api.access.allows(caller, &Right::tasks("get", &task.namespace)).await?;
-            may_see.insert(task.namespace.clone(), allowed);
+
+    async fn has(&mut self, resource: &'static str, namespace: &str) -> Result<bool, Problem> {
+        let key = (resource, namespace.to_owned());
+        if let Some(decided) = self.decided.get(&key) {
+            return Ok(self.is_whole || *decided);
+        }
+        let right = Right::resource("get", resource, Some(namespace));
+        let may = self.is_whole || self.api.access.allows(self.caller, &right).await?;
+        self.decided.insert(key, may);
+        Ok(may)
+    }
+
+    /// Whether `entry` is told; `theirs` are the objects that are.
+    async fn shows(&mut self, entry: &Entry, theirs: &BTreeSet<String>) -> Result<bool, Problem> {
+        if self.is_whole || theirs.contains(&entry.entity_id) {
+            return Ok(true);
+        }
+        if entry.entity_kind != EntityKind::AdmissionDenial {
+            return Ok(false);
+        }
+        // A request can carry the trace id of somebody else's Task: its own kind and namespace decide.
+        let text = |name: &str| entry.after.as_ref().and_then(|after| after.get(name)).and_then(Value::as_str);
+        let resource = text("kind").and_then(Kind::parse).map_or("tasks", Kind::plural);
+        match text("namespace") {
+            Some(namespace) => self.has(resource, namespace).await,
+            None => Ok(false),
         }
     }
-    let Some(first) = tasks.first() else { return Err(not_found()) };
-    if !may_see.values().any(|allowed| *allowed) {
-        api.access.require(caller, &Right::tasks("get", &first.namespace)).await?;
-    }
-    let is_whole = may_see.values().all(|allowed| *allowed);
-    tasks.retain(|task| may_see.get(&task.namespace) == Some(&true));
-    Ok(Sight { tasks, is_whole })
 }
 
-/// Adds the attempts of `task`, each followed by its files, and the ids that their audit entries have.
-async fn add_attempts(
-    api: &Api,
-    task: &TaskRow,
-    objects: &mut Vec<Value>,
-    ids: &mut BTreeSet<String>,
-) -> Result<(), Problem> {
-    let files = api.store.artifacts(task.id).await?;
-    for job in api.store.jobs(task.id).await? {
-        ids.insert(job.id.to_string());
-        ids.extend(job.trace_path.clone());
-        let of_job = files.iter().filter(|file| file.job_id == job.id);
-        let of_job = of_job.map(|file| of_kind("TraceFile", file_json(file)));
-        objects.push(of_kind("Job", job_json(&job)));
-        objects.extend(of_job);
+/// The objects of a trace, as far as they are told.
+#[derive(Default)]
+struct Story {
+    objects: Vec<Value>,
+    /// The ids that their audit entries have.
+    entities: BTreeSet<String>,
+}
+
+/// The work objects of a trace that are still to be told.
+#[derive(Default)]
+struct Untold {
+    /// What comes before all work, in causal order.
+    causes: Vec<ObjectRow>,
+    runs: BTreeMap<Id, ObjectRow>,
+    /// By the Run that made them.
+    artifacts: BTreeMap<Option<Id>, Vec<ObjectRow>>,
+}
+
+impl Untold {
+    fn add(&mut self, row: ObjectRow) {
+        match &row.object.spec {
+            Spec::Run(_) => drop(self.runs.insert(row.object.id, row)),
+            Spec::Artifact(artifact) => self.artifacts.entry(artifact.produced_by.id()).or_default().push(row),
+            _ => self.causes.push(row),
+        }
     }
-    Ok(())
+
+    fn artifacts_of(&mut self, run: Id) -> Vec<ObjectRow> {
+        self.artifacts.remove(&Some(run)).unwrap_or_default()
+    }
+}
+
+async fn story(api: &Api, trace_id: &TraceId, sight: &mut Sight<'_>) -> Result<Story, Problem> {
+    let mut untold = Untold::default();
+    for row in api.store.objects_of_trace(trace_id).await? {
+        if sight.has(row.object.kind().plural(), &row.namespace).await? {
+            untold.add(row);
+        }
+    }
+    let mut story = Story::default();
+    story.add_all(std::mem::take(&mut untold.causes));
+    let filter = TaskFilter { trace_id: Some(trace_id.clone()), ..TaskFilter::default() };
+    let page = Page { limit: MAX_PAGE, ..Page::default() };
+    for task in api.store.tasks(&filter, page).await?.into_iter().rev() {
+        if sight.has("tasks", &task.namespace).await? {
+            story.entities.insert(task.id.to_string());
+            story.objects.push(of_kind("Task", task.to_json()));
+            story.add_attempts(api, &task, &mut untold).await?;
+        }
+    }
+    // Runs without a Task that is told, and Artifacts without such a Run.
+    for (id, run) in std::mem::take(&mut untold.runs) {
+        story.add(&run);
+        story.add_all(untold.artifacts_of(id));
+    }
+    untold.artifacts.into_values().for_each(|artifacts| story.add_all(artifacts));
+    Ok(story)
+}
+
+impl Story {
+    fn add(&mut self, row: &ObjectRow) {
+        self.entities.insert(row.object.id.to_string());
+        self.objects.push(row.object.to_json());
+    }
+
+    fn add_all(&mut self, rows: Vec<ObjectRow>) {
+        rows.iter().for_each(|row| self.add(row));
+    }
+
+    /// Adds the attempts of `task`: of each its Run, its Job, its files and its Artifacts.
+    async fn add_attempts(&mut self, api: &Api, task: &TaskRow, untold: &mut Untold) -> Result<(), Problem> {
+        let files = api.store.artifacts(task.id).await?;
+        for job in api.store.jobs(task.id).await? {
+            let run = task.run_id(job.attempt).and_then(|id| untold.runs.remove(&id));
+            run.iter().for_each(|run| self.add(run));
+            self.entities.insert(job.id.to_string());
+            self.entities.extend(job.trace_path.clone());
+            self.objects.push(of_kind("Job", job_json(&job)));
+            let of_job = files.iter().filter(|file| file.job_id == job.id);
+            self.objects.extend(of_job.map(|file| of_kind("TraceFile", file_json(file))));
+            run.iter().for_each(|run| self.add_all(untold.artifacts_of(run.object.id)));
+        }
+        Ok(())
+    }
 }
 
 fn of_kind(kind: &str, mut object: Value) -> Value {

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
 use crate::domain::TraceId;
-use crate::domain::audit::Entry;
+use crate::domain::audit::{EntityKind, Entry};
 use crate::store::{AuditCheck, AuditQuery, Order, Page, Store, StoreSettings};
 
 /// Arguments of `jct audit`.
@@ -23,6 +23,10 @@ pub struct AuditArgs {
     /// Only entries of this entity, such as a task id
     #[arg(long, value_name = "ID")]
     pub entity: Option<String>,
+
+    /// Only entries about this kind of entity, such as Task or AdmissionDenial
+    #[arg(long, value_name = "KIND", value_parser = entity_kind)]
+    pub kind: Option<EntityKind>,
 
     /// Only entries by this actor, such as a user name
     #[arg(long, value_name = "NAME")]
@@ -78,6 +82,7 @@ async fn verify(store: &Store) -> anyhow::Result<()> {
 async fn show(store: &Store, args: AuditArgs) -> anyhow::Result<()> {
     let query = AuditQuery {
         trace_id: args.trace,
+        entity_kind: args.kind,
         entity_id: args.entity,
         actor_id: args.actor,
         order: Order::OldestFirst,
@@ -95,6 +100,12 @@ async fn show(store: &Store, args: AuditArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn entity_kind(text: &str) -> Result<EntityKind, String> {
+    EntityKind::parse(text)
+        .ok_or_else(|| format!("must be one of {}", EntityKind::ALL.map(EntityKind::as_str).join(", ")))
+}
+
+/// Where the entity was and is; of a denial, the codes.
 fn line(entry: &Entry) -> String {
     let state = |value: &Option<serde_json::Value>| {
         value.as_ref().and_then(|value| value.get("status")).and_then(|status| status.as_str().map(str::to_owned))
@@ -102,7 +113,7 @@ fn line(entry: &Entry) -> String {
     let change = match (state(&entry.before), state(&entry.after)) {
         (Some(before), Some(after)) => format!("{before} -> {after}"),
         (None, Some(after)) => after,
-        _ => String::new(),
+        _ => codes(entry),
     };
     format!(
         "{:.6}  {:<14} {:<5} {}  {} {}  {}  {}",
@@ -117,4 +128,10 @@ fn line(entry: &Entry) -> String {
     )
     .trim_end()
     .to_owned()
+}
+
+fn codes(entry: &Entry) -> String {
+    let codes = entry.after.as_ref().and_then(|after| after.get("codes")).and_then(serde_json::Value::as_array);
+    let codes = codes.into_iter().flatten().filter_map(serde_json::Value::as_str);
+    codes.collect::<Vec<_>>().join(",")
 }

@@ -78,11 +78,13 @@ pub enum EntityKind {
     Run,
     /// A work object: what came out.
     Artifact,
+    /// A request that the gate denied: there is no object of it.
+    AdmissionDenial,
 }
 
 impl EntityKind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Task,
         Self::Job,
         Self::Trace,
@@ -93,6 +95,7 @@ impl EntityKind {
         Self::DoctrineRef,
         Self::Run,
         Self::Artifact,
+        Self::AdmissionDenial,
     ];
 
     /// The name in the database and in REST bodies.
@@ -108,6 +111,7 @@ impl EntityKind {
             Self::DoctrineRef => "DoctrineRef",
             Self::Run => "Run",
             Self::Artifact => "Artifact",
+            Self::AdmissionDenial => "AdmissionDenial",
         }
     }
 

@@ -5,6 +5,7 @@
 pub mod actor;
 pub mod audit;
 pub mod cwom;
+pub mod denial;
 pub mod finding;
 pub mod id;
 pub mod lifecycle;
@@ -14,6 +15,7 @@ pub mod task;
 pub mod trace;
 
 pub use actor::{Actor, ActorKind};
+pub use denial::Denial;
 pub use finding::{Code, Finding};
 pub use id::{Id, TraceId};
 pub use lifecycle::{FailureReason, Phase};

@@ -52,6 +52,8 @@ pub struct Metrics {
     pub reviews: Family<ReviewLabels, Counter>,
     /// Time from a review's arrival to its answer.
     pub review_seconds: Histogram,
+    /// Denied requests that the audit log does not have, for want of a place in the queue or of a record.
+    pub denials_dropped: Counter,
     /// API requests answered, probes left out.
     pub requests: Family<RequestLabels, Counter>,
     /// Time from an API request's head to its answer.
@@ -71,6 +73,7 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let reviews = Family::default();
+        let denials_dropped = Counter::default();
         let requests = Family::default();
         let reconciles = Family::default();
         let outcomes = Family::default();
@@ -86,6 +89,11 @@ impl Default for Metrics {
             "Time to answer a review",
             Unit::Seconds,
             review_seconds.clone(),
+        );
+        registry.register(
+            "admission_denials_dropped",
+            "Denied requests that are not kept in the audit log",
+            denials_dropped.clone(),
         );
         registry.register("api_requests", "API requests answered, probes left out", requests.clone());
         registry.register_with_unit(
@@ -110,6 +118,7 @@ impl Default for Metrics {
         Self {
             reviews,
             review_seconds,
+            denials_dropped,
             requests,
             request_seconds,
             reconciles,

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::controller::Controller;
-use super::{Metrics, Settings};
+use super::{Denials, Metrics, Settings};
 use crate::api;
 use crate::domain::StampKey;
 use crate::store::{DatabaseUrl, Store, StoreSettings};
@@ -23,8 +23,10 @@ use crate::webhook::certificates::Identity;
 use crate::webhook::{self, Keeper, KeeperSettings, Reviewer, Tls};
 
 /// How long parts may take to end once asked to.
-const SHUTDOWN: Duration = Duration::from_secs(20);
-/// The same for the record after them; within the 30 seconds that Kubernetes gives a pod.
+const SHUTDOWN: Duration = Duration::from_secs(18);
+/// How long denials that wait then may take to be written.
+const LAST_DENIALS: Duration = Duration::from_secs(5);
+/// The same for the record at last. All three are within the 30 seconds that Kubernetes gives a pod.
 const STORE_SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// Runs the operator until SIGTERM or SIGINT.
@@ -43,6 +45,9 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let (identity, stamp_key) = patiently(&keeper).await?;
 
     let shutdown = CancellationToken::new();
+    let (denials, waiting) = Denials::new(&metrics);
+    let no_more_denials = CancellationToken::new();
+    let recording = tokio::spawn(waiting.record(store.clone(), no_more_denials.clone()));
     let mut parts: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
     let mut readiness = Vec::new();
     if settings.webhook {
@@ -50,8 +55,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         readiness.push(("webhook", is_ready));
         let reviewer =
             Reviewer { policy: settings.policy(), key: stamp_key.clone(), trusted_user: own_name(&client).await };
-        let part =
-            serve_webhook(&settings, keeper, identity, reviewer, metrics.clone(), ready, shutdown.clone()).await?;
+        let router = webhook::router(reviewer, denials.clone(), metrics.clone());
+        let part = serve_webhook(&settings, keeper, identity, router, ready, shutdown.clone()).await?;
         parts.spawn(async move { ("webhook", part.await) });
     }
     if settings.controller {
@@ -69,7 +74,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         parts.spawn(async move { ("controller", controller.run(lease, stop).await) });
     }
     let health = api::Health { store: store.clone(), parts: Arc::new(readiness), metrics };
-    let api = api::Api::new(health, client, settings.policy(), stamp_key, settings.api());
+    let api = api::Api::new(health, client, settings.policy(), stamp_key, denials, settings.api());
     let (address, stop) = (any(settings.api_port), shutdown.clone());
     parts.spawn(async move {
         let served = api::serve(address, api::router(api), stop).await;
@@ -84,6 +89,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let all = async { while parts.join_next().await.is_some() {} };
     if tokio::time::timeout(SHUTDOWN, all).await.is_err() {
         warn!("parts did not end in time; what they were doing goes on at the next start");
+    }
+    no_more_denials.cancel();
+    if tokio::time::timeout(LAST_DENIALS, recording).await.is_err() {
+        warn!("the record did not take the last denials in time: they are not kept");
     }
     if tokio::time::timeout(STORE_SHUTDOWN, store.close()).await.is_err() {
         warn!("the database does not answer; what it was asked for last may or may not be recorded");
@@ -120,13 +129,11 @@ async fn serve_webhook(
     settings: &Settings,
     keeper: Keeper,
     identity: Identity,
-    reviewer: Reviewer,
-    metrics: Metrics,
+    router: webhook::Router,
     ready: watch::Sender<bool>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
     let tls = Tls::new(&identity).await.context("cannot serve the webhook's certificate")?;
-    let router = webhook::router(reviewer, metrics);
     let address = any(settings.webhook_port);
     tokio::spawn(keeper.run(tls.clone(), identity, ready));
     Ok(async move {

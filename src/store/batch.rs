@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use ulid::Generator;
 
-use super::audit::{append, lock_head, refusals_of};
+use super::audit::{append, denials_among, lock_head, refusals_of};
 use super::conn::{Conn, execute};
 use super::cwom::{load_objects, objects_of_tasks, save_objects};
 use super::operation::{Fate, Needs, Slot, View};
@@ -18,7 +18,7 @@ pub(super) async fn load(conn: &mut Conn<'_>, needs: Needs) -> Result<View> {
         // the midst of things. What has no row to lock, such as a refusal or a name that is free, holds still too.
         lock_head(conn).await?;
     }
-    let Needs { tasks, keys, jobs_of, mut refusals, mut objects } = needs;
+    let Needs { tasks, keys, jobs_of, mut refusals, denials, mut objects } = needs;
     let mut view = View::default();
     for (key, id, row) in load_tasks_by_key(conn, keys).await? {
         view.keys.insert(key, id);
@@ -32,6 +32,7 @@ pub(super) async fn load(conn: &mut Conn<'_>, needs: Needs) -> Result<View> {
     }
     refusals.retain(|id| !view.tasks.contains_key(id));
     view.refusals.extend(refusals_of(conn, refusals).await?);
+    view.denials.extend(denials_among(conn, denials).await?);
     objects_of_tasks(view.tasks.values(), &mut objects);
     if !objects.is_empty() {
         view.objects = load_objects(conn, objects).await?;
@@ -41,7 +42,7 @@ pub(super) async fn load(conn: &mut Conn<'_>, needs: Needs) -> Result<View> {
 
 /// Writes what was decided; how many audit entries.
 pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator) -> Result<u64> {
-    let View { tasks, keys: _, jobs, refusals: _, artifacts, objects, entries, probe } = view;
+    let View { tasks, keys: _, jobs, refusals: _, denials: _, artifacts, objects, entries, probe } = view;
     let new: Vec<_> = rows(tasks.values(), Fate::Inserted).collect();
     let wanted = new.len() as u64;
     if insert_tasks(conn, new).await? != wanted {

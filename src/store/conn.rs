@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::{AssertSqlSafe, FromRow, Row as _};
 
 use super::{Result, StoreError};
 
-/// No statement of ours takes as long. PostgreSQL has a limit of its own, but a server that is gone without a word does
-/// not tell of it, and each connection that waited for ever would be one less.
+/// No statement of ours takes as long on PostgreSQL. It has a limit of its own, but a server that is gone without a word
+/// does not tell of it, and each connection that waited for ever would be one less.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A connection, borrowed.
@@ -22,7 +22,7 @@ pub(super) enum Conn<'c> {
 
 /// How a statement refers to its arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Placeholder {
+pub(super) enum Placeholder {
     /// `$1`, `$2`, …
     Numbered,
     /// `?`. On SQLite a numbered one is a name, which is looked for among all names each time it is bound.
@@ -43,8 +43,8 @@ macro_rules! execute {
     ($conn:expr, $sql:expr $(, $argument:expr)* $(,)?) => {
         match &mut *$conn {
             $crate::store::conn::Conn::Sqlite(conn) => {
-                let done = sqlx::query($sql)$(.bind($argument))*.execute(&mut **conn);
-                $crate::store::conn::answered(done).await.map(|done| done.rows_affected())
+                let done = sqlx::query($sql)$(.bind($argument))*.execute(&mut **conn).await;
+                done.map(|done| done.rows_affected()).map_err($crate::store::StoreError::from)
             }
             $crate::store::conn::Conn::Postgres(conn) => {
                 let done = sqlx::query($sql)$(.bind($argument))*.execute(&mut **conn);
@@ -59,8 +59,8 @@ macro_rules! fetch {
     ($row:ty, $conn:expr, $sql:expr $(, $argument:expr)* $(,)?) => {
         match &mut *$conn {
             $crate::store::conn::Conn::Sqlite(conn) => {
-                let rows = sqlx::query_as::<_, $row>($sql)$(.bind($argument))*.fetch_all(&mut **conn);
-                $crate::store::conn::answered(rows).await
+                let rows = sqlx::query_as::<_, $row>($sql)$(.bind($argument))*.fetch_all(&mut **conn).await;
+                rows.map_err($crate::store::StoreError::from)
             }
             $crate::store::conn::Conn::Postgres(conn) => {
                 let rows = sqlx::query_as::<_, $row>($sql)$(.bind($argument))*.fetch_all(&mut **conn);
@@ -72,7 +72,7 @@ macro_rules! fetch {
 
 pub(super) use {execute, fetch};
 
-/// What the database answers, if it does in time.
+/// What PostgreSQL answers, if it does in time.
 pub(super) async fn answered<T>(statement: impl Future<Output = sqlx::Result<T>>) -> Result<T> {
     match tokio::time::timeout(PATIENCE, statement).await {
         Ok(answer) => Ok(answer?),
@@ -180,7 +180,7 @@ async fn fetch_assembled<Row: AnyRow>(
 ) -> Result<Vec<Row>> {
     let sql = AssertSqlSafe(sql);
     match conn {
-        Conn::Sqlite(conn) => answered(bind_all!(sqlx::query_as(sql), arguments).fetch_all(&mut **conn)).await,
+        Conn::Sqlite(conn) => Ok(bind_all!(sqlx::query_as(sql), arguments).fetch_all(&mut **conn).await?),
         Conn::Postgres(conn) => answered(bind_all!(sqlx::query_as(sql), arguments).fetch_all(&mut **conn)).await,
     }
 }
@@ -201,19 +201,7 @@ impl Values {
 
     /// Runs it; the number of rows that it changed.
     pub(super) async fn execute(&self, conn: &mut Conn<'_>, rows: Vec<Vec<Argument>>) -> Result<u64> {
-        let mut changed = 0;
-        for (sql, arguments) in self.statements(conn.placeholder(), rows) {
-            let sql = AssertSqlSafe(sql);
-            changed += match conn {
-                Conn::Sqlite(conn) => {
-                    answered(bind_all!(sqlx::query(sql), arguments).execute(&mut **conn)).await?.rows_affected()
-                }
-                Conn::Postgres(conn) => {
-                    answered(bind_all!(sqlx::query(sql), arguments).execute(&mut **conn)).await?.rows_affected()
-                }
-            };
-        }
-        Ok(changed)
+        execute_all(conn, self.statements(conn.placeholder(), rows)).await
     }
 
     /// Runs it as a query; all rows that it finds.
@@ -227,31 +215,125 @@ impl Values {
 
     /// Powers of two, so that few statements serve all numbers of rows and are found prepared.
     fn statements(&self, placeholder: Placeholder, rows: Vec<Vec<Argument>>) -> Vec<(String, Vec<Argument>)> {
-        let mut statements = Vec::new();
-        let mut rows = rows.into_iter();
-        while rows.len() > 0 {
-            let size = if rows.len() >= Self::MOST { Self::MOST } else { 1 << rows.len().ilog2() };
-            statements.push((self.sql(placeholder, size), rows.by_ref().take(size).flatten().collect()));
-        }
-        statements
+        in_powers_of_two(rows, |size| self.sql(placeholder, size))
     }
 
-    fn sql(&self, placeholder: Placeholder, rows: usize) -> String {
-        let mut sql = String::from(self.before);
-        for row in 0..rows {
-            sql.push_str(if row == 0 { " (" } else { ", (" });
-            for column in 1..=self.width {
-                sql.push_str(if column == 1 { "" } else { ", " });
-                match placeholder {
-                    Placeholder::Numbered => sql.push_str(&format!("${}", row * self.width + column)),
-                    Placeholder::Plain => sql.push('?'),
-                }
-            }
-            sql.push(')');
-        }
-        sql.push_str(self.after);
-        sql
+    /// The statement for so many rows.
+    pub(super) fn sql(&self, placeholder: Placeholder, rows: usize) -> String {
+        format!("{}{}{}", self.before, values(placeholder, self.width, rows), self.after)
     }
+}
+
+/// Inserts rows by a statement that is put together: `insert` is `INSERT INTO … (…) VALUES`, of `width` columns.
+pub(super) async fn insert_all(
+    conn: &mut Conn<'_>,
+    insert: &str,
+    width: usize,
+    rows: Vec<Vec<Argument>>,
+) -> Result<u64> {
+    let placeholder = conn.placeholder();
+    let statements = in_powers_of_two(rows, |size| format!("{insert}{}", values(placeholder, width, size)));
+    execute_all(conn, statements).await
+}
+
+async fn execute_all(conn: &mut Conn<'_>, statements: Vec<(String, Vec<Argument>)>) -> Result<u64> {
+    let mut changed = 0;
+    for (sql, arguments) in statements {
+        let sql = AssertSqlSafe(sql);
+        changed += match conn {
+            Conn::Sqlite(conn) => bind_all!(sqlx::query(sql), arguments).execute(&mut **conn).await?.rows_affected(),
+            Conn::Postgres(conn) => {
+                answered(bind_all!(sqlx::query(sql), arguments).execute(&mut **conn)).await?.rows_affected()
+            }
+        };
+    }
+    Ok(changed)
+}
+
+fn in_powers_of_two(rows: Vec<Vec<Argument>>, sql: impl Fn(usize) -> String) -> Vec<(String, Vec<Argument>)> {
+    let mut statements = Vec::new();
+    let mut rows = rows.into_iter();
+    while rows.len() > 0 {
+        let size = if rows.len() >= Values::MOST { Values::MOST } else { 1 << rows.len().ilog2() };
+        statements.push((sql(size), rows.by_ref().take(size).flatten().collect()));
+    }
+    statements
+}
+
+/// ` (…), (…)`.
+fn values(placeholder: Placeholder, width: usize, rows: usize) -> String {
+    let mut sql = String::new();
+    for row in 0..rows {
+        sql.push_str(if row == 0 { " (" } else { ", (" });
+        for column in 1..=width {
+            sql.push_str(if column == 1 { "" } else { ", " });
+            match placeholder {
+                Placeholder::Numbered => sql.push_str(&format!("${}", row * width + column)),
+                Placeholder::Plain => sql.push('?'),
+            }
+        }
+        sql.push(')');
+    }
+    sql
+}
+
+/// A row whose columns are not looked at yet.
+pub(super) enum RawRow {
+    Sqlite(sqlx::sqlite::SqliteRow),
+    Postgres(sqlx::postgres::PgRow),
+}
+
+macro_rules! cell {
+    ($row:expr, $index:expr) => {
+        match $row {
+            RawRow::Sqlite(row) => row.try_get($index),
+            RawRow::Postgres(row) => row.try_get($index),
+        }
+    };
+}
+
+impl RawRow {
+    /// The row as this type.
+    pub(super) fn read<Row: AnyRow>(&self) -> Result<Row> {
+        Ok(match self {
+            Self::Sqlite(row) => Row::from_row(row)?,
+            Self::Postgres(row) => Row::from_row(row)?,
+        })
+    }
+
+    /// The text in a column.
+    pub(super) fn text(&self, index: usize) -> Result<Option<String>> {
+        Ok(cell!(self, index)?)
+    }
+
+    /// The number in a column.
+    pub(super) fn number(&self, index: usize) -> Result<Option<i64>> {
+        Ok(cell!(self, index)?)
+    }
+
+    /// The truth value in a column; SQLite holds it as a number.
+    pub(super) fn flag(&self, index: usize) -> Result<Option<bool>> {
+        Ok(cell!(self, index)?)
+    }
+}
+
+/// Runs a query that is put together, of constant pieces alone; what users say goes in as arguments.
+pub(super) async fn fetch_raw(
+    conn: &mut Conn<'_>,
+    sql: String,
+    arguments: impl IntoIterator<Item = Argument>,
+) -> Result<Vec<RawRow>> {
+    let sql = AssertSqlSafe(sql);
+    Ok(match conn {
+        Conn::Sqlite(conn) => {
+            let rows = bind_all!(sqlx::query(sql), arguments).fetch_all(&mut **conn).await?;
+            rows.into_iter().map(RawRow::Sqlite).collect()
+        }
+        Conn::Postgres(conn) => {
+            let rows = bind_all!(sqlx::query(sql), arguments).fetch_all(&mut **conn).await?;
+            rows.into_iter().map(RawRow::Postgres).collect()
+        }
+    })
 }
 
 #[cfg(test)]

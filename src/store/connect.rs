@@ -98,6 +98,15 @@ impl Connected {
         Ok(())
     }
 
+    /// The migrations that this program knows: version and checksum, in order.
+    pub(super) fn known_migrations(&self) -> Vec<(i64, Vec<u8>)> {
+        let migrator = match self {
+            Self::Sqlite(_) => &SQLITE_MIGRATIONS,
+            Self::Postgres(_) => &POSTGRES_MIGRATIONS,
+        };
+        migrator.iter().map(|migration| (migration.version, migration.checksum.to_vec())).collect()
+    }
+
     pub(super) async fn close(self) {
         let closed = match self {
             Self::Sqlite(conn) => conn.close().await,

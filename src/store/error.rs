@@ -50,6 +50,12 @@ pub enum StoreError {
     /// The schema could not be brought up to date.
     #[error("the database could not be migrated: {0}")]
     Migration(String),
+    /// An import into the database was begun and not finished: rows are missing.
+    #[error(
+        "an import into this database was begun and not finished: run `jct db import` again with the same export, or begin \
+         with a new, empty database"
+    )]
+    ImportUnfinished,
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
@@ -109,6 +115,7 @@ impl StoreError {
             Self::Corrupt { .. } => "corrupt",
             Self::NewerSchema(_) => "newer_schema",
             Self::Migration(_) => "migration",
+            Self::ImportUnfinished => "import_unfinished",
             Self::Closed => "closed",
             Self::Internal(_) => "internal",
         }

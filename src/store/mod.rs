@@ -11,6 +11,7 @@ mod connect;
 mod cwom;
 mod database_error;
 mod error;
+mod maintenance;
 mod model;
 mod operation;
 mod ops;
@@ -30,6 +31,7 @@ pub use cwom::{
     RefProblem, Unique, Unresolved,
 };
 pub use error::{Conflict, Result, StoreError};
+pub use maintenance::{Check, Database, Migrated, TransferError, Transferred};
 pub use model::{ArtifactRow, Failure, JobRow, JobStatus, TaskRow};
 pub use request::{
     AttemptEnd, AuditQuery, Ending, FinishTask, MAX_PAGE, MarkRunning, NewTask, Next, OpenTask, Order, Page,
@@ -39,7 +41,7 @@ pub use settings::{DatabaseUrl, InvalidDatabaseUrl, StoreSettings};
 
 use crate::domain::audit::Entry;
 use crate::domain::cwom::Kind;
-use crate::domain::{Finding, Id, TraceId};
+use crate::domain::{Denial, Finding, Id, TraceId};
 
 use conn::fetch;
 use connect::{Connected, Connector, Readers};
@@ -85,6 +87,7 @@ impl Store {
     /// [`StoreError::NewerSchema`] when a newer version has been there.
     pub async fn open(settings: &StoreSettings) -> Result<Self> {
         let mut connected = Connector::new(settings).connect().await?;
+        maintenance::refuse_unfinished_import(&mut connected.borrow()).await?;
         connected.migrate().await?;
         Ok(Self::start(settings, Some(connected)))
     }
@@ -115,13 +118,14 @@ impl Store {
     /// Whether both reading and writing work, by doing both. For readiness.
     pub async fn ping(&self) -> Result<()> {
         self.inner.writer.write(ops::Probe).await?;
+        self.inner.writer.failure().map_or(Ok(()), Err)?;
         self.read_probe().await
     }
 
     /// Whether reading works, and writing as far as is known: it is tried only if the last transaction failed. Cheaper
     /// than [`Store::ping`], for those who are about to ask for a write.
     pub async fn check(&self) -> Result<()> {
-        if self.inner.writer.is_failing() { self.ping().await } else { self.read_probe().await }
+        if self.inner.writer.failure().is_some() { self.ping().await } else { self.read_probe().await }
     }
 
     async fn read_probe(&self) -> Result<()> {
@@ -146,6 +150,11 @@ impl Store {
     /// [`Conflict::Recorded`] if a Task is recorded under the id.
     pub async fn record_refusal(&self, refusal: Refusal) -> Result<Vec<Finding>> {
         self.inner.writer.write(refusal).await
+    }
+
+    /// Writes down requests that the gate denied: an audit entry for each, once.
+    pub async fn record_denials(&self, denials: Vec<Denial>) -> Result<()> {
+        self.inner.writer.write(ops::Denied(denials)).await
     }
 
     /// For what the Task was refused; none if it was not.

@@ -34,6 +34,8 @@ pub(super) struct Needs {
     pub(super) jobs_of: BTreeSet<Id>,
     /// What these Tasks were refused for.
     pub(super) refusals: BTreeSet<Id>,
+    /// Of these denied requests, which are written down already.
+    pub(super) denials: BTreeSet<String>,
     /// Work objects.
     pub(super) objects: ObjectNeeds,
 }
@@ -41,8 +43,9 @@ pub(super) struct Needs {
 impl Needs {
     /// Whether nothing is looked at.
     pub(super) fn is_empty(&self) -> bool {
-        let Self { tasks, keys, jobs_of, refusals, objects } = self;
-        tasks.is_empty() && keys.is_empty() && jobs_of.is_empty() && refusals.is_empty() && objects.is_empty()
+        let Self { tasks, keys, jobs_of, refusals, denials, objects } = self;
+        let nothing_of_tasks = tasks.is_empty() && keys.is_empty() && jobs_of.is_empty() && refusals.is_empty();
+        nothing_of_tasks && denials.is_empty() && objects.is_empty()
     }
 }
 
@@ -59,6 +62,8 @@ pub(super) struct Changes {
     pub(super) objects: ObjectChanges,
     /// Why a Task is refused.
     pub(super) refusal: Option<(Id, Vec<Finding>)>,
+    /// Requests whose denial is written down.
+    pub(super) denials: Vec<String>,
     /// What the audit log says about all of this.
     pub(super) entries: Vec<Change>,
     /// Write into the row that is there to see whether writing works.
@@ -72,6 +77,7 @@ pub(super) struct View {
     pub(super) keys: BTreeMap<(String, String), Id>,
     pub(super) jobs: BTreeMap<(Id, u32), Slot<JobRow>>,
     pub(super) refusals: BTreeMap<Id, Vec<Finding>>,
+    pub(super) denials: BTreeSet<String>,
     pub(super) artifacts: Vec<ArtifactRow>,
     pub(super) objects: Objects,
     pub(super) entries: Vec<Change>,
@@ -140,7 +146,7 @@ impl View {
 
     /// Takes over what was decided.
     pub(super) fn stage(&mut self, changes: Changes) {
-        let Changes { task, job, artifacts, objects, refusal, entries, probe } = changes;
+        let Changes { task, job, artifacts, objects, refusal, denials, entries, probe } = changes;
         if let Some(row) = task {
             if let Some(key) = &row.task.idempotency_key {
                 self.keys.insert((row.namespace.clone(), key.clone()), row.id);
@@ -151,6 +157,7 @@ impl View {
             put(&mut self.jobs, (row.task_id, row.attempt), row);
         }
         self.refusals.extend(refusal);
+        self.denials.extend(denials);
         self.objects.stage(objects);
         self.artifacts.extend(artifacts);
         self.entries.extend(entries);

@@ -4,13 +4,17 @@
 //! decides on the final object. Both ask the gate, so that people see all findings at once, whichever is called first.
 
 pub mod certificates;
+mod denial;
 mod keeper;
 mod review;
 mod server;
 
 #[cfg(test)]
+mod denial_tests;
+#[cfg(test)]
 mod review_tests;
 
+pub use axum::Router;
 pub use keeper::{Keeper, KeeperError, KeeperSettings};
-pub use review::{Door, Reviewer};
+pub use review::{Door, Review, Reviewer};
 pub use server::{Tls, router, serve};

@@ -35,6 +35,15 @@ pub struct Reviewer {
     pub trusted_user: String,
 }
 
+/// A review's answer, and for what it is a refusal.
+#[derive(Clone, Debug)]
+pub struct Review {
+    /// To be sent.
+    pub response: AdmissionResponse,
+    /// What is wrong; empty if the request is admitted.
+    pub findings: Vec<Finding>,
+}
+
 /// What the webhook answers. Only the gate's findings make a refusal, only their absence an admission.
 enum Answer {
     Admit { patch: Vec<PatchOperation>, warnings: Vec<String> },
@@ -45,7 +54,7 @@ impl Reviewer {
     /// Answers `request`. `random` becomes the trace id of a new object.
     ///
     /// Anything but the creation and update of one of our objects is admitted unchanged: the rules bring nothing else.
-    pub fn review(&self, door: Door, request: &AdmissionRequest<DynamicObject>, random: [u8; 16]) -> AdmissionResponse {
+    pub fn review(&self, door: Door, request: &AdmissionRequest<DynamicObject>, random: [u8; 16]) -> Review {
         let ours = request.kind.group == crate::crd::names::GROUP && request.sub_resource.is_none();
         let subject = Subject::parse(&request.kind.kind).filter(|_| ours);
         let answer = match (&request.object, subject) {
@@ -175,7 +184,7 @@ fn admit() -> Answer {
     Answer::Admit { patch: Vec::new(), warnings: Vec::new() }
 }
 
-fn respond(request: &AdmissionRequest<DynamicObject>, answer: Answer) -> AdmissionResponse {
+fn respond(request: &AdmissionRequest<DynamicObject>, answer: Answer) -> Review {
     // kube's response starts out as an admission; every way through here overwrites that with an answer.
     let mut response = AdmissionResponse::from(request);
     match answer {
@@ -183,22 +192,19 @@ fn respond(request: &AdmissionRequest<DynamicObject>, answer: Answer) -> Admissi
             if !warnings.is_empty() {
                 response.warnings = Some(warnings);
             }
-            if patch.is_empty() {
-                return response;
-            }
-            match response.with_patch(Patch(patch)) {
-                Ok(response) => response,
-                Err(error) => {
+            if !patch.is_empty() {
+                response = response.with_patch(Patch(patch)).unwrap_or_else(|error| {
                     AdmissionResponse::from(request).deny(format!("the answer could not be written: {error}"))
-                }
+                });
             }
+            Review { response, findings: Vec::new() }
         }
         Answer::Refuse(findings) => {
             response.allowed = false;
             response.result = status(request, &findings);
             let codes: Vec<&str> = findings.iter().map(|finding| finding.code.as_str()).collect();
             response.audit_annotations.insert("codes".into(), codes.join(","));
-            response
+            Review { response, findings }
         }
     }
 }
@@ -231,15 +237,15 @@ fn status(request: &AdmissionRequest<DynamicObject>, findings: &[Finding]) -> St
     }
 }
 
-fn spec(object: &DynamicObject) -> &Value {
+pub(super) fn spec(object: &DynamicObject) -> &Value {
     object.data.get("spec").unwrap_or(&Value::Null)
 }
 
-fn annotation<'a>(object: &'a DynamicObject, name: &str) -> Option<&'a str> {
+pub(super) fn annotation<'a>(object: &'a DynamicObject, name: &str) -> Option<&'a str> {
     object.metadata.annotations.as_ref()?.get(name).map(String::as_str)
 }
 
-fn namespace(request: &AdmissionRequest<DynamicObject>) -> &str {
+pub(super) fn namespace(request: &AdmissionRequest<DynamicObject>) -> &str {
     request.namespace.as_deref().unwrap_or_default()
 }
 

@@ -48,7 +48,7 @@ fn request(operation: &str, user: &str, object: &Value, old: Option<&Value>) -> 
 }
 
 fn review(door: Door, request: &AdmissionRequest<DynamicObject>) -> AdmissionResponse {
-    reviewer().review(door, request, [1; 16])
+    reviewer().review(door, request, [1; 16]).response
 }
 
 /// The object as it is after the response's patch.
@@ -157,7 +157,7 @@ fn suspend_may_change_though_the_policy_became_tighter() {
     let mut new = old.clone();
     new["spec"]["suspend"] = json!(true);
     let tight = Reviewer { policy: Policy::default(), ..reviewer() };
-    assert!(tight.review(Door::Validate, &request("UPDATE", "ada", &new, Some(&old)), [1; 16]).allowed);
+    assert!(tight.review(Door::Validate, &request("UPDATE", "ada", &new, Some(&old)), [1; 16]).response.allowed);
 }
 
 #[test]

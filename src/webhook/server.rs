@@ -12,15 +12,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use axum_server::tls_rustls::RustlsConfig;
+use jiff::Timestamp;
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionRequest, AdmissionReview};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::certificates::Identity;
-use super::review::{Door, Reviewer};
-use crate::runtime::Metrics;
+use super::review::{Door, Review, Reviewer};
 use crate::runtime::metrics::ReviewLabels;
+use crate::runtime::{Denials, Metrics};
 
 /// A review holds the object twice, and an object of 1.5 MiB is the most that etcd takes.
 const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
@@ -50,16 +51,17 @@ impl Tls {
 #[derive(Clone)]
 struct App {
     reviewer: Arc<Reviewer>,
+    denials: Denials,
     metrics: Metrics,
 }
 
-/// The routes: `/mutate` and `/validate`.
-pub fn router(reviewer: Reviewer, metrics: Metrics) -> Router {
+/// The routes: `/mutate` and `/validate`. What they refuse is handed to `denials`.
+pub fn router(reviewer: Reviewer, denials: Denials, metrics: Metrics) -> Router {
     Router::new()
         .route("/mutate", post(|app, body| answer(Door::Mutate, app, body)))
         .route("/validate", post(|app, body| answer(Door::Validate, app, body)))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .with_state(App { reviewer: Arc::new(reviewer), metrics })
+        .with_state(App { reviewer: Arc::new(reviewer), denials, metrics })
 }
 
 /// Serves `router` until `shutdown`, then lets reviews under way end.
@@ -101,11 +103,14 @@ async fn answer(door: Door, State(app): State<App>, body: Bytes) -> Response {
             if let Err(error) = getrandom::fill(&mut random) {
                 return (StatusCode::INTERNAL_SERVER_ERROR, format!("no random bytes: {error}")).into_response();
             }
-            let response = app.reviewer.review(door, &request, random);
+            let Review { response, findings } = app.reviewer.review(door, &request, random);
             let result = match response.allowed {
                 true => "allowed".to_owned(),
                 false => refused(webhook, &request, &response),
             };
+            if let Some(denial) = app.reviewer.denial(&request, findings, random, Timestamp::now()) {
+                app.denials.keep(denial);
+            }
             (result, Json(response.into_review()).into_response())
         }
     };

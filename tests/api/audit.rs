@@ -1,13 +1,18 @@
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::world::{ADA, ROOT, World, steady};
+use crate::world::{ADA, Answer, ROOT, World, steady, task};
+
+/// Enqueues a Task that makes no work objects.
+async fn alone(world: &World, change: Value) -> Answer {
+    world.post(ADA, "/tasks/enqueue?create_cwom=false", &task(change)).await
+}
 
 async fn some() -> World {
     let world = World::new().await;
     for number in 0..5 {
         let change = json!({"objective": format!("Number {number}"), "requested_by": {"kind": "agent"}});
-        assert_eq!(world.enqueue(change).await.status, 201);
+        assert_eq!(alone(&world, change).await.status, 201);
     }
     world
 }
@@ -15,7 +20,7 @@ async fn some() -> World {
 #[tokio::test]
 async fn an_entry_tells_who_did_what() {
     let world = World::new().await;
-    world.enqueue(json!({})).await;
+    alone(&world, json!({})).await;
     let answer = world.get(ROOT, "/audit").await;
     assert_eq!(answer.status, 200);
     let mut entries = steady(answer.body);
@@ -65,7 +70,7 @@ async fn a_query_that_does_not_fit_is_refused(#[case] query: &str) {
 async fn pages_stay_as_they_are_while_the_log_grows() {
     let world = some().await;
     let first = world.get(ROOT, "/audit?action=created&limit=2").await;
-    world.enqueue(json!({})).await;
+    alone(&world, json!({})).await;
     let second = world.get(ROOT, &first.next().unwrap()).await;
     let third = world.get(ROOT, &second.next().unwrap()).await;
     assert_eq!(third.next(), None);

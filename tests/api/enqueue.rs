@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use jct::domain::{Actor, StampKey, TraceId};
+use jct::domain::denial::{Door, Request};
+use jct::domain::id::sha256_hex;
+use jct::domain::{Actor, ActorKind, Code, StampKey, TraceId};
 use jct::store::{AuditQuery, RecordDeleted};
 use jiff::Timestamp;
 use rstest::rstest;
@@ -252,4 +254,27 @@ async fn a_record_that_can_only_be_read_takes_no_tasks_but_knows_those_it_has() 
     assert_eq!(world.cluster.objects.lock().unwrap().len(), 1, "nothing is made that cannot be recorded");
     lock.close().await.unwrap();
     assert_eq!(world.enqueue(json!({})).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_denied_request_is_handed_to_the_audit_log() {
+    let mut world = World::new().await;
+    let body =
+        task(json!({"target": {"repo": "evil/x"}, "requested_by": {"kind": "agent"}, "inputs": {"a": "hunter2"}}));
+    let sent = crate::world::request("POST", ADA, "/tasks/enqueue").header("x-trace-id", "trace-of-ada-1");
+    let sent = sent.header("x-request-id", "chosen-by-ada");
+    assert_eq!(world.send(sent.body(axum::body::Body::from(body.to_string())).unwrap()).await.status, 422);
+    let denials = world.denials.take();
+    let [denial] = denials.as_slice() else { panic!("{denials:?}") };
+    assert_eq!((denial.door, denial.request), (Door::Rest, Request::Create));
+    assert_eq!((denial.actor.id.as_str(), denial.actor.kind), ("ada", ActorKind::Agent));
+    assert_eq!((denial.namespace.as_str(), denial.trace_id.as_str()), ("team", "trace-of-ada-1"));
+    assert_eq!(denial.findings[0].code, Code::RepoNotAllowed);
+    assert_eq!(denial.spec_sha256, sha256_hex(body.to_string().as_bytes()));
+    assert_ne!(denial.uid, "chosen-by-ada", "a client cannot make its denial pass for another one");
+    assert!(!format!("{denial:?}").contains("hunter2"));
+
+    assert_eq!(world.enqueue(json!({})).await.status, 201);
+    assert_eq!(world.post(CI, "/tasks/enqueue?namespace=other", &body).await.status, 403);
+    assert!(world.denials.take().is_empty(), "neither what is accepted nor what no right allows");
 }

@@ -5,9 +5,16 @@
 mod access;
 mod audit;
 mod cluster;
+mod cwom;
+mod cwom_any;
+mod cwom_hostile;
+mod cwom_refs;
+mod cwom_rights;
 mod enqueue;
 mod frame;
 mod openapi;
 mod tasks;
 mod trace;
+mod trace_objects;
+mod work;
 mod world;

@@ -1,7 +1,14 @@
+use std::collections::BTreeSet;
+
 use axum::body::Body;
+use jct::domain::cwom::Kind;
 use serde_json::{Value, json};
 
-use crate::world::{ADA, ROOT, World, request, task};
+use crate::work::{ORDER, least, one, path};
+use crate::world::{ADA, NOBODY, ROOT, World, request, task};
+
+/// Well-formed, and nothing's.
+const NOTHING: &str = "01KJMMA2G027CE4HT1RZKZBW4A";
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
@@ -11,11 +18,11 @@ fn operations(document: &Value) -> Vec<(String, String, Value)> {
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             assert!(METHODS.contains(&method.as_str()), "{path}: {method}");
-            let path = path.replace("{id}", "01KJMMA2G027CE4HT1RZKZBW4A").replace("{trace_id}", "some-trace-id");
+            let path = path.replace("{id}", NOTHING).replace("{trace_id}", "some-trace-id");
             found.push((method.to_uppercase(), path, operation.clone()));
         }
     }
-    assert!(found.len() > 9, "routes are missing in the document");
+    assert!(found.len() > 36, "routes are missing in the document");
     found
 }
 
@@ -35,10 +42,15 @@ async fn the_document_is_frozen() {
 async fn no_route_but_the_public_ones_answers_without_a_token() {
     const PUBLIC: [&str; 4] = ["/healthz", "/readyz", "/version", "/openapi.json"];
     let world = World::new().await;
+    {
+        let mut tokens = world.cluster.tokens.lock().unwrap();
+        tokens.insert("for-another-audience".into(), ("root", vec!["https://kubernetes.default.svc"]));
+        tokens.insert("of-a-naive-authenticator".into(), ("root", vec![]));
+    }
     for (method, path, operation) in operations(&jct::api::document()) {
         let is_public = PUBLIC.contains(&path.as_str());
         assert_eq!(operation["security"] == json!([]), is_public, "{path}");
-        for token in ["", "made-up"] {
+        for token in ["", "made-up-or-expired", "for-another-audience", "of-a-naive-authenticator"] {
             let body = Body::from(task(json!({})).to_string());
             let answer = world.send(request(&method, token, &path).body(body).unwrap()).await;
             let expected = if is_public { 200 } else { 401 };
@@ -58,12 +70,58 @@ async fn no_route_but_the_public_ones_answers_without_a_token() {
 }
 
 #[tokio::test]
+async fn no_route_tells_anything_to_those_without_rights() {
+    let world = World::new().await;
+    let known = world.one_of_each().await;
+    let task = world.enqueue(json!({})).await.body["task"].clone();
+    let entries = || async { world.get(ROOT, "/audit?limit=1000").await.body.as_array().unwrap().len() };
+    let before = entries().await;
+    for (method, path, operation) in operations(&jct::api::document()) {
+        if operation["security"] == json!([]) {
+            continue;
+        }
+        let refused = world.call(&method, NOBODY, &path, &json!({})).await;
+        let expected = if path.contains("/status") { vec![422] } else { vec![403, 404, 405] };
+        assert!(expected.contains(&refused.status), "{method} {path}: {}", refused.text);
+        // What is there is answered as what is not.
+        let objects = known.values().chain([&task]);
+        for there in objects.map(|object| object["id"].as_str().unwrap()) {
+            let answer = world.call(&method, NOBODY, &path.replace(NOTHING, there), &json!({})).await;
+            let text = answer.text.replace(there, NOTHING);
+            assert_eq!((answer.status, text), (refused.status, refused.text.clone()), "{method} {path} {there}");
+        }
+    }
+    assert_eq!(entries().await, before, "and nothing is done");
+    let trace = format!("/trace/{}", task["trace_id"].as_str().unwrap());
+    assert_eq!(world.get(NOBODY, &trace).await.status, 404);
+}
+
+#[tokio::test]
 async fn without_the_rest_api_health_and_metrics_stay() {
     let world = World::with(|settings| settings.enabled = false).await;
     for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/version", 200), ("/metrics", 200), ("/tasks", 404)] {
         assert_eq!(world.get(ROOT, path).await.status, status, "{path}");
     }
     assert!(world.get("", "/openapi.json").await.body["paths"].get("/tasks").is_none());
+}
+
+#[test]
+fn every_operation_has_a_name_of_its_own_and_its_parameters() {
+    let document = jct::api::document();
+    let mut names = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let name = operation["operationId"].as_str().unwrap_or_else(|| panic!("{method} {path} has no name"));
+            assert!(names.insert(name.to_owned()), "{name} is the name of two");
+            assert!(operation["summary"].is_string() && operation["tags"].is_array(), "{name}");
+            let parameters: Vec<&Value> = operation["parameters"].as_array().into_iter().flatten().collect();
+            for placeholder in path.split('{').skip(1).map(|rest| rest.split('}').next().unwrap()) {
+                let is_it = |parameter: &&Value| parameter["name"] == placeholder && parameter["in"] == "path";
+                assert!(parameters.iter().any(is_it), "{method} {path}: {placeholder}");
+            }
+        }
+    }
+    assert!(names.len() > 36);
 }
 
 #[test]
@@ -106,7 +164,8 @@ async fn bodies_are_as_documented() {
     let document = jct::api::document();
     let schema = |name: &str| document["components"]["schemas"][name].clone();
     let world = World::new().await;
-    let created = world.enqueue(json!({})).await;
+    let created = world.enqueue(json!({"target": {"repo": "octo/more"}})).await;
+    assert!(created.body["cwom"].is_object());
     fits("Enqueued", &schema("Enqueued"), &created.body);
     let task = &created.body["task"];
     fits("Task", &schema("Task"), task);
@@ -117,6 +176,17 @@ async fn bodies_are_as_documented() {
     let id = created.body["task_id"].as_str().unwrap();
     fits("Task", &schema("Task"), &world.get(ADA, &format!("/tasks/{id}")).await.body);
     fits("AuditEntry", &schema("AuditEntry"), &world.get(ROOT, "/audit").await.body[0]);
+    let mut known = crate::work::Known::new();
+    for kind in ORDER {
+        let answer = world.post(ADA, path(kind), &least(kind, &known)).await;
+        fits(&format!("{kind}Answer"), &schema(&format!("{kind}Answer")), &answer.body);
+        let object = answer.body[kind.snake_case()].clone();
+        fits(kind.as_str(), &schema(kind.as_str()), &object);
+        fits(kind.as_str(), &schema(kind.as_str()), &world.get(ADA, &one(&object)).await.body);
+        known.insert(kind, object);
+    }
+    let immutable = world.call("PUT", ADA, &one(&known[&Kind::ContextPacket]), &json!({})).await;
+    fits("Problem.detail", &schema("Problem")["properties"]["detail"]["anyOf"][1], &immutable.body["detail"]);
     let trace = format!("/trace/{}", created.body["trace_id"].as_str().unwrap());
     fits("Trace", &schema("Trace"), &world.get(ADA, &trace).await.body);
 }

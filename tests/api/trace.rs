@@ -10,6 +10,10 @@ use crate::world::{ADA, EVE, ROOT, World, request, steady, task};
 
 const TRACE: &str = "one-story-1";
 
+/// What a Task with one attempt and one file is told of in.
+const KINDS: [&str; 9] =
+    ["Repo", "Issue", "ConstraintSnapshot", "ContextPacket", "Task", "Run", "Job", "TraceFile", "Artifact"];
+
 /// A Task of this trace in `namespace`, completed by its one attempt.
 async fn lived(world: &World, namespace: &str) -> Id {
     world.cluster.rights.lock().unwrap().get_mut("ada").unwrap().push(("create", "tasks", "other"));
@@ -62,8 +66,13 @@ async fn a_story_is_told_from_its_beginning() {
     let id = lived(&world, "team").await;
     let answer = world.get(ADA, &format!("/trace/{TRACE}")).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
-    assert_eq!(kinds(&answer.body), ["Task", "Job", "TraceFile"]);
+    assert_eq!(kinds(&answer.body), KINDS);
     let mut story = steady(answer.body);
+    // The work objects are shown where they are made.
+    story["objects"]
+        .as_array_mut()
+        .unwrap()
+        .retain(|object| ["Task", "Job", "TraceFile"].contains(&object["kind"].as_str().unwrap()));
     for entry in story["audit"].as_array_mut().unwrap() {
         *entry = json!(format!("{} {} {}", entry["actor_id"], entry["action"], entry["entity_kind"]));
     }
@@ -83,17 +92,17 @@ async fn a_story_is_for_those_who_may_get_its_tasks() {
     lived(&world, "team").await;
     let path = format!("/trace/{TRACE}");
     let refused = world.get(EVE, &path).await;
-    assert_eq!((refused.status, &refused.body["detail"]["verb"]), (403, &json!("get")));
+    assert_eq!((refused.status, &refused.body), (404, &json!({"detail": "Trace not found"})));
     // Somebody else uses the same trace id, and shows nobody's Tasks but their own by that.
     let theirs = lived(&world, "other").await;
     let seen = world.get(EVE, &path).await;
     assert_eq!(seen.status, 200);
-    assert_eq!(kinds(&seen.body).len(), 3);
+    assert_eq!(kinds(&seen.body), KINDS);
     assert!(!seen.text.contains("team"), "{}", seen.text);
     let entries = seen.body["audit"].as_array().unwrap();
     assert!(entries.iter().any(|entry| entry["entity_id"] == json!(theirs)));
     let all = world.get(ROOT, &path).await;
-    assert_eq!(kinds(&all.body).len(), 6);
+    assert_eq!(kinds(&all.body).len(), 2 * KINDS.len());
     assert_eq!(all.body["audit"].as_array().unwrap().len(), 2 * entries.len());
 }
 
@@ -106,7 +115,7 @@ async fn a_long_story_has_pages() {
     let whole = world.get(ADA, &format!("/trace/{TRACE}")).await.body["audit"].as_array().unwrap().len();
     while let Some(next) = path {
         let page = world.get(ADA, &next).await;
-        assert_eq!((page.status, kinds(&page.body).len()), (200, 3));
+        assert_eq!((page.status, kinds(&page.body).len()), (200, KINDS.len()));
         count += page.body["audit"].as_array().unwrap().len();
         path = page.next();
     }
@@ -120,4 +129,28 @@ async fn a_trace_of_nothing_is_not_found() {
         let answer = world.get(token, &format!("/trace/{trace}")).await;
         assert_eq!((answer.status, &answer.body), (404, &json!({"detail": "Trace not found"})), "{trace}");
     }
+}
+
+#[tokio::test]
+async fn a_denial_is_seen_by_those_who_may_see_the_tasks_of_its_namespace() {
+    let mut world = World::new().await;
+    lived(&world, "team").await;
+    for namespace in ["team", "other"] {
+        let sent = request("POST", ADA, &format!("/tasks/enqueue?namespace={namespace}")).header("x-trace-id", TRACE);
+        let bad = task(json!({"target": {"repo": "evil/x"}}));
+        assert_eq!(world.send(sent.body(Body::from(bad.to_string())).unwrap()).await.status, 422);
+    }
+    let denials = world.denials.take();
+    assert_eq!(denials.len(), 2);
+    world.store.record_denials(denials).await.unwrap();
+    for (token, expected) in [(ADA, vec!["team"]), (ROOT, vec!["team", "other"])] {
+        let story = world.get(token, &format!("/trace/{TRACE}")).await.body;
+        let denials =
+            story["audit"].as_array().unwrap().iter().filter(|entry| entry["entity_kind"] == "AdmissionDenial");
+        let seen: Vec<&str> = denials.map(|entry| entry["after"]["namespace"].as_str().unwrap()).collect();
+        assert_eq!(seen, expected);
+    }
+    let listed = world.get(ROOT, "/audit?entity_kind=AdmissionDenial&actor_id=ada").await;
+    assert_eq!(listed.body.as_array().unwrap().len(), 2);
+    assert_eq!(world.get(ADA, "/audit?entity_kind=AdmissionDenial").await.status, 403);
 }

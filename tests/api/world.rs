@@ -8,24 +8,27 @@ use axum::body::Body;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt as _;
 use jct::api::{Api, ApiSettings, Health, router};
+use jct::domain::cwom::Kind;
 use jct::domain::{Id, StampKey};
 use jct::policy::Policy;
-use jct::runtime::Metrics;
+use jct::runtime::{Denials, Metrics, Waiting};
 use jct::store::{Store, StoreSettings};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};
 use tower::ServiceExt as _;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Rule};
 
-/// May do everything with the Tasks of `team`.
+/// May do everything with the Tasks and the work objects of `team`.
 pub const ADA: &str = "token-of-ada";
 /// May read everything everywhere, the audit log and the metrics too.
 pub const ROOT: &str = "token-of-root";
 /// May create Tasks in `team` and nothing else.
 pub const CI: &str = "token-of-ci";
-/// May read the Tasks of `other`.
+/// May read the Tasks and the work objects of `other`.
 pub const EVE: &str = "token-of-eve";
+/// Is known, and may do nothing.
+pub const NOBODY: &str = "token-of-nobody";
 
 pub struct World {
     pub store: Store,
@@ -33,6 +36,8 @@ pub struct World {
     pub settings: ApiSettings,
     key: StampKey,
     router: Router,
+    /// Denials that the API has handed in.
+    pub denials: Waiting,
     folder: tempfile::TempDir,
 }
 
@@ -78,26 +83,25 @@ impl World {
         let store = Store::open(&StoreSettings::new(url)).await.unwrap();
         let key = StampKey::from_slice(&[7; 32]).unwrap();
         let cluster = Cluster::new(store.clone(), key.clone());
-        for (token, user) in [(ADA, "ada"), (ROOT, "root"), (CI, "ci"), (EVE, "eve")] {
+        for (token, user) in [(ADA, "ada"), (ROOT, "root"), (CI, "ci"), (EVE, "eve"), (NOBODY, "nobody")] {
             cluster.tokens.lock().unwrap().insert(token.into(), (user, vec!["jct"]));
         }
-        let verbs = ["create", "get", "list", "patch"];
-        let ada = verbs.map(|verb| (verb, "tasks", "team")).to_vec();
-        let everything = [("get", "/metrics"), ("list", "auditentries"), ("get", "tasks"), ("list", "tasks")];
-        let root = everything.map(|(verb, resource)| (verb, resource, "*")).to_vec();
-        let eve = vec![("get", "tasks", "other"), ("list", "tasks", "other")];
+        let ada = rules(&["create", "get", "list", "patch"], "team");
+        let mut root = rules(&["get", "list"], "*");
+        root.extend([("get", "/metrics", "*"), ("list", "auditentries", "*")]);
+        let eve = rules(&["get", "list"], "other");
         for (user, rules) in [("ada", ada), ("root", root), ("ci", vec![("create", "tasks", "team")]), ("eve", eve)] {
             cluster.rights.lock().unwrap().insert(user, rules);
         }
         let mut settings = settings();
         change(&mut settings);
-        let router = serve(&store, &cluster, &key, &settings);
-        Self { store, cluster, settings, key, router, folder }
+        let (router, denials) = serve(&store, &cluster, &key, &settings);
+        Self { store, cluster, settings, key, router, denials, folder }
     }
 
     /// The API as it is after a restart: everything is there but what was in memory.
     pub fn restart(&mut self) {
-        self.router = serve(&self.store, &self.cluster, &self.key, &self.settings);
+        (self.router, self.denials) = serve(&self.store, &self.cluster, &self.key, &self.settings);
     }
 
     /// Locks the record against writing until the connection is closed.
@@ -121,8 +125,17 @@ impl World {
     }
 
     pub async fn post(&self, token: &str, path: &str, body: &Value) -> Answer {
-        let request = request("POST", token, path).header("content-type", "application/json");
+        self.call("POST", token, path, body).await
+    }
+
+    pub async fn call(&self, method: &str, token: &str, path: &str, body: &Value) -> Answer {
+        let request = request(method, token, path).header("content-type", "application/json");
         self.send(request.body(Body::from(body.to_string())).unwrap()).await
+    }
+
+    /// Gives a user these verbs in a namespace, on Tasks and all work objects.
+    pub fn allow(&self, user: &'static str, verbs: &[&'static str], namespace: &'static str) {
+        self.cluster.rights.lock().unwrap().entry(user).or_default().extend(rules(verbs, namespace));
     }
 
     /// Enqueues a Task of Ada's.
@@ -131,10 +144,17 @@ impl World {
     }
 }
 
-fn serve(store: &Store, cluster: &Arc<Cluster>, key: &StampKey, settings: &ApiSettings) -> Router {
-    let health = Health { store: store.clone(), parts: Arc::default(), metrics: Metrics::default() };
+fn rules(verbs: &[&'static str], namespace: &'static str) -> Vec<Rule> {
+    let resources = || std::iter::once("tasks").chain(Kind::ALL.iter().map(|kind| kind.plural()));
+    verbs.iter().flat_map(|verb| resources().map(|resource| (*verb, resource, namespace))).collect()
+}
+
+fn serve(store: &Store, cluster: &Arc<Cluster>, key: &StampKey, settings: &ApiSettings) -> (Router, Waiting) {
+    let metrics = Metrics::default();
+    let (denials, waiting) = Denials::new(&metrics);
+    let health = Health { store: store.clone(), parts: Arc::default(), metrics };
     let policy = Policy::default().allowing("octo/");
-    router(Api::new(health, cluster.client(), policy, key.clone(), settings.clone()))
+    (router(Api::new(health, cluster.client(), policy, key.clone(), denials, settings.clone())), waiting)
 }
 
 pub fn request(method: &str, token: &str, path: &str) -> http::request::Builder {
@@ -162,7 +182,7 @@ pub fn steady(mut body: Value) -> Value {
             Value::Object(fields) => {
                 for (name, field) in fields {
                     match name.as_str() {
-                        "id" | "task_id" | "job_id" | "entity_id" if is_id(field) => *field = json!("[id]"),
+                        name if (name == "id" || name.ends_with("_id")) && is_id(field) => *field = json!("[id]"),
                         "trace_id" => *field = json!("[trace id]"),
                         "ts" => *field = json!("[now]"),
                         _ => walk(field),

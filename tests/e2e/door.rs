@@ -6,7 +6,7 @@ use kube::core::Status;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::support::{World, run, task, until};
+use crate::support::{World, audit, run, task, until};
 
 /// Code and field of each cause.
 fn causes(status: &Status) -> Vec<(&str, &str)> {
@@ -114,7 +114,7 @@ async fn kubectl_shows_the_code_to_people() {
 }
 
 #[tokio::test]
-async fn a_refused_task_is_in_no_record() {
+async fn a_denial_is_counted() {
     let world = World::shared("door").await;
     let counted = async || {
         let page = world.metrics().await;
@@ -128,6 +128,38 @@ async fn a_refused_task_is_in_no_record() {
         if now > before { Ok(()) } else { Err(now.to_string()) }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_denial_is_in_the_audit_log_with_who_and_why() {
+    let world = World::shared("door").await;
+    let user = "ada@example.org";
+    world.allow(user).await;
+    let manifest = task("bad", json!({"target": {"repo": "other/thing"}, "inputs": {"text": "hunter2"}}));
+    let apply = ["apply", "--namespace", &world.namespace, "--as", user, "--filename=-"];
+    run("kubectl", &[&apply[..], &["--dry-run=server"]].concat(), &manifest.to_string()).await.unwrap_err();
+    run("kubectl", &apply, &manifest.to_string()).await.unwrap_err();
+    let namespace = json!(world.namespace);
+    let denials = async || {
+        let mut entries = audit(&["--kind=AdmissionDenial", "--actor", user]).await;
+        entries.retain(|entry| entry["after"]["namespace"] == namespace);
+        entries
+    };
+    let entries = until("the denial to be written down", async || {
+        let entries = denials().await;
+        if entries.is_empty() { Err("no entry".into()) } else { Ok(entries) }
+    })
+    .await;
+    let [entry] = entries.as_slice() else { panic!("once, and no dry run: {entries:?}") };
+    assert_eq!((&entry["actor_kind"], &entry["action"]), (&json!("human"), &json!("created")));
+    let after = &entry["after"];
+    assert_eq!(
+        (&after["name"], &after["operation"], &after["door"]),
+        (&json!("bad"), &json!("CREATE"), &json!("kubernetes"))
+    );
+    assert_eq!(after["codes"], json!(["REPO_NOT_ALLOWED"]));
+    assert_eq!(after["findings"][0]["field"], json!("spec.target.repo"));
+    assert!(!entry.to_string().contains("hunter2"), "the spec is in the log: {entry}");
 }
 
 #[tokio::test]

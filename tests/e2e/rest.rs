@@ -43,8 +43,33 @@ async fn a_task_that_was_asked_for_is_run_and_told_of() {
         rest.json("GET", &format!("/trace/{}", annotations["jct.dev/trace-id"]), &token, &json!({})).await;
     assert_eq!(status, 200, "{story}");
     let kinds: Vec<&Value> = story["objects"].as_array().unwrap().iter().map(|object| &object["kind"]).collect();
-    assert!(kinds.starts_with(&[&json!("Task"), &json!("Job"), &json!("TraceFile")]), "{kinds:?}");
+    let task = kinds.iter().position(|kind| **kind == "Task").unwrap();
+    let expected = ["Task", "Run", "Job", "TraceFile"].map(Value::from);
+    assert!(kinds[task..].iter().copied().cloned().collect::<Vec<_>>().starts_with(&expected), "{kinds:?}");
     assert_eq!(story["audit"][0]["actor_id"], json!(user));
+    let issue = format!("/cwom/issues/{}", made["cwom"]["issue_id"].as_str().unwrap());
+    let (status, issue) = rest.json("GET", &issue, &token, &json!({})).await;
+    assert_eq!((status, &issue["status"]), (200, &json!("done")), "{issue}");
+}
+
+#[tokio::test]
+async fn work_objects_are_for_those_who_may_have_them() {
+    let world = World::shared("rest").await;
+    let (token, _) = editor(&world).await;
+    let rest = Rest::open().await;
+    let repos = format!("/cwom/repos?namespace={}", world.namespace);
+    let repo = json!({"name": "by-rest", "slug": "by/rest", "source": {"system": "e2e"}});
+    let (status, made) = rest.json("POST", &repos, &token, &repo).await;
+    assert_eq!(status, 201, "{made}");
+    assert_eq!(rest.json("POST", &repos, &token, &repo).await.0, 409);
+    let (status, listed) = rest.json("GET", &repos, &token, &json!({})).await;
+    assert!(status == 200 && listed.as_array().unwrap().contains(&made["repo"]), "{listed}");
+    let elsewhere = rest.json("POST", "/cwom/repos?namespace=kube-system", &token, &repo).await;
+    assert_eq!((elsewhere.0, &elsewhere.1["detail"]["resource"]), (403, &json!("repos.jct.dev")));
+    let stranger = crate::support::token(&world.namespace, "nobody", "jct").await;
+    let path = format!("/cwom/repos/{}", made["repo"]["id"].as_str().unwrap());
+    assert_eq!(rest.json("GET", &path, &stranger, &json!({})).await.0, 404);
+    assert_eq!(rest.json("GET", &path, &token, &json!({})).await, (200, made["repo"].clone()));
 }
 
 #[tokio::test]

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod audit;
+mod denials;
 mod faults;
 mod harness;
 mod lifecycle;
+mod maintenance;
 mod migration;
 mod objects;
 mod postgres;

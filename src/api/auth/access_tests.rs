@@ -99,6 +99,6 @@ async fn a_refusal_names_what_is_missing() {
             "verb": "create", "resource": "tasks.jct.dev", "namespace": "team",
         })
     );
-    let everywhere = access.require_list(&caller, "tasks", None).await.unwrap_err();
+    let everywhere = access.require_list(&caller, "tasks", None, "namespace").await.unwrap_err();
     assert!(everywhere.detail["message"].as_str().unwrap().contains("?namespace="));
 }

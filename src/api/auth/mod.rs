@@ -29,6 +29,7 @@ pub use kubernetes::KubernetesAuthority;
 
 use super::Api;
 use super::error::Problem;
+use crate::domain::{Actor, ActorKind};
 use cache::Cache;
 
 /// A SHA-256: of a token, which is kept nowhere, or of an identity.
@@ -55,6 +56,11 @@ impl Caller {
     /// The user name.
     pub fn username(&self) -> &str {
         &self.identity.username
+    }
+
+    /// Who the audit log names, where the request says nothing of agents.
+    pub fn actor(&self) -> Actor {
+        Actor::authenticated(self.username(), ActorKind::Human)
     }
 }
 
@@ -129,7 +135,30 @@ impl Access {
         if self.allows(caller, right).await? { Ok(()) } else { Err(forbidden(caller, right, "")) }
     }
 
-    /// That `caller` may list `resource` in `namespace`, or, without one, in all of them.
+    /// That `caller` may do `verb` with the objects of `resource` in `namespace`; `false` if they may not even get them,
+    /// and so are to be told what somebody is told who asks for what is not there.
+    ///
+    /// # Errors
+    /// As for [`Access::require`], if they may get them.
+    pub async fn reach(
+        &self,
+        caller: &Caller,
+        verb: &'static str,
+        resource: &'static str,
+        namespace: &str,
+    ) -> Result<bool, Problem> {
+        let right = Right::resource(verb, resource, Some(namespace));
+        if self.allows(caller, &right).await? {
+            return Ok(true);
+        }
+        if self.allows(caller, &Right::resource("get", resource, Some(namespace))).await? {
+            return Err(forbidden(caller, &right, ""));
+        }
+        Ok(false)
+    }
+
+    /// That `caller` may list `resource` in `namespace`, or, without one, in all of them. `parameter` is the one that names
+    /// a namespace.
     ///
     /// # Errors
     /// As for [`Access::require`].
@@ -138,13 +167,14 @@ impl Access {
         caller: &Caller,
         resource: &'static str,
         namespace: Option<&str>,
+        parameter: &str,
     ) -> Result<(), Problem> {
         let right = Right::resource("list", resource, namespace);
         if self.allows(caller, &right).await? {
             return Ok(());
         }
-        let hint = if namespace.is_none() { "; name a namespace that you may list: ?namespace=NAME" } else { "" };
-        Err(forbidden(caller, &right, hint))
+        let hint = format!("; name a namespace that you may list: ?{parameter}=NAME");
+        Err(forbidden(caller, &right, if namespace.is_none() { &hint } else { "" }))
     }
 }
 

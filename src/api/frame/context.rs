@@ -111,7 +111,7 @@ fn is_w3c(text: &str, chars: usize) -> bool {
 }
 
 /// Without random bytes there is no server: the kernel gives them, once it has started.
-fn random() -> [u8; 16] {
+pub fn random() -> [u8; 16] {
     let mut bytes = [0; 16];
     let _ = getrandom::fill(&mut bytes);
     bytes

@@ -9,7 +9,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use tower_http::catch_panic::CatchPanicLayer;
 
-pub use context::RequestTrace;
+pub use context::{RequestTrace, random};
 pub use limits::Limits;
 
 use super::Api;

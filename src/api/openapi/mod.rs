@@ -1,6 +1,7 @@
 //! The OpenAPI document, made from the router, and the page to explore it with.
 
 mod schemas;
+mod work_objects;
 
 use std::sync::Arc;
 

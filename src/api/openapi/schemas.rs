@@ -3,6 +3,7 @@
 use kube::CustomResourceExt as _;
 use serde_json::{Map, Value, json};
 
+use super::work_objects;
 use crate::crd;
 use crate::domain::audit::{Action, EntityKind};
 use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS, Operation};
@@ -30,7 +31,13 @@ pub fn responses() -> Value {
 
 /// Every schema that operations refer to.
 pub fn all() -> Value {
-    json!({
+    let mut schemas = work_objects::all();
+    schemas.extend(others());
+    Value::Object(schemas)
+}
+
+fn others() -> Map<String, Value> {
+    let schemas = json!({
         "TaskSpec": task_spec(),
         "Task": task(),
         "Enqueued": {
@@ -42,6 +49,14 @@ pub fn all() -> Value {
                 "trace_id": trace_id(),
                 "message": {"type": "string"},
                 "task": {"$ref": "#/components/schemas/Task"},
+                "cwom": {
+                    "type": "object",
+                    "required": ["repo_id", "issue_id", "context_packet_id", "constraint_snapshot_id"],
+                    "properties": {
+                        "repo_id": id(), "issue_id": id(), "context_packet_id": id(), "constraint_snapshot_id": id(),
+                    },
+                    "description": "The work objects made for the Task; absent if none were",
+                },
             },
         },
         "Duplicate": {
@@ -72,18 +87,22 @@ pub fn all() -> Value {
             },
         },
         "Problem": problem(),
-    })
+    });
+    schemas.as_object().cloned().unwrap_or_default()
 }
 
-fn id() -> Value {
+/// A ULID.
+pub fn id() -> Value {
     json!({"type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"})
 }
 
-fn trace_id() -> Value {
+/// A trace id.
+pub fn trace_id() -> Value {
     json!({"type": "string", "pattern": "^[A-Za-z0-9._-]{8,128}$"})
 }
 
-fn or_null(mut schema: Value) -> Value {
+/// `schema`, or null.
+pub fn or_null(mut schema: Value) -> Value {
     let kind = schema["type"].take();
     schema["type"] = json!([kind, "null"]);
     schema
@@ -111,6 +130,7 @@ fn problem() -> Value {
                 "violations": {"type": "array", "items": violation},
                 "task_id": id(),
                 "trace_id": trace_id(),
+                "object_id": {"type": "string", "description": "The object that never changes, as the path names it"},
             }},
         ]}},
     })

@@ -7,12 +7,12 @@ use axum::response::{IntoResponse, Response};
 use kube::api::{Api as Objects, Patch, PatchParams};
 use serde_json::json;
 
+use super::find;
 use super::submit::cluster_problem;
-use super::{TaskId, find};
 use crate::api::Api;
 use crate::api::auth::Caller;
 use crate::api::error::Problem;
-use crate::api::query::Params;
+use crate::api::query::{Params, PathId};
 use crate::crd::Task as TaskObject;
 use crate::crd::names::CANCELLED_BY;
 
@@ -23,11 +23,11 @@ use crate::crd::names::CANCELLED_BY;
     params(("id" = String, Path, description = "Its ULID")),
     responses(
         (status = 202, description = "It will be ended", body = ref("#/components/schemas/Enqueued")),
-        (status = 404, description = "There is no such Task", body = ref("#/components/schemas/Problem")),
+        (status = 404, description = "There is no such Task, or none that the caller may get", body = ref("#/components/schemas/Problem")),
         (status = 409, description = "It has ended", body = ref("#/components/schemas/Problem"))))]
-pub async fn cancel(State(api): State<Api>, caller: Caller, id: TaskId, query: Params) -> Result<Response, Problem> {
+pub async fn cancel(State(api): State<Api>, caller: Caller, id: PathId, query: Params) -> Result<Response, Problem> {
     query.finish()?;
-    let row = find(&api, &caller, "patch", id).await?;
+    let row = find(&api, &caller, "patch", &id).await?;
     if row.phase.is_terminal() {
         return Err(Problem::conflict(format!("Task '{}' has ended as {}", row.id, row.phase)));
     }

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -12,9 +13,13 @@ use crate::api::Api;
 use crate::api::auth::{Caller, Right};
 use crate::api::body::JsonBody;
 use crate::api::error::Problem;
-use crate::api::frame::RequestTrace;
+use crate::api::frame::{RequestTrace, random};
 use crate::api::query::Params;
+use crate::domain::cwom::adapter::CwomIds;
+use crate::domain::denial::{self, Door};
+use crate::domain::id::sha256_hex;
 use crate::domain::task::Naming;
+use crate::domain::{Actor, ActorKind, Denial, Finding, TraceId};
 use crate::policy::{Verdict, gate};
 use crate::store::TaskRow;
 
@@ -54,12 +59,19 @@ pub async fn enqueue(
     api.access.require(&caller, &Right::tasks("create", &namespace)).await?;
     let task = match gate(&body, Naming::Rest, &api.policy) {
         Verdict::Accepted(task) => *task,
-        Verdict::Refused(findings) => return Err(Problem::findings(&findings)),
+        Verdict::Refused(findings) => {
+            let problem = Problem::findings(&findings);
+            api.denials.keep(denial(&caller, namespace, trace_id, &body, findings));
+            return Err(problem);
+        }
     };
     let submission = Submission { namespace, submitted_by: caller.username().into(), trace_id, task, create_cwom };
     match submit(&api, &submission, until).await? {
         Submitted::Recorded(row) => {
-            let body = told("success", "the Task is recorded", &row, row.to_json());
+            let mut body = told("success", "the Task is recorded", &row, row.to_json());
+            if let Some(ids) = row.cwom_ids() {
+                body["cwom"] = cwom_json(ids);
+            }
             let location = format!("/tasks/{}", row.id);
             Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(body)).into_response())
         }
@@ -72,6 +84,37 @@ pub async fn enqueue(
         }
         Submitted::Refused(findings) => Err(Problem::findings(&findings)),
     }
+}
+
+/// What is written down of a request that the gate denied. Its uid is ours: one that a client chose could be that of
+/// another denial.
+fn denial(caller: &Caller, namespace: String, trace_id: TraceId, body: &Value, findings: Vec<Finding>) -> Denial {
+    let claimed = body.pointer("/requested_by/kind").and_then(|kind| ActorKind::parse(kind.as_str()?));
+    Denial {
+        door: Door::Rest,
+        uid: TraceId::from_random(random()).to_string(),
+        actor: Actor::authenticated(caller.username(), claimed.unwrap_or(ActorKind::Human)),
+        submitted_by: Some(caller.username().into()),
+        trace_id,
+        namespace,
+        name: None,
+        generate_name: None,
+        kind: "Task".into(),
+        request: denial::Request::Create,
+        findings,
+        findings_left_out: 0,
+        spec_sha256: sha256_hex(body.to_string().as_bytes()),
+        denied_at: Timestamp::now(),
+    }
+}
+
+fn cwom_json(CwomIds { repo, issue, context_packet, constraint_snapshot }: CwomIds) -> Value {
+    json!({
+        "repo_id": repo,
+        "issue_id": issue,
+        "context_packet_id": context_packet,
+        "constraint_snapshot_id": constraint_snapshot,
+    })
 }
 
 fn told(status: &str, message: &str, row: &TaskRow, task: Value) -> Value {

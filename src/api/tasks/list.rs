@@ -5,11 +5,11 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
-use super::{TaskId, find};
+use super::find;
 use crate::api::Api;
 use crate::api::auth::Caller;
 use crate::api::error::Problem;
-use crate::api::query::Params;
+use crate::api::query::{Params, PathId};
 use crate::domain::task::{Operation, Repo};
 use crate::domain::{ActorKind, Phase};
 use crate::store::{Page, TaskFilter, TaskRow};
@@ -19,9 +19,9 @@ use crate::store::{Page, TaskFilter, TaskRow};
     params(("id" = String, Path, description = "Its ULID")),
     responses(
         (status = 200, description = "The Task", body = ref("#/components/schemas/Task")),
-        (status = 404, description = "There is no such Task", body = ref("#/components/schemas/Problem"))))]
-pub async fn get(State(api): State<Api>, caller: Caller, id: TaskId) -> Result<Json<Value>, Problem> {
-    Ok(Json(find(&api, &caller, "get", id).await?.to_json()))
+        (status = 404, description = "There is no such Task, or none that the caller may get", body = ref("#/components/schemas/Problem"))))]
+pub async fn get(State(api): State<Api>, caller: Caller, id: PathId) -> Result<Json<Value>, Problem> {
+    Ok(Json(find(&api, &caller, "get", &id).await?.to_json()))
 }
 
 /// Tasks, the newest first
@@ -53,7 +53,7 @@ pub async fn list(State(api): State<Api>, caller: Caller, mut query: Params) -> 
     };
     let page = query.page(&api.cursor_key, Page::default().limit);
     let asked = query.finish()?;
-    api.access.require_list(&caller, "tasks", filter.namespace.as_deref()).await?;
+    api.access.require_list(&caller, "tasks", filter.namespace.as_deref(), "namespace").await?;
     let rows = api.store.tasks(&filter, page).await?;
     let is_full = rows.len() >= page.limit as usize;
     let last = rows.last().filter(|_| is_full).map(|row| row.id);

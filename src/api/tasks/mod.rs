@@ -6,33 +6,16 @@ pub mod list;
 mod spec;
 mod submit;
 
-use axum::extract::FromRequestParts;
-use axum::extract::Path;
-use axum::http::request::Parts;
-
 use super::Api;
-use super::auth::{Caller, Right};
+use super::auth::Caller;
 use super::error::Problem;
-use crate::domain::Id;
+use super::query::PathId;
 use crate::store::TaskRow;
 
-/// The id of a Task in a path.
-#[derive(Clone, Debug)]
-pub struct TaskId(String);
-
-impl<S: Send + Sync> FromRequestParts<S> for TaskId {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let id = Path::<String>::from_request_parts(parts, state).await;
-        id.map(|Path(id)| Self(id)).map_err(|_| Problem::not_found("Task not found: its id is no text"))
-    }
-}
-
-/// The Task, for a caller who may do `verb` with it.
-async fn find(api: &Api, caller: &Caller, verb: &'static str, TaskId(id): TaskId) -> Result<TaskRow, Problem> {
-    let id: Id = id.parse().map_err(|problem| Problem::not_found(format!("Task not found: its id is {problem}")))?;
-    let row = api.store.task(id).await?.ok_or_else(|| Problem::not_found("Task not found"))?;
-    api.access.require(caller, &Right::tasks(verb, &row.namespace)).await?;
-    Ok(row)
+/// The Task, for a caller who may do `verb` with it. What the caller may not even get is not found.
+async fn find(api: &Api, caller: &Caller, verb: &'static str, id: &PathId) -> Result<TaskRow, Problem> {
+    let not_found = || Problem::not_found("Task not found");
+    let row = api.store.task(id.of("Task")?).await?.ok_or_else(not_found)?;
+    let may_know = api.access.reach(caller, verb, "tasks", &row.namespace).await?;
+    may_know.then_some(row).ok_or_else(not_found)
 }

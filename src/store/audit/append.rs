@@ -24,8 +24,8 @@ const INSERT: Values = Values {
 /// The last entry of the chain: its place and its hash.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub(in crate::store) struct Head {
-    pub(super) seq: i64,
-    pub(super) hash: String,
+    pub(in crate::store) seq: i64,
+    pub(in crate::store) hash: String,
 }
 
 /// Appends `changes` as entries. `ids` makes ids that ascend within this process; the time is now, by our own clock.

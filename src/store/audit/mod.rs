@@ -10,10 +10,12 @@ use serde_json::Value;
 use crate::domain::audit::{Action, EntityKind};
 use crate::domain::{Actor, TraceId};
 
-pub(super) use append::{append, lock_head};
-pub(super) use query::{list, refusals_of};
+pub(super) use append::{Head, append, lock_head};
+#[cfg(test)]
+pub(super) use query::{CREATED, DENIED};
+pub(super) use query::{denials_among, entry_parses, list, refusals_of};
 pub use verify::AuditCheck;
-pub(super) use verify::verify;
+pub(super) use verify::{head, verify, verify_up_to};
 
 /// An entry to be written. Its id, its time and its place in the chain come with the writing.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::chain::AuditColumns;
 use crate::domain::audit::{Action, EntityKind, Entry};
 use crate::domain::{Actor, ActorKind, Finding, Id};
-use crate::store::conn::{Conn, Select, Values};
+use crate::store::conn::{Conn, RawRow, Select, Values};
 use crate::store::rows::{json, named, parsed, time};
 use crate::store::{AuditQuery, MAX_PAGE, Order, Page, Result, StoreError};
 
@@ -38,17 +38,18 @@ pub(in crate::store) async fn list(conn: &mut Conn<'_>, query: &AuditQuery) -> R
     rows.into_iter().map(entry).collect()
 }
 
+/// What was created under these ids. Joined, for with IN a list SQLite reads everything that was ever created.
+pub(in crate::store) const CREATED: Values = Values {
+    before: "SELECT entity_id, after FROM audit_log JOIN (VALUES",
+    width: 1,
+    after: ") AS v ON entity_kind = 'Task' AND entity_id = v.column1 WHERE action = 'created'",
+};
+
 /// Which Tasks were refused, and for what: an entry says that they were created, with the findings.
 pub(in crate::store) async fn refusals_of(
     conn: &mut Conn<'_>,
     ids: impl IntoIterator<Item = Id>,
 ) -> Result<Vec<(Id, Vec<Finding>)>> {
-    const CREATED: Values = Values {
-        before: "SELECT entity_id, after FROM audit_log \
-                 WHERE entity_kind = 'Task' AND action = 'created' AND entity_id IN (VALUES",
-        width: 1,
-        after: ")",
-    };
     let ids = ids.into_iter().map(|id| vec![id.to_string().into()]).collect();
     let rows: Vec<(String, Option<String>)> = CREATED.fetch(conn, ids).await?;
     let mut refusals = Vec::new();
@@ -61,9 +62,30 @@ pub(in crate::store) async fn refusals_of(
     Ok(refusals)
 }
 
+/// The denials of these requests. Joined, for the same reason.
+pub(in crate::store) const DENIED: Values = Values {
+    before: "SELECT entity_id FROM audit_log JOIN (VALUES",
+    width: 1,
+    after: ") AS v ON entity_kind = 'AdmissionDenial' AND entity_id = v.column1",
+};
+
+/// Which of these requests are written down as denied.
+pub(in crate::store) async fn denials_among(
+    conn: &mut Conn<'_>,
+    requests: impl IntoIterator<Item = String>,
+) -> Result<Vec<String>> {
+    let rows: Vec<(String,)> = DENIED.fetch(conn, requests.into_iter().map(|uid| vec![uid.into()]).collect()).await?;
+    Ok(rows.into_iter().map(|(uid,)| uid).collect())
+}
+
 #[derive(Deserialize)]
 struct Created {
     findings: Option<Vec<Finding>>,
+}
+
+/// Whether `row`, of all columns, can be read.
+pub(in crate::store) fn entry_parses(row: &RawRow) -> Result<()> {
+    entry(row.read()?).map(drop)
 }
 
 fn entry(columns: AuditColumns) -> Result<Entry> {

@@ -4,7 +4,7 @@ use super::append::Head;
 use super::chain::{AuditColumns, GENESIS};
 use crate::domain::Id;
 use crate::store::Result;
-use crate::store::conn::fetch;
+use crate::store::conn::{Conn, fetch};
 use crate::store::connect::Readers;
 
 /// An entry can have some 700 KB; a page must fit in memory.
@@ -33,32 +33,69 @@ pub enum AuditCheck {
 
 /// Holds every entry up to the present head against the chain. Entries that are written meanwhile are not looked at.
 pub(in crate::store) async fn verify(readers: &Readers) -> Result<AuditCheck> {
-    let sql = "SELECT seq, hash FROM audit_head WHERE id = 1";
-    let head = fetch!(Head, &mut readers.acquire().await?.borrow(), sql)?.pop();
-    let Some(head) = head else { return Ok(broken(0, None, "the chain has no head")) };
-    let mut last = Head { seq: 0, hash: GENESIS.into() };
-    loop {
+    let Some(head) = head(&mut readers.acquire().await?.borrow()).await? else { return Ok(headless()) };
+    let mut walk = Walk::up_to(head);
+    // A connection for each page: a walk of minutes must not hold on to a state of the database.
+    while walk.step(&mut readers.acquire().await?.borrow()).await? {}
+    Ok(walk.end())
+}
+
+/// Holds every entry up to `head` against the chain.
+pub(in crate::store) async fn verify_up_to(conn: &mut Conn<'_>, head: Option<Head>) -> Result<AuditCheck> {
+    let Some(head) = head else { return Ok(headless()) };
+    let mut walk = Walk::up_to(head);
+    while walk.step(conn).await? {}
+    Ok(walk.end())
+}
+
+/// The present head of the chain.
+pub(in crate::store) async fn head(conn: &mut Conn<'_>) -> Result<Option<Head>> {
+    Ok(fetch!(Head, conn, "SELECT seq, hash FROM audit_head WHERE id = 1")?.pop())
+}
+
+fn headless() -> AuditCheck {
+    broken(0, None, "the chain has no head")
+}
+
+/// A walk from the first entry to the head.
+struct Walk {
+    head: Head,
+    last: Head,
+    found: Option<AuditCheck>,
+}
+
+impl Walk {
+    fn up_to(head: Head) -> Self {
+        Self { head, last: Head { seq: 0, hash: GENESIS.into() }, found: None }
+    }
+
+    /// Looks at the next page; whether there is more to look at.
+    async fn step(&mut self, conn: &mut Conn<'_>) -> Result<bool> {
         let sql = "SELECT seq, id, ts, actor_kind, actor_id, action, entity_kind, entity_id, before, after, note, \
                    trace_id, prev_hash, hash FROM audit_log WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3";
-        let page = fetch!(AuditColumns, &mut readers.acquire().await?.borrow(), sql, last.seq, head.seq, PAGE)?;
-        if page.is_empty() {
-            break;
-        }
+        let page = fetch!(AuditColumns, conn, sql, self.last.seq, self.head.seq, PAGE)?;
+        let is_last = page.is_empty();
         for entry in page {
-            if let Some(problem) = problem(&entry, &last) {
-                let missing = entry.seq != last.seq + 1;
-                return Ok(broken(last.seq + 1, entry.id.parse().ok().filter(|_| !missing), problem));
+            if let Some(problem) = problem(&entry, &self.last) {
+                let missing = entry.seq != self.last.seq + 1;
+                let id = entry.id.parse().ok().filter(|_| !missing);
+                self.found = Some(broken(self.last.seq + 1, id, problem));
+                return Ok(false);
             }
-            last = Head { seq: entry.seq, hash: entry.hash };
+            self.last = Head { seq: entry.seq, hash: entry.hash };
+        }
+        Ok(!is_last)
+    }
+
+    fn end(self) -> AuditCheck {
+        let Self { head, last, found } = self;
+        match found {
+            Some(found) => found,
+            None if last.seq != head.seq => broken(last.seq + 1, None, "entries are missing at the end"),
+            None if last.hash != head.hash => broken(last.seq, None, "the last entry is not the one that was written"),
+            None => AuditCheck::Intact { entries: head.seq.unsigned_abs(), head: head.hash },
         }
     }
-    if last.seq != head.seq {
-        return Ok(broken(last.seq + 1, None, "entries are missing at the end"));
-    }
-    if last.hash != head.hash {
-        return Ok(broken(last.seq, None, "the last entry is not the one that was written"));
-    }
-    Ok(AuditCheck::Intact { entries: head.seq.unsigned_abs(), head: head.hash })
 }
 
 fn problem(entry: &AuditColumns, last: &Head) -> Option<&'static str> {

@@ -157,9 +157,20 @@ impl Join {
         macro_rules! delete {
             ($table:literal, $from:literal, $to:literal) => {
                 Values {
-                    before: concat!("DELETE FROM ", $table, " WHERE (", $from, ", ", $to, ") IN (VALUES"),
+                    before: "WITH gone (from_id, to_id) AS (VALUES",
                     width: 2,
-                    after: ")",
+                    after: concat!(
+                        ") DELETE FROM ",
+                        $table,
+                        " WHERE ",
+                        $from,
+                        " IN (SELECT from_id FROM gone) ",
+                        "AND EXISTS (SELECT 1 FROM gone WHERE from_id = ",
+                        $from,
+                        " AND to_id = ",
+                        $to,
+                        ")"
+                    ),
                 }
             };
         }
@@ -175,9 +186,10 @@ impl Join {
                 delete!("cwom_context_packet_doctrine_refs", "context_packet_id", "doctrine_ref_id")
             }
             Self::IssueParent | Self::IssueBlocks | Self::IssueBlockedBy | Self::IssueDuplicates => Values {
-                before: "DELETE FROM cwom_issue_relations WHERE (issue_id, other_id, relation) IN (VALUES",
+                before: "WITH gone (from_id, to_id, name) AS (VALUES",
                 width: 3,
-                after: ")",
+                after: ") DELETE FROM cwom_issue_relations WHERE issue_id IN (SELECT from_id FROM gone) AND EXISTS \
+                        (SELECT 1 FROM gone WHERE from_id = issue_id AND to_id = other_id AND name = relation)",
             },
         }
     }

@@ -12,6 +12,9 @@ mod table;
 mod task;
 mod view;
 
+#[cfg(test)]
+mod plan_tests;
+
 pub use model::{
     DeleteObject, FailRun, ObjectField, ObjectFilter, ObjectOrigin, ObjectRow, PatchObject, Patched, Put, PutObject,
     RefProblem, Unique, Unresolved,
@@ -19,5 +22,6 @@ pub use model::{
 
 pub(super) use load::{load_objects, save_objects};
 pub(super) use query::{object_by_id, objects_of, objects_of_trace};
+pub(super) use table::object_parses;
 pub(super) use task::{Advance, advance_objects, objects_of_new_task, objects_of_tasks};
 pub(super) use view::{ObjectChanges, ObjectNeeds, Objects};

@@ -6,7 +6,7 @@ use super::model::{ObjectField, ObjectOrigin, ObjectRow};
 use crate::domain::Id;
 use crate::domain::cwom::{Kind, Object, Ref, Spec};
 use crate::store::Result;
-use crate::store::conn::{Argument, Values};
+use crate::store::conn::{Argument, RawRow, Values};
 use crate::store::rows::{json, microseconds, parsed, time, time_or_null, to_json};
 
 /// The statements of one kind.
@@ -44,21 +44,23 @@ const COMMON_UPDATED: usize = 8;
 
 /// Each own column with its place in the UPDATE.
 macro_rules! table {
-    ($table:literal, unique [$($unique:literal),*], $($column:literal $place:literal),+) => {
+    ($table:literal, unique [$($unique:literal $key:literal),*], $($column:literal $place:literal),+) => {
         Table {
             name: $table,
             select: select!($table, ""),
             by_id: Values { before: select!($table, " WHERE id IN (VALUES"), width: 1, after: ")" },
+            // Joined, for SQLite reads the whole table for pairs that are IN a list.
             by_name: Values {
-                before: select!($table, " WHERE deleted_at IS NULL AND (namespace, name) IN (VALUES"),
+                before: select!($table, " JOIN (VALUES"),
                 width: 2,
-                after: ")",
+                after: ") AS v ON namespace = v.column1 AND name = v.column2 WHERE deleted_at IS NULL",
             },
             by_unique: Values {
-                before: select!(
-                    $table, concat!(" WHERE deleted_at IS NULL AND (namespace", $(", ", $unique,)* ") IN (VALUES")),
+                before: select!($table, " JOIN (VALUES"),
                 width: 1 + <[&str]>::len(&[$($unique),*]),
-                after: ")",
+                after: concat!(
+                    ") AS v ON namespace = v.column1", $(" AND ", $unique, " = v.column", $key,)* " WHERE deleted_at IS NULL"
+                ),
             },
             insert: Values {
                 before: concat!(
@@ -83,12 +85,12 @@ macro_rules! table {
 
 /// The table of a kind.
 pub(super) fn table(kind: Kind) -> &'static Table {
-    const REPOS: Table = table!("cwom_repos", unique ["slug"], "slug" 9, "visibility" 10);
+    const REPOS: Table = table!("cwom_repos", unique ["slug" 2], "slug" 9, "visibility" 10);
     const ISSUES: Table = table!("cwom_issues", unique [], "repo_id" 9, "status" 10, "type" 11, "priority" 12);
     const PACKETS: Table = table!("cwom_context_packets", unique [], "issue_id" 9);
     const SNAPSHOTS: Table = table!("cwom_constraint_snapshots", unique [], "scope" 9);
     const DOCTRINES: Table = table!(
-        "cwom_doctrine_refs", unique ["doctrine_namespace", "doctrine_name", "version"],
+        "cwom_doctrine_refs", unique ["doctrine_namespace" 2, "doctrine_name" 3, "version" 4],
         "doctrine_namespace" 9, "doctrine_name" 10, "version" 11, "type" 12, "priority" 13);
     const RUNS: Table = table!("cwom_runs", unique [], "issue_id" 9, "repo_id" 10, "status" 11, "mode" 12);
     const ARTIFACTS: Table = table!("cwom_artifacts", unique [], "run_id" 9, "issue_id" 10, "type" 11);
@@ -214,6 +216,11 @@ impl ObjectColumns {
             deleted_at: time_or_null(table, &id, deleted_at)?,
         })
     }
+}
+
+/// Whether `row`, of all columns, can be read as one of `kind`.
+pub(in crate::store) fn object_parses(kind: Kind, row: &RawRow) -> Result<()> {
+    row.read::<ObjectColumns>()?.into_row(kind).map(drop)
 }
 
 /// In the order of the INSERT.

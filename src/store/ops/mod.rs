@@ -2,11 +2,14 @@
 //! audit log.
 
 mod attempt;
+mod deny;
 mod record;
 mod refuse;
 mod task_end;
 
 use serde_json::{Map, Value};
+
+pub(super) use deny::Denied;
 
 use super::audit::Change;
 use super::cwom::{Advance, advance_objects};

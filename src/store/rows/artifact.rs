@@ -3,7 +3,7 @@
 use super::{named, number, parsed, time};
 use crate::domain::Id;
 use crate::domain::trace::FileKind;
-use crate::store::conn::{Argument, Conn, Values, fetch};
+use crate::store::conn::{Argument, Conn, RawRow, Values, fetch};
 use crate::store::{ArtifactRow, Result};
 
 const TABLE: &str = "artifacts";
@@ -45,6 +45,11 @@ impl ArtifactColumns {
             id: parsed(TABLE, &id, &id)?,
         })
     }
+}
+
+/// Whether `row`, of all columns, can be read.
+pub(in crate::store) fn artifact_parses(row: &RawRow) -> Result<()> {
+    row.read::<ArtifactColumns>()?.into_row().map(drop)
 }
 
 /// The files of a Task's traces, by attempt and uri.

@@ -2,7 +2,7 @@
 
 use super::{json_or_null, microseconds, named, number, number_or_null, parsed, time, time_or_null, to_json_or_null};
 use crate::domain::Id;
-use crate::store::conn::{Argument, Conn, Values, fetch};
+use crate::store::conn::{Argument, Conn, RawRow, Values, fetch};
 use crate::store::{JobRow, JobStatus, Result};
 
 const TABLE: &str = "jobs";
@@ -83,6 +83,11 @@ impl JobColumns {
             id: parsed(TABLE, &id, &id)?,
         })
     }
+}
+
+/// Whether `row`, of all columns, can be read.
+pub(in crate::store) fn job_parses(row: &RawRow) -> Result<()> {
+    row.read::<JobColumns>()?.into_row().map(drop)
 }
 
 /// The attempts of a Task, the first one first.

@@ -17,9 +17,11 @@ use serde::de::DeserializeOwned;
 
 use super::{Result, StoreError};
 
-pub(super) use artifact::{artifacts_of, insert_artifacts};
-pub(super) use job::{insert_jobs, jobs_of, load_jobs, update_jobs};
-pub(super) use task::{load_tasks, load_tasks_by_key, open_tasks, task_by_id, task_by_key, tasks_by_phase, tasks_of};
+pub(super) use artifact::{artifact_parses, artifacts_of, insert_artifacts};
+pub(super) use job::{insert_jobs, job_parses, jobs_of, load_jobs, update_jobs};
+pub(super) use task::{
+    load_tasks, load_tasks_by_key, open_tasks, task_by_id, task_by_key, task_parses, tasks_by_phase, tasks_of,
+};
 pub(super) use task_write::{insert_tasks, task_state, update_tasks};
 
 /// `text` as it goes into a column: neither JSON strings nor PostgreSQL's text hold a NUL.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{json, json_or_null, named, number, number_or_null, parsed, time, time_or_null};
 use crate::domain::task::{Constraints, Operation, RequestedBy, Target};
 use crate::domain::{ActorKind, Id, Phase, Task};
-use crate::store::conn::{Conn, Select, Values, fetch};
+use crate::store::conn::{Conn, RawRow, Select, Values, fetch};
 use crate::store::{MAX_PAGE, OpenTask, Page, Result, TaskFilter, TaskRow};
 
 const TABLE: &str = "tasks";
@@ -184,6 +184,11 @@ impl TaskColumns {
             id: parsed(TABLE, &id, &id)?,
         })
     }
+}
+
+/// Whether `row`, of all columns, can be read.
+pub(in crate::store) fn task_parses(row: &RawRow) -> Result<()> {
+    row.read::<TaskColumns>()?.into_row().map(drop)
 }
 
 fn only(rows: Vec<TaskColumns>) -> Result<Option<TaskRow>> {

@@ -1,0 +1,64 @@
+//! New objects.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+
+use super::collection::Collection;
+use super::problem::{taken, unresolved};
+use super::told;
+use crate::api::Api;
+use crate::api::auth::{Caller, Right};
+use crate::api::body::JsonBody;
+use crate::api::error::Problem;
+use crate::api::frame::{RequestTrace, random};
+use crate::api::query::Params;
+use crate::domain::cwom::read;
+use crate::domain::id::hex;
+use crate::domain::{Id, Naming};
+use crate::store::{Put, PutObject};
+
+/// Records the object of `of` that the body describes.
+pub async fn create(
+    of: &Collection,
+    State(api): State<Api>,
+    caller: Caller,
+    RequestTrace(trace_id): RequestTrace,
+    mut query: Params,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Problem> {
+    let namespace = query.namespace_as(of.namespace_parameter()).unwrap_or_else(|| api.settings.namespace.clone());
+    query.finish()?;
+    api.access.require(&caller, &Right::resource("create", of.kind.plural(), Some(&namespace))).await?;
+    let (spec, findings) = read(of.kind, &body, Naming::Rest);
+    let Some(spec) = spec else { return Err(Problem::findings(&findings)) };
+    let at = now();
+    let put = PutObject {
+        id: Id::derive(at, &hex(&random())),
+        trace_id,
+        namespace,
+        origin: None,
+        submitted_by: Some(caller.username().into()),
+        actor: caller.actor(),
+        spec: spec.clone(),
+        created_at: at,
+        at,
+    };
+    match api.store.put_object(put).await? {
+        Put::Recorded { row, .. } => {
+            let location = format!("{}/{}", of.path(), row.object.id);
+            Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(told(of, &row))).into_response())
+        }
+        Put::Unresolved(missing) => Err(unresolved(&missing)),
+        Put::Taken { what, .. } => Err(taken(&spec, what)),
+        Put::Refused(findings) => Err(Problem::findings(&findings)),
+    }
+}
+
+/// Databases keep microseconds: what is answered must be what is read back.
+pub fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
+}

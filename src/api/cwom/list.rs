@@ -1,0 +1,64 @@
+//! Reading objects from the record.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+
+use super::collection::{Collection, Part};
+use super::find;
+use crate::api::Api;
+use crate::api::auth::{Caller, Right};
+use crate::api::error::Problem;
+use crate::api::query::{Asked, Params, PathId};
+use crate::domain::cwom::Kind;
+use crate::store::{ObjectFilter, Page};
+
+/// One object of `of`.
+pub async fn get(of: &Collection, State(api): State<Api>, caller: Caller, id: PathId) -> Result<Json<Value>, Problem> {
+    Ok(Json(find(&api, &caller, "get", of, &id).await?.object.to_json()))
+}
+
+/// The objects of `of` that fit the query, the newest first.
+pub async fn list(
+    of: &Collection,
+    State(api): State<Api>,
+    caller: Caller,
+    mut query: Params,
+) -> Result<Response, Problem> {
+    let parameter = of.namespace_parameter();
+    let filter = ObjectFilter {
+        namespace: query.namespace_as(parameter),
+        fields: of.filters.into_iter().flatten().filter_map(|filter| filter.read(&mut query)).collect(),
+    };
+    let page = query.page(&api.cursor_key, Page::default().limit);
+    let asked = query.finish()?;
+    api.access.require_list(&caller, of.kind.plural(), filter.namespace.as_deref(), parameter).await?;
+    answer(&api, of.kind, &filter, page, &asked).await
+}
+
+/// The objects that belong to one object of `of`, the newest first.
+pub async fn list_part(
+    of: &Collection,
+    part: &Part,
+    State(api): State<Api>,
+    caller: Caller,
+    id: PathId,
+    mut query: Params,
+) -> Result<Response, Problem> {
+    let page = query.page(&api.cursor_key, Page::default().limit);
+    let asked = query.finish()?;
+    let whole = find(&api, &caller, "get", of, &id).await?;
+    api.access.require(&caller, &Right::resource("list", part.kind.plural(), Some(&whole.namespace))).await?;
+    let filter =
+        ObjectFilter { namespace: Some(whole.namespace), fields: vec![(part.by, whole.object.id.to_string())] };
+    answer(&api, part.kind, &filter, page, &asked).await
+}
+
+async fn answer(api: &Api, kind: Kind, filter: &ObjectFilter, page: Page, asked: &Asked) -> Result<Response, Problem> {
+    let rows = api.store.objects(kind, filter, page).await?;
+    let is_full = rows.len() >= page.limit as usize;
+    let last = rows.last().filter(|_| is_full).map(|row| row.object.id);
+    let objects: Vec<Value> = rows.iter().map(|row| row.object.to_json()).collect();
+    Ok((asked.next(&api.cursor_key, last), Json(objects)).into_response())
+}

@@ -1,0 +1,179 @@
+//! `jct db`: the database as a whole, for those who run JCT.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, BufWriter, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow, bail};
+use clap::{Args, Subcommand};
+
+use crate::store::{Check, Database, StoreSettings, TransferError, Transferred};
+
+/// Arguments of `jct db`.
+#[derive(Args, Clone, Debug)]
+pub struct DbArgs {
+    /// Where the record is kept
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        default_value = "sqlite:///var/lib/jct/jct.db",
+        hide_env_values = true,
+        global = true
+    )]
+    pub database_url: String,
+
+    #[command(subcommand)]
+    command: DbCommand,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum DbCommand {
+    /// Bring the schema up to date, as every start of the operator does
+    Migrate,
+    /// Look for damage: schema, file, audit log, rows that cannot be read. Changes nothing
+    Check,
+    /// Write all of the record as lines of JSON, while the operator may go on
+    Export(ExportArgs),
+    /// Read an export into an empty database of either kind. If it breaks off, the same command goes on with it
+    Import(ImportArgs),
+}
+
+#[derive(Args, Clone, Debug)]
+struct ExportArgs {
+    /// A new file; - is standard output
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+
+    /// Go on with an export to the file that broke off
+    #[arg(long)]
+    resume: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+struct ImportArgs {
+    /// The export; - is standard input
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    input: PathBuf,
+}
+
+/// Does what is asked. An error if the database is damaged, or it could not be done.
+///
+/// # Errors
+/// Each names what to do.
+pub async fn run(args: DbArgs) -> anyhow::Result<()> {
+    let settings = StoreSettings::new(args.database_url.parse().context("--database-url (DATABASE_URL)")?);
+    let may_be_new = matches!(args.command, DbCommand::Migrate | DbCommand::Import(_));
+    let opened = if may_be_new { Database::open_or_create(&settings).await } else { Database::open(&settings).await };
+    let place = settings.url.to_safe_string();
+    let mut database = opened.with_context(|| format!("cannot open the database {place} (DATABASE_URL)"))?;
+    let done = match args.command {
+        DbCommand::Migrate => migrate(&mut database).await,
+        DbCommand::Check => check(&mut database).await,
+        DbCommand::Export(args) => export(&mut database, &args).await,
+        DbCommand::Import(args) => import(&mut database, &args).await,
+    };
+    database.close().await;
+    done.with_context(|| place)
+}
+
+async fn migrate(database: &mut Database) -> anyhow::Result<()> {
+    let migrated = database.migrate().await?;
+    if migrated.from == migrated.to {
+        say(&format!("the schema is of version {} already", migrated.to));
+    } else {
+        say(&format!("the schema went from version {} to {}", migrated.from, migrated.to));
+    }
+    Ok(())
+}
+
+async fn check(database: &mut Database) -> anyhow::Result<()> {
+    let Check { schema, rows, other_tables, audit_head, problems, problems_left_out } = database.check().await?;
+    let mut out = io::stdout().lock();
+    writeln!(out, "schema: version {schema}")?;
+    for (table, count) in rows {
+        writeln!(out, "{table}: {count} rows")?;
+    }
+    for table in other_tables {
+        writeln!(out, "{table}: not JCT's, left alone")?;
+    }
+    if let Some(head) = audit_head {
+        writeln!(out, "audit log: intact, head {head}")?;
+    }
+    for problem in &problems {
+        writeln!(out, "PROBLEM {problem}")?;
+    }
+    match problems.len() as u64 + problems_left_out {
+        0 => Ok(writeln!(out, "no problem found")?),
+        count => bail!("{count} problems found, {} shown", problems.len()),
+    }
+}
+
+async fn export(database: &mut Database, args: &ExportArgs) -> anyhow::Result<()> {
+    let exported = match (is_standard(&args.output), args.resume) {
+        (true, true) => bail!("--resume needs the file: --output FILE"),
+        (true, false) => database.export(&mut BufWriter::new(io::stdout().lock())).await?,
+        (false, resume) => {
+            let mut file = open(&args.output, resume)?;
+            let exported = if resume {
+                database.resume_export(&mut file).await
+            } else {
+                database.export(&mut BufWriter::new(&mut file)).await
+            };
+            let exported = exported.map_err(|error| to_go_on(error, &args.output))?;
+            file.sync_all().with_context(|| args.output.display().to_string())?;
+            exported
+        }
+    };
+    tell("exported", &exported);
+    Ok(())
+}
+
+/// The file to export to: the record is for its owner alone to read.
+fn open(file: &Path, resume: bool) -> anyhow::Result<File> {
+    let opened = OpenOptions::new().read(true).write(true).create_new(!resume).mode(0o600).open(file);
+    opened.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            anyhow!("{} is there: go on with it by --resume, or remove it", file.display())
+        }
+        _ => anyhow!("{}: {error}", file.display()),
+    })
+}
+
+fn to_go_on(error: TransferError, file: &Path) -> anyhow::Error {
+    match error {
+        TransferError::Store(_) | TransferError::Io(_) => {
+            anyhow::Error::from(error).context(format!("broken off; go on by --output {} --resume", file.display()))
+        }
+        error => anyhow::Error::from(error).context(file.display().to_string()),
+    }
+}
+
+async fn import(database: &mut Database, args: &ImportArgs) -> anyhow::Result<()> {
+    let imported = if is_standard(&args.input) {
+        database.import(&mut io::stdin().lock()).await
+    } else {
+        let file = File::open(&args.input).with_context(|| args.input.display().to_string())?;
+        database.import(&mut BufReader::new(file)).await
+    };
+    tell("imported and verified", &imported?);
+    Ok(())
+}
+
+fn is_standard(file: &Path) -> bool {
+    file.as_os_str() == "-"
+}
+
+/// On standard error, for the export may be on standard output.
+fn tell(what: &str, transferred: &Transferred) {
+    let Transferred { rows, audit_head, resumed_after } = transferred;
+    let total: u64 = rows.values().sum();
+    let tables: Vec<String> =
+        rows.iter().filter(|(_, count)| **count > 0).map(|(table, count)| format!("{table} {count}")).collect();
+    let resumed = if *resumed_after > 0 { format!(", {resumed_after} of them earlier") } else { String::new() };
+    say(&format!("{what}: {total} rows{resumed} ({}); audit head {audit_head}", tables.join(", ")));
+}
+
+fn say(text: &str) {
+    eprintln!("jct db: {text}");
+}

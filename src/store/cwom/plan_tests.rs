@@ -1,0 +1,43 @@
+//! No statement that runs with every write may read a whole table: what SQLite means to do, for several rows at once.
+
+use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
+
+use super::links::Join;
+use super::table::table;
+use crate::domain::cwom::Kind;
+use crate::store::audit::{CREATED, DENIED};
+use crate::store::conn::{Placeholder, Values};
+
+#[tokio::test]
+async fn statements_find_their_rows_by_an_index() {
+    let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+    sqlx::migrate!("migrations/sqlite").run_direct(None, &mut conn, false).await.unwrap();
+    let mut statements = [CREATED, DENIED].map(|values| values.sql(Placeholder::Plain, 3)).to_vec();
+    let mut add = |values: Values| statements.push(values.sql(Placeholder::Plain, 3));
+    for kind in Kind::ALL.iter().copied() {
+        let table = table(kind);
+        let of = |values: &Values| Values { before: values.before, width: values.width, after: values.after };
+        for values in [&table.by_id, &table.by_name, &table.update] {
+            add(of(values));
+        }
+        if matches!(kind, Kind::Repo | Kind::DoctrineRef) {
+            add(of(&table.by_unique));
+        }
+    }
+    for join in Join::ALL {
+        add(join.select());
+        add(join.delete());
+    }
+    for statement in statements {
+        let plan: Vec<(i64, i64, i64, String)> =
+            sqlx::query_as(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}")))
+                .fetch_all(&mut conn)
+                .await
+                .unwrap();
+        for (_, _, _, step) in plan {
+            let reads_all =
+                step.starts_with("SCAN cwom") || step.starts_with("SCAN audit") || step.starts_with("SCAN tasks");
+            assert!(!reads_all, "{step}: {statement}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! A refused request as the audit log keeps it. Pure, as the review is.
+
+use jiff::Timestamp;
+use kube::core::DynamicObject;
+use kube::core::admission::{AdmissionRequest, Operation};
+
+use super::review::{Reviewer, annotation, namespace, spec};
+use crate::crd::names::{SUBMITTED_BY, TRACE_ID};
+use crate::domain::denial::{Door, Request};
+use crate::domain::id::sha256_hex;
+use crate::domain::{Actor, ActorKind, Denial, Finding, TraceId};
+
+impl Reviewer {
+    /// What is to be written down of `request`, refused for `findings`. None for a dry run, which leaves no trace.
+    ///
+    /// The API server asks the validating webhook only about what the mutating one admitted, so a request is denied once.
+    pub fn denial(
+        &self,
+        request: &AdmissionRequest<DynamicObject>,
+        findings: Vec<Finding>,
+        random: [u8; 16],
+        now: Timestamp,
+    ) -> Option<Denial> {
+        if request.dry_run || findings.is_empty() {
+            return None;
+        }
+        let object = request.object.as_ref()?;
+        let user = request.user_info.username.as_deref().unwrap_or_default();
+        // The operator creates for its REST clients, and says for whom and under which trace.
+        let stamped = match request.operation {
+            Operation::Create if user != self.trusted_user => None,
+            Operation::Create => Some(object),
+            _ => request.old_object.as_ref(),
+        };
+        let stamp = |name| stamped.and_then(|object| annotation(object, name));
+        let submitted_by = stamp(SUBMITTED_BY).or(match request.operation {
+            Operation::Create => Some(user),
+            _ => None,
+        });
+        let who = match request.operation {
+            Operation::Create => submitted_by.unwrap_or(user),
+            _ => user,
+        };
+        let claimed = spec(object).pointer("/requestedBy/kind").and_then(|kind| ActorKind::parse(kind.as_str()?));
+        let given = |name: &str| (!name.is_empty()).then(|| name.to_owned());
+        Some(Denial {
+            door: Door::Kubernetes,
+            uid: request.uid.clone(),
+            actor: Actor::authenticated(who, claimed.unwrap_or(ActorKind::Human)),
+            submitted_by: submitted_by.map(str::to_owned),
+            trace_id: stamp(TRACE_ID).and_then(|text| text.parse().ok()).unwrap_or(TraceId::from_random(random)),
+            namespace: namespace(request).to_owned(),
+            name: given(&request.name),
+            generate_name: object.metadata.generate_name.clone().filter(|_| request.name.is_empty()),
+            kind: request.kind.kind.clone(),
+            request: match request.operation {
+                Operation::Create => Request::Create,
+                _ => Request::Update,
+            },
+            findings,
+            findings_left_out: 0,
+            spec_sha256: sha256_hex(spec(object).to_string().as_bytes()),
+            denied_at: now,
+        })
+    }
+}

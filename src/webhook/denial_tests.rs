@@ -1,0 +1,155 @@
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http;
+use kube::core::DynamicObject;
+use kube::core::admission::{AdmissionRequest, AdmissionReview};
+use rstest::rstest;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use super::review::{Door, Reviewer};
+use super::router;
+use crate::crd::names::{SUBMITTED_BY, TRACE_ID};
+use crate::domain::denial::{self, Request};
+use crate::domain::id::sha256_hex;
+use crate::domain::{ActorKind, Code, Denial, StampKey};
+use crate::policy::Policy;
+use crate::runtime::{Denials, Metrics, Waiting};
+
+const OPERATOR: &str = "system:serviceaccount:jct-system:jct";
+
+fn reviewer() -> Reviewer {
+    Reviewer {
+        policy: Policy::default().allowing("octo/"),
+        key: StampKey::from_slice(&[7; 32]).unwrap(),
+        trusted_user: OPERATOR.into(),
+    }
+}
+
+fn object(change: Value) -> Value {
+    let mut task = json!({
+        "apiVersion": "jct.dev/v1", "kind": "Task", "metadata": {"name": "t", "namespace": "team"},
+        "spec": {
+            "requestedBy": {"kind": "agent", "id": "bot"}, "objective": "Look around", "operation": "analysis",
+            "target": {"repo": "evil/x"}, "constraints": {"allowSecrets": true}, "inputs": {"password": "hunter2"},
+        },
+    });
+    json_patch::merge(&mut task, &change);
+    task
+}
+
+/// A review of a new Task by Ada, or what `change` makes of it.
+fn review(object: &Value, change: Value) -> Value {
+    let mut review = json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {
+            "uid": "7f9c2ba4-e88f-4a3c-9d52-0f1d6c1f2e11", "operation": "CREATE", "name": "t", "namespace": "team",
+            "kind": {"group": "jct.dev", "version": "v1", "kind": "Task"},
+            "resource": {"group": "jct.dev", "version": "v1", "resource": "tasks"},
+            "userInfo": {"username": "ada", "groups": []}, "dryRun": false, "object": object,
+        },
+    });
+    json_patch::merge(&mut review, &json!({"request": change}));
+    review
+}
+
+fn denial_of(review: Value) -> Option<Denial> {
+    let request: AdmissionRequest<DynamicObject> =
+        serde_json::from_value::<AdmissionReview<DynamicObject>>(review).unwrap().try_into().unwrap();
+    let findings = reviewer().review(Door::Mutate, &request, [1; 16]).findings;
+    reviewer().denial(&request, findings, [1; 16], "2026-03-01T12:00:00Z".parse().unwrap())
+}
+
+#[test]
+fn a_denial_tells_who_what_and_why_and_nothing_of_the_spec() {
+    let object = object(json!({}));
+    let denial = denial_of(review(&object, json!({}))).unwrap();
+    let codes: Vec<Code> = denial.findings.iter().map(|finding| finding.code).collect();
+    assert_eq!(codes, [Code::RepoNotAllowed, Code::SecretsAccessDenied]);
+    assert_eq!((denial.actor.id.as_str(), denial.actor.kind), ("ada", ActorKind::Agent));
+    assert_eq!((denial.door, denial.request), (denial::Door::Kubernetes, Request::Create));
+    assert_eq!((denial.namespace.as_str(), denial.name.as_deref(), denial.kind.as_str()), ("team", Some("t"), "Task"));
+    assert_eq!(
+        (denial.uid.as_str(), denial.submitted_by.as_deref()),
+        ("7f9c2ba4-e88f-4a3c-9d52-0f1d6c1f2e11", Some("ada"))
+    );
+    assert_eq!(denial.trace_id.as_str(), "01".repeat(16));
+    assert_eq!(denial.spec_sha256, sha256_hex(object["spec"].to_string().as_bytes()));
+    assert!(!format!("{denial:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_denied_change_is_of_the_objects_trace_and_by_who_makes_it() {
+    let old = object(json!({"metadata": {"annotations": {SUBMITTED_BY: "ada", TRACE_ID: "trace-of-the-task"}}}));
+    let new = object(json!({"spec": {"objective": "Something else"}}));
+    let change = json!({"operation": "UPDATE", "oldObject": old, "userInfo": {"username": "eve"}});
+    let denial = denial_of(review(&new, change)).unwrap();
+    assert_eq!((denial.request, denial.trace_id.as_str()), (Request::Update, "trace-of-the-task"));
+    assert_eq!((denial.actor.id.as_str(), denial.submitted_by.as_deref()), ("eve", Some("ada")));
+}
+
+#[test]
+fn a_stamp_is_believed_of_the_operator_alone() {
+    let object = object(json!({"metadata": {"annotations": {SUBMITTED_BY: "bob", TRACE_ID: "trace-of-a-client"}}}));
+    let forged = denial_of(review(&object, json!({}))).unwrap();
+    assert_eq!((forged.actor.id.as_str(), forged.trace_id.as_str()), ("ada", "01".repeat(16).as_str()));
+    let change = json!({"userInfo": {"username": OPERATOR}});
+    let for_bob = denial_of(review(&object, change)).unwrap();
+    assert_eq!((for_bob.actor.id.as_str(), for_bob.trace_id.as_str()), ("bob", "trace-of-a-client"));
+}
+
+#[test]
+fn an_object_without_a_name_is_told_by_what_it_would_begin_with() {
+    let object = object(json!({"metadata": {"name": null, "generateName": "nightly-"}}));
+    let denial = denial_of(review(&object, json!({"name": ""}))).unwrap();
+    assert_eq!((denial.name, denial.generate_name.as_deref()), (None, Some("nightly-")));
+}
+
+#[rstest]
+#[case::dry_run(json!({"dryRun": true}))]
+#[case::admitted(json!({"object": {"spec": {"target": {"repo": "octo/x"}, "constraints": null}}}))]
+#[case::deletion(json!({"operation": "DELETE", "object": null, "oldObject": object(json!({}))}))]
+#[case::not_ours(json!({"kind": {"group": "other.dev"}}))]
+fn what_is_no_denial_leaves_none(#[case] change: Value) {
+    assert_eq!(denial_of(review(&object(json!({})), change)), None);
+}
+
+async fn post(path: &str, review: &Value, denials: Denials) -> Value {
+    let request = http::Request::post(path).body(Body::from(review.to_string())).unwrap();
+    let response = router(reviewer(), denials, Metrics::default()).oneshot(request).await.unwrap();
+    let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    serde_json::from_slice(&body).unwrap()
+}
+
+fn queue() -> (Denials, Waiting) {
+    Denials::new(&Metrics::default())
+}
+
+#[rstest]
+#[case("/mutate")]
+#[case("/validate")]
+#[tokio::test]
+async fn each_webhook_hands_in_what_it_denies(#[case] path: &str) {
+    let (denials, mut waiting) = queue();
+    let answer = post(path, &review(&object(json!({})), json!({})), denials.clone()).await;
+    assert_eq!(answer["response"]["allowed"], json!(false));
+    let waits = waiting.take();
+    assert_eq!((waits.len(), waits[0].findings[0].code), (1, Code::RepoNotAllowed));
+    post(path, &review(&object(json!({})), json!({"dryRun": true})), denials).await;
+    assert!(waiting.take().is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_waits_for_no_record() {
+    let (denials, waiting) = queue();
+    let denied = review(&object(json!({})), json!({}));
+    // Nobody takes them out: many more than there is room for.
+    let answers = async {
+        for _ in 0..2000 {
+            assert_eq!(post("/mutate", &denied, denials.clone()).await["response"]["allowed"], json!(false));
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), answers).await.unwrap();
+    drop(waiting);
+}
