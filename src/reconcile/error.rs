@@ -68,7 +68,10 @@ impl Error {
     /// What the database says, if it is of the record as a whole, and not of one object or of the operator's own end.
     pub fn outage(&self) -> Option<&StoreError> {
         match self {
-            Self::Store { source: StoreError::UnknownTask(_) | StoreError::Conflict { .. } | StoreError::Closed, .. } => None,
+            Self::Store {
+                source: StoreError::UnknownTask(_) | StoreError::Conflict { .. } | StoreError::Closed,
+                ..
+            } => None,
             Self::Store { source, .. } => Some(source),
             _ => None,
         }
