@@ -143,7 +143,7 @@ async fn a_denial_is_seen_by_those_who_may_see_the_tasks_of_its_namespace() {
     let denials = world.denials.take();
     assert_eq!(denials.len(), 2);
     world.store.record_denials(denials).await.unwrap();
-    for (token, expected) in [(ADA, vec!["team"]), (ROOT, vec!["team", "other"])] {
+    for (token, expected) in [(ADA, vec!["team"]), (EVE, vec!["other"]), (ROOT, vec!["team", "other"])] {
         let story = world.get(token, &format!("/trace/{TRACE}")).await.body;
         let denials =
             story["audit"].as_array().unwrap().iter().filter(|entry| entry["entity_kind"] == "AdmissionDenial");

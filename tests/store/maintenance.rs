@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::denials::denial;
 use crate::harness::{Backend, Backend::*, Database, ada, at, completed, end, new_task, row, running, start, with_key};
 
-/// Something in every table that Tasks reach, and more audit entries than one transaction of an import takes.
+/// Something in every table that Tasks reach, and more audit entries than a page of an export takes.
 async fn fill(store: &Store, from: usize, tasks: usize) {
     for n in from..from + tasks {
         let new = NewTask { create_cwom: true, ..with_key(&format!("uid-{n}"), &format!("key é{n}")) };
@@ -24,7 +24,11 @@ async fn fill(store: &Store, from: usize, tasks: usize) {
             store.record_deleted(deleted).await.unwrap();
         }
     }
-    let denials: Vec<Denial> = (0..2500).map(|n| denial(&format!("{from}-{n}"))).collect();
+    deny(store, &from.to_string(), 150).await;
+}
+
+async fn deny(store: &Store, name: &str, times: usize) {
+    let denials: Vec<Denial> = (0..times).map(|n| denial(&format!("{name}-{n}"))).collect();
     store.record_denials(denials).await.unwrap();
 }
 
@@ -201,6 +205,8 @@ impl Read for Torn<'_> {
 #[tokio::test]
 async fn an_import_that_broke_off_goes_on(#[values(Sqlite, Postgres)] backend: Backend) {
     let source = filled(Sqlite).await;
+    // More than one transaction takes.
+    deny(&source.store, "many", 2100).await;
     let original = export(&source).await;
     let copy = Database::fresh(backend).await;
     copy.store.close().await;
