@@ -51,9 +51,9 @@ pub async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Act
         finalizer::add(&tasks(&context, &task.namespace), &task.name, &task.uid).await?;
     }
     let passed = step(&context, &task).await;
-    if let Err(Error::Store { source, .. }) = &passed {
+    if let Some(why) = passed.as_ref().err().and_then(Error::outage) {
         // Nobody is told that a Task is recorded which is not; the next pass tries again.
-        status::write_outage(&context, &task, source).await?;
+        status::write_outage(&context, &task, why).await?;
     }
     let action = passed?;
     context.backoff.succeeded(&task.uid);

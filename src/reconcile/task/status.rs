@@ -215,10 +215,6 @@ pub async fn write(context: &Context, task: &Validated, state: &State<'_>) -> Re
 /// # Errors
 /// As for [`write()`].
 pub async fn write_outage(context: &Context, task: &Validated, why: &StoreError) -> Result<(), Error> {
-    // Not of the record as a whole, or the operator's own end.
-    if matches!(why, StoreError::UnknownTask(_) | StoreError::Conflict { .. } | StoreError::Closed) {
-        return Ok(());
-    }
     let current = context.written.current(&task.uid, task.resource_version.as_deref(), task.status.clone());
     if current.as_ref().is_some_and(|status| has_ended(status) || tells_of_outage(status)) {
         return Ok(());
