@@ -36,6 +36,10 @@ fn from_database(error: &dyn DatabaseError) -> StoreError {
 
 /// <https://www.sqlite.org/rescode.html>; the lowest byte is the primary code.
 fn from_sqlite(code: u32, text: String) -> StoreError {
+    // IOERR_SHMSIZE: no room for the index of the write-ahead log, as when a database on a full disk is opened.
+    if code == 4874 {
+        return StoreError::Full(text);
+    }
     match code & 0xff {
         // BUSY, LOCKED, NOMEM, INTERRUPT, IOERR, CANTOPEN, PROTOCOL
         5 | 6 | 7 | 9 | 10 | 14 | 15 => StoreError::Unavailable(text),
@@ -89,7 +93,7 @@ mod tests {
             [sqlite(5), sqlite(13), sqlite(1032), sqlite(778)],
             ["unavailable", "full", "read_only", "unavailable"]
         );
-        assert_eq!([sqlite(11), sqlite(2067)], ["corrupt", "internal"]);
+        assert_eq!([sqlite(11), sqlite(2067), sqlite(4874)], ["corrupt", "internal", "full"]);
         let postgres = |code| from_postgres(code, String::new()).category();
         assert_eq!([postgres("53100"), postgres("40P01"), postgres("25006")], ["full", "unavailable", "read_only"]);
         assert_eq!([postgres("57P01"), postgres("XX001"), postgres("23505")], ["unavailable", "corrupt", "internal"]);

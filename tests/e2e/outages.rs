@@ -14,6 +14,8 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::support::{
     NORMAL, Postgres, RELEASE_NAMESPACE, Rest, World, condition, helm_fails, id, jobs_ever, kubectl,
@@ -142,12 +144,24 @@ fn sh(script: &str, arguments: [&std::path::Path; 2]) {
 }
 
 impl SmallVolume {
-    fn mount(folder: PathBuf) -> Self {
+    async fn mount(folder: PathBuf) -> Self {
         let kept = tempfile::tempdir().unwrap();
         let script = r#"cp -a "$1/." "$2"; size=$(($(du -sk "$1" | cut -f1) + 4096))
             mount -t tmpfs -o "size=${size}k,mode=0777" none "$1"; cp -a "$2/." "$1""#;
         sh(script, [&folder, kept.path()]);
-        Self { folder, kept }
+        let volume = Self { folder, kept };
+        volume.drop_log().await;
+        volume
+    }
+
+    /// Ends SQLite's write-ahead log, whose length stays usable however full the disk is.
+    async fn drop_log(&self) {
+        let options = SqliteConnectOptions::new().filename(self.folder.join("jct.db"));
+        let mut connection = options.connect().await.unwrap();
+        sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        let left = fs::exists(self.folder.join("jct.db-wal")).unwrap();
+        assert!(!left, "somebody else has the database open");
     }
 
     /// Uses up all that is left.
@@ -181,7 +195,7 @@ async fn a_full_disk_holds_up_the_record_and_nothing_else() {
     let token = caller(&world).await;
     let folder = world.folder_of_claim("jct-data").await;
     stop_operator().await;
-    let volume = SmallVolume::mount(folder);
+    let volume = SmallVolume::mount(folder).await;
     let seen = AssertUnwindSafe(on_a_full_disk(&world, &volume, &token)).catch_unwind().await;
     stop_operator().await;
     volume.unmount();
