@@ -103,7 +103,10 @@ impl Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        let is_not_open = matches!(error, StoreError::Closed | StoreError::NewerSchema(_) | StoreError::Migration(_));
+        let is_not_open = matches!(
+            error,
+            StoreError::Closed | StoreError::NewerSchema(_) | StoreError::Migration(_) | StoreError::ImportUnfinished
+        );
         if error.is_transient() || is_not_open {
             tracing::warn!(%error, "the record does not answer a request");
             return Self::unavailable("the record is not available; try again");

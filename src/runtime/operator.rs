@@ -23,10 +23,10 @@ use crate::webhook::certificates::Identity;
 use crate::webhook::{self, Keeper, KeeperSettings, Reviewer, Tls};
 
 /// How long parts may take to end once asked to.
-const SHUTDOWN: Duration = Duration::from_secs(20);
+const SHUTDOWN: Duration = Duration::from_secs(18);
 /// How long denials that wait then may take to be written.
-const LAST_DENIALS: Duration = Duration::from_secs(3);
-/// The same for the record after them; within the 30 seconds that Kubernetes gives a pod.
+const LAST_DENIALS: Duration = Duration::from_secs(5);
+/// The same for the record at last. All three are within the 30 seconds that Kubernetes gives a pod.
 const STORE_SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// Runs the operator until SIGTERM or SIGINT.

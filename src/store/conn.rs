@@ -10,8 +10,8 @@ use sqlx::{AssertSqlSafe, FromRow, Row as _};
 
 use super::{Result, StoreError};
 
-/// No statement of ours takes as long. PostgreSQL has a limit of its own, but a server that is gone without a word does
-/// not tell of it, and each connection that waited for ever would be one less.
+/// No statement of ours takes as long on PostgreSQL. It has a limit of its own, but a server that is gone without a word
+/// does not tell of it, and each connection that waited for ever would be one less.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A connection, borrowed.
@@ -43,8 +43,8 @@ macro_rules! execute {
     ($conn:expr, $sql:expr $(, $argument:expr)* $(,)?) => {
         match &mut *$conn {
             $crate::store::conn::Conn::Sqlite(conn) => {
-                let done = sqlx::query($sql)$(.bind($argument))*.execute(&mut **conn);
-                $crate::store::conn::answered(done).await.map(|done| done.rows_affected())
+                let done = sqlx::query($sql)$(.bind($argument))*.execute(&mut **conn).await;
+                done.map(|done| done.rows_affected()).map_err($crate::store::StoreError::from)
             }
             $crate::store::conn::Conn::Postgres(conn) => {
                 let done = sqlx::query($sql)$(.bind($argument))*.execute(&mut **conn);
@@ -59,8 +59,8 @@ macro_rules! fetch {
     ($row:ty, $conn:expr, $sql:expr $(, $argument:expr)* $(,)?) => {
         match &mut *$conn {
             $crate::store::conn::Conn::Sqlite(conn) => {
-                let rows = sqlx::query_as::<_, $row>($sql)$(.bind($argument))*.fetch_all(&mut **conn);
-                $crate::store::conn::answered(rows).await
+                let rows = sqlx::query_as::<_, $row>($sql)$(.bind($argument))*.fetch_all(&mut **conn).await;
+                rows.map_err($crate::store::StoreError::from)
             }
             $crate::store::conn::Conn::Postgres(conn) => {
                 let rows = sqlx::query_as::<_, $row>($sql)$(.bind($argument))*.fetch_all(&mut **conn);
@@ -72,7 +72,7 @@ macro_rules! fetch {
 
 pub(super) use {execute, fetch};
 
-/// What the database answers, if it does in time.
+/// What PostgreSQL answers, if it does in time.
 pub(super) async fn answered<T>(statement: impl Future<Output = sqlx::Result<T>>) -> Result<T> {
     match tokio::time::timeout(PATIENCE, statement).await {
         Ok(answer) => Ok(answer?),
@@ -180,7 +180,7 @@ async fn fetch_assembled<Row: AnyRow>(
 ) -> Result<Vec<Row>> {
     let sql = AssertSqlSafe(sql);
     match conn {
-        Conn::Sqlite(conn) => answered(bind_all!(sqlx::query_as(sql), arguments).fetch_all(&mut **conn)).await,
+        Conn::Sqlite(conn) => Ok(bind_all!(sqlx::query_as(sql), arguments).fetch_all(&mut **conn).await?),
         Conn::Postgres(conn) => answered(bind_all!(sqlx::query_as(sql), arguments).fetch_all(&mut **conn)).await,
     }
 }
@@ -241,9 +241,7 @@ async fn execute_all(conn: &mut Conn<'_>, statements: Vec<(String, Vec<Argument>
     for (sql, arguments) in statements {
         let sql = AssertSqlSafe(sql);
         changed += match conn {
-            Conn::Sqlite(conn) => {
-                answered(bind_all!(sqlx::query(sql), arguments).execute(&mut **conn)).await?.rows_affected()
-            }
+            Conn::Sqlite(conn) => bind_all!(sqlx::query(sql), arguments).execute(&mut **conn).await?.rows_affected(),
             Conn::Postgres(conn) => {
                 answered(bind_all!(sqlx::query(sql), arguments).execute(&mut **conn)).await?.rows_affected()
             }

@@ -118,13 +118,14 @@ impl Store {
     /// Whether both reading and writing work, by doing both. For readiness.
     pub async fn ping(&self) -> Result<()> {
         self.inner.writer.write(ops::Probe).await?;
+        self.inner.writer.failure().map_or(Ok(()), Err)?;
         self.read_probe().await
     }
 
     /// Whether reading works, and writing as far as is known: it is tried only if the last transaction failed. Cheaper
     /// than [`Store::ping`], for those who are about to ask for a write.
     pub async fn check(&self) -> Result<()> {
-        if self.inner.writer.is_failing() { self.ping().await } else { self.read_probe().await }
+        if self.inner.writer.failure().is_some() { self.ping().await } else { self.read_probe().await }
     }
 
     async fn read_probe(&self) -> Result<()> {

@@ -5,9 +5,9 @@
 //! so that the one to blame does not spoil the others. Nobody is answered before the commit, and no answer says "done"
 //! unless it succeeded. A request goes on when its caller does not wait any longer.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -16,8 +16,9 @@ use ulid::Generator;
 
 use super::conn::{Conn, execute};
 use super::connect::{Connected, Connector, Opening};
+use super::maintenance::refuse_unfinished_import;
 use super::operation::{Needs, Operation, View};
-use super::{Result, StoreError, StoreSettings, WriterStats, batch, maintenance};
+use super::{Result, StoreError, StoreSettings, WriterStats, batch};
 
 /// How often a transaction is tried on PostgreSQL, where a connection can be lost and replicas can be in each other's
 /// way. Operations can be repeated, also those whose commit was not answered.
@@ -26,6 +27,10 @@ const POSTGRES_TRIES: u32 = 3;
 /// How many times the wait for a lock a whole transaction may take: a connection whose other end is gone without a word
 /// must not hold up the writer for ever.
 const BATCH_WAITS: u32 = 12;
+
+/// How long a database counts as full to which nothing but probes was written since. Whoever waits to write tries again
+/// sooner.
+const FULL: Duration = Duration::from_secs(35);
 
 /// The wait between two tries to open the database for the first time.
 const OPENING_INTERVAL: Duration = Duration::from_secs(1);
@@ -45,7 +50,26 @@ struct Counters {
     requests: AtomicU64,
     failures: AtomicU64,
     audit_entries: AtomicU64,
-    failing: AtomicBool,
+    /// When a transaction last failed, and why, unless it is known to work again.
+    failure: std::sync::Mutex<Option<(Instant, StoreError)>>,
+}
+
+impl Counters {
+    fn failure(&self) -> MutexGuard<'_, Option<(Instant, StoreError)>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// On a full disk a small write may find room where a greater one does not: it proves nothing.
+    fn note_success(&self, entries: u64) {
+        let mut failure = self.failure();
+        let stands = match &*failure {
+            Some((since, StoreError::Full(_))) => entries == 0 && since.elapsed() < FULL,
+            _ => false,
+        };
+        if !stands {
+            *failure = None;
+        }
+    }
 }
 
 impl Writer {
@@ -91,9 +115,9 @@ impl Writer {
         let _ = self.opening.clone().wait_for(Result::is_ok).await;
     }
 
-    /// Whether the last transaction could not be committed.
-    pub(super) fn is_failing(&self) -> bool {
-        self.counters.failing.load(Ordering::Relaxed)
+    /// Why transactions fail, as far as is known.
+    pub(super) fn failure(&self) -> Option<StoreError> {
+        self.counters.failure().as_ref().map(|(_, error)| error.clone())
     }
 
     pub(super) fn stats(&self) -> WriterStats {
@@ -223,7 +247,7 @@ impl WriterTask {
 
     async fn try_to_open(&self) -> Result<Connected> {
         let mut connected = within(self.patience, self.connector.connect()).await?;
-        maintenance::refuse_unfinished_import(&mut connected.borrow()).await?;
+        refuse_unfinished_import(&mut connected.borrow()).await?;
         connected.migrate().await?;
         Ok(connected)
     }
@@ -250,7 +274,9 @@ impl WriterTask {
                     tracing::debug!(reason, "trying the transaction again");
                 }
                 committed => {
-                    self.counters.failing.store(committed.is_err(), Ordering::Relaxed);
+                    if let Err(error) = &committed {
+                        *self.counters.failure() = Some((Instant::now(), error.clone()));
+                    }
                     let counter = if committed.is_ok() { &self.counters.commits } else { &self.counters.failures };
                     counter.fetch_add(1, Ordering::Relaxed);
                     return committed;
@@ -270,6 +296,7 @@ impl WriterTask {
         match committed {
             Ok(entries) => {
                 self.counters.audit_entries.fetch_add(entries, Ordering::Relaxed);
+                self.counters.note_success(entries);
                 self.connected = Some(connected);
                 Ok(())
             }

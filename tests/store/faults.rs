@@ -138,9 +138,11 @@ async fn fill_the_disk(file: &Path) {
 
     std::fs::remove_file(ballast).unwrap();
     drop(filler);
-    store.check().await.unwrap();
+    let error = store.ping().await.unwrap_err();
+    assert_eq!(error.category(), "full", "that a probe has room does not mean that a Task has");
     row(store.record_task(new_task("after")).await.unwrap());
     store.ping().await.unwrap();
+    store.check().await.unwrap();
     let entries = accepted + 2;
     assert!(matches!(store.verify_audit().await.unwrap(), AuditCheck::Intact { entries: n, .. } if n == entries));
 }
