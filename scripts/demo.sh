@@ -37,6 +37,7 @@ main() {
   chapter "Operator, by Helm"; operator
   chapter "Tasks"; tasks
   chapter "What became of them"; outcome
+  chapter "Work objects"; work_objects
   chapter "A denied Task"; denied
   chapter "The trace of one Task"; trace
   chapter "Its record"; record
@@ -197,6 +198,19 @@ outcome() {
 }
 
 field() { kubectl --namespace "$TENANT" get tasks.jct.dev "$1" --output=jsonpath="{$2}"; }
+
+# A chain of them by hand; those of the Tasks are in the record.
+work_objects() {
+  local kinds=repos,issues,contextpackets,constraintsnapshots,doctrinerefs,runs,artifacts
+  kinds="${kinds//,/.jct.dev,}.jct.dev"
+  show kubectl --namespace "$TENANT" apply -f examples/cwom.yaml
+  kubectl --namespace "$TENANT" wait --for=condition=Resolved --all --timeout=60s "$kinds" >/dev/null ||
+    { operator_state >&2; die "the work objects were not all recorded"; }
+  show kubectl --namespace "$TENANT" get cwom
+  printf '\nThose that Task analysis has made:\n'
+  kubectl --namespace "$TENANT" get tasks.jct.dev analysis \
+    --output=go-template='{{range $name, $id := .status.cwom}}{{printf "  %-22s %s\n" $name $id}}{{end}}'
+}
 
 denied() {
   local file code answer
