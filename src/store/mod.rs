@@ -111,8 +111,9 @@ impl Store {
 
     /// Refuses further writes, commits those that wait, and closes the database.
     pub async fn close(&self) {
-        self.inner.writer.close().await;
+        // The last connection to close tidies SQLite's write-ahead log up, which only the writer may.
         self.inner.readers.close().await;
+        self.inner.writer.close().await;
     }
 
     /// Whether both reading and writing work, by doing both. For readiness.

@@ -87,10 +87,6 @@ async fn record(context: &Context, task: &Validated) -> Result<Recording, Error>
     }
     match &task.verdict {
         Verdict::Accepted(accepted) => {
-            let refused = context.store.refusal(task.id).await.map_err(Error::store("read a refusal"))?;
-            if let Some(findings) = refused {
-                return Ok(Recording::Refused(findings));
-            }
             let new = NewTask {
                 id: task.id,
                 trace_id: task.trace_id.clone(),
