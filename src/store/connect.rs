@@ -22,6 +22,10 @@ fn with_temporaries_in_memory(options: &SqliteConnectOptions) -> SqliteConnectOp
     options.clone().pragma("temp_store", "memory")
 }
 
+/// How many prepared statements the writer keeps: each is there for eight numbers of rows, and with too few of them most
+/// batches would prepare theirs anew.
+const STATEMENTS: usize = 512;
+
 /// Opens connections for writing.
 #[derive(Clone)]
 pub(super) enum Connector {
@@ -53,10 +57,13 @@ impl Connector {
                         .synchronous(SqliteSynchronous::Full)
                         .pragma("journal_size_limit", "67108864")
                         // In KiB. The audit log has a dozen indexes; their hot pages should stay in memory.
-                        .pragma("cache_size", "-8192"),
+                        .pragma("cache_size", "-16384")
+                        .statement_cache_capacity(STATEMENTS),
                 )
             }
-            Location::Postgres(options) => Self::Postgres(with_timeouts(options, settings.wait)),
+            Location::Postgres(options) => {
+                Self::Postgres(with_timeouts(options, settings.wait).statement_cache_capacity(STATEMENTS))
+            }
         }
     }
 
