@@ -38,11 +38,13 @@ pub(in crate::store) async fn list(conn: &mut Conn<'_>, query: &AuditQuery) -> R
     rows.into_iter().map(entry).collect()
 }
 
-/// What was created under these ids. Joined, for with IN a list SQLite reads everything that was ever created.
+/// What was created under these ids. A cross join, for SQLite keeps its order: else it would rather read everything that
+/// was ever created, and look for each in the list.
 pub(in crate::store) const CREATED: Values = Values {
-    before: "SELECT entity_id, after FROM audit_log JOIN (VALUES",
+    before: "SELECT entity_id, after FROM (VALUES",
     width: 1,
-    after: ") AS v ON entity_kind = 'Task' AND entity_id = v.column1 WHERE action = 'created'",
+    after: ") AS v CROSS JOIN audit_log \
+            WHERE entity_kind = 'Task' AND entity_id = v.column1 AND action = 'created'",
 };
 
 /// Which Tasks were refused, and for what: an entry says that they were created, with the findings.
