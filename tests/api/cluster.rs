@@ -176,30 +176,30 @@ impl Cluster {
         match task.verdict {
             Verdict::Accepted(accepted) => {
                 let new = NewTask {
-                    id: task.id,
-                    trace_id: task.trace_id,
-                    namespace: task.namespace,
-                    name: task.name,
-                    uid: task.uid,
-                    submitted_by: task.submitted_by,
+                    id: task.head.id,
+                    trace_id: task.head.trace_id,
+                    namespace: task.head.namespace,
+                    name: task.head.name,
+                    uid: task.head.uid,
+                    submitted_by: task.head.submitted_by,
                     actor: task.actor,
                     task: *accepted,
                     executor: task.controls.executor,
                     max_attempts: task.controls.max_attempts,
                     create_cwom: task.controls.create_cwom,
                     for_run: None,
-                    created_at: task.created_at,
+                    created_at: task.head.created_at,
                     recorded_at: Timestamp::now(),
                 };
                 self.store.record_task(new).await.unwrap();
             }
             Verdict::Refused(findings) => {
                 let refusal = Refusal {
-                    id: task.id,
-                    trace_id: task.trace_id,
-                    namespace: task.namespace,
-                    name: task.name,
-                    uid: task.uid,
+                    id: task.head.id,
+                    trace_id: task.head.trace_id,
+                    namespace: task.head.namespace,
+                    name: task.head.name,
+                    uid: task.head.uid,
                     actor: task.actor,
                     findings,
                     spec_sha256: task.spec_sha256,

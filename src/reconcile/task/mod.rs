@@ -47,8 +47,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// [`Error`] names the step that failed; the pass is repeated later.
 pub async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action, Error> {
     let task = validate(&object, &context.policy, &context.stamp_key)?;
-    if !task.has_finalizer && !task.is_being_deleted {
-        finalizer::add(&tasks(&context, &task.namespace), &task.name, &task.uid).await?;
+    if !task.head.has_finalizer && !task.head.is_being_deleted {
+        finalizer::add(&tasks(&context, &task.head.namespace), &task.head.name, &task.head.uid).await?;
     }
     let passed = step(&context, &task).await;
     if let Some(why) = passed.as_ref().err().and_then(Error::outage) {
@@ -56,7 +56,7 @@ pub async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Act
         status::write_outage(&context, &task, why).await?;
     }
     let action = passed?;
-    context.backoff.succeeded(&task.uid);
+    context.backoff.succeeded(&task.head.uid);
     Ok(action)
 }
 
@@ -81,26 +81,26 @@ pub async fn close(context: &Context, id: Id) -> Result<(), Error> {
 
 /// What the record says of a Task: written now if it was not there. Database.
 async fn record(context: &Context, task: &Validated) -> Result<Recording, Error> {
-    let row = context.store.task(task.id).await.map_err(Error::store("read the record of a Task"))?;
-    if let Some(row) = row.filter(|row| row.uid == task.uid) {
+    let row = context.store.task(task.head.id).await.map_err(Error::store("read the record of a Task"))?;
+    if let Some(row) = row.filter(|row| row.uid == task.head.uid) {
         return Ok(Recording::Known(Box::new(row)));
     }
     match &task.verdict {
         Verdict::Accepted(accepted) => {
             let new = NewTask {
-                id: task.id,
-                trace_id: task.trace_id.clone(),
-                namespace: task.namespace.clone(),
-                name: task.name.clone(),
-                uid: task.uid.clone(),
-                submitted_by: task.submitted_by.clone(),
+                id: task.head.id,
+                trace_id: task.head.trace_id.clone(),
+                namespace: task.head.namespace.clone(),
+                name: task.head.name.clone(),
+                uid: task.head.uid.clone(),
+                submitted_by: task.head.submitted_by.clone(),
                 actor: task.actor.clone(),
                 task: (**accepted).clone(),
                 executor: task.controls.executor.clone(),
                 max_attempts: task.controls.max_attempts,
                 create_cwom: task.controls.create_cwom,
-                for_run: task.run,
-                created_at: task.created_at,
+                for_run: task.head.run,
+                created_at: task.head.created_at,
                 recorded_at: Timestamp::now(),
             };
             context.store.record_task(new).await.map_err(Error::store("record a Task"))
@@ -112,11 +112,11 @@ async fn record(context: &Context, task: &Validated) -> Result<Recording, Error>
 /// Writes down that a Task came past the webhooks and does not run. Database.
 async fn refuse(context: &Context, task: &Validated, findings: &[Finding]) -> Result<Recording, Error> {
     let refusal = Refusal {
-        id: task.id,
-        trace_id: task.trace_id.clone(),
-        namespace: task.namespace.clone(),
-        name: task.name.clone(),
-        uid: task.uid.clone(),
+        id: task.head.id,
+        trace_id: task.head.trace_id.clone(),
+        namespace: task.head.namespace.clone(),
+        name: task.head.name.clone(),
+        uid: task.head.uid.clone(),
         actor: task.actor.clone(),
         findings: findings.to_vec(),
         spec_sha256: task.spec_sha256.clone(),
@@ -135,7 +135,7 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
         }
         let look = attempt::look(context, &row).await?;
         let step = decide(&situation(context, task, &row, look));
-        tracing::debug!(task_id = %task.id, trace_id = %task.trace_id, ?step, "next step");
+        tracing::debug!(task_id = %task.head.id, trace_id = %task.head.trace_id, ?step, "next step");
         row = match step {
             Step::Start(attempt) => {
                 row = attempt::start(context, &row, attempt).await?;
@@ -198,7 +198,7 @@ fn situation<'a>(context: &Context, task: &'a Validated, row: &TaskRow, look: Lo
 
 /// Whether somebody wants the Task to end before its time.
 fn requested_end(task: &Validated) -> Option<End> {
-    match (task.is_being_deleted, task.controls.cancel) {
+    match (task.head.is_being_deleted, task.controls.cancel) {
         (true, _) => Some(End::Deleted),
         (false, true) => Some(End::Cancelled),
         (false, false) => None,
@@ -224,7 +224,7 @@ async fn end_task(
     failure: Failure,
     actor: Actor,
 ) -> Result<TaskRow, Error> {
-    let finish = FinishTask { task_id: task.id, ending, failure, actor, at: Timestamp::now() };
+    let finish = FinishTask { task_id: task.head.id, ending, failure, actor, at: Timestamp::now() };
     let row = context.store.finish_task(finish).await.map_err(Error::store("record the end of a Task"))?;
     finish::note_outcome(context, &row);
     Ok(row)
@@ -234,7 +234,7 @@ async fn end_task(
 /// deletion. API server.
 async fn end(context: &Context, task: &Validated, row: &TaskRow) -> Result<Action, Error> {
     attempt::retire_job(context, row).await?;
-    if task.is_being_deleted {
+    if task.head.is_being_deleted {
         return release(context, task).await;
     }
     status::write(context, task, &State::Recorded(row, None)).await?;
@@ -251,10 +251,10 @@ async fn expire(context: &Context, task: &Validated, row: &TaskRow) -> Result<Ac
     if age < ttl {
         return Ok(Action::requeue(ttl - age));
     }
-    let api = tasks(context, &task.namespace);
-    let this_one = kube::api::Preconditions { uid: Some(task.uid.clone()), resource_version: None };
+    let api = tasks(context, &task.head.namespace);
+    let this_one = kube::api::Preconditions { uid: Some(task.head.uid.clone()), resource_version: None };
     let parameters = DeleteParams { preconditions: Some(this_one), ..DeleteParams::default() };
-    match api.delete(&task.name, &parameters).await.map_err(Error::api("delete an expired Task")) {
+    match api.delete(&task.head.name, &parameters).await.map_err(Error::api("delete an expired Task")) {
         Err(error) if !error.is_gone() => Err(error),
         _ => Ok(Action::await_change()),
     }
@@ -263,12 +263,12 @@ async fn expire(context: &Context, task: &Validated, row: &TaskRow) -> Result<Ac
 /// A Task whose key another one has: shows that one's outcome, now or when it is there.
 async fn copy_outcome(context: &Context, task: &Validated, first: &TaskRow) -> Result<Action, Error> {
     let action = settle(context, task, &State::Duplicate(first)).await?;
-    if first.phase.is_terminal() || task.is_being_deleted { Ok(action) } else { Ok(Action::requeue(LOOK_AGAIN)) }
+    if first.phase.is_terminal() || task.head.is_being_deleted { Ok(action) } else { Ok(Action::requeue(LOOK_AGAIN)) }
 }
 
 /// A Task that has no row of its own: only its status, or its release.
 async fn settle(context: &Context, task: &Validated, state: &State<'_>) -> Result<Action, Error> {
-    if task.is_being_deleted {
+    if task.head.is_being_deleted {
         return release(context, task).await;
     }
     status::write(context, task, state).await?;
@@ -277,13 +277,17 @@ async fn settle(context: &Context, task: &Validated, state: &State<'_>) -> Resul
 
 /// Records the deletion and lets the object go. Database, then API server.
 async fn release(context: &Context, task: &Validated) -> Result<Action, Error> {
-    let deleted =
-        RecordDeleted { id: task.id, uid: task.uid.clone(), actor: Actor::controller(), at: Timestamp::now() };
+    let deleted = RecordDeleted {
+        id: task.head.id,
+        uid: task.head.uid.clone(),
+        actor: Actor::controller(),
+        at: Timestamp::now(),
+    };
     context.store.record_deleted(deleted).await.map_err(Error::store("record a deletion"))?;
-    if task.has_finalizer {
-        finalizer::remove(&tasks(context, &task.namespace), &task.name, &task.uid).await?;
+    if task.head.has_finalizer {
+        finalizer::remove(&tasks(context, &task.head.namespace), &task.head.name, &task.head.uid).await?;
     }
-    context.written.forget(&task.uid);
+    context.written.forget(&task.head.uid);
     Ok(Action::await_change())
 }
 

@@ -34,10 +34,10 @@ pub fn project(task: &Validated, state: &State, current: Option<&TaskStatus>, no
         return behind(current, message, now);
     }
     let mut status = TaskStatus {
-        observed_generation: task.generation,
-        id: Some(task.id.to_string()),
-        trace_id: Some(task.trace_id.to_string()),
-        submitted_by: task.submitted_by.clone(),
+        observed_generation: task.head.generation,
+        id: Some(task.head.id.to_string()),
+        trace_id: Some(task.head.trace_id.to_string()),
+        submitted_by: task.head.submitted_by.clone(),
         ..TaskStatus::default()
     };
     let facts = match state {
@@ -48,7 +48,7 @@ pub fn project(task: &Validated, state: &State, current: Option<&TaskStatus>, no
         State::StoreUnavailable(message) => unavailable(&mut status, message),
     };
     let before = current.map(|status| status.conditions.as_slice()).unwrap_or_default();
-    status.conditions = conditions(facts, task.generation, before, now);
+    status.conditions = conditions(facts, task.head.generation, before, now);
     status
 }
 
@@ -202,9 +202,9 @@ pub async fn write(context: &Context, task: &Validated, state: &State<'_>) -> Re
     if !task.has_object {
         return Ok(());
     }
-    let api: Api<DeserializeGuard<TaskObject>> = Api::namespaced(context.client.clone(), &task.namespace);
-    let version = task.resource_version.as_deref();
-    let subject = Subject { name: &task.name, uid: &task.uid, resource_version: version };
+    let api: Api<DeserializeGuard<TaskObject>> = Api::namespaced(context.client.clone(), &task.head.namespace);
+    let version = task.head.resource_version.as_deref();
+    let subject = Subject { name: &task.head.name, uid: &task.head.uid, resource_version: version };
     let project = |current: Option<&TaskStatus>| project(task, state, current, Timestamp::now());
     status::write(&api, &context.written, subject, task.status.clone(), project).await.map(|_| ())
 }
@@ -215,7 +215,7 @@ pub async fn write(context: &Context, task: &Validated, state: &State<'_>) -> Re
 /// # Errors
 /// As for [`write()`].
 pub async fn write_outage(context: &Context, task: &Validated, why: &StoreError) -> Result<(), Error> {
-    let current = context.written.current(&task.uid, task.resource_version.as_deref(), task.status.clone());
+    let current = context.written.current(&task.head.uid, task.head.resource_version.as_deref(), task.status.clone());
     if current.as_ref().is_some_and(|status| has_ended(status) || tells_of_outage(status)) {
         return Ok(());
     }
