@@ -14,7 +14,7 @@ use super::query::Params;
 use crate::domain::audit::{EntityKind, Entry};
 use crate::domain::cwom::{Kind, Spec};
 use crate::domain::{Id, TraceId};
-use crate::store::{ArtifactRow, AuditQuery, JobRow, MAX_PAGE, ObjectRow, Order, Page, TaskFilter, TaskRow};
+use crate::store::{ArtifactRow, AuditQuery, MAX_PAGE, ObjectRow, Order, Page, TaskFilter, TaskRow};
 
 /// Everything with one trace id, causes before effects
 ///
@@ -187,7 +187,7 @@ impl Story {
             run.iter().for_each(|run| self.add(run));
             self.entities.insert(job.id.to_string());
             self.entities.extend(job.trace_path.clone());
-            self.objects.push(of_kind("Job", job_json(&job)));
+            self.objects.push(of_kind("Job", json!(job)));
             let of_job = files.iter().filter(|file| file.job_id == job.id);
             self.objects.extend(of_job.map(|file| of_kind("TraceFile", file_json(file))));
             run.iter().for_each(|run| self.add_all(untold.artifacts_of(run.object.id)));
@@ -199,49 +199,6 @@ impl Story {
 fn of_kind(kind: &str, mut object: Value) -> Value {
     object["kind"] = json!(kind);
     object
-}
-
-fn job_json(row: &JobRow) -> Value {
-    let JobRow {
-        id,
-        task_id,
-        trace_id,
-        attempt,
-        job_name,
-        status,
-        worker_id,
-        commit,
-        created_at,
-        started_at,
-        ended_at,
-        exit_code,
-        trace_path,
-        manifest_sha256,
-        trace_files,
-        trace_complete,
-        result,
-        error,
-    } = row;
-    json!({
-        "id": id,
-        "task_id": task_id,
-        "trace_id": trace_id,
-        "attempt": attempt,
-        "job_name": job_name,
-        "status": status,
-        "worker_id": worker_id,
-        "commit": commit,
-        "created_at": created_at,
-        "started_at": started_at,
-        "ended_at": ended_at,
-        "exit_code": exit_code,
-        "trace_path": trace_path,
-        "manifest_sha256": manifest_sha256,
-        "trace_files": trace_files,
-        "trace_complete": trace_complete,
-        "result": result,
-        "error": error,
-    })
 }
 
 fn file_json(row: &ArtifactRow) -> Value {

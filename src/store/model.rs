@@ -214,8 +214,8 @@ impl JobStatus {
     }
 }
 
-/// The record of one attempt.
-#[derive(Clone, Debug, PartialEq)]
+/// The record of one attempt; serialized, as REST and the audit log show it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct JobRow {
     /// Derived from the Task's object and the attempt.
     pub id: Id,

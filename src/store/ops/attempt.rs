@@ -128,44 +128,10 @@ fn trace_created(job: &JobRow, trace: &TraceRecord) -> Change {
     }
 }
 
+/// What the audit log shows of an attempt, besides the columns that an entry has of its own.
 fn job_state(row: &JobRow) -> Map<String, Value> {
-    let JobRow {
-        id: _,
-        task_id,
-        trace_id: _,
-        attempt,
-        job_name,
-        status,
-        worker_id,
-        commit,
-        created_at,
-        started_at,
-        ended_at,
-        exit_code,
-        trace_path,
-        manifest_sha256,
-        trace_files,
-        trace_complete,
-        result,
-        error,
-    } = row;
-    let state = json!({
-        "task_id": task_id,
-        "attempt": attempt,
-        "job_name": job_name,
-        "status": status,
-        "worker_id": worker_id,
-        "commit": commit,
-        "created_at": created_at,
-        "started_at": started_at,
-        "ended_at": ended_at,
-        "exit_code": exit_code,
-        "trace_path": trace_path,
-        "manifest_sha256": manifest_sha256,
-        "trace_files": trace_files,
-        "trace_complete": trace_complete,
-        "result": result,
-        "error": error,
-    });
-    if let Value::Object(state) = state { state } else { Map::new() }
+    let Value::Object(mut state) = json!(row) else { return Map::new() };
+    state.remove("id");
+    state.remove("trace_id");
+    state
 }
