@@ -4,10 +4,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::collection::{Changes, Collection};
-use super::create::now;
 use super::problem::{of_custom_resource, of_task, unresolved};
 use super::{find, told};
 use crate::api::Api;
@@ -81,7 +81,7 @@ async fn change(
     row: &ObjectRow,
     change: Value,
 ) -> Result<Response, Problem> {
-    let patch = PatchObject { kind: of.kind, id: row.object.id, change, actor: caller.actor(), at: now() };
+    let patch = PatchObject { kind: of.kind, id: row.object.id, change, actor: caller.actor(), at: Timestamp::now() };
     match api.store.patch_object(patch).await? {
         Patched::Patched(row) => {
             // Read back for what others tell of an Issue: its Runs, and the ContextPackets for it.

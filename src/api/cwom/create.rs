@@ -34,7 +34,7 @@ pub async fn create(
     api.access.require(&caller, &Right::resource("create", of.kind.plural(), Some(&namespace))).await?;
     let (spec, findings) = read(of.kind, &body, Naming::Rest);
     let Some(spec) = spec else { return Err(Problem::findings(&findings)) };
-    let at = now();
+    let at = Timestamp::now();
     let put = PutObject {
         id: Id::derive(at, &hex(&random())),
         trace_id,
@@ -55,10 +55,4 @@ pub async fn create(
         Put::Taken { what, .. } => Err(taken(&spec, what)),
         Put::Refused(findings) => Err(Problem::findings(&findings)),
     }
-}
-
-/// Databases keep microseconds: what is answered must be what is read back.
-pub fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
 }
