@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 
 use crate::api::error::Problem;
 use crate::crd::names::GROUP;
-use crate::domain::cwom::{Kind, Spec, Target};
+use crate::domain::cwom::{Kind, Spec};
 use crate::domain::{Code, Finding, Id};
 use crate::store::{ObjectOrigin, ObjectRow, RefProblem, Unique, Unresolved};
 
@@ -13,7 +13,7 @@ pub fn unresolved(refs: &[Unresolved]) -> Problem {
     let missing: Vec<String> = refs.iter().filter_map(missing).collect();
     if missing.is_empty() {
         let circles = refs.iter().map(|Unresolved { path, kind, target, .. }| {
-            let message = format!("{kind} '{}' would come before itself, or be a part of itself", shown(target));
+            let message = format!("{kind} '{target}' would come before itself, or be a part of itself");
             Finding::new(Code::InvalidSpec, path.clone(), message)
         });
         return Problem::findings(&circles.collect::<Vec<_>>());
@@ -23,18 +23,11 @@ pub fn unresolved(refs: &[Unresolved]) -> Problem {
 
 fn missing(reference: &Unresolved) -> Option<String> {
     let Unresolved { path: _, kind, target, problem } = reference;
-    let message = format!("Referenced {kind} '{}' does not exist", shown(target));
+    let message = format!("Referenced {kind} '{target}' does not exist");
     match problem {
         RefProblem::Missing => Some(message),
         RefProblem::WrongKind(found) => Some(format!("{message}: it is the id of the kind {found}")),
         RefProblem::Circle => None,
-    }
-}
-
-fn shown(target: &Target) -> String {
-    match target {
-        Target::Id(id) => id.to_string(),
-        Target::Name(name) => name.clone(),
     }
 }
 
@@ -72,6 +65,7 @@ pub fn of_task(kind: Kind, id: Id, task_id: Id) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::cwom::Target;
 
     const ID: &str = "01KJMMA2G027CE4HT1RZKZBW4A";
 

@@ -1,5 +1,7 @@
 //! What the seven kinds are made of: actors, sources, references.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::Kind;
@@ -66,6 +68,15 @@ pub enum Target {
     Id(Id),
     /// The custom resource of this name, in the same namespace. Only a manifest says so; once found, its id stands here.
     Name(String),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
 }
 
 impl Ref {

@@ -13,7 +13,7 @@ use crate::crd::names::{FINALIZER, GROUP};
 use crate::crd::{Stamps, Task as TaskObject, TaskSpec};
 use crate::domain::cwom::adapter::{IssueView, failure_category, issue_to_task};
 use crate::domain::cwom::{
-    ConstraintSnapshot, ContextPacket, FailureCategory, Issue, Kind, Mode, Ref, Repo, Run, Spec, Status, Target,
+    ConstraintSnapshot, ContextPacket, FailureCategory, Issue, Kind, Mode, Ref, Repo, Run, Spec, Status,
 };
 use crate::domain::{Actor, Code, Finding, Id, Task};
 use crate::reconcile::head::Head;
@@ -77,14 +77,14 @@ pub async fn advance(
     }
     let missing: Vec<&Unresolved> = unresolved.iter().filter(|left| left.path.starts_with("inputs.")).collect();
     if let Some(first) = missing.first() {
-        let waits_for = format!("{} {} is not there", first.kind, named(&first.target));
+        let waits_for = format!("{} {} is not there", first.kind, first.target);
         return Ok(Some(Carried { waits_for: Some(waits_for), ..Carried::default() }));
     }
     let sources = match gather(context, run).await? {
         Ok(sources) => sources,
         Err(waiting) => {
             let namespace = &object.head.namespace;
-            let waits_for = Some(format!("{} {} is not there", waiting.kind, named(&waiting.target)));
+            let waits_for = Some(format!("{} {} is not there", waiting.kind, waiting.target));
             let wanted = Wanted { kind: waiting.kind, namespace: namespace.clone(), target: waiting.target };
             return Ok(Some(Carried { waits_for, wants: vec![wanted], task_name: None }));
         }
@@ -159,13 +159,6 @@ async fn object(context: &Context, reference: &Ref) -> Result<Option<Spec>, Erro
     let Some(id) = reference.id() else { return Ok(None) };
     let row = context.store.object(reference.kind, id).await.map_err(Error::store("read a work object"))?;
     Ok(row.map(|row| row.object.spec))
-}
-
-fn named(target: &Target) -> String {
-    match target {
-        Target::Id(id) => id.to_string(),
-        Target::Name(name) => name.clone(),
-    }
 }
 
 /// Creates the Task, or finds it. Says why the Run has failed, if it has.
@@ -271,6 +264,7 @@ async fn cancel(context: &Context, run: &Understood, id: Id) -> Result<(), Error
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::cwom::Target;
 
     fn denied(answer: serde_json::Value) -> (FailureCategory, String) {
         denial(&serde_json::from_value(answer).unwrap())

@@ -107,7 +107,6 @@ fn problem(unresolved: &[Unresolved]) -> &'static str {
 fn told(unresolved: &[Unresolved]) -> String {
     let tell = |Unresolved { path, kind, target, problem }: &Unresolved| {
         let path = Naming::CustomResource.path(path);
-        let target = named(target);
         match problem {
             RefProblem::Missing => format!("{path}: there is no {kind} {target} in this namespace"),
             RefProblem::WrongKind(found) => format!("{path}: {target} is a {found}, not a {kind}"),
@@ -115,13 +114,6 @@ fn told(unresolved: &[Unresolved]) -> String {
         }
     };
     unresolved.iter().map(tell).collect::<Vec<_>>().join("; ")
-}
-
-fn named(target: &Target) -> String {
-    match target {
-        Target::Id(id) => id.to_string(),
-        Target::Name(name) => name.clone(),
-    }
 }
 
 fn recorded(
