@@ -1,12 +1,15 @@
 //! Tasks whose object went without our seeing it: the finalizer was taken off by hand, or the cluster was restored from an
 //! older backup. Their Jobs are ended and their record is closed; nothing runs on for nobody.
 
+use std::fmt::Debug;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -45,13 +48,24 @@ async fn sweep(context: &Context, objects: &Store<Object>) -> Result<(), Error> 
     }
 }
 
-/// The cache may lag: that an object is gone is confirmed at the API server.
 async fn is_orphan(context: &Context, objects: &Store<Object>, task: &OpenTask) -> Result<bool, Error> {
+    let api: Api<Object> = Api::namespaced(context.client.clone(), &task.namespace);
     let reference = ObjectRef::new(&task.name).within(&task.namespace);
-    if objects.get(&reference).is_some_and(|object| object.uid().as_deref() == Some(&task.uid)) {
+    is_gone(&api, objects, &reference, &task.uid).await
+}
+
+/// Whether the object of this uid is no longer there. The cache may lag: that it is gone is confirmed at the API server.
+///
+/// # Errors
+/// [`Error::Api`] if the API server does not answer.
+pub async fn is_gone<K>(api: &Api<K>, objects: &Store<K>, reference: &ObjectRef<K>, uid: &str) -> Result<bool, Error>
+where
+    K: Resource + Clone + DeserializeOwned + Debug,
+    K::DynamicType: Eq + Hash + Clone,
+{
+    if objects.get(reference).is_some_and(|object| object.uid().as_deref() == Some(uid)) {
         return Ok(false);
     }
-    let api: Api<Object> = Api::namespaced(context.client.clone(), &task.namespace);
-    let found = api.get_metadata_opt(&task.name).await.map_err(Error::api("read a Task"))?;
-    Ok(found.is_none_or(|object| object.uid().as_deref() != Some(&task.uid)))
+    let found = api.get_metadata_opt(&reference.name).await.map_err(Error::api("look for an object"))?;
+    Ok(found.is_none_or(|object| object.uid().as_deref() != Some(uid)))
 }

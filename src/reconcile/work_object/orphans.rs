@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::core::DynamicObject;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -14,6 +13,7 @@ use tracing::{info, warn};
 use super::retire;
 use crate::crd::cwom::api_resource;
 use crate::domain::cwom::Kind;
+use crate::reconcile::orphans::is_gone;
 use crate::reconcile::{Context, Error};
 use crate::store::PresentObject;
 
@@ -56,7 +56,6 @@ pub async fn sweep(context: &Context, kind: Kind, objects: &Store<DynamicObject>
     }
 }
 
-/// The cache may lag: that an object is gone is confirmed at the API server.
 async fn is_orphan(
     context: &Context,
     kind: Kind,
@@ -64,11 +63,7 @@ async fn is_orphan(
     PresentObject { id: _, namespace, name, uid }: &PresentObject,
 ) -> Result<bool, Error> {
     let resource = api_resource(kind);
-    let reference = ObjectRef::new_with(name, resource.clone()).within(namespace);
-    if objects.get(&reference).is_some_and(|object| object.uid().as_ref() == Some(uid)) {
-        return Ok(false);
-    }
     let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &resource);
-    let found = api.get_metadata_opt(name).await.map_err(Error::api("read a work object"))?;
-    Ok(found.is_none_or(|object| object.uid().as_ref() != Some(uid)))
+    let reference = ObjectRef::new_with(name, resource).within(namespace);
+    is_gone(&api, objects, &reference, uid).await
 }
