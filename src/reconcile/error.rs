@@ -45,6 +45,17 @@ impl Error {
         move |source| Self::Api { action, source: Box::new(source) }
     }
 
+    /// What the API server answered; none if the object is gone.
+    ///
+    /// # Errors
+    /// [`Error::Api`] for every other refusal.
+    pub fn unless_gone<T>(action: &'static str, answer: kube::Result<T>) -> Result<Option<T>, Self> {
+        match answer.map_err(Self::api(action)) {
+            Err(error) if error.is_gone() => Ok(None),
+            answer => answer.map(Some),
+        }
+    }
+
     /// For use with `map_err` on calls of the store.
     pub fn store(action: &'static str) -> impl FnOnce(StoreError) -> Self {
         move |source| Self::Store { action, source }
@@ -78,7 +89,7 @@ impl Error {
     }
 
     /// Whether the API server said that the object is gone.
-    pub fn is_gone(&self) -> bool {
+    fn is_gone(&self) -> bool {
         matches!(self, Self::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 404))
     }
 }

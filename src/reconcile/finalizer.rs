@@ -37,21 +37,13 @@ pub async fn remove<K>(api: &Api<K>, name: &str, uid: &str) -> Result<(), Error>
 where
     K: Clone + DeserializeOwned + Debug,
 {
-    let object = match api.get_metadata(name).await.map_err(Error::api("read finalizers")) {
-        Err(error) if error.is_gone() => return Ok(()),
-        found => found?,
-    };
+    let Some(object) = Error::unless_gone("read finalizers", api.get_metadata(name).await)? else { return Ok(()) };
     let mut finalizers = object.metadata.finalizers.unwrap_or_default();
     if object.metadata.uid.as_deref() != Some(uid) || !finalizers.iter().any(|name| name == FINALIZER) {
         return Ok(());
     }
     finalizers.retain(|name| name != FINALIZER);
     let patch = json!({"metadata": {"resourceVersion": object.metadata.resource_version, "finalizers": finalizers}});
-    match api.patch_metadata(name, &PatchParams::default(), &Patch::Merge(patch)).await {
-        Ok(_) => Ok(()),
-        Err(error) => match Error::api("remove the finalizer")(error) {
-            error if error.is_gone() => Ok(()),
-            error => Err(error),
-        },
-    }
+    let removed = api.patch_metadata(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+    Error::unless_gone("remove the finalizer", removed).map(drop)
 }

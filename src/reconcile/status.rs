@@ -155,14 +155,9 @@ where
     // The uid makes it a conflict where the name has passed to another object.
     let patch = json!({"metadata": {"uid": uid}, "status": merge(&current.unwrap_or_default(), &wanted)});
     let answer = api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await;
-    match answer.map_err(Error::api("write a status")) {
-        Ok(object) => {
-            written.note(uid, object.resource_version().as_deref(), wanted);
-            Ok(true)
-        }
-        Err(error) if error.is_gone() => Ok(false),
-        Err(error) => Err(error),
-    }
+    let Some(object) = Error::unless_gone("write a status", answer)? else { return Ok(false) };
+    written.note(uid, object.resource_version().as_deref(), wanted);
+    Ok(true)
 }
 
 /// A JSON merge patch (RFC 7396) that makes `wanted` of `current`: what is no longer there is null.

@@ -156,11 +156,8 @@ pub async fn end_job(context: &Context, row: &TaskRow) -> Result<(), Error> {
     // Foreground: the Job stays until its pod is gone, so that we see when nothing runs any more.
     let parameters =
         DeleteParams { propagation_policy: Some(PropagationPolicy::Foreground), ..DeleteParams::default() };
-    match jobs(context).delete(&job_name(row.id, row.attempt), &parameters).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        Err(error) => Err(Error::api("delete a Job")(error)),
-    }
+    let deleted = jobs(context).delete(&job_name(row.id, row.attempt), &parameters).await;
+    Error::unless_gone("delete a Job", deleted).map(drop)
 }
 
 /// Lets Kubernetes remove the last attempt's Job after a while, now that its outcome is recorded.
@@ -176,10 +173,9 @@ pub async fn retire_job(context: &Context, row: &TaskRow) -> Result<(), Error> {
         }
         let Some(name) = &job.metadata.name else { continue };
         let patch = Patch::Merge(json!({"spec": {"ttlSecondsAfterFinished": context.timing.job_ttl_seconds}}));
-        match jobs(context).patch(name, &PatchParams::default(), &patch).await {
-            Ok(patched) => context.workers.jobs.put(patched),
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(error) => return Err(Error::api("retire a Job")(error)),
+        let retired = jobs(context).patch(name, &PatchParams::default(), &patch).await;
+        if let Some(job) = Error::unless_gone("retire a Job", retired)? {
+            context.workers.jobs.put(job);
         }
     }
     Ok(())

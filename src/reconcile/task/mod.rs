@@ -254,10 +254,8 @@ async fn expire(context: &Context, task: &Validated, row: &TaskRow) -> Result<Ac
     let api = tasks(context, &task.head.namespace);
     let this_one = kube::api::Preconditions { uid: Some(task.head.uid.clone()), resource_version: None };
     let parameters = DeleteParams { preconditions: Some(this_one), ..DeleteParams::default() };
-    match api.delete(&task.head.name, &parameters).await.map_err(Error::api("delete an expired Task")) {
-        Err(error) if !error.is_gone() => Err(error),
-        _ => Ok(Action::await_change()),
-    }
+    Error::unless_gone("delete an expired Task", api.delete(&task.head.name, &parameters).await)?;
+    Ok(Action::await_change())
 }
 
 /// A Task whose key another one has: shows that one's outcome, now or when it is there.

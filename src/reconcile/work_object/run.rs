@@ -252,13 +252,8 @@ fn denial(status: &Refusal) -> (FailureCategory, String) {
 async fn cancel(context: &Context, run: &Understood, id: Id) -> Result<(), Error> {
     let api: Api<TaskObject> = Api::namespaced(context.client.clone(), &run.head.namespace);
     let patch = Patch::Merge(json!({"spec": {"cancel": true}}));
-    match api.patch_metadata(&task_name(id), &PatchParams::default(), &patch).await {
-        Ok(_) => Ok(()),
-        Err(error) => match Error::api("cancel the Task of a Run")(error) {
-            error if error.is_gone() => Ok(()),
-            error => Err(error),
-        },
-    }
+    let cancelled = api.patch_metadata(&task_name(id), &PatchParams::default(), &patch).await;
+    Error::unless_gone("cancel the Task of a Run", cancelled).map(drop)
 }
 
 #[cfg(test)]
