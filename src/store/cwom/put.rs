@@ -170,14 +170,14 @@ impl Operation for PatchObject {
         if let Some(origin) = &before.origin {
             return Ok((Patched::OfCustomResource(origin.clone()), Changes::default()));
         }
-        let (spec, mut findings) = cwom::patch(&before.object.spec, &self.change);
+        let (spec, findings) = cwom::patch(&before.object.spec, &self.change);
         let Some(spec) = spec else { return Ok((Patched::Refused(findings), Changes::default())) };
         if let Some(task_id) = before.task_id
             && (self.kind == Kind::Run || spec.status() != before.object.spec.status())
         {
             return Ok((Patched::OfTask(task_id), Changes::default()));
         }
-        findings.extend(check_update(&before.object.spec, &spec, Naming::Rest));
+        let findings = check_update(&before.object.spec, &spec, Naming::Rest);
         if !findings.is_empty() {
             return Ok((Patched::Refused(findings), Changes::default()));
         }
