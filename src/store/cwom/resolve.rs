@@ -96,8 +96,7 @@ fn by_id(objects: &Objects, kind: Kind, id: Id, whose: &Whose<'_>) -> Result<Opt
 fn drop_circles(objects: &Objects, resolved: &mut Resolved, id: Id) {
     let kind = resolved.spec.kind();
     let left_out = resolved.left_out();
-    let before: Vec<Linked> = objects.links_of(id).collect();
-    let mut accepted = Vec::new();
+    let mut order = objects.order_without(id);
     let mut circles = Vec::new();
     for (path, reference) in resolved.spec.refs() {
         let (Some(join), Some(to)) = (Join::of(kind, field_of(&path)), reference.id()) else { continue };
@@ -106,14 +105,14 @@ fn drop_circles(objects: &Objects, resolved: &mut Resolved, id: Id) {
         }
         let link = Linked { join, from: id, to };
         let is_circle = match link.edge() {
-            Some(edge) => objects.closes_circle(edge, &before, &accepted),
+            Some(edge) => order.closes_circle(edge),
             None => join == Join::IssueDuplicates && to == id,
         };
         if is_circle {
             let Ref { kind, target, role: _ } = reference.clone();
             circles.push(Unresolved { path, kind, target, problem: RefProblem::Circle });
-        } else {
-            accepted.extend(link.edge());
+        } else if let Some(edge) = link.edge() {
+            order.add(edge);
         }
     }
     resolved.unresolved.extend(circles);

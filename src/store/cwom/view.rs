@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::links::{Edge, Linked, issue_of_packet};
+use super::links::{Edge, Linked, Order, issue_of_packet};
 use super::model::{ObjectRow, PutObject};
 use super::table::unique_key;
 use crate::domain::cwom::{Kind, Target};
@@ -158,31 +158,15 @@ impl Objects {
             .map(|(link, _)| *link)
     }
 
-    /// Whether `edge` would close a circle, given that `without` go and `with` come at the same time.
-    pub(super) fn closes_circle(&self, edge: Edge, without: &[Linked], with: &[Edge]) -> bool {
-        let edges: Vec<Edge> = self
-            .order
+    /// The order among Issues, as it is without the links of this one.
+    pub(super) fn order_without(&self, issue: Id) -> IssueOrder {
+        let mut order = IssueOrder::default();
+        self.order
             .iter()
-            .filter(|link| !without.contains(link))
+            .filter(|link| link.from != issue)
             .filter_map(|link| link.edge())
-            .chain(with.iter().copied())
-            .filter(|other| other.order == edge.order)
-            .collect();
-        let mut next = BTreeMap::<Id, Vec<Id>>::new();
-        for Edge { from, to, .. } in edges {
-            next.entry(from).or_default().push(to);
-        }
-        let mut seen = BTreeSet::new();
-        let mut open = vec![edge.to];
-        while let Some(id) = open.pop() {
-            if id == edge.from {
-                return true;
-            }
-            if seen.insert(id) {
-                open.extend(next.get(&id).into_iter().flatten());
-            }
-        }
-        false
+            .for_each(|edge| order.add(edge));
+        order
     }
 
     /// Takes over what was decided.
@@ -221,6 +205,31 @@ impl Objects {
         self.holders.insert(id, Holder { kind: Some(kind), namespace: row.namespace.clone() });
         self.packets.extend(issue_of_packet(&row.object.spec).map(|issue| (issue, id)));
         put(&mut self.rows, id, row);
+    }
+}
+
+/// What comes before what, among Issues.
+#[derive(Debug, Default)]
+pub(super) struct IssueOrder(BTreeMap<(Order, Id), Vec<Id>>);
+
+impl IssueOrder {
+    pub(super) fn add(&mut self, Edge { order, from, to }: Edge) {
+        self.0.entry((order, from)).or_default().push(to);
+    }
+
+    /// Whether `edge` would close a circle.
+    pub(super) fn closes_circle(&self, Edge { order, from, to }: Edge) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut open = vec![to];
+        while let Some(id) = open.pop() {
+            if id == from {
+                return true;
+            }
+            if seen.insert(id) {
+                open.extend(self.0.get(&(order, id)).into_iter().flatten());
+            }
+        }
+        false
     }
 }
 
