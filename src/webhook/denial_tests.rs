@@ -8,24 +8,14 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use super::review::{Door, Reviewer};
+use super::review::Door;
+use super::review_tests::{OPERATOR, reviewer};
 use super::router;
 use crate::crd::names::{SUBMITTED_BY, TRACE_ID};
 use crate::domain::denial::{self, Request};
 use crate::domain::id::sha256_hex;
-use crate::domain::{ActorKind, Code, Denial, StampKey};
-use crate::policy::Policy;
+use crate::domain::{ActorKind, Code, Denial};
 use crate::runtime::{Denials, Metrics, Waiting};
-
-const OPERATOR: &str = "system:serviceaccount:jct-system:jct";
-
-fn reviewer() -> Reviewer {
-    Reviewer {
-        policy: Policy::default().allowing("octo/"),
-        key: StampKey::from_slice(&[7; 32]).unwrap(),
-        trusted_user: OPERATOR.into(),
-    }
-}
 
 fn object(change: Value) -> Value {
     let mut task = json!({

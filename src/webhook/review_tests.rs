@@ -11,9 +11,9 @@ use crate::domain::{StampKey, TraceId};
 use crate::policy::Policy;
 
 const A_RUN: &str = "01KJMMA2G027CE4HT1RZKZBW4A";
-const OPERATOR: &str = "system:serviceaccount:jct-system:jct";
+pub const OPERATOR: &str = "system:serviceaccount:jct-system:jct";
 
-fn reviewer() -> Reviewer {
+pub fn reviewer() -> Reviewer {
     Reviewer {
         policy: Policy::default().allowing("octo/"),
         key: StampKey::from_slice(&[7; 32]).unwrap(),
