@@ -87,8 +87,7 @@ impl Store {
     /// [`StoreError::NewerSchema`] when a newer version has been there.
     pub async fn open(settings: &StoreSettings) -> Result<Self> {
         let mut connected = Connector::new(settings).connect().await?;
-        maintenance::refuse_unfinished_import(&mut connected.borrow()).await?;
-        connected.migrate().await?;
+        maintenance::prepare(&mut connected).await?;
         Ok(Self::start(settings, Some(connected)))
     }
 

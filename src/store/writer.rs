@@ -16,7 +16,7 @@ use ulid::Generator;
 
 use super::conn::{Conn, execute};
 use super::connect::{Connected, Connector, Opening};
-use super::maintenance::refuse_unfinished_import;
+use super::maintenance::prepare;
 use super::operation::{Needs, Operation, View};
 use super::{Result, StoreError, StoreSettings, WriterStats, batch};
 
@@ -247,8 +247,7 @@ impl WriterTask {
 
     async fn try_to_open(&self) -> Result<Connected> {
         let mut connected = within(self.patience, self.connector.connect()).await?;
-        refuse_unfinished_import(&mut connected.borrow()).await?;
-        connected.migrate().await?;
+        prepare(&mut connected).await?;
         Ok(connected)
     }
 

@@ -132,7 +132,13 @@ async fn begin_snapshot(conn: &mut Conn<'_>) -> Result<()> {
     execute!(conn, sql).map(drop)
 }
 
+/// Makes a database ready to be worked with: whole, and of this program's schema.
+pub(super) async fn prepare(connected: &mut Connected) -> Result<()> {
+    refuse_unfinished_import(&mut connected.borrow()).await?;
+    connected.migrate().await
+}
+
 /// An error if an import has left the database half full: whoever went on from there would run Tasks again.
-pub(super) async fn refuse_unfinished_import(conn: &mut Conn<'_>) -> Result<()> {
+async fn refuse_unfinished_import(conn: &mut Conn<'_>) -> Result<()> {
     if has_table(conn, import::PROGRESS).await? { Err(StoreError::ImportUnfinished) } else { Ok(()) }
 }
