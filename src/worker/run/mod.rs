@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     fn report(reason: Option<FailureReason>) -> Option<Report> {
-        Some(Report { reason, message: Some("as said".into()) })
+        Some(Report { reason, message: Some("as said".into()), decision_log: Vec::new() })
     }
 
     #[rstest]
