@@ -5,6 +5,7 @@
 pub mod analysis;
 mod git;
 mod markup;
+pub mod ops;
 mod tree;
 
 use std::fs;
@@ -72,7 +73,7 @@ pub trait Executor: Sync {
 }
 
 /// Every executor of this binary.
-pub const TABLE: &[&dyn Executor] = &[&analysis::Analysis];
+pub const TABLE: &[&dyn Executor] = &[&analysis::Analysis, &ops::Ops];
 
 /// What the child leaves in its result file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

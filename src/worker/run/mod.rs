@@ -1,6 +1,6 @@
 //! `jct worker run`: the executor as a child within its budget, and the verdict on how it ended.
 
-mod capture;
+pub mod capture;
 mod supervise;
 
 use std::ffi::OsString;
