@@ -3,10 +3,13 @@
 //! An executor works on the checkout and leaves artifacts. A new one implements [`Executor`] and joins [`TABLE`].
 
 pub mod analysis;
+pub mod code_change;
 mod git;
 mod markup;
 pub mod ops;
 mod tree;
+
+pub use tree::is_within;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +19,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use super::ExecuteArgs;
-use super::attempt::read_regular;
+use super::attempt::{Failure, read_regular};
 use super::redact::redact;
 use super::termination::shorten;
 use crate::domain::{FailureReason, Task};
@@ -68,12 +71,12 @@ pub trait Executor: Sync {
     /// Does the work; gives what was achieved.
     ///
     /// # Errors
-    /// In a sentence, what went wrong.
+    /// In a sentence, what went wrong; a [`Failure`] has its own reason.
     fn execute(&self, assignment: &Assignment) -> anyhow::Result<Achieved>;
 }
 
 /// Every executor of this binary.
-pub const TABLE: &[&dyn Executor] = &[&analysis::Analysis, &ops::Ops];
+pub const TABLE: &[&dyn Executor] = &[&analysis::Analysis, &code_change::CodeChange, &ops::Ops];
 
 /// What the child leaves in its result file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,7 +137,15 @@ fn find_and_run(args: &ExecuteArgs) -> Result<Achieved, (FailureReason, String)>
         return Err((FailureReason::ExecutorNotConfigured, message));
     };
     let assignment = assignment(args).map_err(|error| (FailureReason::ExecutorFailed, format!("{error:#}")))?;
-    executor.execute(&assignment).map_err(|error| (FailureReason::ExecutorFailed, format!("{error:#}")))
+    executor.execute(&assignment).map_err(|error| {
+        let reason = error.downcast_ref::<Failure>().map(|failure| failure.reason);
+        (reason.unwrap_or(FailureReason::ExecutorFailed), message(&error))
+    })
+}
+
+/// The error in words. The reason of a [`Failure`] stands elsewhere already.
+fn message(error: &anyhow::Error) -> String {
+    error.downcast_ref::<Failure>().map_or_else(|| format!("{error:#}"), |failure| failure.message.clone())
 }
 
 fn assignment(args: &ExecuteArgs) -> anyhow::Result<Assignment> {

@@ -24,7 +24,8 @@ use crate::domain::trace::{STDERR_FILE, STDOUT_FILE, Source, TASK_FILE};
 /// The greatest report of an executor that is read, in bytes.
 const MAX_REPORT_BYTES: u64 = 64 * 1024;
 /// What an executor may say of itself; all else that it could claim is for others to find.
-const EXECUTORS_REASONS: [FailureReason; 2] = [FailureReason::ExecutorFailed, FailureReason::ExecutorNotConfigured];
+const EXECUTORS_REASONS: [FailureReason; 3] =
+    [FailureReason::ExecutorFailed, FailureReason::ExecutorNotConfigured, FailureReason::ChangeNotAllowed];
 
 /// The child that is the executor: this very binary again, with nothing of our environment but where programs are.
 ///
