@@ -364,7 +364,10 @@ impl Executors {
                 Some(name) => match table.executors.iter().find(|executor| executor.name == name) {
                     None => return Err(invalid(&at, format!("there is no executor {name:?}"))),
                     Some(executor) if !executor.operations.contains(&operation) => {
-                        return Err(invalid(&at, format!("the executor {name:?} does not have it among its operations")));
+                        return Err(invalid(
+                            &at,
+                            format!("the executor {name:?} does not have it among its operations"),
+                        ));
                     }
                     Some(_) => drop(table.defaults.insert(operation, name)),
                 },
@@ -377,15 +380,8 @@ impl Executors {
     ///
     /// # Errors
     /// [`NoExecutor`] says which ones would do.
-    pub fn resolve(
-        &self,
-        namespace: &str,
-        operation: Operation,
-        named: Option<&str>,
-    ) -> Result<&Executor, NoExecutor> {
-        let does = |executor: &&Executor| {
-            executor.operations.contains(&operation) && executor.is_allowed_in(namespace)
-        };
+    pub fn resolve(&self, namespace: &str, operation: Operation, named: Option<&str>) -> Result<&Executor, NoExecutor> {
+        let does = |executor: &&Executor| executor.operations.contains(&operation) && executor.is_allowed_in(namespace);
         let name = named.or(self.defaults.get(&operation).map(String::as_str));
         let found = self.executors.iter().filter(does).find(|executor| Some(executor.name.as_str()) == name);
         found.ok_or_else(|| {
@@ -411,7 +407,8 @@ fn invalid(field: &str, message: String) -> InvalidExecutors {
 fn check(at: &str, executor: &Executor) -> Result<(), InvalidExecutors> {
     let fail = |field: &str, message: String| Err(invalid(&format!("{at}.{field}"), message));
     if !is_label(&executor.name) {
-        let message = format!("must be lower-case letters, digits and inner dashes, at most 63; is {:?}", executor.name);
+        let message =
+            format!("must be lower-case letters, digits and inner dashes, at most 63; is {:?}", executor.name);
         return fail("name", message);
     }
     if executor.operations.is_empty() {
@@ -588,7 +585,10 @@ redact: ["corp-[0-9a-f]{8}"]
     #[case("executors: [{name: a, operations: [docs], builtin: docs, command: [a]}]", "executors[0].command")]
     #[case("executors: [{name: a, operations: [docs], image: a, commnd: [a]}]", "commnd")]
     #[case("executors: [{name: a, operations: [docs], image: a, command: [a], env: {JCT_OUT: x}}]", "JCT_OUT")]
-    #[case("executors: [{name: a, operations: [docs], image: a, command: [a], redact: ['(']}]", "executors[0].redact[0]")]
+    #[case(
+        "executors: [{name: a, operations: [docs], image: a, command: [a], redact: ['(']}]",
+        "executors[0].redact[0]"
+    )]
     #[case("executors: [{name: a, operations: [docs], image: a, command: [a], redact: ['x*']}]", "empty text")]
     #[case(
         "executors: [{name: a, operations: [docs], image: a, command: [a], limits: {maxProcesses: 0}}]",
@@ -602,7 +602,10 @@ redact: ["corp-[0-9a-f]{8}"]
         "executors: [{name: a, operations: [docs], image: a, command: [a], resources: {limits: {memory: lots}}}]",
         "executors[0].resources.limits.memory"
     )]
-    #[case("executors: [{name: a, operations: [docs], builtin: docs}, {name: a, operations: [docs], builtin: docs}]", "executors[1].name")]
+    #[case(
+        "executors: [{name: a, operations: [docs], builtin: docs}, {name: a, operations: [docs], builtin: docs}]",
+        "executors[1].name"
+    )]
     #[case("defaults: {docs: nobody}", "defaults.docs")]
     #[case("defaults: {docs: analysis}", "defaults.docs")]
     #[case("modelBroker: {enabled: true, url: https://broker.example}", "modelBroker.enabled")]

@@ -435,9 +435,8 @@ mod tests {
         let limits = executor.resources.as_ref().unwrap().limits.as_ref().unwrap();
         assert_eq!((limits.len(), limits["memory"].0.as_str()), (1, "2Gi"));
         assert_eq!(recorder.image.as_deref(), Some("jct-worker:1"));
-        let has_trace = |container: &Container| {
-            container.volume_mounts.as_ref().unwrap().iter().any(|mount| mount.name == "trace")
-        };
+        let has_trace =
+            |container: &Container| container.volume_mounts.as_ref().unwrap().iter().any(|mount| mount.name == "trace");
         assert!(!has_trace(executor) && has_trace(recorder));
         let spec = executor.env.as_ref().unwrap().iter().find(|variable| variable.name == "JCT_EXECUTOR_SPEC").unwrap();
         assert!(spec.value.as_ref().unwrap().contains("$$(HOME)"), "Kubernetes must not replace it");

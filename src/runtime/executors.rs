@@ -53,7 +53,10 @@ impl ExecutorsFile {
                     metrics.executors_valid.set(1);
                 }
                 Err(error) => {
-                    tracing::error!(error = format!("{error:#}"), "the changed executors cannot be used: the former ones stay");
+                    tracing::error!(
+                        error = format!("{error:#}"),
+                        "the changed executors cannot be used: the former ones stay"
+                    );
                     metrics.executors_valid.set(0);
                 }
             }

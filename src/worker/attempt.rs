@@ -70,8 +70,8 @@ impl Attempt {
                 "task.json does not have the digest that was announced",
             )));
         }
-        let task = serde_json::from_slice(&bytes)
-            .map_err(|error| refused(Failure::worker("understand task.json", &error)))?;
+        let task =
+            serde_json::from_slice(&bytes).map_err(|error| refused(Failure::worker("understand task.json", &error)))?;
         claim(args)?;
         Ok(Self { args: args.clone(), task, task_json: bytes })
     }

@@ -187,9 +187,8 @@ mod tests {
 
     #[test]
     fn descendants_are_counted_over_generations() {
-        let mut child = std::process::Command::new("sh")
-            .args(["-c", "sh -c 'sleep 60 & wait' & wait"])
-            .process_group_and_spawn();
+        let mut child =
+            std::process::Command::new("sh").args(["-c", "sh -c 'sleep 60 & wait' & wait"]).process_group_and_spawn();
         let id = Pid::from_raw(child.id().try_into().unwrap());
         let three = (0..500).any(|_| {
             std::thread::sleep(Duration::from_millis(10));

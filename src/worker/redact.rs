@@ -240,7 +240,10 @@ mod tests {
     #[test]
     fn the_configuration_adds_patterns() {
         let rules = Arc::new(Rules::compile(&["corp-[0-9a-f]{8}".into(), "(?P<keep>id: )[0-9]+".into()]));
-        assert_eq!(rules.redact("see corp-0123abcd, id: 77, token=abcdefgh"), "see [redacted], id: [redacted], token=[redacted]");
+        assert_eq!(
+            rules.redact("see corp-0123abcd, id: 77, token=abcdefgh"),
+            "see [redacted], id: [redacted], token=[redacted]"
+        );
     }
 
     #[rstest]

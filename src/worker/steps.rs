@@ -17,7 +17,8 @@ pub fn source(args: &SourceArgs) -> ExitCode {
     step(&args.attempt, async |attempt, trace, interrupted| {
         let target = &attempt.task.target;
         let lost = |error: std::io::Error| Failure::worker("write the trace", &error);
-        let fields = json!({"repo": target.repo, "ref": target.git_ref, "path": target.path, "pod": attempt.args.pod_name});
+        let fields =
+            json!({"repo": target.repo, "ref": target.git_ref, "path": target.path, "pod": attempt.args.pod_name});
         trace.event("source_started", fields).map_err(lost)?;
         let fetched = source::fetch(args, attempt, interrupted).await.map_err(|failure| match failure.reason {
             FailureReason::Evicted => record::told_to_end(attempt, "while it fetched the source"),

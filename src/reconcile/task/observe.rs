@@ -216,9 +216,7 @@ fn found_another(pod: &Pod) -> bool {
 fn ended(pod: &Pod) -> Ended {
     let terminated = terminated(pod);
     // The source container ends first; if it failed, the others never ran. Of those, the recorder knows best.
-    let failed = |name: &str| {
-        terminated.iter().find(|(status, end)| status.name == name && end.exit_code != 0)
-    };
+    let failed = |name: &str| terminated.iter().find(|(status, end)| status.name == name && end.exit_code != 0);
     let decisive = failed(SOURCE_CONTAINER)
         .or_else(|| failed(WORKER_CONTAINER).filter(|(_, end)| said(end).is_some()))
         .or_else(|| failed(EXECUTOR_CONTAINER))

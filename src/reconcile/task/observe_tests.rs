@@ -170,11 +170,13 @@ fn a_finished_job_whose_pod_is_gone_has_ended() {
 
 #[test]
 fn an_image_that_is_missing_is_seen_though_the_recorder_runs() {
-    let status = |reason: &str| json!({"phase": "Pending",
+    let status = |reason: &str| {
+        json!({"phase": "Pending",
         "initContainerStatuses": [container("source", terminated(0, json!({})))],
         "containerStatuses": [
             container("executor", json!({"waiting": {"reason": reason, "message": "no such image"}})),
-            container("worker", json!({"running": {"startedAt": at(10).to_string()}}))]});
+            container("worker", json!({"running": {"startedAt": at(10).to_string()}}))]})
+    };
     let seen = |reason, seconds| see(Some(job(json!({}))), Some(pod(status(reason))), seconds);
     assert!(matches!(seen("ImagePullBackOff", 60), Observation::Waiting(Reason::WaitingForImage, _)));
     // Counted from the source's end at 9, not from the Job's creation.

@@ -150,9 +150,7 @@ impl Capture {
 /// The texts of the steps in whole lines.
 fn steps(lines: &[u8]) -> Vec<String> {
     let lines = lines.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(STEP));
-    let text = |line: &[u8]| {
-        String::from_utf8_lossy(line.get(..MAX_STEP_BYTES).unwrap_or(line)).trim().to_owned()
-    };
+    let text = |line: &[u8]| String::from_utf8_lossy(line.get(..MAX_STEP_BYTES).unwrap_or(line)).trim().to_owned();
     lines.map(text).filter(|text| !text.is_empty()).collect()
 }
 
@@ -200,7 +198,8 @@ mod tests {
 
     #[test]
     fn steps_are_found_across_pieces_and_redacted() {
-        let pieces: [&[u8]; 3] = [b"::st", b"ep:: reading token=abcdefgh \nnot ::step::this\n::step::\n", b"::step::done"];
+        let pieces: [&[u8]; 3] =
+            [b"::st", b"ep:: reading token=abcdefgh \nnot ::step::this\n::step::\n", b"::step::done"];
         let (_, log, steps) = captured(&pieces, 1000);
         assert_eq!(steps, ["reading token=[redacted]", "done"]);
         assert!(log.starts_with("::step:: reading"));

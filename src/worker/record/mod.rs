@@ -14,11 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use self::capture::{Capture, Captured, Gained};
 use self::verdict::{Told, judge};
+use super::RecordArgs;
 use super::attempt::{Attempt, Failure, read_regular};
 use super::link::{Account, Door, Frame, Receiver};
 use super::redact::Rules;
 use super::trace::{self, Ending, Trace};
-use super::RecordArgs;
 use crate::domain::FailureReason;
 use crate::domain::executor::Executor;
 use crate::domain::id::sha256_hex;
@@ -77,7 +77,13 @@ pub async fn record(
         tokio::time::sleep(AFTERMATH).await;
     }
     let result = result(attempt, trace).map_err(lost)?;
-    let told = Told { account: account.as_ref(), stderr: &stderr, result: result.as_ref(), interrupted: interrupted.is_cancelled(), budget_seconds: budget };
+    let told = Told {
+        account: account.as_ref(),
+        stderr: &stderr,
+        result: result.as_ref(),
+        interrupted: interrupted.is_cancelled(),
+        budget_seconds: budget,
+    };
     let (mut failure, exit_code) = judge(&told);
     if let Some(found) = failure.as_mut().filter(|failure| failure.reason == FailureReason::Evicted) {
         *found = told_to_end(attempt, "while the executor ran");

@@ -23,9 +23,8 @@ pub async fn take(
 ) -> Result<Ending, Failure> {
     let lost = |error: std::io::Error| Failure::worker("take the outputs", &error);
     let limits = Limits { max_files: executor.outputs.max_artifacts, max_bytes: executor.outputs.max_artifact_bytes };
-    let taken = trace
-        .take_outputs(&attempt.work().out(), limits, &[], deadline.map(Instant::into_std))
-        .map_err(lost)?;
+    let taken =
+        trace.take_outputs(&attempt.work().out(), limits, &[], deadline.map(Instant::into_std)).map_err(lost)?;
     let broken = taken.err().or_else(|| missing(executor, trace));
     if let Some(failure) = broken {
         ending.failure.get_or_insert(failure);
@@ -37,6 +36,7 @@ pub async fn take(
 fn missing(executor: &Executor, trace: &Trace) -> Option<Failure> {
     let is_there = |name: &&String| trace.artifacts().any(|artifact| artifact == name.as_str());
     let name = executor.outputs.required.iter().find(|name| !is_there(name))?;
-    let message = format!("the executor left no {name:?} in JCT_OUT, which its configuration requires (outputs.required)");
+    let message =
+        format!("the executor left no {name:?} in JCT_OUT, which its configuration requires (outputs.required)");
     Some(Failure::new(FailureReason::ExecutorFailed, message))
 }

@@ -39,7 +39,10 @@ pub fn judge(told: &Told) -> (Option<Failure>, Option<i32>) {
         let (reason, message) = if told.interrupted {
             (FailureReason::Evicted, "the worker was told to end, and its supervisor did not")
         } else {
-            (FailureReason::WorkerFailed, "the supervisor ended without a word: it was killed, most likely for want of memory")
+            (
+                FailureReason::WorkerFailed,
+                "the supervisor ended without a word: it was killed, most likely for want of memory",
+            )
         };
         return (failed(reason, message.into()), None);
     };
@@ -133,14 +136,8 @@ mod tests {
         #[case] out_of_memory: bool,
         #[case] expected: Option<(FailureReason, &str)>,
     ) {
-        let account = end.map(|end| Account {
-            end,
-            out_of_memory,
-            message: None,
-            wall_ms: 1,
-            cpu_ms: 1,
-            peak_memory_bytes: 1,
-        });
+        let account =
+            end.map(|end| Account { end, out_of_memory, message: None, wall_ms: 1, cpu_ms: 1, peak_memory_bytes: 1 });
         let stderr = Captured { last_line: "oops".into(), ..Captured::default() };
         let told = Told {
             account: account.as_ref(),

@@ -44,8 +44,7 @@ fn restrict(sandbox: &Sandbox, required: bool) -> Result<(RulesetStatus, Landloc
     let newest = ABI::V6;
     let read = AccessFs::from_read(newest);
     let write = AccessFs::from_all(newest) & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev);
-    let device: BitFlags<AccessFs> =
-        AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev;
+    let device: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev;
     let created = Ruleset::default()
         .set_compatibility(level)
         .handle_access(AccessFs::from_all(REQUIRED))?

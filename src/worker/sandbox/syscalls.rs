@@ -73,14 +73,8 @@ const REFUSED: &[c_long] = &[
 
 /// The same, where the architecture has them.
 #[cfg(target_arch = "x86_64")]
-const REFUSED_HERE: &[c_long] = &[
-    libc::SYS_iopl,
-    libc::SYS_ioperm,
-    libc::SYS_uselib,
-    libc::SYS_ustat,
-    libc::SYS__sysctl,
-    libc::SYS_modify_ldt,
-];
+const REFUSED_HERE: &[c_long] =
+    &[libc::SYS_iopl, libc::SYS_ioperm, libc::SYS_uselib, libc::SYS_ustat, libc::SYS__sysctl, libc::SYS_modify_ldt];
 #[cfg(not(target_arch = "x86_64"))]
 const REFUSED_HERE: &[c_long] = &[];
 
@@ -162,7 +156,13 @@ fn rules(supervisor: i32, signals_are_scoped: bool) -> Result<Rules, Error> {
         let to = targets.into_iter().map(|id| rule(0, SeccompCmpOp::Eq, id));
         rules.insert(call, to.collect::<Result<_, _>>()?);
     }
-    for call in [libc::SYS_sched_setaffinity, libc::SYS_sched_setscheduler, libc::SYS_sched_setattr, libc::SYS_sched_setparam, libc::SYS_prlimit64] {
+    for call in [
+        libc::SYS_sched_setaffinity,
+        libc::SYS_sched_setscheduler,
+        libc::SYS_sched_setattr,
+        libc::SYS_sched_setparam,
+        libc::SYS_prlimit64,
+    ] {
         rules.insert(call, vec![rule(0, SeccompCmpOp::Eq, u64::from(supervisor.cast_unsigned()))?]);
     }
     if !signals_are_scoped {
@@ -180,7 +180,7 @@ fn rules(supervisor: i32, signals_are_scoped: bool) -> Result<Rules, Error> {
 }
 
 fn rule(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, Error> {
-    let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
-        .map_err(Error::Backend)?;
+    let condition =
+        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value).map_err(Error::Backend)?;
     SeccompRule::new(vec![condition]).map_err(Error::Backend)
 }

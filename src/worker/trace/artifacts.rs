@@ -292,7 +292,8 @@ mod tests {
         let taken = folders.take();
         assert_eq!(taken.files, ["artifacts/%FF", "artifacts/a%0Ab", "artifacts/a%0Ab~1"]);
         assert_eq!(taken.renamed.count, 3);
-        let all: String = ["%FF", "a%0Ab", "a%0Ab~1"].map(|name| fs::read_to_string(folders.into.join(name)).unwrap()).concat();
+        let all: String =
+            ["%FF", "a%0Ab", "a%0Ab~1"].map(|name| fs::read_to_string(folders.into.join(name)).unwrap()).concat();
         assert_eq!(all, "312");
     }
 

@@ -257,10 +257,7 @@ impl Trace {
             let known = name == ARTIFACTS_DIR || PLAIN_FILES.iter().any(|file| name == *file);
             let path = self.dir.join(&name);
             let is_file = path.symlink_metadata()?.is_file();
-            if (!known || (name != ARTIFACTS_DIR && !is_file))
-                && files::remove(&path).is_ok()
-                && name != CANCEL_FILE
-            {
+            if (!known || (name != ARTIFACTS_DIR && !is_file)) && files::remove(&path).is_ok() && name != CANCEL_FILE {
                 removed.push(names::plain(name.as_encoded_bytes()));
             }
         }
