@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::domain::Id;
 use crate::domain::id::hex;
 use crate::domain::trace::{
-    Expected, INCOMPLETE_FILE, Incomplete, MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest, TASK_FILE, folder,
+    CANCEL_FILE, Expected, INCOMPLETE_FILE, Incomplete, MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest, TASK_FILE, folder,
 };
 
 /// The trace volume as the operator has it mounted.
@@ -80,11 +80,24 @@ impl TraceVolume {
         };
         for entry in entries {
             let name = entry?.file_name();
-            if name != TASK_FILE && name != ".task.json.new" {
+            if ![TASK_FILE, ".task.json.new", CANCEL_FILE].contains(&&*name.to_string_lossy()) {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Leaves word in an attempt's folder that its worker is about to be ended because somebody wants that. Blocks.
+    ///
+    /// # Errors
+    /// If the volume cannot be written. A folder that is not there needs no word.
+    pub fn announce_cancel(&self, namespace: &str, task_id: Id, attempt: u32) -> io::Result<()> {
+        let path = self.root.join(folder(namespace, task_id, attempt)).join(CANCEL_FILE);
+        match File::options().write(true).create_new(true).open(path) {
+            Ok(file) => file.sync_all(),
+            Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::AlreadyExists].contains(&error.kind()) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads what the worker left and checks every digest. Blocks for as long as reading all of it takes.
@@ -280,6 +293,8 @@ mod tests {
                 namespace: "team".into(),
                 attempt: 1,
                 executor: "analysis".into(),
+                image: None,
+                executor_sha256: None,
                 worker: "jct".into(),
                 task_sha256: sha256_hex(TASK),
                 source: None,
@@ -287,6 +302,8 @@ mod tests {
                 reason: None,
                 message: None,
                 exit_code: Some(0),
+                result: None,
+                usage: None,
                 started_at: time,
                 ended_at: time,
                 files,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jct::crd::names;
 use jct::domain::cwom::Kind;
+use jct::domain::executor::Executors;
 use jct::domain::id::sha256_hex;
 use jct::domain::trace::{FileEntry, FileKind, MANIFEST_VERSION, Manifest, Outcome, Source, folder};
 use jct::domain::{FailureReason, Id, StampKey, TraceId};
@@ -35,6 +36,7 @@ pub struct World {
     folder: tempfile::TempDir,
     pub store: Store,
     pub key: StampKey,
+    pub executors: Executors,
 }
 
 /// One pass of the controller.
@@ -64,7 +66,7 @@ impl World {
         let mut settings = StoreSettings::new(url);
         change(&mut settings);
         let store = Store::open(&settings).await.unwrap();
-        Self { folder, store, key: StampKey::from_slice(&[7; 32]).unwrap() }
+        Self { folder, store, key: StampKey::from_slice(&[7; 32]).unwrap(), executors: Executors::default() }
     }
 
     /// Locks the database against writing while what is returned is there.
@@ -107,11 +109,13 @@ impl World {
             store: self.store.clone(),
             policy: Policy::default().allowing("octo/"),
             jobs: job_settings(),
+            executors: tokio::sync::watch::Sender::new(Arc::new(self.executors.clone())).subscribe(),
             timing: Timing {
                 start_timeout: Duration::from_secs(60),
                 grace: Duration::from_secs(60),
                 job_ttl_seconds: 600,
                 retry_delay: Duration::from_secs(1),
+                infrastructure_retries: 1,
             },
             stamp_key: self.key.clone(),
             traces: TraceVolume::new(self.folder.path().join("traces")),
@@ -177,6 +181,8 @@ impl World {
             namespace: "team".into(),
             attempt,
             executor: "analysis".into(),
+            image: None,
+            executor_sha256: None,
             worker: "jct test".into(),
             task_sha256: sha256_hex(&task),
             source: Some(Source { url: "u".into(), git_ref: "main".into(), commit: "c0ffee".repeat(6) + "c0ff" }),
@@ -184,6 +190,8 @@ impl World {
             reason: failure,
             message: failure.map(|reason| format!("because of {reason}")),
             exit_code: Some(0),
+            result: None,
+            usage: None,
             started_at: time,
             ended_at: time,
             files: vec![file("artifacts/report.md", b"# Report"), file("task.json", &task)],

@@ -408,7 +408,7 @@ async fn the_deadline_and_an_interruption_end_it() {
     interrupted.cancel();
     let later = Instant::now() + Duration::from_secs(60);
     let told = Repository::create(&dir, &objects, &world.base, bounds(later)).await.unwrap_err();
-    assert_eq!(told.reason, FailureReason::Interrupted);
+    assert_eq!(told.reason, FailureReason::Evicted);
     assert!(!dir.exists());
 }
 

@@ -103,7 +103,7 @@ pub struct Change {
 ///
 /// # Errors
 /// [`ChangeNotAllowed`](crate::domain::FailureReason::ChangeNotAllowed) for a change that may not be: outside of the target's path, too large, with another
-/// repository in it, or unreadable. `WorkerFailed` and `Interrupted` as the words say.
+/// repository in it, or unreadable. `WorkerFailed` and `Evicted` as the words say.
 /// Nothing is in `into` then.
 pub async fn harvest(harvest: &Harvest<'_>) -> Result<Option<Change>, Failure> {
     let Harvest { git_dir, work_tree, base_commit, target_path, rules, identity, scratch, into, bounds } = harvest;

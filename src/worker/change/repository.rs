@@ -98,7 +98,7 @@ impl Repository {
     ///
     /// # Errors
     /// What `sink` says; [`FailureReason::WorkerFailed`] at the deadline or without git,
-    /// [`FailureReason::Interrupted`] when the worker is to end.
+    /// [`FailureReason::Evicted`] when the worker is to end.
     pub async fn stream(
         &self,
         work_tree: Option<&Path>,
@@ -132,7 +132,7 @@ impl Repository {
                 Err(Failure::new(FailureReason::WorkerFailed, "recording the change took too long"))
             }
             () = interrupted.cancelled() => {
-                Err(Failure::new(FailureReason::Interrupted, "the worker was told to end while it recorded the change"))
+                Err(Failure::new(FailureReason::Evicted, "the worker was told to end while it recorded the change"))
             }
         }
     }

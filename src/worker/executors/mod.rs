@@ -15,14 +15,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
-use serde::{Deserialize, Serialize};
+use anyhow::{Context, bail};
+use serde::Serialize;
 
 use super::ExecuteArgs;
-use super::attempt::{Failure, read_regular};
+use super::attempt::read_regular;
 use super::redact::redact;
 use super::termination::shorten;
-use crate::domain::{FailureReason, Task};
+use crate::domain::Task;
+use crate::domain::trace::ExecutorResult;
 
 /// What begins a line on an executor's standard output that tells what is being done.
 const STEP: &str = "::step::";
@@ -71,25 +72,12 @@ pub trait Executor: Sync {
     /// Does the work; gives what was achieved.
     ///
     /// # Errors
-    /// In a sentence, what went wrong; a [`Failure`] has its own reason.
+    /// In a sentence, what went wrong.
     fn execute(&self, assignment: &Assignment) -> anyhow::Result<Achieved>;
 }
 
 /// Every executor of this binary.
 pub const TABLE: &[&dyn Executor] = &[&analysis::Analysis, &code_change::CodeChange, &ops::Ops];
-
-/// What the child leaves in its result file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Report {
-    /// Why it failed, if it did.
-    pub reason: Option<FailureReason>,
-    /// In a sentence: what was achieved, or what went wrong.
-    pub message: Option<String>,
-    /// What was decided on the way and why, a sentence each.
-    #[serde(default)]
-    pub decision_log: Vec<String>,
-}
 
 /// Tells what is being done, as an event in the trace. `text` is cut to one line.
 pub fn step(text: &str) {
@@ -105,23 +93,15 @@ fn write_report(artifacts: &Path, report: &impl Serialize, markdown: &str) -> an
 }
 
 /// Is the executor that `args` names. Exit code 0 is success; the result file tells more.
-///
-/// The place for the process to restrict itself, before the executor has seen a byte of the source.
 pub fn execute(args: &ExecuteArgs) -> ExitCode {
-    let (report, code) = match find_and_run(args) {
-        Ok(Achieved { summary, decision_log }) => {
-            let decision_log = bounded(decision_log);
-            (Report { reason: None, message: Some(summary), decision_log }, ExitCode::SUCCESS)
-        }
-        Err((reason, message)) => {
-            let decision_log = Vec::new();
-            (Report { reason: Some(reason), message: Some(message), decision_log }, ExitCode::FAILURE)
-        }
-    };
-    if let (Some(message), Some(_)) = (&report.message, report.reason) {
-        eprintln!("{message}");
-    }
-    match write_result(&args.result, &report) {
+    let done = find_and_run(args);
+    let code = if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    let Achieved { summary, decision_log } = done.unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        format!("{error:#}").into()
+    });
+    let result = ExecutorResult { summary: Some(summary), decision_log: bounded(&decision_log), cost: None };
+    match write_result(&args.result, &result) {
         Ok(()) => code,
         Err(error) => {
             eprintln!("cannot leave a result: {error}");
@@ -130,22 +110,12 @@ pub fn execute(args: &ExecuteArgs) -> ExitCode {
     }
 }
 
-fn find_and_run(args: &ExecuteArgs) -> Result<Achieved, (FailureReason, String)> {
+fn find_and_run(args: &ExecuteArgs) -> anyhow::Result<Achieved> {
     let Some(executor) = TABLE.iter().find(|executor| executor.name() == args.executor) else {
         let known: Vec<&str> = TABLE.iter().map(|executor| executor.name()).collect();
-        let message = format!("there is no executor {:?}; this worker has: {}", args.executor, known.join(", "));
-        return Err((FailureReason::ExecutorNotConfigured, message));
+        bail!("there is no executor {:?}; this worker has: {}", args.executor, known.join(", "));
     };
-    let assignment = assignment(args).map_err(|error| (FailureReason::ExecutorFailed, format!("{error:#}")))?;
-    executor.execute(&assignment).map_err(|error| {
-        let reason = error.downcast_ref::<Failure>().map(|failure| failure.reason);
-        (reason.unwrap_or(FailureReason::ExecutorFailed), message(&error))
-    })
-}
-
-/// The error in words. The reason of a [`Failure`] stands elsewhere already.
-fn message(error: &anyhow::Error) -> String {
-    error.downcast_ref::<Failure>().map_or_else(|| format!("{error:#}"), |failure| failure.message.clone())
+    executor.execute(&assignment(args)?)
 }
 
 fn assignment(args: &ExecuteArgs) -> anyhow::Result<Assignment> {
@@ -159,10 +129,10 @@ fn assignment(args: &ExecuteArgs) -> anyhow::Result<Assignment> {
 }
 
 /// Few and short enough that the result file stays one that is read.
-fn bounded(decision_log: Vec<String>) -> Vec<String> {
+fn bounded(decision_log: &[String]) -> Vec<String> {
     decision_log.iter().take(MAX_DECISIONS).map(|entry| shorten(entry, MAX_DECISION_CHARS)).collect()
 }
 
-fn write_result(path: &Path, report: &Report) -> std::io::Result<()> {
-    fs::write(path, serde_json::to_vec(report)?)
+fn write_result(path: &Path, result: &ExecutorResult) -> std::io::Result<()> {
+    fs::write(path, serde_json::to_vec(result)?)
 }

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::spec::Command;
+use crate::worker::record::capture::Captured;
 use crate::worker::redact::redact;
-use crate::worker::run::capture::Captured;
 
 /// The version of this form; fields may be added in 1.x.
 const SCHEMA_VERSION: &str = "1.0";
