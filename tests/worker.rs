@@ -12,8 +12,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use jct::domain::FailureReason;
+use jct::domain::executor::{Builtin, Executor};
 use jct::domain::trace::Outcome;
 use rstest::rstest;
+use serde_json::json;
 use worker_support::{Pod, Repository, Server, scripted};
 
 #[test]
@@ -439,4 +441,64 @@ fn the_report_knows_the_project() {
     assert_eq!(report["history"]["contributors"][0]["email_domain"], "example.org");
     assert_eq!(report["history"]["most_changed_files"][0]["path"], "src/lib.rs");
     assert!(!pod.report().contains("ada@"));
+}
+
+/// A pod that runs a built-in executor, confined, with these inputs.
+fn with_inputs(server: &Server, builtin: Builtin, inputs: serde_json::Value) -> Pod {
+    let pod = Pod::new(server, "main").with_executor(&Executor::builtin(builtin));
+    let mut task = pod.task();
+    task.operation = builtin.operation();
+    task.inputs = inputs.as_object().unwrap().clone();
+    pod.with_task(&task)
+}
+
+#[test]
+fn every_built_in_executor_works_in_its_sandbox() {
+    let repository = Repository::new();
+    repository.write("README.md", "# Hello\n[gone](gone.md)\n");
+    repository.write("Makefile", "test:\n\tgrep -q There README.md\n");
+    repository.commit("first");
+    let server = Server::start(&repository);
+    let patch = "--- a/README.md\n+++ b/README.md\n@@ -1,2 +1 @@\n-# Hello\n-[gone](gone.md)\n+# There\n";
+    let cases = [
+        (Builtin::Docs, json!({}), "looked at 1 documents; 1 findings: 1 broken_link"),
+        (
+            Builtin::CodeChange,
+            json!({"patch": patch, "verify": [["make", "test"]]}),
+            "changed 1 files, verified by 1 command",
+        ),
+        (
+            Builtin::Ops,
+            json!({"commands": [{"shell": "setsid sleep 1000 & git log --oneline | wc -l"}]}),
+            "ran 1 commands in",
+        ),
+    ];
+    for (builtin, inputs, expected) in cases {
+        let pod = with_inputs(&server, builtin, inputs);
+        assert_eq!(pod.source().outcome, Outcome::Succeeded);
+        let (termination, manifest) = pod.run();
+        pod.verify(&termination, &manifest);
+        assert_eq!(termination.outcome, Outcome::Succeeded, "{termination:?}");
+        assert!(termination.message.as_ref().unwrap().starts_with(expected), "{termination:?}");
+        assert!(pod.events().iter().any(|event| event.event == "executor_step"), "{builtin:?}");
+    }
+}
+
+#[test]
+fn a_command_that_overruns_the_budget_is_in_the_record() {
+    let repository = Repository::new();
+    repository.write("a", "1\n");
+    repository.commit("first");
+    let server = Server::start(&repository);
+    let inputs =
+        json!({"commands": [{"shell": "trap '' TERM; echo begun; sleep 1000 & wait; sleep 1000", "name": "hang"}]});
+    let pod = with_inputs(&server, Builtin::Ops, inputs).with_time_budget_seconds(2);
+    assert_eq!(pod.source().outcome, Outcome::Succeeded);
+    let (termination, manifest) = pod.run();
+    pod.verify(&termination, &manifest);
+    assert_eq!(termination.reason, Some(FailureReason::TimeBudgetExceeded));
+    let record = fs::read(pod.trace().join("artifacts/commands.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+    assert_eq!(record["commands"][0]["state"], "interrupted");
+    assert_eq!(fs::read_to_string(pod.trace().join("artifacts/commands/01-hang.stdout.log")).unwrap(), "begun\n");
 }
