@@ -25,6 +25,8 @@ pub const ARTIFACTS_DIR: &str = "artifacts";
 pub const MANIFEST_FILE: &str = "manifest.json";
 /// Written by the operator instead of a manifest when the worker ended without one.
 pub const INCOMPLETE_FILE: &str = "incomplete.json";
+/// Signed by the operator when the attempt's outcome is recorded: what the trace is and how it came about.
+pub const PROVENANCE_FILE: &str = "provenance.dsse.json";
 /// The version of the manifest's form.
 pub const MANIFEST_VERSION: &str = "1.0";
 /// The greatest manifest that is read, in bytes.
