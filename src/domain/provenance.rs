@@ -347,7 +347,11 @@ fn image_sha256(image_id: &str) -> Option<&str> {
 fn escaped(git_ref: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/+=,!".contains(&byte);
     git_ref.bytes().fold(String::with_capacity(git_ref.len()), |mut text, byte| {
-        if plain(byte) { text.push(char::from(byte)) } else { text.push_str(&format!("%{byte:02X}")) }
+        if plain(byte) {
+            text.push(char::from(byte))
+        } else {
+            text.push_str(&format!("%{byte:02X}"))
+        }
         text
     })
 }
@@ -578,11 +582,8 @@ mod tests {
 
     #[test]
     fn payloads_of_either_alphabet_are_read() {
-        let envelope = |payload: &str| Envelope {
-            payload: payload.into(),
-            payload_type: PAYLOAD_TYPE.into(),
-            signatures: vec![],
-        };
+        let envelope =
+            |payload: &str| Envelope { payload: payload.into(), payload_type: PAYLOAD_TYPE.into(), signatures: vec![] };
         assert_eq!(envelope("+/+/Pj8=").payload(), envelope("-_-_Pj8=").payload());
         assert_eq!(envelope("no base64").payload(), None);
     }

@@ -245,6 +245,13 @@ pub struct Incomplete {
     pub marked_at: Timestamp,
 }
 
+impl Incomplete {
+    /// Whether both are of one attempt.
+    pub fn is_of_the_attempt_of(&self, other: &Self) -> bool {
+        (self.task_id, &self.trace_id, self.attempt) == (other.task_id, &other.trace_id, other.attempt)
+    }
+}
+
 /// What a container of the worker says as it ends, in its termination message: lets the operator tell what happened
 /// without the volume, and binds the manifest's digest from outside of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,6 @@ use kube::Client;
 
 use super::error::Backoff;
 use super::status::Written;
-use super::trace_volume::TraceVolume;
 use super::work_object::Objects;
 use super::workers::Workers;
 use crate::crd::TaskStatus;
@@ -15,7 +14,9 @@ use crate::domain::StampKey;
 use crate::jobs::JobSettings;
 use crate::policy::Policy;
 use crate::runtime::Metrics;
+use crate::signing::Keys;
 use crate::store::Store;
+use crate::trace::TraceVolume;
 
 /// What every pass of the controller may use. One for the process.
 pub struct Context {
@@ -33,6 +34,10 @@ pub struct Context {
     pub stamp_key: StampKey,
     /// The volume of traces.
     pub traces: TraceVolume,
+    /// What provenance is signed with.
+    pub keys: Keys,
+    /// Who provenance says ran an attempt.
+    pub builder_id: String,
     /// Jobs and pods, cached.
     pub workers: Arc<Workers>,
     /// Counts.

@@ -66,6 +66,8 @@ pub struct Metrics {
     pub reconcile_seconds: Histogram,
     /// Outcomes recorded.
     pub outcomes: Family<OutcomeLabels, Counter>,
+    /// Provenance that could not be signed or written, each try.
+    pub provenance_failures: Counter,
     /// 1 while this process runs the controller.
     pub leads: Gauge,
     certificate_expiry: Gauge<f64, AtomicU64>,
@@ -79,6 +81,7 @@ impl Default for Metrics {
         let requests = Family::default();
         let reconciles = Family::default();
         let outcomes = Family::default();
+        let provenance_failures = Counter::default();
         let leads = Gauge::default();
         let certificate_expiry = Gauge::default();
         let review_seconds = Histogram::new([0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5]);
@@ -108,6 +111,11 @@ impl Default for Metrics {
         registry.register_with_unit("reconcile", "Time of a pass", Unit::Seconds, reconcile_seconds.clone());
         registry.register("task_outcomes", "Outcomes of Tasks recorded", outcomes.clone());
         registry.register(
+            "provenance_failures",
+            "Tries to sign and write the provenance of an attempt that failed",
+            provenance_failures.clone(),
+        );
+        registry.register(
             "controller_leads",
             "1 while this process runs the controller, 0 while another replica does",
             leads.clone(),
@@ -126,6 +134,7 @@ impl Default for Metrics {
             reconciles,
             reconcile_seconds,
             outcomes,
+            provenance_failures,
             leads,
             certificate_expiry,
             registry: Arc::new(registry),
