@@ -191,7 +191,10 @@ impl SecretKeys {
     async fn create(&self) -> Result<Secret, KeyError> {
         let empty = json!({
             "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
-            "metadata": {"name": self.settings.secret, "namespace": self.settings.namespace},
+            "metadata": {
+                "name": self.settings.secret, "namespace": self.settings.namespace,
+                "labels": {"app.kubernetes.io/part-of": "jct", "app.kubernetes.io/managed-by": "jct"},
+            },
         });
         let apply = PatchParams::apply("jct");
         self.secrets.patch(&self.settings.secret, &apply, &Patch::Apply(empty)).await.map_err(api("create"))
