@@ -117,8 +117,8 @@ impl SecretKeys {
         Ok(KeyRing::new(signing, &held.public, Timestamp::now()))
     }
 
-    /// The keys, with a new one in use if there was none or it is too old. Of `known` keys, those that the Secret has lost
-    /// are put back, as retired.
+    /// The keys, with a new one in use if there was none or it is too old. Into a Secret that has lost its private key those
+    /// of `known` that are not there are put back, as retired.
     ///
     /// # Errors
     /// [`KeyError`] names what stands in the way.
@@ -147,9 +147,11 @@ impl SecretKeys {
             };
             let held = self.held(Some(&found))?;
             let now = Timestamp::now();
+            let is_new = held.signing.is_none();
+            // Who takes a public key out and leaves the private one means it.
+            let known = if is_new { known } else { &[] };
             let lost = known.iter().filter(|key| held.public.iter().all(|there| there.id() != key.id())).cloned();
             let public: Vec<PublicKey> = held.public.iter().cloned().chain(lost).collect();
-            let is_new = held.signing.is_none();
             let ring = match held.signing {
                 Some(signing) => {
                     let ring = KeyRing::new(signing, &public, now);

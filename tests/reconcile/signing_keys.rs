@@ -153,6 +153,14 @@ async fn public_keys_outlive_a_secret_that_was_deleted() {
 }
 
 #[tokio::test]
+async fn a_public_key_that_was_taken_out_stays_out() {
+    let known = KeyRing::new(key(2), ring(1).public(), "2026-03-03T12:00:00Z".parse().unwrap());
+    let script = vec![read(stored(&ring(2)))];
+    let (found, _) = with(script, None, async |keys| keys.ensure(known.public()).await.unwrap()).await;
+    assert_eq!(found.public(), ring(2).public());
+}
+
+#[tokio::test]
 async fn a_key_that_somebody_brings_is_taken_into_use() {
     let brought = secret(key(3).pem(), &ring(1).to_jwks().to_string());
     let (found, bodies) =
