@@ -13,7 +13,7 @@ use super::lease::{Lease, LeaseSettings};
 use super::{Metrics, Settings};
 use crate::domain::StampKey;
 use crate::reconcile;
-use crate::reconcile::context::{Context, Timing};
+use crate::reconcile::context::{Context, Settled, Timing};
 use crate::reconcile::error::Backoff;
 use crate::reconcile::status::Written;
 use crate::reconcile::work_object::Objects;
@@ -109,6 +109,7 @@ impl Controller {
             traces: self.traces()?,
             keys: self.keys.clone(),
             builder_id: settings.provenance_builder_id.clone(),
+            settled: Settled::default(),
             workers: Arc::default(),
             metrics: self.metrics.clone(),
             backoff: Backoff::default(),

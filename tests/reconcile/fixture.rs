@@ -12,7 +12,7 @@ use jct::domain::trace::{FileEntry, FileKind, MANIFEST_VERSION, Manifest, Outcom
 use jct::domain::{FailureReason, Id, StampKey, TraceId};
 use jct::jobs::JobSettings;
 use jct::policy::Policy;
-use jct::reconcile::context::{Context, Timing};
+use jct::reconcile::context::{Context, Settled, Timing};
 use jct::reconcile::error::{Backoff, Error};
 use jct::reconcile::status::Written;
 use jct::reconcile::task::{Object, reconcile};
@@ -121,6 +121,7 @@ impl World {
             traces: TraceVolume::new(self.folder.path().join("traces")),
             keys: self.keys.clone(),
             builder_id: DEFAULT_BUILDER_ID.into(),
+            settled: Settled::default(),
             workers: Arc::default(),
             metrics: Metrics::default(),
             backoff: Backoff::default(),

@@ -296,6 +296,7 @@ async fn release(context: &Context, task: &Validated) -> Result<Action, Error> {
         finalizer::remove(&tasks(context, &task.head.namespace), &task.head.name, &task.head.uid).await?;
     }
     context.written.forget(&task.head.uid);
+    context.settled.forget(task.head.id);
     Ok(Action::await_change())
 }
 

@@ -41,20 +41,24 @@ impl From<io::Error> for Problem {
 /// Returns whether there is nothing left to try.
 pub async fn ensure(context: &Context, row: &TaskRow, seen: &[ContainerImage]) -> bool {
     let last = if row.attempt_is_open() { row.attempt.saturating_sub(1) } else { row.attempt };
-    match missing(context, row, last).await {
+    if last == 0 || context.settled.has(row.id, last) {
+        return true;
+    }
+    let settled = match missing(context, row, last).await {
         Ok(missing) if missing.is_empty() => true,
         Ok(missing) => write_all(context, row, &missing, seen).await,
         Err(error) => {
             failed(context, row, last, &error.to_string());
             false
         }
+    };
+    if settled {
+        context.settled.note(row.id, last);
     }
+    settled
 }
 
 async fn missing(context: &Context, row: &TaskRow, last: u32) -> io::Result<Vec<u32>> {
-    if last == 0 {
-        return Ok(Vec::new());
-    }
     let (traces, namespace, id) = (context.traces.clone(), row.namespace.clone(), row.id);
     blocking(move || {
         let mut missing = Vec::new();
