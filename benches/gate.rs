@@ -74,7 +74,7 @@ fn job_manifest(bencher: Bencher) {
         namespace: "team",
         name: "t",
         task: &task,
-        executor: "analysis",
+        executor: &jct::domain::executor::Executor::builtin(jct::domain::executor::Builtin::Analysis),
         number: 1,
         task_sha256: "ab",
     };

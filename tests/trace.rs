@@ -144,6 +144,8 @@ fn manifest(uid: &str, attempt: u32, files: Vec<FileEntry>) -> Manifest {
         namespace: "team".into(),
         attempt,
         executor: "analysis".into(),
+        image: None,
+        executor_sha256: None,
         worker: "jct test".into(),
         task_sha256: sha256_hex(&task()),
         source: Some(Source {
@@ -155,6 +157,8 @@ fn manifest(uid: &str, attempt: u32, files: Vec<FileEntry>) -> Manifest {
         reason: None,
         message: None,
         exit_code: Some(0),
+        result: None,
+        usage: None,
         started_at: time,
         ended_at: time,
         files,

@@ -14,7 +14,7 @@ use std::time::Duration;
 use jct::domain::FailureReason;
 use jct::domain::trace::Outcome;
 use rstest::rstest;
-use worker_support::{Pod, Repository, Server};
+use worker_support::{Pod, Repository, Server, scripted};
 
 #[test]
 fn source_and_run_leave_a_trace_that_verifies() {
@@ -38,6 +38,7 @@ fn source_and_run_leave_a_trace_that_verifies() {
         [
             "artifacts/report.json",
             "artifacts/report.md",
+            "claim.json",
             "events.jsonl",
             "stderr.log",
             "stdout.log",
@@ -51,8 +52,9 @@ fn source_and_run_leave_a_trace_that_verifies() {
             (1, "source_started"),
             (2, "source_fetched"),
             (3, "executor_started"),
-            (4, "executor_ended"),
-            (5, "attempt_ended")
+            (4, "executor_confined"),
+            (5, "executor_ended"),
+            (6, "attempt_ended")
         ]
     );
     assert!(pod.report().contains("say more"), "{}", pod.report());
@@ -258,22 +260,25 @@ fn a_sealed_trace_is_not_written_again() {
 }
 
 #[test]
-fn an_unknown_executor_is_named() {
+fn a_program_that_is_not_there_is_named() {
     let repository = Repository::new();
     repository.write("a", "1\n");
     repository.commit("first");
     let server = Server::start(&repository);
-    let pod = Pod::new(&server, "main").with_env("JCT_EXECUTOR", "wizard");
+    let mut wizard = scripted("");
+    wizard.command = vec!["wizard".into()];
+    let pod = Pod::new(&server, "main").with_executor(&wizard);
     assert_eq!(pod.source().outcome, Outcome::Succeeded);
     let (termination, manifest) = pod.run();
     pod.verify(&termination, &manifest);
-    assert_eq!(termination.reason, Some(FailureReason::ExecutorNotConfigured));
-    assert_eq!(manifest.exit_code, Some(1));
+    assert_eq!(termination.reason, Some(FailureReason::ExecutorFailed));
+    assert!(termination.message.unwrap().contains("cannot run \"wizard\""));
+    assert_eq!(manifest.exit_code, Some(127));
 }
 
 #[test]
 fn run_without_a_source_seals_the_trace() {
-    let pod = Pod::at("git://127.0.0.1:1/repo", "main");
+    let pod = Pod::at("git://127.0.0.1:1/repo", "main").with_env("JCT_RECORDER_PATIENCE_SECONDS", "1");
     let (termination, manifest) = pod.run();
     pod.verify(&termination, &manifest);
     assert_eq!(termination.reason, Some(FailureReason::WorkerFailed));
@@ -290,15 +295,15 @@ fn sigterm_during_the_fetch_seals_the_trace() {
     let connection = silent.accept().unwrap();
     let (termination, manifest) = pod.terminate(worker);
     pod.verify(&termination, &manifest);
-    assert_eq!(termination.reason, Some(FailureReason::Interrupted));
+    assert_eq!(termination.reason, Some(FailureReason::Evicted));
     drop(connection);
 }
 
 /// A pod whose source is fetched, and whose executor then hangs: the git that it calls is `script`.
-fn hanging(server: &Server, script: &str) -> Pod {
-    let pod = Pod::new(server, "main");
+fn hanging(server: &Server, budget_seconds: u32, script: &str) -> Pod {
+    let pod = Pod::new(server, "main").with_time_budget_seconds(budget_seconds);
     assert_eq!(pod.source().outcome, Outcome::Succeeded);
-    pod.with_git(&format!("{script}\ntouch \"$HOME/started\"\nexec sleep 1000"))
+    pod.with_script(&format!("{script}\ntouch \"$HOME/started\"\nexec sleep 1000"))
 }
 
 fn wait_for(path: &Path) {
@@ -321,12 +326,12 @@ fn sigterm_during_the_run_ends_everything_and_seals_the_trace() {
     repository.write("a", "1\n");
     repository.commit("first");
     let server = Server::start(&repository);
-    let pod = hanging(&server, "setsid sleep 1000 &\necho $! > \"$HOME/escaped\"\necho $$ > \"$HOME/child\"");
-    let worker = pod.start("run");
+    let pod = hanging(&server, 300, "setsid sleep 1000 &\necho $! > \"$HOME/escaped\"\necho $$ > \"$HOME/child\"");
+    let running = pod.start_run();
     wait_for(&pod.work().join("home/started"));
-    let (termination, manifest) = pod.terminate(worker);
+    let (termination, manifest) = running.terminate();
     pod.verify(&termination, &manifest);
-    assert_eq!((termination.reason, manifest.exit_code), (Some(FailureReason::Interrupted), None));
+    assert_eq!((termination.reason, manifest.exit_code), (Some(FailureReason::Evicted), None));
     for name in ["escaped", "child"] {
         assert!(!is_running(&fs::read_to_string(pod.work().join("home").join(name)).unwrap()), "{name}");
     }
@@ -338,12 +343,12 @@ fn an_executor_that_overruns_its_budget_is_ended() {
     repository.write("a", "1\n");
     let commit = repository.commit("first");
     let server = Server::start(&repository);
-    // The executor ignores SIGTERM by proxy: its git does, and it waits for that.
-    let pod = hanging(&server, "trap '' TERM").with_time_budget_seconds(1).with_env("JCT_KILL_AFTER_SECONDS", "1");
+    let pod = hanging(&server, 1, "trap '' TERM; echo before");
     let (termination, manifest) = pod.run();
     pod.verify(&termination, &manifest);
     assert_eq!(termination.reason, Some(FailureReason::TimeBudgetExceeded));
     assert_eq!(manifest.source.unwrap().commit, commit);
+    assert_eq!(fs::read_to_string(pod.trace().join("stdout.log")).unwrap(), "before\n");
 }
 
 #[test]
@@ -354,13 +359,9 @@ fn what_the_executor_prints_is_redacted_and_what_it_leaves_is_swept() {
     let server = Server::start(&repository);
     let pod = Pod::new(&server, "main");
     assert_eq!(pod.source().outcome, Outcome::Succeeded);
-    let artifacts = pod.trace().join("artifacts");
-    let script = format!(
-        "echo 'fatal: https://me:CanaryCanary@host/x' >&2\nln -s /etc/passwd {0}/passwd\nln -s / {0}/root\n\
-         echo x > {0}/../stranger\necho kept > {0}/kept.txt\nexit 128",
-        artifacts.display()
-    );
-    let pod = pod.with_git(&script);
+    let script = "echo 'fatal: https://me:CanaryCanary@host/x' >&2; ln -s /etc/passwd $JCT_OUT/passwd; ln -s / $JCT_OUT/root; \
+                  echo x >$JCT_OUT/../stranger; echo kept >$JCT_OUT/kept.txt; exit 128";
+    let pod = pod.with_script(script);
     let (termination, manifest) = pod.run();
     pod.verify(&termination, &manifest);
     assert!(!pod.trace_text().contains("CanaryCanary"));

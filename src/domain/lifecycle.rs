@@ -144,11 +144,17 @@ failure_reasons! {
     ExecutorFailed = "ExecutorFailed", retry;
     /// The executor was ended because its time budget was used up.
     TimeBudgetExceeded = "TimeBudgetExceeded", retry;
+    /// The executor used more processes or disk than its configuration allows.
+    LimitExceeded = "LimitExceeded", retry;
+    /// The node's kernel cannot confine the executor, and its configuration does not allow it to run without.
+    SandboxUnavailable = "SandboxUnavailable", no_retry;
+    /// The Task was cancelled while its worker ran.
+    Cancelled = "Cancelled", no_retry;
     /// The worker ran out of memory.
     OomKilled = "OOMKilled", retry;
-    /// The node evicted the worker, for example for lack of disk or memory.
+    /// The worker was told to end before its time: the node evicted it or is drained, or its pod was deleted.
     Evicted = "Evicted", retry;
-    /// The worker was ended from outside before its time, for example by deleting its pod.
+    /// The worker's pod went away before its time, and nothing tells why.
     Interrupted = "Interrupted", retry;
     /// The Job disappeared before its outcome was known.
     JobDeleted = "JobDeleted", retry;
@@ -165,6 +171,19 @@ failure_reasons! {
 }
 
 impl FailureReason {
+    /// Whether the cluster failed the attempt, not the executor: such attempts are repeated apart from `maxAttempts`.
+    pub fn is_infrastructure(self) -> bool {
+        matches!(
+            self,
+            Self::Evicted
+                | Self::Interrupted
+                | Self::JobDeleted
+                | Self::NodeLost
+                | Self::ImagePullFailed
+                | Self::StartFailed
+        )
+    }
+
     /// The reason with this name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|reason| reason.as_str() == name)

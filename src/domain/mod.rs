@@ -6,6 +6,7 @@ pub mod actor;
 pub mod audit;
 pub mod cwom;
 pub mod denial;
+pub mod executor;
 pub mod finding;
 pub mod id;
 pub mod lifecycle;

@@ -33,6 +33,9 @@ pub const OUTCOME_URI: &str = "https://jct.dev/task/v1#outcome";
 /// The greatest envelope that is read, in bytes: one for the greatest manifest fits.
 pub const MAX_PROVENANCE_BYTES: u64 = 32 * 1024 * 1024;
 
+/// The container that an executor runs in.
+const EXECUTOR: &str = "executor";
+
 /// Algorithm and lower-case hex digits.
 pub type DigestSet = BTreeMap<String, String>;
 
@@ -333,7 +336,17 @@ fn dependencies(facts: &Facts) -> Vec<ResourceDescriptor> {
         digest: image_sha256(&image.image_id).map(sha256_of).unwrap_or_default(),
         ..ResourceDescriptor::default()
     });
-    repository.into_iter().chain(images).collect()
+    // Where the pod tells nothing any more, the manifest knows at least what was configured.
+    let configured = match &facts.bound {
+        Bound::Manifest { manifest, .. } if facts.images.is_empty() => manifest.image.as_ref(),
+        _ => None,
+    };
+    let configured = configured.map(|image| ResourceDescriptor {
+        name: Some(EXECUTOR.into()),
+        uri: Some(image.clone()),
+        ..ResourceDescriptor::default()
+    });
+    repository.into_iter().chain(images).chain(configured).collect()
 }
 
 /// The digits of an image id such as `registry/name@sha256:…`, `docker-pullable://…` or `sha256:…`.
@@ -469,6 +482,8 @@ mod tests {
             namespace: "team".into(),
             attempt: 2,
             executor: "analysis".into(),
+            image: None,
+            executor_sha256: None,
             worker: "jct 0.1.0".into(),
             task_sha256: "0".repeat(64),
             source: Some(Source {
@@ -480,6 +495,8 @@ mod tests {
             reason: None,
             message: None,
             exit_code: Some(0),
+            result: None,
+            usage: None,
             started_at: time("2026-03-01T12:00:00Z"),
             ended_at: time("2026-03-01T12:05:00Z"),
             files: vec![
@@ -549,6 +566,16 @@ mod tests {
         insta::assert_json_snapshot!("incomplete", Statement::of(&facts));
         let unfetched = Statement::of(&Facts { commit: None, ..facts });
         assert_eq!(unfetched.predicate.build_definition.resolved_dependencies, []);
+    }
+
+    #[test]
+    fn without_a_pod_the_configured_image_is_named() {
+        let (trace_id, sha256) = (TraceId::derive("uid"), "a".repeat(64));
+        let manifest = Manifest { image: Some("registry.example/agent:2".into()), ..manifest() };
+        let statement = Statement::of(&facts(&trace_id, &[], Bound::Manifest { manifest: &manifest, sha256: &sha256 }));
+        let image = statement.predicate.build_definition.resolved_dependencies.last().unwrap().clone();
+        assert_eq!((image.name.as_deref(), image.uri.as_deref()), (Some("executor"), Some("registry.example/agent:2")));
+        assert!(image.digest.is_empty());
     }
 
     #[rstest]

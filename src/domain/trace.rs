@@ -27,6 +27,10 @@ pub const MANIFEST_FILE: &str = "manifest.json";
 pub const INCOMPLETE_FILE: &str = "incomplete.json";
 /// Signed by the operator when the attempt's outcome is recorded: what the trace is and how it came about.
 pub const PROVENANCE_FILE: &str = "provenance.dsse.json";
+/// Which pod works at the attempt; written by its first container.
+pub const CLAIM_FILE: &str = "claim.json";
+/// Written by the operator before it ends a worker because somebody asked for that; gone from a sealed trace.
+pub const CANCEL_FILE: &str = "cancel.json";
 /// The version of the manifest's form.
 pub const MANIFEST_VERSION: &str = "1.0";
 /// The greatest manifest that is read, in bytes.
@@ -35,6 +39,55 @@ pub const MAX_MANIFEST_BYTES: u64 = 4 * 1024 * 1024;
 /// Where the trace of an attempt lies, below the root of the volume: `<namespace>/<task id>/<attempt>`.
 pub fn folder(namespace: &str, task_id: Id, attempt: u32) -> String {
     format!("{namespace}/{task_id}/{attempt}")
+}
+
+/// `claim.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The pod's uid: no other has it, ever.
+    pub pod_uid: String,
+    /// Its name.
+    pub pod: String,
+    /// When it began.
+    pub claimed_at: Timestamp,
+}
+
+/// What an executor says of its work, in the file that `JCT_RESULT_FILE` names.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ExecutorResult {
+    /// What was achieved, or what went wrong, in a sentence.
+    #[serde(alias = "message", skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    /// Why it went the way it went, step by step.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub decision_log: Vec<String>,
+    /// What it cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<ExecutorCost>,
+}
+
+/// What the work of an executor cost, by its own account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ExecutorCost {
+    /// In US dollars.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usd: Option<f64>,
+    /// Tokens of a language model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+}
+
+/// What an executor used up, by the supervisor's account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// From its start to its end, in milliseconds.
+    pub wall_ms: u64,
+    /// What it and its children computed, in milliseconds.
+    pub cpu_ms: u64,
+    /// The largest of its processes at its peak, in bytes.
+    pub peak_memory_bytes: u64,
 }
 
 /// How an attempt ended, by the worker's account.
@@ -117,7 +170,7 @@ pub struct Source {
 }
 
 /// `manifest.json`: the worker's account of an attempt, and the digests that bind its files.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// [`MANIFEST_VERSION`].
@@ -132,6 +185,12 @@ pub struct Manifest {
     pub attempt: u32,
     /// The executor's name.
     pub executor: String,
+    /// The executor's image, as configured; none for what is built into the worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The digest of the executor's configuration, as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor_sha256: Option<String>,
     /// Name and version of the worker.
     pub worker: String,
     /// The digest of the `task.json` that ran.
@@ -146,6 +205,12 @@ pub struct Manifest {
     pub message: Option<String>,
     /// The executor's exit code; none if it did not run or was ended by a signal.
     pub exit_code: Option<i32>,
+    /// What the executor said of its work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<ExecutorResult>,
+    /// What the executor used up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     /// When the attempt's first step began.
     pub started_at: Timestamp,
     /// When the manifest was written.
@@ -264,6 +329,9 @@ pub struct Termination {
     pub message: Option<String>,
     /// The SHA-256 of manifest.json, if one was written.
     pub manifest_sha256: Option<String>,
+    /// The pod that works at this attempt, where this one found another before it: then it has done nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed_by: Option<String>,
 }
 
 /// One line of `events.jsonl`.
@@ -310,6 +378,8 @@ mod tests {
             namespace: "team".into(),
             attempt: 1,
             executor: "analysis".into(),
+            image: None,
+            executor_sha256: None,
             worker: "jct 0.1.0".into(),
             task_sha256: "ab".into(),
             source: None,
@@ -317,6 +387,8 @@ mod tests {
             reason: None,
             message: None,
             exit_code: Some(0),
+            result: None,
+            usage: None,
             started_at: time,
             ended_at: time,
             files: vec![FileEntry {

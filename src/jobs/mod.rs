@@ -2,36 +2,48 @@
 //!
 //! Pure: the same Task and settings give the same manifest. Nothing in it comes from the Task but its ids, its budget and
 //! the URL of a repository that the gate let through: no images, no commands, no environment, no patches.
-
-pub mod executors;
+//!
+//! | container | image | mounts |
+//! |---|---|---|
+//! | `source` (init) | the worker's | trace, work, tools |
+//! | `executor` | the executor's | work, tmp, tools (read-only): it has no trace, so that it cannot write one |
+//! | `worker` | the worker's | trace, work |
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, EmptyDirVolumeSource, EnvVar, PersistentVolumeClaimVolumeSource, PodSecurityContext,
-    PodSpec, PodTemplateSpec, ResourceRequirements, SeccompProfile, SecurityContext, Volume, VolumeMount,
+    Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, ObjectFieldSelector,
+    PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec, ResourceRequirements,
+    SeccompProfile, SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::crd::names;
+use crate::domain::executor::Executor;
 use crate::domain::{Id, Task, TraceId, trace};
 
 /// Name of the init container that fetches the source: the only one that needs the network.
 pub const SOURCE_CONTAINER: &str = "source";
 /// Name of the container that runs the executor.
+pub const EXECUTOR_CONTAINER: &str = "executor";
+/// Name of the container that records the attempt and seals its trace; `kubectl logs` shows it.
 pub const WORKER_CONTAINER: &str = "worker";
 
 const TRACE_MOUNT: &str = "/trace";
 const WORK_MOUNT: &str = "/work";
+const TOOLS_MOUNT: &str = "/jct";
+const TMP_MOUNT: &str = "/tmp";
+/// What the container of the recorder requests: it waits most of the time.
+const RECORDER_REQUESTS: [(&str, &str); 2] = [("cpu", "10m"), ("memory", "32Mi")];
 
 /// What a Job manifest is made from, besides the Task: the operator's settings alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobSettings {
     /// The worker namespace.
     pub namespace: String,
-    /// Image of both containers.
+    /// Image of the containers `source` and `worker`, and of executors that are built in.
     pub image: String,
     /// Always, IfNotPresent or Never.
     pub image_pull_policy: String,
@@ -78,8 +90,8 @@ pub struct Attempt<'a> {
     pub name: &'a str,
     /// What to do.
     pub task: &'a Task,
-    /// The executor's name.
-    pub executor: &'a str,
+    /// What does it.
+    pub executor: &'a Executor,
     /// 1 for the first.
     pub number: u32,
     /// Digest of the task.json that the operator wrote into the trace folder.
@@ -103,6 +115,7 @@ pub fn job(attempt: &Attempt, settings: &JobSettings) -> Job {
         (names::TASK_NAMESPACE.to_owned(), attempt.namespace.to_owned()),
         (names::TASK_NAME.to_owned(), attempt.name.to_owned()),
         (names::TRACE_ID.to_owned(), attempt.trace_id.to_string()),
+        ("kubectl.kubernetes.io/default-container".to_owned(), WORKER_CONTAINER.to_owned()),
     ]);
     Job {
         metadata: ObjectMeta {
@@ -152,7 +165,7 @@ fn pod(attempt: &Attempt, settings: &JobSettings) -> PodSpec {
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         host_users: settings.host_users,
-        runtime_class_name: settings.runtime_class.clone(),
+        runtime_class_name: attempt.executor.runtime_class.clone().or_else(|| settings.runtime_class.clone()),
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),
             run_as_user: Some(settings.uid),
@@ -160,8 +173,8 @@ fn pod(attempt: &Attempt, settings: &JobSettings) -> PodSpec {
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), ..SeccompProfile::default() }),
             ..PodSecurityContext::default()
         }),
-        init_containers: Some(vec![container(SOURCE_CONTAINER, "source", attempt, settings)]),
-        containers: vec![container(WORKER_CONTAINER, "run", attempt, settings)],
+        init_containers: Some(vec![source(attempt, settings)]),
+        containers: vec![executor(attempt, settings), recorder(attempt, settings)],
         volumes: Some(vec![
             Volume {
                 name: "trace".into(),
@@ -171,37 +184,96 @@ fn pod(attempt: &Attempt, settings: &JobSettings) -> PodSpec {
                 }),
                 ..Volume::default()
             },
-            Volume {
-                name: "work".into(),
-                empty_dir: Some(EmptyDirVolumeSource {
-                    size_limit: Some(Quantity(settings.scratch_limit.clone())),
-                    medium: None,
-                }),
-                ..Volume::default()
-            },
+            scratch("work", &settings.scratch_limit),
+            scratch("tmp", &settings.scratch_limit),
+            scratch("tools", "256Mi"),
         ]),
         ..PodSpec::default()
     }
 }
 
-fn container(name: &str, step: &str, attempt: &Attempt, settings: &JobSettings) -> Container {
-    let quantities = |cpu: &str, memory: &str| {
-        Some(BTreeMap::from([
-            ("cpu".to_owned(), Quantity(cpu.to_owned())),
-            ("memory".to_owned(), Quantity(memory.to_owned())),
-        ]))
+fn scratch(name: &str, limit: &str) -> Volume {
+    Volume {
+        name: name.into(),
+        empty_dir: Some(EmptyDirVolumeSource { size_limit: Some(Quantity(limit.to_owned())), medium: None }),
+        ..Volume::default()
+    }
+}
+
+fn source(attempt: &Attempt, settings: &JobSettings) -> Container {
+    let url = source_url(attempt.task, &settings.source_url_template);
+    let max_files = settings.source_max_files.to_string();
+    let max_bytes = settings.source_max_bytes.to_string();
+    let timeout = settings.source_timeout_seconds.to_string();
+    let mut env = environment(attempt);
+    env.extend(of_the_trace(attempt));
+    env.extend(variables(&[
+        ("JCT_SOURCE_URL", &url),
+        ("JCT_SOURCE_MAX_FILES", &max_files),
+        ("JCT_SOURCE_MAX_BYTES", &max_bytes),
+        ("JCT_SOURCE_TIMEOUT_SECONDS", &timeout),
+        ("JCT_TOOLS_DIR", TOOLS_MOUNT),
+    ]));
+    Container {
+        env: Some(env),
+        volume_mounts: Some(vec![trace_mount(attempt), mount("work", WORK_MOUNT), mount("tools", TOOLS_MOUNT)]),
+        ..ours(SOURCE_CONTAINER, "source", settings)
+    }
+}
+
+/// The container whose image may be anybody's. What is started in it is our own program, which confines the command.
+fn executor(attempt: &Attempt, settings: &JobSettings) -> Container {
+    let Executor { image, image_pull_policy, resources, .. } = attempt.executor;
+    let quantities = |quantities: &BTreeMap<String, String>| {
+        let quantities = quantities.iter().map(|(name, quantity)| (name.clone(), Quantity(quantity.clone())));
+        Some(quantities.collect())
     };
+    let mut env = environment(attempt);
+    env.extend(variables(&[("JCT_TMP_DIR", TMP_MOUNT)]));
+    Container {
+        image: Some(image.clone().unwrap_or_else(|| settings.image.clone())),
+        image_pull_policy: Some(image_pull_policy.clone().unwrap_or_else(|| settings.image_pull_policy.clone())),
+        command: Some(vec![format!("{TOOLS_MOUNT}/jct")]),
+        env: Some(env),
+        resources: match resources {
+            None => default_resources(settings),
+            Some(resources) => Some(ResourceRequirements {
+                requests: quantities(&resources.requests),
+                limits: quantities(&resources.limits),
+                ..ResourceRequirements::default()
+            }),
+        },
+        volume_mounts: Some(vec![
+            mount("work", WORK_MOUNT),
+            mount("tmp", TMP_MOUNT),
+            VolumeMount { read_only: Some(true), ..mount("tools", TOOLS_MOUNT) },
+        ]),
+        ..ours(EXECUTOR_CONTAINER, "run", settings)
+    }
+}
+
+fn recorder(attempt: &Attempt, settings: &JobSettings) -> Container {
+    let mut env = environment(attempt);
+    env.extend(of_the_trace(attempt));
+    let requests = RECORDER_REQUESTS.map(|(name, quantity)| (name.to_owned(), Quantity(quantity.to_owned())));
+    let resources = default_resources(settings)
+        .map(|resources| ResourceRequirements { requests: Some(BTreeMap::from(requests)), ..resources });
+    Container {
+        env: Some(env),
+        resources,
+        volume_mounts: Some(vec![trace_mount(attempt), mount("work", WORK_MOUNT)]),
+        ..ours(WORKER_CONTAINER, "record", settings)
+    }
+}
+
+/// What all three have in common.
+fn ours(name: &str, step: &str, settings: &JobSettings) -> Container {
     Container {
         name: name.into(),
         image: Some(settings.image.clone()),
         image_pull_policy: Some(settings.image_pull_policy.clone()),
         args: Some(vec!["worker".into(), step.into()]),
-        env: Some(environment(attempt, settings)),
-        resources: Some(ResourceRequirements {
-            requests: quantities(&settings.cpu_request, &settings.memory_request),
-            limits: quantities(&settings.cpu_limit, &settings.memory_limit),
-            ..ResourceRequirements::default()
-        }),
+        resources: default_resources(settings),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
             read_only_root_filesystem: Some(true),
@@ -210,43 +282,73 @@ fn container(name: &str, step: &str, attempt: &Attempt, settings: &JobSettings) 
             ..SecurityContext::default()
         }),
         termination_message_policy: Some("File".into()),
-        volume_mounts: Some(vec![
-            VolumeMount {
-                name: "trace".into(),
-                mount_path: TRACE_MOUNT.into(),
-                sub_path: Some(trace::folder(attempt.namespace, attempt.task_id, attempt.number)),
-                ..VolumeMount::default()
-            },
-            VolumeMount { name: "work".into(), mount_path: WORK_MOUNT.into(), ..VolumeMount::default() },
-        ]),
         ..Container::default()
     }
 }
 
-fn environment(attempt: &Attempt, settings: &JobSettings) -> Vec<EnvVar> {
+fn default_resources(settings: &JobSettings) -> Option<ResourceRequirements> {
+    let quantities = |cpu: &str, memory: &str| {
+        Some(BTreeMap::from([
+            ("cpu".to_owned(), Quantity(cpu.to_owned())),
+            ("memory".to_owned(), Quantity(memory.to_owned())),
+        ]))
+    };
+    Some(ResourceRequirements {
+        requests: quantities(&settings.cpu_request, &settings.memory_request),
+        limits: quantities(&settings.cpu_limit, &settings.memory_limit),
+        ..ResourceRequirements::default()
+    })
+}
+
+fn mount(name: &str, path: &str) -> VolumeMount {
+    VolumeMount { name: name.into(), mount_path: path.into(), ..VolumeMount::default() }
+}
+
+/// The attempt's own folder of the trace volume, and no other.
+fn trace_mount(attempt: &Attempt) -> VolumeMount {
+    let folder = trace::folder(attempt.namespace, attempt.task_id, attempt.number);
+    VolumeMount { sub_path: Some(folder), ..mount("trace", TRACE_MOUNT) }
+}
+
+/// What every container is told.
+fn environment(attempt: &Attempt) -> Vec<EnvVar> {
     let number = attempt.number.to_string();
-    let url = source_url(attempt.task, &settings.source_url_template);
-    let max_files = settings.source_max_files.to_string();
-    let max_bytes = settings.source_max_bytes.to_string();
-    let timeout = settings.source_timeout_seconds.to_string();
     let task_id = attempt.task_id.to_string();
-    [
-        ("JCT_TASK_ID", task_id.as_str()),
+    // All of its parts are plain data: there is nothing that serializing could fail on.
+    let executor = serde_json::to_string(attempt.executor).unwrap_or_default();
+    variables(&[
+        ("JCT_TASK_ID", &task_id),
         ("JCT_TRACE_ID", attempt.trace_id.as_str()),
         ("JCT_TASK_NAMESPACE", attempt.namespace),
         ("JCT_ATTEMPT", &number),
-        ("JCT_TASK_SHA256", attempt.task_sha256),
-        ("JCT_EXECUTOR", attempt.executor),
-        ("JCT_SOURCE_URL", &url),
-        ("JCT_SOURCE_MAX_FILES", &max_files),
-        ("JCT_SOURCE_MAX_BYTES", &max_bytes),
-        ("JCT_SOURCE_TIMEOUT_SECONDS", &timeout),
-        ("JCT_TRACE_DIR", TRACE_MOUNT),
+        ("JCT_EXECUTOR_SPEC", &executor),
         ("JCT_WORK_DIR", WORK_MOUNT),
-    ]
-    .into_iter()
-    .map(|(name, value)| EnvVar { name: name.into(), value: Some(value.into()), value_from: None })
-    .collect()
+    ])
+}
+
+/// What those are told that write to the trace.
+fn of_the_trace(attempt: &Attempt) -> Vec<EnvVar> {
+    let of_pod = |name: &str, field: &str| EnvVar {
+        name: name.into(),
+        value: None,
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector { api_version: Some("v1".into()), field_path: field.into() }),
+            ..EnvVarSource::default()
+        }),
+    };
+    let mut all = variables(&[("JCT_TASK_SHA256", attempt.task_sha256), ("JCT_TRACE_DIR", TRACE_MOUNT)]);
+    all.extend([of_pod("JCT_POD_UID", "metadata.uid"), of_pod("JCT_POD_NAME", "metadata.name")]);
+    all
+}
+
+/// Kubernetes replaces `$(NAME)` in values: a dollar is doubled, so that it stands for itself.
+fn variables(variables: &[(&str, &str)]) -> Vec<EnvVar> {
+    let variable = |(name, value): &(&str, &str)| EnvVar {
+        name: (*name).into(),
+        value: Some(value.replace('$', "$$")),
+        value_from: None,
+    };
+    variables.iter().map(variable).collect()
 }
 
 #[cfg(test)]
@@ -254,6 +356,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::domain::executor::{Builtin, Executors};
     use crate::domain::task::Naming;
     use crate::policy::{Policy, Verdict, gate};
 
@@ -292,6 +395,10 @@ mod tests {
     }
 
     fn manifest(settings: &JobSettings) -> Job {
+        manifest_of(settings, &Executor::builtin(Builtin::Analysis))
+    }
+
+    fn manifest_of(settings: &JobSettings, executor: &Executor) -> Job {
         let task = task();
         let created_at = "2026-03-01T12:00:00Z".parse().unwrap();
         let attempt = Attempt {
@@ -300,7 +407,7 @@ mod tests {
             namespace: "team",
             name: &"n".repeat(253),
             task: &task,
-            executor: "analysis",
+            executor,
             number: 1,
             task_sha256: "ab",
         };
@@ -310,6 +417,29 @@ mod tests {
     #[test]
     fn the_manifest_is_frozen() {
         insta::assert_yaml_snapshot!(manifest(&settings()));
+    }
+
+    #[test]
+    fn an_executor_brings_its_image_and_gets_no_trace() {
+        let yaml = "executors: [{name: agent, operations: [docs], image: 'registry.example/agent:1', command: [agent], \
+                    env: {PRICE: '$(HOME)'}, imagePullPolicy: Always, runtimeClass: gvisor, \
+                    resources: {limits: {memory: 2Gi}}}]";
+        let executors = Executors::read(yaml).unwrap();
+        let executor = executors.iter().find(|executor| executor.name == "agent").unwrap();
+        let pod = manifest_of(&settings(), executor).spec.unwrap().template.spec.unwrap();
+        assert_eq!(pod.runtime_class_name.as_deref(), Some("gvisor"));
+        let [executor, recorder] = &pod.containers[..] else { panic!() };
+        assert_eq!(executor.image.as_deref(), Some("registry.example/agent:1"));
+        assert_eq!(executor.image_pull_policy.as_deref(), Some("Always"));
+        assert_eq!(executor.command.as_deref(), Some(&["/jct/jct".to_owned()][..]));
+        let limits = executor.resources.as_ref().unwrap().limits.as_ref().unwrap();
+        assert_eq!((limits.len(), limits["memory"].0.as_str()), (1, "2Gi"));
+        assert_eq!(recorder.image.as_deref(), Some("jct-worker:1"));
+        let has_trace =
+            |container: &Container| container.volume_mounts.as_ref().unwrap().iter().any(|mount| mount.name == "trace");
+        assert!(!has_trace(executor) && has_trace(recorder));
+        let spec = executor.env.as_ref().unwrap().iter().find(|variable| variable.name == "JCT_EXECUTOR_SPEC").unwrap();
+        assert!(spec.value.as_ref().unwrap().contains("$$(HOME)"), "Kubernetes must not replace it");
     }
 
     #[test]

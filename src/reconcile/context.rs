@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kube::Client;
+use tokio::sync::watch;
 
 use super::error::Backoff;
 use super::status::Written;
 use super::work_object::Objects;
 use super::workers::Workers;
 use crate::crd::TaskStatus;
+use crate::domain::executor::Executors;
 use crate::domain::{Id, StampKey};
 use crate::jobs::JobSettings;
 use crate::policy::Policy;
@@ -29,6 +31,8 @@ pub struct Context {
     pub policy: Policy,
     /// What Jobs are made from.
     pub jobs: JobSettings,
+    /// What may do the work; changes with the operator's configuration.
+    pub executors: watch::Receiver<Arc<Executors>>,
     /// Timing.
     pub timing: Timing,
     /// Tells the webhook's stamps from forgeries.
@@ -79,7 +83,14 @@ impl Settled {
     }
 }
 
-/// How long things may take.
+impl Context {
+    /// What may do the work, now.
+    pub fn executors(&self) -> Arc<Executors> {
+        self.executors.borrow().clone()
+    }
+}
+
+/// How long things may take, and how often they are tried.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
     /// From the Job's creation to the worker's start.
@@ -90,4 +101,6 @@ pub struct Timing {
     pub job_ttl_seconds: u32,
     /// Before the second attempt; doubled for each further one.
     pub retry_delay: Duration,
+    /// How often an attempt is repeated that the cluster failed, apart from the Task's own `maxAttempts`.
+    pub infrastructure_retries: u32,
 }

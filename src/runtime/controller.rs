@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::lease::{Lease, LeaseSettings};
 use super::{Metrics, Settings};
 use crate::domain::StampKey;
+use crate::domain::executor::Executors;
 use crate::reconcile;
 use crate::reconcile::context::{Context, Settled, Timing};
 use crate::reconcile::error::Backoff;
@@ -39,6 +40,8 @@ pub struct Controller {
     pub keys: Keys,
     /// Counts.
     pub metrics: Metrics,
+    /// What may do the work.
+    pub executors: watch::Receiver<Arc<Executors>>,
     /// Whether it is ready, or stands by.
     pub ready: watch::Sender<bool>,
 }
@@ -99,11 +102,13 @@ impl Controller {
             store: self.store.clone(),
             policy: settings.policy(),
             jobs: settings.jobs(),
+            executors: self.executors.clone(),
             timing: Timing {
                 start_timeout: settings.worker_start_timeout(),
                 grace: Duration::from_secs(settings.worker_grace_seconds.into()),
                 job_ttl_seconds: settings.job_ttl_seconds,
                 retry_delay: Duration::from_secs(settings.retry_delay_seconds.into()),
+                infrastructure_retries: settings.infrastructure_retries,
             },
             stamp_key: self.stamp_key.clone(),
             traces: self.traces()?,

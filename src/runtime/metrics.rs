@@ -70,6 +70,8 @@ pub struct Metrics {
     pub provenance_failures: Counter,
     /// 1 while this process runs the controller.
     pub leads: Gauge,
+    /// 1 if the configuration of executors is the one that is there; 0 while a former one holds.
+    pub executors_valid: Gauge,
     certificate_expiry: Gauge<f64, AtomicU64>,
     registry: Arc<Registry>,
 }
@@ -83,6 +85,8 @@ impl Default for Metrics {
         let outcomes = Family::default();
         let provenance_failures = Counter::default();
         let leads = Gauge::default();
+        let executors_valid = Gauge::default();
+        executors_valid.set(1);
         let certificate_expiry = Gauge::default();
         let review_seconds = Histogram::new([0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5]);
         let request_seconds = Histogram::new([0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0]);
@@ -121,6 +125,11 @@ impl Default for Metrics {
             leads.clone(),
         );
         registry.register(
+            "executors_configuration_valid",
+            "1 if the configuration of executors is the one that is there, 0 while a former one holds",
+            executors_valid.clone(),
+        );
+        registry.register(
             "webhook_certificate_expiry_timestamp_seconds",
             "When the webhook's certificate ends, as Unix time; 0 if this process serves none",
             certificate_expiry.clone(),
@@ -136,6 +145,7 @@ impl Default for Metrics {
             outcomes,
             provenance_failures,
             leads,
+            executors_valid,
             certificate_expiry,
             registry: Arc::new(registry),
         }

@@ -2,6 +2,7 @@
 
 mod controller;
 mod denials;
+mod executors;
 pub mod lease;
 pub mod metrics;
 pub mod operator;
@@ -9,5 +10,6 @@ pub mod settings;
 pub mod telemetry;
 
 pub use denials::{Denials, Waiting};
+pub use executors::ExecutorsFile;
 pub use metrics::Metrics;
 pub use settings::Settings;

@@ -15,9 +15,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::controller::Controller;
-use super::{Denials, Metrics, Settings};
+use super::{Denials, ExecutorsFile, Metrics, Settings};
 use crate::api;
 use crate::domain::StampKey;
+use crate::domain::executor::Executors;
 use crate::signing::{self, SecretKeys};
 use crate::store::{DatabaseUrl, Store, StoreSettings};
 use crate::webhook::certificates::Identity;
@@ -38,6 +39,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     info!(version = env!("CARGO_PKG_VERSION"), "jct operator starts");
     let url: DatabaseUrl = settings.database_url.parse().context("--database-url")?;
     let lease = settings.lease(&url)?;
+    let executors = settings.executors_file.as_deref().map(ExecutorsFile::open).transpose()?;
     // A database that is away is no reason to end: admission needs none, and whoever comes back finds us there.
     let store = Store::open_in_background(&StoreSettings::new(url));
     let client = Client::try_default().await.context("cannot find the Kubernetes API server")?;
@@ -72,6 +74,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             stamp_key: stamp_key.clone(),
             keys: keys.clone(),
             metrics: metrics.clone(),
+            executors: follow(executors, &metrics, &shutdown),
             ready,
         };
         let stop = shutdown.clone();
@@ -103,6 +106,18 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     }
     info!("jct operator stopped");
     ended
+}
+
+/// The executors, now and whenever their configuration changes.
+fn follow(
+    file: Option<ExecutorsFile>,
+    metrics: &Metrics,
+    shutdown: &CancellationToken,
+) -> watch::Receiver<Arc<Executors>> {
+    let Some(file) = file else { return watch::Sender::new(Arc::default()).subscribe() };
+    let executors = file.executors();
+    tokio::spawn(file.follow(metrics.clone(), shutdown.clone()));
+    executors
 }
 
 fn untimely(part: Result<(&'static str, anyhow::Result<()>), tokio::task::JoinError>) -> anyhow::Error {

@@ -8,6 +8,7 @@ use clap::{ArgAction, Args, ValueEnum};
 
 use super::lease::LeaseSettings;
 use crate::api::ApiSettings;
+use crate::domain::executor::is_quantity;
 use crate::domain::provenance::DEFAULT_BUILDER_ID;
 use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS};
 use crate::jobs::JobSettings;
@@ -161,6 +162,15 @@ pub struct Settings {
     /// Wait before the second attempt of a Task, in seconds; doubled for each further one
     #[arg(long, env = "JCT_RETRY_DELAY_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3_600))]
     pub retry_delay_seconds: u32,
+
+    /// How often an attempt is repeated that the cluster failed (eviction, lost node, image pull), apart from the Task's own
+    /// maxAttempts
+    #[arg(long, env = "JCT_INFRASTRUCTURE_RETRIES", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub infrastructure_retries: u32,
+
+    /// YAML file of executors, read again when it changes; without one there are those that are built in
+    #[arg(long, env = "JCT_EXECUTORS_FILE")]
+    pub executors_file: Option<PathBuf>,
 
     /// Where the trace volume is mounted in the operator
     #[arg(long, env = "JCT_TRACE_ROOT", default_value = "/var/lib/jct/traces")]
@@ -421,14 +431,6 @@ impl Settings {
     pub fn worker_start_timeout(&self) -> Duration {
         Duration::from_secs(self.worker_start_timeout_seconds.into())
     }
-}
-
-/// Whether `text` is a positive Kubernetes quantity in the plain forms that people write.
-fn is_quantity(text: &str) -> bool {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let suffix = &text[digits.len()..];
-    digits.parse::<f64>().is_ok_and(|number| number > 0.0 && number.is_finite())
-        && ["", "m", "k", "M", "G", "T", "Ki", "Mi", "Gi", "Ti"].contains(&suffix)
 }
 
 #[cfg(test)]

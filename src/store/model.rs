@@ -79,6 +79,8 @@ pub struct TaskRow {
     pub manifest_sha256: Option<String>,
     /// How many files that trace has.
     pub trace_files: Option<u32>,
+    /// How many of its attempts the cluster failed: they don't count among those that the Task allows.
+    pub infrastructure_failures: u32,
     /// The Issue made for it, or that of the Run that it carries out.
     pub cwom_issue_id: Option<Id>,
     /// The Repo of that Issue.
@@ -90,6 +92,11 @@ pub struct TaskRow {
 }
 
 impl TaskRow {
+    /// How many attempts there may be, as things are.
+    pub fn allowed_attempts(&self) -> u32 {
+        self.max_attempts.saturating_add(self.infrastructure_failures)
+    }
+
     /// Whether an attempt is under way: started and without a recorded outcome.
     pub fn attempt_is_open(&self) -> bool {
         self.attempt > 0 && self.attempt_ended_at.is_none() && !self.phase.is_terminal()
@@ -142,6 +149,7 @@ impl TaskRow {
             trace_path,
             manifest_sha256: _,
             trace_files: _,
+            infrastructure_failures: _,
             cwom_issue_id,
             cwom_repo_id: _,
             cwom_run_id: _,

@@ -1,6 +1,6 @@
 //! What a request makes of the rows. Pure: rows in, rows out; `None` when the request took effect before.
 
-use crate::domain::{Actor, Id, Phase};
+use crate::domain::{Actor, FailureReason, Id, Phase};
 
 use super::Conflict;
 use super::model::{ArtifactRow, Failure, JobRow, JobStatus, TaskRow};
@@ -28,8 +28,8 @@ pub(super) fn start_attempt(task: &TaskRow, start: &StartAttempt) -> Result<Opti
     if task.attempt_is_open() {
         return Err(Conflict::AttemptOpen(task.attempt));
     }
-    if asked > task.max_attempts {
-        return Err(Conflict::AttemptsUsed(task.max_attempts));
+    if asked > task.allowed_attempts() {
+        return Err(Conflict::AttemptsUsed(task.allowed_attempts()));
     }
     let queued_at = stored(start.at);
     let after = TaskRow {
@@ -97,10 +97,11 @@ pub(super) fn finish_attempt(task: &TaskRow, job: &JobRow, end: &AttemptEnd) -> 
     if task.phase.is_terminal() || job.status.is_terminal() || job.attempt != task.attempt {
         return Ok(None);
     }
-    if matches!(end.next, Next::Retry(_)) && job.attempt >= task.max_attempts {
-        return Err(Conflict::AttemptsUsed(task.max_attempts));
-    }
     let (mut task, mut job) = (task.clone(), job.clone());
+    task.infrastructure_failures += u32::from(failed_by_the_cluster(&end.next));
+    if matches!(end.next, Next::Retry(_)) && job.attempt >= task.allowed_attempts() {
+        return Err(Conflict::AttemptsUsed(task.allowed_attempts()));
+    }
     let ended_at = stored(end.ended_at);
     job.ended_at = Some(ended_at);
     job.exit_code = end.exit_code;
@@ -138,6 +139,11 @@ pub(super) fn finish_attempt(task: &TaskRow, job: &JobRow, end: &AttemptEnd) -> 
         task.completed_at = Some(ended_at);
     }
     Ok(Some((task, job)))
+}
+
+fn failed_by_the_cluster(next: &Next) -> bool {
+    let (Next::Failed(failure) | Next::Retry(failure)) = next else { return false };
+    FailureReason::parse(&failure.reason).is_some_and(FailureReason::is_infrastructure)
 }
 
 /// The Task ends; so does an attempt that is still open. The first ending stays.

@@ -14,8 +14,8 @@ use super::folder::{RESOLVE, exists, open_beneath, read_beneath};
 use super::inspect::{Found, inspect};
 use crate::domain::Id;
 use crate::domain::trace::{
-    Expected, INCOMPLETE_FILE, Incomplete, MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest, PROVENANCE_FILE, TASK_FILE,
-    folder,
+    CANCEL_FILE, CLAIM_FILE, Expected, INCOMPLETE_FILE, Incomplete, MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest,
+    PROVENANCE_FILE, TASK_FILE, folder,
 };
 
 /// The greatest `incomplete.json` that is read, in bytes.
@@ -65,11 +65,24 @@ impl TraceVolume {
         };
         for entry in entries {
             let name = entry?.file_name();
-            if name != TASK_FILE && name != ".task.json.new" {
+            if ![TASK_FILE, ".task.json.new", CANCEL_FILE].contains(&&*name.to_string_lossy()) {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Leaves word in an attempt's folder that its worker is about to be ended because somebody wants that. Blocks.
+    ///
+    /// # Errors
+    /// If the volume cannot be written. A folder that is not there needs no word.
+    pub fn announce_cancel(&self, namespace: &str, task_id: Id, attempt: u32) -> io::Result<()> {
+        let path = self.root.join(folder(namespace, task_id, attempt)).join(CANCEL_FILE);
+        match File::options().write(true).create_new(true).open(path) {
+            Ok(file) => file.sync_all(),
+            Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::AlreadyExists].contains(&error.kind()) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads what the worker left and checks every digest. Blocks for as long as reading all of it takes.
@@ -138,17 +151,27 @@ impl TraceVolume {
         exists(&directory, PROVENANCE_FILE)
     }
 
-    /// Removes what lies where the provenance belongs: before the outcome is recorded only the worker can have put it there.
-    /// Blocks.
+    /// Removes what is no part of the trace of an attempt that has ended: the word that it was to be cancelled, what a pod left
+    /// that could not claim it, and what lies where the provenance belongs, which before the outcome is recorded only the
+    /// worker can have put there. Blocks.
     ///
     /// # Errors
     /// If the volume cannot be written.
-    pub fn clear_provenance(&self, namespace: &str, task_id: Id, attempt: u32) -> io::Result<()> {
+    pub fn clear(&self, namespace: &str, task_id: Id, attempt: u32) -> io::Result<()> {
         let Some(directory) = self.open(namespace, task_id, attempt)? else { return Ok(()) };
-        if !exists(&directory, PROVENANCE_FILE)? {
+        let path = self.path(namespace, task_id, attempt);
+        let claims = format!(".{CLAIM_FILE}.");
+        let mut extra = Vec::new();
+        for entry in fs::read_dir(&path)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if name.starts_with(&claims) || [CANCEL_FILE, PROVENANCE_FILE].contains(&name.as_str()) {
+                extra.push(name);
+            }
+        }
+        if extra.is_empty() {
             return Ok(());
         }
-        unsealed(&directory, || remove(&self.path(namespace, task_id, attempt), &directory, PROVENANCE_FILE))
+        unsealed(&directory, || extra.iter().try_for_each(|name| remove(&path, &directory, name)))
     }
 
     /// Writes the provenance of an attempt, over one that is there, also into a folder that is sealed. Blocks.
@@ -315,6 +338,8 @@ mod tests {
                 namespace: "team".into(),
                 attempt: 1,
                 executor: "analysis".into(),
+                image: None,
+                executor_sha256: None,
                 worker: "jct".into(),
                 task_sha256: sha256_hex(TASK),
                 source: None,
@@ -322,6 +347,8 @@ mod tests {
                 reason: None,
                 message: None,
                 exit_code: Some(0),
+                result: None,
+                usage: None,
                 started_at: time,
                 ended_at: time,
                 files,

@@ -6,6 +6,9 @@ use std::fs;
 use nix::sys::resource::{Resource, getrlimit};
 use tokio::process::Command;
 
+use super::launch::Launch;
+use super::sandbox::ProcessLimits;
+
 /// What a process may have of the container's memory, in hundredths.
 const SHARE_PERCENT: u64 = 80;
 /// A limit above this is none, in bytes.
@@ -24,14 +27,13 @@ pub fn oom_kills() -> Option<u64> {
 /// The limit is the child's alone, and there before it begins: our own allocator reserves address space that the limit counts,
 /// and a process which is above it from then on cannot even start a thread.
 pub fn limited(program: impl AsRef<OsStr>) -> Command {
-    let Some(kibibytes) = share().map(|bytes| bytes / 1024) else { return Command::new(program) };
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("ulimit -d {kibibytes}; exec \"$0\" \"$@\"")]).arg(program);
-    command
+    let (Some(bytes), Ok(own)) = (share(), std::env::current_exe()) else { return Command::new(program) };
+    let limits = ProcessLimits { data_bytes: Some(bytes), ..ProcessLimits::default() };
+    Launch::Limited(limits).command(&own, program)
 }
 
 /// What a child may have, in bytes; none if nothing limits the container, or something limits us already.
-fn share() -> Option<u64> {
+pub fn share() -> Option<u64> {
     let limit = read("memory.max", "memory.limit_in_bytes", |text| text.trim().parse::<u64>().ok())?;
     let (_, hard) = getrlimit(Resource::RLIMIT_DATA).ok()?;
     let share = limit / 100 * SHARE_PERCENT;
@@ -72,16 +74,6 @@ mod tests {
         assert_eq!(kills("low 0\nhigh 0\nmax 3\noom 1\noom_kill 2\noom_group_kill 0\n"), Some(2));
         assert_eq!(kills("oom_kill_disable 0\nunder_oom 0\noom_kill 7\n"), Some(7));
         assert_eq!(kills("oom_kill_disable 0\nunder_oom 0\n"), None);
-    }
-
-    #[tokio::test]
-    async fn only_the_child_is_limited() {
-        // Where nothing limits the container, nothing is to be shared out.
-        let shown = limited("sh").args(["-c", "ulimit -d; echo \"$1\"", "sh", "a b"]).output().await.unwrap();
-        let limit = share().map_or("unlimited".to_owned(), |bytes| (bytes / 1024).to_string());
-        assert_eq!(String::from_utf8(shown.stdout).unwrap(), format!("{limit}\na b\n"));
-        let (own, _) = getrlimit(Resource::RLIMIT_DATA).unwrap();
-        assert_eq!(own, nix::libc::RLIM_INFINITY);
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! The worker: what runs inside a Job (contract section 6, design decisions 7 to 11).
 //!
-//! | step | container | network | does |
-//! |---|---|---|---|
-//! | `jct worker source` | init | yes | fetches the repository, counts its tree, checks it out |
-//! | `jct worker run` | main | no | runs the executor as a child within its budget, seals the trace |
-//! | `jct worker execute` | child of `run` | no | applies its own restrictions, then is the executor |
+//! | step | container | image | network | has the trace | does |
+//! |---|---|---|---|---|---|
+//! | `jct worker source` | `source` (init) | ours | yes | yes | fetches the repository, counts its tree, checks it out |
+//! | `jct worker run` | `executor` | the executor's | no | no | confines the executor, supervises it, tells the recorder |
+//! | `jct worker record` | `worker` | ours | no | yes | writes down what happens, takes the outputs, seals the trace |
+//!
+//! `jct worker launch` is what the supervisor starts: it takes its own rights away and becomes the executor. `jct worker
+//! execute` is such an executor, of those that are built in.
 //!
 //! Whatever happens, a step that got as far as reading `task.json` leaves a sealed trace or hands it to the next step, and
 //! says how it ended in its termination message. Nothing is written outside the trace folder and the work folder.
@@ -12,14 +15,19 @@
 mod attempt;
 mod executors;
 mod git;
+mod launch;
+mod link;
 mod memory;
 mod process;
+mod record;
 mod redact;
-mod run;
+mod sandbox;
 mod source;
 mod steps;
+mod supervise;
 mod termination;
 mod trace;
+mod work;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,14 +41,19 @@ use crate::domain::{Id, TraceId};
 pub enum WorkerCommand {
     /// Fetch the source that the Task names and check it out (init container, with network)
     Source(SourceArgs),
-    /// Run the executor within its time budget and seal the trace (main container, without network)
+    /// Supervise the executor, whatever its image is (without network, without the trace)
     Run(RunArgs),
-    /// Be the executor: started by `run`, not by people
+    /// Record the attempt and seal its trace (without network)
+    Record(RecordArgs),
+    /// Give up rights and become a program: started by `run`, not by people
+    #[command(hide = true)]
+    Launch(LaunchArgs),
+    /// Be an executor that is built in: started by `run`, not by people
     #[command(hide = true)]
     Execute(ExecuteArgs),
 }
 
-/// Which attempt this is, and where its files are: common to `source` and `run`.
+/// Which attempt this is, and where its files are: common to `source` and `record`.
 #[derive(Clone, Debug, Args)]
 pub struct AttemptArgs {
     /// Id of the Task
@@ -58,24 +71,24 @@ pub struct AttemptArgs {
     /// SHA-256 of the task.json in the trace folder, 64 lower-case hex digits
     #[arg(long, env = "JCT_TASK_SHA256", value_name = "HEX")]
     pub task_sha256: String,
-    /// Name of the executor
-    #[arg(long, env = "JCT_EXECUTOR", value_name = "NAME")]
+    /// The executor's configuration
+    #[arg(long, env = "JCT_EXECUTOR_SPEC", value_name = "JSON")]
     pub executor: String,
+    /// Uid of the pod: the first one to come has the attempt
+    #[arg(long, env = "JCT_POD_UID", value_name = "UID", default_value = "")]
+    pub pod_uid: String,
+    /// Name of the pod
+    #[arg(long, env = "JCT_POD_NAME", value_name = "NAME", default_value = "")]
+    pub pod_name: String,
     /// The attempt's folder of the trace volume; holds task.json already
     #[arg(long, env = "JCT_TRACE_DIR", value_name = "DIR", default_value = "/trace")]
     pub trace_dir: PathBuf,
-    /// Scratch folder that `source` and `run` share; the checkout is its folder `source`
+    /// Scratch folder that the containers share
     #[arg(long, env = "JCT_WORK_DIR", value_name = "DIR", default_value = "/work")]
     pub work_dir: PathBuf,
     /// Where the termination message goes
     #[arg(long, env = "JCT_TERMINATION_LOG", value_name = "FILE", default_value = "/dev/termination-log")]
     pub termination_log: PathBuf,
-    /// Greatest number of artifacts
-    #[arg(long, env = "JCT_MAX_ARTIFACTS", value_name = "N", default_value_t = 1000)]
-    pub max_artifacts: u32,
-    /// Greatest size of all artifacts together, in bytes
-    #[arg(long, env = "JCT_MAX_ARTIFACT_BYTES", value_name = "BYTES", default_value_t = 1 << 30)]
-    pub max_artifact_bytes: u64,
 }
 
 /// Arguments of `jct worker source`. The ref and the path come from task.json.
@@ -87,9 +100,9 @@ pub struct SourceArgs {
     /// URL of the repository
     #[arg(long, env = "JCT_SOURCE_URL", value_name = "URL", hide_env_values = true)]
     pub url: String,
-    /// Where the checkout goes; `source` in the work folder when absent
-    #[arg(long, env = "JCT_SOURCE_DIR", value_name = "DIR")]
-    pub into: Option<PathBuf>,
+    /// Where to put this program for the container of the executor, whose image knows nothing of it
+    #[arg(long, env = "JCT_TOOLS_DIR", value_name = "DIR")]
+    pub tools_dir: Option<PathBuf>,
     /// Schemes that a URL may have: of https, http, git, file
     #[arg(
         long,
@@ -110,21 +123,55 @@ pub struct SourceArgs {
     pub timeout_seconds: u32,
 }
 
-/// Arguments of `jct worker run`. The time budget comes from task.json.
+/// Arguments of `jct worker run`. The time budget comes from the Task.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
+    /// Id of the Task
+    #[arg(long, env = "JCT_TASK_ID", value_name = "ULID")]
+    pub task_id: Id,
+    /// Trace id of the Task
+    #[arg(long, env = "JCT_TRACE_ID", value_name = "ID")]
+    pub trace_id: TraceId,
+    /// Namespace of the Task (not that of the pod)
+    #[arg(long, env = "JCT_TASK_NAMESPACE", value_name = "NAME")]
+    pub namespace: String,
+    /// Number of the attempt, from 1
+    #[arg(long, env = "JCT_ATTEMPT", value_name = "N")]
+    pub attempt: u32,
+    /// The executor's configuration
+    #[arg(long, env = "JCT_EXECUTOR_SPEC", value_name = "JSON")]
+    pub executor: String,
+    /// Scratch folder that the containers share
+    #[arg(long, env = "JCT_WORK_DIR", value_name = "DIR", default_value = "/work")]
+    pub work_dir: PathBuf,
+    /// The executor's scratch; `tmp` in the work folder when absent
+    #[arg(long, env = "JCT_TMP_DIR", value_name = "DIR")]
+    pub tmp_dir: Option<PathBuf>,
+    /// What the executor may read and run besides; the whole image, but what is ours, when absent
+    #[arg(long = "read", env = "JCT_SANDBOX_READS", value_name = "PATH", value_delimiter = ',')]
+    pub reads: Vec<PathBuf>,
+    /// How long the recorder may take to appear, in seconds
+    #[arg(long, env = "JCT_RECORDER_PATIENCE_SECONDS", value_name = "SECONDS", default_value_t = 300)]
+    pub patience_seconds: u32,
+}
+
+/// Arguments of `jct worker record`.
+#[derive(Clone, Debug, Args)]
+pub struct RecordArgs {
     /// See [`AttemptArgs`].
     #[command(flatten)]
     pub attempt: AttemptArgs,
-    /// Where the checkout is; `source` in the work folder when absent
-    #[arg(long, env = "JCT_SOURCE_DIR", value_name = "DIR")]
-    pub source: Option<PathBuf>,
-    /// Greatest size of stdout.log and of stderr.log, in bytes
-    #[arg(long, env = "JCT_MAX_LOG_BYTES", value_name = "BYTES", default_value_t = 8 << 20)]
-    pub max_log_bytes: u64,
-    /// How long the executor has between SIGTERM and SIGKILL, in seconds
-    #[arg(long, env = "JCT_KILL_AFTER_SECONDS", value_name = "SECONDS", default_value_t = 5)]
-    pub kill_after_seconds: u32,
+}
+
+/// Arguments of `jct worker launch`.
+#[derive(Clone, Debug, Args)]
+pub struct LaunchArgs {
+    /// What to give up
+    #[arg(long, value_name = "JSON")]
+    pub how: String,
+    /// Program and arguments; none to print what can be enforced
+    #[arg(last = true)]
+    pub command: Vec<std::ffi::OsString>,
 }
 
 /// Arguments of `jct worker execute`.
@@ -134,19 +181,19 @@ pub struct ExecuteArgs {
     #[arg(long, value_name = "NAME")]
     pub executor: String,
     /// The Task that runs
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, env = "JCT_TASK_FILE", value_name = "FILE")]
     pub task: PathBuf,
     /// The checkout
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, env = "JCT_WORKSPACE", value_name = "DIR")]
     pub source: PathBuf,
     /// The commit that is checked out
-    #[arg(long, value_name = "HEX")]
+    #[arg(long, env = "JCT_COMMIT", value_name = "HEX")]
     pub commit: String,
     /// Where outputs go
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, env = "JCT_OUT", value_name = "DIR")]
     pub artifacts: PathBuf,
     /// Where the executor says how it ended
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, env = "JCT_RESULT_FILE", value_name = "FILE")]
     pub result: PathBuf,
 }
 
@@ -158,6 +205,8 @@ impl WorkerCommand {
         match self {
             Self::Source(args) => steps::source(&args),
             Self::Run(args) => steps::run(&args),
+            Self::Record(args) => steps::record(&args),
+            Self::Launch(args) => launch::launch(&args),
             Self::Execute(args) => executors::execute(&args),
         }
     }

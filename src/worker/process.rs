@@ -1,4 +1,4 @@
-//! Child processes in groups of their own, so that all of a group can be ended at once.
+//! Child processes in groups of their own, and an end for all that they leave behind.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -77,45 +77,98 @@ pub fn on_termination() -> std::io::Result<CancellationToken> {
     Ok(token)
 }
 
-/// Makes this process the parent of every process that its descendants leave behind.
-pub fn adopt_orphans() {
+/// Makes this process the parent of every process that its descendants leave behind, and a closed book to them: its memory
+/// and environment are for the kernel alone.
+pub fn guard_ourselves() {
     if let Err(error) = nix::sys::prctl::set_child_subreaper(true) {
         tracing::warn!(%error, "orphans of the executor will not be found");
     }
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        tracing::warn!(%error, "processes of the same user can look into the supervisor");
+    }
 }
 
-/// Ends and reaps every child of this process, also those adopted, for at most two seconds.
-///
-/// Only for a process that has no child which it still wants.
-pub async fn end_all_children() {
-    for _ in 0..100 {
-        let children = children();
-        if children.is_empty() {
-            return;
+/// What descends from this process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Descendants {
+    /// Children first.
+    pub processes: Vec<Pid>,
+    /// Of all of them together.
+    pub threads: u64,
+}
+
+impl Descendants {
+    /// Those that there are now; the dead that nobody but us would bury are reaped. `ours`: a child that somebody waits for.
+    pub fn now(ours: Option<Pid>) -> Self {
+        let own = getpid();
+        let Ok(entries) = std::fs::read_dir("/proc") else { return Self::default() };
+        let ids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        let all: Vec<Stat> = ids.filter_map(Stat::read).collect();
+        let mut found = vec![own];
+        let mut next = 0;
+        let mut threads = 0;
+        while let Some(parent) = found.get(next).copied() {
+            for stat in all.iter().filter(|stat| stat.parent == parent && stat.id != own) {
+                if parent == own && stat.is_dead && Some(stat.id) != ours {
+                    let _ = waitpid(stat.id, Some(WaitPidFlag::WNOHANG));
+                    continue;
+                }
+                found.push(stat.id);
+                threads += stat.threads;
+            }
+            next += 1;
         }
-        for child in children {
-            let _ = kill(child, Signal::SIGKILL);
-            let _ = waitpid(child, Some(WaitPidFlag::WNOHANG));
+        found.remove(0);
+        Self { processes: found, threads }
+    }
+}
+
+/// Ends and reaps all that descends from this process, for at most two seconds; whether nothing is left.
+///
+/// As the first process of a container it asks the kernel to do it at once: no bomb forks faster than that.
+pub async fn end_all_descendants() -> bool {
+    for _ in 0..100 {
+        if getpid() == Pid::from_raw(1) {
+            let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
+        }
+        let left = Descendants::now(None).processes;
+        if left.is_empty() {
+            return true;
+        }
+        for id in left {
+            let _ = kill(id, Signal::SIGKILL);
+            while matches!(waitpid(id, Some(WaitPidFlag::WNOHANG)), Err(Errno::EINTR)) {}
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     tracing::warn!("some processes of the executor would not end");
+    false
 }
 
-fn children() -> Vec<Pid> {
-    let own = nix::unistd::getpid();
-    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let ids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    ids.filter(|id| std::fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| parent(&stat) == Some(own)))
-        .map(Pid::from_raw)
-        .filter(|id| waitpid(*id, Some(WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT)) != Err(Errno::ECHILD))
-        .collect()
+/// A line of the process table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    id: Pid,
+    parent: Pid,
+    is_dead: bool,
+    threads: u64,
 }
 
-/// The parent's id in `/proc/<id>/stat`; the name before it may hold anything, also `)`.
-fn parent(stat: &str) -> Option<Pid> {
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_ascii_whitespace().nth(1)?.parse().ok().map(Pid::from_raw)
+impl Stat {
+    fn read(id: i32) -> Option<Self> {
+        Self::parse(&String::from_utf8_lossy(&std::fs::read(format!("/proc/{id}/stat")).ok()?))
+    }
+
+    /// See proc_pid_stat(5); the name in it may hold anything, also `)`.
+    fn parse(line: &str) -> Option<Self> {
+        let (start, rest) = line.rsplit_once(')')?;
+        let id = start.split(' ').next()?.parse().ok().map(Pid::from_raw)?;
+        let mut fields = rest.split_ascii_whitespace();
+        let state = fields.next()?;
+        let parent = fields.next()?.parse().ok().map(Pid::from_raw)?;
+        let threads = fields.nth(15)?.parse().ok()?;
+        Some(Self { id, parent, is_dead: matches!(state, "Z" | "X"), threads })
+    }
 }
 
 #[cfg(test)]
@@ -123,8 +176,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_parent_is_found_behind_any_name() {
-        assert_eq!(parent("12 (a) b (c)) S 7 12 12 0"), Some(Pid::from_raw(7)));
-        assert_eq!(parent("nonsense"), None);
+    fn a_line_is_read_whatever_the_name_is() {
+        let line = "12 (a) b (c)) S 7 12 12 0 -1 4194304 1 0 0 0 2 3 0 0 20 0 5 0 100 1 1";
+        let expected = Stat { id: Pid::from_raw(12), parent: Pid::from_raw(7), is_dead: false, threads: 5 };
+        assert_eq!(Stat::parse(line), Some(expected));
+        assert_eq!(Stat::parse("nonsense"), None);
+        let own = Stat::read(std::process::id().try_into().unwrap()).unwrap();
+        assert!(own.threads >= 1 && !own.is_dead);
+    }
+
+    #[test]
+    fn descendants_are_counted_over_generations() {
+        let mut child =
+            std::process::Command::new("sh").args(["-c", "sh -c 'sleep 60 & wait' & wait"]).process_group_and_spawn();
+        let id = Pid::from_raw(child.id().try_into().unwrap());
+        let three = (0..500).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            let all = Descendants::now(Some(id)).processes;
+            all.contains(&id) && all.len() >= 3
+        });
+        killpg(id, Signal::SIGKILL).unwrap();
+        child.wait().unwrap();
+        assert!(three);
+    }
+
+    trait InGroup {
+        fn process_group_and_spawn(&mut self) -> std::process::Child;
+    }
+
+    impl InGroup for std::process::Command {
+        fn process_group_and_spawn(&mut self) -> std::process::Child {
+            use std::os::unix::process::CommandExt;
+            self.process_group(0).spawn().unwrap()
+        }
     }
 }

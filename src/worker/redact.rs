@@ -4,9 +4,9 @@
 //! place. It rather takes too much than too little.
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use regex::bytes::{Captures, Regex};
+use regex::bytes::{Captures, Regex, RegexSet};
 
 /// What stands in place of a secret.
 pub const REDACTED: &str = "[redacted]";
@@ -34,27 +34,75 @@ const PATTERNS: [&str; 7] = [
     r#"(?i-u)(?P<keep>(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|client[_-]?key|credentials?)[a-z0-9_-]*["']?[ \t]*(?:=>|[:=])[ \t]*)(?:"(?:[^"\\]|\\.)+"?|'(?:[^'\\]|\\.)+'?|[^\s"',;&]+)"#,
 ];
 
-static REGEXES: LazyLock<Vec<Regex>> =
-    LazyLock::new(|| PATTERNS.iter().filter_map(|pattern| Regex::new(pattern).ok()).collect());
+static WELL_KNOWN: LazyLock<Arc<Rules>> = LazyLock::new(|| Arc::new(Rules::compile(&[])));
 
-/// `text` without the secrets in it. For a text that is whole: a private key may span its lines.
+/// What is a secret: the well-known forms, and those of the configuration.
+#[derive(Debug)]
+pub struct Rules {
+    /// Tells in one pass which of the patterns are worth a look: usually none.
+    any: RegexSet,
+    each: Vec<Regex>,
+}
+
+impl Default for Rules {
+    /// The well-known forms alone.
+    fn default() -> Self {
+        Self::compile(&[])
+    }
+}
+
+impl Rules {
+    /// The well-known forms alone.
+    pub fn well_known() -> Arc<Self> {
+        WELL_KNOWN.clone()
+    }
+
+    /// The well-known forms and `patterns`, which were checked when the configuration was read: one that does not compile is
+    /// left out. What the group `keep` of a pattern matches is shown.
+    pub fn compile(patterns: &[String]) -> Self {
+        let all = PATTERNS.iter().copied().chain(patterns.iter().map(String::as_str));
+        let each: Vec<Regex> = all.filter_map(|pattern| Regex::new(pattern).ok()).collect();
+        let any = RegexSet::new(each.iter().map(Regex::as_str)).unwrap_or_else(|_| RegexSet::empty());
+        Self { any, each }
+    }
+
+    /// `text` without the secrets in it. For a text that is whole: a private key may span its lines.
+    pub fn redact(self: &Arc<Self>, text: &str) -> String {
+        let mut redactor = Redactor::new(self.clone());
+        let mut out = Vec::with_capacity(text.len());
+        redactor.push(text.as_bytes(), &mut out);
+        redactor.finish(&mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    /// The patterns that match in `line`; all, if they were too many to be looked for at once.
+    fn matching(&self, line: &[u8]) -> impl Iterator<Item = &Regex> {
+        let all = self.any.is_empty();
+        let found = self.any.matches(line);
+        self.each.iter().enumerate().filter(move |(index, _)| all || found.matched(*index)).map(|(_, regex)| regex)
+    }
+}
+
+/// `text` without the well-known forms of secrets in it: see [`Rules::redact`].
 pub fn redact(text: &str) -> String {
-    let mut redactor = Redactor::default();
-    let mut out = Vec::with_capacity(text.len());
-    redactor.push(text.as_bytes(), &mut out);
-    redactor.finish(&mut out);
-    String::from_utf8_lossy(&out).into_owned()
+    WELL_KNOWN.redact(text)
 }
 
 /// A stream of bytes being redacted. However the stream is cut into chunks, the result is the same.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Redactor {
+    rules: Arc<Rules>,
     line: Vec<u8>,
     dropped_bytes: u64,
     key_lines: usize,
 }
 
 impl Redactor {
+    /// A stream that begins.
+    pub fn new(rules: Arc<Rules>) -> Self {
+        Self { rules, line: Vec::new(), dropped_bytes: 0, key_lines: 0 }
+    }
+
     /// Takes the next chunk, and appends to `out` the lines that became complete.
     pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
         for part in chunk.split_inclusive(|byte| is_line_end(*byte)) {
@@ -86,7 +134,9 @@ impl Redactor {
         }
         // Found in the line as far as it is known, then cut where no secret's beginning can be in doubt.
         let known = MAX_LINE_BYTES - MARGIN_BYTES;
-        for regex in REGEXES.iter() {
+        let rules = self.rules.clone();
+        let suspects: Vec<&Regex> = rules.matching(&line).collect();
+        for regex in suspects {
             let spans: Vec<_> = regex.find_iter(&line).map(|found| found.range()).collect();
             for span in spans.into_iter().filter(|span| span.start < known) {
                 line.iter_mut().take(span.end).skip(span.start).for_each(|byte| *byte = b'*');
@@ -99,7 +149,9 @@ impl Redactor {
 
     fn redact_line<'a>(&mut self, line: &'a [u8]) -> Cow<'a, [u8]> {
         let key = self.without_private_keys(line);
-        REGEXES.iter().fold(key, |line, regex| match regex.replace_all(&line, replacement) {
+        let rules = self.rules.clone();
+        let found: Vec<&Regex> = rules.matching(&key).collect();
+        found.into_iter().fold(key, |line, regex| match regex.replace_all(&line, replacement) {
             Cow::Borrowed(_) => line,
             Cow::Owned(changed) => Cow::Owned(changed),
         })
@@ -181,7 +233,17 @@ mod tests {
 
     #[test]
     fn every_pattern_compiles() {
-        assert_eq!(REGEXES.len(), PATTERNS.len());
+        assert_eq!(Rules::default().each.len(), PATTERNS.len());
+        assert_eq!(Rules::default().any.len(), PATTERNS.len());
+    }
+
+    #[test]
+    fn the_configuration_adds_patterns() {
+        let rules = Arc::new(Rules::compile(&["corp-[0-9a-f]{8}".into(), "(?P<keep>id: )[0-9]+".into()]));
+        assert_eq!(
+            rules.redact("see corp-0123abcd, id: 77, token=abcdefgh"),
+            "see [redacted], id: [redacted], token=[redacted]"
+        );
     }
 
     #[rstest]
@@ -253,7 +315,7 @@ mod tests {
             size in 1usize..64,
         ) {
             let text = format!("{before}\n{}\n{after}", form.replace("{C}", CANARY));
-            let mut redactor = Redactor::default();
+            let mut redactor = Redactor::new(Rules::well_known());
             let mut out = Vec::new();
             for chunk in text.as_bytes().chunks(size) {
                 redactor.push(chunk, &mut out);
@@ -266,7 +328,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_taken(bytes in proptest::collection::vec(any::<u8>(), 0..2000), size in 1usize..100) {
-            let mut redactor = Redactor::default();
+            let mut redactor = Redactor::new(Rules::well_known());
             let mut out = Vec::new();
             bytes.chunks(size).for_each(|chunk| redactor.push(chunk, &mut out));
             redactor.finish(&mut out);

@@ -1,4 +1,4 @@
-//! The two steps from end to end: load, do, seal, say how it ended.
+//! The steps that write to the trace, from end to end: load, do, seal, say how it ended.
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -6,19 +6,24 @@ use std::process::ExitCode;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{Attempt, Failure};
+use super::attempt::{Attempt, Failure, Refused};
 use super::trace::{Ending, Trace};
-use super::{AttemptArgs, RunArgs, SourceArgs, process, run, source, termination};
+use super::{AttemptArgs, RecordArgs, RunArgs, SourceArgs, process, record, source, supervise, termination};
+use crate::domain::FailureReason;
 use crate::domain::trace::{Outcome, Source, Termination};
 
-/// `jct worker source`. Seals the trace on failure; leaves it open for [`run()`] on success.
+/// `jct worker source`. Seals the trace on failure; leaves it open for [`record()`] on success.
 pub fn source(args: &SourceArgs) -> ExitCode {
     step(&args.attempt, async |attempt, trace, interrupted| {
         let target = &attempt.task.target;
         let lost = |error: std::io::Error| Failure::worker("write the trace", &error);
-        let fields = json!({"repo": target.repo, "ref": target.git_ref, "path": target.path});
+        let fields =
+            json!({"repo": target.repo, "ref": target.git_ref, "path": target.path, "pod": attempt.args.pod_name});
         trace.event("source_started", fields).map_err(lost)?;
-        let fetched = source::fetch(args, attempt, interrupted).await?;
+        let fetched = source::fetch(args, attempt, interrupted).await.map_err(|failure| match failure.reason {
+            FailureReason::Evicted => record::told_to_end(attempt, "while it fetched the source"),
+            _ => failure,
+        })?;
         attempt.write_source(&fetched.source)?;
         let source::Fetched { source: Source { url, git_ref: _, commit }, files, bytes, submodules, symlinks } =
             fetched;
@@ -29,15 +34,22 @@ pub fn source(args: &SourceArgs) -> ExitCode {
     })
 }
 
-/// `jct worker run`. Always seals the trace.
-pub fn run(args: &RunArgs) -> ExitCode {
-    process::adopt_orphans();
+/// `jct worker record`. Always seals the trace.
+pub fn record(args: &RecordArgs) -> ExitCode {
     step(&args.attempt, async |attempt, trace, interrupted| {
         let source = attempt.read_source()?;
-        let command = run::executor(args, attempt, &source, trace)?;
-        let outcome = run::run(args, attempt, command, trace, &interrupted, true).await;
-        let ending = outcome.unwrap_or_else(|failure| Ending { failure: Some(failure), ..Ending::default() });
+        let ending = record::record(args, attempt, trace, &interrupted).await;
+        let ending = ending.unwrap_or_else(|failure| Ending { failure: Some(failure), ..Ending::default() });
         Ok(Some(Ending { source: Some(source), ..ending }))
+    })
+}
+
+/// `jct worker run`. Has no trace: the recorder is told.
+pub fn run(args: &RunArgs) -> ExitCode {
+    let done = block_on(async { Ok(supervise::run(args).await) });
+    done.unwrap_or_else(|failure: Failure| {
+        tracing::error!(%failure, "supervisor failed");
+        ExitCode::FAILURE
     })
 }
 
@@ -48,7 +60,10 @@ fn step(
 ) -> ExitCode {
     let done = block_on(async {
         let interrupted = process::on_termination().map_err(|error| Failure::worker("listen for signals", &error))?;
-        let attempt = Attempt::load(args)?;
+        let attempt = match Attempt::load(args) {
+            Ok(attempt) => attempt,
+            Err(Refused { failure, claimed_by }) => return Ok(Termination { claimed_by, ..failed(&failure) }),
+        };
         let mut trace = Trace::open(&attempt).map_err(|error| Failure::worker("open the trace", &error))?;
         let ending = match work(&attempt, &mut trace, interrupted).await {
             Ok(None) => return Ok(succeeded()),
@@ -77,6 +92,7 @@ fn seal(trace: Trace, ending: Ending) -> Result<Termination, Failure> {
                 reason: manifest.reason,
                 message: manifest.message,
                 manifest_sha256: Some(sealed.manifest_sha256),
+                claimed_by: None,
             })
         }
         Err(error) => {
@@ -90,7 +106,7 @@ fn seal(trace: Trace, ending: Ending) -> Result<Termination, Failure> {
 }
 
 fn succeeded() -> Termination {
-    Termination { outcome: Outcome::Succeeded, reason: None, message: None, manifest_sha256: None }
+    Termination { outcome: Outcome::Succeeded, reason: None, message: None, manifest_sha256: None, claimed_by: None }
 }
 
 fn failed(failure: &Failure) -> Termination {
@@ -99,11 +115,12 @@ fn failed(failure: &Failure) -> Termination {
         reason: Some(failure.reason),
         message: Some(super::redact::redact(&failure.message)),
         manifest_sha256: None,
+        claimed_by: None,
     }
 }
 
 /// One thread is enough: the work is done by child processes.
-fn block_on(work: impl Future<Output = Result<Termination, Failure>>) -> Result<Termination, Failure> {
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

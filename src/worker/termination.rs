@@ -62,6 +62,7 @@ mod tests {
                 reason: Some(FailureReason::ExecutorFailed),
                 message: Some(message),
                 manifest_sha256: Some("a".repeat(64)),
+                claimed_by: None,
             };
             let json = render(termination);
             prop_assert!(json.len() <= MAX_BYTES);

@@ -134,6 +134,18 @@ async fn what_a_worker_writes_as_its_provenance_is_not_taken_for_it() {
 }
 
 #[tokio::test]
+async fn what_came_too_late_for_a_sealed_trace_does_it_no_harm() {
+    let world = started(json!({})).await;
+    world.leave_trace(1, None);
+    let folder = world.trace_folder(1);
+    fs::write(folder.join("cancel.json"), "").unwrap();
+    fs::write(folder.join(".claim.json.another-pod"), "{").unwrap();
+    finish(&world, json!({}), 0, vec![retired(), status()]).await.result.unwrap();
+    assert_eq!(world.row().await.phase, Phase::Completed);
+    assert_eq!(checked(&world, 1).verdict, Verdict::Good);
+}
+
+#[tokio::test]
 async fn a_file_that_the_manifest_does_not_name_makes_a_trace_invalid() {
     let world = started(json!({})).await;
     world.leave_trace(1, None);

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use jct::domain::executor::{Builtin, Executor, Executors};
 use jct::domain::id::sha256_hex;
 use jct::domain::trace::{Event, Expected, Manifest, Outcome, Termination};
 use jct::domain::{FailureReason, Id, Task, TraceId};
@@ -147,7 +148,11 @@ impl Pod {
             ("JCT_TRACE_ID", TraceId::derive("uid").to_string()),
             ("JCT_TASK_NAMESPACE", "team".into()),
             ("JCT_ATTEMPT", "1".into()),
-            ("JCT_EXECUTOR", "analysis".into()),
+            ("JCT_EXECUTOR_SPEC", serde_json::to_string(&Executor::builtin(Builtin::Analysis)).unwrap()),
+            ("JCT_POD_UID", "6e1f".into()),
+            ("JCT_POD_NAME", "t-pod".into()),
+            ("JCT_RECORDER_PATIENCE_SECONDS", "20".into()),
+            ("JCT_SANDBOX_READS", format!("/usr,/bin,/lib,/lib64,/etc,/proc,{}/bin", volumes.path().display())),
             ("JCT_TRACE_DIR", trace.display().to_string()),
             ("JCT_WORK_DIR", work.display().to_string()),
             ("JCT_TERMINATION_LOG", termination.display().to_string()),
@@ -173,6 +178,17 @@ impl Pod {
     pub fn with_env(mut self, name: &str, value: &str) -> Self {
         self.env.insert(name.into(), value.into());
         self
+    }
+
+    /// Another executor.
+    pub fn with_executor(self, executor: &Executor) -> Self {
+        let json = serde_json::to_string(executor).unwrap();
+        self.with_env("JCT_EXECUTOR_SPEC", &json)
+    }
+
+    /// An executor that is this script.
+    pub fn with_script(self, script: &str) -> Self {
+        self.with_executor(&scripted(script))
     }
 
     /// A `git` that is this script, for all that a step starts.
@@ -228,12 +244,17 @@ impl Pod {
         self.verify(&termination, &self.manifest());
     }
 
-    /// The main container.
+    /// The containers of the executor and of the recorder, to their end.
     pub fn run(&self) -> (Termination, Manifest) {
-        (self.ended(self.start("run")), self.manifest())
+        self.start_run().end()
     }
 
-    /// SIGTERM to a step, as when its pod is deleted.
+    /// The same, under way.
+    pub fn start_run(&self) -> Running<'_> {
+        Running { pod: self, recorder: self.start("record"), supervisor: self.start("run") }
+    }
+
+    /// SIGTERM to the init container, as when its pod is deleted.
     pub fn terminate(&self, worker: Child) -> (Termination, Manifest) {
         signal(&worker, nix::sys::signal::Signal::SIGTERM);
         (self.ended(worker), self.manifest())
@@ -306,6 +327,38 @@ impl Pod {
     pub fn checked_out(&self) -> String {
         self.git_in_checkout(&["rev-parse", "HEAD"]).trim().into()
     }
+}
+
+/// The two containers of a pod that run side by side.
+pub struct Running<'a> {
+    pod: &'a Pod,
+    pub recorder: Child,
+    pub supervisor: Child,
+}
+
+impl Running<'_> {
+    /// SIGTERM to both, as when the pod is deleted; their end.
+    pub fn terminate(self) -> (Termination, Manifest) {
+        signal(&self.recorder, nix::sys::signal::Signal::SIGTERM);
+        signal(&self.supervisor, nix::sys::signal::Signal::SIGTERM);
+        self.end()
+    }
+
+    /// Waits for the end.
+    pub fn end(mut self) -> (Termination, Manifest) {
+        let termination = self.pod.ended(self.recorder);
+        self.supervisor.wait().unwrap();
+        (termination, self.pod.manifest())
+    }
+}
+
+/// An executor that is a script, for every operation.
+pub fn scripted(script: &str) -> Executor {
+    let yaml = "executors: [{name: scripted, operations: [code_change, docs, analysis, ops], image: any, command: [sh, -c, x]}]";
+    let executors = Executors::read(yaml).unwrap();
+    let mut executor = executors.iter().find(|executor| executor.name == "scripted").unwrap().clone();
+    executor.command[2] = script.into();
+    executor
 }
 
 pub fn signal(worker: &Child, signal: nix::sys::signal::Signal) {

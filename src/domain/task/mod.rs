@@ -39,7 +39,7 @@ pub const MAX_ATTEMPTS: u32 = 10;
 pub const MAX_REF_CHARS: usize = 256;
 
 /// The four kinds of work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
     /// Change code.

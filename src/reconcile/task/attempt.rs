@@ -11,9 +11,10 @@ use serde_json::json;
 use super::jobs;
 use super::observe::{Limits, Observation, is_finished, observe};
 use crate::crd::names;
+use crate::domain::executor::{Executor, NoExecutor};
 use crate::domain::id::sha256_hex;
 use crate::domain::{Id, Phase};
-use crate::jobs::{Attempt, executors, job, job_name};
+use crate::jobs::{Attempt, job, job_name};
 use crate::reconcile::workers::AttemptKey;
 use crate::reconcile::{Context, Error};
 use crate::store::{MarkRunning, StartAttempt, TaskRow};
@@ -87,11 +88,21 @@ pub async fn start(context: &Context, row: &TaskRow, attempt: u32) -> Result<Tas
     context.store.start_attempt(start).await.map_err(Error::store("record the start of an attempt"))
 }
 
+/// What does the work of the Task, by the configuration as it is now.
+///
+/// # Errors
+/// When nothing does.
+pub fn executor(context: &Context, row: &TaskRow) -> Result<Executor, NoExecutor> {
+    context.executors().resolve(&row.namespace, row.task.operation, row.executor.as_deref()).cloned()
+}
+
 /// Prepares the trace folder and creates the Job of the open attempt. Repeating it is harmless.
 ///
 /// # Errors
 /// If the volume cannot be written or the API server refuses the Job.
 pub async fn create_job(context: &Context, row: &TaskRow) -> Result<(), Error> {
+    // The next pass ends the attempt, should the executor be gone since it was decided that there is one.
+    let Ok(executor) = executor(context, row) else { return Ok(()) };
     let task_json = task_json(row);
     let task_sha256 = sha256_hex(&task_json);
     let (traces, namespace, id, number) = (context.traces.clone(), row.namespace.clone(), row.id, row.attempt);
@@ -104,7 +115,7 @@ pub async fn create_job(context: &Context, row: &TaskRow) -> Result<(), Error> {
         namespace: &row.namespace,
         name: &row.name,
         task: &row.task,
-        executor: executors::resolve(row.task.operation, row.executor.as_deref()).unwrap_or_default(),
+        executor: &executor,
         number: row.attempt,
         task_sha256: &task_sha256,
     };
@@ -146,6 +157,15 @@ pub async fn note_running(context: &Context, row: TaskRow, pod: String, since: T
     }
     let running = MarkRunning { task_id: row.id, attempt: row.attempt, worker_id: pod, commit: None, at: since };
     context.store.mark_running(running).await.map_err(Error::store("record that a worker runs"))
+}
+
+/// Tells the worker that it is about to end because somebody wants that: its trace then says so.
+///
+/// # Errors
+/// If the volume cannot be written.
+pub async fn announce_cancel(context: &Context, row: &TaskRow) -> Result<(), Error> {
+    let (traces, namespace, id, attempt) = (context.traces.clone(), row.namespace.clone(), row.id, row.attempt);
+    blocking(move || traces.announce_cancel(&namespace, id, attempt)).await.map_err(Error::volume("announce a cancel"))
 }
 
 /// Deletes the open attempt's Job; its pod has its grace period to seal the trace.

@@ -15,8 +15,6 @@ pub struct Situation<'a> {
     pub suspend: bool,
     /// `spec.cancel`, or the object is being deleted.
     pub end: Option<End>,
-    /// How often the work may be tried.
-    pub max_attempts: u32,
     /// The current or last attempt; 0 before the first.
     pub attempt: u32,
     /// Whether that attempt's outcome is not recorded yet.
@@ -29,8 +27,8 @@ pub struct Situation<'a> {
     pub observation: Observation,
     /// What the gate finds wrong, now.
     pub findings: &'a [Finding],
-    /// Whether an executor is configured for it.
-    pub has_executor: bool,
+    /// Why no executor does it, if none does.
+    pub no_executor: Option<String>,
     /// Before the second attempt; doubled for each further one.
     pub retry_delay: Duration,
     /// Now.
@@ -87,9 +85,11 @@ fn open_attempt(situation: &Situation) -> Step {
         Observation::Ending => Step::Wait(Reason::Running, "the worker is ending".into()),
         Observation::Missing if situation.has_begun => Step::Finish(vanished()),
         // The crash came between the row and the Job, or somebody removed the Job before anything ran.
-        Observation::Missing => match situation.end {
-            Some(_) => Step::Finish(vanished()),
-            None => Step::Resume,
+        Observation::Missing => match (situation.end, &situation.no_executor) {
+            (Some(_), _) => Step::Finish(vanished()),
+            // Taken away by an edit of the configuration in between.
+            (None, Some(why)) => Step::Finish(Ended::unseen(FailureReason::ExecutorNotConfigured, why.clone())),
+            (None, None) => Step::Resume,
         },
         Observation::Waiting(..) | Observation::Running { .. } if situation.end.is_some() => Step::EndJob,
         Observation::Stuck(reason, message) => Step::Abandon(Ended::unseen(*reason, message.clone())),
@@ -105,9 +105,8 @@ fn between_attempts(situation: &Situation) -> Step {
     if let Some(finding) = situation.findings.first() {
         return Step::EndTask(finding.code.into(), finding.to_string());
     }
-    if !situation.has_executor {
-        let message = "no executor is configured for this operation, or the one named in spec.executor is not";
-        return Step::EndTask(FailureReason::ExecutorNotConfigured, message.into());
+    if let Some(why) = &situation.no_executor {
+        return Step::EndTask(FailureReason::ExecutorNotConfigured, why.clone());
     }
     if situation.suspend {
         return Step::Wait(Reason::Suspended, "held back by spec.suspend".into());
@@ -118,7 +117,7 @@ fn between_attempts(situation: &Situation) -> Step {
         let delay = situation.retry_delay.saturating_mul(1 << (situation.attempt - 1).min(10));
         let passed = Duration::try_from(situation.now.duration_since(ended_at)).unwrap_or_default();
         if passed < delay {
-            let message = format!("attempt {} of {} follows", situation.attempt + 1, situation.max_attempts);
+            let message = format!("attempt {} follows", situation.attempt + 1);
             return Step::WaitFor(delay - passed, Reason::Retrying, message);
         }
     }
@@ -139,14 +138,13 @@ mod tests {
         Situation {
             suspend: false,
             end: None,
-            max_attempts: 1,
             attempt: 0,
             attempt_is_open: false,
             attempt_ended_at: None,
             has_begun: false,
             observation: Observation::Missing,
             findings: &[],
-            has_executor: true,
+            no_executor: None,
             retry_delay: Duration::from_secs(10),
             now: now(),
         }
@@ -167,7 +165,7 @@ mod tests {
         assert!(matches!(decide(&suspended), Step::Wait(Reason::Suspended, _)));
         let cancelled = Situation { suspend: true, end: Some(End::Cancelled), ..situation() };
         assert_eq!(decide(&cancelled), Step::Cancel(End::Cancelled));
-        let homeless = Situation { has_executor: false, ..situation() };
+        let homeless = Situation { no_executor: Some("none".into()), ..situation() };
         assert!(matches!(decide(&homeless), Step::EndTask(FailureReason::ExecutorNotConfigured, _)));
     }
 
@@ -184,6 +182,9 @@ mod tests {
         let begun = Situation { has_begun: true, ..open(Observation::Missing) };
         let Step::Finish(ended) = decide(&begun) else { panic!() };
         assert_eq!(ended.failure.unwrap().0, FailureReason::JobDeleted);
+        let homeless = Situation { no_executor: Some("none".into()), ..open(Observation::Missing) };
+        let Step::Finish(ended) = decide(&homeless) else { panic!() };
+        assert_eq!(ended.failure.unwrap().0, FailureReason::ExecutorNotConfigured);
     }
 
     #[test]
@@ -207,7 +208,6 @@ mod tests {
     fn attempts_are_spaced() {
         let retrying = |attempt, seconds: i64| Situation {
             attempt,
-            max_attempts: 5,
             attempt_ended_at: Some(now() - jiff::SignedDuration::from_secs(seconds)),
             ..situation()
         };

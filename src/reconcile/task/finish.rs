@@ -31,7 +31,7 @@ pub async fn finish(context: &Context, task: &Validated, row: &TaskRow, ended: &
     let end = AttemptEnd {
         task_id: row.id,
         attempt: row.attempt,
-        next: next(task, row, &judgement),
+        next: next(task, row, &judgement, context.timing.infrastructure_retries),
         trace: Some(trace_record(row, &judgement)),
         exit_code: judgement.manifest().and_then(|manifest| manifest.exit_code).or(ended.exit_code),
         worker_id: ended.pod.clone(),
@@ -97,15 +97,18 @@ fn judge(found: &Found, ended: &Ended) -> Judgement {
     }
 }
 
-/// A worker that was told to stop knows that, but not by whom; Kubernetes may.
+/// A worker that was told to stop, or whose supervisor was killed, knows that, but not by whom; Kubernetes may.
 fn interruption(reason: FailureReason, message: String, ended: &Ended) -> (FailureReason, String) {
+    use FailureReason::{Evicted, NodeLost, OomKilled, TimeBudgetExceeded, WorkerFailed};
     match (reason, &ended.failure) {
-        (FailureReason::Interrupted, Some((by, why))) => (*by, if why.is_empty() { message } else { why.clone() }),
+        (Evicted, Some((by @ (NodeLost | TimeBudgetExceeded), why))) | (WorkerFailed, Some((by @ OomKilled, why))) => {
+            (*by, if why.is_empty() { message } else { why.clone() })
+        }
         _ => (reason, message),
     }
 }
 
-fn next(task: &Validated, row: &TaskRow, judgement: &Judgement) -> Next {
+fn next(task: &Validated, row: &TaskRow, judgement: &Judgement, infrastructure_retries: u32) -> Next {
     let Some((reason, message)) = &judgement.failure else {
         return Next::Completed { result: result(judgement) };
     };
@@ -114,7 +117,12 @@ fn next(task: &Validated, row: &TaskRow, judgement: &Judgement) -> Next {
         return Next::Cancelled { failure, actor };
     }
     let failure = Failure::new(reason.as_str(), message.clone());
-    if reason.is_retryable() && row.attempt < row.max_attempts { Next::Retry(failure) } else { Next::Failed(failure) }
+    let is_allowed = if reason.is_infrastructure() {
+        row.infrastructure_failures < infrastructure_retries
+    } else {
+        row.attempt < row.allowed_attempts()
+    };
+    if reason.is_retryable() && is_allowed { Next::Retry(failure) } else { Next::Failed(failure) }
 }
 
 /// What the record keeps of a success: a summary, small and without the files themselves.
@@ -174,7 +182,7 @@ async fn inspect(context: &Context, row: &TaskRow) -> Result<Found, Error> {
     let (traces, row) = (context.traces.clone(), row.clone());
     blocking(move || {
         let task_sha256 = sha256_hex(&task_json(&row));
-        traces.clear_provenance(&row.namespace, row.id, row.attempt)?;
+        traces.clear(&row.namespace, row.id, row.attempt)?;
         traces.inspect(&expected(&row, &task_sha256))
     })
     .await

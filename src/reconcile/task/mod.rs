@@ -32,7 +32,7 @@ use super::{Context, Error, finalizer};
 use crate::crd::Task as TaskObject;
 use crate::crd::status::Reason;
 use crate::domain::{Actor, Finding, Id};
-use crate::jobs::{executors, job_name};
+use crate::jobs::job_name;
 use crate::policy::Verdict;
 use crate::store::{Ending, Failure, FinishTask, NewTask, RecordDeleted, Recording, Refusal, TaskRow};
 
@@ -160,6 +160,7 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
                 return wait(context, task, &row, Some((reason, message)), time).await;
             }
             Step::EndJob => {
+                attempt::announce_cancel(context, &row).await?;
                 attempt::end_job(context, &row).await?;
                 let waiting = (Reason::Running, "the worker is being ended".to_owned());
                 return wait(context, task, &row, Some(waiting), LOOK_AGAIN).await;
@@ -190,14 +191,13 @@ fn situation<'a>(context: &Context, task: &'a Validated, row: &TaskRow, look: Lo
     Situation {
         suspend: task.controls.suspend,
         end: requested_end(task),
-        max_attempts: row.max_attempts,
         attempt: row.attempt,
         attempt_is_open: row.attempt_is_open(),
         attempt_ended_at: row.attempt_ended_at,
         has_begun: look.has_begun,
         observation: look.observation,
         findings: task.verdict.findings(),
-        has_executor: executors::resolve(row.task.operation, row.executor.as_deref()).is_some(),
+        no_executor: attempt::executor(context, row).err().map(|none| none.to_string()),
         retry_delay: context.timing.retry_delay,
         now: Timestamp::now(),
     }

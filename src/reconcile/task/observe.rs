@@ -10,7 +10,7 @@ use crate::crd::status::Reason;
 use crate::domain::FailureReason;
 use crate::domain::provenance::ContainerImage;
 use crate::domain::trace::Termination;
-use crate::jobs::{SOURCE_CONTAINER, WORKER_CONTAINER};
+use crate::jobs::{EXECUTOR_CONTAINER, SOURCE_CONTAINER, WORKER_CONTAINER};
 
 /// Where an attempt is, by the account of Kubernetes.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,8 +98,9 @@ const START_TROUBLE: [&str; 5] = [
 
 /// What `job` and its `pods` say at `now`.
 pub fn observe(job: Option<&Job>, pods: &[&Pod], limits: Limits, now: Timestamp) -> Observation {
-    // There is one pod for an attempt; were there two, the newest tells.
-    let pod = pods.iter().max_by_key(|pod| pod.metadata.creation_timestamp.clone());
+    // There is one pod for an attempt; were there two, the one that found the other there before it tells nothing, and of
+    // the rest the newest tells.
+    let pod = pods.iter().max_by_key(|pod| (!found_another(pod), pod.metadata.creation_timestamp.clone()));
     if let Some(pod) = pod
         && is_over(pod)
     {
@@ -142,14 +143,14 @@ fn starting(job: &Job) -> Observation {
 
 fn unfinished(job: &Job, pod: &Pod, created_at: Timestamp, limits: Limits, now: Timestamp) -> Observation {
     let name = pod.metadata.name.clone().unwrap_or_default();
-    if let Some(since) = running_since(pod) {
-        if elapsed(since, now) > limits.run_timeout {
-            let message = format!("pod {name} has outlived its budget and its grace; its node may be lost");
-            return Observation::Stuck(FailureReason::NodeLost, message);
-        }
-        return Observation::Running { pod: name, since };
+    let running_since = running_since(pod);
+    if running_since.is_some_and(|since| elapsed(since, now) > limits.run_timeout) {
+        let message = format!("pod {name} has outlived its budget and its grace; its node may be lost");
+        return Observation::Stuck(FailureReason::NodeLost, message);
     }
-    let late = elapsed(created_at, now) > limits.start_timeout;
+    // The image of the executor is pulled only when the source is there.
+    let could_start_at = source_ended_at(pod).unwrap_or(created_at);
+    let late = elapsed(could_start_at, now) > limits.start_timeout;
     for status in statuses(pod) {
         let Some(waiting) = status.state.as_ref().and_then(|state| state.waiting.as_ref()) else { continue };
         let reason = waiting.reason.as_deref().unwrap_or_default();
@@ -164,6 +165,9 @@ fn unfinished(job: &Job, pod: &Pod, created_at: Timestamp, limits: Limits, now: 
         if START_TROUBLE.contains(&reason) && late {
             return Observation::Stuck(FailureReason::StartFailed, message);
         }
+    }
+    if let Some(since) = running_since {
+        return Observation::Running { pod: name, since };
     }
     let unscheduled = pod_condition(pod, "PodScheduled", "False");
     match unscheduled {
@@ -189,16 +193,48 @@ fn running_since(pod: &Pod) -> Option<Timestamp> {
         .min()
 }
 
+/// When the source was there, and the other containers could start.
+fn source_ended_at(pod: &Pod) -> Option<Timestamp> {
+    let source = statuses(pod).find(|status| status.name == SOURCE_CONTAINER)?;
+    source.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref().map(|time| time.0)
+}
+
+/// The containers of a pod that have ended, in the order of their work.
+fn terminated(pod: &Pod) -> Vec<(&ContainerStatus, &ContainerStateTerminated)> {
+    let mut all: Vec<_> =
+        statuses(pod).filter_map(|status| Some((status, status.state.as_ref()?.terminated.as_ref()?))).collect();
+    let order = [SOURCE_CONTAINER, EXECUTOR_CONTAINER, WORKER_CONTAINER];
+    all.sort_by_key(|(status, _)| order.iter().position(|name| *name == status.name));
+    all
+}
+
+fn said(end: &ContainerStateTerminated) -> Option<Termination> {
+    serde_json::from_str(end.message.as_deref()?).ok()
+}
+
+/// Whether a pod of the same attempt was there before this one, which did nothing then.
+fn found_another(pod: &Pod) -> bool {
+    terminated(pod).into_iter().any(|(_, end)| said(end).is_some_and(|said| said.claimed_by.is_some()))
+}
+
 fn ended(pod: &Pod) -> Ended {
-    let terminated: Vec<(&ContainerStatus, &ContainerStateTerminated)> = statuses(pod)
-        .filter_map(|status| status.state.as_ref().and_then(|state| state.terminated.as_ref()).map(|end| (status, end)))
-        .collect();
-    // The source container ends first; if it failed, the worker never ran.
-    let decisive = terminated.iter().find(|(_, end)| end.exit_code != 0).or_else(|| terminated.last());
-    let termination = decisive.and_then(|(_, end)| serde_json::from_str(end.message.as_deref()?).ok());
+    let terminated = terminated(pod);
+    // The source container ends first; if it failed, the others never ran. Of those, the recorder knows best.
+    let failed = |name: &str| terminated.iter().find(|(status, end)| status.name == name && end.exit_code != 0);
+    let decisive = failed(SOURCE_CONTAINER)
+        .or_else(|| failed(WORKER_CONTAINER).filter(|(_, end)| said(end).is_some()))
+        .or_else(|| failed(EXECUTOR_CONTAINER))
+        .or_else(|| failed(WORKER_CONTAINER))
+        .or_else(|| terminated.last());
+    let termination = decisive.and_then(|(_, end)| said(end));
+    let killed = failed(EXECUTOR_CONTAINER).map(|(_, end)| *end);
     let succeeded = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Succeeded");
     Ended {
-        failure: if succeeded { None } else { Some(failure(pod, decisive.map(|(_, end)| *end), termination.as_ref())) },
+        failure: if succeeded {
+            None
+        } else {
+            Some(failure(pod, decisive.map(|(_, end)| *end), killed, termination.as_ref()))
+        },
         exit_code: decisive.map(|(_, end)| end.exit_code),
         termination,
         pod: pod.metadata.name.clone(),
@@ -223,6 +259,7 @@ pub fn images(pod: &Pod) -> Vec<ContainerImage> {
 fn failure(
     pod: &Pod,
     decisive: Option<&ContainerStateTerminated>,
+    executor: Option<&ContainerStateTerminated>,
     termination: Option<&Termination>,
 ) -> (FailureReason, String) {
     let status = pod.status.as_ref();
@@ -246,16 +283,25 @@ fn failure(
         (_, Some("DeletionByPodGC" | "DeletionByTaintManager")) => Some(FailureReason::NodeLost),
         _ => None,
     };
-    let by_container = decisive.and_then(|end| match end.reason.as_deref() {
+    let by_container = |end: &ContainerStateTerminated| match end.reason.as_deref() {
         Some("OOMKilled") => Some((FailureReason::OomKilled, "the worker ran out of memory".to_owned())),
         Some("StartError" | "ContainerCannotRun") => {
             Some((FailureReason::StartFailed, end.message.clone().unwrap_or_default()))
         }
         _ => None,
-    });
-    if let Some((FailureReason::Interrupted, message)) = &said {
-        // The worker was told to stop; the pod knows by whom.
-        return by_pod.map_or((FailureReason::Interrupted, message.clone()), |reason| (reason, detail));
+    };
+    match &said {
+        // The worker was told to stop; the pod may know by whom.
+        Some((FailureReason::Evicted, message)) => {
+            return by_pod.map_or((FailureReason::Evicted, message.clone()), |reason| (reason, detail));
+        }
+        // The recorder lost the supervisor; its container may know why.
+        Some((FailureReason::WorkerFailed, _)) => {
+            if let Some(found) = executor.and_then(by_container) {
+                return found;
+            }
+        }
+        _ => {}
     }
     if let Some(said) = said {
         return said;
@@ -264,7 +310,7 @@ fn failure(
         let message = if detail.is_empty() { format!("the pod ended: {reason}") } else { detail };
         return (reason, message);
     }
-    if let Some(found) = by_container {
+    if let Some(found) = decisive.and_then(by_container) {
         return found;
     }
     if pod.metadata.deletion_timestamp.is_some() {
@@ -278,7 +324,8 @@ fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     let status = pod.status.as_ref();
     let init = status.and_then(|status| status.init_container_statuses.as_deref()).unwrap_or_default();
     let main = status.and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
-    let ours = |status: &&ContainerStatus| [SOURCE_CONTAINER, WORKER_CONTAINER].contains(&status.name.as_str());
+    let names = [SOURCE_CONTAINER, EXECUTOR_CONTAINER, WORKER_CONTAINER];
+    let ours = move |status: &&ContainerStatus| names.contains(&status.name.as_str());
     init.iter().chain(main).filter(ours)
 }
 

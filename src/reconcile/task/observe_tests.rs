@@ -119,11 +119,11 @@ fn success_is_the_pods_word() {
     FailureReason::RefNotFound)]
 // It was told to stop; the pod knows by whom.
 #[case(json!({"phase": "Failed", "reason": "Evicted", "containerStatuses": [container("worker", terminated(1, json!(
-    {"message": r#"{"outcome":"failed","reason":"Interrupted","message":"SIGTERM","manifest_sha256":null}"#})))]}),
+    {"message": r#"{"outcome":"failed","reason":"Evicted","message":"SIGTERM","manifest_sha256":null}"#})))]}),
     FailureReason::Evicted)]
 #[case(json!({"phase": "Failed", "containerStatuses": [container("worker", terminated(1, json!(
-    {"message": r#"{"outcome":"failed","reason":"Interrupted","message":"SIGTERM","manifest_sha256":null}"#})))]}),
-    FailureReason::Interrupted)]
+    {"message": r#"{"outcome":"failed","reason":"Evicted","message":"SIGTERM","manifest_sha256":null}"#})))]}),
+    FailureReason::Evicted)]
 #[case(json!({"phase": "Failed", "containerStatuses": [container("worker", terminated(137, json!({"reason": "OOMKilled"})))]}),
     FailureReason::OomKilled)]
 #[case(json!({"phase": "Failed", "reason": "DeadlineExceeded"}), FailureReason::TimeBudgetExceeded)]
@@ -135,6 +135,18 @@ fn success_is_the_pods_word() {
     FailureReason::StartFailed)]
 #[case(json!({"phase": "Failed", "containerStatuses": [container("worker", terminated(2, json!({"message": "not json"})))]}),
     FailureReason::WorkerFailed)]
+// The recorder lost the supervisor; its container knows why.
+#[case(json!({"phase": "Failed", "containerStatuses": [
+    container("executor", terminated(137, json!({"reason": "OOMKilled"}))),
+    container("worker", terminated(1, json!(
+        {"message": r#"{"outcome":"failed","reason":"WorkerFailed","message":"killed","manifest_sha256":"ab"}"#})))]}),
+    FailureReason::OomKilled)]
+// The recorder's account stands, though the supervisor ended badly.
+#[case(json!({"phase": "Failed", "containerStatuses": [
+    container("executor", terminated(1, json!({}))),
+    container("worker", terminated(1, json!(
+        {"message": r#"{"outcome":"failed","reason":"ExecutorFailed","message":"no","manifest_sha256":"ab"}"#})))]}),
+    FailureReason::ExecutorFailed)]
 fn failures_have_names(#[case] status: Value, #[case] expected: FailureReason) {
     assert_eq!(failure(status), expected);
 }
@@ -154,4 +166,34 @@ fn a_finished_job_whose_pod_is_gone_has_ended() {
     let complete = job(json!({"conditions": [{"type": "Complete", "status": "True"}]}));
     let Observation::Ended(ended) = see(Some(complete), None, 10) else { panic!() };
     assert_eq!(ended.failure, None);
+}
+
+#[test]
+fn an_image_that_is_missing_is_seen_though_the_recorder_runs() {
+    let status = |reason: &str| {
+        json!({"phase": "Pending",
+        "initContainerStatuses": [container("source", terminated(0, json!({})))],
+        "containerStatuses": [
+            container("executor", json!({"waiting": {"reason": reason, "message": "no such image"}})),
+            container("worker", json!({"running": {"startedAt": at(10).to_string()}}))]})
+    };
+    let seen = |reason, seconds| see(Some(job(json!({}))), Some(pod(status(reason))), seconds);
+    assert!(matches!(seen("ImagePullBackOff", 60), Observation::Waiting(Reason::WaitingForImage, _)));
+    // Counted from the source's end at 9, not from the Job's creation.
+    assert!(matches!(seen("ImagePullBackOff", 68), Observation::Waiting(Reason::WaitingForImage, _)));
+    assert!(matches!(seen("ImagePullBackOff", 70), Observation::Stuck(FailureReason::ImagePullFailed, _)));
+    assert!(matches!(seen("InvalidImageName", 20), Observation::Stuck(FailureReason::ImagePullFailed, _)));
+    assert!(matches!(seen("ContainerCreating", 20), Observation::Running { .. }));
+}
+
+#[test]
+fn a_pod_that_found_another_one_there_tells_nothing() {
+    let mut second = pod(json!({"phase": "Failed", "initContainerStatuses": [container("source", terminated(1, json!(
+        {"message": r#"{"outcome":"failed","reason":"WorkerFailed","message":"no","manifest_sha256":null,"claimed_by":"pod t-1-x"}"#})))]}));
+    second.metadata.name = Some("t-1-y".into());
+    second.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(30)));
+    let first = pod(json!({"phase": "Running", "containerStatuses": [
+        container("worker", json!({"running": {"startedAt": at(2).to_string()}}))]}));
+    let seen = observe(Some(&job(json!({}))), &[&second, &first], LIMITS, at(40));
+    assert_eq!(seen, Observation::Running { pod: "t-1-x".into(), since: at(2) });
 }

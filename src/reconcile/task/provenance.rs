@@ -5,12 +5,11 @@ use std::io;
 
 use serde_json::Value;
 
-use super::attempt::{blocking, task_json};
+use super::attempt::{blocking, executor, task_json};
 use super::observe::images;
 use crate::domain::id::sha256_hex;
 use crate::domain::provenance::{Bound, ContainerImage, Facts, Statement};
 use crate::domain::trace::{Manifest, Outcome};
-use crate::jobs::executors;
 use crate::reconcile::Context;
 use crate::reconcile::workers::AttemptKey;
 use crate::store::{JobRow, JobStatus, TaskRow};
@@ -114,6 +113,8 @@ async fn write(context: &Context, row: &TaskRow, job: JobRow, images: Vec<Contai
     let ring = context.keys.current().ok_or_else(|| Problem::Passing("there is no signing key yet".into()))?;
     let traces = context.traces.clone();
     let (row, builder_id) = (row.clone(), context.builder_id.clone());
+    // The manifest knows better; without one there is only the configuration as it is now.
+    let executor = executor(context, &row).map(|executor| executor.name).unwrap_or_default();
     let source_url = context.jobs.source_url_template.replace("{repo}", &row.task.target.repo.to_string());
     let work = move || {
         let (id, attempt) = (row.id, job.attempt);
@@ -121,7 +122,7 @@ async fn write(context: &Context, row: &TaskRow, job: JobRow, images: Vec<Contai
             Ok(trace) => trace,
             Err(problem) => return Ok(Err(problem)),
         };
-        let statement = statement(&row, &job, &trace, &images, &source_url, &builder_id);
+        let statement = statement(&row, &job, &trace, &images, &source_url, &executor, &builder_id);
         let envelope = serde_json::to_vec(&ring.signing().sign(&statement.to_payload()))?;
         traces.write_provenance(&row.namespace, id, attempt, trace.manifest.is_some(), &envelope)?;
         Ok(Ok(()))
@@ -165,6 +166,7 @@ fn statement(
     trace: &Trace,
     images: &[ContainerImage],
     source_url: &str,
+    executor: &str,
     builder_id: &str,
 ) -> Statement {
     let bound = match &trace.manifest {
@@ -176,7 +178,7 @@ fn statement(
         trace_id: &row.trace_id,
         namespace: &row.namespace,
         attempt: job.attempt,
-        executor: executors::resolve(row.task.operation, row.executor.as_deref()).unwrap_or_default(),
+        executor: trace.manifest.as_ref().map_or(executor, |manifest| &manifest.executor),
         // As in task.json, which is made from the same row.
         task: serde_json::from_slice::<Value>(&task_json(row)).unwrap_or_default(),
         source_url,

@@ -144,6 +144,7 @@ pub(super) const TABLES: [Table; 18] = [
             "completed_at",
             "trace_files",
             "deleted_at",
+            "infrastructure_failures",
         ],
         flags: &["allow_network", "allow_secrets", "create_cwom"],
         parses: task_parses,

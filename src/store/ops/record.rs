@@ -113,6 +113,7 @@ impl NewTask {
             trace_path: None,
             manifest_sha256: None,
             trace_files: None,
+            infrastructure_failures: 0,
             cwom_issue_id: None,
             cwom_repo_id: None,
             cwom_run_id: None,

@@ -20,7 +20,8 @@ macro_rules! select {
             "time_budget_seconds, allow_network, allow_secrets, inputs, metadata, acceptance_criteria, ",
             "evidence_requirements, executor, max_attempts, create_cwom, status, attempt, attempt_ended_at, job_name, ",
             "source_commit, created_at, recorded_at, queued_at, started_at, completed_at, assigned_to, result, error, ",
-            "trace_path, manifest_sha256, trace_files, cwom_issue_id, cwom_repo_id, cwom_run_id, deleted_at FROM tasks",
+            "trace_path, manifest_sha256, trace_files, cwom_issue_id, cwom_repo_id, cwom_run_id, deleted_at, ",
+            "infrastructure_failures FROM tasks",
             $tail
         )
     };
@@ -70,6 +71,7 @@ struct TaskColumns {
     trace_path: Option<String>,
     manifest_sha256: Option<String>,
     trace_files: Option<i64>,
+    infrastructure_failures: i64,
     cwom_issue_id: Option<String>,
     cwom_repo_id: Option<String>,
     cwom_run_id: Option<String>,
@@ -121,6 +123,7 @@ impl TaskColumns {
             trace_path,
             manifest_sha256,
             trace_files,
+            infrastructure_failures,
             cwom_issue_id,
             cwom_repo_id,
             cwom_run_id,
@@ -177,6 +180,7 @@ impl TaskColumns {
             trace_path,
             manifest_sha256,
             trace_files: number_or_null(TABLE, &id, trace_files)?,
+            infrastructure_failures: number(TABLE, &id, infrastructure_failures)?,
             cwom_issue_id: cwom_issue_id.map(|issue| parsed(TABLE, &id, &issue)).transpose()?,
             cwom_repo_id: cwom_repo_id.map(|repo| parsed(TABLE, &id, &repo)).transpose()?,
             cwom_run_id: cwom_run_id.map(|run| parsed(TABLE, &id, &run)).transpose()?,

@@ -20,8 +20,8 @@ pub(in crate::store) async fn insert_tasks<'r>(
                  acceptance_criteria, evidence_requirements, executor, max_attempts, create_cwom, created_at, \
                  recorded_at, uid, status, attempt, attempt_ended_at, job_name, source_commit, queued_at, started_at, \
                  completed_at, assigned_to, result, error, trace_path, manifest_sha256, trace_files, cwom_issue_id, \
-                 cwom_repo_id, cwom_run_id, deleted_at) VALUES",
-        width: 46,
+                 cwom_repo_id, cwom_run_id, deleted_at, infrastructure_failures) VALUES",
+        width: 47,
         after: " ON CONFLICT DO NOTHING",
     };
     let rows = rows.into_iter().map(|row| {
@@ -43,8 +43,9 @@ pub(in crate::store) async fn update_tasks<'r>(
                  queued_at = v.column8, started_at = v.column9, completed_at = v.column10, \
                  assigned_to = v.column11, result = v.column12, error = v.column13, trace_path = v.column14, \
                  manifest_sha256 = v.column15, trace_files = v.column16, cwom_issue_id = v.column17, \
-                 cwom_repo_id = v.column18, cwom_run_id = v.column19, deleted_at = v.column20 FROM (VALUES",
-        width: 20,
+                 cwom_repo_id = v.column18, cwom_run_id = v.column19, deleted_at = v.column20, \
+                 infrastructure_failures = v.column21 FROM (VALUES",
+        width: 21,
         after: ") AS v WHERE tasks.id = v.column1",
     };
     let rows = rows.into_iter().map(|row| {
@@ -131,6 +132,7 @@ fn changing_columns(row: &TaskRow) -> Result<Vec<Argument>> {
         trace_path,
         manifest_sha256,
         trace_files,
+        infrastructure_failures,
         cwom_issue_id,
         cwom_repo_id,
         cwom_run_id,
@@ -156,6 +158,7 @@ fn changing_columns(row: &TaskRow) -> Result<Vec<Argument>> {
         cwom_repo_id.map(|id| id.to_string()).into(),
         cwom_run_id.map(|id| id.to_string()).into(),
         microseconds(*deleted_at).into(),
+        (*infrastructure_failures).into(),
     ])
 }
 
@@ -181,6 +184,7 @@ pub(in crate::store) fn task_state(row: &TaskRow) -> Map<String, Value> {
         "cwom_repo_id": row.cwom_repo_id,
         "cwom_run_id": row.cwom_run_id,
         "deleted_at": row.deleted_at,
+        "infrastructure_failures": row.infrastructure_failures,
     });
     if let Value::Object(state) = state { state } else { Map::new() }
 }

@@ -72,7 +72,7 @@ impl Git {
     ///
     /// # Errors
     /// What `sink` says; [`FailureReason::SourceUnavailable`] at the deadline, [`FailureReason::SourceTooLarge`] when
-    /// packs grow too large, [`FailureReason::Interrupted`] on SIGTERM, [`FailureReason::WorkerFailed`] without git.
+    /// packs grow too large, [`FailureReason::Evicted`] on SIGTERM, [`FailureReason::WorkerFailed`] without git.
     pub async fn stream(
         &self,
         dir: &Path,
@@ -101,14 +101,14 @@ impl Git {
             failure = self.too_large(dir) => Err(failure),
             () = tokio::time::sleep_until(self.deadline) => Err(unavailable("fetching the source took too long")),
             () = self.interrupted.cancelled() => {
-                Err(Failure::new(FailureReason::Interrupted, "the worker was told to end while it fetched the source"))
+                Err(Failure::new(FailureReason::Evicted, "the worker was told to end while it fetched the source"))
             }
         }
     }
 
     /// Ends when the packs in `dir` are too large.
     async fn too_large(&self, dir: &Path) -> Failure {
-        let packs = dir.join(".git/objects/pack");
+        let packs = dir.join("objects/pack");
         loop {
             tokio::time::sleep(SIZE_CHECK).await;
             let sizes = std::fs::read_dir(&packs).into_iter().flatten().flatten();

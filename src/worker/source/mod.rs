@@ -6,8 +6,10 @@
 mod git;
 mod refs;
 mod tree;
+mod workspace;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ use self::tree::{Limits, Tree};
 use super::SourceArgs;
 use super::attempt::{Attempt, Failure};
 use super::trace::create_anew;
+use super::work::Work;
 use crate::domain::trace::Source;
 
 /// The schemes that this worker knows how to keep harmless.
@@ -53,11 +56,12 @@ pub async fn fetch(args: &SourceArgs, attempt: &Attempt, interrupted: Cancellati
     let target = &attempt.task.target;
     let protocol = protocol(&args.url, &args.protocols)?;
     let mut tree = Tree::new(Limits { max_files: args.max_files, max_bytes: args.max_bytes }, &target.path)?;
-    let into = attempt.source_dir(args.into.as_deref());
-    let home = attempt.home_dir();
-    prepare(&into, &home).map_err(|error| Failure::worker("prepare the work folder", &error))?;
+    let work = attempt.work();
+    prepare(attempt, &work, args.tools_dir.as_deref())
+        .map_err(|error| Failure::worker("prepare the work folder", &error))?;
+    let repository = work.repository();
     let git = Git {
-        home,
+        home: work.git_home(),
         protocol,
         deadline: Instant::now() + Duration::from_secs(args.timeout_seconds.into()),
         interrupted,
@@ -65,19 +69,24 @@ pub async fn fetch(args: &SourceArgs, attempt: &Attempt, interrupted: Cancellati
         max_pack_bytes: args.max_bytes,
     };
     let remote = Remote { git: &git, url: &args.url, git_ref: &target.git_ref };
-    let commit = remote.fetch(&into).await?;
+    let commit = remote.fetch(&repository).await?;
 
     let listing = ["ls-tree", "-r", "-z", "--long", "--full-tree", "--end-of-options", &commit];
-    let listed = git.stream(&into, &listing, |chunk| tree.push(chunk)).await?;
+    let listed = git.stream(&repository, &listing, |chunk| tree.push(chunk)).await?;
     if !listed.success {
         return Err(listed.failure("the tree can't be read"));
     }
     tree.finish()?;
-    let checkout = ["checkout", "--quiet", "--force", "--detach", "--no-recurse-submodules", &commit];
-    let (checked_out, _) = git.run(&into, &checkout).await?;
+    let workspace = work.source();
+    let tree_option = format!("--work-tree={}", workspace.display());
+    let checkout =
+        [tree_option.as_str(), "checkout", "--quiet", "--force", "--detach", "--no-recurse-submodules", &commit];
+    let (checked_out, _) = git.run(&repository, &checkout).await?;
     if !checked_out.success {
         return Err(checked_out.failure("the tree can't be checked out"));
     }
+    workspace::give_repository(&workspace, &repository, &commit)
+        .map_err(|error| Failure::worker("make the workspace's own repository", &error))?;
     let source = Source { url: without_credentials(&args.url), git_ref: target.git_ref.clone(), commit };
     let Tree { files, bytes, submodules, symlinks, .. } = tree;
     Ok(Fetched { source, files, bytes, submodules, symlinks })
@@ -104,7 +113,7 @@ impl Remote<'_> {
         let wanted = refs::choose(self.git_ref, &advertised)?;
         let id_length = advertised.iter().position(|byte| *byte == b'\t').unwrap_or(40);
         let format = if id_length == 64 { "--object-format=sha256" } else { "--object-format=sha1" };
-        let init = ["init", "--quiet", "--template=", "--initial-branch=jct", format, "--", "."];
+        let init = ["init", "--quiet", "--bare", "--template=", "--initial-branch=jct", format, "--", "."];
         let (made, _) = self.git.run(into, &init).await?;
         if !made.success {
             return Err(Failure::worker("make a repository", &made.complaint));
@@ -168,24 +177,26 @@ fn protocol(url: &str, allowed: &[String]) -> Result<&'static str, Failure> {
     }
 }
 
-/// An empty home with git's only configuration, and an empty folder for the checkout.
-fn prepare(into: &Path, home: &Path) -> std::io::Result<()> {
-    for dir in [home, into] {
-        if dir.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
-            // Left by a container that was started twice; the folder itself may be a mount.
-            for entry in fs::read_dir(dir)? {
-                super::trace::remove(&entry?.path())?;
-            }
-        }
-        fs::create_dir_all(dir)?;
-    }
+/// Empty folders, each with what it needs from us.
+fn prepare(attempt: &Attempt, work: &Work, tools: Option<&Path>) -> std::io::Result<()> {
+    work.prepare()?;
+    fs::write(work.task_file(), &attempt.task_json)?;
     // The folder of the checkout, or a repository on a mounted volume, may belong to another user: git refuses to work
     // with such a one unless told so. What git fears there, its configuration, is nobody's but ours.
-    fs::write(home.join("gitconfig"), "[safe]\n\tdirectory = *\n")
+    const TRUST: &str = "[safe]\n\tdirectory = *\n";
+    fs::write(work.git_home().join("gitconfig"), TRUST)?;
+    fs::write(work.home().join("gitconfig"), TRUST)?;
+    fs::write(work.home().join(".gitconfig"), format!("{TRUST}[user]\n\tname = JCT\n\temail = jct@jct.invalid\n"))?;
+    let Some(tools) = tools else { return Ok(()) };
+    let (new, program) = (tools.join(".jct.new"), tools.join("jct"));
+    super::trace::remove(&new)?;
+    fs::copy(std::env::current_exe()?, &new)?;
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o555))?;
+    fs::rename(new, program)
 }
 
-fn write_attributes(into: &Path) -> std::io::Result<()> {
-    let info = into.join(".git/info");
+fn write_attributes(repository: &Path) -> std::io::Result<()> {
+    let info = repository.join("info");
     fs::create_dir_all(&info)?;
     std::io::Write::write_all(&mut create_anew(&info.join("attributes"))?, ATTRIBUTES.as_bytes())
 }

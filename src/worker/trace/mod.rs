@@ -8,26 +8,31 @@ mod names;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+pub use artifacts::Limits;
 pub use files::{create_anew, remove};
 pub use names::{escaped, is_troublesome};
 
 use super::attempt::{Attempt, Failure, read_regular};
-use super::redact::redact;
+use super::record::identity;
+use super::redact::Rules;
 use super::termination::shorten;
 use crate::domain::FailureReason;
+use crate::domain::executor::Executor;
 use crate::domain::id::sha256_hex;
 use crate::domain::trace::{
-    ARTIFACTS_DIR, EVENTS_FILE, Event, LOG_FILE, MANIFEST_FILE, MANIFEST_VERSION, MAX_MANIFEST_BYTES, Manifest,
-    Outcome, STDERR_FILE, STDOUT_FILE, Source, TASK_FILE,
+    ARTIFACTS_DIR, CANCEL_FILE, CLAIM_FILE, EVENTS_FILE, Event, ExecutorResult, LOG_FILE, MANIFEST_FILE,
+    MANIFEST_VERSION, MAX_MANIFEST_BYTES, Manifest, Outcome, STDERR_FILE, STDOUT_FILE, Source, TASK_FILE, Usage,
 };
 
 /// The files of a trace beside the artifacts; anything else in the folder is removed before it is sealed.
-const PLAIN_FILES: [&str; 5] = [EVENTS_FILE, LOG_FILE, STDERR_FILE, STDOUT_FILE, TASK_FILE];
+const PLAIN_FILES: [&str; 6] = [CLAIM_FILE, EVENTS_FILE, LOG_FILE, STDERR_FILE, STDOUT_FILE, TASK_FILE];
 /// The greatest `events.jsonl` that another container may have left, in bytes.
 const MAX_EVENTS_BYTES: u64 = 64 * 1024 * 1024;
 /// The greatest message in the manifest, in characters.
@@ -38,10 +43,13 @@ const MAX_MESSAGE_CHARS: usize = 4000;
 pub struct Trace {
     dir: PathBuf,
     attempt: Attempt,
+    rules: Arc<Rules>,
+    executor_sha256: String,
     events: File,
     log: File,
     last_seq: u64,
     started_at: Timestamp,
+    artifacts: Vec<String>,
 }
 
 /// How the attempt ended, for the manifest.
@@ -51,10 +59,12 @@ pub struct Ending {
     pub source: Option<Source>,
     /// Why it failed, if it did.
     pub failure: Option<Failure>,
-    /// What was achieved, in a sentence.
-    pub summary: Option<String>,
     /// The executor's exit code.
     pub exit_code: Option<i32>,
+    /// What the executor said of its work.
+    pub result: Option<ExecutorResult>,
+    /// What it used up.
+    pub usage: Option<Usage>,
 }
 
 /// What sealing a trace gave.
@@ -84,7 +94,14 @@ impl Trace {
         let lines = || earlier.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let last_seq = lines().filter_map(parse).map(|event| event.seq).max().unwrap_or(0);
         let started_at = lines().find_map(parse).map_or_else(Timestamp::now, |event| event.ts);
-        Ok(Self { dir, attempt: attempt.clone(), events, log, last_seq, started_at })
+        let (rules, executor_sha256) = identity(&attempt.args.executor);
+        let attempt = attempt.clone();
+        Ok(Self { dir, attempt, rules, executor_sha256, events, log, last_seq, started_at, artifacts: Vec::new() })
+    }
+
+    /// What is a secret.
+    pub fn rules(&self) -> Arc<Rules> {
+        self.rules.clone()
     }
 
     /// Where outputs go; an empty folder is made if there is none.
@@ -97,13 +114,56 @@ impl Trace {
         Ok(path)
     }
 
+    /// Takes the regular files in `from` as artifacts, until `deadline`; what a name in `reserved` has is not taken.
+    ///
+    /// # Errors
+    /// The outer one when the trace can't be written, the inner one when a limit is broken: what is within it is kept.
+    pub fn take_outputs(
+        &mut self,
+        from: &Path,
+        limits: Limits,
+        reserved: &[&str],
+        deadline: Option<Instant>,
+    ) -> io::Result<Result<(), Failure>> {
+        let into = self.artifacts_dir()?;
+        let taken = artifacts::take(from, &into, limits, reserved, deadline)?;
+        for (event, examples) in [
+            ("artifacts_refused", &taken.refused),
+            ("artifacts_renamed", &taken.renamed),
+            ("artifacts_over_limit", &taken.over_limit),
+            ("artifacts_too_late", &taken.too_late),
+        ] {
+            if examples.count > 0 {
+                self.event(event, json!({"count": examples.count, "names": examples.names}))?;
+            }
+        }
+        self.artifacts.extend(taken.files);
+        Ok(match taken.limit {
+            None => Ok(()),
+            Some(limit) => {
+                let message = format!("the executor left {limit}; what is over the limit is not kept");
+                Err(Failure::new(FailureReason::ExecutorFailed, message))
+            }
+        })
+    }
+
+    /// Counts a file in the folder of artifacts as one, which we made ourselves.
+    pub fn add_artifact(&mut self, name: &str) {
+        self.artifacts.push(format!("{ARTIFACTS_DIR}/{name}"));
+    }
+
+    /// The artifacts so far, relative to their folder.
+    pub fn artifacts(&self) -> impl Iterator<Item = &str> {
+        self.artifacts.iter().filter_map(|name| name.strip_prefix(ARTIFACTS_DIR)?.strip_prefix('/'))
+    }
+
     /// Notes that something happened; `fields` is a JSON object. Texts in it are redacted.
     ///
     /// # Errors
     /// When it can't be written.
     pub fn event(&mut self, event: &str, fields: Value) -> io::Result<()> {
         let mut fields = if let Value::Object(fields) = fields { fields } else { Map::new() };
-        fields.values_mut().for_each(redact_texts);
+        fields.values_mut().for_each(|value| redact_texts(&self.rules, value));
         self.last_seq += 1;
         let event = Event {
             ts: Timestamp::now(),
@@ -115,45 +175,68 @@ impl Trace {
         let mut line = serde_json::to_vec(&event)?;
         line.push(b'\n');
         self.events.write_all(&line)?;
-        self.log.write_all(for_people(&event).as_bytes())
+        let line = for_people(&event);
+        self.log.write_all(line.as_bytes())?;
+        tell(line.as_bytes());
+        Ok(())
     }
 
-    /// Sweeps the artifacts, notes the end, and writes the manifest last.
-    ///
-    /// A success becomes a failure if the artifacts break a limit.
+    /// Shows lines of a log, which have no secrets any more, to whoever follows.
+    pub fn show(&self, log: &str, lines: &[u8]) {
+        let mut shown = Vec::with_capacity(lines.len() + 64);
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            shown.extend(log.trim_end_matches(".log").bytes());
+            shown.extend(b" | ");
+            shown.extend(line);
+            if !line.ends_with(b"\n") {
+                shown.push(b'\n');
+            }
+        }
+        tell(&shown);
+    }
+
+    /// Notes the end, and writes the manifest last.
     ///
     /// # Errors
     /// When a step fails: there is no manifest then, and the trace is not to be trusted.
-    pub fn seal(mut self, mut ending: Ending) -> io::Result<Sealed> {
-        let mut names = self.sweep(&mut ending)?;
-        let outcome = if ending.failure.is_some() { Outcome::Failed } else { Outcome::Succeeded };
-        let reason = ending.failure.as_ref().map(|failure| failure.reason);
-        let message = ending.failure.map(|failure| failure.message).or(ending.summary);
-        let message = message.map(|message| shorten(&redact(&message), MAX_MESSAGE_CHARS));
+    pub fn seal(mut self, ending: Ending) -> io::Result<Sealed> {
+        let Ending { source, failure, exit_code, result, usage } = ending;
+        self.remove_strangers()?;
+        let outcome = if failure.is_some() { Outcome::Failed } else { Outcome::Succeeded };
+        let reason = failure.as_ref().map(|failure| failure.reason);
+        let summary = result.as_ref().and_then(|result| result.summary.clone());
+        let message = failure.map(|failure| failure.message).or(summary);
+        let message = message.map(|message| shorten(&self.rules.redact(&message), MAX_MESSAGE_CHARS));
         self.event("attempt_ended", json!({"outcome": outcome, "reason": reason, "message": message}))?;
         self.events.sync_all()?;
         self.log.sync_all()?;
 
+        let mut names = std::mem::take(&mut self.artifacts);
         names.extend(
             PLAIN_FILES.into_iter().filter(|name| self.dir.join(name).symlink_metadata().is_ok()).map(Into::into),
         );
         names.sort();
         let files = names.iter().map(|name| files::entry(&self.dir, name)).collect::<io::Result<_>>()?;
         let args = self.attempt.args;
+        let executor: Option<Executor> = serde_json::from_str(&args.executor).ok();
         let manifest = Manifest {
             version: MANIFEST_VERSION.into(),
             task_id: args.task_id,
             trace_id: args.trace_id,
             namespace: args.namespace,
             attempt: args.attempt,
-            executor: args.executor,
+            executor: executor.as_ref().map(|executor| executor.name.clone()).unwrap_or_default(),
+            image: executor.and_then(|executor| executor.image),
+            executor_sha256: Some(self.executor_sha256),
             worker: concat!("jct ", env!("CARGO_PKG_VERSION")).into(),
             task_sha256: args.task_sha256,
-            source: ending.source,
+            source,
             outcome,
             reason,
             message,
-            exit_code: ending.exit_code,
+            exit_code,
+            result,
+            usage,
             started_at: self.started_at,
             ended_at: Timestamp::now(),
             files,
@@ -166,28 +249,7 @@ impl Trace {
         Ok(Sealed { manifest, manifest_sha256: sha256_hex(&bytes) })
     }
 
-    /// Leaves nothing in the folder that the manifest could not cover; gives the names of the artifacts.
-    fn sweep(&mut self, ending: &mut Ending) -> io::Result<Vec<String>> {
-        let args = &self.attempt.args;
-        let limits = artifacts::Limits { max_files: args.max_artifacts, max_bytes: args.max_artifact_bytes };
-        let swept = artifacts::sweep(&self.dir, limits)?;
-        for (event, examples) in [
-            ("artifacts_refused", &swept.refused),
-            ("artifacts_renamed", &swept.renamed),
-            ("artifacts_over_limit", &swept.over_limit),
-        ] {
-            if examples.count > 0 {
-                self.event(event, json!({"count": examples.count, "names": examples.names}))?;
-            }
-        }
-        if let Some(limit) = swept.limit {
-            let message = format!("the executor left {limit}; what is over the limit was removed");
-            ending.failure.get_or_insert(Failure::new(FailureReason::ExecutorFailed, message));
-        }
-        self.remove_strangers()?;
-        Ok(swept.files)
-    }
-
+    /// Leaves nothing in the folder that the manifest does not cover.
     fn remove_strangers(&mut self) -> io::Result<()> {
         let mut removed = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
@@ -195,7 +257,7 @@ impl Trace {
             let known = name == ARTIFACTS_DIR || PLAIN_FILES.iter().any(|file| name == *file);
             let path = self.dir.join(&name);
             let is_file = path.symlink_metadata()?.is_file();
-            if (!known || (name != ARTIFACTS_DIR && !is_file)) && files::remove(&path).is_ok() {
+            if (!known || (name != ARTIFACTS_DIR && !is_file)) && files::remove(&path).is_ok() && name != CANCEL_FILE {
                 removed.push(names::plain(name.as_encoded_bytes()));
             }
         }
@@ -213,11 +275,16 @@ fn parse(line: &[u8]) -> Option<Event> {
     serde_json::from_slice(line).ok()
 }
 
-fn redact_texts(value: &mut Value) {
+/// To the container's log, which is no part of the trace: nobody may listen.
+fn tell(bytes: &[u8]) {
+    let _ = io::stdout().lock().write_all(bytes);
+}
+
+fn redact_texts(rules: &Arc<Rules>, value: &mut Value) {
     match value {
-        Value::String(text) => *text = redact(text),
-        Value::Array(values) => values.iter_mut().for_each(redact_texts),
-        Value::Object(fields) => fields.values_mut().for_each(redact_texts),
+        Value::String(text) => *text = rules.redact(text),
+        Value::Array(values) => values.iter_mut().for_each(|value| redact_texts(rules, value)),
+        Value::Object(fields) => fields.values_mut().for_each(|value| redact_texts(rules, value)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

@@ -169,6 +169,9 @@ pub fn failure_category(reason: FailureReason) -> FailureCategory {
         | Reason::ImagePullFailed => FailureCategory::Dependency,
         Reason::ExecutorFailed
         | Reason::TimeBudgetExceeded
+        | Reason::LimitExceeded
+        | Reason::SandboxUnavailable
+        | Reason::Cancelled
         | Reason::OomKilled
         | Reason::Evicted
         | Reason::Interrupted

@@ -1,0 +1,80 @@
+//! `jct worker launch`: takes this process's rights away, then becomes the program.
+//!
+//! A process of its own, with one thread, so that nothing of it escapes the restrictions, and no code runs between fork and
+//! exec in a process that others depend on.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
+
+use super::LaunchArgs;
+use super::sandbox::{Enforced, ProcessLimits, Sandbox, confine};
+
+/// Exit code where the sandbox cannot be had.
+pub const UNCONFINED: u8 = 125;
+/// Exit code where the program cannot be run, as shells have it.
+const NOT_EXECUTABLE: u8 = 126;
+/// Exit code where there is no such program, as shells have it.
+const NOT_FOUND: u8 = 127;
+
+/// How to launch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Launch {
+    /// With less memory, otherwise free: for our own tools.
+    Limited(ProcessLimits),
+    /// Confined: for everybody else's.
+    Confined(Sandbox),
+}
+
+impl Launch {
+    /// A command for `program` that is launched so by `own`, our own binary.
+    pub fn command(&self, own: &Path, program: impl AsRef<std::ffi::OsStr>) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(own);
+        command.args(["worker", "launch", "--how", &self.to_json(), "--"]).arg(program);
+        command
+    }
+
+    /// A command that says what can be enforced, as JSON, and does nothing.
+    pub fn probe(&self, own: &Path) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(own);
+        command.args(["worker", "launch", "--how", &self.to_json()]);
+        command
+    }
+
+    fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// Becomes the program; without one, prints what is enforced. Returns only if that fails.
+pub fn launch(args: &LaunchArgs) -> ExitCode {
+    // Whoever started us is who ends us; were it gone, nobody would.
+    let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+    let how: Launch = match serde_json::from_str(&args.how) {
+        Ok(how) => how,
+        Err(error) => return say(UNCONFINED, &format!("--how: {error}")),
+    };
+    let enforced = match &how {
+        Launch::Limited(limits) => limits.apply().map(|()| Enforced::default()).map_err(|error| error.to_string()),
+        Launch::Confined(sandbox) => confine(sandbox),
+    };
+    let enforced = match enforced {
+        Ok(enforced) => enforced,
+        Err(error) => return say(UNCONFINED, &error),
+    };
+    let Some((program, arguments)) = args.command.split_first() else {
+        println!("{}", serde_json::to_string(&enforced).unwrap_or_default());
+        return ExitCode::SUCCESS;
+    };
+    let error = Command::new(program).args(arguments).exec();
+    let code = if error.kind() == std::io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
+    say(code, &format!("cannot run {program:?}: {error}"))
+}
+
+fn say(code: u8, message: &str) -> ExitCode {
+    eprintln!("jct worker launch: {message}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,42 @@
+//! Resource limits of a process.
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serde::{Deserialize, Serialize};
+
+/// What a process may use up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessLimits {
+    /// Processes and threads. The kernel counts all of the user, also those of other pods: a net far above what the
+    /// supervisor allows.
+    pub processes: Option<u64>,
+    /// Open files.
+    pub open_files: Option<u64>,
+    /// The size of a file, in bytes.
+    pub file_bytes: Option<u64>,
+    /// Memory that it may write to, in bytes.
+    pub data_bytes: Option<u64>,
+}
+
+impl ProcessLimits {
+    /// Sets them for this process and those that it starts. None is ever raised. No process leaves a core dump.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn apply(&self) -> nix::Result<()> {
+        let Self { processes, open_files, file_bytes, data_bytes } = *self;
+        for (resource, limit) in [
+            (Resource::RLIMIT_NPROC, processes),
+            (Resource::RLIMIT_NOFILE, open_files),
+            (Resource::RLIMIT_FSIZE, file_bytes),
+            (Resource::RLIMIT_CORE, Some(0)),
+            // Last: our own allocator may be above it already, and this process is about to be another.
+            (Resource::RLIMIT_DATA, data_bytes),
+        ] {
+            let Some(limit) = limit else { continue };
+            let (_, hard) = getrlimit(resource)?;
+            let limit = limit.min(hard);
+            setrlimit(resource, limit, limit)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,291 @@
+//! One child process group within its limits, its output on the way to the recorder.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use nix::sys::resource::{Usage, UsageWho, getrusage};
+use nix::sys::signal::Signal;
+use nix::sys::time::TimeValLike as _;
+use nix::unistd::Pid;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Command;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::disk;
+use crate::worker::link::{End, Frame};
+use crate::worker::process::{Descendants, Group, end_all_descendants};
+
+/// How long output is still read after the child has ended, for a process that escaped from its group.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How often processes are counted.
+const COUNT: Duration = Duration::from_millis(100);
+/// The most that a process gets to end by itself when the worker has to end.
+const LAST_GRACE: Duration = Duration::from_secs(4);
+
+/// What the child may use.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// From its start to SIGTERM.
+    pub budget: Duration,
+    /// From SIGTERM to SIGKILL.
+    pub kill_after: Duration,
+    /// Threads of all its processes together.
+    pub max_processes: u64,
+    /// Folders that it may write, and what they may take in bytes.
+    pub disk: (Vec<std::path::PathBuf>, u64),
+    /// End all that descends from this process afterwards, also what left the group. Not for a process with other children.
+    pub end_all: bool,
+}
+
+/// How the child ended, and what it used up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Why.
+    pub end: End,
+    /// From its start to its end.
+    pub wall: Duration,
+    /// What it and its children computed.
+    pub cpu: Duration,
+    /// The largest of its processes at its peak, in bytes.
+    pub peak_memory_bytes: u64,
+}
+
+/// Runs `command` to its end, and leaves no process of it. Its output goes to `frames`; when nobody takes that any more it is
+/// ended as if interrupted.
+///
+/// # Errors
+/// When it can't be started.
+pub async fn run(
+    command: &mut Command,
+    limits: &Limits,
+    frames: &mpsc::Sender<Frame>,
+    interrupted: &CancellationToken,
+) -> io::Result<Ended> {
+    let began = Instant::now();
+    let before = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let mut group = Group::spawn(command)?;
+    let id = group.child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+    let stop = CancellationToken::new();
+    let stdout = tokio::spawn(forward(group.child.stdout.take(), frames.clone(), Frame::Stdout, stop.clone()));
+    let stderr = tokio::spawn(forward(group.child.stderr.take(), frames.clone(), Frame::Stderr, stop.clone()));
+    let mut disk = DiskWatch::start(&limits.disk);
+    let mut count = tokio::time::interval(COUNT);
+    let budget = tokio::time::sleep(limits.budget);
+    tokio::pin!(budget);
+    let end = loop {
+        tokio::select! {
+            biased;
+            status = group.child.wait() => break ended(status?),
+            () = interrupted.cancelled() => break End::Interrupted,
+            () = frames.closed() => break End::Interrupted,
+            () = &mut budget => break End::OverBudget,
+            () = disk.exceeded() => break End::TooMuchDisk,
+            _ = count.tick() => {
+                if Descendants::now(id).threads > limits.max_processes {
+                    break End::TooManyProcesses;
+                }
+            }
+        }
+    };
+    if matches!(end, End::Interrupted | End::OverBudget) {
+        let grace = if end == End::Interrupted { limits.kill_after.min(LAST_GRACE) } else { limits.kill_after };
+        group.signal(Signal::SIGTERM);
+        let _ = tokio::time::timeout(grace, group.child.wait()).await;
+    }
+    group.signal(Signal::SIGKILL);
+    if limits.end_all && matches!(end, End::TooManyProcesses) {
+        end_all_descendants().await;
+    }
+    group.child.wait().await?;
+    if limits.end_all {
+        end_all_descendants().await;
+    }
+    drop(disk);
+    tokio::spawn(async move {
+        tokio::time::sleep(LAST_WORDS).await;
+        stop.cancel();
+    });
+    let _ = (stdout.await, stderr.await);
+    let after = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let peak = u64::try_from(after.max_rss()).unwrap_or(0) * 1024;
+    Ok(Ended { end, wall: began.elapsed(), cpu: cpu(&after).saturating_sub(cpu(&before)), peak_memory_bytes: peak })
+}
+
+fn cpu(usage: &Usage) -> Duration {
+    let microseconds = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    Duration::from_micros(u64::try_from(microseconds).unwrap_or(0))
+}
+
+/// Sends what `stream` has until its end, until `stop`, or until nobody takes it.
+async fn forward(
+    stream: Option<impl AsyncRead + Unpin>,
+    frames: mpsc::Sender<Frame>,
+    frame: fn(Vec<u8>) -> Frame,
+    stop: CancellationToken,
+) {
+    let Some(mut stream) = stream else { return };
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let read = tokio::select! {
+            biased;
+            read = stream.read(&mut buffer) => read.unwrap_or(0),
+            () = stop.cancelled() => 0,
+        };
+        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { return };
+        if frames.send(frame(bytes.to_vec())).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Looks at the disk beside the rest, for it takes as long as the tree is large.
+struct DiskWatch {
+    go_on: Arc<AtomicBool>,
+    exceeded: CancellationToken,
+}
+
+impl DiskWatch {
+    fn start((folders, limit): &(Vec<std::path::PathBuf>, u64)) -> Self {
+        let go_on = Arc::new(AtomicBool::new(true));
+        let exceeded = CancellationToken::new();
+        let (folders, limit, goes_on, over) = (folders.clone(), *limit, go_on.clone(), exceeded.clone());
+        std::thread::spawn(move || {
+            if disk::watch(&folders, limit, || goes_on.load(Ordering::Relaxed)) {
+                over.cancel();
+            }
+        });
+        Self { go_on, exceeded }
+    }
+
+    async fn exceeded(&mut self) {
+        self.exceeded.cancelled().await;
+    }
+}
+
+impl Drop for DiskWatch {
+    fn drop(&mut self) {
+        self.go_on.store(false, Ordering::Relaxed);
+    }
+}
+
+fn ended(status: std::process::ExitStatus) -> End {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => End::Exited(code),
+        (None, signal) => End::Signalled(signal.unwrap_or(0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rstest::rstest;
+
+    use super::*;
+
+    struct Seen {
+        ended: Ended,
+        stdout: String,
+        stderr: String,
+    }
+
+    fn limits(budget: Duration) -> Limits {
+        let kill_after = Duration::from_millis(200);
+        Limits { budget, kill_after, max_processes: 1000, disk: (Vec::new(), 0), end_all: false }
+    }
+
+    async fn run_script(script: &str, limits: &Limits, interrupted: &CancellationToken) -> Seen {
+        let (frames, mut arriving) = mpsc::channel(4);
+        let collect = tokio::spawn(async move {
+            let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+            while let Some(frame) = arriving.recv().await {
+                match frame {
+                    Frame::Stdout(bytes) => stdout.extend(bytes),
+                    Frame::Stderr(bytes) => stderr.extend(bytes),
+                    Frame::Note(_) | Frame::Ended(_) => panic!("{frame:?}"),
+                }
+            }
+            (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+        });
+        let ended = run(Command::new("sh").args(["-c", script]), limits, &frames, interrupted).await.unwrap();
+        drop(frames);
+        let (stdout, stderr) = collect.await.unwrap();
+        Seen { ended, stdout, stderr }
+    }
+
+    #[rstest]
+    #[case("echo hello; echo oops >&2; exit 3", End::Exited(3))]
+    #[case("kill -KILL $$", End::Signalled(9))]
+    #[case("exec sleep 1000", End::OverBudget)]
+    #[case("trap '' TERM; while :; do sleep 0.01; done", End::OverBudget)]
+    #[tokio::test]
+    async fn tells_how_it_ended(#[case] script: &str, #[case] expected: End) {
+        let budget = if expected == End::OverBudget { Duration::from_millis(300) } else { Duration::from_secs(60) };
+        let seen = run_script(script, &limits(budget), &CancellationToken::new()).await;
+        assert_eq!(seen.ended.end, expected);
+        if expected == End::Exited(3) {
+            assert_eq!((seen.stdout.as_str(), seen.stderr.as_str()), ("hello\n", "oops\n"));
+        }
+    }
+
+    #[tokio::test]
+    async fn is_ended_when_told_to() {
+        let interrupted = CancellationToken::new();
+        interrupted.cancel();
+        let seen = run_script("sleep 1000", &limits(Duration::from_secs(60)), &interrupted).await;
+        assert_eq!(seen.ended.end, End::Interrupted);
+    }
+
+    #[tokio::test]
+    async fn is_ended_when_nobody_listens() {
+        let (frames, arriving) = mpsc::channel(4);
+        drop(arriving);
+        let limits = limits(Duration::from_secs(60));
+        let ended = run(Command::new("sleep").arg("1000"), &limits, &frames, &CancellationToken::new()).await.unwrap();
+        assert_eq!(ended.end, End::Interrupted);
+    }
+
+    #[tokio::test]
+    async fn what_it_left_in_the_background_is_ended() {
+        let limits = limits(Duration::from_secs(60));
+        let seen = run_script("sleep 1000 & echo $!", &limits, &CancellationToken::new()).await;
+        assert_eq!(seen.ended.end, End::Exited(0));
+        // The kernel needs a moment to bury it.
+        let state = || std::fs::read_to_string(format!("/proc/{}/stat", seen.stdout.trim())).unwrap_or_default();
+        let is_gone = |state: String| state.is_empty() || state.contains(") Z ");
+        assert!((0..200).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            is_gone(state())
+        }));
+    }
+
+    #[tokio::test]
+    async fn what_left_the_group_with_the_pipe_open_does_not_hold_us_up() {
+        let limits = limits(Duration::from_secs(60));
+        let seen = run_script("setsid sleep 20 & echo x", &limits, &CancellationToken::new()).await;
+        assert_eq!((seen.ended.end, seen.stdout.as_str()), (End::Exited(0), "x\n"));
+    }
+
+    #[tokio::test]
+    async fn disk_is_limited() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = (vec![dir.path().to_owned()], 1 << 20);
+        let script = format!("head -c 4000000 /dev/zero >{}; sleep 1000", Path::new(dir.path()).join("x").display());
+        let limits = Limits { disk, ..limits(Duration::from_secs(60)) };
+        let seen = run_script(&script, &limits, &CancellationToken::new()).await;
+        assert_eq!(seen.ended.end, End::TooMuchDisk);
+    }
+
+    #[tokio::test]
+    async fn usage_is_told() {
+        let script = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done";
+        let seen = run_script(script, &limits(Duration::from_secs(60)), &CancellationToken::new()).await;
+        assert!(seen.ended.cpu > Duration::ZERO && seen.ended.wall >= Duration::from_millis(1));
+        assert!(seen.ended.peak_memory_bytes > 100_000);
+    }
+}
