@@ -69,6 +69,7 @@ workers:
   image: { tag: "$TAG" }
   startTimeoutSeconds: 20
   retryDelaySeconds: 1
+  infrastructureRetries: 1
   resources: { requests: { cpu: 10m, memory: 32Mi } }
   networkPolicy: { ports: [${URL##*:}] }
 END

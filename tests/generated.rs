@@ -65,6 +65,8 @@ fn the_documentation_names_every_reason() {
         assert!(is_code || failures.contains(&format!("`{reason}`")), "{reason} is missing in docs/failure-modes.md");
         let marked = failures.contains(&format!("`{reason}` ↻"));
         assert_eq!(marked, reason.is_retryable() && !is_code, "{reason}: the mark of a retry in docs/failure-modes.md");
+        let marked = failures.contains(&format!("`{reason}` ↻ ☁"));
+        assert_eq!(marked, reason.is_infrastructure(), "{reason}: the mark of the cluster in docs/failure-modes.md");
     }
     let objects = page("work-objects.md");
     for reason in jct::crd::cwom::WorkReason::ALL {

@@ -171,17 +171,10 @@ failure_reasons! {
 }
 
 impl FailureReason {
-    /// Whether the cluster failed the attempt, not the executor: such attempts are repeated apart from `maxAttempts`.
+    /// Whether the cluster failed the attempt, not the executor: such attempts are repeated apart from `maxAttempts`. A Job
+    /// that was deleted is none: somebody wanted that.
     pub fn is_infrastructure(self) -> bool {
-        matches!(
-            self,
-            Self::Evicted
-                | Self::Interrupted
-                | Self::JobDeleted
-                | Self::NodeLost
-                | Self::ImagePullFailed
-                | Self::StartFailed
-        )
+        matches!(self, Self::Evicted | Self::Interrupted | Self::NodeLost | Self::ImagePullFailed | Self::StartFailed)
     }
 
     /// The reason with this name.

@@ -8,8 +8,8 @@ use serde_json::json;
 use sqlx::Row as _;
 
 use crate::support::{
-    Held, OPERATOR, Trace, World, audit, id, jobs_ever, kill_operator, no_operator_restarted, operator_besides, phase,
-    query, reason, task, task_on, until, verify_audit, writes,
+    Held, OPERATOR, Trace, World, audit, condition, id, jobs_ever, kill_operator, no_operator_restarted,
+    operator_besides, phase, query, reason, task, task_on, until, verify_audit, writes,
 };
 
 /// The statuses of a Task's attempts, by the record.
@@ -23,24 +23,10 @@ fn in_background() -> DeleteParams {
 }
 
 #[tokio::test]
-async fn a_deleted_job_fails_its_attempt() {
-    let world = World::shared("job").await;
-    let held = Held::new("demo/job");
-    world.create(task_on("robbed", held.name())).await;
-    let task = world.wait_for("robbed", "Running").await;
-    let job = task.status.clone().unwrap().job_name.unwrap();
-    world.jobs().delete(&job, &in_background()).await.unwrap();
-    let task = world.wait_for("robbed", "Failed").await;
-    assert!(["JobDeleted", "Interrupted"].contains(&reason(&task)), "{:?}", task.status);
-    assert_eq!(jobs_ever(&task).len(), 1);
-    assert_eq!(attempts(&world, &task).await, ["failed"]);
-}
-
-#[tokio::test]
 async fn after_a_deleted_job_the_next_attempt_does_it() {
     let world = World::shared("job").await;
     let held = Held::new("demo/job-again");
-    world.create(task("again", json!({"target": {"repo": held.name()}, "maxAttempts": 2}))).await;
+    world.create(task("again", json!({"target": {"repo": held.name()}}))).await;
     let task = world.wait_for("again", "Running").await;
     let first = task.status.clone().unwrap().job_name.unwrap();
     world.jobs().delete(&first, &in_background()).await.unwrap();
@@ -57,18 +43,38 @@ async fn after_a_deleted_job_the_next_attempt_does_it() {
     Trace::of(&world, &task).await.check(&task).unwrap();
 }
 
+/// The operator of these tests allows the cluster one failure, apart from what a Task allows.
 #[tokio::test]
-async fn a_deleted_pod_is_an_interruption() {
+async fn a_deleted_pod_is_the_clusters_failure_and_not_the_tasks() {
     let world = World::shared("pod").await;
     let held = Held::new("demo/pod");
     world.create(task_on("evicted", held.name())).await;
-    let task = world.wait_for("evicted", "Running").await;
-    let pod = world.pods_of(&task).await.pop().unwrap().metadata.name.unwrap();
-    world.pods().delete(&pod, &DeleteParams::default()).await.unwrap();
+    for attempt in 1..=2 {
+        let pod = running_pod(&world, "evicted", attempt).await;
+        world.pods().delete(&pod, &DeleteParams::default()).await.unwrap();
+    }
     let task = world.wait_for("evicted", "Failed").await;
-    assert_eq!(reason(&task), "Interrupted", "{:?}", task.status);
-    assert_eq!(attempts(&world, &task).await, ["failed"]);
-    assert_eq!(jobs_ever(&task).len(), 1);
+    assert_eq!(reason(&task), "Evicted", "{:?}", task.status);
+    assert_eq!(condition(&task, "TraceCaptured").0, "True", "the worker had time to seal");
+    assert_eq!(attempts(&world, &task).await, ["failed", "failed"]);
+    assert_eq!(jobs_ever(&task).len(), 2);
+}
+
+/// The pod of an attempt, once that runs.
+async fn running_pod(world: &World, name: &str, attempt: i64) -> String {
+    until(&format!("attempt {attempt} to run"), async || {
+        let task = world.get(name).await;
+        let pods = world.pods_of(&task).await;
+        let of_attempt = |pod: &&k8s_openapi::api::core::v1::Pod| {
+            let labels = pod.metadata.labels.as_ref();
+            labels.and_then(|labels| labels.get("jct.dev/attempt")).is_some_and(|label| *label == attempt.to_string())
+        };
+        match pods.iter().find(of_attempt).and_then(|pod| pod.metadata.name.clone()) {
+            Some(pod) if phase(&task) == "Running" => Ok(pod),
+            _ => Err(format!("{:?}", task.status)),
+        }
+    })
+    .await
 }
 
 #[tokio::test]

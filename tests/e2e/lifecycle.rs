@@ -212,8 +212,7 @@ async fn an_expired_task_goes_and_its_record_stays() {
 async fn without_an_executor_nothing_starts() {
     let world = World::shared("executor").await;
     for (name, change) in [
-        ("code", json!({"operation": "code_change"})),
-        ("docs", json!({"operation": "docs"})),
+        ("other-operation", json!({"operation": "docs", "executor": "analysis"})),
         ("unknown", json!({"executor": "other"})),
     ] {
         world.create(task(name, change)).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jct::crd::names;
 use jct::domain::cwom::Kind;
+use jct::domain::executor::Executors;
 use jct::domain::id::sha256_hex;
 use jct::domain::provenance::DEFAULT_BUILDER_ID;
 use jct::domain::trace::{FileEntry, FileKind, MANIFEST_VERSION, Manifest, Outcome, Source, folder};
@@ -38,6 +39,7 @@ pub struct World {
     pub store: Store,
     pub key: StampKey,
     pub keys: Keys,
+    pub executors: Executors,
 }
 
 /// One pass of the controller.
@@ -68,7 +70,13 @@ impl World {
         change(&mut settings);
         let store = Store::open(&settings).await.unwrap();
         let ring = KeyRing::new(SigningKey::from_seed(&[7; 32]).unwrap(), &[], CREATED.parse().unwrap());
-        Self { folder, store, key: StampKey::from_slice(&[7; 32]).unwrap(), keys: Keys::fixed(Some(ring)) }
+        Self {
+            folder,
+            store,
+            key: StampKey::from_slice(&[7; 32]).unwrap(),
+            keys: Keys::fixed(Some(ring)),
+            executors: Executors::default(),
+        }
     }
 
     /// Locks the database against writing while what is returned is there.
@@ -111,7 +119,7 @@ impl World {
             store: self.store.clone(),
             policy: Policy::default().allowing("octo/"),
             jobs: job_settings(),
-            executors: tokio::sync::watch::Sender::new(Arc::default()).subscribe(),
+            executors: tokio::sync::watch::Sender::new(Arc::new(self.executors.clone())).subscribe(),
             timing: Timing {
                 start_timeout: Duration::from_secs(60),
                 grace: Duration::from_secs(60),

@@ -144,6 +144,30 @@ async fn a_failed_attempt_is_followed_by_the_next_after_a_while() {
 }
 
 #[tokio::test]
+async fn what_the_cluster_failed_is_tried_again_apart_from_what_the_task_allows() {
+    let world = World::new().await;
+    let task = world.task(json!({}));
+    let start = || vec![call("POST", JOBS, Answer::Echo), call("PATCH", STATUS, Answer::Echo)];
+    world.pass(&task, start()).await.result.unwrap();
+    world.leave_trace(1, Some(FailureReason::Evicted));
+    let status = || vec![call("PATCH", STATUS, Answer::Echo)];
+    let failed = world.pass_with(&task, status(), |context| seen(context, 1, json!({}), succeeded())).await;
+    assert_eq!(failed.status()["reason"], "Retrying");
+    let row = world.row().await;
+    assert_eq!((row.max_attempts, row.infrastructure_failures, row.allowed_attempts()), (1, 1, 2));
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    world.pass(&task, start()).await.result.unwrap();
+    // The operator allows one such retry here.
+    world.leave_trace(2, Some(FailureReason::Evicted));
+    let script = vec![
+        call("PATCH", JOBS, Answer::Object(crate::fixture::job(2, json!({})))),
+        call("PATCH", STATUS, Answer::Echo),
+    ];
+    let last = world.pass_with(&task, script, |context| seen(context, 2, json!({}), succeeded())).await;
+    assert_eq!((&last.status()["phase"], &last.status()["reason"]), (&json!("Failed"), &json!("Evicted")));
+}
+
+#[tokio::test]
 async fn what_another_attempt_cannot_mend_is_not_tried_again() {
     let world = World::new().await;
     let task = world.task(json!({"spec": {"maxAttempts": 5}}));

@@ -1,5 +1,6 @@
 use jct::crd::names::FINALIZER;
 use jct::domain::Phase;
+use jct::domain::executor::Executors;
 use serde_json::{Value, json};
 
 use crate::api::{Answer, call};
@@ -61,21 +62,24 @@ async fn an_object_without_our_finalizer_gets_it_before_it_is_recorded() {
 
 #[tokio::test]
 async fn an_operation_without_an_executor_fails_without_a_job() {
-    let world = World::new().await;
+    let mut world = World::new().await;
+    world.executors = Executors::read("defaults: {code_change: null}").unwrap();
     let task = world.task(json!({"spec": {"operation": "code_change"}}));
     let pass = world.pass(&task, vec![call("PATCH", STATUS, Answer::Echo)]).await;
     assert_eq!(pass.status()["reason"], "ExecutorNotConfigured");
+    let message = pass.status()["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("allowed in spec.executor: code-change"), "{message}");
     assert_eq!(world.row().await.phase, Phase::Failed);
 }
 
 #[tokio::test]
 async fn a_second_object_with_a_known_key_shows_the_firsts_outcome() {
     let world = World::new().await;
-    let first = world.task(json!({"spec": {"idempotencyKey": "k", "operation": "ops"}}));
+    let first = world.task(json!({"spec": {"idempotencyKey": "k", "executor": "nobody"}}));
     world.pass(&first, vec![call("PATCH", STATUS, Answer::Echo)]).await.result.unwrap();
     let second = world.task(json!({
         "metadata": {"name": "again", "uid": "00000000-0000-0000-0000-000000000002"},
-        "spec": {"idempotencyKey": "k", "operation": "ops"},
+        "spec": {"idempotencyKey": "k", "executor": "nobody"},
     }));
     let pass = world.pass(&second, vec![call("PATCH", "/tasks/again/status", Answer::Echo)]).await;
     assert_eq!((&pass.status()["phase"], &pass.status()["reason"]), (&json!("Failed"), &json!("Duplicate")));

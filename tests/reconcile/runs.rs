@@ -2,6 +2,7 @@
 
 use jct::crd::names::{FINALIZER, RUN, STAMP, SUBMITTED_BY, TRACE_ID};
 use jct::domain::cwom::{Kind, Status};
+use jct::domain::executor::Executors;
 use jct::domain::{Phase, TraceId};
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -208,7 +209,8 @@ async fn a_task_that_the_controller_refused_fails_its_run() {
 
 #[tokio::test]
 async fn a_task_without_an_executor_ends_its_run() {
-    let world = world(json!({"type": "feature"})).await;
+    let mut world = world(json!({"type": "feature"})).await;
+    world.executors = Executors::read("defaults: {code_change: null}").unwrap();
     let object = world.object(Kind::Run, "try", run(json!({})));
     let pass = world.object_pass(Kind::Run, &object, vec![created(), run_status()]).await;
     let task = stored_task(&world, &pass.calls[0].2);
