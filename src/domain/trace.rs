@@ -25,6 +25,8 @@ pub const ARTIFACTS_DIR: &str = "artifacts";
 pub const MANIFEST_FILE: &str = "manifest.json";
 /// Written by the operator instead of a manifest when the worker ended without one.
 pub const INCOMPLETE_FILE: &str = "incomplete.json";
+/// Signed by the operator when the attempt's outcome is recorded: what the trace is and how it came about.
+pub const PROVENANCE_FILE: &str = "provenance.dsse.json";
 /// Which pod works at the attempt; written by its first container.
 pub const CLAIM_FILE: &str = "claim.json";
 /// Written by the operator before it ends a worker because somebody asked for that; gone from a sealed trace.
@@ -339,6 +341,13 @@ pub struct Incomplete {
     pub reason: String,
     /// When the operator wrote this down.
     pub marked_at: Timestamp,
+}
+
+impl Incomplete {
+    /// Whether both are of one attempt.
+    pub fn is_of_the_attempt_of(&self, other: &Self) -> bool {
+        (self.task_id, &self.trace_id, self.attempt) == (other.task_id, &other.trace_id, other.attempt)
+    }
 }
 
 /// What a container of the worker says as it ends, in its termination message: lets the operator tell what happened
