@@ -15,8 +15,11 @@
 //! | [`reconcile`] | dereference, validate, record, run, observe, status |
 //! | [`jobs`] | a validated Task as a Job manifest. Pure |
 //! | [`store`] | rows and audit entries; the only user of the database |
+//! | [`trace`] | the trace volume: prepared, checked, sealed, verified later |
+//! | [`signing`] | the keys of provenance, in a Secret; signatures |
 //! | [`worker`] | inside the Job: source, executor, trace |
 //! | [`api`] | the REST door: Tasks, work objects, the record; health, metrics |
+//! | [`commands`] | the commands for people and scripts |
 //! | [`runtime`] | settings, shutdown, telemetry, and the processes put together |
 //!
 //! `tests/architecture.rs` holds the dependency rule: `domain`, `policy` and `jobs` know no client, clock or IO; the
@@ -30,6 +33,8 @@ pub mod jobs;
 pub mod policy;
 pub mod reconcile;
 pub mod runtime;
+pub mod signing;
 pub mod store;
+pub mod trace;
 pub mod webhook;
 pub mod worker;

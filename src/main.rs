@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use jct::commands::{audit, check, db, release_finalizers};
+use jct::commands::{audit, check, db, keys, release_finalizers, trace};
 use jct::runtime::settings::LogFormat;
 use jct::runtime::{Settings, operator, telemetry};
 use jct::worker::WorkerCommand;
@@ -36,6 +36,12 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Migrate, check, export and import the database
     Db(db::DbArgs),
+    /// Check traces offline
+    #[command(subcommand)]
+    Trace(trace::TraceCommand),
+    /// Show or rotate the keys that provenance is signed with
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Take JCT's finalizer off every Task and work object, as part of uninstalling
     ReleaseFinalizers,
 }
@@ -50,6 +56,11 @@ fn main() -> ExitCode {
         Command::Crds => print_crds(),
         Command::Audit(args) => block_on(audit::run(args)),
         Command::Db(args) => block_on(db::run(args)),
+        Command::Trace(command) => return trace::run(&command),
+        Command::Keys(command) => {
+            telemetry::start(LogFormat::Text, false);
+            block_on(keys::run(command))
+        }
         Command::ReleaseFinalizers => {
             telemetry::start(LogFormat::Text, false);
             block_on(release_finalizers::run())

@@ -1,4 +1,4 @@
-//! Health, version and metrics.
+//! Health, version, public keys and metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use super::Api;
 use super::auth::{Caller, Right};
 use super::error::Problem;
 use crate::runtime::Metrics;
+use crate::signing::Keys;
 use crate::store::Store;
 
 /// What the server tells of.
@@ -25,6 +26,8 @@ pub struct Health {
     pub parts: Arc<Vec<(&'static str, watch::Receiver<bool>)>>,
     /// The metrics page.
     pub metrics: Metrics,
+    /// What provenance is signed with.
+    pub keys: Keys,
 }
 
 /// Whether the process answers
@@ -62,6 +65,17 @@ pub async fn readyz(State(api): State<Api>) -> Response {
     responses((status = 200, description = "Name and version", body = Value)))]
 pub async fn version() -> Json<Value> {
     Json(json!({"name": "jct", "version": env!("CARGO_PKG_VERSION")}))
+}
+
+/// The public keys that provenance is checked with, retired ones too
+#[utoipa::path(get, path = "/keys", tag = "operation", responses(
+    (status = 200, description = "JSON Web Key Set (RFC 7517) of Ed25519 keys (RFC 8037), the one in use first. `kid` is the SHA-256 of the key's SubjectPublicKeyInfo; `created_at` and `retired_at` tell when it was in use", body = Value),
+    (status = 503, description = "The operator has no keys yet")))]
+pub async fn keys(State(api): State<Api>) -> Result<Json<Value>, Problem> {
+    match api.health.keys.current() {
+        Some(ring) => Ok(Json(ring.to_jwks())),
+        None => Err(Problem::unavailable("the signing keys are not there yet")),
+    }
 }
 
 /// Metrics, for Prometheus

@@ -43,7 +43,7 @@ use frame::Limits;
 /// The settings of the API.
 #[derive(Clone, Debug)]
 pub struct ApiSettings {
-    /// Whether there is more than health, version and metrics.
+    /// Whether there is more than health, version, public keys and metrics.
     pub enabled: bool,
     /// A caller's token must be meant for one of these.
     pub audiences: Vec<String>,
@@ -118,6 +118,7 @@ fn public() -> OpenApiRouter<Api> {
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::version))
+        .routes(routes!(health::keys))
         .routes(routes!(openapi::serve))
 }
 

@@ -3,4 +3,6 @@
 pub mod audit;
 pub mod check;
 pub mod db;
+pub mod keys;
 pub mod release_finalizers;
+pub mod trace;

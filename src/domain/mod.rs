@@ -11,6 +11,7 @@ pub mod finding;
 pub mod id;
 pub mod lifecycle;
 pub mod naming;
+pub mod provenance;
 pub mod stamp;
 pub mod task;
 pub mod trace;

@@ -25,6 +25,8 @@ pub const ARTIFACTS_DIR: &str = "artifacts";
 pub const MANIFEST_FILE: &str = "manifest.json";
 /// Written by the operator instead of a manifest when the worker ended without one.
 pub const INCOMPLETE_FILE: &str = "incomplete.json";
+/// Signed by the operator when the attempt's outcome is recorded: what the trace is and how it came about.
+pub const PROVENANCE_FILE: &str = "provenance.dsse.json";
 /// Which pod works at the attempt; written by its first container.
 pub const CLAIM_FILE: &str = "claim.json";
 /// Written by the operator before it ends a worker because somebody asked for that; gone from a sealed trace.
@@ -57,6 +59,10 @@ pub struct ExecutorResult {
     /// What was achieved, or what went wrong, in a sentence.
     #[serde(alias = "message", skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
+    /// Why it failed, where it is one of the reasons that an executor may give: `ExecutorFailed`, `ExecutorNotConfigured`,
+    /// `ChangeNotAllowed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Why it went the way it went, step by step.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub decision_log: Vec<String>,
@@ -75,6 +81,32 @@ pub struct ExecutorCost {
     /// Tokens of a language model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
+}
+
+/// What an executor made of the workspace: change.patch, change.bundle and diffstat.txt among the artifacts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// The commit that it is made on.
+    pub base_commit: String,
+    /// The commit that it is, in the bundle.
+    pub commit: String,
+    /// The ref of that commit in the bundle.
+    pub git_ref: String,
+    /// Changed files, a renamed one counted twice.
+    pub files_changed: u64,
+    /// Lines that are new.
+    pub insertions: u64,
+    /// Lines that are gone.
+    pub deletions: u64,
+    /// The digest of the patch, lower-case hex digits.
+    pub patch_sha256: String,
+    /// The size of the patch, in bytes.
+    pub patch_bytes: u64,
+    /// The digest of the bundle, lower-case hex digits.
+    pub bundle_sha256: String,
+    /// The size of the bundle, in bytes.
+    pub bundle_bytes: u64,
 }
 
 /// What an executor used up, by the supervisor's account.
@@ -206,6 +238,9 @@ pub struct Manifest {
     /// What the executor said of its work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<ExecutorResult>,
+    /// What it made of the workspace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<Change>,
     /// What the executor used up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
@@ -308,6 +343,13 @@ pub struct Incomplete {
     pub marked_at: Timestamp,
 }
 
+impl Incomplete {
+    /// Whether both are of one attempt.
+    pub fn is_of_the_attempt_of(&self, other: &Self) -> bool {
+        (self.task_id, &self.trace_id, self.attempt) == (other.task_id, &other.trace_id, other.attempt)
+    }
+}
+
 /// What a container of the worker says as it ends, in its termination message: lets the operator tell what happened
 /// without the volume, and binds the manifest's digest from outside of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -379,6 +421,7 @@ mod tests {
             message: None,
             exit_code: Some(0),
             result: None,
+            change: None,
             usage: None,
             started_at: time,
             ended_at: time,

@@ -1,6 +1,7 @@
 //! What every pass of the controller may use.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kube::Client;
@@ -8,16 +9,17 @@ use tokio::sync::watch;
 
 use super::error::Backoff;
 use super::status::Written;
-use super::trace_volume::TraceVolume;
 use super::work_object::Objects;
 use super::workers::Workers;
 use crate::crd::TaskStatus;
-use crate::domain::StampKey;
 use crate::domain::executor::Executors;
+use crate::domain::{Id, StampKey};
 use crate::jobs::JobSettings;
 use crate::policy::Policy;
 use crate::runtime::Metrics;
+use crate::signing::Keys;
 use crate::store::Store;
+use crate::trace::TraceVolume;
 
 /// What every pass of the controller may use. One for the process.
 pub struct Context {
@@ -37,6 +39,12 @@ pub struct Context {
     pub stamp_key: StampKey,
     /// The volume of traces.
     pub traces: TraceVolume,
+    /// What provenance is signed with.
+    pub keys: Keys,
+    /// Who provenance says ran an attempt.
+    pub builder_id: String,
+    /// Whose attempts have their provenance.
+    pub settled: Settled,
     /// Jobs and pods, cached.
     pub workers: Arc<Workers>,
     /// Counts.
@@ -47,6 +55,32 @@ pub struct Context {
     pub written: Written<TaskStatus>,
     /// What work objects need besides.
     pub objects: Objects,
+}
+
+/// Up to which attempt Tasks have their provenance, as far as this process has looked: a Task that has ended is passed over
+/// often, and the volume need not be asked each time.
+#[derive(Debug, Default)]
+pub struct Settled(Mutex<HashMap<Id, u32>>);
+
+impl Settled {
+    /// Whether the attempts up to this one have it.
+    pub fn has(&self, task_id: Id, attempt: u32) -> bool {
+        self.0.lock().is_ok_and(|settled| settled.get(&task_id).is_some_and(|last| *last >= attempt))
+    }
+
+    /// Notes that the attempts up to this one have it.
+    pub fn note(&self, task_id: Id, attempt: u32) {
+        if let Ok(mut settled) = self.0.lock() {
+            settled.insert(task_id, attempt);
+        }
+    }
+
+    /// Forgets a Task.
+    pub fn forget(&self, task_id: Id) {
+        if let Ok(mut settled) = self.0.lock() {
+            settled.remove(&task_id);
+        }
+    }
 }
 
 impl Context {

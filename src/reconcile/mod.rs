@@ -1,7 +1,7 @@
 //! The controller: brings what happened in line with what was asked for, one object at a time.
 //!
 //! `task/` holds the steps for a Task, `work_object/` those for the seven CWOM kinds; the files here hold what every kind
-//! needs: the runner, metadata, finalizer and status, errors and their backoff, the caches of workers, the trace volume.
+//! needs: the runner, metadata, finalizer and status, errors and their backoff, the caches of workers.
 
 pub mod context;
 pub mod error;
@@ -11,7 +11,6 @@ pub mod orphans;
 mod runner;
 pub mod status;
 pub mod task;
-pub mod trace_volume;
 pub mod work_object;
 pub mod workers;
 

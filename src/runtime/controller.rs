@@ -14,12 +14,13 @@ use super::{Metrics, Settings};
 use crate::domain::StampKey;
 use crate::domain::executor::Executors;
 use crate::reconcile;
-use crate::reconcile::context::{Context, Timing};
+use crate::reconcile::context::{Context, Settled, Timing};
 use crate::reconcile::error::Backoff;
 use crate::reconcile::status::Written;
-use crate::reconcile::trace_volume::TraceVolume;
 use crate::reconcile::work_object::Objects;
+use crate::signing::Keys;
 use crate::store::Store;
+use crate::trace::TraceVolume;
 
 /// How long the database may take to open before Tasks are told that it is away.
 const OPENING: Duration = Duration::from_secs(3);
@@ -35,6 +36,8 @@ pub struct Controller {
     pub store: Store,
     /// Tells the webhook's stamps from forgeries.
     pub stamp_key: StampKey,
+    /// What provenance is signed with.
+    pub keys: Keys,
     /// Counts.
     pub metrics: Metrics,
     /// What may do the work.
@@ -109,6 +112,9 @@ impl Controller {
             },
             stamp_key: self.stamp_key.clone(),
             traces: self.traces()?,
+            keys: self.keys.clone(),
+            builder_id: settings.provenance_builder_id.clone(),
+            settled: Settled::default(),
             workers: Arc::default(),
             metrics: self.metrics.clone(),
             backoff: Backoff::default(),

@@ -66,6 +66,8 @@ pub struct Metrics {
     pub reconcile_seconds: Histogram,
     /// Outcomes recorded.
     pub outcomes: Family<OutcomeLabels, Counter>,
+    /// Provenance that could not be signed or written, each try.
+    pub provenance_failures: Counter,
     /// 1 while this process runs the controller.
     pub leads: Gauge,
     /// 1 if the configuration of executors is the one that is there; 0 while a former one holds.
@@ -81,6 +83,7 @@ impl Default for Metrics {
         let requests = Family::default();
         let reconciles = Family::default();
         let outcomes = Family::default();
+        let provenance_failures = Counter::default();
         let leads = Gauge::default();
         let executors_valid = Gauge::default();
         executors_valid.set(1);
@@ -112,6 +115,11 @@ impl Default for Metrics {
         registry.register_with_unit("reconcile", "Time of a pass", Unit::Seconds, reconcile_seconds.clone());
         registry.register("task_outcomes", "Outcomes of Tasks recorded", outcomes.clone());
         registry.register(
+            "provenance_failures",
+            "Tries to sign and write the provenance of an attempt that failed",
+            provenance_failures.clone(),
+        );
+        registry.register(
             "controller_leads",
             "1 while this process runs the controller, 0 while another replica does",
             leads.clone(),
@@ -135,6 +143,7 @@ impl Default for Metrics {
             reconciles,
             reconcile_seconds,
             outcomes,
+            provenance_failures,
             leads,
             executors_valid,
             certificate_expiry,

@@ -19,6 +19,7 @@ use super::{Denials, ExecutorsFile, Metrics, Settings};
 use crate::api;
 use crate::domain::StampKey;
 use crate::domain::executor::Executors;
+use crate::signing::{self, SecretKeys};
 use crate::store::{DatabaseUrl, Store, StoreSettings};
 use crate::webhook::certificates::Identity;
 use crate::webhook::{self, Keeper, KeeperSettings, Reviewer, Tls};
@@ -47,6 +48,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let (identity, stamp_key) = patiently(&keeper).await?;
 
     let shutdown = CancellationToken::new();
+    // Nothing waits for them: an outcome that is recorded before they are there is signed later.
+    let keys = signing::keep(SecretKeys::new(client.clone(), settings.signing()), shutdown.clone());
     let (denials, waiting) = Denials::new(&metrics);
     let no_more_denials = CancellationToken::new();
     let recording = tokio::spawn(waiting.record(store.clone(), no_more_denials.clone()));
@@ -69,6 +72,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             client: client.clone(),
             store: store.clone(),
             stamp_key: stamp_key.clone(),
+            keys: keys.clone(),
             metrics: metrics.clone(),
             executors: follow(executors, &metrics, &shutdown),
             ready,
@@ -76,7 +80,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         let stop = shutdown.clone();
         parts.spawn(async move { ("controller", controller.run(lease, stop).await) });
     }
-    let health = api::Health { store: store.clone(), parts: Arc::new(readiness), metrics };
+    let health = api::Health { store: store.clone(), parts: Arc::new(readiness), metrics, keys };
     let api = api::Api::new(health, client, settings.policy(), stamp_key, denials, settings.api());
     let (address, stop) = (any(settings.api_port), shutdown.clone());
     parts.spawn(async move {

@@ -9,9 +9,11 @@ use clap::{ArgAction, Args, ValueEnum};
 use super::lease::LeaseSettings;
 use crate::api::ApiSettings;
 use crate::domain::executor::is_quantity;
+use crate::domain::provenance::DEFAULT_BUILDER_ID;
 use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS};
 use crate::jobs::JobSettings;
 use crate::policy::Policy;
+use crate::signing::SecretSettings;
 use crate::store::DatabaseUrl;
 
 /// The form of log lines.
@@ -214,6 +216,18 @@ pub struct Settings {
     #[arg(long, env = "JCT_WEBHOOK_CERTIFICATE_HOURS", default_value_t = 2160, value_parser = clap::value_parser!(u32).range(1..=87_600))]
     pub webhook_certificate_hours: u32,
 
+    /// Secret that holds the Ed25519 keys which provenance is signed with
+    #[arg(long, env = "JCT_SIGNING_SECRET", default_value = "jct-signing")]
+    pub signing_secret: String,
+
+    /// Age at which the signing key is replaced, in days; 0 for never, but by `jct keys rotate`
+    #[arg(long, env = "JCT_SIGNING_KEY_DAYS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=36_500))]
+    pub signing_key_days: u32,
+
+    /// URI that provenance names as the builder (builder.id)
+    #[arg(long, env = "JCT_PROVENANCE_BUILDER_ID", default_value = DEFAULT_BUILDER_ID)]
+    pub provenance_builder_id: String,
+
     /// Lease by which replicas that share a PostgreSQL database settle who runs the controller, in the operator's
     /// namespace
     #[arg(long, env = "JCT_LEASE_NAME", default_value = "jct")]
@@ -302,6 +316,25 @@ impl Settings {
                 format!("must be the name of a Lease, is {:?}", self.lease_name),
             );
         }
+        if !is_object_name(&self.signing_secret) {
+            return invalid(
+                "--signing-secret (JCT_SIGNING_SECRET)",
+                format!("must be the name of a Secret, is {:?}", self.signing_secret),
+            );
+        }
+        let is_uri = self.provenance_builder_id.split_once(':').is_some_and(|(scheme, rest)| {
+            let mut scheme = scheme.bytes();
+            scheme.next().is_some_and(|first| first.is_ascii_alphabetic())
+                && scheme.all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+                && !rest.is_empty()
+                && rest.bytes().all(|b| b.is_ascii_graphic())
+        });
+        if !is_uri {
+            return invalid(
+                "--provenance-builder-id (JCT_PROVENANCE_BUILDER_ID)",
+                format!("must be a URI such as {DEFAULT_BUILDER_ID}, is {:?}", self.provenance_builder_id),
+            );
+        }
         if self.audiences().is_empty() {
             // A review without audiences is about the API server's own: tokens that were never meant for JCT.
             return invalid("--api-audience (JCT_API_AUDIENCE)", "must name at least one audience".into());
@@ -316,6 +349,16 @@ impl Settings {
 
     fn audiences(&self) -> Vec<String> {
         self.api_audience.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// Where the signing keys are kept.
+    pub fn signing(&self) -> SecretSettings {
+        let days = u64::from(self.signing_key_days);
+        SecretSettings {
+            namespace: self.namespace.clone(),
+            secret: self.signing_secret.clone(),
+            max_age: (days > 0).then(|| Duration::from_secs(days * 24 * 3600)),
+        }
     }
 
     /// The settings of the REST API.
@@ -443,6 +486,10 @@ mod tests {
     #[case(&["--api-audience= ,"], "JCT_API_AUDIENCE")]
     #[case(&["--lease-name=The Lease"], "JCT_LEASE_NAME")]
     #[case(&["--lease-seconds=1"], "--lease-seconds")]
+    #[case(&["--signing-secret=The Secret"], "JCT_SIGNING_SECRET")]
+    #[case(&["--signing-key-days=-1"], "--signing-key-days")]
+    #[case(&["--provenance-builder-id=us"], "JCT_PROVENANCE_BUILDER_ID")]
+    #[case(&["--provenance-builder-id=https://us and them"], "JCT_PROVENANCE_BUILDER_ID")]
     fn a_bad_setting_is_named(#[case] args: &[&str], #[case] name: &str) {
         let error = parse(args).unwrap_err();
         assert!(error.contains(name), "{error}");

@@ -126,3 +126,12 @@ async fn metrics_are_for_those_who_may_get_them() {
     }
     assert!(!page.contains("healthz"));
 }
+
+#[tokio::test]
+async fn public_keys_are_for_everybody() {
+    let world = World::new().await;
+    let answer = world.get("", "/keys").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), "application/json");
+    insta::assert_json_snapshot!("keys", answer.body);
+}

@@ -40,7 +40,7 @@ async fn the_document_is_frozen() {
 
 #[tokio::test]
 async fn no_route_but_the_public_ones_answers_without_a_token() {
-    const PUBLIC: [&str; 4] = ["/healthz", "/readyz", "/version", "/openapi.json"];
+    const PUBLIC: [&str; 5] = ["/healthz", "/readyz", "/version", "/keys", "/openapi.json"];
     let world = World::new().await;
     {
         let mut tokens = world.cluster.tokens.lock().unwrap();
@@ -99,7 +99,8 @@ async fn no_route_tells_anything_to_those_without_rights() {
 #[tokio::test]
 async fn without_the_rest_api_health_and_metrics_stay() {
     let world = World::with(|settings| settings.enabled = false).await;
-    for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/version", 200), ("/metrics", 200), ("/tasks", 404)] {
+    let kept = ["/healthz", "/readyz", "/version", "/keys", "/metrics"].map(|path| (path, 200));
+    for (path, status) in kept.into_iter().chain([("/tasks", 404)]) {
         assert_eq!(world.get(ROOT, path).await.status, status, "{path}");
     }
     assert!(world.get("", "/openapi.json").await.body["paths"].get("/tasks").is_none());

@@ -12,6 +12,7 @@ use jct::domain::cwom::Kind;
 use jct::domain::{Id, StampKey};
 use jct::policy::Policy;
 use jct::runtime::{Denials, Metrics, Waiting};
+use jct::signing::{KeyRing, Keys, SigningKey};
 use jct::store::{Store, StoreSettings};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};
@@ -152,7 +153,9 @@ fn rules(verbs: &[&'static str], namespace: &'static str) -> Vec<Rule> {
 fn serve(store: &Store, cluster: &Arc<Cluster>, key: &StampKey, settings: &ApiSettings) -> (Router, Waiting) {
     let metrics = Metrics::default();
     let (denials, waiting) = Denials::new(&metrics);
-    let health = Health { store: store.clone(), parts: Arc::default(), metrics };
+    let ring = KeyRing::new(SigningKey::from_seed(&[7; 32]).unwrap(), &[], "2026-03-01T12:00:00Z".parse().unwrap());
+    let keys = Keys::fixed(Some(ring));
+    let health = Health { store: store.clone(), parts: Arc::default(), metrics, keys };
     let policy = Policy::default().allowing("octo/");
     (router(Api::new(health, cluster.client(), policy, key.clone(), denials, settings.clone())), waiting)
 }

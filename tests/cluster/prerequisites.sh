@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing of the named sets of Debian packages: prerequisites.sh [cluster|images|postgres|rust]…
+# Installs what is missing of the named sets of Debian packages: prerequisites.sh [cluster|images|postgres|rust|python]…
 # A command that is already there, from whatever package, is left alone.
 . "$(dirname "$0")/lib.sh"
 
@@ -13,6 +13,19 @@ need() {
     missing+=("$package")
     return
   done
+}
+
+# What the tests verify our signatures with that is not ours, in an environment of its own.
+python_environment() {
+  local root="${CARGO_TARGET_DIR:-$HERE/../../target}/python" wanted="$HERE/../requirements.txt"
+  cmp --silent "$wanted" "$root/requirements.txt" && return
+  echo "Preparing $root"
+  rm -rf "$root"
+  python3 -m venv "$root"
+  "$root/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted" ||
+    die "cannot install the Python packages of tests/requirements.txt: is a package index within reach?"
+  cp "$wanted" "$root/requirements.txt"
+  give_to_caller "$root"
 }
 
 # at_least COMMAND WANTED FOUND HOW
@@ -50,7 +63,11 @@ for set in "$@"; do
       ;;
     postgres) need postgresql-15 /usr/lib/postgresql/15/bin/postgres ;;
     rust) need gcc cc ;;
-    *) die "no such set: $set (cluster, images, postgres, rust)" ;;
+    python)
+      need python3 python3
+      python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+      ;;
+    *) die "no such set: $set (cluster, images, postgres, rust, python)" ;;
   esac
 done
 
@@ -74,6 +91,10 @@ for set in "$@"; do
     cluster)
       at_least go 1.25 "$(go env GOVERSION 2>/dev/null | sed 's/^go//; s/ .*//')" \
         "install it from the Go project's download page and put its bin folder on PATH (Debian 12's own is too old)"
+      ;;
+    python)
+      at_least python3 3.9 "$(python3 -c 'import platform; print(platform.python_version())' 2>/dev/null)" "install a newer python3"
+      python_environment
       ;;
     rust)
       at_least cargo 1.95 "$(cargo --version 2>/dev/null | cut -d' ' -f2)" "rustup toolchain install stable (or rustup update stable)"

@@ -50,6 +50,9 @@ const SYSTEM: &str = RELEASE_NAMESPACE;
 #[case("delete", "batch/jobs", SYSTEM)]
 #[case("list", "/pods", SYSTEM)]
 #[case("get", "/secrets:jct-webhook", SYSTEM)]
+#[case("get", "/secrets:jct-signing", SYSTEM)]
+#[case("create", "/secrets:jct-signing", SYSTEM)]
+#[case("update", "/secrets:jct-signing", SYSTEM)]
 #[case("patch", "admissionregistration.k8s.io/validatingwebhookconfigurations:jct", "")]
 #[tokio::test]
 async fn the_operator_may_what_it_needs(#[case] verb: &str, #[case] what: &str, #[case] namespace: &str) {
@@ -63,6 +66,8 @@ async fn the_operator_may_what_it_needs(#[case] verb: &str, #[case] what: &str, 
 #[case("get", "/secrets:other", SYSTEM)]
 #[case("list", "/secrets", SYSTEM)]
 #[case("create", "/secrets", SYSTEM)]
+#[case("create", "/secrets:other", SYSTEM)]
+#[case("delete", "/secrets:jct-signing", SYSTEM)]
 #[case("get", "/secrets:jct-webhook", "default")]
 #[case("list", "/secrets", "")]
 #[case("create", "/pods", SYSTEM)]

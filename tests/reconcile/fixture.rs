@@ -8,18 +8,20 @@ use jct::crd::names;
 use jct::domain::cwom::Kind;
 use jct::domain::executor::Executors;
 use jct::domain::id::sha256_hex;
+use jct::domain::provenance::DEFAULT_BUILDER_ID;
 use jct::domain::trace::{FileEntry, FileKind, MANIFEST_VERSION, Manifest, Outcome, Source, folder};
 use jct::domain::{FailureReason, Id, StampKey, TraceId};
 use jct::jobs::JobSettings;
 use jct::policy::Policy;
-use jct::reconcile::context::{Context, Timing};
+use jct::reconcile::context::{Context, Settled, Timing};
 use jct::reconcile::error::{Backoff, Error};
 use jct::reconcile::status::Written;
 use jct::reconcile::task::{Object, reconcile};
-use jct::reconcile::trace_volume::TraceVolume;
 use jct::reconcile::work_object::Objects;
 use jct::runtime::Metrics;
+use jct::signing::{KeyRing, Keys, SigningKey};
 use jct::store::{Store, StoreSettings, TaskRow};
+use jct::trace::TraceVolume;
 use kube::core::DynamicObject;
 use kube::runtime::controller::Action;
 use serde_json::{Value, json};
@@ -36,6 +38,7 @@ pub struct World {
     folder: tempfile::TempDir,
     pub store: Store,
     pub key: StampKey,
+    pub keys: Keys,
     pub executors: Executors,
 }
 
@@ -66,7 +69,14 @@ impl World {
         let mut settings = StoreSettings::new(url);
         change(&mut settings);
         let store = Store::open(&settings).await.unwrap();
-        Self { folder, store, key: StampKey::from_slice(&[7; 32]).unwrap(), executors: Executors::default() }
+        let ring = KeyRing::new(SigningKey::from_seed(&[7; 32]).unwrap(), &[], CREATED.parse().unwrap());
+        Self {
+            folder,
+            store,
+            key: StampKey::from_slice(&[7; 32]).unwrap(),
+            keys: Keys::fixed(Some(ring)),
+            executors: Executors::default(),
+        }
     }
 
     /// Locks the database against writing while what is returned is there.
@@ -119,6 +129,9 @@ impl World {
             },
             stamp_key: self.key.clone(),
             traces: TraceVolume::new(self.folder.path().join("traces")),
+            keys: self.keys.clone(),
+            builder_id: DEFAULT_BUILDER_ID.into(),
+            settled: Settled::default(),
             workers: Arc::default(),
             metrics: Metrics::default(),
             backoff: Backoff::default(),
@@ -191,6 +204,7 @@ impl World {
             message: failure.map(|reason| format!("because of {reason}")),
             exit_code: Some(0),
             result: None,
+            change: None,
             usage: None,
             started_at: time,
             ended_at: time,

@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn an_outcome_stands_though_the_cancel_came_with_it() {
         let ended =
-            Ended { failure: None, termination: None, pod: None, exit_code: Some(0), started_at: None, ended_at: None };
+            Ended { failure: None, exit_code: Some(0), ..Ended::unseen(FailureReason::Interrupted, String::new()) };
         let both = Situation { end: Some(End::Cancelled), ..open(Observation::Ended(ended.clone())) };
         assert_eq!(decide(&both), Step::Finish(ended));
         let running = Observation::Running { pod: "p".into(), since: now() };

@@ -12,10 +12,10 @@ use crate::crd::status::Reason;
 use crate::domain::id::sha256_hex;
 use crate::domain::trace::{Expected, Manifest, Outcome, folder};
 use crate::domain::{Actor, FailureReason, Phase};
-use crate::reconcile::trace_volume::{Found, incomplete};
 use crate::reconcile::{Context, Error};
 use crate::runtime::metrics::OutcomeLabels;
 use crate::store::{AttemptEnd, Failure, Next, TaskRow, TraceRecord};
+use crate::trace::{Found, incomplete};
 
 /// Checks the trace of the open attempt and records its outcome; then seals the folder.
 ///
@@ -182,6 +182,7 @@ async fn inspect(context: &Context, row: &TaskRow) -> Result<Found, Error> {
     let (traces, row) = (context.traces.clone(), row.clone());
     blocking(move || {
         let task_sha256 = sha256_hex(&task_json(&row));
+        traces.clear(&row.namespace, row.id, row.attempt)?;
         traces.inspect(&expected(&row, &task_sha256))
     })
     .await

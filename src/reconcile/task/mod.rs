@@ -7,6 +7,7 @@ mod attempt;
 pub mod decide;
 mod finish;
 pub mod observe;
+mod provenance;
 pub mod status;
 pub mod validate;
 
@@ -128,10 +129,12 @@ async fn refuse(context: &Context, task: &Validated, findings: &[Finding]) -> Re
 
 /// Looks at the attempt, decides, acts, until there is nothing more to do in this pass. All parts.
 async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Result<Action, Error> {
+    let mut images = Vec::new();
     // Each turn records something; the bound is a net against a mistake in that.
     for _ in 0..8 {
+        let settled = provenance::ensure(context, &row, &images).await;
         if row.phase.is_terminal() {
-            return end(context, task, &row).await;
+            return end(context, task, &row, settled).await;
         }
         let look = attempt::look(context, &row).await?;
         let step = decide(&situation(context, task, &row, look));
@@ -166,7 +169,11 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
                 attempt::end_job(context, &row).await?;
                 finish::finish(context, task, &row, &ended).await?
             }
-            Step::Finish(ended) => finish::finish(context, task, &row, &ended).await?,
+            Step::Finish(ended) => {
+                let row = finish::finish(context, task, &row, &ended).await?;
+                images = ended.images;
+                row
+            }
             Step::EndTask(reason, message) => {
                 let failure = Failure::new(reason.as_str(), message);
                 end_task(context, task, Ending::Failed, failure, Actor::controller()).await?
@@ -231,13 +238,16 @@ async fn end_task(
 }
 
 /// What remains to be done for a Task that has ended: its status, its Job's retirement, and, when the time has come, its
-/// deletion. API server.
-async fn end(context: &Context, task: &Validated, row: &TaskRow) -> Result<Action, Error> {
+/// deletion. Not before provenance is `settled`: who deletes it by hand does not wait for that. API server.
+async fn end(context: &Context, task: &Validated, row: &TaskRow, settled: bool) -> Result<Action, Error> {
     attempt::retire_job(context, row).await?;
     if task.head.is_being_deleted {
         return release(context, task).await;
     }
     status::write(context, task, &State::Recorded(row, None)).await?;
+    if !settled {
+        return Ok(Action::requeue(LOOK_AGAIN));
+    }
     expire(context, task, row).await
 }
 
@@ -286,6 +296,7 @@ async fn release(context: &Context, task: &Validated) -> Result<Action, Error> {
         finalizer::remove(&tasks(context, &task.head.namespace), &task.head.name, &task.head.uid).await?;
     }
     context.written.forget(&task.head.uid);
+    context.settled.forget(task.head.id);
     Ok(Action::await_change())
 }
 

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, Conta
 
 use crate::crd::status::Reason;
 use crate::domain::FailureReason;
+use crate::domain::provenance::ContainerImage;
 use crate::domain::trace::Termination;
 use crate::jobs::{EXECUTOR_CONTAINER, SOURCE_CONTAINER, WORKER_CONTAINER};
 
@@ -48,6 +49,8 @@ pub struct Ended {
     pub started_at: Option<Timestamp>,
     /// When its last container ended.
     pub ended_at: Option<Timestamp>,
+    /// What its containers ran.
+    pub images: Vec<ContainerImage>,
 }
 
 impl Ended {
@@ -60,6 +63,7 @@ impl Ended {
             exit_code: None,
             started_at: None,
             ended_at: None,
+            images: Vec::new(),
         }
     }
 }
@@ -236,7 +240,19 @@ fn ended(pod: &Pod) -> Ended {
         pod: pod.metadata.name.clone(),
         started_at: running_since(pod),
         ended_at: terminated.iter().filter_map(|(_, end)| end.finished_at.as_ref().map(|time| time.0)).max(),
+        images: images(pod),
     }
+}
+
+/// The images that the worker's containers ran, as the node tells.
+pub fn images(pod: &Pod) -> Vec<ContainerImage> {
+    let known = statuses(pod).filter(|status| !status.image.is_empty());
+    let image = |status: &ContainerStatus| ContainerImage {
+        container: status.name.clone(),
+        image: status.image.clone(),
+        image_id: status.image_id.clone(),
+    };
+    known.map(image).collect()
 }
 
 /// Why the pod failed: the worker's own word first, then what the node and the API server say of it.

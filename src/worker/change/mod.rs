@@ -15,7 +15,6 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use self::message::Identity;
@@ -27,6 +26,7 @@ use super::attempt::{Failure, open_regular};
 use super::source::normalize;
 use super::trace::create_anew;
 use crate::domain::id::hex;
+pub use crate::domain::trace::Change;
 
 /// The change as a patch: binary files too, for `git apply` at the base.
 pub const PATCH_FILE: &str = "change.patch";
@@ -69,32 +69,6 @@ pub struct Harvest<'a> {
     pub into: &'a Path,
     /// Until when.
     pub bounds: Bounds,
-}
-
-/// A change that was harvested.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Change {
-    /// The commit that it is made on.
-    pub base_commit: String,
-    /// The commit that it is, in the bundle.
-    pub commit: String,
-    /// The ref of that commit in the bundle.
-    pub git_ref: String,
-    /// Changed files, a renamed one counted twice.
-    pub files_changed: u64,
-    /// Lines that are new.
-    pub insertions: u64,
-    /// Lines that are gone.
-    pub deletions: u64,
-    /// The digest of the patch, lower-case hex digits.
-    pub patch_sha256: String,
-    /// The size of the patch, in bytes.
-    pub patch_bytes: u64,
-    /// The digest of the bundle, lower-case hex digits.
-    pub bundle_sha256: String,
-    /// The size of the bundle, in bytes.
-    pub bundle_bytes: u64,
 }
 
 /// Harvests the change; none if nothing changed. What the tree's `.gitignore` names is no part of it.

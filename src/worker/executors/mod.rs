@@ -16,15 +16,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde::Serialize;
 
 use super::ExecuteArgs;
-use super::attempt::read_regular;
+use super::attempt::{Failure, read_regular};
 use super::redact::redact;
 use super::termination::shorten;
-use crate::domain::Task;
 use crate::domain::trace::ExecutorResult;
+use crate::domain::{FailureReason, Task};
 
 /// What begins a line on an executor's standard output that tells what is being done.
 const STEP: &str = "::step::";
@@ -73,7 +73,7 @@ pub trait Executor: Sync {
     /// Does the work; gives what was achieved.
     ///
     /// # Errors
-    /// In a sentence, what went wrong.
+    /// In a sentence, what went wrong; a [`Failure`] has its own reason.
     fn execute(&self, assignment: &Assignment) -> anyhow::Result<Achieved>;
 }
 
@@ -95,13 +95,17 @@ fn write_report(artifacts: &Path, report: &impl Serialize, markdown: &str) -> an
 
 /// Is the executor that `args` names. Exit code 0 is success; the result file tells more.
 pub fn execute(args: &ExecuteArgs) -> ExitCode {
-    let done = find_and_run(args);
-    let code = if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-    let Achieved { summary, decision_log } = done.unwrap_or_else(|error| {
-        eprintln!("{error:#}");
-        format!("{error:#}").into()
-    });
-    let result = ExecutorResult { summary: Some(summary), decision_log: bounded(&decision_log), cost: None };
+    let (result, code) = match find_and_run(args) {
+        Ok(Achieved { summary, decision_log }) => {
+            let decision_log = bounded(decision_log);
+            (ExecutorResult { summary: Some(summary), decision_log, ..ExecutorResult::default() }, ExitCode::SUCCESS)
+        }
+        Err((reason, message)) => {
+            eprintln!("{message}");
+            let reason = Some(reason.as_str().to_owned());
+            (ExecutorResult { summary: Some(message), reason, ..ExecutorResult::default() }, ExitCode::FAILURE)
+        }
+    };
     match write_result(&args.result, &result) {
         Ok(()) => code,
         Err(error) => {
@@ -111,12 +115,22 @@ pub fn execute(args: &ExecuteArgs) -> ExitCode {
     }
 }
 
-fn find_and_run(args: &ExecuteArgs) -> anyhow::Result<Achieved> {
+fn find_and_run(args: &ExecuteArgs) -> Result<Achieved, (FailureReason, String)> {
     let Some(executor) = TABLE.iter().find(|executor| executor.name() == args.executor) else {
         let known: Vec<&str> = TABLE.iter().map(|executor| executor.name()).collect();
-        bail!("there is no executor {:?}; this worker has: {}", args.executor, known.join(", "));
+        let message = format!("there is no executor {:?}; this worker has: {}", args.executor, known.join(", "));
+        return Err((FailureReason::ExecutorNotConfigured, message));
     };
-    executor.execute(&assignment(args)?)
+    let assignment = assignment(args).map_err(|error| (FailureReason::ExecutorFailed, format!("{error:#}")))?;
+    executor.execute(&assignment).map_err(|error| {
+        let reason = error.downcast_ref::<Failure>().map(|failure| failure.reason);
+        (reason.unwrap_or(FailureReason::ExecutorFailed), message(&error))
+    })
+}
+
+/// The error in words. The reason of a [`Failure`] stands elsewhere already.
+fn message(error: &anyhow::Error) -> String {
+    error.downcast_ref::<Failure>().map_or_else(|| format!("{error:#}"), |failure| failure.message.clone())
 }
 
 fn assignment(args: &ExecuteArgs) -> anyhow::Result<Assignment> {
@@ -130,7 +144,7 @@ fn assignment(args: &ExecuteArgs) -> anyhow::Result<Assignment> {
 }
 
 /// Few and short enough that the result file stays one that is read.
-fn bounded(decision_log: &[String]) -> Vec<String> {
+fn bounded(decision_log: Vec<String>) -> Vec<String> {
     decision_log.iter().take(MAX_DECISIONS).map(|entry| shorten(entry, MAX_DECISION_CHARS)).collect()
 }
 

@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::patch;
-use crate::worker::attempt::read_regular;
+use crate::domain::FailureReason;
+use crate::worker::attempt::{Failure, read_regular};
 use crate::worker::change::Bounds;
 use crate::worker::change::Rules;
 use crate::worker::change::listing::Listing;
@@ -68,7 +69,8 @@ impl<'a> Workspace<'a> {
     /// Applies the patch to the checkout and its index.
     ///
     /// # Errors
-    /// When it does not apply, with file and hunk; when it leads out of the target's path or adds a repository.
+    /// When it does not apply, with file and hunk; [`FailureReason::ChangeNotAllowed`] if it leads out of the target's
+    /// path or adds a repository.
     pub fn apply(&self) -> anyhow::Result<Patched> {
         block_on(async {
             let (repository, tree) = self.patched_repository().await?;
@@ -78,9 +80,9 @@ impl<'a> Workspace<'a> {
             if !listed.success {
                 return Err(listed.failure(&args).into());
             }
-            listing
-                .judge(self.target_path, NO_LIMIT)
-                .map_err(|failure| anyhow!("inputs.patch: {}", failure.message))?;
+            listing.judge(self.target_path, NO_LIMIT).map_err(|failure| {
+                Failure::new(FailureReason::ChangeNotAllowed, format!("inputs.patch: {}", failure.message))
+            })?;
             if listing.files == 0 {
                 return Err(anyhow!("inputs.patch changes nothing at commit {}", self.commit));
             }

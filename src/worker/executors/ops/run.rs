@@ -3,21 +3,22 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::ExitStatus;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::record::{OUTPUT_DIR, Record, State};
 use super::spec::Command;
 use crate::worker::executors::{Achieved, Assignment, step};
 use crate::worker::process::{self, Group};
-use crate::worker::record::capture::{Capture, Captured};
-use crate::worker::redact::Rules;
+use crate::worker::record::capture::{Captured, capture};
 use crate::worker::trace::create_anew;
 
 /// Greatest size of the file of each output, in bytes.
@@ -35,17 +36,17 @@ pub struct Place {
     workspace: PathBuf,
     artifacts: PathBuf,
     commit: String,
-    owns_all_descendants: bool,
+    owns_all_children: bool,
 }
 
 impl Place {
-    /// That of an executor, whose descendants are all of the commands.
+    /// That of an executor, whose children are all of the commands.
     pub fn of(assignment: &Assignment) -> Self {
         Self {
             workspace: assignment.source.clone(),
             artifacts: assignment.artifacts.clone(),
             commit: assignment.commit.clone(),
-            owns_all_descendants: true,
+            owns_all_children: true,
         }
     }
 }
@@ -55,8 +56,8 @@ impl Place {
 /// # Errors
 /// The name and the end of the command that failed; or why something can't be recorded.
 pub fn run_all(commands: &[Command], place: &Place) -> anyhow::Result<Achieved> {
-    if place.owns_all_descendants {
-        process::guard_ourselves();
+    if place.owns_all_children {
+        process::adopt_orphans();
     }
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let interrupted = process::on_termination()?;
@@ -156,9 +157,10 @@ async fn supervise(
 ) -> anyhow::Result<(Waited, [Captured; 2])> {
     let mut group = start(command, place)?;
     let stop = CancellationToken::new();
-    let log = |file| Capture::new(file, MAX_OUTPUT_BYTES, Rules::well_known());
-    let out = tokio::spawn(copy(group.child.stdout.take(), io::stdout(), log(stdout), stop.clone()));
-    let err = tokio::spawn(copy(group.child.stderr.take(), io::stderr(), log(stderr), stop.clone()));
+    let out = Tee { stream: group.child.stdout.take(), copy: Box::new(io::stdout()), ended_line: true };
+    let err = Tee { stream: group.child.stderr.take(), copy: Box::new(io::stderr()), ended_line: true };
+    let out = tokio::spawn(capture(Some(out), stdout, MAX_OUTPUT_BYTES, stop.clone()));
+    let err = tokio::spawn(capture(Some(err), stderr, MAX_OUTPUT_BYTES, stop.clone()));
     let limit = Duration::from_secs(command.timeout_seconds.unwrap_or(u64::MAX / 4));
     let waited = tokio::select! {
         biased;
@@ -172,7 +174,7 @@ async fn supervise(
     }
     group.signal(Signal::SIGKILL);
     group.child.wait().await?;
-    if place.owns_all_descendants {
+    if place.owns_all_children {
         process::end_all_descendants().await;
     }
     let watch = stop.clone();
@@ -232,33 +234,34 @@ fn code_and_signal(status: ExitStatus) -> (Option<i32>, Option<i32>) {
     (status.code(), status.signal())
 }
 
-/// Copies `stream` to `live` as it is, and into `log`, until its end or until `stop`. The live copy ends with a whole line,
-/// so that what is printed next begins one.
-async fn copy(
-    stream: Option<impl AsyncRead + Unpin>,
-    mut live: impl Write,
-    mut log: Capture,
-    stop: CancellationToken,
-) -> io::Result<Captured> {
-    let Some(mut stream) = stream else { return Ok(log.finish()?.1) };
-    let mut buffer = vec![0; 64 * 1024];
-    let mut in_line = false;
-    loop {
-        let read = tokio::select! {
-            biased;
-            read = stream.read(&mut buffer) => read.unwrap_or(0),
-            () = stop.cancelled() => 0,
-        };
-        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
-        in_line = bytes.last() != Some(&b'\n');
-        // Who reads ours may be gone; the file is kept all the same.
-        let _ = live.write_all(bytes).and_then(|()| live.flush());
-        log.push(bytes)?;
+/// A stream that is copied as it is read. The copy always ends with a whole line.
+struct Tee<R> {
+    stream: Option<R>,
+    copy: Box<dyn Write + Send>,
+    ended_line: bool,
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Tee<R> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(())) };
+        ready!(Pin::new(stream).poll_read(cx, buffer))?;
+        let bytes = buffer.filled().get(before..).unwrap_or_default();
+        if let Some(last) = bytes.last() {
+            self.ended_line = *last == b'\n';
+            // Who reads ours may be gone; the file is kept all the same.
+            let _ = self.copy.write_all(bytes).and_then(|()| self.copy.flush());
+        }
+        Poll::Ready(Ok(()))
     }
-    if in_line {
-        let _ = live.write_all(b"\n").and_then(|()| live.flush());
+}
+
+impl<R> Drop for Tee<R> {
+    fn drop(&mut self) {
+        if !self.ended_line {
+            let _ = self.copy.write_all(b"\n").and_then(|()| self.copy.flush());
+        }
     }
-    Ok(log.finish()?.1)
 }
 
 #[cfg(test)]
@@ -289,7 +292,7 @@ mod tests {
                 workspace: self.dir.path().join("workspace"),
                 artifacts: self.dir.path().join("artifacts"),
                 commit: "abc".into(),
-                owns_all_descendants: false,
+                owns_all_children: false,
             };
             run_in_order(&commands, &place, interrupted).await
         }

@@ -1,45 +1,30 @@
-//! The operator's side of the trace volume: prepares an attempt's folder, and checks and seals what the worker left.
-//!
-//! What lies in a folder was written by an executor and is hostile until proven: nothing is followed (`openat2` with
-//! `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS`), only regular files are read, and no more of them than the manifest says.
+//! The operator's side of the trace volume: prepares an attempt's folder, checks what the worker left, and seals it.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{OFlag, OpenHow, openat2, renameat};
 use nix::sys::stat::Mode;
-use sha2::{Digest, Sha256};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use super::folder::{RESOLVE, exists, open_beneath, read_beneath};
+use super::inspect::{Found, inspect};
 use crate::domain::Id;
-use crate::domain::id::hex;
 use crate::domain::trace::{
-    CANCEL_FILE, Expected, INCOMPLETE_FILE, Incomplete, MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest, TASK_FILE, folder,
+    CANCEL_FILE, CLAIM_FILE, Expected, INCOMPLETE_FILE, Incomplete, MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest,
+    PROVENANCE_FILE, TASK_FILE, folder,
 };
+
+/// The greatest `incomplete.json` that is read, in bytes.
+const MAX_INCOMPLETE_BYTES: u64 = 1024 * 1024;
 
 /// The trace volume as the operator has it mounted.
 #[derive(Clone, Debug)]
 pub struct TraceVolume {
     root: PathBuf,
-}
-
-/// What the worker left.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Found {
-    /// A manifest, believable and with every digest right.
-    Complete {
-        /// The manifest.
-        manifest: Box<Manifest>,
-        /// Its SHA-256.
-        sha256: String,
-    },
-    /// No manifest: the worker ended before it could seal.
-    Incomplete,
-    /// A manifest that is not to be believed, and why.
-    Invalid(String),
 }
 
 impl TraceVolume {
@@ -105,35 +90,14 @@ impl TraceVolume {
     /// # Errors
     /// If the volume cannot be read; whatever is wrong with the trace itself is a [`Found`].
     pub fn inspect(&self, expected: &Expected) -> io::Result<Found> {
-        let path = self.root.join(folder(expected.namespace, expected.task_id, expected.attempt));
-        let directory = match File::open(&path) {
-            Ok(directory) => directory,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Incomplete),
-            Err(error) => return Err(error),
-        };
-        let bytes = match read_beneath(&directory, MANIFEST_FILE, MAX_MANIFEST_BYTES) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Incomplete),
-            Err(error) => return hostile(error, MANIFEST_FILE),
-        };
-        let manifest: Manifest = match serde_json::from_slice(&bytes) {
-            Ok(manifest) => manifest,
-            Err(error) => return Ok(Found::Invalid(format!("{MANIFEST_FILE} cannot be read: {error}"))),
-        };
-        if let Err(problem) = manifest.check(expected) {
-            return Ok(Found::Invalid(problem.to_string()));
+        match self.open(expected.namespace, expected.task_id, expected.attempt)? {
+            Some(directory) => inspect(&directory, expected),
+            None => Ok(Found::Incomplete),
         }
-        for file in &manifest.files {
-            match digest_beneath(&directory, &file.path, file.size_bytes) {
-                Ok(sha256) if sha256 == file.sha256 => {}
-                Ok(_) => return Ok(Found::Invalid(format!("{:?} does not match its digest", file.path))),
-                Err(error) => return hostile(error, &file.path),
-            }
-        }
-        Ok(Found::Complete { manifest: Box::new(manifest), sha256: hex(&Sha256::digest(&bytes)) })
     }
 
-    /// Writes down that an attempt left no trace that can be trusted, and why. Blocks.
+    /// Writes down that an attempt left no trace that can be trusted, and why. What a pass before this one wrote stays; what
+    /// the worker wrote in its place does not. Blocks.
     ///
     /// # Errors
     /// If the volume cannot be written.
@@ -141,17 +105,107 @@ impl TraceVolume {
         let path = self.root.join(folder(namespace, note.task_id, note.attempt));
         fs::create_dir_all(&path)?;
         let directory = File::open(&path)?;
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-        let how = OpenHow::new().flags(flags).mode(Mode::from_bits_truncate(0o444)).resolve(RESOLVE);
-        match openat2(&directory, INCOMPLETE_FILE, how) {
-            Ok(file) => {
-                let mut file = File::from(file);
-                file.write_all(&serde_json::to_vec_pretty(note)?)?;
-                file.sync_all()
+        let there = read_beneath(&directory, INCOMPLETE_FILE, MAX_INCOMPLETE_BYTES).ok();
+        let there = there.and_then(|bytes| serde_json::from_slice::<Incomplete>(&bytes).ok());
+        if there.is_some_and(|there| note.is_of_the_attempt_of(&there)) {
+            return Ok(());
+        }
+        put(&path, &directory, INCOMPLETE_FILE, &serde_json::to_vec_pretty(note)?)
+    }
+
+    /// The manifest of an attempt and its bytes. Blocks.
+    ///
+    /// # Errors
+    /// If it is not there or cannot be read.
+    pub fn manifest(&self, namespace: &str, task_id: Id, attempt: u32) -> io::Result<(Manifest, Vec<u8>)> {
+        self.document(namespace, task_id, attempt, MANIFEST_FILE, MAX_MANIFEST_BYTES)
+    }
+
+    /// The note that an attempt left no trace that can be trusted, and its bytes. Blocks.
+    ///
+    /// # Errors
+    /// If it is not there or cannot be read.
+    pub fn incomplete(&self, namespace: &str, task_id: Id, attempt: u32) -> io::Result<(Incomplete, Vec<u8>)> {
+        self.document(namespace, task_id, attempt, INCOMPLETE_FILE, MAX_INCOMPLETE_BYTES)
+    }
+
+    fn document<T: serde::de::DeserializeOwned>(
+        &self,
+        namespace: &str,
+        task_id: Id,
+        attempt: u32,
+        name: &str,
+        max_bytes: u64,
+    ) -> io::Result<(T, Vec<u8>)> {
+        let directory = self.open(namespace, task_id, attempt)?.ok_or(io::ErrorKind::NotFound)?;
+        let bytes = read_beneath(&directory, name, max_bytes)?;
+        Ok((serde_json::from_slice(&bytes)?, bytes))
+    }
+
+    /// Whether an attempt has its provenance. Blocks.
+    ///
+    /// # Errors
+    /// If the volume cannot be read.
+    pub fn has_provenance(&self, namespace: &str, task_id: Id, attempt: u32) -> io::Result<bool> {
+        let Some(directory) = self.open(namespace, task_id, attempt)? else { return Ok(false) };
+        exists(&directory, PROVENANCE_FILE)
+    }
+
+    /// Removes what is no part of the trace of an attempt that has ended: the word that it was to be cancelled, what a pod left
+    /// that could not claim it, and what lies where the provenance belongs, which before the outcome is recorded only the
+    /// worker can have put there. Blocks.
+    ///
+    /// # Errors
+    /// If the volume cannot be written.
+    pub fn clear(&self, namespace: &str, task_id: Id, attempt: u32) -> io::Result<()> {
+        let Some(directory) = self.open(namespace, task_id, attempt)? else { return Ok(()) };
+        let path = self.path(namespace, task_id, attempt);
+        let claims = format!(".{CLAIM_FILE}.");
+        let mut extra = Vec::new();
+        for entry in fs::read_dir(&path)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if name.starts_with(&claims) || [CANCEL_FILE, PROVENANCE_FILE].contains(&name.as_str()) {
+                extra.push(name);
             }
-            // Written by a pass before this one, or by the worker, who gains nothing by it.
-            Err(nix::Error::EEXIST) => Ok(()),
-            Err(error) => Err(error.into()),
+        }
+        if extra.is_empty() {
+            return Ok(());
+        }
+        unsealed(&directory, || extra.iter().try_for_each(|name| remove(&path, &directory, name)))
+    }
+
+    /// Writes the provenance of an attempt, over one that is there, also into a folder that is sealed. Blocks.
+    ///
+    /// # Errors
+    /// If the volume cannot be written. What was there before is there still then.
+    pub fn write_provenance(
+        &self,
+        namespace: &str,
+        task_id: Id,
+        attempt: u32,
+        is_complete: bool,
+        envelope: &[u8],
+    ) -> io::Result<()> {
+        let path = self.path(namespace, task_id, attempt);
+        let directory = File::open(&path)?;
+        unsealed(&directory, || {
+            if is_complete {
+                // Of a pass that could not believe the manifest yet.
+                remove(&path, &directory, INCOMPLETE_FILE)?;
+            }
+            put(&path, &directory, PROVENANCE_FILE, envelope)
+        })
+    }
+
+    fn path(&self, namespace: &str, task_id: Id, attempt: u32) -> PathBuf {
+        self.root.join(folder(namespace, task_id, attempt))
+    }
+
+    fn open(&self, namespace: &str, task_id: Id, attempt: u32) -> io::Result<Option<File>> {
+        match File::open(self.path(namespace, task_id, attempt)) {
+            Ok(directory) => Ok(Some(directory)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -190,57 +244,48 @@ pub fn incomplete(expected: &Expected, reason: &str, marked_at: Timestamp) -> In
     }
 }
 
-const RESOLVE: ResolveFlag =
-    ResolveFlag::RESOLVE_BENEATH.union(ResolveFlag::RESOLVE_NO_SYMLINKS).union(ResolveFlag::RESOLVE_NO_MAGICLINKS);
+/// Writes a file of the operator's own into an attempt's folder: all of it or nothing, and for good.
+fn put(path: &Path, directory: &File, name: &str, content: &[u8]) -> io::Result<()> {
+    let temporary = format!(".{name}.new");
+    remove(path, directory, &temporary)?;
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    let how = OpenHow::new().flags(flags).mode(Mode::from_bits_truncate(0o444)).resolve(RESOLVE);
+    let mut file = File::from(openat2(directory, temporary.as_str(), how)?);
+    file.write_all(content)?;
+    file.sync_all()?;
+    if is_directory(path, name) {
+        remove(path, directory, name)?;
+    }
+    renameat(directory, temporary.as_str(), directory, name)?;
+    directory.sync_all()
+}
 
-/// What an executor can bring about is a finding on the trace; all else is trouble with the volume, and worth another try.
-fn hostile(error: io::Error, name: &str) -> io::Result<Found> {
-    use nix::libc::{ELOOP, ENOENT, ENOTDIR, ENXIO, EXDEV};
-    match error.raw_os_error() {
-        Some(ELOOP | ENOENT | ENOTDIR | ENXIO | EXDEV) => {
-            Ok(Found::Invalid(format!("{name:?} is missing or no plain file")))
-        }
-        None => Ok(Found::Invalid(format!("{name:?}: {error}"))),
-        Some(_) => Err(error),
+/// Removes what the worker, or a crash, left under a name that is the operator's.
+fn remove(path: &Path, directory: &File, name: &str) -> io::Result<()> {
+    if is_directory(path, name) {
+        // Follows no link, and no worker can change what is above the folder.
+        return fs::remove_dir_all(path.join(name));
+    }
+    match unlinkat(directory, name, UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(nix::Error::ENOENT) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
-fn open_beneath(directory: &File, name: &str) -> io::Result<File> {
-    // O_NONBLOCK: opening a FIFO must not wait for a writer.
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let file: OwnedFd = openat2(directory, name, OpenHow::new().flags(flags).resolve(RESOLVE))?;
-    let file = File::from(file);
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("is no plain file")) }
+fn is_directory(path: &Path, name: &str) -> bool {
+    fs::symlink_metadata(path.join(name)).is_ok_and(|found| found.is_dir())
 }
 
-fn read_beneath(directory: &File, name: &str, max_bytes: u64) -> io::Result<Vec<u8>> {
-    let file = open_beneath(directory, name)?;
-    let mut bytes = Vec::new();
-    file.take(max_bytes + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > max_bytes { Err(io::Error::other("is too large")) } else { Ok(bytes) }
-}
-
-/// The digest of a file that must have exactly `size_bytes`.
-fn digest_beneath(directory: &File, name: &str, size_bytes: u64) -> io::Result<String> {
-    let file = open_beneath(directory, name)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 64 * 1024];
-    let mut read = 0;
-    let mut file = file.take(size_bytes.saturating_add(1));
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            count => {
-                hash.update(&buffer[..count]);
-                read += count as u64;
-            }
-        }
+/// Does `work` in a folder that may be sealed, and seals it again if it was.
+fn unsealed(directory: &File, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let permissions = directory.metadata()?.permissions();
+    if permissions.mode() & 0o200 != 0 {
+        return work();
     }
-    if read == size_bytes {
-        Ok(hex(&hash.finalize()))
-    } else {
-        Err(io::Error::other("has another size than its manifest says"))
-    }
+    directory.set_permissions(Permissions::from_mode(0o755))?;
+    let done = work();
+    directory.set_permissions(permissions)?;
+    done
 }
 
 #[cfg(test)]
@@ -303,6 +348,7 @@ mod tests {
                 message: None,
                 exit_code: Some(0),
                 result: None,
+                change: None,
                 usage: None,
                 started_at: time,
                 ended_at: time,

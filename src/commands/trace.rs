@@ -1,0 +1,185 @@
+//! `jct trace verify`: checks traces offline, with nothing but their folders and public keys.
+
+use std::fs;
+use std::io::{self, Read as _, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
+
+use crate::signing::{PublicKey, public_keys};
+use crate::trace::{Checked, State, Verdict, verify};
+
+/// The greatest key set that is read, in bytes.
+const MAX_KEYS_BYTES: u64 = 16 * 1024 * 1024;
+
+/// What to do with traces.
+#[derive(Subcommand, Clone, Debug)]
+pub enum TraceCommand {
+    /// Check that traces are what was sealed and signed
+    Verify(VerifyArgs),
+}
+
+/// Arguments of `jct trace verify`.
+#[derive(Args, Clone, Debug)]
+#[command(
+    after_help = "Exit codes: 0 all is good; 1 something is wrong; 2 something cannot be read; 3 nothing is wrong \
+                        with the files, but without --keys no signature was checked"
+)]
+pub struct VerifyArgs {
+    /// The folder of an attempt, or one above: then every attempt below it is checked
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+
+    /// The public keys to trust, as a JSON Web Key Set (`jct keys show`, GET /keys); - reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub keys: Option<PathBuf>,
+
+    /// Form of the result
+    #[arg(short, long, value_enum, default_value_t = Output::Human)]
+    pub output: Output,
+}
+
+/// Form of the result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// A line for each attempt and problem, and a total.
+    Human,
+    /// One JSON object.
+    Json,
+}
+
+/// How many attempts were judged how.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Total {
+    checked: usize,
+    good: usize,
+    unchecked: usize,
+    bad: usize,
+    unreadable: usize,
+    /// Of all, those that the operator marked as incomplete.
+    incomplete: usize,
+}
+
+/// Runs a command on traces. [`VerifyArgs`] tells the exit codes.
+pub fn run(command: &TraceCommand) -> ExitCode {
+    let TraceCommand::Verify(args) = command;
+    match run_verify(args) {
+        Ok(total) => ExitCode::from(exit_code(total)),
+        Err(error) => {
+            eprintln!("jct trace verify: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn exit_code(total: Total) -> u8 {
+    match total {
+        Total { bad: 1.., .. } => 1,
+        Total { unreadable: 1.., .. } => 2,
+        Total { unchecked: 1.., .. } => 3,
+        _ => 0,
+    }
+}
+
+fn run_verify(args: &VerifyArgs) -> Result<Total, String> {
+    let keys = args.keys.as_deref().map(trusted).transpose()?;
+    let mut out = io::stdout().lock();
+    let (mut total, mut attempts, mut written) = (Total::default(), Vec::new(), Ok(()));
+    let mut report = |checked: Checked| {
+        total.count(&checked);
+        match args.output {
+            Output::Human if written.is_ok() => written = human(&mut out, &checked),
+            Output::Human => {}
+            Output::Json => attempts.push(checked),
+        }
+    };
+    verify(&args.path, keys.as_deref(), &mut report).map_err(|error| format!("{}: {error}", args.path.display()))?;
+    let written = written.and_then(|()| match args.output {
+        Output::Human => summary(&mut out, &total),
+        Output::Json => {
+            let result =
+                serde_json::json!({"attempts": attempts, "total": total, "signatures_checked": keys.is_some()});
+            serde_json::to_writer_pretty(&mut out, &result)?;
+            writeln!(out)
+        }
+    });
+    written.map_err(|error| format!("cannot write the result: {error}"))?;
+    if keys.is_none() {
+        eprintln!("jct trace verify: no signature was checked: give the operator's public keys with --keys");
+    }
+    Ok(total)
+}
+
+fn trusted(file: &Path) -> Result<Vec<PublicKey>, String> {
+    let mut bytes = Vec::new();
+    let read = if file == Path::new("-") {
+        io::stdin().lock().take(MAX_KEYS_BYTES).read_to_end(&mut bytes)
+    } else {
+        fs::File::open(file).and_then(|file| file.take(MAX_KEYS_BYTES).read_to_end(&mut bytes))
+    };
+    let failed = |error: &dyn std::fmt::Display| format!("--keys {}: {error}", file.display());
+    read.map_err(|error| failed(&error))?;
+    let keys = public_keys(&bytes).map_err(|error| failed(&error))?;
+    if keys.is_empty() { Err(failed(&"there is no Ed25519 key in it")) } else { Ok(keys) }
+}
+
+impl Total {
+    fn count(&mut self, checked: &Checked) {
+        self.checked += 1;
+        let place = match checked.verdict {
+            Verdict::Good => &mut self.good,
+            Verdict::Unchecked => &mut self.unchecked,
+            Verdict::Bad => &mut self.bad,
+            Verdict::Unreadable => &mut self.unreadable,
+        };
+        *place += 1;
+        self.incomplete += usize::from(checked.state == State::Incomplete);
+    }
+}
+
+fn human(out: &mut impl Write, checked: &Checked) -> io::Result<()> {
+    let judged = match checked.verdict {
+        Verdict::Good => "good",
+        Verdict::Unchecked => "unchecked",
+        Verdict::Bad => "BAD",
+        Verdict::Unreadable => "UNREADABLE",
+    };
+    // What somebody else named may hold control characters: quoted, they stay harmless on a terminal.
+    let path = checked.path.to_string_lossy();
+    let path = if path.chars().any(char::is_control) { format!("{path:?}") } else { path.into_owned() };
+    let outcome = checked.outcome.as_deref().map(|outcome| outcome.escape_debug().to_string());
+    let details = match (checked.state, &checked.keyid) {
+        (State::Complete, keyid) => {
+            let signed = keyid.as_ref().map(|keyid| format!(", signed by {keyid}")).unwrap_or_default();
+            format!("  {}, {} files{signed}", outcome.unwrap_or_default(), checked.files)
+        }
+        (State::Incomplete, keyid) => {
+            let signed = keyid.as_ref().map(|keyid| format!(", signed by {keyid}")).unwrap_or_default();
+            format!("  incomplete: its files are bound by nothing{signed}")
+        }
+        (State::Unsealed, _) => String::new(),
+    };
+    writeln!(out, "{judged:<10} {path}{details}")?;
+    checked
+        .problems
+        .iter()
+        .try_for_each(|problem| writeln!(out, "           - {}", problem.replace(char::is_control, "?")))
+}
+
+fn summary(out: &mut impl Write, total: &Total) -> io::Result<()> {
+    let Total { checked, good, unchecked, bad, unreadable, incomplete } = total;
+    let attempts = if *checked == 1 { "attempt" } else { "attempts" };
+    write!(out, "{checked} {attempts}: {good} good, {bad} bad")?;
+    for (count, what) in [
+        (unchecked, "with signatures not checked"),
+        (unreadable, "unreadable"),
+        (incomplete, "marked incomplete by the operator"),
+    ] {
+        if *count > 0 {
+            write!(out, ", {count} {what}")?;
+        }
+    }
+    writeln!(out)
+}

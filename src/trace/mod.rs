@@ -1,0 +1,12 @@
+//! Trace folders: the operator's volume of them, and checking one against its manifest and its provenance.
+//!
+//! `inspect` is the one judgement of files; the operator seals by it, and `jct trace verify` repeats it later.
+
+mod folder;
+mod inspect;
+mod verify;
+mod volume;
+
+pub use inspect::Found;
+pub use verify::{Checked, Signed, State, Verdict, verify};
+pub use volume::{TraceVolume, incomplete};
