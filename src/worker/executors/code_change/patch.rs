@@ -31,10 +31,20 @@ pub fn explain(patch: &str, complaint: &str) -> String {
             let place = line.strip_prefix("patch failed: ").and_then(|place| place.rsplit_once(':'));
             place
                 .and_then(|(file, start)| Some((file, hunk(patch, file, start.parse().ok()?)?)))
-                .map_or_else(|| line.to_owned(), |(file, (number, header))| format!("{file}, hunk {number} ({header})"))
+                .map_or_else(|| with_hint(line), |(file, (number, header))| format!("{file}, hunk {number} ({header})"))
         })
         .collect();
     format!("inputs.patch does not apply: {}", told.join("; "))
+}
+
+/// Git's complaint, and what it mostly means.
+fn with_hint(line: &str) -> String {
+    let hint = if line.starts_with("corrupt patch") {
+        " (a hunk has not as many lines as its header says: was one left out, or blanks at the end of the text?)"
+    } else {
+        ""
+    };
+    format!("{line}{hint}")
 }
 
 /// Number and header of the hunk of `file` whose lines begin at `start` in the old file.
@@ -78,7 +88,10 @@ mod tests {
         "x, hunk 1 (@@ -10 +10 @@); x: patch does not apply"
     )]
     #[case("error: patch failed: y:10\n", "patch failed: y:10")]
-    #[case("error: corrupt patch at line 7\n", "corrupt patch at line 7")]
+    #[case(
+        "error: corrupt patch at line 7\n",
+        "corrupt patch at line 7 (a hunk has not as many lines as its header says: was one left out, or blanks at the end of the text?)"
+    )]
     fn the_hunk_is_named(#[case] complaint: &str, #[case] expected: &str) {
         assert_eq!(explain(PATCH, complaint), format!("inputs.patch does not apply: {expected}"));
     }

@@ -155,7 +155,12 @@ impl Checker<'_> {
             self.find(path, Some(*line), Kind::UndefinedReference, message);
         }
         if document.title.is_none() && !is_hidden(path) {
-            self.find(path, None, Kind::MissingTitle, "the document has no heading of the first level".into());
+            self.find(
+                path,
+                None,
+                Kind::MissingTitle,
+                "the document has no heading of the first level, nor any that it begins with".into(),
+            );
         }
         let pairs = document.headings.iter().zip(document.headings.iter().skip(1));
         for (before, heading) in pairs.filter(|(before, heading)| heading.level > before.level + 1) {

@@ -22,7 +22,7 @@ const MAX_HEADING_CHARS: usize = 200;
 /// What a document has.
 #[derive(Debug, Default)]
 pub struct Document {
-    /// Its first heading of the first level, or what its front matter says.
+    /// What its front matter says, its first heading of the first level, or the heading that it begins with.
     pub title: Option<String>,
     /// In order.
     pub headings: Vec<Heading>,
@@ -110,6 +110,9 @@ struct Reader<'a> {
     heading: Option<(u8, u64, String)>,
     code: bool,
     metadata: bool,
+    /// Whether there was text outside of headings, links and images.
+    prose: bool,
+    title_level: Option<u8>,
     inside_link: usize,
     /// Images that are being read: where they are in the list of links, if they are.
     images: Vec<Option<usize>>,
@@ -125,6 +128,8 @@ impl<'a> Reader<'a> {
             heading: None,
             code: false,
             metadata: false,
+            prose: false,
+            title_level: None,
             inside_link: 0,
             images: Vec::new(),
             html: None,
@@ -191,6 +196,8 @@ impl<'a> Reader<'a> {
     fn text(&mut self, text: &str, line: u64) {
         self.heading_text(text);
         self.see_image(text);
+        self.prose |=
+            self.heading.is_none() && self.inside_link == 0 && self.images.is_empty() && !text.trim().is_empty();
         if self.inside_link == 0
             && !self.code
             && self.images.is_empty()
@@ -220,17 +227,28 @@ impl<'a> Reader<'a> {
 
     fn end_heading(&mut self) {
         let Some((level, line, text)) = self.heading.take() else { return };
-        if self.document.headings.len() >= MAX_HEADINGS {
-            self.document.in_part = true;
+        self.add_heading(level, line, &text);
+    }
+
+    /// The first heading of the first level is the title; or else a heading that all else comes after.
+    fn add_heading(&mut self, level: u8, line: u64, text: &str) {
+        let Document { title, headings, anchors, in_part, .. } = &mut self.document;
+        if headings.len() >= MAX_HEADINGS {
+            *in_part = true;
             return;
         }
-        let anchor = self.slugger.slug(&text);
+        let anchor = self.slugger.slug(text);
         let text = shorten(text.trim(), MAX_HEADING_CHARS);
-        if level == 1 && self.document.title.is_none() && !text.is_empty() {
-            self.document.title = Some(text.clone());
+        let is_title = match level {
+            1 => self.title_level != Some(1),
+            _ => title.is_none() && headings.is_empty() && !self.prose,
+        };
+        if is_title && !text.is_empty() {
+            *title = Some(text.clone());
+            self.title_level = Some(level);
         }
-        self.document.anchors.insert(anchor.clone());
-        self.document.headings.push(Heading { level, text, anchor, line });
+        anchors.insert(anchor.clone());
+        headings.push(Heading { level, text, anchor, line });
     }
 
     /// Notes a link; gives where it is in the list.
@@ -251,33 +269,35 @@ impl<'a> Reader<'a> {
         let title = title.map(|title| title.trim().trim_matches(['"', '\'']));
         if let Some(title) = title.filter(|title| !title.is_empty()) {
             self.document.title = Some(shorten(title, MAX_HEADING_CHARS));
+            self.title_level = Some(1);
         }
     }
 
     /// Anchors, links and images that are written as HTML.
     fn html(&mut self, html: &str, line: u64) {
-        let Some(Patterns { comment, title, tag: tags, attribute: attributes_of, url: _ }) = &*PATTERNS else { return };
+        let Some(Patterns { comment, heading: headings, tag: tags, attribute: attributes_of, url: _ }) = &*PATTERNS
+        else {
+            return;
+        };
         let html = comment.replace_all(html, |comment: &regex::Captures<'_>| {
             "\n".repeat(comment.get(0).map_or(0, |comment| comment.as_str().matches('\n').count()))
         });
-        if self.document.title.is_none()
-            && let Some(title) = title.captures(&html).and_then(|found| found.get(1))
-        {
-            let text = tags.replace_all(title.as_str(), "");
+        for found in headings.captures_iter(&html) {
+            let (Some(whole), Some(level), Some(text)) = (found.get(0), found.get(1), found.get(2)) else { continue };
+            let text = tags.replace_all(text.as_str(), "");
             let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-            self.document.title = Some(shorten(&text, MAX_HEADING_CHARS)).filter(|text| !text.is_empty());
+            self.add_heading(level.as_str().parse().unwrap_or(1), line + lines_before(&html, whole.start()), &text);
         }
         for tag in tags.captures_iter(&html) {
             let (Some(whole), Some(name), Some(attributes)) = (tag.get(0), tag.get(1), tag.get(2)) else { continue };
-            let line = line + html.get(..whole.start()).map_or(0, |before| before.matches('\n').count() as u64);
+            let line = line + lines_before(&html, whole.start());
             let name = name.as_str().to_ascii_lowercase();
             let mut source = None;
             let mut alt = false;
             for attribute in attributes_of.captures_iter(attributes.as_str()) {
                 let value = (2..=4).find_map(|group| attribute.get(group)).map_or("", |value| value.as_str());
                 match attribute.get(1).map_or("", |key| key.as_str()).to_ascii_lowercase().as_str() {
-                    "id" => drop(self.document.anchors.insert(value.into())),
-                    "name" if name == "a" => drop(self.document.anchors.insert(value.into())),
+                    "id" | "name" => drop(self.document.anchors.insert(value.into())),
                     "href" if name == "a" => source = Some(value.replace("&amp;", "&")),
                     "src" if name == "img" => source = Some(value.replace("&amp;", "&")),
                     "alt" => alt = true,
@@ -291,10 +311,15 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The lines that end in `text` before `offset`.
+fn lines_before(text: &str, offset: usize) -> u64 {
+    text.get(..offset).map_or(0, |before| before.matches('\n').count() as u64)
+}
+
 /// Plain classes only: the tables of Unicode are not built in.
 struct Patterns {
     comment: Regex,
-    title: Regex,
+    heading: Regex,
     tag: Regex,
     attribute: Regex,
     url: Regex,
@@ -304,7 +329,7 @@ impl Patterns {
     fn compile() -> Result<Self, regex::Error> {
         Ok(Self {
             comment: Regex::new(r"(?s:<!--.*?-->)")?,
-            title: Regex::new(r"(?s:<[hH]1(?:[ \t\r\n][^>]*)?>(.*?)</[hH]1>)")?,
+            heading: Regex::new(r"(?s:<[hH]([1-6])(?:[ \t\r\n][^>]*)?>(.*?)</[hH][1-6]>)")?,
             tag: Regex::new(r"</?([A-Za-z][A-Za-z0-9-]*)([ \t\r\n][^<>]*)?/?>")?,
             attribute: Regex::new(r#"([A-Za-z-]+)[ \t\r\n]*=[ \t\r\n]*(?:"([^"]*)"|'([^']*)'|([^ \t\r\n"'>]+))"#)?,
             url: Regex::new(r#"https?://[^ \t\r\n<>"'()\[\]{}`|\\]+"#)?,
@@ -344,7 +369,9 @@ mod tests {
         assert_eq!(Document::parse("---\ntitle: \"Hello\"\nx: 1\n---\ntext\n").title.as_deref(), Some("Hello"));
         let html = "<div align=\"center\">\n<h1 align=\"center\">\n  <img src=\"logo.png\"> My\n tool</h1></div>\n";
         assert_eq!(Document::parse(html).title.as_deref(), Some("My tool"));
-        assert_eq!(Document::parse("## Only this\n").title, None);
+        assert_eq!(Document::parse("[![b](b.svg)](x)\n\nTool\n----\n\n## More\n").title.as_deref(), Some("Tool"));
+        assert_eq!(Document::parse("## Part\n\n# Title\n\n# Other\n").title.as_deref(), Some("Title"));
+        assert_eq!(Document::parse("Text.\n\n## Only this\n").title, None);
     }
 
     #[test]
@@ -373,11 +400,13 @@ mod tests {
 
     #[test]
     fn anchors_by_hand_count() {
-        let document =
-            Document::parse("<a id=\"one\"></a>\n\ntext <a name='two'></a> <div data-id=\"no\">\n\n# Three\n");
+        let document = Document::parse(
+            "<a id=\"one\"></a>\n\ntext <a name='two'></a> <div data-id=\"no\">\n\n# Three\n\n<h3 name=\"four\">\nPart 5?\n</h3>\n",
+        );
+        assert_eq!(document.headings.last().unwrap().line, 7);
         let mut anchors: Vec<_> = document.anchors.iter().map(String::as_str).collect();
         anchors.sort_unstable();
-        assert_eq!(anchors, ["one", "three", "two"]);
+        assert_eq!(anchors, ["four", "one", "part-5", "three", "two"]);
     }
 
     #[test]

@@ -97,7 +97,7 @@ kinds! {
     ImageWithoutText = "image_without_text";
     /// The repository, a package or a folder of sources has no README.
     MissingReadme = "missing_readme";
-    /// The document has no heading of the first level.
+    /// The document has no title: no heading of the first level, nor any that it begins with.
     MissingTitle = "missing_title";
     /// Another document has the same title.
     DuplicateTitle = "duplicate_title";
