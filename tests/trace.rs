@@ -158,6 +158,7 @@ fn manifest(uid: &str, attempt: u32, files: Vec<FileEntry>) -> Manifest {
         message: None,
         exit_code: Some(0),
         result: None,
+        change: None,
         usage: None,
         started_at: time,
         ended_at: time,

@@ -12,8 +12,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use jct::domain::FailureReason;
+use jct::domain::executor::{Builtin, Executor};
+use jct::domain::task::Operation;
 use jct::domain::trace::Outcome;
 use rstest::rstest;
+use serde_json::json;
 use worker_support::{Pod, Repository, Server, scripted};
 
 #[test]
@@ -439,4 +442,209 @@ fn the_report_knows_the_project() {
     assert_eq!(report["history"]["contributors"][0]["email_domain"], "example.org");
     assert_eq!(report["history"]["most_changed_files"][0]["path"], "src/lib.rs");
     assert!(!pod.report().contains("ada@"));
+}
+
+/// A pod whose source is fetched and whose Task is of `operation` with these inputs.
+fn fetched(server: &Server, executor: &Executor, operation: Operation, inputs: serde_json::Value) -> Pod {
+    let pod = Pod::new(server, "main").with_executor(executor);
+    let mut task = pod.task();
+    task.operation = operation;
+    task.inputs = inputs.as_object().unwrap().clone();
+    let pod = pod.with_task(&task);
+    assert_eq!(pod.source().outcome, Outcome::Succeeded);
+    pod
+}
+
+fn greeting() -> Repository {
+    let repository = Repository::new();
+    repository.write("greet.sh", "#!/bin/sh\necho hello\n");
+    repository.commit("first");
+    repository
+}
+
+const PATCH: &str = "--- a/greet.sh\n+++ b/greet.sh\n@@ -1,2 +1,2 @@\n #!/bin/sh\n-echo hello\n+echo good morning\n";
+
+#[test]
+fn a_patch_becomes_a_verified_commit_in_a_bundle() {
+    let repository = greeting();
+    let server = Server::start(&repository);
+    let inputs = json!({"patch": PATCH, "verify": [["sh", "-c", "sh greet.sh | grep morning; touch left-behind"]]});
+    let pod = fetched(&server, &Executor::builtin(Builtin::CodeChange), Operation::CodeChange, inputs);
+    let (termination, manifest) = pod.run();
+    assert_eq!(termination.outcome, Outcome::Succeeded, "{termination:?} {}", pod.trace_text());
+    pod.verify(&termination, &manifest);
+    let change = manifest.change.unwrap();
+    assert_eq!((change.files_changed, change.insertions, change.deletions), (1, 1, 1));
+    let bundle = pod.trace().join("artifacts/change.bundle");
+    repository.git(&["fetch", "--quiet", bundle.to_str().unwrap(), &format!("{}:refs/heads/reviewed", change.git_ref)]);
+    assert_eq!(repository.git(&["rev-parse", "reviewed"]).trim(), change.commit);
+    assert_eq!(repository.git(&["show", "reviewed:greet.sh"]), "#!/bin/sh\necho good morning\n");
+    assert_eq!(repository.git(&["diff", "--name-only", "main", "reviewed"]).trim(), "greet.sh");
+    let message = repository.git(&["log", "-1", "--format=%B", "reviewed"]);
+    assert!(message.contains("Co-authored-by: ada <ada@human.jct.invalid>"), "{message}");
+    assert!(message.contains(&format!("Jct-Trace-Id: {}", manifest.trace_id)), "{message}");
+}
+
+#[rstest]
+#[case::outside_of_the_path("mkdir -p docs; echo x >elsewhere", "docs", "elsewhere")]
+#[case::a_repository_within(
+    "mkdir -p docs/sub; cd docs/sub; git init -q .; git commit -q --allow-empty -m x",
+    "",
+    "sub"
+)]
+#[case::too_many("for n in 1 2 3; do echo x >file-$n; done", "", "2")]
+fn a_change_that_may_not_be_fails_the_task(#[case] script: &str, #[case] path: &str, #[case] told: &str) {
+    let repository = greeting();
+    repository.write("docs/guide.md", "# Guide\n");
+    repository.commit("second");
+    let server = Server::start(&repository);
+    let mut executor = scripted(&format!("cd $JCT_WORKSPACE && {script}"));
+    executor.outputs.max_changed_files = 2;
+    let pod = Pod::new(&server, "main").with_executor(&executor);
+    let mut task = pod.task();
+    task.operation = Operation::CodeChange;
+    task.target.path = path.into();
+    let pod = pod.with_task(&task);
+    assert_eq!(pod.source().outcome, Outcome::Succeeded);
+    let (termination, manifest) = pod.run();
+    pod.verify(&termination, &manifest);
+    assert_eq!(termination.reason, Some(FailureReason::ChangeNotAllowed), "{termination:?} {}", pod.trace_text());
+    assert!(termination.message.as_ref().unwrap().contains(told), "{termination:?}");
+    assert!(manifest.change.is_none() && !pod.trace().join("artifacts/change.patch").exists());
+}
+
+#[test]
+fn commands_are_run_and_recorded() {
+    let repository = greeting();
+    let server = Server::start(&repository);
+    let inputs = json!({"commands": [["sh", "greet.sh"], {"run": ["false"], "name": "check"}, ["sh", "greet.sh"]]});
+    let pod = fetched(&server, &Executor::builtin(Builtin::Ops), Operation::Ops, inputs);
+    let (termination, manifest) = pod.run();
+    pod.verify(&termination, &manifest);
+    assert_eq!(termination.reason, Some(FailureReason::ExecutorFailed), "{termination:?}");
+    assert!(termination.message.unwrap().contains("check"));
+    assert!(pod.trace().join("artifacts/commands.json").is_file());
+    assert!(pod.events().iter().any(|event| event.event == "executor_step"));
+    assert!(manifest.change.is_none(), "what commands leave in the workspace is no change");
+}
+
+#[test]
+fn an_agent_of_several_steps_leaves_them_its_result_and_its_change() {
+    let repository = greeting();
+    let server = Server::start(&repository);
+    let script = r#"echo "::step::Reading $JCT_OBJECTIVE"
+        sed -i s/hello/hi/ greet.sh
+        echo "::step::Changed greet.sh, token=CanaryCanary"
+        git commit -q -a -m "by the agent"
+        mkdir -p "$JCT_OUT/notes" && echo why >"$JCT_OUT/notes/why.txt"
+        echo '{"summary":"greets shorter","decision_log":["hi is shorter"],"cost":{"usd":0.25,"tokens":1200}}' >"$JCT_RESULT_FILE""#;
+    let pod = fetched(&server, &scripted(script), Operation::CodeChange, json!({}));
+    let (termination, manifest) = pod.run();
+    assert_eq!(termination.outcome, Outcome::Succeeded, "{termination:?} {}", pod.trace_text());
+    pod.verify(&termination, &manifest);
+    assert_eq!(termination.message.as_deref(), Some("greets shorter"));
+    let result = manifest.result.unwrap();
+    assert_eq!((result.decision_log.len(), result.cost.unwrap().tokens), (1, Some(1200)));
+    assert_eq!(manifest.change.unwrap().files_changed, 1);
+    assert!(manifest.usage.unwrap().peak_memory_bytes > 0);
+    let steps: Vec<_> = pod.events().into_iter().filter(|event| event.event == "executor_step").collect();
+    assert_eq!(steps[0].fields["message"], "Reading Find out what is in there");
+    assert_eq!(steps[1].fields["message"], "Changed greet.sh, token=[redacted]");
+    assert!(pod.trace().join("artifacts/notes/why.txt").is_file());
+    assert!(!pod.trace_text().contains("CanaryCanary"));
+}
+
+#[test]
+fn a_second_pod_of_the_attempt_writes_nothing() {
+    let repository = greeting();
+    let server = Server::start(&repository);
+    let pod = Pod::new(&server, "main");
+    assert_eq!(pod.source().outcome, Outcome::Succeeded);
+    let before = pod.trace_text();
+    let pod = pod.with_env("JCT_POD_UID", "another").with_env("JCT_POD_NAME", "t-late");
+    let termination = pod.source();
+    assert_eq!(termination.claimed_by.as_deref(), Some("pod t-pod"));
+    assert_eq!(pod.trace_text(), before);
+    let pod = pod.with_env("JCT_POD_UID", "6e1f");
+    assert_eq!(pod.run().0.outcome, Outcome::Succeeded, "the first one goes on");
+}
+
+#[test]
+fn a_cancelled_task_says_so_in_its_trace_and_keeps_what_there_was() {
+    let repository = greeting();
+    let server = Server::start(&repository);
+    let pod = hanging(&server, 300, "echo so far; echo half >$JCT_OUT/half.txt");
+    let running = pod.start_run();
+    wait_for(&pod.work().join("home/started"));
+    fs::write(pod.trace().join("cancel.json"), "").unwrap();
+    let began = std::time::Instant::now();
+    let (termination, manifest) = running.terminate();
+    assert!(began.elapsed() < Duration::from_secs(10));
+    pod.verify(&termination, &manifest);
+    assert_eq!(termination.reason, Some(FailureReason::Cancelled));
+    assert_eq!(fs::read_to_string(pod.trace().join("stdout.log")).unwrap(), "so far\n");
+    assert_eq!(fs::read_to_string(pod.trace().join("artifacts/half.txt")).unwrap(), "half\n");
+}
+
+#[test]
+fn a_supervisor_that_is_killed_leaves_a_sealed_trace() {
+    let repository = greeting();
+    let server = Server::start(&repository);
+    let pod = hanging(&server, 300, "echo so far");
+    let running = pod.start_run();
+    wait_for(&pod.work().join("home/started"));
+    worker_support::signal(&running.supervisor, nix::sys::signal::Signal::SIGKILL);
+    let (termination, manifest) = running.end();
+    pod.verify(&termination, &manifest);
+    assert_eq!(termination.reason, Some(FailureReason::WorkerFailed));
+    assert_eq!(fs::read_to_string(pod.trace().join("stdout.log")).unwrap(), "so far\n");
+}
+
+#[test]
+fn too_many_processes_are_ended() {
+    let repository = greeting();
+    let server = Server::start(&repository);
+    // A true bomb is for a pod, where the supervisor is the first process: here it would be faster than we are.
+    let mut many = scripted("for n in $(seq 60); do sleep 600 & done; wait");
+    many.limits.max_processes = 40;
+    let pod = Pod::new(&server, "main").with_executor(&many);
+    assert_eq!(pod.source().outcome, Outcome::Succeeded);
+    let (termination, manifest) = pod.run();
+    pod.verify(&termination, &manifest);
+    assert_eq!(termination.reason, Some(FailureReason::LimitExceeded), "{termination:?}");
+}
+
+#[test]
+fn the_environment_is_made_from_nothing() {
+    let repository = greeting();
+    let server = Server::start(&repository);
+    let pod = Pod::new(&server, "main").with_script("env | cut -d= -f1 | sort").with_env("SECRET_OF_THE_NODE", "x");
+    assert_eq!(pod.source().outcome, Outcome::Succeeded);
+    assert_eq!(pod.run().0.outcome, Outcome::Succeeded);
+    let shown = fs::read_to_string(pod.trace().join("stdout.log")).unwrap();
+    let names: Vec<&str> = shown.lines().filter(|name| !["PWD", "OLDPWD", "SHLVL", "_"].contains(name)).collect();
+    assert_eq!(
+        names,
+        [
+            "HOME",
+            "JCT_ATTEMPT",
+            "JCT_COMMIT",
+            "JCT_OBJECTIVE",
+            "JCT_OPERATION",
+            "JCT_OUT",
+            "JCT_RESULT_FILE",
+            "JCT_TARGET_PATH",
+            "JCT_TASK_FILE",
+            "JCT_TASK_ID",
+            "JCT_TASK_NAMESPACE",
+            "JCT_TIME_BUDGET_SECONDS",
+            "JCT_TRACE_ID",
+            "JCT_WORKSPACE",
+            "LANG",
+            "LC_ALL",
+            "PATH",
+            "TMPDIR",
+            "TZ"
+        ]
+    );
 }

@@ -142,6 +142,8 @@ failure_reasons! {
     PathNotFound = "PathNotFound", no_retry;
     /// The executor ended with an error.
     ExecutorFailed = "ExecutorFailed", retry;
+    /// The executor changed what it may not: outside of the path, too much, or another repository within.
+    ChangeNotAllowed = "ChangeNotAllowed", no_retry;
     /// The executor was ended because its time budget was used up.
     TimeBudgetExceeded = "TimeBudgetExceeded", retry;
     /// The executor used more processes or disk than its configuration allows.

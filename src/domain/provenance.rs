@@ -496,6 +496,7 @@ mod tests {
             message: None,
             exit_code: Some(0),
             result: None,
+            change: None,
             usage: None,
             started_at: time("2026-03-01T12:00:00Z"),
             ended_at: time("2026-03-01T12:05:00Z"),

@@ -59,6 +59,10 @@ pub struct ExecutorResult {
     /// What was achieved, or what went wrong, in a sentence.
     #[serde(alias = "message", skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
+    /// Why it failed, where it is one of the reasons that an executor may give: `ExecutorFailed`, `ExecutorNotConfigured`,
+    /// `ChangeNotAllowed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Why it went the way it went, step by step.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub decision_log: Vec<String>,
@@ -77,6 +81,32 @@ pub struct ExecutorCost {
     /// Tokens of a language model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
+}
+
+/// What an executor made of the workspace: change.patch, change.bundle and diffstat.txt among the artifacts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// The commit that it is made on.
+    pub base_commit: String,
+    /// The commit that it is, in the bundle.
+    pub commit: String,
+    /// The ref of that commit in the bundle.
+    pub git_ref: String,
+    /// Changed files, a renamed one counted twice.
+    pub files_changed: u64,
+    /// Lines that are new.
+    pub insertions: u64,
+    /// Lines that are gone.
+    pub deletions: u64,
+    /// The digest of the patch, lower-case hex digits.
+    pub patch_sha256: String,
+    /// The size of the patch, in bytes.
+    pub patch_bytes: u64,
+    /// The digest of the bundle, lower-case hex digits.
+    pub bundle_sha256: String,
+    /// The size of the bundle, in bytes.
+    pub bundle_bytes: u64,
 }
 
 /// What an executor used up, by the supervisor's account.
@@ -208,6 +238,9 @@ pub struct Manifest {
     /// What the executor said of its work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<ExecutorResult>,
+    /// What it made of the workspace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<Change>,
     /// What the executor used up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
@@ -388,6 +421,7 @@ mod tests {
             message: None,
             exit_code: Some(0),
             result: None,
+            change: None,
             usage: None,
             started_at: time,
             ended_at: time,

@@ -348,6 +348,7 @@ mod tests {
                 message: None,
                 exit_code: Some(0),
                 result: None,
+                change: None,
                 usage: None,
                 started_at: time,
                 ended_at: time,

@@ -13,6 +13,7 @@
 //! says how it ended in its termination message. Nothing is written outside the trace folder and the work folder.
 
 mod attempt;
+pub mod change;
 mod executors;
 mod git;
 mod launch;

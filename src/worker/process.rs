@@ -1,5 +1,6 @@
 //! Child processes in groups of their own, and an end for all that they leave behind.
 
+use std::collections::{HashMap, HashSet};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -77,12 +78,15 @@ pub fn on_termination() -> std::io::Result<CancellationToken> {
     Ok(token)
 }
 
-/// Makes this process the parent of every process that its descendants leave behind, and a closed book to them: its memory
-/// and environment are for the kernel alone.
-pub fn guard_ourselves() {
+/// Makes this process the parent of every process that its descendants leave behind.
+pub fn adopt_orphans() {
     if let Err(error) = nix::sys::prctl::set_child_subreaper(true) {
         tracing::warn!(%error, "orphans of the executor will not be found");
     }
+}
+
+/// Makes this process a closed book to others of its user: its memory and environment are for the kernel alone.
+pub fn close_ourselves() {
     if let Err(error) = nix::sys::prctl::set_dumpable(false) {
         tracing::warn!(%error, "processes of the same user can look into the supervisor");
     }
@@ -103,12 +107,15 @@ impl Descendants {
         let own = getpid();
         let Ok(entries) = std::fs::read_dir("/proc") else { return Self::default() };
         let ids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-        let all: Vec<Stat> = ids.filter_map(Stat::read).collect();
+        let mut children: HashMap<Pid, Vec<Stat>> = HashMap::new();
+        for stat in ids.filter_map(Stat::read).filter(|stat| stat.id != own) {
+            children.entry(stat.parent).or_default().push(stat);
+        }
         let mut found = vec![own];
         let mut next = 0;
         let mut threads = 0;
         while let Some(parent) = found.get(next).copied() {
-            for stat in all.iter().filter(|stat| stat.parent == parent && stat.id != own) {
+            for stat in children.remove(&parent).unwrap_or_default() {
                 if parent == own && stat.is_dead && Some(stat.id) != ours {
                     let _ = waitpid(stat.id, Some(WaitPidFlag::WNOHANG));
                     continue;
@@ -123,20 +130,42 @@ impl Descendants {
     }
 }
 
+/// Strikes all that descends from this process at once; `ours`, a child that somebody waits for, is not reaped.
+///
+/// As the first process of a container it asks the kernel to do it: no bomb forks faster than that. Elsewhere all are stopped
+/// before they are killed: what is killed makes room for others to fork, what is stopped does not.
+pub fn strike_all_descendants(ours: Option<Pid>) {
+    if getpid() == Pid::from_raw(1) {
+        let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
+        return;
+    }
+    let mut stopped = HashSet::new();
+    for _ in 0..1000 {
+        let found = Descendants::now(ours).processes;
+        let new: Vec<Pid> = found.into_iter().filter(|id| stopped.insert(*id)).collect();
+        if new.is_empty() {
+            break;
+        }
+        for id in new {
+            let _ = kill(id, Signal::SIGSTOP);
+        }
+    }
+    for id in stopped {
+        let _ = kill(id, Signal::SIGKILL);
+    }
+}
+
 /// Ends and reaps all that descends from this process, for at most two seconds; whether nothing is left.
 ///
-/// As the first process of a container it asks the kernel to do it at once: no bomb forks faster than that.
+/// Only for a process that has no child which it still wants.
 pub async fn end_all_descendants() -> bool {
     for _ in 0..100 {
-        if getpid() == Pid::from_raw(1) {
-            let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
-        }
+        strike_all_descendants(None);
         let left = Descendants::now(None).processes;
         if left.is_empty() {
             return true;
         }
         for id in left {
-            let _ = kill(id, Signal::SIGKILL);
             while matches!(waitpid(id, Some(WaitPidFlag::WNOHANG)), Err(Errno::EINTR)) {}
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -38,7 +38,7 @@ pub fn source(args: &SourceArgs) -> ExitCode {
 pub fn record(args: &RecordArgs) -> ExitCode {
     step(&args.attempt, async |attempt, trace, interrupted| {
         let source = attempt.read_source()?;
-        let ending = record::record(args, attempt, trace, &interrupted).await;
+        let ending = record::record(attempt, trace, &interrupted).await;
         let ending = ending.unwrap_or_else(|failure| Ending { failure: Some(failure), ..Ending::default() });
         Ok(Some(Ending { source: Some(source), ..ending }))
     })

@@ -204,6 +204,7 @@ impl World {
             message: failure.map(|reason| format!("because of {reason}")),
             exit_code: Some(0),
             result: None,
+            change: None,
             usage: None,
             started_at: time,
             ended_at: time,

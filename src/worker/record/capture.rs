@@ -5,6 +5,9 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio_util::sync::CancellationToken;
+
 use crate::worker::redact::{Redactor, Rules};
 
 /// The line that ends a log which reached its limit.
@@ -145,6 +148,32 @@ impl Capture {
             self.captured.last_line = String::from_utf8_lossy(line.get(..1000).unwrap_or(line)).into_owned();
         }
     }
+}
+
+/// Copies `stream` into `log` until its end or until `stop`: see [`Capture`].
+///
+/// # Errors
+/// When the log can't be written.
+pub async fn capture(
+    stream: Option<impl AsyncRead + Unpin>,
+    log: File,
+    max_bytes: u64,
+    stop: CancellationToken,
+) -> io::Result<Captured> {
+    let mut capture = Capture::new(log, max_bytes, Rules::well_known());
+    let mut buffer = vec![0; 64 * 1024];
+    if let Some(mut stream) = stream {
+        loop {
+            let read = tokio::select! {
+                biased;
+                read = stream.read(&mut buffer) => read.unwrap_or(0),
+                () = stop.cancelled() => 0,
+            };
+            let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
+            capture.push(bytes)?;
+        }
+    }
+    capture.finish().map(|(_, captured)| captured)
 }
 
 /// The texts of the steps in whole lines.

@@ -1,7 +1,7 @@
 //! `jct worker record`: in the container that has the trace. Lets the executor begin, writes down what it prints and does as it
 //! happens, judges its end, takes its outputs, and seals. Nothing that the executor runs can reach it.
 
-mod capture;
+pub mod capture;
 mod outputs;
 mod verdict;
 
@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 
 use self::capture::{Capture, Captured, Gained};
 use self::verdict::{Told, judge};
-use super::RecordArgs;
 use super::attempt::{Attempt, Failure, read_regular};
 use super::link::{Account, Door, Frame, Receiver};
 use super::redact::Rules;
@@ -39,12 +38,7 @@ const MAX_RESULT_BYTES: u64 = 256 * 1024;
 ///
 /// # Errors
 /// When the executor can't begin, or the trace can't be written.
-pub async fn record(
-    args: &RecordArgs,
-    attempt: &Attempt,
-    trace: &mut Trace,
-    interrupted: &CancellationToken,
-) -> Result<Ending, Failure> {
+pub async fn record(attempt: &Attempt, trace: &mut Trace, interrupted: &CancellationToken) -> Result<Ending, Failure> {
     let lost = |error: std::io::Error| Failure::worker("write the trace", &error);
     let executor: Executor = serde_json::from_str(&attempt.args.executor)
         .map_err(|error| Failure::worker("understand JCT_EXECUTOR_SPEC", &error))?;
@@ -95,7 +89,7 @@ pub async fn record(
         peak_memory_bytes: account.peak_memory_bytes,
     });
     let ending = Ending { source: Some(source), failure, exit_code, result, usage, ..Ending::default() };
-    outputs::take(args, attempt, trace, &executor, ending, deadline(interrupted)).await
+    outputs::take(attempt, trace, &executor, ending, deadline(interrupted), interrupted).await
 }
 
 /// When outputs have to be taken at the latest; never, unless the pod ends.

@@ -17,6 +17,10 @@ const MAX_TEXT_CHARS: usize = 4000;
 /// Of a decision log more entries are not kept.
 const MAX_DECISIONS: usize = 200;
 
+/// What an executor may say of itself; all else that it could claim is for others to find.
+const EXECUTORS_REASONS: [FailureReason; 3] =
+    [FailureReason::ExecutorFailed, FailureReason::ExecutorNotConfigured, FailureReason::ChangeNotAllowed];
+
 /// What is known of the end.
 #[derive(Clone, Copy, Debug)]
 pub struct Told<'a> {
@@ -90,7 +94,9 @@ fn explain(code: i32, result: Option<&ExecutorResult>, last_line: &str) -> Failu
         "" => format!("the executor ended with exit code {code} and gave no reason"),
         line => format!("the executor ended with exit code {code}: {line}"),
     });
-    Failure::new(FailureReason::ExecutorFailed, message)
+    let reason = result.and_then(|result| FailureReason::parse(result.reason.as_deref()?));
+    let reason = reason.filter(|reason| EXECUTORS_REASONS.contains(reason));
+    Failure::new(reason.unwrap_or(FailureReason::ExecutorFailed), message)
 }
 
 /// What an executor said, redacted and cut to what the record takes.
@@ -98,6 +104,7 @@ pub fn within_limits(result: ExecutorResult, rules: &Arc<Rules>) -> ExecutorResu
     let text = |text: &str| shorten(&rules.redact(text), MAX_TEXT_CHARS);
     ExecutorResult {
         summary: result.summary.as_deref().map(text).filter(|text| !text.trim().is_empty()),
+        reason: result.reason.filter(|reason| FailureReason::parse(reason).is_some()),
         decision_log: result.decision_log.iter().take(MAX_DECISIONS).map(|entry| text(entry)).collect(),
         cost: result.cost.map(|mut cost| {
             cost.usd = cost.usd.filter(|usd| usd.is_finite() && *usd >= 0.0);
@@ -116,11 +123,17 @@ mod tests {
         Some(ExecutorResult { summary: Some("as said".into()), ..ExecutorResult::default() })
     }
 
+    fn because(reason: &str) -> Option<ExecutorResult> {
+        said().map(|result| ExecutorResult { reason: Some(reason.into()), ..result })
+    }
+
     #[rstest]
     #[case(Some(End::Exited(0)), None, false, None)]
     #[case(Some(End::Exited(0)), None, true, None)]
     #[case(Some(End::Exited(1)), None, false, Some((FailureReason::ExecutorFailed, "the executor ended with exit code 1: oops")))]
     #[case(Some(End::Exited(1)), said(), false, Some((FailureReason::ExecutorFailed, "as said")))]
+    #[case(Some(End::Exited(1)), because("ChangeNotAllowed"), false, Some((FailureReason::ChangeNotAllowed, "as said")))]
+    #[case(Some(End::Exited(1)), because("REPO_NOT_ALLOWED"), false, Some((FailureReason::ExecutorFailed, "as said")))]
     #[case(Some(End::Exited(1)), None, true, Some((FailureReason::OomKilled, "memory")))]
     #[case(Some(End::Signalled(9)), None, true, Some((FailureReason::OomKilled, "memory")))]
     #[case(Some(End::Signalled(9)), None, false, Some((FailureReason::ExecutorFailed, "signal 9")))]
@@ -156,6 +169,7 @@ mod tests {
     #[test]
     fn what_an_executor_says_is_cut_and_redacted() {
         let result = ExecutorResult {
+            reason: Some("Whatever".into()),
             summary: Some(format!("token=abcdefgh {}", "x".repeat(10_000))),
             decision_log: vec!["password=hunter22".into(); 500],
             cost: Some(crate::domain::trace::ExecutorCost { usd: Some(-1.0), tokens: Some(7) }),

@@ -137,7 +137,11 @@ pub fn unavailable(message: impl Into<String>) -> Failure {
     Failure::new(FailureReason::SourceUnavailable, message)
 }
 
-async fn forward(
+/// Hands `stdout` to `sink` until its end.
+///
+/// # Errors
+/// What `sink` says, and when it can't be read.
+pub async fn forward(
     stdout: Option<impl AsyncRead + Unpin>,
     sink: &mut impl FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
@@ -153,7 +157,7 @@ async fn forward(
 }
 
 /// The last 64 KiB or so; the rest is read and forgotten, so that git never blocks.
-async fn collect(stderr: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
+pub async fn collect(stderr: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
     let mut text = Vec::new();
     let Some(mut stderr) = stderr else { return text };
     let mut buffer = vec![0; 16 * 1024];
@@ -167,7 +171,7 @@ async fn collect(stderr: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
 }
 
 /// The last lines of git's complaint as one line.
-fn explain(stderr: &[u8], credentials: Option<&str>) -> String {
+pub fn explain(stderr: &[u8], credentials: Option<&str>) -> String {
     let mut text = String::from_utf8_lossy(stderr).into_owned();
     if let Some(credentials) = credentials.filter(|credentials| !credentials.is_empty()) {
         // Git repeats them without the scheme that would make them known for what they are.

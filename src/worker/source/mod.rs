@@ -3,7 +3,7 @@
 //! List the remote's refs, fetch the one with its history, count its tree, then check it out. What the repository holds
 //! is hostile: see [`super::git`] for what git may not do.
 
-mod git;
+pub mod git;
 mod refs;
 mod tree;
 mod workspace;

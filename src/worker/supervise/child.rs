@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::disk;
 use crate::worker::link::{End, Frame};
-use crate::worker::process::{Descendants, Group, end_all_descendants};
+use crate::worker::process::{Descendants, Group, end_all_descendants, strike_all_descendants};
 
 /// How long output is still read after the child has ended, for a process that escaped from its group.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -96,10 +96,10 @@ pub async fn run(
         group.signal(Signal::SIGTERM);
         let _ = tokio::time::timeout(grace, group.child.wait()).await;
     }
-    group.signal(Signal::SIGKILL);
-    if limits.end_all && matches!(end, End::TooManyProcesses) {
-        end_all_descendants().await;
+    if limits.end_all {
+        strike_all_descendants(id);
     }
+    group.signal(Signal::SIGKILL);
     group.child.wait().await?;
     if limits.end_all {
         end_all_descendants().await;

@@ -33,7 +33,8 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 /// Runs the executor to its end. Exit code 0 if the recorder knows how it ended, whatever that was.
 pub async fn run(args: &RunArgs) -> ExitCode {
-    process::guard_ourselves();
+    process::adopt_orphans();
+    process::close_ourselves();
     match supervise(args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

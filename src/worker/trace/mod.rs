@@ -27,7 +27,7 @@ use crate::domain::FailureReason;
 use crate::domain::executor::Executor;
 use crate::domain::id::sha256_hex;
 use crate::domain::trace::{
-    ARTIFACTS_DIR, CANCEL_FILE, CLAIM_FILE, EVENTS_FILE, Event, ExecutorResult, LOG_FILE, MANIFEST_FILE,
+    ARTIFACTS_DIR, CANCEL_FILE, CLAIM_FILE, Change, EVENTS_FILE, Event, ExecutorResult, LOG_FILE, MANIFEST_FILE,
     MANIFEST_VERSION, MAX_MANIFEST_BYTES, Manifest, Outcome, STDERR_FILE, STDOUT_FILE, Source, TASK_FILE, Usage,
 };
 
@@ -50,6 +50,7 @@ pub struct Trace {
     last_seq: u64,
     started_at: Timestamp,
     artifacts: Vec<String>,
+    change: Option<Change>,
 }
 
 /// How the attempt ended, for the manifest.
@@ -63,6 +64,8 @@ pub struct Ending {
     pub exit_code: Option<i32>,
     /// What the executor said of its work.
     pub result: Option<ExecutorResult>,
+    /// What it made of the workspace.
+    pub change: Option<Change>,
     /// What it used up.
     pub usage: Option<Usage>,
 }
@@ -96,7 +99,18 @@ impl Trace {
         let started_at = lines().find_map(parse).map_or_else(Timestamp::now, |event| event.ts);
         let (rules, executor_sha256) = identity(&attempt.args.executor);
         let attempt = attempt.clone();
-        Ok(Self { dir, attempt, rules, executor_sha256, events, log, last_seq, started_at, artifacts: Vec::new() })
+        Ok(Self {
+            dir,
+            attempt,
+            rules,
+            executor_sha256,
+            events,
+            log,
+            last_seq,
+            started_at,
+            artifacts: Vec::new(),
+            change: None,
+        })
     }
 
     /// What is a secret.
@@ -147,9 +161,20 @@ impl Trace {
         })
     }
 
-    /// Counts a file in the folder of artifacts as one, which we made ourselves.
-    pub fn add_artifact(&mut self, name: &str) {
-        self.artifacts.push(format!("{ARTIFACTS_DIR}/{name}"));
+    /// Keeps what a change is, and counts its files in the folder of artifacts, which we made ourselves.
+    pub fn add_change(&mut self, change: Change, files: &[&str]) {
+        self.artifacts.extend(files.iter().map(|name| format!("{ARTIFACTS_DIR}/{name}")));
+        self.change = Some(change);
+    }
+
+    /// The change, if there is one.
+    pub fn change(&self) -> Option<Change> {
+        self.change.clone()
+    }
+
+    /// When the attempt's first step began.
+    pub fn started_at(&self) -> Timestamp {
+        self.started_at
     }
 
     /// The artifacts so far, relative to their folder.
@@ -200,7 +225,7 @@ impl Trace {
     /// # Errors
     /// When a step fails: there is no manifest then, and the trace is not to be trusted.
     pub fn seal(mut self, ending: Ending) -> io::Result<Sealed> {
-        let Ending { source, failure, exit_code, result, usage } = ending;
+        let Ending { source, failure, exit_code, result, change, usage } = ending;
         self.remove_strangers()?;
         let outcome = if failure.is_some() { Outcome::Failed } else { Outcome::Succeeded };
         let reason = failure.as_ref().map(|failure| failure.reason);
@@ -236,6 +261,7 @@ impl Trace {
             message,
             exit_code,
             result,
+            change,
             usage,
             started_at: self.started_at,
             ended_at: Timestamp::now(),

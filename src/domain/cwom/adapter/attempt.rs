@@ -160,7 +160,8 @@ pub fn failure_category(reason: FailureReason) -> FailureCategory {
         | Reason::TimeBudgetTooHigh
         | Reason::NetworkAccessDenied
         | Reason::SecretsAccessDenied
-        | Reason::IdConflict => FailureCategory::Policy,
+        | Reason::IdConflict
+        | Reason::ChangeNotAllowed => FailureCategory::Policy,
         Reason::ExecutorNotConfigured
         | Reason::SourceUnavailable
         | Reason::RefNotFound

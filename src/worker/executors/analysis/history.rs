@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use jiff::Timestamp;
 
-use super::git::{Git, Seen};
 use super::report::{ChangedFile, Contributor, History};
+use crate::worker::executors::git::{Git, Seen};
 use crate::worker::termination::shorten;
 use crate::worker::trace::escaped;
 

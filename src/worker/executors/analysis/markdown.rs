@@ -3,12 +3,10 @@
 use std::fmt::Write as _;
 
 use super::report::{History, Report, Totals};
-use crate::worker::trace::{escaped, is_troublesome};
+use crate::worker::executors::markup::{code, n, size, table, table_of, text};
 
 /// How many notes are shown; `report.json` has more.
 const MAX_TODOS: usize = 50;
-/// How many rows other tables have at most.
-const MAX_ROWS: usize = 25;
 
 /// The report as Markdown.
 pub fn render(report: &Report) -> String {
@@ -95,134 +93,4 @@ fn todos(out: &mut String, report: &Report) {
     let shown = report.todos.items.iter().take(MAX_TODOS);
     let rows = shown.map(|todo| [code(&format!("{}:{}", todo.path, todo.line)), text(&todo.kind), code(&todo.text)]);
     table_of(out, "Notes in comments", ["Where", "Kind", "Text"], rows, MAX_TODOS, report.todos.total as usize);
-}
-
-fn table<const N: usize>(
-    out: &mut String,
-    title: &str,
-    columns: [&str; N],
-    rows: impl ExactSizeIterator<Item = [String; N]>,
-) {
-    let all = rows.len();
-    table_of(out, title, columns, rows, MAX_ROWS, all);
-}
-
-/// A table with its title; nothing where there are no rows.
-fn table_of<const N: usize>(
-    out: &mut String,
-    title: &str,
-    columns: [&str; N],
-    rows: impl ExactSizeIterator<Item = [String; N]>,
-    max_rows: usize,
-    all: usize,
-) {
-    if rows.len() == 0 {
-        return;
-    }
-    let shown = rows.len().min(max_rows);
-    let _ = writeln!(out, "\n## {title}\n\n| {} |\n|{}", columns.join(" | "), "---|".repeat(N));
-    for row in rows.take(max_rows) {
-        let _ = writeln!(out, "| {} |", row.join(" | "));
-    }
-    if all > shown {
-        let _ = writeln!(out, "\n{} more are not shown.", n((all - shown) as u64));
-    }
-}
-
-/// Free text: every character that Markdown could take for markup is escaped.
-fn text(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        match c {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            c if c.is_ascii_punctuation() && !matches!(c, ',' | '/' | '\'' | '"' | ';' | '%') => out.extend(['\\', c]),
-            c if is_troublesome(c) => out.push_str(&escaped(c.encode_utf8(&mut [0; 4]).as_bytes())),
-            c => out.push(c),
-        }
-        out
-    })
-}
-
-/// A code span: nothing in it is markup but backticks, and in a table the pipe.
-fn code(text: &str) -> String {
-    if text.is_empty() {
-        return String::new();
-    }
-    let plain = escaped(text.as_bytes()).replace('`', "%60").replace('|', "\\|");
-    // A span of blanks alone or with blanks at an end would lose them.
-    format!("`{}`", if plain.trim() == plain { plain } else { plain.replace(' ', "%20") })
-}
-
-/// A number with thin groups of three digits.
-fn n(number: u64) -> String {
-    let digits = number.to_string();
-    let first = digits.len() % 3;
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && at % 3 == first {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// A size in the greatest unit that leaves at least 1 of it.
-fn size(bytes: u64) -> String {
-    let units = ["KiB", "MiB", "GiB", "TiB"];
-    let mut amount = bytes as f64;
-    let mut unit = "B";
-    for next in units {
-        if amount < 1024.0 {
-            break;
-        }
-        amount /= 1024.0;
-        unit = next;
-    }
-    if unit == "B" { format!("{bytes} B") } else { format!("{amount:.1} {unit}") }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use rstest::rstest;
-
-    use super::*;
-
-    #[rstest]
-    #[case(0, "0")]
-    #[case(999, "999")]
-    #[case(1000, "1,000")]
-    #[case(1_234_567, "1,234,567")]
-    fn numbers_are_grouped(#[case] number: u64, #[case] expected: &str) {
-        assert_eq!(n(number), expected);
-    }
-
-    #[test]
-    fn sizes_have_units() {
-        assert_eq!([size(0), size(1023), size(1536), size(4 << 30)], ["0 B", "1023 B", "1.5 KiB", "4.0 GiB"]);
-    }
-
-    #[test]
-    fn markup_in_names_stays_text() {
-        assert_eq!(text("**x** <b> [a](b) | `c`"), "\\*\\*x\\*\\* &lt;b&gt; \\[a\\]\\(b\\) \\| \\`c\\`");
-        assert_eq!(code("a|b`c\n</td>"), "`a\\|b%60c%0A</td>`");
-    }
-
-    proptest! {
-        #[test]
-        fn no_cell_leaves_its_row(name in any::<String>()) {
-            for cell in [text(&name), code(&name)] {
-                prop_assert!(!cell.chars().any(|c| c != '\\' && is_troublesome(c)), "{cell:?}");
-                // Every pipe is escaped: an odd number of backslashes stands before it.
-                for (at, _) in cell.match_indices('|') {
-                    let slashes = cell[..at].chars().rev().take_while(|c| *c == '\\').count();
-                    prop_assert!(slashes % 2 == 1, "{cell:?}");
-                }
-            }
-            let span = code(&name);
-            prop_assert!(span.matches('`').count() == 2 || span.is_empty());
-        }
-    }
 }

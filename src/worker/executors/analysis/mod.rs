@@ -5,7 +5,6 @@
 //! stream, and whatever they or people are called is escaped.
 
 mod dependencies;
-mod git;
 mod history;
 mod languages;
 mod licences;
@@ -14,17 +13,14 @@ mod project;
 mod report;
 mod scan;
 mod todos;
-mod tree;
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 
-use self::git::{Git, Seen};
 use self::report::{History, Report, SCHEMA_VERSION};
-use super::{Assignment, Executor};
+use super::git::{Git, Seen};
+use super::{Achieved, Assignment, Executor, tree, write_report};
 use crate::worker::source::normalize;
 
 /// How long each question to git may take.
@@ -39,10 +35,9 @@ impl Executor for Analysis {
         "analysis"
     }
 
-    fn execute(&self, assignment: &Assignment) -> anyhow::Result<String> {
+    fn execute(&self, assignment: &Assignment) -> anyhow::Result<Achieved> {
         let report = analyse(assignment)?;
-        write(&assignment.artifacts, "report.json", &serde_json::to_string_pretty(&report)?)?;
-        write(&assignment.artifacts, "report.md", &markdown::render(&report))?;
+        write_report(&assignment.artifacts, &report, &markdown::render(&report))?;
         let summary = format!(
             "analysed {} files with {} lines in {} languages; {} commits by {} people",
             report.totals.files,
@@ -52,12 +47,12 @@ impl Executor for Analysis {
             report.history.contributor_count,
         );
         println!("{summary}");
-        Ok(summary)
+        Ok(summary.into())
     }
 }
 
 fn analyse(assignment: &Assignment) -> anyhow::Result<Report> {
-    let Assignment { task, source, commit, artifacts: _ } = assignment;
+    let Assignment { task, source, commit, artifacts: _, tmp: _ } = assignment;
     let scope = normalize(&task.target.path).map_err(|failure| anyhow!(failure.message))?;
     let git = Git { dir: source, time_limit: GIT_TIME_LIMIT };
     let mut notes = Vec::new();
@@ -99,8 +94,4 @@ fn analyse(assignment: &Assignment) -> anyhow::Result<Report> {
         todos: scan.todos,
         notes,
     })
-}
-
-fn write(dir: &Path, name: &str, text: &str) -> anyhow::Result<()> {
-    fs::write(dir.join(name), text).with_context(|| format!("cannot write {name}"))
 }

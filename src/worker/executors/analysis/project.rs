@@ -6,9 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::report::{Ci, Dependencies, Licence, Tests};
-use super::tree::{Entry, Kind};
 use super::{dependencies, licences};
 use crate::worker::attempt::read_regular;
+use crate::worker::executors::tree::{Entry, Kind};
 use crate::worker::trace::escaped;
 
 /// How much of a file is read to look into it, in bytes.

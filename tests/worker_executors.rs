@@ -1,0 +1,269 @@
+//! The built-in executors as the worker starts them: the real binary, a real checkout.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // test code that is not in a #[test]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use rstest::rstest;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A checkout with its own `.git`, and the folders that an executor is given.
+struct Bench {
+    dir: TempDir,
+    commit: String,
+}
+
+/// What an executor left.
+struct Done {
+    code: Option<i32>,
+    stdout: String,
+    report: Value,
+}
+
+impl Bench {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["store", "artifacts", "tmp", "home"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        let mut bench = Self { dir, commit: String::new() };
+        for (name, text) in files {
+            let path = bench.path("store").join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        bench.git("store", &["init", "-q", "-b", "main", "."]);
+        bench.git("store", &["add", "-A", "-f"]);
+        bench.git("store", &["commit", "-q", "-m", "base"]);
+        bench.commit = bench.git("store", &["rev-parse", "HEAD"]);
+        // As the worker does it: the objects stay where the executor can't write.
+        bench.git(".", &["clone", "-q", "--shared", "--no-checkout", "store", "workspace"]);
+        fs::write(bench.path("workspace/.git/info/attributes"), "* -text !eol !filter\n").unwrap();
+        bench.git("workspace", &["checkout", "-q", "main"]);
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn git(&self, dir: &str, args: &[&str]) -> String {
+        let output = Command::new("git")
+            .args(["-c", "user.name=Ada", "-c", "user.email=ada@example.org"])
+            .args(args)
+            .current_dir(self.path(dir))
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    fn run(&self, executor: &str, target_path: &str, inputs: Value) -> Done {
+        let task = json!({
+            "version": "1.0",
+            "idempotency_key": null,
+            "requested_by": {"kind": "human", "id": "ada", "label": null},
+            "objective": "Do what is to be done",
+            "operation": "ops",
+            "target": {"repo": "octo/repo", "ref": "main", "path": target_path},
+            "constraints": {"time_budget_seconds": 300, "allow_network": false, "allow_secrets": false},
+            "inputs": inputs,
+            "metadata": {},
+            "acceptance_criteria": [],
+            "evidence_requirements": [],
+        });
+        fs::write(self.path("task.json"), task.to_string()).unwrap();
+        let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_jct"))
+            .args(["worker", "execute", "--executor", executor, "--commit", &self.commit])
+            .arg("--task")
+            .arg(self.path("task.json"))
+            .arg("--source")
+            .arg(self.path("workspace"))
+            .arg("--artifacts")
+            .arg(self.path("artifacts"))
+            .arg("--result")
+            .arg(self.path("result.json"))
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("HOME", self.path("home"))
+            .env("TMPDIR", self.path("tmp"))
+            .output()
+            .unwrap();
+        let stdout = String::from_utf8_lossy(&stdout).into_owned();
+        let report: Value = serde_json::from_slice(&fs::read(self.path("result.json")).unwrap()).unwrap();
+        assert_eq!(status.code(), Some(i32::from(!report["reason"].is_null())), "{}", String::from_utf8_lossy(&stderr));
+        assert_eq!(fs::read_dir(self.path("tmp")).unwrap().count(), 0, "something is left in the scratch folder");
+        Done { code: status.code(), stdout, report }
+    }
+
+    fn artifact(&self, name: &str) -> String {
+        fs::read_to_string(self.path("artifacts").join(name)).unwrap()
+    }
+
+    fn json(&self, name: &str) -> Value {
+        serde_json::from_str(&self.artifact(name)).unwrap()
+    }
+
+    fn workspace(&self, name: &str) -> String {
+        fs::read_to_string(self.path("workspace").join(name)).unwrap()
+    }
+}
+
+impl Done {
+    fn message(&self) -> &str {
+        self.report["summary"].as_str().unwrap()
+    }
+}
+
+fn files_below(root: &Path) -> Vec<String> {
+    let mut files = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.symlink_metadata().unwrap().is_dir() {
+                true if path.ends_with(".git") => {}
+                true => folders.push(path),
+                false => files.push(path.strip_prefix(root).unwrap().display().to_string()),
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn ops_runs_what_it_is_told_and_leaves_no_process() {
+    let bench = Bench::new(&[("Makefile", "test:\n\t@echo tested\n")]);
+    let commands = json!([
+        ["make", "test"],
+        {"shell": "setsid sleep 1000 & echo $! > $JCT_OUT/escaped; test -n \"$CI\" && pwd", "name": "escape"},
+    ]);
+    let done = bench.run("ops", "", json!({"commands": commands}));
+    assert_eq!(done.code, Some(0), "{}", done.report);
+    assert_eq!(done.report["decision_log"].as_array().unwrap().len(), 2);
+    assert!(done.stdout.starts_with("::step::Running 1 of 2: make test\ntested\n"), "{}", done.stdout);
+    assert_eq!(bench.artifact("commands/01-make-test.stdout.log"), "tested\n");
+    let id = bench.artifact("escaped");
+    let state = fs::read_to_string(format!("/proc/{}/stat", id.trim())).unwrap_or_default();
+    assert!(state.is_empty() || state.contains(") Z "), "{state}");
+}
+
+#[test]
+fn ops_fails_with_the_name_of_what_failed() {
+    let bench = Bench::new(&[("a", "1\n")]);
+    let done = bench.run("ops", "", json!({"commands": [{"run": ["sh", "-c", "exit 7"], "name": "lint"}, ["true"]]}));
+    assert_eq!(done.message(), "command \"lint\" (inputs.commands[0]) ended with exit code 7");
+    assert_eq!(bench.json("commands.json")["commands"][1]["state"], "not_run");
+    let done = bench.run("ops", "", json!({"commands": [{"run": "x"}]}));
+    assert!(done.message().starts_with("inputs.commands[0].run: must be a list"), "{}", done.report);
+    assert_eq!(done.report["reason"], "ExecutorFailed");
+}
+
+const PATCH: &str = "diff --git a/src/a.txt b/src/a.txt\n--- a/src/a.txt\n+++ b/src/a.txt\n\
+    @@ -1,3 +1,3 @@\n one\n-two\n+2  \n three\n\
+    diff --git a/src/new.sh b/src/new.sh\nnew file mode 100755\n--- /dev/null\n+++ b/src/new.sh\n@@ -0,0 +1 @@\n+#!/bin/sh";
+
+fn changed() -> Bench {
+    Bench::new(&[
+        ("src/a.txt", "one\ntwo\nthree\n"),
+        ("b.txt", "b\n"),
+        (".gitignore", "target/\n"),
+        (".gitattributes", "* text eol=crlf filter=none whitespace=error\n"),
+    ])
+}
+
+#[test]
+fn a_patch_is_applied_verified_and_delivered_as_it_is() {
+    let bench = changed();
+    let verify = json!([
+        {"shell": "grep -q '^2  $' src/a.txt && test -x src/new.sh && git diff --cached --quiet -- b.txt", "name": "there"},
+        {"shell": "mkdir -p target/ro && echo x > target/ro/x && chmod 555 target/ro; echo y >> b.txt; rm src/a.txt; \
+                   mkdir src/a.txt; touch stranger; ln -s / root; rm -rf .git/hooks; git init -q nested; \
+                   echo '* filter=x' > .git/info/attributes; git config filter.x.smudge 'tr a-z A-Z'", "name": "mess"},
+    ]);
+    let done = bench.run("code-change", "src", json!({"patch": PATCH, "verify": verify}));
+    assert_eq!(done.code, Some(0), "{}", done.report);
+    assert_eq!(done.message(), "changed 2 files, verified by 2 commands");
+    assert_eq!(done.report["decision_log"][0], "inputs.patch applied as it is: 2 files changed");
+    assert!(done.stdout.starts_with("::step::Applying the patch\n::step::Running 1 of 2: there\n"), "{}", done.stdout);
+    assert_eq!(bench.workspace("src/a.txt"), "one\n2  \nthree\n");
+    assert_eq!(bench.workspace("b.txt"), "b\n");
+    let files = files_below(&bench.path("workspace"));
+    assert_eq!(files, [".gitattributes", ".gitignore", "b.txt", "src/a.txt", "src/new.sh"]);
+    assert_eq!(bench.json("commands.json")["commands"][1]["name"], "mess");
+}
+
+#[test]
+fn a_verification_without_a_repository_left_is_put_back_too() {
+    let bench = changed();
+    let done = bench.run("code-change", "", json!({"patch": PATCH, "verify": [["rm", "-rf", ".git", "src"]]}));
+    assert_eq!(done.code, Some(0), "{}", done.report);
+    assert_eq!(bench.workspace("src/a.txt"), "one\n2  \nthree\n");
+}
+
+#[test]
+fn a_failed_verification_fails_the_task() {
+    let bench = changed();
+    let verify = json!([{"run": ["false"], "name": "unit tests"}, ["touch", "late"]]);
+    let done = bench.run("code-change", "", json!({"patch": PATCH, "verify": verify}));
+    assert_eq!(done.message(), "command \"unit tests\" (inputs.verify[0]) ended with exit code 1");
+    assert!(!bench.path("workspace/late").exists());
+}
+
+#[test]
+fn a_change_without_verification_says_so() {
+    let bench = changed();
+    let done = bench.run("code-change", "", json!({"patch": PATCH}));
+    assert_eq!(done.message(), "changed 2 files, not verified");
+    assert_eq!(bench.git("workspace", &["diff", "--cached", "--name-only"]), "src/a.txt\nsrc/new.sh");
+}
+
+#[rstest]
+#[case(json!({}), "inputs.patch is missing: it must be a unified diff")]
+#[case(json!({"patch": PATCH, "verify": "make"}), "inputs.verify: must be a list")]
+#[case(json!({"patch": PATCH.replace("-two", "-zwei")}), "inputs.patch does not apply: src/a.txt, hunk 1 (@@ -1,3 +1,3 @@); src/a.txt: patch does not apply")]
+#[case(json!({"patch": PATCH.replace("a.txt", "none.txt")}), "src/none.txt: does not exist in index")]
+#[case(json!({"patch": "nonsense"}), "inputs.patch does not apply: No valid patches in input")]
+#[case(json!({"patch": PATCH.replace(" three\n", "")}), "corrupt patch at line 8")]
+#[case(json!({"patch": PATCH.replace("src/new.sh", "../new.sh")}), "invalid path '../new.sh'")]
+#[case(json!({"patch": PATCH.replace("src/new.sh", ".git/hooks/pre-commit")}), "invalid path '.git/hooks/pre-commit'")]
+#[case(json!({"patch": PATCH.replace("src/new.sh", "src/.GIT/config")}), "invalid path 'src/.GIT/config'")]
+#[case(json!({"patch": PATCH.replace("src/new.sh", "src/link/new.sh")}), "beyond a symbolic link")]
+#[case(json!({"patch": PATCH.replace("src/new.sh", "/tmp/new.sh")}), "new.sh'")]
+fn a_patch_that_can_not_be_is_explained(#[case] inputs: Value, #[case] expected: &str) {
+    let bench = changed();
+    std::os::unix::fs::symlink("/tmp", bench.path("store/src/link")).unwrap();
+    bench.git("store", &["add", "-A"]);
+    bench.git("store", &["commit", "-q", "-m", "link"]);
+    bench.git("workspace", &["pull", "-q"]);
+    let bench = Bench { commit: bench.git("store", &["rev-parse", "HEAD"]), ..bench };
+    let done = bench.run("code-change", "", inputs);
+    assert!(done.message().contains(expected), "{}", done.report);
+    assert_eq!(done.report["reason"], "ExecutorFailed");
+    assert_eq!(bench.git("workspace", &["status", "--porcelain"]), "");
+}
+
+#[rstest]
+#[case("doc", PATCH, "inputs.patch: outside of target.path \"doc\": \"src/a.txt\", \"src/new.sh\"")]
+#[case(
+    "",
+    "diff --git a/sub b/sub\nnew file mode 160000\n--- /dev/null\n+++ b/sub\n@@ -0,0 +1 @@\n+Subproject commit 1234567890123456789012345678901234567890\n",
+    "inputs.patch: nested repository at \"sub\""
+)]
+#[case(
+    "src",
+    "diff --git a/b.txt b/src/b.txt\nsimilarity index 100%\nrename from b.txt\nrename to src/b.txt\n",
+    "outside of target.path \"src\": \"b.txt\""
+)]
+fn a_patch_that_may_not_be_is_refused(#[case] path: &str, #[case] patch: &str, #[case] expected: &str) {
+    let bench = changed();
+    let done = bench.run("code-change", path, json!({"patch": patch}));
+    assert!(done.message().contains(expected), "{}", done.report);
+    assert_eq!(done.report["reason"], "ChangeNotAllowed");
+}
