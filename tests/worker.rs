@@ -648,3 +648,54 @@ fn the_environment_is_made_from_nothing() {
         ]
     );
 }
+
+#[test]
+fn every_built_in_executor_works_in_its_sandbox() {
+    let repository = Repository::new();
+    repository.write("README.md", "# Hello\n[gone](gone.md)\n");
+    repository.write("Makefile", "test:\n\tgrep -q There README.md\n");
+    repository.commit("first");
+    let server = Server::start(&repository);
+    let patch = "--- a/README.md\n+++ b/README.md\n@@ -1,2 +1 @@\n-# Hello\n-[gone](gone.md)\n+# There\n";
+    let cases = [
+        (Builtin::Docs, json!({}), "looked at 1 documents; 1 findings: 1 broken_link"),
+        (
+            Builtin::CodeChange,
+            json!({"patch": patch, "verify": [["make", "test"]]}),
+            "changed 1 files, verified by 1 command",
+        ),
+        (
+            Builtin::Ops,
+            json!({"commands": [{"shell": "setsid sleep 1000 & git log --oneline | wc -l"}]}),
+            "ran 1 commands in",
+        ),
+    ];
+    for (builtin, inputs, expected) in cases {
+        let pod = fetched(&server, &Executor::builtin(builtin), builtin.operation(), inputs);
+        let (termination, manifest) = pod.run();
+        pod.verify(&termination, &manifest);
+        assert_eq!(termination.outcome, Outcome::Succeeded, "{termination:?}");
+        assert!(termination.message.as_ref().unwrap().starts_with(expected), "{termination:?}");
+        assert!(pod.events().iter().any(|event| event.event == "executor_step"), "{builtin:?}");
+    }
+}
+
+#[test]
+fn a_command_that_overruns_the_budget_is_in_the_record() {
+    let repository = Repository::new();
+    repository.write("a", "1\n");
+    repository.commit("first");
+    let server = Server::start(&repository);
+    let inputs =
+        json!({"commands": [{"shell": "trap '' TERM; echo begun; sleep 1000 & wait; sleep 1000", "name": "hang"}]});
+    let mut executor = Executor::builtin(Builtin::Ops);
+    executor.time.max_seconds = Some(2);
+    let pod = fetched(&server, &executor, Operation::Ops, inputs);
+    let (termination, manifest) = pod.run();
+    pod.verify(&termination, &manifest);
+    assert_eq!(termination.reason, Some(FailureReason::TimeBudgetExceeded));
+    let record = fs::read(pod.trace().join("artifacts/commands.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+    assert_eq!(record["commands"][0]["state"], "interrupted");
+    assert_eq!(fs::read_to_string(pod.trace().join("artifacts/commands/01-hang.stdout.log")).unwrap(), "begun\n");
+}

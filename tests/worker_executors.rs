@@ -267,3 +267,127 @@ fn a_patch_that_may_not_be_is_refused(#[case] path: &str, #[case] patch: &str, #
     assert!(done.message().contains(expected), "{}", done.report);
     assert_eq!(done.report["reason"], "ChangeNotAllowed");
 }
+
+/// Findings as `path:line kind`.
+fn findings(bench: &Bench) -> Vec<String> {
+    let report = bench.json("report.json");
+    let findings = report["findings"].as_array().unwrap();
+    findings
+        .iter()
+        .map(|finding| {
+            format!("{}:{} {}", finding["path"].as_str().unwrap(), finding["line"], finding["kind"].as_str().unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn docs_tells_what_is_broken() {
+    let bench = Bench::new(&[
+        (
+            "README.md",
+            "# Tool\n\n[guide](docs/guide.md#part-two) [code](src/main.rs#L2) [up](../../issues) [web](https://example.org/a)\n\
+                       [gone](docs/gone.md) [case](Docs/guide.md) [dir](docs/) [mail](mailto:a@b) [x][nowhere] ![](logo.png)\n\
+                       [far](src/main.rs#L3-L9) [esc](docs/with%20blank.md) [top](#top) [self](#tool) [no](#Tool) [e]()\n",
+        ),
+        (
+            "docs/guide.md",
+            "# Guide\n\n## Part two\n\n#### Deep\n\n```\n[not](a-link.md)\n```\n<a id=\"hand\"></a> [hand](#hand) [root](/README.md)\n",
+        ),
+        ("docs/with blank.md", "no title [other](guide.md#part-three)\n"),
+        ("docs/alone.md", "# guide\n\nhttps://user:pw@example.org/b\n"),
+        ("docs/latin1.md", "\u{0}"),
+        ("src/main.rs", "fn main() {\n}\n"),
+        ("logo.png", "x"),
+        ("tool/x.py", "x"),
+        ("vendor/lib/README.md", "[broken](nowhere.md)\n"),
+    ]);
+    fs::write(bench.path("workspace/docs/latin1.md"), b"\xe9t\xe9").unwrap();
+    let done = bench.run("docs", "", json!({}));
+    assert_eq!(done.code, Some(0), "{}", done.report);
+    let expected = [
+        "README.md:3 leaves_repository",
+        "README.md:4 broken_link",
+        "README.md:4 broken_link",
+        "README.md:4 undefined_reference",
+        "README.md:4 image_without_text",
+        "README.md:5 broken_anchor",
+        "README.md:5 line_out_of_range",
+        "README.md:5 empty_link",
+        "docs/alone.md:null orphaned_document",
+        "docs/guide.md:null duplicate_title",
+        "docs/guide.md:5 skipped_level",
+        "docs/latin1.md:null not_read",
+        "docs/with blank.md:null missing_title",
+        "docs/with blank.md:1 broken_anchor",
+        "tool:null missing_readme",
+    ];
+    assert_eq!(
+        {
+            let mut told = findings(&bench);
+            told.sort();
+            told
+        },
+        {
+            let mut all = expected.map(String::from);
+            all.sort();
+            all
+        }
+    );
+    let report = bench.json("report.json");
+    assert_eq!(report["findings_by_kind"]["broken_link"], 2);
+    assert!(report["findings"].to_string().contains("did you mean \\\"docs/guide.md\\\"?"), "{report}");
+    assert!(report["findings"].to_string().contains("did you mean #tool?"), "{report}");
+    assert_eq!(report["external_links"][1]["url"], "https://example.org/a");
+    assert!(!report.to_string().contains("user:pw"));
+    assert_eq!(report["outlines"][2]["headings"][1]["anchor"], "part-two");
+    let markdown = bench.artifact("report.md");
+    assert!(markdown.contains("| `README.md:3` | `leaves_repository` |"), "{markdown}");
+    assert!(done.message().starts_with("looked at 4 documents; 15 findings: 2 broken_link"), "{}", done.message());
+}
+
+#[test]
+fn docs_fails_on_findings_if_it_is_told_to() {
+    let bench = Bench::new(&[("README.md", "# A\n[b](b.md)\n"), ("sub/c.md", "# C\n"), ("sub/README.md", "# Sub\n")]);
+    let done = bench.run("docs", "", json!({"failOnFindings": true}));
+    assert_eq!(
+        done.message(),
+        "looked at 3 documents; 2 findings: 1 broken_link, 1 orphaned_document (inputs.failOnFindings); see report.md"
+    );
+    assert_eq!((done.code, findings(&bench).len()), (Some(1), 2));
+    let ignore = json!({"fail_on_findings": true, "ignore": ["broken_link", "orphaned_document"]});
+    assert_eq!(bench.run("docs", "", ignore).code, Some(0));
+    // Only what is in the target's path is told, and links from elsewhere count.
+    let done = bench.run("docs", "sub", json!({"fail_on_findings": true}));
+    assert_eq!((done.code, findings(&bench)), (Some(1), vec!["sub/c.md:null orphaned_document".to_owned()]));
+    let done = bench.run("docs", "", json!({"ignore": ["orphans"]}));
+    assert!(done.message().starts_with("inputs.ignore[0]: \"orphans\" is no kind of finding"), "{}", done.message());
+}
+
+#[test]
+fn docs_survives_what_it_reads() {
+    let nested = "> - ".repeat(20_000);
+    let many = "[a](b.md) ".repeat(20_000);
+    let huge = "x".repeat(3 << 20);
+    let bench = Bench::new(&[
+        ("README.md", "# A\n[b](b.md) [l](loop) [l](loop/x.md#y)\n"),
+        ("b.md", "# B\n[a](README.md)\n"),
+        ("nested.md", &nested),
+        ("many.md", &many),
+        ("huge.md", &huge),
+        ("new\nline | `x`.md", "# **x** | <b>\n[evil](javascript:alert) [\u{202e}](\u{202e}.md)\n"),
+    ]);
+    std::os::unix::fs::symlink(".", bench.path("store/loop")).unwrap();
+    bench.git("store", &["add", "-A"]);
+    bench.git("store", &["commit", "-q", "-m", "loop"]);
+    bench.git("workspace", &["pull", "-q"]);
+    let bench = Bench { commit: bench.git("store", &["rev-parse", "HEAD"]), ..bench };
+    let done = bench.run("docs", "", json!({}));
+    assert_eq!(done.code, Some(0), "{}", done.report);
+    let told = findings(&bench);
+    assert!(told.contains(&"huge.md:null not_read".to_owned()), "{told:?}");
+    assert!(!told.iter().any(|finding| finding.starts_with("README.md")), "{told:?}");
+    let report = bench.json("report.json");
+    assert!(report["notes"].to_string().contains("many.md: not all of its links"), "{}", report["notes"]);
+    let markdown = bench.artifact("report.md");
+    assert!(!markdown.contains('\u{202e}') && markdown.contains("`new%0Aline \\| %60x%60.md"), "{markdown}");
+}

@@ -4,6 +4,7 @@
 
 pub mod analysis;
 pub mod code_change;
+pub mod docs;
 mod git;
 mod markup;
 pub mod ops;
@@ -77,7 +78,7 @@ pub trait Executor: Sync {
 }
 
 /// Every executor of this binary.
-pub const TABLE: &[&dyn Executor] = &[&analysis::Analysis, &code_change::CodeChange, &ops::Ops];
+pub const TABLE: &[&dyn Executor] = &[&analysis::Analysis, &code_change::CodeChange, &docs::Docs, &ops::Ops];
 
 /// Tells what is being done, as an event in the trace. `text` is cut to one line.
 pub fn step(text: &str) {
