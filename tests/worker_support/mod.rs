@@ -296,6 +296,8 @@ impl Pod {
         covered.push("manifest.json");
         covered.sort_unstable();
         assert_eq!(files_below(&self.trace(), ""), covered);
+        let mut no_problem = |checked: jct::trace::Checked| assert_eq!(checked.problems, Vec::<String>::new());
+        jct::trace::verify(&self.trace(), None, &mut no_problem).unwrap();
     }
 
     pub fn events(&self) -> Vec<Event> {

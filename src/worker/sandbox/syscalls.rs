@@ -114,7 +114,7 @@ pub fn confine(supervisor: i32, signals_are_scoped: bool) -> Result<(), Error> {
     let arch: TargetArch = std::env::consts::ARCH.try_into()?;
     let (refuse, pretend) = (libc::EPERM.cast_unsigned(), libc::ENOSYS.cast_unsigned());
     // Its flags are in memory, where no filter sees them; the C libraries take the older call then.
-    let unseen = BTreeMap::from([(i64::from(libc::SYS_clone3), Vec::new())]);
+    let unseen = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     install(unseen, SeccompAction::Errno(pretend), arch)?;
     install(rules(supervisor, signals_are_scoped)?, SeccompAction::Errno(refuse), arch)
 }
@@ -128,7 +128,7 @@ fn install(rules: Rules, action: SeccompAction, arch: TargetArch) -> Result<(), 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 fn rules(supervisor: i32, signals_are_scoped: bool) -> Result<Rules, Error> {
-    let mut rules: Rules = REFUSED.iter().chain(REFUSED_HERE).map(|call| (i64::from(*call), Vec::new())).collect();
+    let mut rules: Rules = REFUSED.iter().chain(REFUSED_HERE).map(|call| (*call, Vec::new())).collect();
     let unix = u64::from(libc::AF_UNIX.cast_unsigned());
     for call in [libc::SYS_socket, libc::SYS_socketpair] {
         rules.insert(call, vec![rule(0, SeccompCmpOp::Ne, unix)?]);
@@ -174,7 +174,7 @@ fn rules(supervisor: i32, signals_are_scoped: bool) -> Result<Rules, Error> {
         let again: Vec<_> = rules.iter().map(|(call, rules)| (call | x32::BIT, rules.clone())).collect();
         rules.extend(again);
         rules.extend(x32::OWN.map(|call| (call | x32::BIT, Vec::new())));
-        rules.insert(i64::from(libc::SYS_clone3) | x32::BIT, Vec::new());
+        rules.insert(libc::SYS_clone3 | x32::BIT, Vec::new());
     }
     Ok(rules)
 }
