@@ -27,8 +27,24 @@ const MAX_OUTPUT_BYTES: u64 = 4 << 20;
 const KILL_AFTER: Duration = Duration::from_secs(2);
 /// How long output is still read after a command has ended, for a process that escaped from its group.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-/// Variables that a command has from ours.
-const INHERITED: [&str; 6] = ["PATH", "HOME", "TMPDIR", "LC_ALL", "TZ", "JCT_TASK_FILE"];
+/// Variables that a command has from ours: all that an executor has, but the way to the result, which is ours to tell.
+const INHERITED: [&str; 15] = [
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "JCT_TASK_FILE",
+    "JCT_OBJECTIVE",
+    "JCT_OPERATION",
+    "JCT_TARGET_PATH",
+    "JCT_TIME_BUDGET_SECONDS",
+    "JCT_TASK_ID",
+    "JCT_TRACE_ID",
+    "JCT_TASK_NAMESPACE",
+    "JCT_ATTEMPT",
+];
 
 /// Where commands run.
 #[derive(Debug)]
