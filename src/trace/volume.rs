@@ -38,7 +38,7 @@ impl TraceVolume {
     /// # Errors
     /// If the volume cannot be written.
     pub fn prepare(&self, namespace: &str, task_id: Id, attempt: u32, task_json: &[u8]) -> io::Result<()> {
-        let path = self.root.join(folder(namespace, task_id, attempt));
+        let path = self.path(namespace, task_id, attempt);
         fs::create_dir_all(&path)?;
         let target = path.join(TASK_FILE);
         if fs::read(&target).is_ok_and(|found| found == task_json) {
@@ -57,7 +57,7 @@ impl TraceVolume {
     /// # Errors
     /// If the volume cannot be read.
     pub fn has_begun(&self, namespace: &str, task_id: Id, attempt: u32) -> io::Result<bool> {
-        let path = self.root.join(folder(namespace, task_id, attempt));
+        let path = self.path(namespace, task_id, attempt);
         let entries = match fs::read_dir(path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -77,7 +77,7 @@ impl TraceVolume {
     /// # Errors
     /// If the volume cannot be written. A folder that is not there needs no word.
     pub fn announce_cancel(&self, namespace: &str, task_id: Id, attempt: u32) -> io::Result<()> {
-        let path = self.root.join(folder(namespace, task_id, attempt)).join(CANCEL_FILE);
+        let path = self.path(namespace, task_id, attempt).join(CANCEL_FILE);
         match File::options().write(true).create_new(true).open(path) {
             Ok(file) => file.sync_all(),
             Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::AlreadyExists].contains(&error.kind()) => Ok(()),
@@ -102,7 +102,7 @@ impl TraceVolume {
     /// # Errors
     /// If the volume cannot be written.
     pub fn mark_incomplete(&self, namespace: &str, note: &Incomplete) -> io::Result<()> {
-        let path = self.root.join(folder(namespace, note.task_id, note.attempt));
+        let path = self.path(namespace, note.task_id, note.attempt);
         fs::create_dir_all(&path)?;
         let directory = File::open(&path)?;
         let there = read_beneath(&directory, INCOMPLETE_FILE, MAX_INCOMPLETE_BYTES).ok();
@@ -211,7 +211,7 @@ impl TraceVolume {
 
     /// Takes away the right to write from a folder and the files of its manifest. Blocks; does what it can.
     pub fn seal(&self, namespace: &str, task_id: Id, attempt: u32, manifest: Option<&Manifest>) {
-        let path = self.root.join(folder(namespace, task_id, attempt));
+        let path = self.path(namespace, task_id, attempt);
         let Ok(directory) = File::open(&path) else { return };
         let files = manifest.map(|manifest| manifest.files.as_slice()).unwrap_or_default();
         for name in files.iter().map(|file| file.path.as_str()).chain([MANIFEST_FILE]) {
