@@ -10,6 +10,7 @@ use super::observe::images;
 use crate::domain::id::sha256_hex;
 use crate::domain::provenance::{Bound, ContainerImage, Facts, Statement};
 use crate::domain::trace::{Manifest, Outcome};
+use crate::jobs::source_url;
 use crate::reconcile::Context;
 use crate::reconcile::workers::AttemptKey;
 use crate::store::{JobRow, JobStatus, TaskRow};
@@ -115,7 +116,7 @@ async fn write(context: &Context, row: &TaskRow, job: JobRow, images: Vec<Contai
     let (row, builder_id) = (row.clone(), context.builder_id.clone());
     // The manifest knows better; without one there is only the configuration as it is now.
     let executor = executor(context, &row).map(|executor| executor.name).unwrap_or_default();
-    let source_url = context.jobs.source_url_template.replace("{repo}", &row.task.target.repo.to_string());
+    let source_url = source_url(&row.task, &context.jobs.source_url_template);
     let work = move || {
         let (id, attempt) = (row.id, job.attempt);
         let trace = match trace(&traces, &row, &job) {
