@@ -168,6 +168,17 @@ impl Checked {
         Self { problems: vec![problem], ..Self::new(path) }
     }
 
+    /// What was read, if it is there and sound; what is wrong with it is noted.
+    fn sound<T>(&mut self, read: Option<Result<T, String>>) -> Option<T> {
+        match read? {
+            Ok(sound) => Some(sound),
+            Err(why) => {
+                self.problems.push(why);
+                None
+            }
+        }
+    }
+
     fn unreadable(path: &Path, error: &io::Error) -> Self {
         Self { verdict: Verdict::Unreadable, ..Self::bad(path, error.to_string()) }
     }
@@ -184,23 +195,8 @@ struct Claim<'a> {
 fn check(path: &Path, directory: &File, keys: Option<&[PublicKey]>) -> io::Result<Checked> {
     let mut checked = Checked::new(path);
     let statement = provenance(directory, keys, &mut checked)?;
-    let task = read_if_there(directory, TASK_FILE, MAX_TASK_BYTES)?;
-    let task = match task {
-        Some(Err(why)) => {
-            checked.problems.push(why);
-            None
-        }
-        Some(Ok(bytes)) => Some(bytes),
-        None => None,
-    };
-    let manifest = match read_manifest(directory)? {
-        Some(Err(why)) => {
-            checked.problems.push(why);
-            None
-        }
-        Some(Ok(manifest)) => Some(manifest),
-        None => None,
-    };
+    let task = checked.sound(read_if_there(directory, TASK_FILE, MAX_TASK_BYTES)?);
+    let manifest = checked.sound(read_manifest(directory)?);
     let note = read_if_there(directory, INCOMPLETE_FILE, MAX_MANIFEST_BYTES)?;
     let is_incomplete = match &statement {
         Some(statement) => statement.subject.iter().any(|subject| subject.name.as_deref() == Some(INCOMPLETE_FILE)),
