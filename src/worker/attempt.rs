@@ -89,16 +89,16 @@ impl Attempt {
         let bytes = serde_json::to_vec(source).map_err(|error| Failure::worker("write source.json", &error))?;
         std::fs::write(self.work().source_file(), bytes).map_err(|error| Failure::worker("write source.json", &error))
     }
+}
 
-    /// What the step before fetched.
-    ///
-    /// # Errors
-    /// When it left nothing.
-    pub fn read_source(&self) -> Result<Source, Failure> {
-        let bytes = read_regular(&self.work().source_file(), 64 * 1024)
-            .map_err(|error| Failure::worker("read source.json, which `jct worker source` leaves", &error))?;
-        serde_json::from_slice(&bytes).map_err(|error| Failure::worker("understand source.json", &error))
-    }
+/// What the step before fetched into `work`.
+///
+/// # Errors
+/// When it left nothing.
+pub fn read_source(work: &Work) -> Result<Source, Failure> {
+    let bytes = read_regular(&work.source_file(), 64 * 1024)
+        .map_err(|error| Failure::worker("read source.json, which `jct worker source` leaves", &error))?;
+    serde_json::from_slice(&bytes).map_err(|error| Failure::worker("understand source.json", &error))
 }
 
 /// Why a pod may not work at an attempt.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{Attempt, Failure, Refused};
+use super::attempt::{Attempt, Failure, Refused, read_source};
 use super::trace::{Ending, Trace};
 use super::{AttemptArgs, RecordArgs, RunArgs, SourceArgs, process, record, source, supervise, termination};
 use crate::domain::FailureReason;
@@ -37,8 +37,8 @@ pub fn source(args: &SourceArgs) -> ExitCode {
 /// `jct worker record`. Always seals the trace.
 pub fn record(args: &RecordArgs) -> ExitCode {
     step(&args.attempt, async |attempt, trace, interrupted| {
-        let source = attempt.read_source()?;
-        let ending = record::record(attempt, trace, &interrupted).await;
+        let source = read_source(&attempt.work())?;
+        let ending = record::record(attempt, &source, trace, &interrupted).await;
         let ending = ending.unwrap_or_else(|failure| Ending { failure: Some(failure), ..Ending::default() });
         Ok(Some(Ending { source: Some(source), ..ending }))
     })

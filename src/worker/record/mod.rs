@@ -5,7 +5,6 @@ pub mod capture;
 mod outputs;
 mod verdict;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -16,12 +15,9 @@ use self::capture::{Capture, Captured, Gained};
 use self::verdict::{Told, judge};
 use super::attempt::{Attempt, Failure, read_regular};
 use super::link::{Account, Door, Frame, Receiver};
-use super::redact::Rules;
 use super::trace::{self, Ending, Trace};
 use crate::domain::FailureReason;
-use crate::domain::executor::Executor;
-use crate::domain::id::sha256_hex;
-use crate::domain::trace::{CANCEL_FILE, ExecutorResult, STDERR_FILE, STDOUT_FILE, Usage};
+use crate::domain::trace::{CANCEL_FILE, ExecutorResult, STDERR_FILE, STDOUT_FILE, Source, Usage};
 
 /// Beyond budget and grace, before the supervisor is taken for lost.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -34,15 +30,18 @@ const AFTERMATH: Duration = Duration::from_secs(1);
 /// The greatest result of an executor that is read, in bytes.
 const MAX_RESULT_BYTES: u64 = 256 * 1024;
 
-/// Records the attempt until its end; what is left is to seal it.
+/// Records the attempt on `source` until its end; what is left is to seal it.
 ///
 /// # Errors
 /// When the executor can't begin, or the trace can't be written.
-pub async fn record(attempt: &Attempt, trace: &mut Trace, interrupted: &CancellationToken) -> Result<Ending, Failure> {
+pub async fn record(
+    attempt: &Attempt,
+    source: &Source,
+    trace: &mut Trace,
+    interrupted: &CancellationToken,
+) -> Result<Ending, Failure> {
     let lost = |error: std::io::Error| Failure::worker("write the trace", &error);
-    let executor: Executor = serde_json::from_str(&attempt.args.executor)
-        .map_err(|error| Failure::worker("understand JCT_EXECUTOR_SPEC", &error))?;
-    let source = attempt.read_source()?;
+    let executor = trace.executor()?.clone();
     let work = attempt.work();
     let open = |error: std::io::Error| Failure::worker("open the door for the supervisor", &error);
     trace::remove(&work.door()).map_err(open)?;
@@ -88,8 +87,8 @@ pub async fn record(attempt: &Attempt, trace: &mut Trace, interrupted: &Cancella
         cpu_ms: account.cpu_ms,
         peak_memory_bytes: account.peak_memory_bytes,
     });
-    let ending = Ending { source: Some(source), failure, exit_code, result, usage, ..Ending::default() };
-    outputs::take(attempt, trace, &executor, ending, deadline(interrupted), interrupted).await
+    let ending = Ending { failure, exit_code, result, usage, ..Ending::default() };
+    outputs::take(attempt, source, trace, &executor, ending, deadline(interrupted), interrupted).await
 }
 
 /// When outputs have to be taken at the latest; never, unless the pod ends.
@@ -208,10 +207,4 @@ fn ended(account: Option<&Account>, stdout: &Captured, stderr: &Captured) -> ser
         "stderr_bytes": stderr.printed_bytes,
         "stderr_truncated": stderr.truncated,
     })
-}
-
-/// The rules of redaction and the digest of an executor's configuration.
-pub fn identity(executor: &str) -> (Arc<Rules>, String) {
-    let patterns = serde_json::from_str::<Executor>(executor).map(|executor| executor.redact).unwrap_or_default();
-    (Arc::new(Rules::compile(&patterns)), sha256_hex(executor.as_bytes()))
 }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::FailureReason;
 use crate::domain::executor::Executor;
+use crate::domain::trace::Source;
 use crate::worker::attempt::{Attempt, Failure};
 use crate::worker::change::{BUNDLE_FILE, Bounds, DIFFSTAT_FILE, Harvest, Identity, PATCH_FILE, Rules, harvest};
 use crate::worker::trace::{Ending, Limits, Trace};
@@ -24,6 +25,7 @@ const HARVEST: Duration = Duration::from_secs(300);
 /// When the trace can't be written.
 pub async fn take(
     attempt: &Attempt,
+    source: &Source,
     trace: &mut Trace,
     executor: &Executor,
     mut ending: Ending,
@@ -39,7 +41,7 @@ pub async fn take(
     let mut broken = taken.err();
     if takes_change {
         let until = deadline.unwrap_or_else(|| Instant::now() + HARVEST);
-        match change(attempt, trace, executor, &ending, until, interrupted).await {
+        match change(attempt, source, trace, executor, until, interrupted).await {
             Ok(()) => {}
             Err(failure) => {
                 let fields = json!({"reason": failure.reason, "message": failure.message});
@@ -58,9 +60,9 @@ pub async fn take(
 /// Takes what the workspace has become.
 async fn change(
     attempt: &Attempt,
+    source: &Source,
     trace: &mut Trace,
     executor: &Executor,
-    ending: &Ending,
     until: Instant,
     interrupted: &CancellationToken,
 ) -> Result<(), Failure> {
@@ -69,8 +71,6 @@ async fn change(
     let into = trace.artifacts_dir().map_err(lost)?;
     let asked = ["maxChangedFiles", "max_changed_files"].iter().find_map(|name| task.inputs.get(*name));
     let asked = asked.and_then(Value::as_u64).map_or(u32::MAX, |most| u32::try_from(most).unwrap_or(u32::MAX));
-    let source =
-        ending.source.as_ref().ok_or_else(|| Failure::worker("take the change", &"the source is not known"))?;
     // A pod that ends is told so once: that it is ending is no news here, the time that is left is.
     let interrupted = if interrupted.is_cancelled() { CancellationToken::new() } else { interrupted.clone() };
     let taken = harvest(&Harvest {

@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{Failure, read_regular};
+use super::attempt::{Failure, read_regular, read_source};
 use super::launch::{Launch, UNCONFINED};
 use super::link::{Account, End, Frame, Note, Sender};
 use super::sandbox::{Enforced, ProcessLimits, Sandbox};
@@ -215,7 +215,7 @@ fn environment(args: &RunArgs, work: &Work, executor: &Executor, task: &Task) ->
         ("JCT_OBJECTIVE", task.objective.clone().into()),
         ("JCT_OPERATION", task.operation.as_str().into()),
         ("JCT_TARGET_PATH", task.target.path.clone().into()),
-        ("JCT_COMMIT", args.commit(work).into()),
+        ("JCT_COMMIT", read_source(work).map(|source| source.commit).unwrap_or_default().into()),
         ("JCT_TASK_ID", args.task_id.to_string().into()),
         ("JCT_TRACE_ID", args.trace_id.as_str().into()),
         ("JCT_TASK_NAMESPACE", args.namespace.clone().into()),
@@ -224,13 +224,4 @@ fn environment(args: &RunArgs, work: &Work, executor: &Executor, task: &Task) ->
     ];
     let own = own.into_iter().map(|(name, value)| (OsString::from(name), value));
     own.chain(executor.env.iter().map(|(name, value)| (name.into(), value.into()))).collect()
-}
-
-impl RunArgs {
-    /// The commit that is checked out, which `source` left.
-    fn commit(&self, work: &Work) -> String {
-        let source = read_regular(&work.source_file(), 64 * 1024).ok();
-        let source = source.and_then(|bytes| serde_json::from_slice::<crate::domain::trace::Source>(&bytes).ok());
-        source.map(|source| source.commit).unwrap_or_default()
-    }
 }

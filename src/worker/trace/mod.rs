@@ -20,7 +20,6 @@ pub use files::{create_anew, remove};
 pub use names::{escaped, is_troublesome};
 
 use super::attempt::{Attempt, Failure, read_regular};
-use super::record::identity;
 use super::redact::Rules;
 use super::termination::shorten;
 use crate::domain::FailureReason;
@@ -43,8 +42,9 @@ const MAX_MESSAGE_CHARS: usize = 4000;
 pub struct Trace {
     dir: PathBuf,
     attempt: Attempt,
+    /// Or why its configuration is none.
+    executor: Result<Executor, String>,
     rules: Arc<Rules>,
-    executor_sha256: String,
     events: File,
     log: File,
     last_seq: u64,
@@ -97,13 +97,15 @@ impl Trace {
         let lines = || earlier.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let last_seq = lines().filter_map(parse).map(|event| event.seq).max().unwrap_or(0);
         let started_at = lines().find_map(parse).map_or_else(Timestamp::now, |event| event.ts);
-        let (rules, executor_sha256) = identity(&attempt.args.executor);
+        let executor = serde_json::from_str::<Executor>(&attempt.args.executor).map_err(|error| error.to_string());
+        let patterns = executor.as_ref().map(|executor| executor.redact.as_slice()).unwrap_or_default();
+        let rules = Arc::new(Rules::compile(patterns));
         let attempt = attempt.clone();
         Ok(Self {
             dir,
             attempt,
+            executor,
             rules,
-            executor_sha256,
             events,
             log,
             last_seq,
@@ -111,6 +113,14 @@ impl Trace {
             artifacts: Vec::new(),
             change: None,
         })
+    }
+
+    /// What does the work.
+    ///
+    /// # Errors
+    /// When its configuration can't be understood.
+    pub fn executor(&self) -> Result<&Executor, Failure> {
+        self.executor.as_ref().map_err(|error| Failure::worker("understand JCT_EXECUTOR_SPEC", error))
     }
 
     /// What is a secret.
@@ -243,7 +253,7 @@ impl Trace {
         names.sort();
         let files = names.iter().map(|name| files::entry(&self.dir, name)).collect::<io::Result<_>>()?;
         let args = self.attempt.args;
-        let executor: Option<Executor> = serde_json::from_str(&args.executor).ok();
+        let executor = self.executor.ok();
         let manifest = Manifest {
             version: MANIFEST_VERSION.into(),
             task_id: args.task_id,
@@ -252,7 +262,7 @@ impl Trace {
             attempt: args.attempt,
             executor: executor.as_ref().map(|executor| executor.name.clone()).unwrap_or_default(),
             image: executor.and_then(|executor| executor.image),
-            executor_sha256: Some(self.executor_sha256),
+            executor_sha256: Some(sha256_hex(args.executor.as_bytes())),
             worker: concat!("jct ", env!("CARGO_PKG_VERSION")).into(),
             task_sha256: args.task_sha256,
             source,
