@@ -21,13 +21,12 @@ use serde::Serialize;
 
 use super::ExecuteArgs;
 use super::attempt::{Failure, read_regular};
+use super::record::capture::STEP;
 use super::redact::redact;
 use super::termination::shorten;
 use crate::domain::trace::ExecutorResult;
 use crate::domain::{FailureReason, Task};
 
-/// What begins a line on an executor's standard output that tells what is being done.
-const STEP: &str = "::step::";
 /// The greatest length of such a line, in characters.
 const MAX_STEP_CHARS: usize = 500;
 /// How many entries of a decision log are kept.

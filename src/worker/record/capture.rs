@@ -13,7 +13,7 @@ use crate::worker::redact::{Redactor, Rules};
 /// The line that ends a log which reached its limit.
 const TRUNCATED: &[u8] = "… truncated\n".as_bytes();
 /// A line of standard output that begins so tells of a step.
-const STEP: &[u8] = b"::step::";
+pub const STEP: &str = "::step::";
 /// Of a step's text more is not taken, in bytes.
 const MAX_STEP_BYTES: usize = 2000;
 /// So much of what is past the limit is kept in mind, for the last line, in bytes.
@@ -127,7 +127,7 @@ impl Capture {
             let room = (STEP.len() + MAX_STEP_BYTES).saturating_sub(self.line.len());
             self.line.extend(part.iter().take(room));
             if part.ends_with(b"\n") {
-                if self.line.starts_with(STEP) {
+                if self.line.starts_with(STEP.as_bytes()) {
                     let line = self.rules.redact(&String::from_utf8_lossy(&self.line));
                     gained.steps.extend(steps(line.as_bytes()));
                 }
@@ -178,7 +178,7 @@ pub async fn capture(
 
 /// The texts of the steps in whole lines.
 fn steps(lines: &[u8]) -> Vec<String> {
-    let lines = lines.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(STEP));
+    let lines = lines.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(STEP.as_bytes()));
     let text = |line: &[u8]| String::from_utf8_lossy(line.get(..MAX_STEP_BYTES).unwrap_or(line)).trim().to_owned();
     lines.map(text).filter(|text| !text.is_empty()).collect()
 }
