@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::task::Operation;
+use super::task::{Operation, is_label};
 
 /// The greatest configuration that is read, in bytes: it must fit a ConfigMap.
 pub const MAX_CONFIGURATION_BYTES: usize = 1024 * 1024;
@@ -406,7 +406,7 @@ fn invalid(field: &str, message: String) -> InvalidExecutors {
 
 fn check(at: &str, executor: &Executor) -> Result<(), InvalidExecutors> {
     let fail = |field: &str, message: String| Err(invalid(&format!("{at}.{field}"), message));
-    if !is_label(&executor.name) {
+    if executor.name.len() > MAX_NAME_BYTES || !is_label(&executor.name) {
         let message =
             format!("must be lower-case letters, digits and inner dashes, at most 63; is {:?}", executor.name);
         return fail("name", message);
@@ -511,14 +511,6 @@ fn check_patterns(at: &str, patterns: &[String]) -> Result<(), InvalidExecutors>
         }
     }
     Ok(())
-}
-
-fn is_label(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= MAX_NAME_BYTES
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        && !name.starts_with('-')
-        && !name.ends_with('-')
 }
 
 /// Whether `text` is a positive Kubernetes quantity in the plain forms that people write.

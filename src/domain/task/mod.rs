@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use super::ActorKind;
 pub use super::Naming;
 pub use git_ref::problem as git_ref_problem;
-pub use read::read;
+pub use read::{is_label, read};
 pub use repo::{InvalidRepo, Repo};
 
 /// The one version of the specification.

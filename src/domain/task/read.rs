@@ -353,7 +353,8 @@ impl Reader {
 }
 
 /// Whether `name` is an RFC 1123 label (the length is checked elsewhere).
-fn is_label(name: &str) -> bool {
+/// Whether `name` is of lower-case letters, digits and inner dashes, and not empty; how long it may be is the caller's to say.
+pub fn is_label(name: &str) -> bool {
     let ends = |byte: Option<u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && ends(name.bytes().next())
