@@ -5,7 +5,7 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -197,15 +197,7 @@ impl Walk<'_> {
 
 fn copy(from: &File, into: &Path, most: u64) -> io::Result<u64> {
     let mut target = create_anew(into)?;
-    let mut from = from.take(most);
-    let mut buffer = vec![0; 128 * 1024];
-    let mut bytes = 0;
-    loop {
-        let read = from.read(&mut buffer)?;
-        let Some(piece) = buffer.get(..read).filter(|piece| !piece.is_empty()) else { break };
-        target.write_all(piece)?;
-        bytes += piece.len() as u64;
-    }
+    let bytes = io::copy(&mut from.take(most), &mut target)?;
     target.sync_all()?;
     Ok(bytes)
 }
