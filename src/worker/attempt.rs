@@ -78,7 +78,7 @@ impl Attempt {
 
     /// The folder that its containers share.
     pub fn work(&self) -> Work {
-        Work::new(&self.args.work_dir, None)
+        Work::new(&self.args.of.work_dir, None)
     }
 
     /// Tells the recorder what was fetched.

@@ -54,9 +54,9 @@ pub enum WorkerCommand {
     Execute(ExecuteArgs),
 }
 
-/// Which attempt this is, and where its files are: common to `source` and `record`.
+/// Which attempt this is, by what, and where: common to all steps.
 #[derive(Clone, Debug, Args)]
-pub struct AttemptArgs {
+pub struct TaskArgs {
     /// Id of the Task
     #[arg(long, env = "JCT_TASK_ID", value_name = "ULID")]
     pub task_id: Id,
@@ -69,12 +69,23 @@ pub struct AttemptArgs {
     /// Number of the attempt, from 1
     #[arg(long, env = "JCT_ATTEMPT", value_name = "N")]
     pub attempt: u32,
-    /// SHA-256 of the task.json in the trace folder, 64 lower-case hex digits
-    #[arg(long, env = "JCT_TASK_SHA256", value_name = "HEX")]
-    pub task_sha256: String,
     /// The executor's configuration
     #[arg(long, env = "JCT_EXECUTOR_SPEC", value_name = "JSON")]
     pub executor: String,
+    /// Scratch folder that the containers share
+    #[arg(long, env = "JCT_WORK_DIR", value_name = "DIR", default_value = "/work")]
+    pub work_dir: PathBuf,
+}
+
+/// Where the attempt's trace is, and whose: common to `source` and `record`.
+#[derive(Clone, Debug, Args)]
+pub struct AttemptArgs {
+    /// See [`TaskArgs`].
+    #[command(flatten)]
+    pub of: TaskArgs,
+    /// SHA-256 of the task.json in the trace folder, 64 lower-case hex digits
+    #[arg(long, env = "JCT_TASK_SHA256", value_name = "HEX")]
+    pub task_sha256: String,
     /// Uid of the pod: the first one to come has the attempt
     #[arg(long, env = "JCT_POD_UID", value_name = "UID", default_value = "")]
     pub pod_uid: String,
@@ -84,9 +95,6 @@ pub struct AttemptArgs {
     /// The attempt's folder of the trace volume; holds task.json already
     #[arg(long, env = "JCT_TRACE_DIR", value_name = "DIR", default_value = "/trace")]
     pub trace_dir: PathBuf,
-    /// Scratch folder that the containers share
-    #[arg(long, env = "JCT_WORK_DIR", value_name = "DIR", default_value = "/work")]
-    pub work_dir: PathBuf,
     /// Where the termination message goes
     #[arg(long, env = "JCT_TERMINATION_LOG", value_name = "FILE", default_value = "/dev/termination-log")]
     pub termination_log: PathBuf,
@@ -127,24 +135,9 @@ pub struct SourceArgs {
 /// Arguments of `jct worker run`. The time budget comes from the Task.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// Id of the Task
-    #[arg(long, env = "JCT_TASK_ID", value_name = "ULID")]
-    pub task_id: Id,
-    /// Trace id of the Task
-    #[arg(long, env = "JCT_TRACE_ID", value_name = "ID")]
-    pub trace_id: TraceId,
-    /// Namespace of the Task (not that of the pod)
-    #[arg(long, env = "JCT_TASK_NAMESPACE", value_name = "NAME")]
-    pub namespace: String,
-    /// Number of the attempt, from 1
-    #[arg(long, env = "JCT_ATTEMPT", value_name = "N")]
-    pub attempt: u32,
-    /// The executor's configuration
-    #[arg(long, env = "JCT_EXECUTOR_SPEC", value_name = "JSON")]
-    pub executor: String,
-    /// Scratch folder that the containers share
-    #[arg(long, env = "JCT_WORK_DIR", value_name = "DIR", default_value = "/work")]
-    pub work_dir: PathBuf,
+    /// See [`TaskArgs`].
+    #[command(flatten)]
+    pub of: TaskArgs,
     /// The executor's scratch; `tmp` in the work folder when absent
     #[arg(long, env = "JCT_TMP_DIR", value_name = "DIR")]
     pub tmp_dir: Option<PathBuf>,

@@ -75,7 +75,7 @@ fn step(
     let termination = done.unwrap_or_else(|failure| failed(&failure));
     let code = if termination.outcome == Outcome::Succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     if let Some(reason) = termination.reason {
-        tracing::error!(%reason, message = termination.message, trace_id = %args.trace_id, "attempt failed");
+        tracing::error!(%reason, message = termination.message, trace_id = %args.of.trace_id, "attempt failed");
     }
     termination::write(&args.termination_log, termination);
     code

@@ -85,8 +85,8 @@ async fn change(
         identity: Identity {
             objective: &task.objective,
             requested_by: &task.requested_by,
-            task_id: attempt.args.task_id,
-            trace_id: &attempt.args.trace_id,
+            task_id: attempt.args.of.task_id,
+            trace_id: &attempt.args.of.trace_id,
             executor: &executor.name,
             at: trace.started_at(),
         },

@@ -38,7 +38,7 @@ pub async fn run(args: &RunArgs) -> ExitCode {
     match supervise(args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            tracing::error!(reason = %failure.reason, message = failure.message, trace_id = %args.trace_id, "supervisor failed");
+            tracing::error!(reason = %failure.reason, message = failure.message, trace_id = %args.of.trace_id, "supervisor failed");
             ExitCode::FAILURE
         }
     }
@@ -46,14 +46,14 @@ pub async fn run(args: &RunArgs) -> ExitCode {
 
 async fn supervise(args: &RunArgs) -> Result<(), Failure> {
     let interrupted = process::on_termination().map_err(|error| Failure::worker("listen for signals", &error))?;
-    let work = Work::new(&args.work_dir, args.tmp_dir.as_deref());
+    let work = Work::new(&args.of.work_dir, args.tmp_dir.as_deref());
     let patience = Duration::from_secs(args.patience_seconds.into());
     let Some(link) = interrupted.run_until_cancelled(Sender::connect(&work.door(), patience)).await else {
         return Ok(());
     };
     let mut link = link.map_err(|error| Failure::worker("reach the recorder", &error))?;
     // Only now: the source is there, and so is the Task.
-    let executor: Executor = serde_json::from_str(&args.executor)
+    let executor: Executor = serde_json::from_str(&args.of.executor)
         .map_err(|error| Failure::worker("understand JCT_EXECUTOR_SPEC", &error))?;
     let task: Task = read_regular(&work.task_file(), 4 << 20)
         .and_then(|bytes| Ok(serde_json::from_slice(&bytes)?))
@@ -216,10 +216,10 @@ fn environment(args: &RunArgs, work: &Work, executor: &Executor, task: &Task) ->
         ("JCT_OPERATION", task.operation.as_str().into()),
         ("JCT_TARGET_PATH", task.target.path.clone().into()),
         ("JCT_COMMIT", read_source(work).map(|source| source.commit).unwrap_or_default().into()),
-        ("JCT_TASK_ID", args.task_id.to_string().into()),
-        ("JCT_TRACE_ID", args.trace_id.as_str().into()),
-        ("JCT_TASK_NAMESPACE", args.namespace.clone().into()),
-        ("JCT_ATTEMPT", args.attempt.to_string().into()),
+        ("JCT_TASK_ID", args.of.task_id.to_string().into()),
+        ("JCT_TRACE_ID", args.of.trace_id.as_str().into()),
+        ("JCT_TASK_NAMESPACE", args.of.namespace.clone().into()),
+        ("JCT_ATTEMPT", args.of.attempt.to_string().into()),
         ("JCT_TIME_BUDGET_SECONDS", executor.budget_seconds(task.constraints.time_budget_seconds).to_string().into()),
     ];
     let own = own.into_iter().map(|(name, value)| (OsString::from(name), value));

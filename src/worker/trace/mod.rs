@@ -97,7 +97,7 @@ impl Trace {
         let lines = || earlier.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let last_seq = lines().filter_map(parse).map(|event| event.seq).max().unwrap_or(0);
         let started_at = lines().find_map(parse).map_or_else(Timestamp::now, |event| event.ts);
-        let executor = serde_json::from_str::<Executor>(&attempt.args.executor).map_err(|error| error.to_string());
+        let executor = serde_json::from_str::<Executor>(&attempt.args.of.executor).map_err(|error| error.to_string());
         let patterns = executor.as_ref().map(|executor| executor.redact.as_slice()).unwrap_or_default();
         let rules = Arc::new(Rules::compile(patterns));
         let attempt = attempt.clone();
@@ -204,7 +204,7 @@ impl Trace {
             ts: Timestamp::now(),
             seq: self.last_seq,
             event: event.into(),
-            trace_id: self.attempt.args.trace_id.clone(),
+            trace_id: self.attempt.args.of.trace_id.clone(),
             fields,
         };
         let mut line = serde_json::to_vec(&event)?;
@@ -256,13 +256,13 @@ impl Trace {
         let executor = self.executor.ok();
         let manifest = Manifest {
             version: MANIFEST_VERSION.into(),
-            task_id: args.task_id,
-            trace_id: args.trace_id,
-            namespace: args.namespace,
-            attempt: args.attempt,
+            task_id: args.of.task_id,
+            trace_id: args.of.trace_id,
+            namespace: args.of.namespace,
+            attempt: args.of.attempt,
             executor: executor.as_ref().map(|executor| executor.name.clone()).unwrap_or_default(),
             image: executor.and_then(|executor| executor.image),
-            executor_sha256: Some(sha256_hex(args.executor.as_bytes())),
+            executor_sha256: Some(sha256_hex(args.of.executor.as_bytes())),
             worker: concat!("jct ", env!("CARGO_PKG_VERSION")).into(),
             task_sha256: args.task_sha256,
             source,
