@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::FailureReason;
 use crate::worker::attempt::Failure;
 use crate::worker::process::Group;
-use crate::worker::source::git::{collect, explain, forward};
+use crate::worker::source::git::{explain, hear_out};
 use crate::worker::{git, memory, trace};
 
 /// Takes precedence over every `.gitattributes`: files are taken and written byte by byte, and shown by what they hold.
@@ -118,11 +118,9 @@ impl Repository {
         }
         command.args(args).env_clear().envs(git::environment(cwd, &home, None));
         let mut group = Group::spawn(&mut command).map_err(|error| Failure::worker("start git", &error))?;
-        let (stdout, stderr) = (group.child.stdout.take(), group.child.stderr.take());
         let work = async {
-            let ((), stderr) = tokio::try_join!(forward(stdout, &mut sink), async { Ok(collect(stderr).await) })?;
-            let status = group.child.wait().await.map_err(|error| Failure::worker("wait for git", &error))?;
-            Ok(Ended { success: status.success(), stderr })
+            let (success, stderr) = hear_out(&mut group, &mut sink).await?;
+            Ok(Ended { success, stderr })
         };
         let Bounds { deadline, interrupted } = &self.bounds;
         // Whichever ends first; dropping the group ends all of its processes.

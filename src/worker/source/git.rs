@@ -87,13 +87,9 @@ impl Git {
             .env_clear()
             .envs(git::environment(dir, &self.home, Some(self.protocol)));
         let mut group = Group::spawn(&mut command).map_err(|error| Failure::worker("start git", &error))?;
-        let stdout = group.child.stdout.take();
-        let stderr = group.child.stderr.take();
         let work = async {
-            // When the sink has had enough, git's complaints are not waited for.
-            let ((), complaint) = tokio::try_join!(forward(stdout, &mut sink), async { Ok(collect(stderr).await) })?;
-            let status = group.child.wait().await.map_err(|error| Failure::worker("wait for git", &error))?;
-            Ok(Ended { success: status.success(), complaint: explain(&complaint, self.credentials.as_deref()) })
+            let (success, complaint) = hear_out(&mut group, &mut sink).await?;
+            Ok(Ended { success, complaint: explain(&complaint, self.credentials.as_deref()) })
         };
         // Whichever ends first; dropping the group ends all of its processes.
         tokio::select! {
@@ -137,11 +133,22 @@ pub fn unavailable(message: impl Into<String>) -> Failure {
     Failure::new(FailureReason::SourceUnavailable, message)
 }
 
-/// Hands `stdout` to `sink` until its end.
+/// Hears a git out: its output goes to `sink`. Gives whether it succeeded, and the end of what it complained of.
 ///
 /// # Errors
-/// What `sink` says, and when it can't be read.
-pub async fn forward(
+/// What `sink` says, and when the output can't be read.
+pub async fn hear_out(
+    group: &mut Group,
+    sink: &mut impl FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<(bool, Vec<u8>), Failure> {
+    let (stdout, stderr) = (group.child.stdout.take(), group.child.stderr.take());
+    // When the sink has had enough, git's complaints are not waited for.
+    let ((), complaint) = tokio::try_join!(forward(stdout, sink), async { Ok(collect(stderr).await) })?;
+    let status = group.child.wait().await.map_err(|error| Failure::worker("wait for git", &error))?;
+    Ok((status.success(), complaint))
+}
+
+async fn forward(
     stdout: Option<impl AsyncRead + Unpin>,
     sink: &mut impl FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
@@ -157,7 +164,7 @@ pub async fn forward(
 }
 
 /// The last 64 KiB or so; the rest is read and forgotten, so that git never blocks.
-pub async fn collect(stderr: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
+async fn collect(stderr: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
     let mut text = Vec::new();
     let Some(mut stderr) = stderr else { return text };
     let mut buffer = vec![0; 16 * 1024];
