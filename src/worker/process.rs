@@ -45,6 +45,12 @@ impl Group {
         Ok(Self { child, id })
     }
 
+    /// Asks the group to end, and gives its leader `grace` for that.
+    pub async fn ask_to_end(&mut self, grace: Duration) {
+        self.signal(Signal::SIGTERM);
+        let _ = tokio::time::timeout(grace, self.child.wait()).await;
+    }
+
     /// Sends `signal` to every process of the group. Those that have ended don't mind.
     pub fn signal(&self, signal: Signal) {
         if let Some(id) = self.id {
@@ -57,6 +63,14 @@ impl Drop for Group {
     fn drop(&mut self) {
         self.signal(Signal::SIGKILL);
     }
+}
+
+/// Cancels `token` after a while.
+pub fn cancel_after(token: CancellationToken, patience: Duration) {
+    tokio::spawn(async move {
+        tokio::time::sleep(patience).await;
+        token.cancel();
+    });
 }
 
 /// A token that is cancelled when this process gets SIGTERM or SIGINT.

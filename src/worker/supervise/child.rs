@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::disk;
 use crate::worker::link::{End, Frame};
-use crate::worker::process::{Descendants, Group, end_all_descendants, strike_all_descendants};
+use crate::worker::process::{Descendants, Group, cancel_after, end_all_descendants, strike_all_descendants};
 
 /// How long output is still read after the child has ended, for a process that escaped from its group.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -93,8 +93,7 @@ pub async fn run(
     };
     if matches!(end, End::Interrupted | End::OverBudget) {
         let grace = if end == End::Interrupted { limits.kill_after.min(LAST_GRACE) } else { limits.kill_after };
-        group.signal(Signal::SIGTERM);
-        let _ = tokio::time::timeout(grace, group.child.wait()).await;
+        group.ask_to_end(grace).await;
     }
     if limits.end_all {
         strike_all_descendants(id);
@@ -105,10 +104,7 @@ pub async fn run(
         end_all_descendants().await;
     }
     drop(disk);
-    tokio::spawn(async move {
-        tokio::time::sleep(LAST_WORDS).await;
-        stop.cancel();
-    });
+    cancel_after(stop, LAST_WORDS);
     let _ = (stdout.await, stderr.await);
     let after = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let peak = u64::try_from(after.max_rss()).unwrap_or(0) * 1024;

@@ -185,22 +185,15 @@ async fn supervise(
         () = tokio::time::sleep(limit) => Waited::TimedOut(limit.as_secs()),
     };
     if !matches!(waited, Waited::Ended(_)) {
-        group.signal(Signal::SIGTERM);
-        let _ = tokio::time::timeout(KILL_AFTER, group.child.wait()).await;
+        group.ask_to_end(KILL_AFTER).await;
     }
     group.signal(Signal::SIGKILL);
     group.child.wait().await?;
     if place.owns_all_children {
         process::end_all_descendants().await;
     }
-    let watch = stop.clone();
-    let patience = tokio::spawn(async move {
-        tokio::time::sleep(LAST_WORDS).await;
-        watch.cancel();
-    });
-    let captured = [out.await??, err.await??];
-    patience.abort();
-    Ok((waited, captured))
+    process::cancel_after(stop, LAST_WORDS);
+    Ok((waited, [out.await??, err.await??]))
 }
 
 fn start(command: &Command, place: &Place) -> anyhow::Result<Group> {
