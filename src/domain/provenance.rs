@@ -458,7 +458,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::domain::trace::{FileKind, MANIFEST_VERSION, Source, TASK_FILE};
+    use crate::domain::trace::{FileKind, Source, TASK_FILE};
 
     fn time(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -476,29 +476,13 @@ mod tests {
 
     fn manifest() -> Manifest {
         Manifest {
-            version: MANIFEST_VERSION.into(),
-            task_id: Id::derive(time("2026-03-01T12:00:00Z"), "uid"),
-            trace_id: TraceId::derive("uid"),
-            namespace: "team".into(),
             attempt: 2,
-            executor: "analysis".into(),
-            image: None,
-            executor_sha256: None,
-            worker: "jct 0.1.0".into(),
             task_sha256: "0".repeat(64),
             source: Some(Source {
                 url: "https://git.example/octo/hello.git".into(),
                 git_ref: "feature/#1".into(),
                 commit: "c0ffee".repeat(6) + "c0ff",
             }),
-            outcome: Outcome::Succeeded,
-            reason: None,
-            message: None,
-            exit_code: Some(0),
-            result: None,
-            change: None,
-            usage: None,
-            started_at: time("2026-03-01T12:00:00Z"),
             ended_at: time("2026-03-01T12:05:00Z"),
             files: vec![
                 entry("artifacts/report.md", "1"),
@@ -507,6 +491,7 @@ mod tests {
                 entry(STDERR_FILE, "4"),
                 entry(TASK_FILE, "0"),
             ],
+            ..Manifest::example()
         }
     }
 

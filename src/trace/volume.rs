@@ -293,7 +293,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::domain::trace::{FileEntry, FileKind, MANIFEST_VERSION, Outcome};
+    use crate::domain::trace::{FileEntry, FileKind};
     use crate::domain::{TraceId, id::sha256_hex};
 
     struct Fixture {
@@ -330,29 +330,12 @@ mod tests {
         }
 
         fn write_manifest(&self, files: Vec<FileEntry>) {
-            let time = "2026-03-01T12:00:00Z".parse().unwrap();
             let manifest = Manifest {
-                version: MANIFEST_VERSION.into(),
                 task_id: self.task_id,
                 trace_id: self.trace_id.clone(),
-                namespace: "team".into(),
-                attempt: 1,
-                executor: "analysis".into(),
-                image: None,
-                executor_sha256: None,
-                worker: "jct".into(),
                 task_sha256: sha256_hex(TASK),
-                source: None,
-                outcome: Outcome::Succeeded,
-                reason: None,
-                message: None,
-                exit_code: Some(0),
-                result: None,
-                change: None,
-                usage: None,
-                started_at: time,
-                ended_at: time,
                 files,
+                ..Manifest::example()
             };
             fs::write(self.folder.join(MANIFEST_FILE), serde_json::to_vec(&manifest).unwrap()).unwrap();
         }
