@@ -52,7 +52,8 @@ pub struct Place {
     workspace: PathBuf,
     artifacts: PathBuf,
     commit: String,
-    owns_all_children: bool,
+    /// Whether this process is there for the commands alone: its output is theirs, and its children are.
+    owns_process: bool,
 }
 
 impl Place {
@@ -62,7 +63,7 @@ impl Place {
             workspace: assignment.source.clone(),
             artifacts: assignment.artifacts.clone(),
             commit: assignment.commit.clone(),
-            owns_all_children: true,
+            owns_process: true,
         }
     }
 }
@@ -72,7 +73,7 @@ impl Place {
 /// # Errors
 /// The name and the end of the command that failed; or why something can't be recorded.
 pub fn run_all(commands: &[Command], place: &Place) -> anyhow::Result<Achieved> {
-    if place.owns_all_children {
+    if place.owns_process {
         process::adopt_orphans();
     }
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -173,8 +174,13 @@ async fn supervise(
 ) -> anyhow::Result<(Waited, [Captured; 2])> {
     let mut group = start(command, place)?;
     let stop = CancellationToken::new();
-    let out = Tee { stream: group.child.stdout.take(), copy: Box::new(io::stdout()), ended_line: true };
-    let err = Tee { stream: group.child.stderr.take(), copy: Box::new(io::stderr()), ended_line: true };
+    let [live_out, live_err]: [Box<dyn Write + Send>; 2] = if place.owns_process {
+        [Box::new(io::stdout()), Box::new(io::stderr())]
+    } else {
+        [Box::new(io::sink()), Box::new(io::sink())]
+    };
+    let out = Tee { stream: group.child.stdout.take(), copy: live_out, ended_line: true };
+    let err = Tee { stream: group.child.stderr.take(), copy: live_err, ended_line: true };
     let out = tokio::spawn(capture(Some(out), stdout, MAX_OUTPUT_BYTES, stop.clone()));
     let err = tokio::spawn(capture(Some(err), stderr, MAX_OUTPUT_BYTES, stop.clone()));
     let limit = Duration::from_secs(command.timeout_seconds.unwrap_or(u64::MAX / 4));
@@ -189,7 +195,7 @@ async fn supervise(
     }
     group.signal(Signal::SIGKILL);
     group.child.wait().await?;
-    if place.owns_all_children {
+    if place.owns_process {
         process::end_all_descendants().await;
     }
     process::cancel_after(stop, LAST_WORDS);
@@ -301,7 +307,7 @@ mod tests {
                 workspace: self.dir.path().join("workspace"),
                 artifacts: self.dir.path().join("artifacts"),
                 commit: "abc".into(),
-                owns_all_children: false,
+                owns_process: false,
             };
             run_in_order(&commands, &place, interrupted).await
         }
