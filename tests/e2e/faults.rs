@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use jct::crd::Task;
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, PropagationPolicy};
 use serde_json::json;
 use sqlx::Row as _;
@@ -60,24 +61,27 @@ async fn a_deleted_pod_is_the_clusters_failure_and_not_the_tasks() {
     assert_eq!(jobs_ever(&task).len(), 2);
 }
 
-/// The pod of an attempt, once that runs.
+/// The pod of an attempt, once its source is being fetched: the Task is still `Running` when the pod of its next attempt
+/// is there and has not begun.
 async fn running_pod(world: &World, name: &str, attempt: i64) -> String {
     until(&format!("attempt {attempt} to run"), async || {
         let task = world.get(name).await;
-        if phase(&task) != "Running" {
-            return Err(format!("{:?}", task.status));
-        }
         let pods = world.pods_of(&task).await;
-        let of_attempt = |pod: &&k8s_openapi::api::core::v1::Pod| {
+        let of_attempt = |pod: &&Pod| {
             let labels = pod.metadata.labels.as_ref();
             labels.and_then(|labels| labels.get("jct.dev/attempt")).is_some_and(|label| *label == attempt.to_string())
         };
-        match pods.iter().find(of_attempt).and_then(|pod| pod.metadata.name.clone()) {
-            Some(pod) => Ok(pod),
-            None => Err(format!("{:?}", task.status)),
+        match pods.iter().find(of_attempt) {
+            Some(pod) if fetches(pod) => Ok(pod.metadata.name.clone().unwrap()),
+            other => Err(format!("{:?}, {:?}", task.status, other.and_then(|pod| pod.status.clone()))),
         }
     })
     .await
+}
+
+fn fetches(pod: &Pod) -> bool {
+    let sources = pod.status.as_ref().and_then(|status| status.init_container_statuses.as_deref()).unwrap_or_default();
+    sources.iter().any(|source| source.state.as_ref().is_some_and(|state| state.running.is_some()))
 }
 
 #[tokio::test]
