@@ -15,6 +15,7 @@
 //! | [`reconcile`] | dereference, validate, record, run, observe, status |
 //! | [`jobs`] | a validated Task as a Job manifest. Pure |
 //! | [`store`] | rows and audit entries; the only user of the database |
+//! | [`outcome`] | how an attempt ended: judged by its trace, recorded, signed |
 //! | [`trace`] | the trace volume: prepared, checked, sealed, verified later |
 //! | [`signing`] | the keys of provenance, in a Secret; signatures |
 //! | [`worker`] | inside the Job: source, executor, trace |
@@ -30,6 +31,7 @@ pub mod commands;
 pub mod crd;
 pub mod domain;
 pub mod jobs;
+pub mod outcome;
 pub mod policy;
 pub mod reconcile;
 pub mod runtime;
