@@ -20,6 +20,7 @@
 //! | [`signing`] | the keys of provenance, in a Secret; signatures |
 //! | [`worker`] | inside the Job: source, executor, trace |
 //! | [`api`] | the REST door: Tasks, work objects, the record; health, metrics |
+//! | [`local`] | a Task without a cluster: the same stages, processes in place of a Job |
 //! | [`commands`] | the commands for people and scripts |
 //! | [`runtime`] | settings, shutdown, telemetry, and the processes put together |
 //!
@@ -31,6 +32,7 @@ pub mod commands;
 pub mod crd;
 pub mod domain;
 pub mod jobs;
+pub mod local;
 pub mod outcome;
 pub mod policy;
 pub mod reconcile;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules of the crate each module may use.
-const ALLOWED: [(&str, &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("domain", &[]),
     ("policy", &["domain"]),
     ("crd", &["domain"]),
@@ -19,7 +19,8 @@ const ALLOWED: [(&str, &[&str]); 14] = [
     ("webhook", &["domain", "policy", "crd", "runtime"]),
     ("reconcile", &["domain", "policy", "crd", "jobs", "store", "signing", "trace", "outcome", "runtime"]),
     ("api", &["domain", "policy", "crd", "store", "signing", "runtime"]),
-    ("commands", &["domain", "policy", "crd", "store", "signing", "trace"]),
+    ("local", &["domain", "jobs", "store", "signing", "trace", "outcome"]),
+    ("commands", &["domain", "policy", "crd", "store", "signing", "trace", "local"]),
     ("runtime", &["domain", "policy", "crd", "jobs", "store", "signing", "trace", "webhook", "reconcile", "api"]),
 ];
 

@@ -23,8 +23,12 @@ pub async fn finish(context: &Context, task: &Validated, row: &TaskRow, ended: &
     let recorded = context.store.finish_attempt(end).await.map_err(Error::store("record the outcome of an attempt"))?;
     note_outcome(context, &recorded);
     let (traces, of) = (context.traces.clone(), row.clone());
+    let sealing = move || {
+        seal(&traces, &of, &judgement);
+        Ok(())
+    };
     // Its digests are recorded: a folder that stays writable is noticed when it changes.
-    if let Err(error) = blocking(move || Ok(seal(&traces, &of, &judgement))).await {
+    if let Err(error) = blocking(sealing).await {
         tracing::warn!(task_id = %row.id, trace_id = %row.trace_id, %error, "trace folder was not sealed");
     }
     Ok(recorded)
