@@ -11,7 +11,7 @@ use crate::domain::id::sha256_hex;
 use crate::domain::provenance::ContainerImage;
 use crate::domain::trace::{Expected, Manifest, Outcome, Termination, folder, task_json};
 use crate::domain::{Actor, FailureReason};
-use crate::store::{AttemptEnd, Failure, Next, TaskRow, TraceRecord};
+use crate::store::{AttemptEnd, Failure, Next, Report, TaskRow, TraceRecord};
 use crate::trace::{Found, TraceVolume, incomplete};
 
 /// How an attempt ended, by the account of whoever ran it. The trace may know better.
@@ -183,6 +183,7 @@ fn result(judgement: &Judgement) -> Value {
     let Some((manifest, sha256)) = &judgement.complete else { return Value::Null };
     json!({
         "outcome": "succeeded",
+        "summary": manifest.result.as_ref().and_then(|result| result.summary.as_ref()),
         "executor": manifest.executor,
         "source": manifest.source,
         "exit_code": manifest.exit_code,
@@ -195,8 +196,15 @@ fn trace_record(row: &TaskRow, judgement: &Judgement) -> TraceRecord {
     let path = folder(&row.namespace, row.id, row.attempt);
     match &judgement.complete {
         Some((manifest, sha256)) => {
-            TraceRecord { path, manifest_sha256: Some(sha256.clone()), files: manifest.files.clone(), complete: true }
+            let report = Report {
+                executor: manifest.executor.clone(),
+                worker: manifest.worker.clone(),
+                result: manifest.result.clone().unwrap_or_default(),
+                cpu_ms: manifest.usage.as_ref().map(|usage| usage.cpu_ms),
+            };
+            let (sha256, files) = (Some(sha256.clone()), manifest.files.clone());
+            TraceRecord { path, manifest_sha256: sha256, files, complete: true, report: Some(report) }
         }
-        None => TraceRecord { path, manifest_sha256: None, files: Vec::new(), complete: false },
+        None => TraceRecord { path, manifest_sha256: None, files: Vec::new(), complete: false, report: None },
     }
 }

@@ -35,7 +35,7 @@ pub use maintenance::{Check, Database, Migrated, TransferError, Transferred};
 pub use model::{ArtifactRow, Failure, JobRow, JobStatus, TaskRow};
 pub use request::{
     AttemptEnd, AuditQuery, Ending, FinishTask, MAX_PAGE, MarkRunning, NewTask, Next, OpenTask, Order, Page,
-    RecordDeleted, Recording, Refusal, StartAttempt, TaskFilter, TraceRecord,
+    RecordDeleted, Recording, Refusal, Report, StartAttempt, TaskFilter, TraceRecord,
 };
 pub use settings::{DatabaseUrl, InvalidDatabaseUrl, StoreSettings};
 

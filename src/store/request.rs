@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::model::{Failure, TaskRow};
 use crate::domain::audit::{Action, EntityKind};
 use crate::domain::task::Operation;
-use crate::domain::trace::FileEntry;
+use crate::domain::trace::{ExecutorResult, FileEntry};
 use crate::domain::{Actor, ActorKind, Finding, Id, Phase, Task, TraceId};
 
 /// A Task that passed the gate, to be recorded as `pending`.
@@ -162,7 +162,7 @@ pub enum Next {
 }
 
 /// The trace of an attempt, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TraceRecord {
     /// Below the root of the volume.
     pub path: String,
@@ -172,6 +172,21 @@ pub struct TraceRecord {
     pub files: Vec<FileEntry>,
     /// Whether the worker sealed it and every digest holds.
     pub complete: bool,
+    /// What its manifest says of the work; none without a manifest.
+    pub report: Option<Report>,
+}
+
+/// What did the work of an attempt, and what it said of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// The executor's name.
+    pub executor: String,
+    /// Name and version of the worker.
+    pub worker: String,
+    /// In the executor's own words: nobody vouches for them.
+    pub result: ExecutorResult,
+    /// What it computed, in milliseconds.
+    pub cpu_ms: Option<u64>,
 }
 
 /// A Task that ends without an attempt having brought it there.

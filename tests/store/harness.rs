@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jct::domain::task::{Constraints, Operation, Repo, RequestedBy, Target};
-use jct::domain::trace::{FileEntry, FileKind};
+use jct::domain::trace::{ExecutorCost, ExecutorResult, FileEntry, FileKind};
 use jct::domain::{Actor, ActorKind, Id, Task, TraceId};
 use jct::store::{
-    AttemptEnd, AuditQuery, MarkRunning, NewTask, Next, Order, Page, Recording, StartAttempt, Store, StoreSettings,
-    TaskRow, TraceRecord,
+    AttemptEnd, AuditQuery, MarkRunning, NewTask, Next, Order, Page, Recording, Report, StartAttempt, Store,
+    StoreSettings, TaskRow, TraceRecord,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
@@ -198,6 +198,17 @@ pub fn trace(row: &TaskRow, attempt: u32) -> TraceRecord {
             file("task.json", FileKind::File, "application/json"),
         ],
         complete: true,
+        report: Some(Report {
+            executor: "analysis".into(),
+            worker: "jct 0.1.0".into(),
+            result: ExecutorResult {
+                summary: Some("looked at 2 files".into()),
+                decision_log: vec!["nothing is left out".into()],
+                cost: Some(ExecutorCost { usd: Some(0.25), tokens: Some(1200) }),
+                ..ExecutorResult::default()
+            },
+            cpu_ms: Some(40),
+        }),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::domain::cwom::adapter::{
     Attempt, AttemptState, CwomIds, Ending, artifact_of_file, is_of_interest, issue_status, run_of_attempt,
     task_to_cwom,
 };
-use crate::domain::cwom::{Issue, Kind, Mode, Object, Ref, Run, RunOutputs, Spec};
+use crate::domain::cwom::{Cost, Issue, Kind, Mode, Object, Ref, Run, RunOutputs, Spec};
 use crate::domain::{Actor, FailureReason, Id, Phase};
 use crate::store::operation::{Changes, Slot};
 use crate::store::rows::stored;
@@ -128,14 +128,18 @@ fn advance_run(
         }
     }
     let made: Vec<Id> = artifacts.iter().map(|artifact| artifact.id).collect();
+    let report = trace.and_then(|trace| trace.report.as_ref());
+    let asked_for = task.executor.as_deref().unwrap_or(task.task.operation.as_str());
     let attempt = Attempt {
         number: job.attempt,
-        executor: task.executor.as_deref().unwrap_or(task.task.operation.as_str()),
-        worker: None,
+        executor: report.map_or(asked_for, |report| &report.executor),
+        worker: report.map(|report| report.worker.as_str()),
         commit: job.commit.as_deref(),
         created_at: job.created_at,
         state: state_of(task, job),
         artifacts: &made,
+        result: report.map(|report| &report.result),
+        cpu_ms: report.and_then(|report| report.cpu_ms),
     };
     let mut run = run_of_attempt(&task.task, &origin, ids, &attempt);
     run.id = id;
@@ -175,6 +179,8 @@ fn end_run(objects: &Objects, step: &Advance<'_>, ids: &CwomIds, changes: &mut C
         created_at: before.object.created_at,
         state,
         artifacts: &[],
+        result: None,
+        cpu_ms: None,
     };
     let run = run_of_attempt(&task.task, &task.origin(), ids, &attempt);
     let object = Object { spec: as_asked(run.spec, asked, true).into(), ..before.object.clone() };
@@ -189,17 +195,26 @@ fn as_asked(run: Run, asked: &Run, is_that_one: bool) -> Run {
         let Run { mode, executor, inputs, plan, .. } = asked.clone();
         return Run { mode, executor, inputs, plan, ..run };
     }
-    let Run { status, telemetry, failure, outputs, .. } = run;
-    let RunOutputs { mut artifacts, result_summary, decision_log: _ } = outputs;
+    let Run { status, telemetry, failure, outputs, cost, .. } = run;
+    let RunOutputs { mut artifacts, result_summary, decision_log } = outputs;
     let mut kept = asked.outputs.artifacts.clone();
     artifacts.retain(|new| !kept.contains(new));
     kept.extend(artifacts);
     let outputs = RunOutputs {
         artifacts: kept,
         result_summary: asked.outputs.result_summary.clone().or(result_summary),
-        decision_log: asked.outputs.decision_log.clone(),
+        decision_log: if asked.outputs.decision_log.is_empty() {
+            decision_log
+        } else {
+            asked.outputs.decision_log.clone()
+        },
     };
-    Run { status, telemetry, failure, outputs, ..asked.clone() }
+    let cost = Cost {
+        usd: asked.cost.usd.or(cost.usd),
+        tokens: asked.cost.tokens.or(cost.tokens),
+        compute_s: asked.cost.compute_s.or(cost.compute_s),
+    };
+    Run { status, telemetry, failure, outputs, cost, ..asked.clone() }
 }
 
 fn state_of<'a>(task: &'a TaskRow, job: &'a JobRow) -> AttemptState<'a> {

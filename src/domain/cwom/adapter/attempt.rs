@@ -8,7 +8,9 @@ use crate::domain::cwom::{
     Actor, Artifact, ArtifactType, Check, Cost, Executor, Failure, FailureCategory, Kind, Mode, Object, Plan, Ref, Run,
     RunInputs, RunOutputs, Status, Telemetry, Verification, VerificationStatus, limits,
 };
-use crate::domain::trace::{self, ARTIFACTS_DIR, EVENTS_FILE, FileEntry, FileKind, LOG_FILE, MANIFEST_FILE};
+use crate::domain::trace::{
+    self, ARTIFACTS_DIR, EVENTS_FILE, ExecutorResult, FileEntry, FileKind, LOG_FILE, MANIFEST_FILE,
+};
 use crate::domain::{ActorKind, FailureReason, Id, Task};
 
 /// The greatest length of a summary or a failure's message, in characters.
@@ -31,6 +33,10 @@ pub struct Attempt<'a> {
     pub state: AttemptState<'a>,
     /// The Artifacts made of its trace.
     pub artifacts: &'a [Id],
+    /// What its executor said of the work, once it is over.
+    pub result: Option<&'a ExecutorResult>,
+    /// What it computed, in milliseconds, once it is over.
+    pub cpu_ms: Option<u64>,
 }
 
 /// How far an attempt is.
@@ -83,7 +89,7 @@ pub fn run_id(origin: &Origin, attempt: u32) -> Id {
 
 /// The Run of an attempt. Its inputs are pinned to what the Task made.
 pub fn run_of_attempt(task: &Task, origin: &Origin, ids: &CwomIds, attempt: &Attempt) -> Object<Run> {
-    let Attempt { number, executor, worker, commit, created_at, state, artifacts } = *attempt;
+    let Attempt { number, executor, worker, commit, created_at, state, artifacts, result, cpu_ms } = *attempt;
     let (status, telemetry) = progress(state);
     let (result_summary, failure) = outcome(state);
     let run = Run {
@@ -102,11 +108,11 @@ pub fn run_of_attempt(task: &Task, origin: &Origin, ids: &CwomIds, attempt: &Att
             constraint_snapshot: Some(Ref::to(Kind::ConstraintSnapshot, ids.constraint_snapshot)),
         },
         plan: Plan { steps: Vec::new(), risk_notes: Vec::new() },
-        cost: Cost { usd: None, tokens: None, compute_s: None },
+        cost: cost(result, cpu_ms),
         outputs: RunOutputs {
             artifacts: artifacts.iter().take(limits::MAX_ARTIFACTS).map(|id| Ref::to(Kind::Artifact, *id)).collect(),
-            result_summary,
-            decision_log: Vec::new(),
+            result_summary: result_summary.or_else(|| said(result)),
+            decision_log: result.map(|result| sentences(&result.decision_log)).unwrap_or_default(),
         },
         failure,
         tags: Vec::new(),
@@ -118,6 +124,28 @@ pub fn run_of_attempt(task: &Task, origin: &Origin, ids: &CwomIds, attempt: &Att
     };
     let updated_at = run.telemetry.ended_at.or(run.telemetry.started_at).unwrap_or(created_at).max(created_at);
     Object { updated_at, ..Object::new(run_id(origin, number), created_at, origin.trace_id.clone(), run) }
+}
+
+/// In the words of the executor.
+fn said(result: Option<&ExecutorResult>) -> Option<String> {
+    result.and_then(|result| result.summary.as_deref()).map(|summary| shortened(summary, MAX_MESSAGE_CHARS))
+}
+
+fn sentences(log: &[String]) -> Vec<String> {
+    log.iter().take(limits::MAX_LIST).map(|entry| shortened(entry, MAX_MESSAGE_CHARS)).collect()
+}
+
+/// An executor may claim any number: what no Run may cost is left out.
+fn cost(result: Option<&ExecutorResult>, cpu_ms: Option<u64>) -> Cost {
+    let claimed = result.and_then(|result| result.cost).unwrap_or_default();
+    let fits = |amount: &f64| (0.0..=1e12).contains(amount);
+    #[allow(clippy::cast_precision_loss)] // beyond 285,000 years
+    let compute_s = cpu_ms.map(|milliseconds| milliseconds as f64 / 1000.0).filter(fits);
+    Cost {
+        usd: claimed.usd.filter(fits),
+        tokens: claimed.tokens.filter(|tokens| i64::try_from(*tokens).is_ok()),
+        compute_s,
+    }
 }
 
 fn progress(state: AttemptState) -> (Status, Telemetry) {

@@ -131,5 +131,5 @@ impl From<&RequestedBy> for Actor {
 
 /// The first `most` characters.
 fn shortened(text: &str, most: usize) -> String {
-    text.chars().take(most).collect()
+    text.chars().filter(|c| *c != '\0').take(most).collect()
 }

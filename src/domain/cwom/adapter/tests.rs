@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::domain::cwom::{
-    ArtifactType, FailureCategory, IssueType, RiskTolerance, Spec, check_update, read, read_tests, strategy,
+    ArtifactType, Cost, FailureCategory, IssueType, RiskTolerance, Spec, check_update, read, read_tests, strategy,
 };
-use crate::domain::trace::{FileEntry, FileKind};
+use crate::domain::trace::{ExecutorCost, ExecutorResult, FileEntry, FileKind};
 use crate::domain::{ActorKind, FailureReason, Naming, Task, task};
 
 fn time(text: &str) -> Timestamp {
@@ -246,6 +246,8 @@ fn an_attempt_is_a_run_that_only_grows() {
         created_at: origin.created_at,
         state: AttemptState::Planned,
         artifacts: &[],
+        result: None,
+        cpu_ms: None,
     };
     let ended = |ending| AttemptState::Ended { started_at: Some(started_at), ended_at, ending };
     let artifacts = [Id::derive(started_at, "a")];
@@ -279,7 +281,20 @@ fn an_attempt_is_a_run_that_only_grows() {
     let canceled = ended(Ending::Canceled { message: "ada asked for it" });
     let canceled = run_of_attempt(&task, &origin, &ids, &Attempt { state: canceled, ..planned });
     assert_eq!(canceled.spec.status, Status::Canceled);
-    for run in [failed, canceled] {
+    // What an executor claims is kept as far as a Run may hold it.
+    let result = ExecutorResult {
+        summary: Some("all done\0".into()),
+        decision_log: vec!["y".repeat(5000); 200],
+        cost: Some(ExecutorCost { usd: Some(f64::NAN), tokens: Some(u64::MAX) }),
+        ..ExecutorResult::default()
+    };
+    let state = ended(Ending::Done { summary: None });
+    let claimed = Attempt { state, result: Some(&result), cpu_ms: Some(1500), ..planned };
+    let claimed = run_of_attempt(&task, &origin, &ids, &claimed);
+    assert_eq!(claimed.spec.outputs.result_summary.as_deref(), Some("all done"));
+    assert_eq!(claimed.spec.cost, Cost { usd: None, tokens: None, compute_s: Some(1.5) });
+    assert_eq!(claimed.spec.outputs.decision_log, vec!["y".repeat(4000); 100]);
+    for run in [failed, canceled, claimed] {
         assert_eq!(read(Kind::Run, &Spec::from(run.spec).to_json(), Naming::Rest).1, []);
     }
 }
