@@ -88,7 +88,7 @@ pub async fn run(
             () = disk.exceeded() => break End::TooMuchDisk,
             () = tokio::time::sleep_until(next_count) => {
                 let began = Instant::now();
-                if Descendants::now(id).threads > limits.max_processes {
+                if Descendants::are_more_than(limits.max_processes, id) {
                     break End::TooManyProcesses;
                 }
                 next_count = Instant::now() + COUNT.max(began.elapsed() * REST);
