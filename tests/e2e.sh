@@ -43,13 +43,26 @@ alone() {
 build() {
   TESTS="$(cargo test --quiet --features e2e --test e2e --no-run --message-format=json |
     sed -n 's/.*"name":"e2e".*"executable":"\([^"]*\)".*/\1/p')"
+  cargo build --quiet --locked --package jct-hostile
   BINARY="$(dirname "$(dirname "$TESTS")")/jct"
-  TAG="$(sha256sum "$BINARY" | cut -c1-12)"
+  HOSTILE="$(dirname "$BINARY")/jct-hostile"
+  TAG="$(cat "$BINARY" "$HOSTILE" | sha256sum | cut -c1-12)"
+  HOSTILE_IMAGE="docker.io/library/jct-hostile:$TAG"
 }
 
 images() {
   quietly images/build.sh "$BINARY" "$WORK/images" "$TAG"
-  quietly "$HERE/load-image.sh" "$NAME" "$WORK/images/operator.tar" "$WORK/images/worker.tar"
+  hostile_image
+  quietly "$HERE/load-image.sh" "$NAME" "$WORK/images"/{operator,worker,hostile}.tar
+}
+
+# FROM scratch: an executor's image needs nothing of ours.
+hostile_image() {
+  local layer="$WORK/images/hostile.layer"
+  mkdir -p "$layer"
+  strip -o "$layer/hostile" "$HOSTILE"
+  tar -C "$layer" --owner=0 --group=0 -cf "$layer.tar" hostile
+  image_archive "$WORK/images/hostile.tar" "$HOSTILE_IMAGE" "" "$layer.tar"
 }
 
 repositories() {
@@ -72,6 +85,20 @@ workers:
   infrastructureRetries: 1
   resources: { requests: { cpu: 10m, memory: 32Mi } }
   networkPolicy: { ports: [${URL##*:}] }
+executors:
+  executors:
+    - &hostile
+      name: hostile
+      operations: [analysis, code_change]
+      namespaces: ["escapes-*"]
+      image: "$HOSTILE_IMAGE"
+      command: [/hostile]
+      resources: { requests: { cpu: 10m, memory: 32Mi }, limits: { cpu: "1", memory: 160Mi } }
+      time: { maxSeconds: 60, killAfterSeconds: 1 }
+      limits: { maxProcesses: 64, maxOpenFiles: 256, maxFileBytes: 67108864, maxDiskBytes: 134217728, maxLogBytes: 65536 }
+      outputs: { change: false, maxArtifacts: 100, maxArtifactBytes: 8388608 }
+    # Ended soon, for what has no other end.
+    - { <<: *hostile, name: hostile-brief, time: { maxSeconds: 5, killAfterSeconds: 1 } }
 END
   kc delete namespaces --selector jct-e2e --wait=false >/dev/null
   kc create namespace "$RELEASE" --dry-run=client --output=yaml | quietly kc apply -f -
