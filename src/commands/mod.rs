@@ -4,5 +4,7 @@ pub mod audit;
 pub mod check;
 pub mod db;
 pub mod keys;
+mod manifests;
 pub mod release_finalizers;
+pub mod run;
 pub mod trace;
