@@ -93,7 +93,7 @@ executors:
       namespaces: ["escapes-*"]
       image: "$HOSTILE_IMAGE"
       command: [/hostile]
-      resources: { requests: { cpu: 10m, memory: 32Mi }, limits: { cpu: "1", memory: 160Mi } }
+      resources: { requests: { cpu: 10m, memory: 32Mi }, limits: { cpu: "1", memory: 512Mi } }
       time: { maxSeconds: 60, killAfterSeconds: 1 }
       limits: { maxProcesses: 64, maxOpenFiles: 256, maxFileBytes: 67108864, maxDiskBytes: 134217728, maxLogBytes: 65536 }
       outputs: { change: false, maxArtifacts: 100, maxArtifactBytes: 8388608 }

@@ -53,7 +53,7 @@ pub struct Enforced {
 }
 
 /// What the executor yields to the supervisor: who counts processes must not wait until those that he counts let him.
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 19;
 
 /// Confines this process, for ever and for all that it starts.
 ///
