@@ -48,12 +48,26 @@ build() {
   HOSTILE="$(dirname "$BINARY")/jct-hostile"
   TAG="$(cat "$BINARY" "$HOSTILE" | sha256sum | cut -c1-12)"
   HOSTILE_IMAGE="docker.io/library/jct-hostile:$TAG"
+  AGENT_IMAGE="docker.io/library/scripted-agent:$TAG"
 }
 
 images() {
   quietly images/build.sh "$BINARY" "$WORK/images" "$TAG"
+  agent_image
   hostile_image
-  quietly "$HERE/load-image.sh" "$NAME" "$WORK/images"/{operator,worker,hostile}.tar
+  quietly "$HERE/load-image.sh" "$NAME" "$WORK/images"/{operator,worker,agent,hostile}.tar
+}
+
+# What examples/executors/scripted-agent/Containerfile says, without a builder: busybox and the script.
+agent_image() {
+  local layer="$WORK/images/agent.layer" tool
+  rm -rf "$layer"
+  mkdir -p "$layer"/{bin,agent}
+  cp /bin/busybox "$layer/bin/busybox"
+  for tool in $("$layer/bin/busybox" --list); do [[ -e "$layer/bin/$tool" ]] || ln -s busybox "$layer/bin/$tool"; done
+  cp examples/executors/scripted-agent/agent.sh "$layer/agent/agent.sh"
+  tar -C "$layer" --owner=0 --group=0 --sort=name --mtime=@0 -cf "$layer.tar" bin agent
+  image_archive "$WORK/images/agent.tar" "$AGENT_IMAGE" "" "$layer.tar"
 }
 
 # FROM scratch: an executor's image needs nothing of ours.
@@ -99,6 +113,24 @@ executors:
       outputs: { change: false, maxArtifacts: 100, maxArtifactBytes: 8388608 }
     # Ended soon, for what has no other end.
     - { <<: *hostile, name: hostile-brief, time: { maxSeconds: 5, killAfterSeconds: 1 } }
+    - name: scripted-agent
+      operations: [code_change, docs]
+      image: "$AGENT_IMAGE"
+      command: [/agent/agent.sh]
+      resources: &small { requests: { cpu: 10m, memory: 16Mi }, limits: { cpu: "1", memory: 128Mi } }
+      outputs: { maxChangedFiles: 100, required: [report.md] }
+    - { name: elsewhere, operations: [analysis], namespaces: ["nobody-*"], image: "$AGENT_IMAGE", command: ["true"] }
+    # Prints, leaves something behind, and does not end.
+    - &endless
+      name: endless
+      operations: [analysis]
+      image: "$AGENT_IMAGE"
+      command: [sh, -c, "echo begun; echo kept >\"\$JCT_OUT/kept.txt\"; trap '' TERM; while :; do sleep 1; done"]
+      resources: *small
+      time: { killAfterSeconds: 1 }
+    - { <<: *endless, name: hasty, time: { maxSeconds: 2, killAfterSeconds: 1 } }
+    - { name: glutton, operations: [analysis], image: "$AGENT_IMAGE", command: [tail, /dev/zero], resources: *small }
+    - { name: failing, operations: [analysis], image: "$AGENT_IMAGE", command: [sh, -c, "echo no >&2; exit 3"], resources: *small }
 END
   kc delete namespaces --selector jct-e2e --wait=false >/dev/null
   kc create namespace "$RELEASE" --dry-run=client --output=yaml | quietly kc apply -f -
