@@ -43,15 +43,19 @@ alone() {
 build() {
   TESTS="$(cargo test --quiet --features e2e --test e2e --no-run --message-format=json |
     sed -n 's/.*"name":"e2e".*"executable":"\([^"]*\)".*/\1/p')"
+  cargo build --quiet --locked --package jct-hostile
   BINARY="$(dirname "$(dirname "$TESTS")")/jct"
-  TAG="$(sha256sum "$BINARY" | cut -c1-12)"
+  HOSTILE="$(dirname "$BINARY")/jct-hostile"
+  TAG="$(cat "$BINARY" "$HOSTILE" | sha256sum | cut -c1-12)"
+  HOSTILE_IMAGE="docker.io/library/jct-hostile:$TAG"
   AGENT_IMAGE="docker.io/library/scripted-agent:$TAG"
 }
 
 images() {
   quietly images/build.sh "$BINARY" "$WORK/images" "$TAG"
   agent_image
-  quietly "$HERE/load-image.sh" "$NAME" "$WORK/images"/{operator,worker,agent}.tar
+  hostile_image
+  quietly "$HERE/load-image.sh" "$NAME" "$WORK/images"/{operator,worker,agent,hostile}.tar
 }
 
 # What examples/executors/scripted-agent/Containerfile says, without a builder: busybox and the script.
@@ -64,6 +68,15 @@ agent_image() {
   cp examples/executors/scripted-agent/agent.sh "$layer/agent/agent.sh"
   tar -C "$layer" --owner=0 --group=0 --sort=name --mtime=@0 -cf "$layer.tar" bin agent
   image_archive "$WORK/images/agent.tar" "$AGENT_IMAGE" "" "$layer.tar"
+}
+
+# FROM scratch: an executor's image needs nothing of ours.
+hostile_image() {
+  local layer="$WORK/images/hostile.layer"
+  mkdir -p "$layer"
+  strip -o "$layer/hostile" "$HOSTILE"
+  tar -C "$layer" --owner=0 --group=0 -cf "$layer.tar" hostile
+  image_archive "$WORK/images/hostile.tar" "$HOSTILE_IMAGE" "" "$layer.tar"
 }
 
 repositories() {
@@ -88,6 +101,18 @@ workers:
   networkPolicy: { ports: [${URL##*:}] }
 executors:
   executors:
+    - &hostile
+      name: hostile
+      operations: [analysis, code_change]
+      namespaces: ["escapes-*"]
+      image: "$HOSTILE_IMAGE"
+      command: [/hostile]
+      resources: { requests: { cpu: 10m, memory: 32Mi }, limits: { cpu: "1", memory: 512Mi } }
+      time: { maxSeconds: 60, killAfterSeconds: 1 }
+      limits: { maxProcesses: 64, maxOpenFiles: 256, maxFileBytes: 67108864, maxDiskBytes: 134217728, maxLogBytes: 65536 }
+      outputs: { change: false, maxArtifacts: 100, maxArtifactBytes: 8388608 }
+    # Ended soon, for what has no other end.
+    - { <<: *hostile, name: hostile-brief, time: { maxSeconds: 5, killAfterSeconds: 1 } }
     - name: scripted-agent
       operations: [code_change, docs]
       image: "$AGENT_IMAGE"

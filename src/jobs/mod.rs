@@ -6,7 +6,7 @@
 //! | container | image | mounts |
 //! |---|---|---|
 //! | `source` (init) | the worker's | trace, work, tools |
-//! | `executor` | the executor's | work, tmp, tools (read-only): it has no trace, so that it cannot write one |
+//! | `executor` | the executor's | work (in part read-only), tmp, tools (read-only): it has no trace, so that it cannot write one |
 //! | `worker` | the worker's | trace, work |
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::crd::names;
-use crate::domain::executor::Executor;
+use crate::domain::executor::{Executor, READ_ONLY_FOLDERS};
 use crate::domain::{Id, Task, TraceId, trace};
 
 /// Name of the init container that fetches the source: the only one that needs the network.
@@ -242,6 +242,17 @@ fn executor(attempt: &Attempt, settings: &JobSettings) -> Container {
     };
     let mut env = environment(attempt);
     env.extend(variables(&[("JCT_TMP_DIR", TMP_MOUNT)]));
+    let mut mounts = vec![
+        mount("work", WORK_MOUNT),
+        mount("tmp", TMP_MOUNT),
+        VolumeMount { read_only: Some(true), ..mount("tools", TOOLS_MOUNT) },
+    ];
+    // Landlock keeps the executor from writing there, but not from changing modes and times of what its user owns.
+    mounts.extend(READ_ONLY_FOLDERS.map(|folder| VolumeMount {
+        sub_path: Some(folder.into()),
+        read_only: Some(true),
+        ..mount("work", &format!("{WORK_MOUNT}/{folder}"))
+    }));
     Container {
         image: Some(image.clone().unwrap_or_else(|| settings.image.clone())),
         image_pull_policy: Some(image_pull_policy.clone().unwrap_or_else(|| settings.image_pull_policy.clone())),
@@ -255,11 +266,7 @@ fn executor(attempt: &Attempt, settings: &JobSettings) -> Container {
                 ..ResourceRequirements::default()
             }),
         },
-        volume_mounts: Some(vec![
-            mount("work", WORK_MOUNT),
-            mount("tmp", TMP_MOUNT),
-            VolumeMount { read_only: Some(true), ..mount("tools", TOOLS_MOUNT) },
-        ]),
+        volume_mounts: Some(mounts),
         ..ours(EXECUTOR_CONTAINER, "run", settings)
     }
 }

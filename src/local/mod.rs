@@ -5,10 +5,10 @@
 //! |---|---|
 //! | custom resource, webhook | a file and the gate; who asks is the user of the operating system |
 //! | database | a SQLite file in the folder of [`State`] |
-//! | Job and its containers | [`steps`]: the same steps of the worker, as child processes |
+//! | Job and its containers | `steps`: the same steps of the worker, as child processes |
 //! | trace volume | a folder of it |
 //! | Secret with the signing key | a file of it |
-//! | a controller that starts again | [`leftover`]: what a killed run left open is closed by the next one |
+//! | a controller that starts again | `leftover`: what a killed run left open is closed by the next one |
 
 mod leftover;
 mod state;

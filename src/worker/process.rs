@@ -15,6 +15,11 @@ use tokio_util::sync::CancellationToken;
 /// The highest value of `oom_score_adj`: the kernel takes this process first.
 const FIRST_VICTIM: &str = "1000";
 
+/// The first process of a container.
+const FIRST: Pid = Pid::from_raw(1);
+/// So many of the dead, which somebody may still bury, are as bad as one who lives.
+const DEAD_FOR_ONE: u64 = 4;
+
 /// A child that leads a process group.
 #[derive(Debug)]
 pub struct Group {
@@ -130,10 +135,8 @@ impl Descendants {
     /// Those that there are now; the dead that nobody but us would bury are reaped. `ours`: a child that somebody waits for.
     pub fn now(ours: Option<Pid>) -> Self {
         let own = getpid();
-        let Ok(entries) = std::fs::read_dir("/proc") else { return Self::default() };
-        let ids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
         let mut children: HashMap<Pid, Vec<Stat>> = HashMap::new();
-        for stat in ids.filter_map(Stat::read).filter(|stat| stat.id != own) {
+        for stat in all_but(own) {
             children.entry(stat.parent).or_default().push(stat);
         }
         let mut found = vec![own];
@@ -141,8 +144,7 @@ impl Descendants {
         let mut threads = 0;
         while let Some(parent) = found.get(next).copied() {
             for stat in children.remove(&parent).unwrap_or_default() {
-                if parent == own && stat.is_dead && Some(stat.id) != ours {
-                    let _ = waitpid(stat.id, Some(WaitPidFlag::WNOHANG));
+                if stat.bury(own, ours) {
                     continue;
                 }
                 found.push(stat.id);
@@ -153,6 +155,32 @@ impl Descendants {
         found.remove(0);
         Self { processes: found, threads }
     }
+
+    /// Whether their threads are more than `limit` now, or the dead among them far more. As [`Self::now`], but does not look at
+    /// all of a bomb: it forks faster than its processes can be listed, and the list would have no end.
+    pub fn are_more_than(limit: u64, ours: Option<Pid>) -> bool {
+        let own = getpid();
+        if own != FIRST {
+            // Here are others besides.
+            return Self::now(ours).threads > limit;
+        }
+        let (mut living, mut dead) = (0, 0);
+        all_but(own).any(|stat| {
+            if stat.is_dead {
+                dead += u64::from(!stat.bury(own, ours));
+            } else {
+                living += stat.threads;
+            }
+            living > limit || dead > limit * DEAD_FOR_ONE
+        })
+    }
+}
+
+/// The process table without `own`.
+fn all_but(own: Pid) -> impl Iterator<Item = Stat> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    ids.filter_map(Stat::read).filter(move |stat| stat.id != own)
 }
 
 /// Strikes all that descends from this process at once; `ours`, a child that somebody waits for, is not reaped.
@@ -160,7 +188,7 @@ impl Descendants {
 /// As the first process of a container it asks the kernel to do it: no bomb forks faster than that. Elsewhere all are stopped
 /// before they are killed: what is killed makes room for others to fork, what is stopped does not.
 pub fn strike_all_descendants(ours: Option<Pid>) {
-    if getpid() == Pid::from_raw(1) {
+    if getpid() == FIRST {
         let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
         return;
     }
@@ -209,6 +237,15 @@ struct Stat {
 }
 
 impl Stat {
+    /// Reaps it if it is dead, a child of `own`, and not the one that somebody waits for: whether nothing is to be seen of it.
+    fn bury(&self, own: Pid, ours: Option<Pid>) -> bool {
+        let is_for_us = self.parent == own && self.is_dead && Some(self.id) != ours;
+        if is_for_us {
+            let _ = waitpid(self.id, Some(WaitPidFlag::WNOHANG));
+        }
+        is_for_us
+    }
+
     fn read(id: i32) -> Option<Self> {
         Self::parse(&String::from_utf8_lossy(&std::fs::read(format!("/proc/{id}/stat")).ok()?))
     }

@@ -14,6 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::trace::remove;
+use crate::domain::executor::READ_ONLY_FOLDERS;
 
 /// The work folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +35,8 @@ impl Work {
     /// When one can't be made.
     pub fn prepare(&self) -> io::Result<()> {
         fs::create_dir_all(&self.root)?;
-        for name in ["in", "repo.git", "source", "out", "home", "tmp", "result", "private", "private/home"] {
+        let folders = READ_ONLY_FOLDERS.into_iter().chain(["source", "out", "home", "tmp", "result", "private/home"]);
+        for name in folders {
             let dir = self.root.join(name);
             // Left by a container that was started twice.
             remove(&dir)?;

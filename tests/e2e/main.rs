@@ -10,6 +10,7 @@ mod support;
 mod causality;
 mod certificates;
 mod door;
+mod escapes;
 mod executors;
 mod faults;
 mod happy_path;

@@ -13,6 +13,10 @@ pub use read::{InvalidExecutors, MAX_CONFIGURATION_BYTES, is_quantity};
 
 use super::task::Operation;
 
+/// Folders of the work folder that an executor's container has for reading alone: the Task, the repository as it was fetched,
+/// and what is between source, supervisor and recorder.
+pub const READ_ONLY_FOLDERS: [&str; 3] = ["in", "repo.git", "private"];
+
 /// Work that needs no image but the worker's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -12,10 +12,14 @@ use crate::worker::redact::{Redactor, Rules};
 
 /// The line that ends a log which reached its limit.
 const TRUNCATED: &[u8] = "… truncated\n".as_bytes();
+/// A line that begins so tells that an allocation was refused.
+const OUT_OF_MEMORY: &[u8] = b"memory allocation of ";
 /// A line of standard output that begins so tells of a step.
 pub const STEP: &str = "::step::";
 /// Of a step's text more is not taken, in bytes.
 const MAX_STEP_BYTES: usize = 2000;
+/// More steps of a stream are counted, not told: they can be printed without end, and the volume of the traces is everybody's.
+const MAX_STEPS: usize = 1000;
 /// So much of what is past the limit is kept in mind, for the last line, in bytes.
 const TAIL_BYTES: usize = 16 * 1024;
 
@@ -28,6 +32,10 @@ pub struct Captured {
     pub truncated: bool,
     /// The last line that is not blank, redacted, at most 1000 bytes of it.
     pub last_line: String,
+    /// Whether a line tells that an allocation was refused, as Rust's programs say it before they abort.
+    pub says_out_of_memory: bool,
+    /// How many steps there were beyond those that are told.
+    pub steps_left_out: u64,
 }
 
 /// A stream on its way into its log.
@@ -42,6 +50,8 @@ pub struct Capture {
     tail: VecDeque<u8>,
     /// The beginning of a line that is not complete yet, past the limit.
     line: Vec<u8>,
+    /// How many steps may still be told.
+    steps_left: usize,
 }
 
 /// What a piece of a stream gave.
@@ -64,6 +74,7 @@ impl Capture {
             captured: Captured::default(),
             tail: VecDeque::new(),
             line: Vec::new(),
+            steps_left: MAX_STEPS,
         }
     }
 
@@ -104,7 +115,7 @@ impl Capture {
 
     fn write(&mut self, mut bytes: Vec<u8>) -> io::Result<Gained> {
         self.remember_last_line(&bytes);
-        let steps = steps(&bytes);
+        let steps = self.within_limit(steps(&bytes));
         if bytes.len() as u64 > self.room {
             // Whole lines only: what a secret looks like when cut is not known.
             let room = usize::try_from(self.room).unwrap_or(usize::MAX).min(bytes.len());
@@ -127,9 +138,11 @@ impl Capture {
             let room = (STEP.len() + MAX_STEP_BYTES).saturating_sub(self.line.len());
             self.line.extend(part.iter().take(room));
             if part.ends_with(b"\n") {
-                if self.line.starts_with(STEP.as_bytes()) {
+                if self.line.starts_with(STEP.as_bytes()) && self.steps_left == 0 {
+                    self.captured.steps_left_out += 1;
+                } else if self.line.starts_with(STEP.as_bytes()) {
                     let line = self.rules.redact(&String::from_utf8_lossy(&self.line));
-                    gained.steps.extend(steps(line.as_bytes()));
+                    gained.steps.extend(self.within_limit(steps(line.as_bytes())));
                 }
                 self.line.clear();
             }
@@ -141,10 +154,20 @@ impl Capture {
         gained
     }
 
+    fn within_limit(&mut self, mut steps: Vec<String>) -> Vec<String> {
+        let told = steps.len().min(self.steps_left);
+        self.captured.steps_left_out += (steps.len() - told) as u64;
+        self.steps_left -= told;
+        steps.truncate(told);
+        steps
+    }
+
     fn remember_last_line(&mut self, bytes: &[u8]) {
         let mut lines = bytes.rsplit(|byte| matches!(byte, b'\n' | b'\r'));
         if let Some(line) = lines.find(|line| !line.trim_ascii().is_empty()) {
             let line = line.trim_ascii();
+            self.captured.says_out_of_memory |=
+                bytes.split(|byte| *byte == b'\n').any(|line| line.starts_with(OUT_OF_MEMORY));
             self.captured.last_line = String::from_utf8_lossy(line.get(..1000).unwrap_or(line)).into_owned();
         }
     }
@@ -210,7 +233,7 @@ mod tests {
     fn all_of_it_within_the_limit() {
         let (captured, log, _) = captured(&[b"one\ntoken=abc", b"defgh\nlast"], 100);
         assert_eq!(log, "one\ntoken=[redacted]\nlast");
-        assert_eq!(captured, Captured { printed_bytes: 23, truncated: false, last_line: "last".into() });
+        assert_eq!(captured, Captured { printed_bytes: 23, last_line: "last".into(), ..Captured::default() });
     }
 
     #[test]
@@ -223,6 +246,26 @@ mod tests {
         assert!(captured.truncated);
         assert_eq!(captured.last_line, "password=[redacted]");
         assert_eq!(steps, ["last"]);
+    }
+
+    #[test]
+    fn a_refused_allocation_is_known_by_its_line() {
+        let words = b"memory allocation of 1048576 bytes failed\nnote: run with `RUST_BACKTRACE=1`\n";
+        for limit in [1000, 10] {
+            assert!(captured(&[b"begin\n", b"more\n", b"and more\n", words], limit).0.says_out_of_memory, "{limit}");
+        }
+        assert!(!captured(&[b"no memory allocation of any kind\n"], 1000).0.says_out_of_memory);
+    }
+
+    #[test]
+    fn steps_without_end_are_counted() {
+        let many = "::step::x\n".repeat(MAX_STEPS - 1);
+        let more = "::step::y\n".repeat(3);
+        let (captured, log, steps) = captured(&[many.as_bytes(), more.as_bytes()], 1 << 20);
+        assert_eq!((steps.len(), captured.steps_left_out), (MAX_STEPS, 2));
+        assert_eq!(log.len(), many.len() + more.len(), "the log has them all");
+        let (captured, _, steps) = self::captured(&[many.as_bytes(), more.as_bytes()], 10);
+        assert_eq!((steps.len(), captured.steps_left_out), (MAX_STEPS, 2));
     }
 
     #[test]

@@ -204,6 +204,7 @@ fn ended(account: Option<&Account>, stdout: &Captured, stderr: &Captured) -> ser
         "peak_memory_bytes": account.map(|account| account.peak_memory_bytes),
         "stdout_bytes": stdout.printed_bytes,
         "stdout_truncated": stdout.truncated,
+        "steps_left_out": stdout.steps_left_out,
         "stderr_bytes": stderr.printed_bytes,
         "stderr_truncated": stderr.truncated,
     })

@@ -83,9 +83,9 @@ pub fn judge(told: &Told) -> (Option<Failure>, Option<i32>) {
     (failure, exit_code)
 }
 
-/// Whether an allocation was refused: Rust aborts with these words.
+/// Whether an allocation was refused: Rust says so and aborts.
 fn says_out_of_memory(end: End, stderr: &Captured) -> bool {
-    end == End::Signalled(Signal::SIGABRT as i32) && stderr.last_line.starts_with("memory allocation of ")
+    end == End::Signalled(Signal::SIGABRT as i32) && stderr.says_out_of_memory
 }
 
 fn explain(code: i32, result: Option<&ExecutorResult>, last_line: &str) -> Failure {

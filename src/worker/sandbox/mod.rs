@@ -10,6 +10,7 @@
 //! | Landlock | reading and writing outside the listed folders, TCP, signals to processes outside |
 //! | seccomp | sockets but AF_UNIX, ptrace, mounts, namespaces, bpf, keyrings, io_uring, kernel modules, clocks … |
 //! | limits | processes, open files, file size, memory, core dumps |
+//! | priority | keeping the supervisor from its turn |
 
 mod files;
 mod limits;
@@ -51,6 +52,9 @@ pub struct Enforced {
     pub missing: Vec<String>,
 }
 
+/// What the executor yields to the supervisor: who counts processes must not wait until those that he counts let him.
+const NICENESS: i32 = 19;
+
 /// Confines this process, for ever and for all that it starts.
 ///
 /// # Errors
@@ -58,6 +62,7 @@ pub struct Enforced {
 pub fn confine(sandbox: &Sandbox) -> Result<Enforced, String> {
     let mut enforced = Enforced::default();
     nix::sys::prctl::set_no_new_privs().map_err(|error| format!("privileges cannot be given up: {error}"))?;
+    rustix::process::setpriority_process(None, NICENESS).map_err(|error| format!("priority cannot be set: {error}"))?;
     files::confine(sandbox, &mut enforced)?;
     let scoped = enforced.landlock_abi >= files::SIGNALS_SINCE;
     match syscalls::confine(sandbox, scoped) {

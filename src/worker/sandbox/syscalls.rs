@@ -94,6 +94,9 @@ const NAMESPACES: [i32; 8] = [
 /// Of unshare alone: for clone, the bit is a part of the signal's number.
 const CLONE_NEWTIME: i32 = 0x80;
 
+/// Of ioprio_set: all processes of a user.
+const IOPRIO_WHO_USER: u64 = 3;
+
 /// What types into the terminal of others.
 const TERMINAL_INPUT: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 
@@ -171,6 +174,17 @@ fn rules(sandbox: &Sandbox, signals_are_scoped: bool) -> Result<Rules, Error> {
     ] {
         rules.insert(call, vec![rule(0, SeccompCmpOp::Eq, u64::from(supervisor.cast_unsigned()))?]);
     }
+    // Nobody else makes way for the executor's processes, nor lets them into his group.
+    let (process, user) = (u64::from(supervisor.cast_unsigned()), u64::from(libc::PRIO_USER));
+    for (call, user) in [(libc::SYS_setpriority, user), (libc::SYS_ioprio_set, IOPRIO_WHO_USER)] {
+        rules.insert(call, vec![rule(1, SeccompCmpOp::Eq, process)?, rule(0, SeccompCmpOp::Eq, user)?]);
+    }
+    rules.insert(libc::SYS_setpgid, vec![rule(1, SeccompCmpOp::Eq, process)?]);
+    // Who hides from others of its user hides the files that it holds open: see the watch on the disk.
+    let dumpable = [(0, SeccompCmpOp::Eq, libc::PR_SET_DUMPABLE.cast_unsigned()), (1, SeccompCmpOp::Ne, 1)];
+    let conditions = dumpable.map(|(argument, operator, value)| condition(argument, operator, value.into()));
+    let conditions = conditions.into_iter().collect::<Result<_, _>>()?;
+    rules.insert(libc::SYS_prctl, vec![SeccompRule::new(conditions).map_err(Error::Backend)?]);
     if !signals_are_scoped {
         // By a descriptor anybody can be meant.
         rules.insert(libc::SYS_pidfd_send_signal, Vec::new());
@@ -186,7 +200,9 @@ fn rules(sandbox: &Sandbox, signals_are_scoped: bool) -> Result<Rules, Error> {
 }
 
 fn rule(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, Error> {
-    let condition =
-        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value).map_err(Error::Backend)?;
-    SeccompRule::new(vec![condition]).map_err(Error::Backend)
+    SeccompRule::new(vec![condition(argument, operator, value)?]).map_err(Error::Backend)
+}
+
+fn condition(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompCondition, Error> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value).map_err(Error::Backend)
 }

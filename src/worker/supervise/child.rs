@@ -21,8 +21,10 @@ use crate::worker::process::{Descendants, Group, cancel_after, end_all_descendan
 
 /// How long output is still read after the child has ended, for a process that escaped from its group.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How often processes are counted.
-const COUNT: Duration = Duration::from_millis(100);
+/// The least time between two counts of the processes: a bomb doubles meanwhile, again and again.
+const COUNT: Duration = Duration::from_millis(20);
+/// So many times as long as a count takes is the time to the next one.
+const REST: u32 = 10;
 /// The most that a process gets to end by itself when the worker has to end.
 const LAST_GRACE: Duration = Duration::from_secs(4);
 
@@ -72,8 +74,8 @@ pub async fn run(
     let stop = CancellationToken::new();
     let stdout = tokio::spawn(forward(group.child.stdout.take(), frames.clone(), Frame::Stdout, stop.clone()));
     let stderr = tokio::spawn(forward(group.child.stderr.take(), frames.clone(), Frame::Stderr, stop.clone()));
-    let mut disk = DiskWatch::start(&limits.disk);
-    let mut count = tokio::time::interval(COUNT);
+    let mut disk = DiskWatch::start(&limits.disk, id);
+    let mut next_count = Instant::now();
     let budget = tokio::time::sleep(limits.budget);
     tokio::pin!(budget);
     let end = loop {
@@ -84,10 +86,12 @@ pub async fn run(
             () = frames.closed() => break End::Interrupted,
             () = &mut budget => break End::OverBudget,
             () = disk.exceeded() => break End::TooMuchDisk,
-            _ = count.tick() => {
-                if Descendants::now(id).threads > limits.max_processes {
+            () = tokio::time::sleep_until(next_count) => {
+                let began = Instant::now();
+                if Descendants::are_more_than(limits.max_processes, id) {
                     break End::TooManyProcesses;
                 }
+                next_count = Instant::now() + COUNT.max(began.elapsed() * REST);
             }
         }
     };
@@ -145,12 +149,13 @@ struct DiskWatch {
 }
 
 impl DiskWatch {
-    fn start((folders, limit): &(Vec<std::path::PathBuf>, u64)) -> Self {
+    fn start((folders, limit): &(Vec<std::path::PathBuf>, u64), child: Option<Pid>) -> Self {
         let go_on = Arc::new(AtomicBool::new(true));
         let exceeded = CancellationToken::new();
         let (folders, limit, goes_on, over) = (folders.clone(), *limit, go_on.clone(), exceeded.clone());
         std::thread::spawn(move || {
-            if disk::watch(&folders, limit, || goes_on.load(Ordering::Relaxed)) {
+            let holders = || Descendants::now(child).processes;
+            if disk::watch(&folders, limit, holders, || goes_on.load(Ordering::Relaxed)) {
                 over.cancel();
             }
         });

@@ -218,16 +218,7 @@ impl Trace {
 
     /// Shows lines of a log, which have no secrets any more, to whoever follows.
     pub fn show(&self, log: &str, lines: &[u8]) {
-        let mut shown = Vec::with_capacity(lines.len() + 64);
-        for line in lines.split_inclusive(|byte| *byte == b'\n') {
-            shown.extend(log.trim_end_matches(".log").bytes());
-            shown.extend(b" | ");
-            shown.extend(line);
-            if !line.ends_with(b"\n") {
-                shown.push(b'\n');
-            }
-        }
-        tell(&shown);
+        tell(for_followers(log, lines).as_bytes());
     }
 
     /// Notes the end, and writes the manifest last.
@@ -316,6 +307,16 @@ fn tell(bytes: &[u8]) {
     let _ = io::stdout().lock().write_all(bytes);
 }
 
+/// Lines of a log after its name, harmless to a terminal: what would rule it, or write over the name, is escaped.
+fn for_followers(log: &str, lines: &[u8]) -> String {
+    let name = log.trim_end_matches(".log");
+    let lines = String::from_utf8_lossy(lines);
+    lines.lines().fold(String::with_capacity(lines.len() + 64), |mut shown, line| {
+        shown.extend([name, " | ", &escape_odd(line), "\n"]);
+        shown
+    })
+}
+
 fn redact_texts(rules: &Arc<Rules>, value: &mut Value) {
     match value {
         Value::String(text) => *text = rules.redact(text),
@@ -340,13 +341,25 @@ fn for_people(event: &Event) -> String {
     line
 }
 
-fn escape_odd(json: &str) -> String {
-    json.chars().fold(String::with_capacity(json.len()), |mut text, c| {
-        if c != '\\' && is_troublesome(c) {
+fn escape_odd(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut text, c| {
+        if !matches!(c, '\\' | '\t') && is_troublesome(c) {
             text.extend(c.escape_unicode())
         } else {
             text.push(c)
         }
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_follows_a_log_keeps_the_rule_of_the_terminal() {
+        let lines = b"plain\tC:\\x\r\n\x1b[2J\rattempt_ended\n\xffend";
+        let shown = "stdout | plain\tC:\\x\nstdout | \\u{1b}[2J\\u{d}attempt_ended\nstdout | \u{fffd}end\n";
+        assert_eq!(for_followers("stdout.log", lines), shown);
+    }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::{OPERATOR, World, id, kubectl, setting};
+use super::{OPERATOR, World, id, kubectl, run, setting};
 
 /// Arguments that run the operator's own binary beside it.
 const JCT: [&str; 6] = ["--namespace=jct-system", "exec", "deployment/jct", "--container=operator", "--", "/jct"];
@@ -19,6 +19,13 @@ pub async fn audit(filter: &[&str]) -> Vec<Value> {
     let args = [&JCT, &["audit", "--output=json", "--limit=1000"][..], filter].concat();
     let lines = kubectl(&args).await;
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// What `jct trace verify` says of a trace, by the public keys of the operator; an error when it does not hold.
+pub async fn verified(trace: &Trace) -> Result<String, String> {
+    let keys = kubectl(&[&JCT, &["keys", "show"][..]].concat()).await;
+    let folder = trace.folder.to_str().unwrap();
+    run(env!("CARGO_BIN_EXE_jct"), &["trace", "verify", "--keys", "-", folder], &keys).await
 }
 
 /// Checks the chain of the audit log; it must be whole.

@@ -1,0 +1,322 @@
+//! Tries that leave nothing behind where they are refused.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::net::ToSocketAddrs as _;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::{SocketAddr, UnixStream};
+
+use libc::c_long;
+use nix::errno::Errno;
+
+use crate::sys::{on_path, signed, try_call};
+use crate::told;
+
+/// The process that supervises: in a pod the first one.
+const SUPERVISOR: usize = 1;
+/// Something to be read from or written to by calls that want a place.
+const PLACE: [u64; 64] = [0; 64];
+
+pub fn run(escape: &str) -> bool {
+    match escape {
+        "network" => network(),
+        "unix sockets" => unix_sockets(),
+        "supervisor" => supervisor(),
+        "files" => files(),
+        "trace" => trace(),
+        "privileges" => privileges(),
+        "signals" => signals(),
+        "clocks" => clocks(),
+        "kernel" => kernel(),
+        "terminal" => terminal(),
+        _ => return false,
+    }
+    true
+}
+
+fn network() {
+    let (stream, raw) = (libc::SOCK_STREAM, libc::SOCK_RAW);
+    for (name, family, kind) in [
+        ("AF_INET", libc::AF_INET, stream),
+        ("AF_INET datagrams", libc::AF_INET, libc::SOCK_DGRAM),
+        ("AF_INET raw", libc::AF_INET, raw),
+        ("AF_INET6", libc::AF_INET6, stream),
+        ("AF_NETLINK", libc::AF_NETLINK, raw),
+        ("AF_VSOCK", libc::AF_VSOCK, stream),
+        ("AF_PACKET", libc::AF_PACKET, raw),
+        ("AF_ALG", libc::AF_ALG, libc::SOCK_SEQPACKET),
+        ("AF_BLUETOOTH", libc::AF_BLUETOOTH, raw),
+    ] {
+        told(format!("socket {name}"), try_call(libc::SYS_socket, [signed(family), signed(kind), 0]));
+    }
+    let pair = PLACE;
+    let arguments = [signed(libc::AF_INET), signed(stream), 0, pair.as_ptr().addr()];
+    told("socketpair AF_INET", try_call(libc::SYS_socketpair, arguments));
+    // The second way to each call that x86-64 has.
+    told("socket AF_INET by x32", try_call(libc::SYS_socket | 0x4000_0000, [signed(libc::AF_INET), signed(stream), 0]));
+    let resolved = ("kubernetes.default.svc.cluster.local", 443).to_socket_addrs();
+    told("resolve a name", resolved.map_err(|_| Errno::EHOSTUNREACH));
+}
+
+fn unix_sockets() {
+    told("connect /work/private/door", UnixStream::connect("/work/private/door"));
+    told("list /work/private", fs::read_dir("/work/private"));
+    let table = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    let names: Vec<&str> = table.lines().filter_map(|line| line.split_whitespace().nth(7)).collect();
+    let reached = names.iter().find_map(|name| match name.strip_prefix('@') {
+        Some(name) => UnixStream::connect_addr(&SocketAddr::from_abstract_name(name).ok()?).ok(),
+        None => UnixStream::connect(name).ok(),
+    });
+    told("connect to any socket that there is", reached.ok_or(Errno::ECONNREFUSED));
+}
+
+fn supervisor() {
+    for file in
+        ["environ", "mem", "maps", "fd", "fdinfo/0", "io", "stack", "syscall", "auxv", "root/etc", "cwd/.", "exe"]
+    {
+        let path = format!("/proc/{SUPERVISOR}/{file}");
+        told(&path, if file == "fd" { fs::read_dir(&path).map(drop) } else { File::open(&path).map(drop) });
+    }
+    told("write /proc/1/oom_score_adj", File::options().write(true).open("/proc/1/oom_score_adj"));
+    told("write /proc/1/mem", File::options().write(true).open("/proc/1/mem"));
+    let place = PLACE;
+    let vector = [place.as_ptr().addr(), 8];
+    let (vector, one) = (vector.as_ptr().addr(), 1);
+    for (name, number) in [("readv", libc::SYS_process_vm_readv), ("writev", libc::SYS_process_vm_writev)] {
+        told(format!("process_vm_{name}"), try_call(number, [SUPERVISOR, vector, one, vector, one, 0]));
+    }
+    told("ptrace attach", try_call(libc::SYS_ptrace, [16, SUPERVISOR]));
+    told("ptrace seize", try_call(libc::SYS_ptrace, [0x4206, SUPERVISOR]));
+    told("kcmp", try_call(libc::SYS_kcmp, [SUPERVISOR, SUPERVISOR]));
+    told("pidfd_open", try_call(libc::SYS_pidfd_open, [SUPERVISOR]));
+    let itself = std::process::id() as usize;
+    let descriptor = try_call(libc::SYS_pidfd_open, [itself]).unwrap_or(-1) as usize;
+    told("pidfd_getfd", try_call(libc::SYS_pidfd_getfd, [descriptor]));
+}
+
+fn files() {
+    let create = |path: &str| File::options().write(true).create(true).truncate(true).open(path);
+    for path in [
+        "/stranger",
+        "/etc/group",
+        "/etc/hosts",
+        "/etc/resolv.conf",
+        "/hostile",
+        "/jct/jct",
+        "/jct/stranger",
+        "/work/stranger",
+        "/work/in/task.json",
+        "/work/in/stranger",
+        "/work/repo.git/HEAD",
+        "/work/repo.git/stranger",
+        "/work/private/stranger",
+        "/work/private/source.json",
+        "/dev/termination-log",
+        "/dev/shm/stranger",
+        "/proc/self/oom_score_adj",
+        "/proc/sys/kernel/core_pattern",
+        "/sys/fs/cgroup/pids/pids.max",
+    ] {
+        told(format!("write {path}"), create(path));
+    }
+    told("read /work/private/source.json", File::open("/work/private/source.json"));
+    for path in ["/work/in/task.json", "/work/repo.git", "/work/private", "/work/out"] {
+        told(format!("rename {path}"), fs::rename(path, "/work/moved"));
+    }
+    told("remove /work/in/task.json", fs::remove_file("/work/in/task.json"));
+    told("truncate /work/in/task.json", on_path(libc::SYS_truncate, "/work/in/task.json", [0]));
+    for path in ["/work/in/task.json", "/work/repo.git", "/work/private", "/work", "/jct/jct"] {
+        told(format!("chmod {path}"), on_path(libc::SYS_chmod, path, [0]));
+        told(format!("touch {path}"), touch(path));
+    }
+    told("symlink /work/private", symlink("/etc", "/work/private/link"));
+    told("link out of /work/in", fs::hard_link("/work/in/task.json", "/work/out/linked"));
+    told("link out of /etc", fs::hard_link("/etc/hosts", "/work/out/linked"));
+    told("mknod of a device", on_path(libc::SYS_mknod, "/work/out/device", [libc::S_IFBLK as usize | 0o600, 0x0801]));
+    told(
+        "mknod of a character device",
+        on_path(libc::SYS_mknod, "/work/out/mem", [libc::S_IFCHR as usize | 0o600, 0x0101]),
+    );
+}
+
+/// Sets the times of `path` to now.
+fn touch(path: &str) -> Result<i64, Errno> {
+    let path = std::ffi::CString::new(path).unwrap_or_default();
+    try_call(libc::SYS_utimensat, [signed(libc::AT_FDCWD), path.as_ptr().addr(), 0, 0])
+}
+
+fn trace() {
+    told("list /trace", fs::read_dir("/trace"));
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounted = mounts.lines().find(|line| line.contains("trace") || line.contains("jct-local"));
+    told("find a mount of the trace volume", mounted.ok_or(Errno::ENOENT));
+    told("find a manifest", find("/", "claim.json", 0).ok_or(Errno::ENOENT));
+    let (path, place) = (c"/work/in", PLACE);
+    let arguments = [signed(libc::AT_FDCWD), path.as_ptr().addr(), place.as_ptr().addr(), place.as_ptr().addr(), 0];
+    told("name_to_handle_at", try_call(libc::SYS_name_to_handle_at, arguments));
+    told(
+        "open_by_handle_at",
+        try_call(libc::SYS_open_by_handle_at, [signed(libc::AT_FDCWD), place.as_ptr().addr(), 0]),
+    );
+}
+
+/// A file of that name, anywhere but in /proc and /sys.
+fn find(folder: &str, name: &str, depth: usize) -> Option<()> {
+    if depth > 12 || ["//proc", "//sys"].contains(&folder) {
+        return None;
+    }
+    fs::read_dir(folder).ok()?.flatten().find_map(|entry| {
+        let found = entry.file_name();
+        let found = found.to_str()?;
+        if found == name {
+            return Some(());
+        }
+        entry.file_type().ok()?.is_dir().then(|| find(&format!("{folder}/{found}"), name, depth + 1))?
+    })
+}
+
+fn privileges() {
+    told("setuid 0", try_call(libc::SYS_setuid, [0]));
+    told("setgid 0", try_call(libc::SYS_setgid, [0]));
+    told("setresuid 0", try_call(libc::SYS_setresuid, [0, 0, 0]));
+    let group = [0_u32];
+    told("setgroups", try_call(libc::SYS_setgroups, [1, group.as_ptr().addr()]));
+    let header = [0x2008_0522_u32, 0];
+    let all = [u32::MAX; 6];
+    told("capset", try_call(libc::SYS_capset, [header.as_ptr().addr(), all.as_ptr().addr()]));
+    told("hide from others of the user", try_call(libc::SYS_prctl, [libc::PR_SET_DUMPABLE as usize, 0]));
+    told("give up no_new_privs", try_call(libc::SYS_prctl, [38, 0, 0, 0, 0]));
+    told("chroot", on_path(libc::SYS_chroot, "/work/source", []));
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    for field in ["CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp"] {
+        let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(":\t"));
+        println!("{field}: {}", value.unwrap_or_default());
+    }
+    set_user_id();
+}
+
+/// A program of its own with the set-user-ID bit: who it is when it runs.
+fn set_user_id() {
+    let program = format!("{}/set-user-id", std::env::var("HOME").unwrap_or_default());
+    let copied = fs::copy("/hostile", &program).map(drop);
+    let path = std::ffi::CString::new(program.clone()).unwrap_or_default();
+    told("copy itself", copied);
+    told("give it to root", try_call(libc::SYS_chown, [path.as_ptr().addr(), 0, 0]));
+    let _ = on_path(libc::SYS_chmod, &program, [0o6755]);
+    let _ = fs::remove_file(program);
+}
+
+fn signals() {
+    let (kill, stop, everybody) = (libc::SIGKILL as usize, libc::SIGSTOP as usize, signed(-1));
+    told("kill the supervisor", try_call(libc::SYS_kill, [SUPERVISOR, kill]));
+    told("stop the supervisor", try_call(libc::SYS_kill, [SUPERVISOR, stop]));
+    told("end the supervisor", try_call(libc::SYS_kill, [SUPERVISOR, libc::SIGTERM as usize]));
+    told("kill the parent", try_call(libc::SYS_kill, [std::os::unix::process::parent_id() as usize, kill]));
+    told("kill everybody", try_call(libc::SYS_kill, [everybody, kill]));
+    told("tkill", try_call(libc::SYS_tkill, [SUPERVISOR, kill]));
+    told("tgkill", try_call(libc::SYS_tgkill, [SUPERVISOR, SUPERVISOR, kill]));
+    let threads = fs::read_dir("/proc/1/task").into_iter().flatten().flatten();
+    let thread = threads.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(|id| *id != SUPERVISOR);
+    told(
+        "kill a thread of the supervisor",
+        thread.map_or(Err(Errno::EPERM), |id| try_call(libc::SYS_tkill, [id, kill])),
+    );
+    let place = PLACE;
+    told("rt_sigqueueinfo", try_call(libc::SYS_rt_sigqueueinfo, [SUPERVISOR, kill, place.as_ptr().addr()]));
+    told("setpriority of the supervisor", try_call(libc::SYS_setpriority, [0, SUPERVISOR, 19]));
+    told("setpriority of the user", try_call(libc::SYS_setpriority, [2, 0, 19]));
+    told("ioprio_set of the supervisor", try_call(libc::SYS_ioprio_set, [1, SUPERVISOR, 3 << 13]));
+    told("ioprio_set of the user", try_call(libc::SYS_ioprio_set, [3, 0, 3 << 13]));
+    let (cpus, limit) = ([1_u64], [0_u64, 0]);
+    told("sched_setaffinity", try_call(libc::SYS_sched_setaffinity, [SUPERVISOR, 8, cpus.as_ptr().addr()]));
+    let idle = [0_i32];
+    told("sched_setscheduler", try_call(libc::SYS_sched_setscheduler, [SUPERVISOR, 5, idle.as_ptr().addr()]));
+    told("prlimit", try_call(libc::SYS_prlimit64, [SUPERVISOR, libc::RLIMIT_NOFILE as usize, limit.as_ptr().addr()]));
+    // Into the supervisor's own group, to reach it as one of it.
+    told("join the supervisor's group", try_call(libc::SYS_setpgid, [0, SUPERVISOR]));
+    told("reboot", try_call(libc::SYS_reboot, [0xfee1_dead, 672_274_793, 0x0123_4567]));
+}
+
+fn clocks() {
+    let place = PLACE;
+    let at = place.as_ptr().addr();
+    for (name, number, arguments) in [
+        ("clock_settime", libc::SYS_clock_settime, [0, at]),
+        ("settimeofday", libc::SYS_settimeofday, [at, 0]),
+        ("adjtimex", libc::SYS_adjtimex, [at, 0]),
+        ("clock_adjtime", libc::SYS_clock_adjtime, [0, at]),
+        ("unshare of time", libc::SYS_unshare, [0x80, 0]),
+    ] {
+        told(name, try_call(number, arguments));
+    }
+}
+
+fn kernel() {
+    let place = PLACE;
+    let (at, text) = (place.as_ptr().addr(), c"tmpfs".as_ptr().addr());
+    let calls: &[(&str, c_long, [usize; 5])] = &[
+        ("mount", libc::SYS_mount, [text, c"/tmp".as_ptr().addr(), text, 0, 0]),
+        ("umount", libc::SYS_umount2, [c"/work".as_ptr().addr(), 2, 0, 0, 0]),
+        ("move_mount", libc::SYS_move_mount, [at, at, at, at, 0]),
+        ("open_tree", libc::SYS_open_tree, [signed(libc::AT_FDCWD), c"/".as_ptr().addr(), 1, 0, 0]),
+        ("fsopen", libc::SYS_fsopen, [text, 0, 0, 0, 0]),
+        ("mount_setattr", libc::SYS_mount_setattr, [signed(libc::AT_FDCWD), c"/jct".as_ptr().addr(), 0, at, 32]),
+        ("pivot_root", libc::SYS_pivot_root, [c"/tmp".as_ptr().addr(), c"/tmp".as_ptr().addr(), 0, 0, 0]),
+        ("setns", libc::SYS_setns, [0, 0, 0, 0, 0]),
+        ("unshare of users", libc::SYS_unshare, [libc::CLONE_NEWUSER as usize, 0, 0, 0, 0]),
+        ("unshare of mounts", libc::SYS_unshare, [libc::CLONE_NEWNS as usize, 0, 0, 0, 0]),
+        ("unshare of the network", libc::SYS_unshare, [libc::CLONE_NEWNET as usize, 0, 0, 0, 0]),
+        ("unshare of processes", libc::SYS_unshare, [libc::CLONE_NEWPID as usize, 0, 0, 0, 0]),
+        ("clone of users", libc::SYS_clone, [libc::CLONE_NEWUSER as usize | libc::SIGCHLD as usize, 0, 0, 0, 0]),
+        ("clone3", libc::SYS_clone3, [at, 64, 0, 0, 0]),
+        ("bpf", libc::SYS_bpf, [0, at, 120, 0, 0]),
+        ("perf_event_open", libc::SYS_perf_event_open, [at, 0, signed(-1), signed(-1), 0]),
+        ("keyctl", libc::SYS_keyctl, [0, signed(-3), 1, 0, 0]),
+        ("add_key", libc::SYS_add_key, [c"user".as_ptr().addr(), text, at, 8, signed(-3)]),
+        ("request_key", libc::SYS_request_key, [c"user".as_ptr().addr(), text, 0, signed(-3), 0]),
+        ("io_uring_setup", libc::SYS_io_uring_setup, [8, at, 0, 0, 0]),
+        ("userfaultfd", libc::SYS_userfaultfd, [1, 0, 0, 0, 0]),
+        ("kexec_load", libc::SYS_kexec_load, [0, 0, 0, 0, 0]),
+        ("kexec_file_load", libc::SYS_kexec_file_load, [0, 0, 0, 0, 0]),
+        ("init_module", libc::SYS_init_module, [at, 64, at, 0, 0]),
+        ("finit_module", libc::SYS_finit_module, [0, at, 0, 0, 0]),
+        ("delete_module", libc::SYS_delete_module, [text, 0, 0, 0, 0]),
+        ("ptrace of itself", libc::SYS_ptrace, [0, 0, 0, 0, 0]),
+        ("syslog", libc::SYS_syslog, [3, at, 64, 0, 0]),
+        ("acct", libc::SYS_acct, [0, 0, 0, 0, 0]),
+        ("swapon", libc::SYS_swapon, [text, 0, 0, 0, 0]),
+        ("quotactl", libc::SYS_quotactl, [0, 0, 0, 0, 0]),
+        ("fanotify_init", libc::SYS_fanotify_init, [0, 0, 0, 0, 0]),
+        ("sethostname", libc::SYS_sethostname, [text, 5, 0, 0, 0]),
+        ("type into a terminal", libc::SYS_ioctl, [0, libc::TIOCSTI as usize, at, 0, 0]),
+    ];
+    for (name, number, [a, b, c, d, e]) in calls {
+        told(name, try_call(*number, [*a, *b, *c, *d, *e]));
+    }
+    #[cfg(target_arch = "x86_64")]
+    {
+        told("iopl", try_call(libc::SYS_iopl, [3]));
+        told("ioperm", try_call(libc::SYS_ioperm, [0, 1, 1]));
+        told("modify_ldt", try_call(libc::SYS_modify_ldt, [1, at, 16]));
+    }
+    for device in ["/dev/mem", "/dev/kmsg", "/dev/fuse", "/dev/userfaultfd", "/dev/kvm", "/dev/sda", "/dev/ptmx"] {
+        told(format!("open {device}"), File::options().read(true).write(true).open(device));
+    }
+    told("read /proc/kcore", File::open("/proc/kcore").and_then(|mut file| file.read_exact(&mut [0; 8])));
+    told("write /proc/sysrq-trigger", File::options().write(true).open("/proc/sysrq-trigger"));
+    told("read the service account", read_service_account());
+}
+
+fn read_service_account() -> io::Result<String> {
+    fs::read_to_string("/var/run/secrets/kubernetes.io/serviceaccount/token")
+}
+
+/// What would rule the terminal of whoever follows the log, rewrite its lines, and give secrets away.
+fn terminal() {
+    println!("\u{1b}]0;owned\u{7}\u{1b}[2J\u{1b}[1;31mcleared\u{1b}[0m");
+    println!("harmless\rattempt_ended outcome=succeeded");
+    println!("password=CanaryCanary \u{9b}31m \u{202e}desrever");
+    println!("::step::Reading \u{1b}[2Ja password=CanaryCanary\u{7}");
+    eprintln!("https://me:CanaryCanary@host/x");
+}
