@@ -79,6 +79,8 @@ pub struct TaskRow {
     pub manifest_sha256: Option<String>,
     /// How many files that trace has.
     pub trace_files: Option<u32>,
+    /// When retention removed that trace from the volume.
+    pub trace_removed_at: Option<Timestamp>,
     /// How many of its attempts the cluster failed: they don't count among those that the Task allows.
     pub infrastructure_failures: u32,
     /// The Issue made for it, or that of the Run that it carries out.
@@ -149,6 +151,7 @@ impl TaskRow {
             trace_path,
             manifest_sha256: _,
             trace_files: _,
+            trace_removed_at,
             infrastructure_failures: _,
             cwom_issue_id,
             cwom_repo_id: _,
@@ -175,6 +178,9 @@ impl TaskRow {
         });
         if let (Value::Object(shown), Ok(Value::Object(task))) = (&mut shown, serde_json::to_value(task)) {
             shown.extend(task);
+        }
+        if let Some(removed_at) = trace_removed_at {
+            shown["trace_removed_at"] = json!(removed_at);
         }
         shown
     }
@@ -257,6 +263,15 @@ pub struct JobRow {
     pub trace_files: Option<u32>,
     /// Whether the worker sealed its trace, and every digest held.
     pub trace_complete: Option<bool>,
+    /// When retention removed its trace from the volume. The files go a moment later, or at the next sweep.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_removed_at: Option<Timestamp>,
+    /// The rule by which.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_removed_by: Option<String>,
+    /// When its folder was found to be gone.
+    #[serde(skip)]
+    pub trace_purged_at: Option<Timestamp>,
     /// What came out of it.
     pub result: Option<Value>,
     /// Why it failed.

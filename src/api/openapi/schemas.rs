@@ -260,5 +260,7 @@ fn task() -> Value {
     fields.extend(recorded.map(|(name, schema)| (name.to_owned(), schema)));
     let required: Vec<&String> = fields.keys().collect();
     let required = json!(required);
+    // There only once it has happened.
+    fields.insert("trace_removed_at".into(), json!({"type": "string", "format": "date-time", "description": "When retention removed the files of trace_path from the volume"}));
     json!({"type": "object", "required": required, "properties": fields})
 }
