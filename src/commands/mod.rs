@@ -5,4 +5,5 @@ pub mod check;
 pub mod db;
 pub mod keys;
 pub mod release_finalizers;
+pub mod retention;
 pub mod trace;

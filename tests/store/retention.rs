@@ -208,3 +208,49 @@ async fn many_removals_share_transactions(#[values(Sqlite, Postgres)] backend: B
     assert!(store.stats().commits - before < 40);
     assert_eq!(db.rows().await[0], 0);
 }
+
+/// Exit code, standard output and standard error of `jct retention plan`.
+fn cli(db: &Database, rules: &str, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = assert_cmd::Command::cargo_bin("jct").unwrap();
+    command.env("DATABASE_URL", format!("sqlite://{}", db.file().display())).env_remove("JCT_RETENTION_FILE");
+    command.args(["retention", "plan"]).args(arguments);
+    let output = command.write_stdin(rules.to_owned()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_plan_is_shown_while_the_operator_works_and_nothing_goes() {
+    let db = Database::fresh(Sqlite).await;
+    let done = ended(&db.store, new_task("done")).await;
+    cancelled(&db.store, "cancelled", 60).await;
+    let before = db.rows().await;
+
+    let (code, out, _) = cli(&db, "", &[]);
+    assert_eq!((code, out.as_str()), (0, "there is no rule: everything is kept\n"));
+    let rules = "{traces: [{outcome: any, maxAge: 1h}], records: [{outcome: any, maxAge: 1h}]}";
+    let (code, out, _) = cli(&db, rules, &["--file", "-"]);
+    assert_eq!(code, 0);
+    let trace =
+        format!("trace   team/{}/1  done, completed, ended 2026-03-01T12:00:18Z, 24 bytes  by maxAge of", done.id);
+    assert!(out.contains(&trace), "{out}");
+    assert!(out.contains("if its object is gone") && !out.contains("not yet: "), "{out}");
+    assert!(out.ends_with("1 traces of 24 bytes, 2 records, 0 of them not yet\n"), "{out}");
+
+    let file = db.file().with_file_name("rules.yaml");
+    std::fs::write(&file, "{traces: [{outcome: any, maxCount: 9}], records: [{outcome: any, maxAge: 1h}]}").unwrap();
+    let (code, out, _) = cli(&db, "", &["--file", file.to_str().unwrap(), "--output", "json"]);
+    let plan: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, plan["traces"].as_array().unwrap().len(), plan["bytes"].as_u64()), (0, 0, Some(0)));
+    let held = |name: &str| {
+        let records = plan["records"].as_array().unwrap();
+        records.iter().find(|record| record["name"] == name).unwrap()["held_by_traces"].as_bool().unwrap()
+    };
+    assert!(held("done") && !held("cancelled"));
+
+    let (code, _, err) = cli(&db, "traces: [{outcome: any}]", &["--file", "-"]);
+    assert!(code == 1 && err.contains("traces[0]: must have maxAge or maxCount"), "{err}");
+    let (code, _, err) = cli(&db, "", &["--database-url", "sqlite:///does/not/exist.db"]);
+    assert!(code == 1 && err.contains("cannot open the database"), "{err}");
+    assert_eq!(db.rows().await, before);
+}
