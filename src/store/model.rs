@@ -173,14 +173,12 @@ impl TaskRow {
             "result": result,
             "error": error,
             "trace_path": trace_path,
+            "trace_removed_at": trace_removed_at,
             "cwom_issue_id": cwom_issue_id,
             "trace_id": trace_id,
         });
         if let (Value::Object(shown), Ok(Value::Object(task))) = (&mut shown, serde_json::to_value(task)) {
             shown.extend(task);
-        }
-        if let Some(removed_at) = trace_removed_at {
-            shown["trace_removed_at"] = json!(removed_at);
         }
         shown
     }
