@@ -15,10 +15,12 @@
 //! | [`reconcile`] | dereference, validate, record, run, observe, status |
 //! | [`jobs`] | a validated Task as a Job manifest. Pure |
 //! | [`store`] | rows and audit entries; the only user of the database |
+//! | [`outcome`] | how an attempt ended: judged by its trace, recorded, signed |
 //! | [`trace`] | the trace volume: prepared, checked, sealed, verified later |
 //! | [`signing`] | the keys of provenance, in a Secret; signatures |
 //! | [`worker`] | inside the Job: source, executor, trace |
 //! | [`api`] | the REST door: Tasks, work objects, the record; health, metrics |
+//! | [`local`] | a Task without a cluster: the same stages, processes in place of a Job |
 //! | [`commands`] | the commands for people and scripts |
 //! | [`runtime`] | settings, shutdown, telemetry, and the processes put together |
 //!
@@ -30,6 +32,8 @@ pub mod commands;
 pub mod crd;
 pub mod domain;
 pub mod jobs;
+pub mod local;
+pub mod outcome;
 pub mod policy;
 pub mod reconcile;
 pub mod runtime;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use jct::commands::{audit, check, db, keys, release_finalizers, retention, trace};
+use jct::commands::{audit, check, db, keys, release_finalizers, retention, run, trace};
 use jct::runtime::settings::LogFormat;
 use jct::runtime::{Settings, operator, telemetry};
 use jct::worker::WorkerCommand;
@@ -28,6 +28,8 @@ enum Command {
     /// The steps of a worker Job; started by Kubernetes, not by people
     #[command(subcommand)]
     Worker(Box<WorkerCommand>),
+    /// Run a Task on this machine, without a cluster
+    Run(Box<run::RunArgs>),
     /// Ask the policy gate about manifests, offline
     Check(check::CheckArgs),
     /// Print the custom resource definitions
@@ -55,6 +57,10 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Operator(settings) => operate(*settings),
         Command::Worker(command) => return command.run(),
+        Command::Run(args) => {
+            telemetry::start(LogFormat::Text, false);
+            return run_here(*args);
+        }
         Command::Check(args) => return check::run(&args),
         Command::Crds => print_crds(),
         Command::Audit(args) => block_on(audit::run(args)),
@@ -91,6 +97,17 @@ fn print_crds() -> anyhow::Result<()> {
         write!(out, "---\n{}", serde_yaml::to_string(&crd)?)?;
     }
     Ok(())
+}
+
+/// On this thread alone: the steps of a Task end with the thread that started them.
+fn run_here(args: run::RunArgs) -> ExitCode {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(run::run(args)),
+        Err(error) => {
+            eprintln!("jct run: cannot start the runtime: {error}");
+            ExitCode::from(2)
+        }
+    }
 }
 
 fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {

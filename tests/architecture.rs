@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules of the crate each module may use.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("domain", &[]),
     ("policy", &["domain"]),
     ("crd", &["domain"]),
@@ -15,10 +15,12 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("signing", &["domain"]),
     ("trace", &["domain", "signing"]),
     ("worker", &["domain"]),
+    ("outcome", &["domain", "store", "signing", "trace"]),
     ("webhook", &["domain", "policy", "crd", "runtime"]),
-    ("reconcile", &["domain", "policy", "crd", "jobs", "store", "signing", "trace", "runtime"]),
+    ("reconcile", &["domain", "policy", "crd", "jobs", "store", "signing", "trace", "outcome", "runtime"]),
     ("api", &["domain", "policy", "crd", "store", "signing", "runtime"]),
-    ("commands", &["domain", "policy", "crd", "store", "signing", "trace"]),
+    ("local", &["domain", "jobs", "store", "signing", "trace", "outcome"]),
+    ("commands", &["domain", "policy", "crd", "store", "signing", "trace", "local"]),
     ("runtime", &["domain", "policy", "crd", "jobs", "store", "signing", "trace", "webhook", "reconcile", "api"]),
 ];
 

@@ -1,18 +1,16 @@
 //! `jct check`: admission's judgement of manifests offline, for pre-commit hooks and GitOps CI.
 
-use std::io::{self, Read as _, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use serde::{Deserialize as _, Serialize};
-use serde_json::Value;
+use serde::Serialize;
 
-use crate::crd::{names, pinned_id};
-use crate::domain::cwom::Kind;
-use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS};
-use crate::domain::{Code, Finding};
-use crate::policy::{Policy, Subject};
+use super::manifests::{Manifest, PolicyArgs, manifests, read};
+use crate::crd::names;
+use crate::domain::Finding;
+use crate::policy::Policy;
 
 /// Arguments of `jct check`.
 #[derive(Args, Clone, Debug)]
@@ -25,17 +23,9 @@ pub struct CheckArgs {
     #[arg(short, long, value_enum, default_value_t = Output::Human)]
     pub output: Output,
 
-    /// Comma-separated prefixes of owner/name; a Task's repository must start with one. None allow nothing
-    #[arg(long, env = "JCT_ALLOWED_REPO_PREFIXES", default_value = "")]
-    pub allowed_repo_prefixes: String,
-
-    /// The least time budget of a Task, in seconds
-    #[arg(long, env = "JCT_MIN_TIME_BUDGET_SECONDS", default_value_t = MIN_TIME_BUDGET_SECONDS)]
-    pub min_time_budget_seconds: u32,
-
-    /// The greatest time budget of a Task, in seconds
-    #[arg(long, env = "JCT_MAX_TIME_BUDGET_SECONDS", default_value_t = MAX_TIME_BUDGET_SECONDS)]
-    pub max_time_budget_seconds: u32,
+    /// What the gate goes by.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
 }
 
 /// Form of the result.
@@ -71,12 +61,7 @@ struct Document {
 
 /// Checks the files. Exit code 0: all objects would be admitted; 1: some would not; 2: a file cannot be read.
 pub fn run(args: &CheckArgs) -> ExitCode {
-    let policy = Policy {
-        min_time_budget_seconds: args.min_time_budget_seconds,
-        max_time_budget_seconds: args.max_time_budget_seconds,
-        ..Policy::default()
-    }
-    .allowing(&args.allowed_repo_prefixes);
+    let policy = args.policy.policy("");
     let mut documents = Vec::new();
     for file in &args.files {
         let shown = file.display().to_string();
@@ -107,75 +92,21 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     }
 }
 
-fn read(file: &PathBuf) -> io::Result<String> {
-    if file.as_os_str() == "-" {
-        let mut text = String::new();
-        io::stdin().read_to_string(&mut text)?;
-        return Ok(text);
-    }
-    std::fs::read_to_string(file)
-}
-
 fn check(file: &str, text: &str, policy: &Policy) -> Result<Vec<Document>, String> {
-    let mut documents = Vec::new();
-    for (index, document) in serde_yaml::Deserializer::from_str(text).enumerate() {
-        let document = Value::deserialize(document).map_err(|error| format!("document {}: {error}", index + 1))?;
-        for object in objects(document) {
-            documents.push(judge(file, index + 1, &object, policy));
-        }
-    }
-    Ok(documents)
+    Ok(manifests(text)?.iter().map(|manifest| judge(file, manifest, policy)).collect())
 }
 
-/// The objects of a document: those of a List, none of an empty one.
-fn objects(document: Value) -> Vec<Value> {
-    match document {
-        Value::Null => Vec::new(),
-        Value::Object(mut map) if map.get("kind").is_some_and(|kind| kind == "List") => match map.remove("items") {
-            Some(Value::Array(items)) => items,
-            _ => Vec::new(),
-        },
-        document => vec![document],
-    }
-}
-
-fn judge(file: &str, document: usize, object: &Value, policy: &Policy) -> Document {
-    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-    let kind = text("/kind").unwrap_or_default();
-    let api_version = text("/apiVersion").unwrap_or_default();
-    let ours = api_version.starts_with(&format!("{}/", names::GROUP));
-    let violations = if ours { findings(&kind, object, policy) } else { Vec::new() };
+fn judge(file: &str, manifest: &Manifest, policy: &Policy) -> Document {
+    let violations = if manifest.is_ours() { manifest.findings(policy) } else { Vec::new() };
     Document {
         file: file.into(),
-        document,
-        kind,
-        namespace: text("/metadata/namespace"),
-        name: text("/metadata/name").or_else(|| text("/metadata/generateName")),
-        allowed: ours.then_some(violations.is_empty()),
+        document: manifest.document,
+        kind: manifest.kind().into(),
+        namespace: manifest.text("/metadata/namespace").map(str::to_owned),
+        name: manifest.name().map(str::to_owned),
+        allowed: manifest.is_ours().then_some(violations.is_empty()),
         violations,
     }
-}
-
-fn findings(kind: &str, object: &Value, policy: &Policy) -> Vec<Finding> {
-    let Some(subject) = Subject::parse(kind) else {
-        let kinds: Vec<&str> = ["Task"].iter().chain(Kind::NAMES).copied().collect();
-        return vec![Finding::new(Code::InvalidSpec, "kind", format!("must be one of {}", kinds.join(", ")))];
-    };
-    let spec = object.get("spec").unwrap_or(&Value::Null);
-    let mut findings = Vec::new();
-    if object.get("apiVersion") != Some(&Value::from(format!("{}/v1", names::GROUP))) {
-        let message = format!("must be {}/v1, the only version there is", names::GROUP);
-        findings.push(Finding::new(Code::InvalidSpec, "apiVersion", message));
-    }
-    let named = |pointer| object.pointer(pointer).and_then(Value::as_str).is_some_and(|name| !name.is_empty());
-    if !named("/metadata/name") && !named("/metadata/generateName") {
-        findings.push(Finding::new(Code::InvalidSpec, "metadata.name", "is required"));
-    }
-    findings.extend(subject.check_new(spec, policy));
-    let annotations = object.pointer("/metadata/annotations").cloned().unwrap_or(Value::Null);
-    let annotations = serde_json::from_value(annotations).ok().flatten();
-    findings.extend(pinned_id(annotations.as_ref()).err());
-    findings
 }
 
 fn human(report: &Report, out: &mut impl Write) -> io::Result<()> {

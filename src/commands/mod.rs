@@ -4,6 +4,8 @@ pub mod audit;
 pub mod check;
 pub mod db;
 pub mod keys;
+mod manifests;
 pub mod release_finalizers;
 pub mod retention;
+pub mod run;
 pub mod trace;

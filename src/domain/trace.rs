@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{FailureReason, Id, TraceId};
+use super::{FailureReason, Id, Task, TraceId};
 
 /// The normalized Task that ran; written by the operator before the Job.
 pub const TASK_FILE: &str = "task.json";
@@ -39,6 +39,13 @@ pub const MAX_MANIFEST_BYTES: u64 = 4 * 1024 * 1024;
 /// Where the trace of an attempt lies, below the root of the volume: `<namespace>/<task id>/<attempt>`.
 pub fn folder(namespace: &str, task_id: Id, attempt: u32) -> String {
     format!("{namespace}/{task_id}/{attempt}")
+}
+
+/// The bytes of `task.json`: the same whenever they are made.
+pub fn task_json(task: &Task) -> Vec<u8> {
+    let mut json = serde_json::to_vec_pretty(task).unwrap_or_default();
+    json.push(b'\n');
+    json
 }
 
 /// `claim.json`.

@@ -108,6 +108,18 @@ pub fn source_url(task: &Task, template: &str) -> String {
     template.replace("{repo}", task.target.repo.as_str())
 }
 
+/// What every step of an attempt is told of it in its environment, wherever it runs.
+pub fn told(attempt: &Attempt) -> [(&'static str, String); 5] {
+    [
+        ("JCT_TASK_ID", attempt.task_id.to_string()),
+        ("JCT_TRACE_ID", attempt.trace_id.to_string()),
+        ("JCT_TASK_NAMESPACE", attempt.namespace.to_owned()),
+        ("JCT_ATTEMPT", attempt.number.to_string()),
+        // All of its parts are plain data: there is nothing that serializing could fail on.
+        ("JCT_EXECUTOR_SPEC", serde_json::to_string(attempt.executor).unwrap_or_default()),
+    ]
+}
+
 /// The Job of one attempt.
 pub fn job(attempt: &Attempt, settings: &JobSettings) -> Job {
     let labels = labels(attempt);
@@ -312,18 +324,9 @@ fn trace_mount(attempt: &Attempt) -> VolumeMount {
 
 /// What every container is told.
 fn environment(attempt: &Attempt) -> Vec<EnvVar> {
-    let number = attempt.number.to_string();
-    let task_id = attempt.task_id.to_string();
-    // All of its parts are plain data: there is nothing that serializing could fail on.
-    let executor = serde_json::to_string(attempt.executor).unwrap_or_default();
-    variables(&[
-        ("JCT_TASK_ID", &task_id),
-        ("JCT_TRACE_ID", attempt.trace_id.as_str()),
-        ("JCT_TASK_NAMESPACE", attempt.namespace),
-        ("JCT_ATTEMPT", &number),
-        ("JCT_EXECUTOR_SPEC", &executor),
-        ("JCT_WORK_DIR", WORK_MOUNT),
-    ])
+    let told = told(attempt);
+    let told: Vec<(&str, &str)> = told.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    [variables(&told), variables(&[("JCT_WORK_DIR", WORK_MOUNT)])].concat()
 }
 
 /// What those are told that write to the trace.

@@ -1,6 +1,7 @@
 //! Where the record lies.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -54,6 +55,12 @@ impl FromStr for DatabaseUrl {
 }
 
 impl DatabaseUrl {
+    /// The SQLite file at `path`, whatever characters that holds.
+    pub fn file(path: &Path) -> Self {
+        let options = SqliteConnectOptions::new().filename(path);
+        Self(Location::Sqlite { options, in_memory: false })
+    }
+
     /// Whether the record would be gone with the process. Only for tests.
     pub fn is_ephemeral(&self) -> bool {
         matches!(&self.0, Location::Sqlite { in_memory: true, .. })

@@ -75,6 +75,9 @@ pub struct TaskArgs {
     /// Scratch folder that the containers share
     #[arg(long, env = "JCT_WORK_DIR", value_name = "DIR", default_value = "/work")]
     pub work_dir: PathBuf,
+    /// The process that started this step, where that is not Kubernetes: the step is told to end when that one ends
+    #[arg(long, env = "JCT_PARENT", value_name = "PID", hide = true)]
+    pub parent: Option<i32>,
 }
 
 /// Where the attempt's trace is, and whose: common to `source` and `record`.
@@ -144,6 +147,9 @@ pub struct RunArgs {
     /// What the executor may read and run besides; the whole image, but what is ours, when absent
     #[arg(long = "read", env = "JCT_SANDBOX_READS", value_name = "PATH", value_delimiter = ',')]
     pub reads: Vec<PathBuf>,
+    /// Leave the executor no Unix sockets: where it shares a machine with others, their servers listen on such
+    #[arg(long, env = "JCT_SANDBOX_NO_UNIX_SOCKETS", hide = true)]
+    pub no_unix_sockets: bool,
     /// How long the recorder may take to appear, in seconds
     #[arg(long, env = "JCT_RECORDER_PATIENCE_SECONDS", value_name = "SECONDS", default_value_t = 300)]
     pub patience_seconds: u32,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::{Pid, getpid};
+use nix::unistd::{Pid, getpid, getppid};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -90,6 +90,17 @@ pub fn on_termination() -> std::io::Result<CancellationToken> {
         cancel.cancel();
     });
     Ok(token)
+}
+
+/// Has this process told to end when `parent` ends, which started it; at once if that has ended already.
+pub fn end_with(parent: Option<i32>) {
+    let Some(parent) = parent else { return };
+    if let Err(error) = nix::sys::prctl::set_pdeathsig(Signal::SIGTERM) {
+        tracing::warn!(%error, "this step goes on when its parent ends");
+    }
+    if getppid() != Pid::from_raw(parent) {
+        let _ = kill(getpid(), Signal::SIGTERM);
+    }
 }
 
 /// Makes this process the parent of every process that its descendants leave behind.

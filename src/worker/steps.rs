@@ -60,6 +60,7 @@ fn step(
 ) -> ExitCode {
     let done = block_on(async {
         let interrupted = process::on_termination().map_err(|error| Failure::worker("listen for signals", &error))?;
+        process::end_with(args.of.parent);
         let attempt = match Attempt::load(args) {
             Ok(attempt) => attempt,
             Err(Refused { failure, claimed_by }) => return Ok(Termination { claimed_by, ..failed(&failure) }),

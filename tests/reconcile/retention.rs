@@ -121,7 +121,7 @@ async fn a_record_stays_while_its_object_is_there() {
     let world = ended(json!({})).await;
     let task = world.task(json!({}));
     // In the cache: not even the API server is asked.
-    assert_eq!(swept(&world, ALL, &[task.clone()], Vec::new()).await.unwrap().records, 0);
+    assert_eq!(swept(&world, ALL, std::slice::from_ref(&task), Vec::new()).await.unwrap().records, 0);
     // Not in the cache.
     let there = || call("GET", TASK, Answer::Object(task.clone()));
     assert_eq!(swept(&world, ALL, &[], vec![there()]).await.unwrap().records, 0);

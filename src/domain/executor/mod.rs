@@ -203,6 +203,12 @@ fn everywhere() -> Vec<String> {
 }
 
 impl Executor {
+    /// A command that does `operation`, with the defaults of a configured one.
+    pub fn of_command(name: &str, operation: Operation, command: Vec<String>) -> Self {
+        let builtin = Self::builtin(Builtin::Ops);
+        Self { name: name.into(), operations: vec![operation], builtin: None, command, ..builtin }
+    }
+
     /// What is there without any configuration.
     pub fn builtin(builtin: Builtin) -> Self {
         Self {

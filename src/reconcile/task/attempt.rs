@@ -13,6 +13,7 @@ use super::observe::{Limits, Observation, is_finished, observe};
 use crate::crd::names;
 use crate::domain::executor::{Executor, NoExecutor};
 use crate::domain::id::sha256_hex;
+use crate::domain::trace::task_json;
 use crate::domain::{Id, Phase};
 use crate::jobs::{Attempt, job, job_name};
 use crate::reconcile::workers::AttemptKey;
@@ -103,7 +104,7 @@ pub fn executor(context: &Context, row: &TaskRow) -> Result<Executor, NoExecutor
 pub async fn create_job(context: &Context, row: &TaskRow) -> Result<(), Error> {
     // The next pass ends the attempt, should the executor be gone since it was decided that there is one.
     let Ok(executor) = executor(context, row) else { return Ok(()) };
-    let task_json = task_json(row);
+    let task_json = task_json(&row.task);
     let task_sha256 = sha256_hex(&task_json);
     let (traces, namespace, id, number) = (context.traces.clone(), row.namespace.clone(), row.id, row.attempt);
     blocking(move || traces.prepare(&namespace, id, number, &task_json))
@@ -138,13 +139,6 @@ pub async fn create_job(context: &Context, row: &TaskRow) -> Result<(), Error> {
         }
         Err(error) => Err(Error::api("create a Job")(error)),
     }
-}
-
-/// The bytes of an attempt's `task.json`: the same whenever they are made.
-pub fn task_json(row: &TaskRow) -> Vec<u8> {
-    let mut json = serde_json::to_vec_pretty(&row.task).unwrap_or_default();
-    json.push(b'\n');
-    json
 }
 
 /// Records that the worker runs, if that is news. Returns the row as it then is.

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::observe::{Ended, Observation};
+use super::observe::Observation;
 use crate::crd::status::Reason;
 use crate::domain::{FailureReason, Finding};
+use crate::outcome::Ended;
 
 /// What is known of a recorded Task that has not ended.
 #[derive(Clone, Debug)]

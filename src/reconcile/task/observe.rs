@@ -11,6 +11,7 @@ use crate::domain::FailureReason;
 use crate::domain::provenance::ContainerImage;
 use crate::domain::trace::Termination;
 use crate::jobs::{EXECUTOR_CONTAINER, SOURCE_CONTAINER, WORKER_CONTAINER};
+use crate::outcome::Ended;
 
 /// Where an attempt is, by the account of Kubernetes.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,40 +33,6 @@ pub enum Observation {
     Ending,
     /// No pod of the attempt runs any more.
     Ended(Ended),
-}
-
-/// How the attempt ended, by the account of Kubernetes. The trace may know better.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Ended {
-    /// Why, if Kubernetes sees a failure.
-    pub failure: Option<(FailureReason, String)>,
-    /// What the worker said as it ended.
-    pub termination: Option<Termination>,
-    /// The pod, if it was seen.
-    pub pod: Option<String>,
-    /// Exit code of the container that decided.
-    pub exit_code: Option<i32>,
-    /// When the pod started.
-    pub started_at: Option<Timestamp>,
-    /// When its last container ended.
-    pub ended_at: Option<Timestamp>,
-    /// What its containers ran.
-    pub images: Vec<ContainerImage>,
-}
-
-impl Ended {
-    /// An end that no pod tells of.
-    pub fn unseen(reason: FailureReason, message: String) -> Self {
-        Self {
-            failure: Some((reason, message)),
-            termination: None,
-            pod: None,
-            exit_code: None,
-            started_at: None,
-            ended_at: None,
-            images: Vec::new(),
-        }
-    }
 }
 
 /// The limits that make an attempt stuck.

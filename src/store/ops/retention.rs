@@ -70,7 +70,8 @@ impl Operation for TraceGone {
         needs.jobs_of.insert(self.task_id);
     }
 
-    /// No entry: that the trace goes is written down already.
+    /// No entry: that the trace goes is written down already, and a copy of the record that lacks this is put right by the next
+    /// sweep, which finds no folder.
     fn decide(&self, view: &View) -> Result<((), Changes)> {
         let job = view.job(self.task_id, self.attempt)?;
         let marked = job.filter(|job| job.trace_removed_at.is_some() && job.trace_purged_at.is_none());

@@ -30,6 +30,8 @@ pub struct Sandbox {
     pub reads: Vec<PathBuf>,
     /// Folders that may be written as well.
     pub writes: Vec<PathBuf>,
+    /// Whether it may open Unix sockets; a pair of them, connected to each other, it may always have.
+    pub unix_sockets: bool,
     /// The process that must not be disturbed.
     pub supervisor: i32,
     /// What it may use up.
@@ -58,7 +60,7 @@ pub fn confine(sandbox: &Sandbox) -> Result<Enforced, String> {
     nix::sys::prctl::set_no_new_privs().map_err(|error| format!("privileges cannot be given up: {error}"))?;
     files::confine(sandbox, &mut enforced)?;
     let scoped = enforced.landlock_abi >= files::SIGNALS_SINCE;
-    match syscalls::confine(sandbox.supervisor, scoped) {
+    match syscalls::confine(sandbox, scoped) {
         Ok(()) => enforced.seccomp = true,
         Err(error) if sandbox.mode == SandboxMode::BestEffort => {
             enforced.missing.push(format!("system calls are not filtered: {error}"));

@@ -10,6 +10,8 @@ use seccompiler::{
     TargetArch, apply_filter,
 };
 
+use super::Sandbox;
+
 /// Refused whatever the arguments are.
 const REFUSED: &[c_long] = &[
     // Other processes.
@@ -110,13 +112,13 @@ mod x32 {
 ///
 /// # Errors
 /// When the kernel refuses, or this architecture is not known.
-pub fn confine(supervisor: i32, signals_are_scoped: bool) -> Result<(), Error> {
+pub fn confine(sandbox: &Sandbox, signals_are_scoped: bool) -> Result<(), Error> {
     let arch: TargetArch = std::env::consts::ARCH.try_into()?;
     let (refuse, pretend) = (libc::EPERM.cast_unsigned(), libc::ENOSYS.cast_unsigned());
     // Its flags are in memory, where no filter sees them; the C libraries take the older call then.
     let unseen = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     install(unseen, SeccompAction::Errno(pretend), arch)?;
-    install(rules(supervisor, signals_are_scoped)?, SeccompAction::Errno(refuse), arch)
+    install(rules(sandbox, signals_are_scoped)?, SeccompAction::Errno(refuse), arch)
 }
 
 fn install(rules: Rules, action: SeccompAction, arch: TargetArch) -> Result<(), Error> {
@@ -127,11 +129,14 @@ fn install(rules: Rules, action: SeccompAction, arch: TargetArch) -> Result<(), 
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-fn rules(supervisor: i32, signals_are_scoped: bool) -> Result<Rules, Error> {
+fn rules(sandbox: &Sandbox, signals_are_scoped: bool) -> Result<Rules, Error> {
     let mut rules: Rules = REFUSED.iter().chain(REFUSED_HERE).map(|call| (*call, Vec::new())).collect();
     let unix = u64::from(libc::AF_UNIX.cast_unsigned());
     for call in [libc::SYS_socket, libc::SYS_socketpair] {
         rules.insert(call, vec![rule(0, SeccompCmpOp::Ne, unix)?]);
+    }
+    if !sandbox.unix_sockets {
+        rules.insert(libc::SYS_socket, Vec::new());
     }
     let flag = |flag: i32| {
         let bit = u64::from(flag.cast_unsigned());
@@ -143,6 +148,7 @@ fn rules(supervisor: i32, signals_are_scoped: bool) -> Result<Rules, Error> {
     rules.insert(libc::SYS_clone, of_clone.map(flag).collect::<Result<_, _>>()?);
     let typing = TERMINAL_INPUT.into_iter().map(|request| rule(1, SeccompCmpOp::Eq, request));
     rules.insert(libc::SYS_ioctl, typing.collect::<Result<_, _>>()?);
+    let supervisor = sandbox.supervisor;
     // To the supervisor, to its group, to everybody.
     let targets = [supervisor, -supervisor, -1].map(|id| u64::from(id.cast_unsigned()));
     for call in [

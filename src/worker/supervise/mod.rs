@@ -46,6 +46,7 @@ pub async fn run(args: &RunArgs) -> ExitCode {
 
 async fn supervise(args: &RunArgs) -> Result<(), Failure> {
     let interrupted = process::on_termination().map_err(|error| Failure::worker("listen for signals", &error))?;
+    process::end_with(args.of.parent);
     let work = Work::new(&args.of.work_dir, args.tmp_dir.as_deref());
     let patience = Duration::from_secs(args.patience_seconds.into());
     let Some(link) = interrupted.run_until_cancelled(Sender::connect(&work.door(), patience)).await else {
@@ -149,6 +150,7 @@ fn sandbox(args: &RunArgs, work: &Work, executor: &Executor, own: &Path) -> Sand
     Sandbox {
         reads,
         writes: work.writable(),
+        unix_sockets: !args.no_unix_sockets,
         supervisor: nix::unistd::getpid().as_raw(),
         limits: ProcessLimits {
             processes: Some(PROCESS_NET.max(executor.limits.max_processes.into())),

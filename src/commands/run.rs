@@ -1,0 +1,415 @@
+//! `jct run`: a Task on this machine, without a cluster, for those who write executors or try JCT for the first time.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, anyhow, bail};
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::manifests::{Manifest, PolicyArgs, manifests, read};
+use crate::domain::executor::{Executor, Executors, MAX_CONFIGURATION_BYTES};
+use crate::domain::id::sha256_hex;
+use crate::domain::task::{Controls, Naming, Operation};
+use crate::domain::trace::Manifest as TraceManifest;
+use crate::domain::{Actor, ActorKind, Finding, Phase, task};
+use crate::local::{self, Process, Ran, Run, State};
+use crate::policy::{Verdict, judge};
+use crate::signing::public_keys_file;
+use crate::store::{NewTask, Refusal, TaskRow};
+
+/// What an executor may read of this machine, where there is such a thing; nobody's home is among it.
+const SYSTEM: [&str; 10] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/nix/store", "/proc"];
+/// Exit code where nothing could be run.
+const NOT_RUN: u8 = 2;
+/// Exit code where the gate refuses.
+const REFUSED: u8 = 3;
+/// Exit code of a Task that was cancelled, as shells have it for SIGINT.
+const CANCELLED: u8 = 130;
+
+/// Arguments of `jct run`.
+#[derive(Args, Clone, Debug)]
+#[command(
+    after_help = "Exit codes: 0 the Task is completed; 1 it failed; 2 nothing could be run; 3 the policy gate refuses \
+                        it; 130 it was cancelled.\n\nThe log goes to standard error as it happens, the outcome to standard \
+                        output."
+)]
+pub struct RunArgs {
+    /// A manifest with one Task; - reads standard input
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// The repository: a folder of this machine or a URL. What is not committed does not count
+    #[arg(long, value_name = "PATH|URL")]
+    pub repo: String,
+
+    /// The configuration of executors, as the chart's value `executors`; the built-in ones are there without. Images are
+    /// not used: commands run on this machine
+    #[arg(long, env = "JCT_EXECUTORS_FILE", value_name = "FILE")]
+    pub executors: Option<PathBuf>,
+
+    /// A folder or file that the executor may read besides the system's own, such as a tool in a home; can be repeated
+    #[arg(long = "read", value_name = "PATH")]
+    pub reads: Vec<PathBuf>,
+
+    /// Where record, traces and signing key are kept; ~/.local/state/jct without
+    #[arg(long, env = "JCT_STATE", value_name = "DIR")]
+    pub state: Option<PathBuf>,
+
+    /// Namespace of a manifest that names none
+    #[arg(short, long, default_value = "default")]
+    pub namespace: String,
+
+    /// What the gate goes by.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+
+    /// Form of the outcome
+    #[arg(short, long, value_enum, default_value_t = Output::Human)]
+    pub output: Output,
+
+    /// A command that does the work, in place of a configured executor
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// Form of the outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// A few lines.
+    Human,
+    /// One JSON object: the Task as REST shows it, and where its trace is.
+    Json,
+}
+
+/// Runs the Task. [`RunArgs`] tells the exit codes.
+pub async fn run(args: RunArgs) -> ExitCode {
+    match try_run(&args).await {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("jct run: {error:#}");
+            ExitCode::from(NOT_RUN)
+        }
+    }
+}
+
+async fn try_run(args: &RunArgs) -> anyhow::Result<u8> {
+    let manifest = the_task(&args.file)?;
+    let url = repository(&args.repo)?;
+    let executors = executors(args)?;
+    let stop = stop_when_told()?;
+    let state = State::open(&folder(args)?).await?;
+    let done = gate_and_run(args, &manifest, url, &executors, &state, &stop).await;
+    state.store.close().await;
+    done
+}
+
+async fn gate_and_run(
+    args: &RunArgs,
+    manifest: &Manifest,
+    url: String,
+    executors: &Executors,
+    state: &State,
+    stop: &CancellationToken,
+) -> anyhow::Result<u8> {
+    match local::close_leftovers(state).await.context("cannot close what an earlier run left open")? {
+        0 => {}
+        closed => eprintln!("jct run: {closed} Tasks of runs that were killed are closed as failed"),
+    }
+    let spec = manifest.spec();
+    let (draft, _) = task::read(spec, Naming::CustomResource);
+    let own = draft.repo.map(|repo| repo.to_string()).unwrap_or_default();
+    let policy = args.policy.policy(&own);
+    let (verdict, controls) = judge(spec, Naming::CustomResource, &policy);
+    let accepted = match verdict {
+        Verdict::Accepted(task) if manifest.findings(&policy).is_empty() => *task,
+        _ => return refuse(args, state, manifest, manifest.findings(&policy)).await,
+    };
+    let now = Timestamp::now();
+    let who = Who::of(manifest, args, now)?;
+    let actor = Actor::authenticated(&who.user, accepted.requested_by.kind);
+    if let Some(field) = [("cancel", controls.cancel), ("suspend", controls.suspend)].iter().find(|(_, set)| *set) {
+        bail!("spec.{} is true: nothing is run then; take it out", field.0);
+    }
+    let executor = executor(args, executors, &who.namespace, accepted.operation, &controls)?;
+    let reads = reads(args)?;
+    let new = NewTask {
+        id: who.id,
+        trace_id: who.trace_id,
+        namespace: who.namespace,
+        name: who.name,
+        uid: who.uid,
+        submitted_by: Some(who.user),
+        actor,
+        task: accepted,
+        executor: controls.executor,
+        max_attempts: controls.max_attempts,
+        create_cwom: controls.create_cwom,
+        for_run: None,
+        created_at: now,
+        recorded_at: now,
+    };
+    let program = std::env::current_exe().context("cannot find its own program")?;
+    let run = Run { new, executor, process: Process { program, url, reads } };
+    match local::run(state, &run, stop).await? {
+        Ran::Ended(row) => tell(args, state, &row),
+        Ran::Duplicate(row) => {
+            eprintln!("jct run: nothing is run: Task {} has this idempotencyKey; this is how it ended", row.id);
+            tell(args, state, &row)
+        }
+        Ran::Known(row) => {
+            eprintln!("jct run: nothing is run: Task {} was run before; this is how it ended", row.id);
+            tell(args, state, &row)
+        }
+    }
+}
+
+/// The one Task of a file.
+fn the_task(file: &Path) -> anyhow::Result<Manifest> {
+    let shown = file.display();
+    let text = read(file).with_context(|| format!("cannot read {shown}"))?;
+    let all = manifests(&text).map_err(|error| anyhow!("{shown}: {error}"))?;
+    let mut tasks: Vec<Manifest> =
+        all.into_iter().filter(|manifest| manifest.is_ours() && manifest.kind() == "Task").collect();
+    match (tasks.pop(), tasks.len()) {
+        (Some(task), 0) => Ok(task),
+        (Some(_), others) => bail!("{shown} holds {} Tasks; give one at a time", others + 1),
+        (None, _) => bail!("{shown} holds no Task (apiVersion: jct.dev/v1, kind: Task)"),
+    }
+}
+
+/// The URL of `repo`, which may be a folder.
+fn repository(repo: &str) -> anyhow::Result<String> {
+    if repo.contains("://") {
+        return Ok(repo.into());
+    }
+    let path = std::fs::canonicalize(repo).with_context(|| format!("--repo {repo}: no such folder, and no URL"))?;
+    let is_repository = path.join(".git").exists() || path.join("HEAD").is_file();
+    if !is_repository {
+        bail!("--repo {repo}: this folder is no git repository");
+    }
+    let path = path.to_str().ok_or_else(|| anyhow!("--repo {repo}: its path is no UTF-8"))?;
+    Ok(format!("file://{path}"))
+}
+
+fn executors(args: &RunArgs) -> anyhow::Result<Executors> {
+    let Some(file) = &args.executors else { return Ok(Executors::default()) };
+    let at = || format!("--executors {}", file.display());
+    let text = std::fs::read_to_string(file).with_context(at)?;
+    if text.len() > MAX_CONFIGURATION_BYTES {
+        bail!("{}: must not be larger than {MAX_CONFIGURATION_BYTES} bytes", at());
+    }
+    Executors::read(&text).with_context(at)
+}
+
+/// What does the work: the command that was given, or what is configured, without its image.
+fn executor(
+    args: &RunArgs,
+    executors: &Executors,
+    namespace: &str,
+    operation: Operation,
+    controls: &Controls,
+) -> anyhow::Result<Result<Executor, crate::domain::executor::NoExecutor>> {
+    if args.command.is_empty() {
+        let found = executors.resolve(namespace, operation, controls.executor.as_deref()).cloned();
+        return Ok(found.map(|executor| match executor.image {
+            Some(image) => {
+                eprintln!("jct run: image {image} is not used: the command of {} runs on this machine", executor.name);
+                Executor { image: None, ..executor }
+            }
+            None => executor,
+        }));
+    }
+    let mut command = args.command.clone();
+    if let (Some(program), Some(path)) = (command.first_mut(), own_program(args)) {
+        *program = path.to_str().ok_or_else(|| anyhow!("the command's path is no UTF-8"))?.to_owned();
+    }
+    Ok(Ok(Executor::of_command("command", operation, command)))
+}
+
+/// The program of the command, where it is named by a path: relative to where we are, not to the workspace.
+fn own_program(args: &RunArgs) -> Option<PathBuf> {
+    let program = args.command.first().filter(|program| program.contains('/'))?;
+    std::path::absolute(program).ok()
+}
+
+fn reads(args: &RunArgs) -> anyhow::Result<Vec<PathBuf>> {
+    let mut all: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).filter(|path| path.exists()).collect();
+    for path in args.reads.iter().cloned().chain(own_program(args)) {
+        let found = std::fs::canonicalize(&path).with_context(|| format!("--read {}", path.display()))?;
+        if found.to_str().is_none_or(|text| text.contains(',')) {
+            bail!("--read {}: a path with a comma, or one that is no UTF-8, cannot be given", path.display());
+        }
+        all.push(found);
+    }
+    Ok(all)
+}
+
+/// The folder of record and traces, absolute.
+fn folder(args: &RunArgs) -> anyhow::Result<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let default = || {
+        let state = variable("XDG_STATE_HOME").or_else(|| variable("HOME").map(|home| home.join(".local/state")));
+        state.map(|state| state.join("jct"))
+    };
+    let folder = args.state.clone().or_else(default);
+    let folder = folder.ok_or_else(|| anyhow!("--state is required where HOME is not set"))?;
+    std::path::absolute(&folder).with_context(|| format!("--state {}", folder.display()))
+}
+
+/// Cancelled at SIGINT and SIGTERM. The second one ends us at once; what is then left open, the next run closes.
+fn stop_when_told() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if told.is_cancelled() {
+                std::process::exit(CANCELLED.into());
+            }
+            eprintln!("jct run: cancelling; the trace is being sealed (once more to leave it as it is)");
+            told.cancel();
+        }
+    });
+    Ok(stop)
+}
+
+/// The names and ids of a Task that is made now.
+struct Who {
+    user: String,
+    namespace: String,
+    name: String,
+    id: crate::domain::Id,
+    trace_id: crate::domain::TraceId,
+    uid: String,
+}
+
+impl Who {
+    fn of(manifest: &Manifest, args: &RunArgs, now: Timestamp) -> anyhow::Result<Self> {
+        let (id, trace_id, uid) = local::new_ids(now).map_err(|error| anyhow!("cannot get random bytes: {error}"))?;
+        let pinned = manifest.pinned_id().ok().flatten();
+        let namespace = manifest.text("/metadata/namespace").unwrap_or(&args.namespace);
+        let fits = !namespace.is_empty() && namespace.len() <= 63 && task::is_label(namespace);
+        if !fits {
+            bail!(
+                "metadata.namespace: must be lower-case letters, digits and inner dashes, at most 63; is {namespace:?}"
+            );
+        }
+        let suffix = if manifest.text("/metadata/name").is_some() { "" } else { &uid[..5] };
+        let user = nix::unistd::getuid();
+        let name = nix::unistd::User::from_uid(user).ok().flatten().map(|user| user.name);
+        Ok(Self {
+            user: format!("local:{}", name.unwrap_or_else(|| user.to_string())),
+            namespace: namespace.into(),
+            name: format!("{}{suffix}", manifest.name().unwrap_or("task-")),
+            id: pinned.unwrap_or(id),
+            trace_id,
+            uid,
+        })
+    }
+}
+
+/// Tells what is wrong, and records who was refused what.
+async fn refuse(args: &RunArgs, state: &State, manifest: &Manifest, findings: Vec<Finding>) -> anyhow::Result<u8> {
+    let now = Timestamp::now();
+    let who = Who::of(manifest, args, now)?;
+    let refusal = Refusal {
+        id: who.id,
+        trace_id: who.trace_id,
+        namespace: who.namespace,
+        name: who.name.clone(),
+        uid: who.uid,
+        actor: Actor::authenticated(&who.user, ActorKind::Human),
+        findings,
+        spec_sha256: sha256_hex(manifest.spec().to_string().as_bytes()),
+        refused_at: now,
+    };
+    let findings = local::record_refusal(state, refusal).await?;
+    let mut out = io::stdout().lock();
+    match args.output {
+        Output::Human => {
+            writeln!(out, "Task {} is refused:", who.name)?;
+            findings.iter().try_for_each(|finding| writeln!(out, "  {finding}"))?;
+        }
+        Output::Json => json_line(&mut out, &json!({"allowed": false, "violations": findings}))?,
+    }
+    Ok(REFUSED)
+}
+
+/// Tells the outcome; gives the exit code.
+fn tell(args: &RunArgs, state: &State, row: &TaskRow) -> anyhow::Result<u8> {
+    let trace = local::trace_folder(state, row);
+    let mut out = io::stdout().lock();
+    match args.output {
+        Output::Human => human(&mut out, state, row, trace.as_deref())?,
+        Output::Json => {
+            let mut shown = row.to_json();
+            if let Value::Object(shown) = &mut shown {
+                shown.insert("trace_folder".into(), json!(trace));
+                shown.insert("record".into(), json!(format!("sqlite://{}", state.record().display())));
+            }
+            json_line(&mut out, &shown)?;
+        }
+    }
+    Ok(match row.phase {
+        Phase::Completed => 0,
+        Phase::Cancelled => CANCELLED,
+        Phase::Failed => 1,
+        // Another process is at it.
+        _ => NOT_RUN,
+    })
+}
+
+fn human(out: &mut impl Write, state: &State, row: &TaskRow, trace: Option<&Path>) -> io::Result<()> {
+    let manifest = trace.and_then(|trace| std::fs::read(trace.join("manifest.json")).ok());
+    let manifest = manifest.and_then(|bytes| serde_json::from_slice::<TraceManifest>(&bytes).ok());
+    let told = manifest.as_ref().and_then(|manifest| manifest.result.as_ref()?.summary.as_deref());
+    writeln!(out, "\nTask {} ({} of {}) is {}", row.id, row.task.operation, row.task.target.repo, row.phase)?;
+    if let Some(error) = &row.error {
+        writeln!(out, "  reason     {}: {}", error.reason, plain(&error.message))?;
+    }
+    if let Some(told) = told.filter(|_| row.error.is_none()) {
+        writeln!(out, "  summary    {}", plain(told))?;
+    }
+    if let Some(source) = manifest.as_ref().and_then(|manifest| manifest.source.as_ref()) {
+        writeln!(out, "  commit     {}", source.commit)?;
+    }
+    let artifacts = manifest.iter().flat_map(|manifest| &manifest.files);
+    let artifacts: BTreeMap<_, _> =
+        artifacts.filter_map(|file| Some((file.path.strip_prefix("artifacts/")?, file.size_bytes))).collect();
+    for (index, (name, bytes)) in artifacts.iter().take(10).enumerate() {
+        writeln!(out, "  {:<10} {} ({bytes} bytes)", if index == 0 { "artifacts" } else { "" }, plain(name))?;
+    }
+    if artifacts.len() > 10 {
+        writeln!(out, "  {:<10} and {} more", "", artifacts.len() - 10)?;
+    }
+    if let Some(trace) = trace {
+        writeln!(out, "  trace      {}", trace.display())?;
+    }
+    writeln!(out, "  record     sqlite://{}", state.record().display())?;
+    if let Some(trace) = trace {
+        let keys = public_keys_file(state.root());
+        writeln!(out, "Check it: jct trace verify --keys {} {}", keys.display(), trace.display())?;
+    }
+    Ok(())
+}
+
+/// What an executor wrote may hold control characters; on a terminal they would act.
+fn plain(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+fn json_line(out: &mut impl Write, value: &Value) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    writeln!(out)
+}

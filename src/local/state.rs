@@ -1,0 +1,154 @@
+//! The folder of runs on this machine: record, traces, keys, work.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::domain::Id;
+use crate::signing::{FileKeyError, KeyRing, keys_in};
+use crate::store::{DatabaseUrl, Store, StoreError, StoreSettings};
+use crate::trace::TraceVolume;
+
+/// The longest path of a Unix socket is 107 bytes; in a work folder, its name takes this much of them.
+const MAX_WORK_PATH_BYTES: usize = 107 - "/private/door".len();
+
+/// A folder, opened.
+#[derive(Debug)]
+pub struct State {
+    root: PathBuf,
+    /// The record.
+    pub store: Store,
+    /// The traces.
+    pub traces: TraceVolume,
+    /// What signs.
+    pub keys: KeyRing,
+}
+
+/// What is wrong with the folder.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// A part of it.
+    #[error("--state {}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The record.
+    #[error("--state {}: the record cannot be opened: {source}", path.display())]
+    Store {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: StoreError,
+    },
+    /// The keys.
+    #[error("--state: {0}")]
+    Keys(#[from] FileKeyError),
+    /// Its path is too long for the socket in it.
+    #[error("--state {} has a path of {bytes} bytes, which is too long for a socket in it; choose one of at most {most}", path.display(), most = State::MAX_PATH_BYTES)]
+    TooLong {
+        /// The folder.
+        path: PathBuf,
+        /// How long.
+        bytes: usize,
+    },
+    /// Another process runs that Task.
+    #[error("Task {0} is being run by another process")]
+    Busy(Id),
+    /// The record has the Task as refused.
+    #[error("Task {0} was refused before, and that is final: give it another id, or none")]
+    Refused(Id),
+    /// It has run, and retention has removed its record.
+    #[error("Task {id} has run, and its record was removed by retention at {at}: it does not run again")]
+    Removed {
+        /// The Task.
+        id: Id,
+        /// When.
+        at: jiff::Timestamp,
+    },
+}
+
+impl State {
+    /// The longest path that a folder may have, in bytes.
+    pub const MAX_PATH_BYTES: usize = MAX_WORK_PATH_BYTES - "/work/01ARZ3NDEKTSV4RRFFQ69G5FAV-10".len();
+
+    /// Opens the folder at `root`, an absolute path; makes it, for its owner alone, where it is not there.
+    ///
+    /// # Errors
+    /// [`StateError`] names what cannot be had.
+    pub async fn open(root: &Path) -> Result<Self, StateError> {
+        let bytes = root.as_os_str().len();
+        if bytes > Self::MAX_PATH_BYTES {
+            return Err(StateError::TooLong { path: root.into(), bytes });
+        }
+        for name in ["", "traces", "work", "running"] {
+            let path = root.join(name);
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+            made.map_err(|source| StateError::Io { path, source })?;
+        }
+        let record = root.join("record.db");
+        // Only one may make its tables.
+        let opening = root.join(".opening.lock");
+        let locked = File::create(&opening).and_then(|file| file.lock().map(|()| file));
+        let locked = locked.map_err(|source| StateError::Io { path: opening, source })?;
+        let store = Store::open(&StoreSettings::new(DatabaseUrl::file(&record))).await;
+        let store = store.map_err(|source| StateError::Store { path: record, source })?;
+        drop(locked);
+        Ok(Self { store, traces: TraceVolume::new(root.join("traces")), keys: keys_in(root)?, root: root.into() })
+    }
+
+    /// Where it is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The record's file.
+    pub fn record(&self) -> PathBuf {
+        self.root.join("record.db")
+    }
+
+    /// The scratch folder of an attempt.
+    pub fn work(&self, id: Id, attempt: u32) -> PathBuf {
+        self.root.join(format!("work/{id}-{attempt}"))
+    }
+
+    /// Marks a Task as being run by this process and those that it starts; none if another one does.
+    ///
+    /// # Errors
+    /// If the mark can't be written.
+    pub fn hold(&self, id: Id) -> Result<Option<Held>, StateError> {
+        let path = self.root.join(format!("running/{id}"));
+        let failed = |source| StateError::Io { path: path.clone(), source };
+        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Held { file, path })),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+}
+
+/// A Task that is being run: held until the last process that has it ends.
+#[derive(Debug)]
+pub struct Held {
+    file: File,
+    path: PathBuf,
+}
+
+impl Held {
+    /// The mark, for a process to keep.
+    ///
+    /// # Errors
+    /// Without a file descriptor left.
+    pub fn share(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// The Task has ended.
+    pub fn release(self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}

@@ -1,0 +1,187 @@
+//! The steps of the worker as processes of this machine: what containers are in a pod.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
+
+use super::{Held, State};
+use crate::domain::FailureReason;
+use crate::domain::trace::{Termination, folder};
+use crate::jobs::{Attempt, told};
+use crate::outcome::Ended;
+
+/// How long steps may take to seal what there is once they are told to end.
+const LAST_WORDS: Duration = Duration::from_secs(20);
+
+/// How the steps are started.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// Our own program.
+    pub program: PathBuf,
+    /// Where the repository is fetched from.
+    pub url: String,
+    /// What the executor may read of the machine.
+    pub reads: Vec<PathBuf>,
+}
+
+/// Runs the steps of an attempt to their end. `stop` ends them early.
+///
+/// # Errors
+/// If a step cannot be started.
+pub async fn steps(
+    process: &Process,
+    state: &State,
+    attempt: &Attempt<'_>,
+    held: &Held,
+    stop: &CancellationToken,
+) -> io::Result<Ended> {
+    let steps = Steps { process, state, attempt, held, work: state.work(attempt.task_id, attempt.number) };
+    let began = Timestamp::now();
+    let ended = steps.run(stop).await;
+    // Nothing of it is wanted any more: what is to stay is in the trace.
+    if let Err(error) = remove(&steps.work) {
+        tracing::warn!(%error, path = %steps.work.display(), "the work folder is left behind");
+    }
+    Ok(Ended { started_at: Some(began), ended_at: Some(Timestamp::now()), ..ended? })
+}
+
+struct Steps<'a> {
+    process: &'a Process,
+    state: &'a State,
+    attempt: &'a Attempt<'a>,
+    held: &'a Held,
+    work: PathBuf,
+}
+
+impl Steps<'_> {
+    async fn run(&self, stop: &CancellationToken) -> io::Result<Ended> {
+        fs::create_dir_all(&self.work)?;
+        let mut source = [self.start("source")?];
+        let ended = self.wait(&mut source, stop).await?;
+        if !ended.iter().all(ExitStatus::success) {
+            return Ok(self.ended("source", ended.first()));
+        }
+        let mut both = [self.start("record")?, self.start("run")?];
+        let ended = self.wait(&mut both, stop).await?;
+        Ok(self.ended("record", ended.first()))
+    }
+
+    fn start(&self, step: &str) -> io::Result<Child> {
+        let Attempt { namespace, task_id, number, .. } = *self.attempt;
+        let name = crate::jobs::job_name(task_id, number);
+        let mut command = Command::new(&self.process.program);
+        command
+            .args(["worker", step])
+            // What is set here is the user's own affair, and no step's.
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .envs(told(self.attempt))
+            .env("JCT_WORK_DIR", &self.work)
+            .env("JCT_PARENT", std::process::id().to_string())
+            .current_dir(&self.work)
+            .stdout(io::stderr().as_fd().try_clone_to_owned()?)
+            .stderr(Stdio::inherit())
+            // Of its own group: what people type at the terminal is for us alone, who know what it means.
+            .process_group(0);
+        if step == "run" {
+            let reads: Vec<_> = self.process.reads.iter().map(|path| path.display().to_string()).collect();
+            command.stdin(Stdio::null()).env("JCT_SANDBOX_READS", reads.join(","));
+            command.env("JCT_SANDBOX_NO_UNIX_SOCKETS", "true");
+        } else {
+            command
+                // So that the Task is held for as long as one of them may write to its trace.
+                .stdin(self.held.share()?)
+                .env("JCT_TASK_SHA256", self.attempt.task_sha256)
+                .env("JCT_TRACE_DIR", self.state.traces.root().join(folder(namespace, task_id, number)))
+                .env("JCT_TERMINATION_LOG", self.termination(step))
+                .env("JCT_SOURCE_URL", &self.process.url)
+                .env("JCT_SOURCE_PROTOCOLS", "https,http,git,file")
+                .env("JCT_POD_UID", &name)
+                .env("JCT_POD_NAME", &name);
+        }
+        command.spawn()
+    }
+
+    /// Waits for all; when `stop` comes first, leaves word that it is a cancellation, and tells them to end.
+    async fn wait(&self, steps: &mut [Child], stop: &CancellationToken) -> io::Result<Vec<ExitStatus>> {
+        let ended = stop.run_until_cancelled(all(steps)).await;
+        if let Some(ended) = ended {
+            return ended;
+        }
+        let Attempt { namespace, task_id, number, .. } = *self.attempt;
+        self.state.traces.announce_cancel(namespace, task_id, number)?;
+        for id in steps.iter().filter_map(Child::id).filter_map(|id| i32::try_from(id).ok()) {
+            let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
+        }
+        if let Ok(ended) = tokio::time::timeout(LAST_WORDS, all(steps)).await {
+            return ended;
+        }
+        for step in steps.iter_mut() {
+            step.start_kill()?;
+        }
+        all(steps).await
+    }
+
+    fn termination(&self, step: &str) -> PathBuf {
+        self.work.join(format!("{step}.termination"))
+    }
+
+    fn ended(&self, step: &str, status: Option<&ExitStatus>) -> Ended {
+        let termination =
+            fs::read(self.termination(step)).ok().and_then(|bytes| serde_json::from_slice::<Termination>(&bytes).ok());
+        let said = termination.as_ref().and_then(|said| Some((said.reason?, said.message.clone().unwrap_or_default())));
+        let failure = match status {
+            Some(status) if status.success() => None,
+            Some(status) => Some(said.unwrap_or_else(|| {
+                (FailureReason::WorkerFailed, format!("the worker ended with {status} and did not say why"))
+            })),
+            None => Some((FailureReason::WorkerFailed, "the worker was not seen to end".into())),
+        };
+        Ended {
+            failure,
+            termination,
+            pod: Some(crate::jobs::job_name(self.attempt.task_id, self.attempt.number)),
+            exit_code: status.and_then(ExitStatus::code),
+            started_at: None,
+            ended_at: None,
+            images: Vec::new(),
+        }
+    }
+}
+
+async fn all(steps: &mut [Child]) -> io::Result<Vec<ExitStatus>> {
+    let mut ended = Vec::new();
+    for step in steps {
+        ended.push(step.wait().await?);
+    }
+    Ok(ended)
+}
+
+/// Removes a folder, whatever rights its entries have.
+fn remove(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    if fs::remove_dir_all(path).is_ok() {
+        return Ok(());
+    }
+    // An executor may have taken the right to write from folders of its own.
+    let mut folders = vec![path.to_owned()];
+    while let Some(folder) = folders.pop() {
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    fs::remove_dir_all(path)
+}

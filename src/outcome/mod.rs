@@ -1,0 +1,202 @@
+//! How an attempt at a Task ended: judged by its trace, recorded, sealed and signed. The same wherever the attempt ran.
+
+pub mod provenance;
+
+use std::io;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::domain::id::sha256_hex;
+use crate::domain::provenance::ContainerImage;
+use crate::domain::trace::{Expected, Manifest, Outcome, Termination, folder, task_json};
+use crate::domain::{Actor, FailureReason};
+use crate::store::{AttemptEnd, Failure, Next, TaskRow, TraceRecord};
+use crate::trace::{Found, TraceVolume, incomplete};
+
+/// How an attempt ended, by the account of whoever ran it. The trace may know better.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ended {
+    /// Why, if it is seen to have failed.
+    pub failure: Option<(FailureReason, String)>,
+    /// What the worker said as it ended.
+    pub termination: Option<Termination>,
+    /// The pod, or the process that it ran in, if that was seen.
+    pub pod: Option<String>,
+    /// Exit code of the step that decided.
+    pub exit_code: Option<i32>,
+    /// When its first step started.
+    pub started_at: Option<Timestamp>,
+    /// When its last step ended.
+    pub ended_at: Option<Timestamp>,
+    /// What its containers ran.
+    pub images: Vec<ContainerImage>,
+}
+
+impl Ended {
+    /// An end that nothing tells of.
+    pub fn unseen(reason: FailureReason, message: String) -> Self {
+        Self {
+            failure: Some((reason, message)),
+            termination: None,
+            pod: None,
+            exit_code: None,
+            started_at: None,
+            ended_at: None,
+            images: Vec::new(),
+        }
+    }
+}
+
+/// Checks the trace of the open attempt of `row`; one that cannot be trusted is marked. Blocks.
+///
+/// # Errors
+/// If the volume cannot be read or written.
+pub fn judge(traces: &TraceVolume, row: &TaskRow, ended: &Ended) -> io::Result<Judgement> {
+    let task_sha256 = sha256_hex(&task_json(&row.task));
+    let expected = Expected {
+        task_id: row.id,
+        trace_id: &row.trace_id,
+        namespace: &row.namespace,
+        attempt: row.attempt,
+        task_sha256: &task_sha256,
+    };
+    traces.clear(&row.namespace, row.id, row.attempt)?;
+    let judgement = weigh(&traces.inspect(&expected)?, ended);
+    if judgement.manifest().is_none() {
+        let reason = judgement.failure.as_ref().map_or("no manifest", |(reason, _)| reason.as_str());
+        traces.mark_incomplete(&row.namespace, &incomplete(&expected, reason, Timestamp::now()))?;
+    }
+    Ok(judgement)
+}
+
+/// Takes away the right to write from the trace that was judged. Blocks; does what it can.
+pub fn seal(traces: &TraceVolume, row: &TaskRow, judgement: &Judgement) {
+    traces.seal(&row.namespace, row.id, row.attempt, judgement.manifest());
+}
+
+/// What the trace and whoever ran it together say of an attempt.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    /// Why it failed, if it did.
+    pub failure: Option<(FailureReason, String)>,
+    /// The manifest and its digest, where the trace holds.
+    pub complete: Option<(Box<Manifest>, String)>,
+}
+
+impl Judgement {
+    /// The attempt's end for the record; `end` says why and by whom the Task is ended, if somebody wants that.
+    pub fn attempt_end(
+        &self,
+        row: &TaskRow,
+        ended: &Ended,
+        end: Option<(Failure, Actor)>,
+        infrastructure_retries: u32,
+    ) -> AttemptEnd {
+        let manifest = self.manifest();
+        AttemptEnd {
+            task_id: row.id,
+            attempt: row.attempt,
+            next: next(row, self, end, infrastructure_retries),
+            trace: Some(trace_record(row, self)),
+            exit_code: manifest.and_then(|manifest| manifest.exit_code).or(ended.exit_code),
+            worker_id: ended.pod.clone(),
+            commit: manifest.and_then(|manifest| manifest.source.as_ref().map(|source| source.commit.clone())),
+            started_at: manifest.map(|manifest| manifest.started_at).or(ended.started_at),
+            ended_at: ended.ended_at.unwrap_or_else(Timestamp::now),
+        }
+    }
+
+    fn manifest(&self) -> Option<&Manifest> {
+        self.complete.as_ref().map(|(manifest, _)| &**manifest)
+    }
+}
+
+/// A trace that holds is believed, for it is the fuller account; without one an attempt has not succeeded.
+fn weigh(found: &Found, ended: &Ended) -> Judgement {
+    let failed = |reason, message: String| Judgement {
+        failure: Some(ended.failure.clone().unwrap_or((reason, message))),
+        complete: None,
+    };
+    match found {
+        Found::Complete { manifest, sha256 } => {
+            let said = ended.termination.as_ref().and_then(|said| said.manifest_sha256.as_ref());
+            if said.is_some_and(|said| said != sha256) {
+                return Judgement {
+                    failure: Some((
+                        FailureReason::TraceInvalid,
+                        "manifest.json is not the one that the worker wrote, by the digest in its termination message"
+                            .into(),
+                    )),
+                    complete: None,
+                };
+            }
+            let failure = match manifest.outcome {
+                Outcome::Succeeded => None,
+                Outcome::Failed => {
+                    let reason = manifest.reason.unwrap_or(FailureReason::WorkerFailed);
+                    Some(interruption(reason, manifest.message.clone().unwrap_or_default(), ended))
+                }
+            };
+            Judgement { failure, complete: Some((manifest.clone(), sha256.clone())) }
+        }
+        Found::Incomplete => failed(FailureReason::TraceInvalid, "the worker ended without sealing its trace".into()),
+        Found::Invalid(why) => match &ended.failure {
+            Some((reason, message)) => Judgement {
+                failure: Some((*reason, format!("{message}; besides, its trace is invalid: {why}"))),
+                complete: None,
+            },
+            None => failed(FailureReason::TraceInvalid, why.clone()),
+        },
+    }
+}
+
+/// A worker that was told to stop, or whose supervisor was killed, knows that, but not by whom; who ran it may.
+fn interruption(reason: FailureReason, message: String, ended: &Ended) -> (FailureReason, String) {
+    use FailureReason::{Evicted, NodeLost, OomKilled, TimeBudgetExceeded, WorkerFailed};
+    match (reason, &ended.failure) {
+        (Evicted, Some((by @ (NodeLost | TimeBudgetExceeded), why))) | (WorkerFailed, Some((by @ OomKilled, why))) => {
+            (*by, if why.is_empty() { message } else { why.clone() })
+        }
+        _ => (reason, message),
+    }
+}
+
+fn next(row: &TaskRow, judgement: &Judgement, end: Option<(Failure, Actor)>, infrastructure_retries: u32) -> Next {
+    let Some((reason, message)) = &judgement.failure else {
+        return Next::Completed { result: result(judgement) };
+    };
+    if let Some((failure, actor)) = end {
+        return Next::Cancelled { failure, actor };
+    }
+    let failure = Failure::new(reason.as_str(), message.clone());
+    let is_allowed = if reason.is_infrastructure() {
+        row.infrastructure_failures < infrastructure_retries
+    } else {
+        row.attempt < row.allowed_attempts()
+    };
+    if reason.is_retryable() && is_allowed { Next::Retry(failure) } else { Next::Failed(failure) }
+}
+
+/// What the record keeps of a success: a summary, small and without the files themselves.
+fn result(judgement: &Judgement) -> Value {
+    let Some((manifest, sha256)) = &judgement.complete else { return Value::Null };
+    json!({
+        "outcome": "succeeded",
+        "executor": manifest.executor,
+        "source": manifest.source,
+        "exit_code": manifest.exit_code,
+        "manifest_sha256": sha256,
+        "artifacts": manifest.files.iter().filter(|file| file.path.starts_with("artifacts/")).map(|file| &file.path).take(100).collect::<Vec<_>>(),
+    })
+}
+
+fn trace_record(row: &TaskRow, judgement: &Judgement) -> TraceRecord {
+    let path = folder(&row.namespace, row.id, row.attempt);
+    match &judgement.complete {
+        Some((manifest, sha256)) => {
+            TraceRecord { path, manifest_sha256: Some(sha256.clone()), files: manifest.files.clone(), complete: true }
+        }
+        None => TraceRecord { path, manifest_sha256: None, files: Vec::new(), complete: false },
+    }
+}

@@ -1,0 +1,382 @@
+//! `jct run`: the program itself, as people start it, without a cluster.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // test code that is not in a #[test]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use jct::domain::trace::{Manifest, Outcome};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rstest::rstest;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A machine with a repository, a folder for the state, and manifests.
+struct Machine {
+    dir: TempDir,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let machine = Self { dir: tempfile::tempdir().unwrap() };
+        fs::create_dir(machine.path("repo")).unwrap();
+        fs::write(machine.path("repo/README.md"), "# Hello\n").unwrap();
+        let git = |args: &[&str]| {
+            let mut git = Command::new("git");
+            git.args(["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]).args(args);
+            git.current_dir(machine.path("repo")).env("GIT_CONFIG_GLOBAL", "/dev/null");
+            assert!(git.status().unwrap().success(), "git {args:?}");
+        };
+        git(&["init", "-q", "-b", "main", "."]);
+        git(&["add", "-A"]);
+        git(&["commit", "-q", "-m", "Begin"]);
+        machine
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A manifest whose spec has these fields besides what every one needs.
+    fn manifest(&self, fields: &Value) -> PathBuf {
+        let mut spec = json!({
+            "requestedBy": {"kind": "human", "id": "ada"}, "objective": "Look around", "operation": "analysis",
+            "target": {"repo": "octo/hello"},
+        });
+        spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let object = json!({"apiVersion": "jct.dev/v1", "kind": "Task", "metadata": {"name": "look"}, "spec": spec});
+        let path = self.path("task.yaml");
+        fs::write(&path, object.to_string()).unwrap();
+        path
+    }
+
+    /// `jct run` with these fields in its spec.
+    fn command(&self, fields: &Value) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jct"));
+        command.arg("run").arg("-f").arg(self.manifest(fields)).arg("--repo").arg(self.path("repo"));
+        command.arg("--state").arg(self.path("state")).args(["-o", "json"]);
+        for name in ["JCT_ALLOWED_REPO_PREFIXES", "JCT_EXECUTORS_FILE", "JCT_STATE"] {
+            command.env_remove(name);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// A script that does the work.
+    fn script(&self, text: &str) -> PathBuf {
+        let path = self.path("agent.sh");
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    fn run_script(&self, fields: &Value, script: &str) -> (i32, Value, String) {
+        let script = self.script(script);
+        outcome(self.command(fields).arg("--").arg(script).output().unwrap())
+    }
+
+    fn start_script(&self, script: &str) -> Child {
+        let script = self.script(script);
+        self.command(&json!({})).arg("--").arg(script).spawn().unwrap()
+    }
+
+    /// The one trace that there is.
+    fn trace(&self) -> PathBuf {
+        let mut path = self.path("state/traces/default");
+        for _ in 0..2 {
+            let entries: Vec<_> = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()).collect();
+            assert_eq!(entries.len(), 1, "{entries:?}");
+            path = entries.into_iter().next().unwrap();
+        }
+        path
+    }
+
+    /// The commands for people find nothing wrong with what is there.
+    fn check(&self) {
+        let jct = |args: &[&str]| {
+            let output = Command::new(env!("CARGO_BIN_EXE_jct")).args(args).output().unwrap();
+            assert!(output.status.success(), "{args:?}: {output:?}");
+        };
+        let (keys, traces) = (self.path("state/keys.json"), self.path("state/traces"));
+        if fs::read_dir(&traces).unwrap().next().is_some() {
+            jct(&["trace", "verify", "--keys", keys.to_str().unwrap(), traces.to_str().unwrap()]);
+        }
+        let record = format!("sqlite://{}", self.path("state/record.db").display());
+        jct(&["audit", "--verify", "--database-url", &record]);
+        jct(&["db", "check", "--database-url", &record]);
+        assert_eq!(fs::read_dir(self.path("state/work")).unwrap().count(), 0, "work is left behind");
+    }
+
+    /// What the audit log says of actions on Tasks.
+    fn audit(&self) -> Vec<Value> {
+        let record = format!("sqlite://{}", self.path("state/record.db").display());
+        let output = Command::new(env!("CARGO_BIN_EXE_jct"))
+            .args(["audit", "--database-url", &record, "-o", "json"])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn outcome(output: Output) -> (i32, Value, String) {
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let told = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    (output.status.code().unwrap(), told, said)
+}
+
+fn manifest_in(told: &Value) -> Manifest {
+    let path = PathBuf::from(told["trace_folder"].as_str().unwrap()).join("manifest.json");
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+fn until(what: &str, mut look: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !look() {
+        assert!(began.elapsed() < Duration::from_secs(60), "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_task_takes_the_whole_way() {
+    let machine = Machine::new();
+    let (code, told, log) = outcome(machine.command(&json!({})).output().unwrap());
+    assert_eq!((code, &told["status"]), (0, &json!("completed")), "{log}");
+    assert!(told["submitted_by"].as_str().unwrap().starts_with("local:"));
+    assert!(log.contains("source_fetched") && log.contains("executor_confined"), "{log}");
+    let manifest = manifest_in(&told);
+    assert_eq!(manifest.outcome, Outcome::Succeeded);
+    let names: Vec<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
+    assert!(names.contains(&"artifacts/report.md"), "{names:?}");
+    machine.check();
+    let actions: Vec<Value> = machine.audit().into_iter().filter(|entry| entry["entity_kind"] == "Task").collect();
+    assert!(actions.len() >= 4, "{actions:?}");
+}
+
+#[test]
+fn people_are_told_in_lines() {
+    let machine = Machine::new();
+    let output = machine.command(&json!({})).args(["-o", "human"]).output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(2), "-o twice: {told}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jct"));
+    command.arg("run").arg("-f").arg(machine.manifest(&json!({}))).arg("--repo").arg(machine.path("repo"));
+    let output = command.arg("--state").arg(machine.path("state")).output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    for part in
+        ["(analysis of octo/hello) is completed", "summary ", "report.md (", "Check it: jct trace verify --keys"]
+    {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}
+
+#[test]
+fn a_command_is_an_executor() {
+    let machine = Machine::new();
+    let script = "printf 'fn main() {}\\n' > main.rs; echo out > \"$JCT_OUT/note.txt\"\n\
+                  printf '{\"summary\": \"one file\", \"cost\": {\"usd\": 0.5}}' > \"$JCT_RESULT_FILE\"";
+    let (code, told, log) = machine.run_script(&json!({"operation": "code_change"}), script);
+    assert_eq!(code, 0, "{log}");
+    let manifest = manifest_in(&told);
+    assert_eq!(manifest.executor, "command");
+    assert_eq!(manifest.change.unwrap().files_changed, 1);
+    assert_eq!(manifest.result.unwrap().summary.as_deref(), Some("one file"));
+    machine.check();
+}
+
+#[test]
+fn a_configured_executor_runs_without_its_image() {
+    let machine = Machine::new();
+    let file = machine.path("executors.yaml");
+    let yaml = "executors: [{name: lister, operations: [analysis], image: 'registry.example/x:1', command: [ls]}]";
+    fs::write(&file, yaml).unwrap();
+    let mut command = machine.command(&json!({"executor": "lister"}));
+    let (code, told, log) = outcome(command.arg("--executors").arg(&file).output().unwrap());
+    assert_eq!(code, 0, "{log}");
+    assert!(log.contains("image registry.example/x:1 is not used"), "{log}");
+    let manifest = manifest_in(&told);
+    assert_eq!((manifest.executor.as_str(), manifest.image), ("lister", None));
+}
+
+#[test]
+fn a_failure_is_tried_again_as_often_as_asked_and_told() {
+    let machine = Machine::new();
+    let (code, told, log) = machine.run_script(&json!({"maxAttempts": 2}), "echo no >&2; exit 3");
+    assert_eq!((code, &told["error"]["reason"]), (1, &json!("ExecutorFailed")), "{log}");
+    assert!(told["trace_path"].as_str().unwrap().ends_with("/2"));
+    machine.check();
+}
+
+#[rstest]
+#[case::policy(json!({"constraints": {"allowNetwork": true}}), "NETWORK_ACCESS_DENIED")]
+#[case::schema(json!({"objective": "x"}), "INVALID_SPEC")]
+fn the_gate_refuses_and_the_record_has_it(#[case] fields: Value, #[case] code: &str) {
+    let machine = Machine::new();
+    let (exit, told, _) = outcome(machine.command(&fields).output().unwrap());
+    assert_eq!((exit, &told["violations"][0]["code"]), (3, &json!(code)), "{told}");
+    assert!(machine.audit().iter().any(|entry| entry.to_string().contains(code)), "{:?}", machine.audit());
+    machine.check();
+}
+
+#[test]
+fn the_installations_prefixes_count_where_they_are_given() {
+    let machine = Machine::new();
+    let mut command = machine.command(&json!({}));
+    let (exit, told, _) = outcome(command.args(["--allowed-repo-prefixes", "other/"]).output().unwrap());
+    assert_eq!((exit, &told["violations"][0]["code"]), (3, &json!("REPO_NOT_ALLOWED")));
+}
+
+#[test]
+fn the_same_key_is_the_same_task() {
+    let machine = Machine::new();
+    let fields = json!({"idempotencyKey": "once"});
+    let (_, first, _) = outcome(machine.command(&fields).output().unwrap());
+    let (code, second, log) = outcome(machine.command(&fields).output().unwrap());
+    assert_eq!((code, &second["id"]), (0, &first["id"]), "{log}");
+    assert!(log.contains("nothing is run"), "{log}");
+    assert_eq!(machine.trace().file_name().unwrap(), "1");
+}
+
+#[test]
+fn an_interrupt_cancels_and_seals() {
+    let machine = Machine::new();
+    let child = machine.start_script("echo begun; sleep 60");
+    until("the executor", || log_of(&machine).contains("begun"));
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    let (code, told, log) = outcome(child.wait_with_output().unwrap());
+    assert_eq!((code, &told["status"]), (130, &json!("cancelled")), "{log}");
+    let manifest = manifest_in(&told);
+    assert_eq!(manifest.reason.unwrap().as_str(), "Cancelled");
+    assert_eq!(fs::read_to_string(machine.trace().join("stdout.log")).unwrap(), "begun\n");
+    machine.check();
+}
+
+/// What the executor printed so far.
+fn log_of(machine: &Machine) -> String {
+    if !machine.path("state/traces/default").is_dir() {
+        return String::new();
+    }
+    let traces = fs::read_dir(machine.path("state/traces/default")).unwrap();
+    let logs = traces.map(|entry| fs::read_to_string(entry.unwrap().path().join("1/stdout.log")));
+    logs.filter_map(Result::ok).collect()
+}
+
+#[test]
+fn a_run_that_is_killed_is_sealed_and_closed_by_the_next() {
+    let machine = Machine::new();
+    let mut child = machine.start_script("echo begun; (trap '' TERM; sleep 60)");
+    until("the executor", || log_of(&machine).contains("begun"));
+    let trace = machine.trace();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    until("the trace to be sealed", || trace.join("manifest.json").is_file());
+    // The steps have the Task until they end.
+    let running = machine.path("state/running");
+    until("the steps to end", || {
+        let held: Vec<_> = fs::read_dir(&running).unwrap().map(|entry| entry.unwrap().path()).collect();
+        held.iter().all(|path| fs::File::open(path).unwrap().try_lock().is_ok())
+    });
+    let (code, _, log) = outcome(machine.command(&json!({})).output().unwrap());
+    assert_eq!(code, 0, "{log}");
+    assert!(log.contains("1 Tasks of runs that were killed are closed"), "{log}");
+    let manifest: Manifest = serde_json::from_slice(&fs::read(trace.join("manifest.json")).unwrap()).unwrap();
+    assert_eq!(manifest.reason.unwrap().as_str(), "Evicted");
+    assert_eq!(fs::read_dir(&running).unwrap().count(), 0);
+    machine.check();
+}
+
+#[test]
+fn several_at_once_share_a_record() {
+    let machine = Machine::new();
+    let mut commands: Vec<Command> = (0..4).map(|_| machine.command(&json!({}))).collect();
+    let children: Vec<Child> = commands.iter_mut().map(|command| command.spawn().unwrap()).collect();
+    for child in children {
+        let (code, _, log) = outcome(child.wait_with_output().unwrap());
+        assert_eq!(code, 0, "{log}");
+    }
+    machine.check();
+}
+
+#[test]
+fn an_executor_finds_no_way_to_the_machine_of_its_user() {
+    let machine = Machine::new();
+    let secret = machine.path("secret");
+    fs::write(&secret, "mine").unwrap();
+    let socket = machine.path("server");
+    let _server = UnixListener::bind(&socket).unwrap();
+    let script = format!(
+        "tried() {{ if \"$@\" 2>/dev/null; then echo \"BAD $*\"; else echo \"refused $1\"; fi; }}\n\
+         tried cat {secret}; tried ls {state}; tried cat /proc/{id}/environ; tried kill -0 {id}; tried kill -0 $PPID\n\
+         tried python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect(\"{socket}\")'\n\
+         tried python3 -c 'import socket; socket.socket()'\n\
+         tried touch {secret}.new",
+        secret = secret.display(),
+        state = machine.path("state").display(),
+        socket = socket.display(),
+        id = std::process::id(),
+    );
+    let (code, _, log) = machine.run_script(&json!({}), &script);
+    assert_eq!(code, 0, "{log}");
+    let printed = log_of(&machine);
+    assert!(!printed.contains("BAD") && printed.lines().count() == 8, "{printed}");
+    // What is given is there.
+    let mut command = machine.command(&json!({}));
+    let script = machine.script(&format!("cat {}", secret.display()));
+    let (code, told, log) = outcome(command.arg("--read").arg(&secret).arg("--").arg(script).output().unwrap());
+    let trace = PathBuf::from(told["trace_folder"].as_str().unwrap());
+    assert_eq!((code, fs::read(trace.join("stdout.log")).unwrap()), (0, b"mine".to_vec()), "{log}");
+}
+
+#[rstest]
+#[case::no_file(&["-f", "/nonexistent"], "cannot read /nonexistent")]
+#[case::no_repository(&["--repo", "/usr"], "--repo /usr: this folder is no git repository")]
+#[case::no_folder(&["--repo", "/nonexistent"], "no such folder, and no URL")]
+#[case::no_executors(&["--executors", "/nonexistent"], "--executors /nonexistent")]
+#[case::no_read(&["--read", "/nonexistent"], "--read /nonexistent")]
+#[case::no_state(&["--state", "/proc/nonexistent"], "--state /proc/nonexistent")]
+#[case::namespace(&["--namespace", "A b"], "metadata.namespace")]
+fn what_cannot_be_run_names_the_argument(#[case] args: &[&str], #[case] message: &str) {
+    let machine = Machine::new();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jct"));
+    command.arg("run");
+    let defaults =
+        [("-f", machine.manifest(&json!({}))), ("--repo", machine.path("repo")), ("--state", machine.path("state"))];
+    for (name, value) in defaults.iter().filter(|(name, _)| *name != args[0]) {
+        command.arg(name).arg(value);
+    }
+    let output = command.args(args).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains(message), "{output:?}");
+}
+
+#[rstest]
+#[case::none("kind: Pod", "holds no Task")]
+#[case::two("{T}\n---\n{T}", "holds 2 Tasks; give one at a time")]
+#[case::no_yaml("a: [", "document 1")]
+fn a_file_holds_one_task(#[case] text: &str, #[case] message: &str) {
+    let machine = Machine::new();
+    let task = fs::read_to_string(machine.manifest(&json!({}))).unwrap();
+    fs::write(machine.path("task.yaml"), text.replace("{T}", &task)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jct"));
+    command.arg("run").arg("-f").arg(machine.path("task.yaml")).arg("--repo").arg(machine.path("repo"));
+    let output = command.arg("--state").arg(machine.path("state")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains(message), "{output:?}");
+}
+
+#[test]
+fn a_folder_too_deep_for_a_socket_is_refused_at_once() {
+    let machine = Machine::new();
+    let deep = machine.path(&"d".repeat(90));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jct"));
+    command.arg("run").arg("-f").arg(machine.manifest(&json!({}))).arg("--repo").arg(machine.path("repo"));
+    let output = command.arg("--state").arg(deep).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("too long for a socket"), "{output:?}");
+}
