@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use jct::commands::{audit, check, db, keys, release_finalizers, run, trace};
+use jct::commands::{audit, check, db, keys, release_finalizers, retention, run, trace};
 use jct::runtime::settings::LogFormat;
 use jct::runtime::{Settings, operator, telemetry};
 use jct::worker::WorkerCommand;
@@ -41,6 +41,9 @@ enum Command {
     /// Check traces offline
     #[command(subcommand)]
     Trace(trace::TraceCommand),
+    /// Show what retention would remove
+    #[command(subcommand)]
+    Retention(retention::RetentionCommand),
     /// Show or rotate the keys that provenance is signed with
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Audit(args) => block_on(audit::run(args)),
         Command::Db(args) => block_on(db::run(args)),
         Command::Trace(command) => return trace::run(&command),
+        Command::Retention(command) => block_on(retention::run(command)),
         Command::Keys(command) => {
             telemetry::start(LogFormat::Text, false);
             block_on(keys::run(command))

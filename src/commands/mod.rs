@@ -6,5 +6,6 @@ pub mod db;
 pub mod keys;
 mod manifests;
 pub mod release_finalizers;
+pub mod retention;
 pub mod run;
 pub mod trace;

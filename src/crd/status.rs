@@ -152,6 +152,8 @@ pub enum Reason {
     Deleted,
     /// Another Task has the same idempotency key; this one is a copy of its outcome.
     Duplicate,
+    /// It has run, and retention has removed its record; it does not run again.
+    RecordRemoved,
     /// The trace is complete and its digests match.
     DigestsMatch,
     /// There is no trace yet.
@@ -191,6 +193,7 @@ impl Reason {
             Self::Cancelled => "Cancelled",
             Self::Deleted => "Deleted",
             Self::Duplicate => "Duplicate",
+            Self::RecordRemoved => "RecordRemoved",
             Self::DigestsMatch => "DigestsMatch",
             Self::NotYet => "NotYet",
             Self::Incomplete => "Incomplete",

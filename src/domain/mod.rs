@@ -12,6 +12,7 @@ pub mod id;
 pub mod lifecycle;
 pub mod naming;
 pub mod provenance;
+pub mod retention;
 pub mod stamp;
 pub mod task;
 pub mod trace;

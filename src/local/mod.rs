@@ -109,6 +109,7 @@ pub async fn run(state: &State, run: &Run, stop: &CancellationToken) -> Result<R
         Recording::Duplicate { first } => return Ok(Ran::Duplicate(first)),
         // The ids are new, or pinned by one whom the gate let through now: the record has it otherwise.
         Recording::Refused(_) => return Err(StateError::Refused(run.new.id).into()),
+        Recording::Removed { at } => return Err(StateError::Removed { id: run.new.id, at }.into()),
     };
     let row = match &run.executor {
         Ok(executor) => attempts(state, run, executor, row, &held, stop).await?,

@@ -61,6 +61,14 @@ pub enum StateError {
     /// The record has the Task as refused.
     #[error("Task {0} was refused before, and that is final: give it another id, or none")]
     Refused(Id),
+    /// It has run, and retention has removed its record.
+    #[error("Task {id} has run, and its record was removed by retention at {at}: it does not run again")]
+    Removed {
+        /// The Task.
+        id: Id,
+        /// When.
+        at: jiff::Timestamp,
+    },
 }
 
 impl State {

@@ -13,6 +13,7 @@ use super::work_object::Objects;
 use super::workers::Workers;
 use crate::crd::TaskStatus;
 use crate::domain::executor::Executors;
+use crate::domain::retention::Retention;
 use crate::domain::{Id, StampKey};
 use crate::jobs::JobSettings;
 use crate::policy::Policy;
@@ -33,6 +34,8 @@ pub struct Context {
     pub jobs: JobSettings,
     /// What may do the work; changes with the operator's configuration.
     pub executors: watch::Receiver<Arc<Executors>>,
+    /// Which traces and records may go; changes with the operator's configuration.
+    pub retention: watch::Receiver<Arc<Retention>>,
     /// Timing.
     pub timing: Timing,
     /// Tells the webhook's stamps from forgeries.

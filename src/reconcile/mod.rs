@@ -8,6 +8,7 @@ pub mod error;
 mod finalizer;
 pub mod head;
 pub mod orphans;
+pub mod retention;
 mod runner;
 pub mod status;
 pub mod task;

@@ -28,7 +28,7 @@ use tracing::{info, warn};
 use super::task::{self, reconcile};
 use super::work_object::waiting::Place;
 use super::workers::{Workers, follow, task_ref};
-use super::{Context, Error, orphans, work_object};
+use super::{Context, Error, orphans, retention, work_object};
 use crate::crd::cwom::api_resource;
 use crate::crd::names::TRACE_ID;
 use crate::domain::cwom::Kind;
@@ -105,12 +105,27 @@ async fn of_tasks(stage: &Stage, triggered: impl Stream<Item = (String, String)>
             told.objects.triggers.send(run);
         }
     };
-    let watched = Watched::new(stage, Api::all(context.client.clone()), (), news, || {});
-    let sweeper = tokio::spawn(orphans::watch(context, watched.reader.clone(), stage.shutdown.clone()));
+    let (filled, is_filled) = tokio::sync::oneshot::channel();
+    let mut filled = Some(filled);
+    let note = move || {
+        // Whoever waited for it may be gone.
+        let _ = filled.take().map(|filled| filled.send(()));
+    };
+    let watched = Watched::new(stage, Api::all(context.client.clone()), (), news, note);
+    let sweeper = tokio::spawn(orphans::watch(context.clone(), watched.reader.clone(), stage.shutdown.clone()));
+    let (reader, shutdown) = (watched.reader.clone(), stage.shutdown.clone());
+    let retention = tokio::spawn(async move {
+        tokio::select! {
+            // Before the cache is filled, every idempotency key looks like one that nobody has.
+            Ok(()) = is_filled => retention::watch(context, reader, shutdown.clone()).await,
+            () = shutdown.cancelled() => {}
+        }
+    });
     let pass = |object, context: Arc<Context>| async move { reconcile(object, context).await };
     watched.control(stage, "Task", triggered.map(task_ref), pass).await;
-    // It ends between two Tasks, on the same signal.
+    // They end between two Tasks, on the same signal.
     let _ = sweeper.await;
+    let _ = retention.await;
 }
 
 async fn of_objects(stage: &Stage, kind: Kind) {

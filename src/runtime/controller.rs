@@ -13,6 +13,7 @@ use super::lease::{Lease, LeaseSettings};
 use super::{Metrics, Settings};
 use crate::domain::StampKey;
 use crate::domain::executor::Executors;
+use crate::domain::retention::Retention;
 use crate::reconcile;
 use crate::reconcile::context::{Context, Settled, Timing};
 use crate::reconcile::error::Backoff;
@@ -42,6 +43,8 @@ pub struct Controller {
     pub metrics: Metrics,
     /// What may do the work.
     pub executors: watch::Receiver<Arc<Executors>>,
+    /// What may go.
+    pub retention: watch::Receiver<Arc<Retention>>,
     /// Whether it is ready, or stands by.
     pub ready: watch::Sender<bool>,
 }
@@ -103,6 +106,7 @@ impl Controller {
             policy: settings.policy(),
             jobs: settings.jobs(),
             executors: self.executors.clone(),
+            retention: self.retention.clone(),
             timing: Timing {
                 start_timeout: settings.worker_start_timeout(),
                 grace: Duration::from_secs(settings.worker_grace_seconds.into()),

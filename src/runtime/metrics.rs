@@ -72,6 +72,16 @@ pub struct Metrics {
     pub leads: Gauge,
     /// 1 if the configuration of executors is the one that is there; 0 while a former one holds.
     pub executors_valid: Gauge,
+    /// 1 if the configuration of retention is the one that is there; 0 while a former one holds.
+    pub retention_valid: Gauge,
+    /// Traces removed from the volume.
+    pub retention_traces_removed: Counter,
+    /// Their bytes.
+    pub retention_removed_bytes: Counter,
+    /// Records of Tasks removed.
+    pub retention_records_removed: Counter,
+    /// Sweeps, and folders, that failed; each is tried again.
+    pub retention_failures: Counter,
     certificate_expiry: Gauge<f64, AtomicU64>,
     registry: Arc<Registry>,
 }
@@ -87,6 +97,12 @@ impl Default for Metrics {
         let leads = Gauge::default();
         let executors_valid = Gauge::default();
         executors_valid.set(1);
+        let retention_valid = Gauge::default();
+        retention_valid.set(1);
+        let retention_traces_removed = Counter::default();
+        let retention_removed_bytes = Counter::default();
+        let retention_records_removed = Counter::default();
+        let retention_failures = Counter::default();
         let certificate_expiry = Gauge::default();
         let review_seconds = Histogram::new([0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5]);
         let request_seconds = Histogram::new([0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0]);
@@ -130,6 +146,32 @@ impl Default for Metrics {
             executors_valid.clone(),
         );
         registry.register(
+            "retention_configuration_valid",
+            "1 if the configuration of retention is the one that is there, 0 while a former one holds",
+            retention_valid.clone(),
+        );
+        registry.register(
+            "retention_traces_removed",
+            "Traces that retention removed from the volume",
+            retention_traces_removed.clone(),
+        );
+        registry.register_with_unit(
+            "retention_removed",
+            "Sizes of the files that retention removed from the trace volume",
+            Unit::Bytes,
+            retention_removed_bytes.clone(),
+        );
+        registry.register(
+            "retention_records_removed",
+            "Records of Tasks that retention removed",
+            retention_records_removed.clone(),
+        );
+        registry.register(
+            "retention_failures",
+            "Sweeps of retention that broke off, and folders that it could not delete; each is tried again",
+            retention_failures.clone(),
+        );
+        registry.register(
             "webhook_certificate_expiry_timestamp_seconds",
             "When the webhook's certificate ends, as Unix time; 0 if this process serves none",
             certificate_expiry.clone(),
@@ -146,6 +188,11 @@ impl Default for Metrics {
             provenance_failures,
             leads,
             executors_valid,
+            retention_valid,
+            retention_traces_removed,
+            retention_removed_bytes,
+            retention_records_removed,
+            retention_failures,
             certificate_expiry,
             registry: Arc::new(registry),
         }

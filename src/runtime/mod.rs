@@ -1,15 +1,15 @@
 //! What puts the parts together into processes: settings, logs, metrics, the Lease, shutdown.
 
+mod config_file;
 mod controller;
 mod denials;
-mod executors;
 pub mod lease;
 pub mod metrics;
 pub mod operator;
 pub mod settings;
 pub mod telemetry;
 
+pub use config_file::ConfigFile;
 pub use denials::{Denials, Waiting};
-pub use executors::ExecutorsFile;
 pub use metrics::Metrics;
 pub use settings::Settings;

@@ -8,17 +8,18 @@ use anyhow::{Context as _, anyhow};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::Client;
 use kube::api::{Api, PostParams};
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::config_file::Configuration;
 use super::controller::Controller;
-use super::{Denials, ExecutorsFile, Metrics, Settings};
+use super::{ConfigFile, Denials, Metrics, Settings};
 use crate::api;
 use crate::domain::StampKey;
-use crate::domain::executor::Executors;
 use crate::signing::{self, SecretKeys};
 use crate::store::{DatabaseUrl, Store, StoreSettings};
 use crate::webhook::certificates::Identity;
@@ -39,7 +40,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     info!(version = env!("CARGO_PKG_VERSION"), "jct operator starts");
     let url: DatabaseUrl = settings.database_url.parse().context("--database-url")?;
     let lease = settings.lease(&url)?;
-    let executors = settings.executors_file.as_deref().map(ExecutorsFile::open).transpose()?;
+    let executors = settings.executors_file.as_deref().map(ConfigFile::open).transpose()?;
+    let retention = settings.retention_file.as_deref().map(ConfigFile::open).transpose()?;
     // A database that is away is no reason to end: admission needs none, and whoever comes back finds us there.
     let store = Store::open_in_background(&StoreSettings::new(url));
     let client = Client::try_default().await.context("cannot find the Kubernetes API server")?;
@@ -74,7 +76,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             stamp_key: stamp_key.clone(),
             keys: keys.clone(),
             metrics: metrics.clone(),
-            executors: follow(executors, &metrics, &shutdown),
+            executors: follow(executors, &metrics.executors_valid, &shutdown),
+            retention: follow(retention, &metrics.retention_valid, &shutdown),
             ready,
         };
         let stop = shutdown.clone();
@@ -108,16 +111,16 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     ended
 }
 
-/// The executors, now and whenever their configuration changes.
-fn follow(
-    file: Option<ExecutorsFile>,
-    metrics: &Metrics,
+/// A configuration, now and whenever its file changes; the default without a file.
+fn follow<T: Configuration + Default>(
+    file: Option<ConfigFile<T>>,
+    valid: &Gauge,
     shutdown: &CancellationToken,
-) -> watch::Receiver<Arc<Executors>> {
+) -> watch::Receiver<Arc<T>> {
     let Some(file) = file else { return watch::Sender::new(Arc::default()).subscribe() };
-    let executors = file.executors();
-    tokio::spawn(file.follow(metrics.clone(), shutdown.clone()));
-    executors
+    let current = file.current();
+    tokio::spawn(file.follow(valid.clone(), shutdown.clone()));
+    current
 }
 
 fn untimely(part: Result<(&'static str, anyhow::Result<()>), tokio::task::JoinError>) -> anyhow::Error {

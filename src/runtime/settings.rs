@@ -172,6 +172,10 @@ pub struct Settings {
     #[arg(long, env = "JCT_EXECUTORS_FILE")]
     pub executors_file: Option<PathBuf>,
 
+    /// YAML file of what retention may remove, read again when it changes; without one everything is kept
+    #[arg(long, env = "JCT_RETENTION_FILE")]
+    pub retention_file: Option<PathBuf>,
+
     /// Where the trace volume is mounted in the operator
     #[arg(long, env = "JCT_TRACE_ROOT", default_value = "/var/lib/jct/traces")]
     pub trace_root: PathBuf,

@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 use ulid::Generator;
 
-use super::audit::{append, denials_among, lock_head, refusals_of};
+use super::audit::{append, denials_among, lock_head, refusals_of, removals_of};
 use super::conn::{Conn, execute};
-use super::cwom::{load_objects, objects_of_tasks, save_objects};
+use super::cwom::{belongings, load_objects, objects_of_tasks, remove_objects, save_objects};
 use super::operation::{Fate, Needs, Slot, View};
 use super::rows::{insert_artifacts, insert_jobs, insert_tasks, load_jobs, load_tasks, load_tasks_by_key};
-use super::rows::{update_jobs, update_tasks};
+use super::rows::{remove_task, update_jobs, update_tasks};
 use super::{Result, StoreError};
 
 /// Loads what is needed. The Tasks, and with them their attempts, can't be changed by others until the transaction ends.
@@ -18,7 +18,7 @@ pub(super) async fn load(conn: &mut Conn<'_>, needs: Needs) -> Result<View> {
         // the midst of things. What has no row to lock, such as a refusal or a name that is free, holds still too.
         lock_head(conn).await?;
     }
-    let Needs { tasks, keys, jobs_of, mut refusals, denials, mut objects } = needs;
+    let Needs { tasks, keys, jobs_of, mut refusals, denials, belongings: belongings_of, mut objects } = needs;
     let mut view = View::default();
     for (key, id, row) in load_tasks_by_key(conn, keys).await? {
         view.keys.insert(key, id);
@@ -31,8 +31,14 @@ pub(super) async fn load(conn: &mut Conn<'_>, needs: Needs) -> Result<View> {
         view.jobs.insert(key, Slot::loaded(row));
     }
     refusals.retain(|id| !view.tasks.contains_key(id));
+    view.removed.extend(removals_of(conn, refusals.iter().copied()).await?);
     view.refusals.extend(refusals_of(conn, refusals).await?);
     view.denials.extend(denials_among(conn, denials).await?);
+    for id in belongings_of {
+        if let Some(Ok(task)) = view.tasks.get(&id).map(Slot::get) {
+            view.belongings.insert(id, belongings(conn, task).await?);
+        }
+    }
     objects_of_tasks(view.tasks.values(), &mut objects);
     if !objects.is_empty() {
         view.objects = load_objects(conn, objects).await?;
@@ -42,7 +48,27 @@ pub(super) async fn load(conn: &mut Conn<'_>, needs: Needs) -> Result<View> {
 
 /// Writes what was decided; how many audit entries.
 pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator) -> Result<u64> {
-    let View { tasks, keys: _, jobs, refusals: _, denials: _, artifacts, objects, entries, probe } = view;
+    let View {
+        tasks,
+        keys: _,
+        jobs,
+        refusals: _,
+        removed: _,
+        belongings: _,
+        removals,
+        denials: _,
+        artifacts,
+        objects,
+        entries,
+        probe,
+    } = view;
+    // First, so that what is free by it can be taken. Whoever has come to refer to what goes fails, and is tried again alone.
+    for removal in removals {
+        if let Some(issue) = removal.issue {
+            remove_objects(conn, issue).await?;
+        }
+        remove_task(conn, removal.task_id).await?;
+    }
     let new: Vec<_> = rows(tasks.values(), Fate::Inserted).collect();
     let wanted = new.len() as u64;
     if insert_tasks(conn, new).await? != wanted {

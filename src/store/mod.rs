@@ -16,6 +16,7 @@ mod model;
 mod operation;
 mod ops;
 mod request;
+mod retention;
 mod rows;
 mod settings;
 mod transition;
@@ -37,6 +38,7 @@ pub use request::{
     AttemptEnd, AuditQuery, Ending, FinishTask, MAX_PAGE, MarkRunning, NewTask, Next, OpenTask, Order, Page,
     RecordDeleted, Recording, Refusal, Report, StartAttempt, TaskFilter, TraceRecord,
 };
+pub use retention::{DueRecord, DueTrace, Plan, RemoveRecord, RemoveTrace, TraceGone, UnpurgedTrace};
 pub use settings::{DatabaseUrl, InvalidDatabaseUrl, StoreSettings};
 
 use crate::domain::audit::Entry;

@@ -79,6 +79,8 @@ pub struct TaskRow {
     pub manifest_sha256: Option<String>,
     /// How many files that trace has.
     pub trace_files: Option<u32>,
+    /// When retention removed that trace from the volume.
+    pub trace_removed_at: Option<Timestamp>,
     /// How many of its attempts the cluster failed: they don't count among those that the Task allows.
     pub infrastructure_failures: u32,
     /// The Issue made for it, or that of the Run that it carries out.
@@ -149,6 +151,7 @@ impl TaskRow {
             trace_path,
             manifest_sha256: _,
             trace_files: _,
+            trace_removed_at,
             infrastructure_failures: _,
             cwom_issue_id,
             cwom_repo_id: _,
@@ -170,6 +173,7 @@ impl TaskRow {
             "result": result,
             "error": error,
             "trace_path": trace_path,
+            "trace_removed_at": trace_removed_at,
             "cwom_issue_id": cwom_issue_id,
             "trace_id": trace_id,
         });
@@ -257,6 +261,15 @@ pub struct JobRow {
     pub trace_files: Option<u32>,
     /// Whether the worker sealed its trace, and every digest held.
     pub trace_complete: Option<bool>,
+    /// When retention removed its trace from the volume. The files go a moment later, or at the next sweep.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_removed_at: Option<Timestamp>,
+    /// The rule by which.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_removed_by: Option<String>,
+    /// When its folder was found to be gone.
+    #[serde(skip)]
+    pub trace_purged_at: Option<Timestamp>,
     /// What came out of it.
     pub result: Option<Value>,
     /// Why it failed.

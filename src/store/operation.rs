@@ -6,9 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use super::audit::Change;
 use super::cwom::{ObjectChanges, ObjectNeeds, Objects};
 use super::{ArtifactRow, Conflict, JobRow, Result, StoreError, TaskRow};
+use crate::domain::cwom::Kind;
 use crate::domain::{Finding, Id};
 
 /// What a write does. It may be asked more than once: a batch that could not be committed is tried again.
@@ -32,10 +35,12 @@ pub(super) struct Needs {
     pub(super) keys: BTreeSet<(String, String)>,
     /// The attempts of these Tasks.
     pub(super) jobs_of: BTreeSet<Id>,
-    /// What these Tasks were refused for.
+    /// What these Tasks were refused for, and whether their records were removed.
     pub(super) refusals: BTreeSet<Id>,
     /// Of these denied requests, which are written down already.
     pub(super) denials: BTreeSet<String>,
+    /// The work objects that go with the records of these Tasks.
+    pub(super) belongings: BTreeSet<Id>,
     /// Work objects.
     pub(super) objects: ObjectNeeds,
 }
@@ -43,9 +48,9 @@ pub(super) struct Needs {
 impl Needs {
     /// Whether nothing is looked at.
     pub(super) fn is_empty(&self) -> bool {
-        let Self { tasks, keys, jobs_of, refusals, denials, objects } = self;
+        let Self { tasks, keys, jobs_of, refusals, denials, belongings, objects } = self;
         let nothing_of_tasks = tasks.is_empty() && keys.is_empty() && jobs_of.is_empty() && refusals.is_empty();
-        nothing_of_tasks && denials.is_empty() && objects.is_empty()
+        nothing_of_tasks && denials.is_empty() && belongings.is_empty() && objects.is_empty()
     }
 }
 
@@ -64,6 +69,8 @@ pub(super) struct Changes {
     pub(super) refusal: Option<(Id, Vec<Finding>)>,
     /// Requests whose denial is written down.
     pub(super) denials: Vec<String>,
+    /// The record of a Task that is to be removed.
+    pub(super) removal: Option<Removal>,
     /// What the audit log says about all of this.
     pub(super) entries: Vec<Change>,
     /// Write into the row that is there to see whether writing works.
@@ -77,11 +84,24 @@ pub(super) struct View {
     pub(super) keys: BTreeMap<(String, String), Id>,
     pub(super) jobs: BTreeMap<(Id, u32), Slot<JobRow>>,
     pub(super) refusals: BTreeMap<Id, Vec<Finding>>,
+    /// Tasks whose record was removed, and when.
+    pub(super) removed: BTreeMap<Id, Timestamp>,
+    pub(super) belongings: BTreeMap<Id, Vec<(Kind, Id)>>,
+    pub(super) removals: Vec<Removal>,
     pub(super) denials: BTreeSet<String>,
     pub(super) artifacts: Vec<ArtifactRow>,
     pub(super) objects: Objects,
     pub(super) entries: Vec<Change>,
     pub(super) probe: bool,
+}
+
+/// The record of a Task that is to be removed, with its attempts and the list of its files.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Removal {
+    pub(super) task_id: Id,
+    /// Its Issue, if that goes with it, and all that belongs to that one.
+    pub(super) issue: Option<Id>,
+    pub(super) removed_at: Timestamp,
 }
 
 /// A row, or why it can't be read, and what is to be done with it.
@@ -146,7 +166,7 @@ impl View {
 
     /// Takes over what was decided.
     pub(super) fn stage(&mut self, changes: Changes) {
-        let Changes { task, job, artifacts, objects, refusal, denials, entries, probe } = changes;
+        let Changes { task, job, artifacts, objects, refusal, denials, removal, entries, probe } = changes;
         if let Some(row) = task {
             if let Some(key) = &row.task.idempotency_key {
                 self.keys.insert((row.namespace.clone(), key.clone()), row.id);
@@ -160,8 +180,23 @@ impl View {
         self.denials.extend(denials);
         self.objects.stage(objects);
         self.artifacts.extend(artifacts);
+        if let Some(removal) = removal {
+            self.remove(removal);
+        }
         self.entries.extend(entries);
         self.probe |= probe;
+    }
+}
+
+impl View {
+    /// From here on the Task is one that was.
+    fn remove(&mut self, removal: Removal) {
+        let id = removal.task_id;
+        self.tasks.remove(&id);
+        self.keys.retain(|_, holder| *holder != id);
+        self.jobs.retain(|(task_id, _), _| *task_id != id);
+        self.removed.insert(id, removal.removed_at);
+        self.removals.push(removal);
     }
 }
 

@@ -62,6 +62,11 @@ pub enum Recording {
     },
     /// It was refused before, and a refusal is final. Nothing was written.
     Refused(Vec<Finding>),
+    /// It was recorded before and has ended, and retention has removed its record. Nothing was written.
+    Removed {
+        /// When.
+        at: Timestamp,
+    },
 }
 
 /// A Task that came past the webhooks and that the controller's gate refuses.

@@ -59,6 +59,9 @@ pub(super) fn start_attempt(task: &TaskRow, start: &StartAttempt) -> Result<Opti
         manifest_sha256: None,
         trace_files: None,
         trace_complete: None,
+        trace_removed_at: None,
+        trace_removed_by: None,
+        trace_purged_at: None,
         result: None,
         error: None,
     };

@@ -4,9 +4,11 @@
 
 mod folder;
 mod inspect;
+mod remove;
 mod verify;
 mod volume;
 
 pub use inspect::Found;
+pub use remove::Freed;
 pub use verify::{Checked, Signed, State, Verdict, verify};
 pub use volume::{TraceVolume, incomplete};

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::folder::read_if_there;
 use super::inspect::{ReadManifest, file_findings, read_manifest};
+use super::remove::ASIDE;
 use crate::domain::id::sha256_hex;
 use crate::domain::provenance::{
     BUILD_TYPE, Bound, Envelope, MAX_PROVENANCE_BYTES, PREDICATE_TYPE, ResourceDescriptor, STATEMENT_TYPE, Statement,
@@ -120,12 +121,17 @@ fn walk(path: &Path, keys: Option<&[PublicKey]>, depth: usize, report: &mut dyn 
         let name = entry.file_name();
         is_attempt |= [MANIFEST_FILE, INCOMPLETE_FILE, PROVENANCE_FILE, TASK_FILE].iter().any(|own| name == *own);
         let kind = entry.file_type()?;
-        if kind.is_dir() || kind.is_symlink() {
+        let is_going = name.as_encoded_bytes().starts_with(ASIDE.as_bytes());
+        if (kind.is_dir() && !is_going) || kind.is_symlink() {
             folders.push((entry.path(), kind.is_symlink()));
         }
     }
     if is_attempt {
-        report(attempt(path, keys));
+        let checked = attempt(path, keys);
+        // One that retention removed meanwhile is none, and not one that was changed.
+        if fs::symlink_metadata(path).is_ok() {
+            report(checked);
+        }
         return Ok(());
     }
     folders.sort();
@@ -134,7 +140,9 @@ fn walk(path: &Path, keys: Option<&[PublicKey]>, depth: usize, report: &mut dyn 
             report(Checked::bad(&folder, "it is a link; what it leads to is not checked".into()));
         } else if depth == MAX_DEPTH {
             report(Checked::bad(&folder, format!("it is more than {MAX_DEPTH} folders deep")));
-        } else if let Err(error) = walk(&folder, keys, depth + 1, report) {
+        } else if let Err(error) = walk(&folder, keys, depth + 1, report)
+            && error.kind() != io::ErrorKind::NotFound
+        {
             report(Checked::unreadable(&folder, &error));
         }
     }

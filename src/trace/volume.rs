@@ -12,6 +12,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::folder::{RESOLVE, exists, open_beneath, read_beneath};
 use super::inspect::{Found, inspect};
+use super::remove::{Freed, remove as remove_folder};
 use crate::domain::Id;
 use crate::domain::trace::{
     CANCEL_FILE, CLAIM_FILE, Expected, INCOMPLETE_FILE, Incomplete, MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest,
@@ -220,6 +221,14 @@ impl TraceVolume {
             }
         }
         let _ = directory.set_permissions(Permissions::from_mode(0o555));
+    }
+
+    /// Deletes an attempt's folder, sealed or not, whatever is in it; what is not there is no error. Blocks.
+    ///
+    /// # Errors
+    /// If the volume cannot be written. What is left then goes with the next try.
+    pub fn remove(&self, namespace: &str, task_id: Id, attempt: u32) -> io::Result<Freed> {
+        remove_folder(&self.root, namespace, &task_id.to_string(), &attempt.to_string())
     }
 
     /// Whether the root is there: a volume that is not mounted must not be filled.

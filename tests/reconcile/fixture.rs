@@ -120,6 +120,7 @@ impl World {
             policy: Policy::default().allowing("octo/"),
             jobs: job_settings(),
             executors: tokio::sync::watch::Sender::new(Arc::new(self.executors.clone())).subscribe(),
+            retention: tokio::sync::watch::Sender::new(Arc::default()).subscribe(),
             timing: Timing {
                 start_timeout: Duration::from_secs(60),
                 grace: Duration::from_secs(60),

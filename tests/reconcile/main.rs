@@ -10,6 +10,7 @@ mod outage;
 mod provenance;
 mod recovery;
 mod refusal;
+mod retention;
 mod runs;
 mod signing_keys;
 mod work_objects;

@@ -12,4 +12,5 @@ mod migration;
 mod objects;
 mod postgres;
 mod recording;
+mod retention;
 mod writer;

@@ -255,6 +255,11 @@ fn task() -> Value {
                          "properties": {"reason": {"type": "string"}, "message": {"type": "string"}}}),
         ),
         ("trace_path", text()),
+        (
+            "trace_removed_at",
+            json!({"type": ["string", "null"], "format": "date-time",
+                   "description": "When retention removed the files of trace_path from the volume"}),
+        ),
         ("cwom_issue_id", or_null(id())),
     ];
     fields.extend(recorded.map(|(name, schema)| (name.to_owned(), schema)));

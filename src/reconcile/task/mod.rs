@@ -23,6 +23,8 @@ use kube::api::{Api, DeleteParams};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 
+pub(super) use self::attempt::blocking;
+
 use self::attempt::Look;
 use self::decide::{End, Situation, Step, decide};
 use self::observe::job_created;
@@ -66,6 +68,7 @@ async fn step(context: &Context, task: &Validated) -> Result<Action, Error> {
         Recording::Recorded(row) | Recording::Known(row) => advance(context, task, *row).await,
         Recording::Duplicate { first } => copy_outcome(context, task, &first).await,
         Recording::IdTaken { by } => settle(context, task, &State::IdConflict(&by)).await,
+        Recording::Removed { at } => settle(context, task, &State::RecordRemoved(at)).await,
         Recording::Refused(findings) => settle(context, task, &State::Refused(&findings)).await,
     }
 }

@@ -58,7 +58,10 @@ async fn write_all(context: &Context, row: &TaskRow, missing: &[u32], seen: &[Co
         }
     };
     let mut settled = true;
-    for job in jobs.into_iter().filter(|job| missing.contains(&job.attempt) && job.status.is_terminal()) {
+    // A trace that retention has removed has nothing left to vouch for.
+    let is_due =
+        |job: &JobRow| missing.contains(&job.attempt) && job.status.is_terminal() && job.trace_removed_at.is_none();
+    for job in jobs.into_iter().filter(is_due) {
         let attempt = job.attempt;
         let images = if attempt == row.attempt && !seen.is_empty() { seen.to_vec() } else { cached(context, &job) };
         match write(context, row, job, images).await {

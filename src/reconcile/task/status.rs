@@ -23,6 +23,8 @@ pub enum State<'a> {
     Duplicate(&'a TaskRow),
     /// Another Task has its pinned id.
     IdConflict(&'a TaskRow),
+    /// It has run and ended, and retention has removed its record.
+    RecordRemoved(Timestamp),
     /// What is to be recorded of it can't be.
     StoreUnavailable(String),
 }
@@ -32,6 +34,10 @@ pub fn project(task: &Validated, state: &State, current: Option<&TaskStatus>, no
     if let (State::StoreUnavailable(message), Some(current)) = (state, current.filter(|status| status.phase.is_some()))
     {
         return behind(current, message, now);
+    }
+    if let (State::RecordRemoved(_), Some(current)) = (state, current.filter(|status| has_ended(status))) {
+        // How it ended is known nowhere else, but in the audit log.
+        return current.clone();
     }
     let mut status = TaskStatus {
         observed_generation: task.head.generation,
@@ -45,6 +51,7 @@ pub fn project(task: &Validated, state: &State, current: Option<&TaskStatus>, no
         State::Recorded(row, waiting) => recorded(&mut status, row, waiting.as_ref()),
         State::Duplicate(first) => duplicate(&mut status, first),
         State::IdConflict(by) => id_conflict(&mut status, by),
+        State::RecordRemoved(at) => record_removed(&mut status, *at),
         State::StoreUnavailable(message) => unavailable(&mut status, message),
     };
     let before = current.map(|status| status.conditions.as_slice()).unwrap_or_default();
@@ -160,6 +167,23 @@ fn id_conflict(status: &mut TaskStatus, by: &TaskRow) -> Vec<Fact> {
         Fact::no(ConditionType::Recorded.as_str(), reason, ""),
         Fact::no(ConditionType::Succeeded.as_str(), reason, ""),
         Fact::no(ConditionType::TraceCaptured.as_str(), Reason::NothingRan.as_str(), ""),
+    ]
+}
+
+fn record_removed(status: &mut TaskStatus, at: Timestamp) -> Vec<Fact> {
+    let reason = Reason::RecordRemoved.as_str();
+    let message = format!(
+        "a Task of this id has run, and its record was removed by retention at {at}: it does not run again; for another \
+         run create a Task without the annotation jct.dev/id"
+    );
+    status.phase = Some(Phase::Failed.as_condition().into());
+    status.reason = Some(reason.into());
+    status.message = Some(message.clone());
+    vec![
+        Fact::yes(ConditionType::Accepted.as_str(), Reason::PolicyPassed.as_str(), ""),
+        Fact::no(ConditionType::Recorded.as_str(), reason, message),
+        Fact::no(ConditionType::Succeeded.as_str(), reason, ""),
+        Fact::no(ConditionType::TraceCaptured.as_str(), reason, ""),
     ]
 }
 

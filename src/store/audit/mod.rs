@@ -12,8 +12,8 @@ use crate::domain::{Actor, TraceId};
 
 pub(super) use append::{Head, append, lock_head};
 #[cfg(test)]
-pub(super) use query::{CREATED, DENIED};
-pub(super) use query::{denials_among, entry_parses, list, refusals_of};
+pub(super) use query::{CREATED, DENIED, REMOVED};
+pub(super) use query::{denials_among, entry_parses, list, refusals_of, removals_of};
 pub use verify::AuditCheck;
 pub(super) use verify::{head, verify, verify_up_to};
 

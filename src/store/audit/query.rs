@@ -1,5 +1,6 @@
 //! Reading entries.
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::chain::AuditColumns;
@@ -64,6 +65,30 @@ pub(in crate::store) async fn refusals_of(
     Ok(refusals)
 }
 
+/// The removals of the records of these Tasks. The deletion of an object leaves nothing after it.
+pub(in crate::store) const REMOVED: Values = Values {
+    before: "SELECT entity_id, after FROM (VALUES",
+    width: 1,
+    after: ") AS v CROSS JOIN audit_log \
+            WHERE entity_kind = 'Task' AND entity_id = v.column1 AND action = 'deleted' AND after IS NOT NULL",
+};
+
+/// Of which Tasks retention has removed the record, and when.
+pub(in crate::store) async fn removals_of(
+    conn: &mut Conn<'_>,
+    ids: impl IntoIterator<Item = Id>,
+) -> Result<Vec<(Id, Timestamp)>> {
+    let ids = ids.into_iter().map(|id| vec![id.to_string().into()]).collect();
+    let rows: Vec<(String, String)> = REMOVED.fetch(conn, ids).await?;
+    let mut removals = Vec::new();
+    for (id, after) in rows {
+        if let Removed { record_removed_at: Some(at) } = json(TABLE, &id, after)? {
+            removals.push((parsed(TABLE, &id, &id)?, at));
+        }
+    }
+    Ok(removals)
+}
+
 /// The denials of these requests. Joined, for the same reason.
 pub(in crate::store) const DENIED: Values = Values {
     before: "SELECT entity_id FROM audit_log JOIN (VALUES",
@@ -78,6 +103,11 @@ pub(in crate::store) async fn denials_among(
 ) -> Result<Vec<String>> {
     let rows: Vec<(String,)> = DENIED.fetch(conn, requests.into_iter().map(|uid| vec![uid.into()]).collect()).await?;
     Ok(rows.into_iter().map(|(uid,)| uid).collect())
+}
+
+#[derive(Deserialize)]
+struct Removed {
+    record_removed_at: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]

@@ -1,6 +1,7 @@
 //! The record of work objects (contract section 2): one table for each kind, one row for each link, one audit entry for
 //! each change.
 
+mod belongings;
 mod entries;
 mod links;
 mod load;
@@ -20,6 +21,7 @@ pub use model::{
     Put, PutObject, RefProblem, Unique, Unresolved,
 };
 
+pub(super) use belongings::{belongings, remove_objects};
 pub(super) use load::{load_objects, save_objects};
 pub(super) use query::{object_by_id, objects_of, objects_of_trace, present_objects};
 pub(super) use table::object_parses;

@@ -5,6 +5,7 @@ mod attempt;
 mod deny;
 mod record;
 mod refuse;
+mod retention;
 mod task_end;
 
 use serde_json::{Map, Value};

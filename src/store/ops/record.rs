@@ -28,6 +28,9 @@ impl Operation for NewTask {
         if let Some(row) = view.task(self.id)? {
             return Ok(self.meet(row));
         }
+        if let Some(at) = view.removed.get(&self.id) {
+            return Ok((Recording::Removed { at: *at }, Changes::default()));
+        }
         if let Some(findings) = view.refusal(self.id) {
             return Ok((Recording::Refused(findings.clone()), Changes::default()));
         }
@@ -113,6 +116,7 @@ impl NewTask {
             trace_path: None,
             manifest_sha256: None,
             trace_files: None,
+            trace_removed_at: None,
             infrastructure_failures: 0,
             cwom_issue_id: None,
             cwom_repo_id: None,

@@ -24,6 +24,10 @@ impl Operation for Refusal {
         if let Some(findings) = view.refusal(self.id) {
             return Ok((findings.clone(), Changes::default()));
         }
+        if view.removed.contains_key(&self.id) {
+            // It was no refusal by which it ended, and it is long over.
+            return Ok((self.findings.clone(), Changes::default()));
+        }
         let refusal = Some((self.id, self.findings.clone()));
         let changes = Changes { refusal, entries: vec![self.change()], ..Changes::default() };
         Ok((self.findings.clone(), changes))

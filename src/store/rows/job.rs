@@ -11,8 +11,8 @@ macro_rules! select {
     ($tail:literal) => {
         concat!(
             "SELECT id, task_id, trace_id, attempt, job_name, status, worker_id, source_commit, created_at, ",
-            "started_at, ended_at, exit_code, trace_path, manifest_sha256, trace_files, trace_complete, result, error ",
-            "FROM jobs",
+            "started_at, ended_at, exit_code, trace_path, manifest_sha256, trace_files, trace_complete, result, error, ",
+            "trace_removed_at, trace_removed_by, trace_purged_at FROM jobs",
             $tail
         )
     };
@@ -38,6 +38,9 @@ struct JobColumns {
     trace_complete: Option<bool>,
     result: Option<String>,
     error: Option<String>,
+    trace_removed_at: Option<i64>,
+    trace_removed_by: Option<String>,
+    trace_purged_at: Option<i64>,
 }
 
 impl JobColumns {
@@ -61,6 +64,9 @@ impl JobColumns {
             trace_complete,
             result,
             error,
+            trace_removed_at,
+            trace_removed_by,
+            trace_purged_at,
         } = self;
         Ok(JobRow {
             task_id: parsed(TABLE, &id, &task_id)?,
@@ -80,6 +86,9 @@ impl JobColumns {
             trace_complete,
             result: json_or_null(TABLE, &id, result)?,
             error: json_or_null(TABLE, &id, error)?,
+            trace_removed_at: time_or_null(TABLE, &id, trace_removed_at)?,
+            trace_removed_by,
+            trace_purged_at: time_or_null(TABLE, &id, trace_purged_at)?,
             id: parsed(TABLE, &id, &id)?,
         })
     }
@@ -120,8 +129,8 @@ pub(in crate::store) async fn insert_jobs<'r>(
     const INSERT: Values = Values {
         before: "INSERT INTO jobs (id, task_id, trace_id, attempt, job_name, status, worker_id, source_commit, \
                  created_at, started_at, ended_at, exit_code, trace_path, manifest_sha256, trace_files, \
-                 trace_complete, result, error) VALUES",
-        width: 18,
+                 trace_complete, result, error, trace_removed_at, trace_removed_by, trace_purged_at) VALUES",
+        width: 21,
         after: "",
     };
     INSERT.execute(conn, rows.into_iter().map(all_columns).collect::<Result<_>>()?).await?;
@@ -137,8 +146,9 @@ pub(in crate::store) async fn update_jobs<'r>(
         before: "UPDATE jobs SET status = v.column2, worker_id = v.column3, source_commit = v.column4, \
                  started_at = v.column5, ended_at = v.column6, exit_code = v.column7, trace_path = v.column8, \
                  manifest_sha256 = v.column9, trace_files = v.column10, trace_complete = v.column11, \
-                 result = v.column12, error = v.column13 FROM (VALUES",
-        width: 13,
+                 result = v.column12, error = v.column13, trace_removed_at = v.column14, \
+                 trace_removed_by = v.column15, trace_purged_at = v.column16 FROM (VALUES",
+        width: 16,
         after: ") AS v WHERE jobs.id = v.column1",
     };
     let rows = rows.into_iter().map(|row| {
@@ -188,6 +198,9 @@ fn changing_columns(row: &JobRow) -> Result<Vec<Argument>> {
         trace_complete,
         result,
         error,
+        trace_removed_at,
+        trace_removed_by,
+        trace_purged_at,
     } = row;
     Ok(vec![
         status.as_str().into(),
@@ -202,5 +215,8 @@ fn changing_columns(row: &JobRow) -> Result<Vec<Argument>> {
         (*trace_complete).into(),
         to_json_or_null(result.as_ref())?.into(),
         to_json_or_null(error.as_ref())?.into(),
+        microseconds(*trace_removed_at).into(),
+        trace_removed_by.into(),
+        microseconds(*trace_purged_at).into(),
     ])
 }

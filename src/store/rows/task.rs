@@ -21,7 +21,7 @@ macro_rules! select {
             "evidence_requirements, executor, max_attempts, create_cwom, status, attempt, attempt_ended_at, job_name, ",
             "source_commit, created_at, recorded_at, queued_at, started_at, completed_at, assigned_to, result, error, ",
             "trace_path, manifest_sha256, trace_files, cwom_issue_id, cwom_repo_id, cwom_run_id, deleted_at, ",
-            "infrastructure_failures FROM tasks",
+            "infrastructure_failures, trace_removed_at FROM tasks",
             $tail
         )
     };
@@ -76,6 +76,7 @@ struct TaskColumns {
     cwom_repo_id: Option<String>,
     cwom_run_id: Option<String>,
     deleted_at: Option<i64>,
+    trace_removed_at: Option<i64>,
 }
 
 impl TaskColumns {
@@ -128,6 +129,7 @@ impl TaskColumns {
             cwom_repo_id,
             cwom_run_id,
             deleted_at,
+            trace_removed_at,
         } = self;
         let task = Task {
             version,
@@ -185,6 +187,7 @@ impl TaskColumns {
             cwom_repo_id: cwom_repo_id.map(|repo| parsed(TABLE, &id, &repo)).transpose()?,
             cwom_run_id: cwom_run_id.map(|run| parsed(TABLE, &id, &run)).transpose()?,
             deleted_at: time_or_null(TABLE, &id, deleted_at)?,
+            trace_removed_at: time_or_null(TABLE, &id, trace_removed_at)?,
             id: parsed(TABLE, &id, &id)?,
         })
     }

@@ -3,9 +3,9 @@
 use serde_json::{Map, Value, json as value};
 
 use super::{microseconds, to_json, to_json_or_null};
-use crate::domain::Task;
 use crate::domain::task::{Constraints, RequestedBy, Target};
-use crate::store::conn::{Argument, Conn, Values};
+use crate::domain::{Id, Task};
+use crate::store::conn::{Argument, Conn, Values, execute};
 use crate::store::{Result, TaskRow};
 
 /// Inserts new rows; how many of them: one whose id, or whose idempotency key in its namespace, is taken is left out.
@@ -20,8 +20,9 @@ pub(in crate::store) async fn insert_tasks<'r>(
                  acceptance_criteria, evidence_requirements, executor, max_attempts, create_cwom, created_at, \
                  recorded_at, uid, status, attempt, attempt_ended_at, job_name, source_commit, queued_at, started_at, \
                  completed_at, assigned_to, result, error, trace_path, manifest_sha256, trace_files, cwom_issue_id, \
-                 cwom_repo_id, cwom_run_id, deleted_at, infrastructure_failures) VALUES",
-        width: 47,
+                 cwom_repo_id, cwom_run_id, deleted_at, infrastructure_failures, \
+                 trace_removed_at) VALUES",
+        width: 48,
         after: " ON CONFLICT DO NOTHING",
     };
     let rows = rows.into_iter().map(|row| {
@@ -44,8 +45,8 @@ pub(in crate::store) async fn update_tasks<'r>(
                  assigned_to = v.column11, result = v.column12, error = v.column13, trace_path = v.column14, \
                  manifest_sha256 = v.column15, trace_files = v.column16, cwom_issue_id = v.column17, \
                  cwom_repo_id = v.column18, cwom_run_id = v.column19, deleted_at = v.column20, \
-                 infrastructure_failures = v.column21 FROM (VALUES",
-        width: 21,
+                 infrastructure_failures = v.column21, trace_removed_at = v.column22 FROM (VALUES",
+        width: 22,
         after: ") AS v WHERE tasks.id = v.column1",
     };
     let rows = rows.into_iter().map(|row| {
@@ -54,6 +55,18 @@ pub(in crate::store) async fn update_tasks<'r>(
         Ok(columns)
     });
     UPDATE.execute(conn, rows.collect::<Result<_>>()?).await?;
+    Ok(())
+}
+
+/// Deletes a Task's row, its attempts and the list of its files.
+pub(in crate::store) async fn remove_task(conn: &mut Conn<'_>, id: Id) -> Result<()> {
+    for delete in [
+        "DELETE FROM artifacts WHERE task_id = $1",
+        "DELETE FROM jobs WHERE task_id = $1",
+        "DELETE FROM tasks WHERE id = $1",
+    ] {
+        execute!(conn, delete, id.to_string())?;
+    }
     Ok(())
 }
 
@@ -132,6 +145,7 @@ fn changing_columns(row: &TaskRow) -> Result<Vec<Argument>> {
         trace_path,
         manifest_sha256,
         trace_files,
+        trace_removed_at,
         infrastructure_failures,
         cwom_issue_id,
         cwom_repo_id,
@@ -159,6 +173,7 @@ fn changing_columns(row: &TaskRow) -> Result<Vec<Argument>> {
         cwom_run_id.map(|id| id.to_string()).into(),
         microseconds(*deleted_at).into(),
         (*infrastructure_failures).into(),
+        microseconds(*trace_removed_at).into(),
     ])
 }
 
@@ -185,6 +200,7 @@ pub(in crate::store) fn task_state(row: &TaskRow) -> Map<String, Value> {
         "cwom_run_id": row.cwom_run_id,
         "deleted_at": row.deleted_at,
         "infrastructure_failures": row.infrastructure_failures,
+        "trace_removed_at": row.trace_removed_at,
     });
     if let Value::Object(state) = state { state } else { Map::new() }
 }

@@ -1,0 +1,446 @@
+//! Retention: which traces and records of Tasks that have ended may go, by outcome, age and count.
+//!
+//! The configuration is a YAML file, [`Retention::read`]; docs/operate.md is its reference. What no rule is about stays for
+//! ever, and a record goes only after the traces of its Task. Nothing here knows where traces and records are: whoever
+//! does shows them to a [`Planner`], the newest first.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+
+use super::Phase;
+
+/// The greatest configuration that is read, in bytes: it must fit a ConfigMap.
+pub const MAX_RETENTION_BYTES: usize = 1024 * 1024;
+/// Between two sweeps, where the file says nothing.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(3600);
+const MIN_INTERVAL_SECONDS: u64 = 60;
+const MAX_INTERVAL_SECONDS: u64 = 7 * 86_400;
+const MIN_AGE_SECONDS: u64 = 3600;
+const MAX_AGE_SECONDS: u64 = 36_500 * 86_400;
+
+/// A configuration that can't be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {message}")]
+pub struct InvalidRetention {
+    /// Such as `traces[0].maxAge`.
+    pub field: String,
+    /// What is wrong and how to mend it.
+    pub message: String,
+}
+
+/// What may go. The default keeps everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Between two sweeps.
+    pub interval: Duration,
+    /// For the folders of attempts on the trace volume.
+    pub traces: Rules,
+    /// For the rows of Tasks.
+    pub records: Rules,
+}
+
+/// One list of rules: at most one for each outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    list: &'static str,
+    rules: Vec<Rule>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Rule {
+    /// None for any.
+    outcome: Option<Phase>,
+    max_age: Option<Age>,
+    max_count: Option<u64>,
+}
+
+/// A time as people write it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Age {
+    text: String,
+    seconds: u64,
+}
+
+/// Why something may go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// The rule, in words: `traces[0] (outcome completed, maxAge 90d)`.
+    pub rule: String,
+    /// The limit that is passed.
+    pub limit: Limit,
+}
+
+/// The limits of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// It ended longer ago than that.
+    MaxAge,
+    /// So many of its namespace are newer.
+    MaxCount,
+}
+
+impl Limit {
+    /// As in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MaxAge => "maxAge",
+            Self::MaxCount => "maxCount",
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Configuration {
+    interval: Option<String>,
+    traces: Vec<Written>,
+    records: Vec<Written>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Written {
+    outcome: String,
+    max_age: Option<String>,
+    max_count: Option<i64>,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { interval: DEFAULT_INTERVAL, traces: Rules::none("traces"), records: Rules::none("records") }
+    }
+}
+
+impl Retention {
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// [`InvalidRetention`] names the first field that is wrong.
+    pub fn read(yaml: &str) -> Result<Self, InvalidRetention> {
+        if yaml.len() > MAX_RETENTION_BYTES {
+            return Err(invalid("(file)", format!("must not be larger than {MAX_RETENTION_BYTES} bytes")));
+        }
+        let configuration: Option<Configuration> =
+            serde_yaml::from_str(yaml).map_err(|error| invalid("(file)", error.to_string()))?;
+        let Configuration { interval, traces, records } = configuration.unwrap_or_default();
+        let interval = match interval {
+            None => DEFAULT_INTERVAL,
+            Some(text) => Duration::from_secs(
+                age("interval", text, MIN_INTERVAL_SECONDS..=MAX_INTERVAL_SECONDS, "1m to 7d")?.seconds,
+            ),
+        };
+        let retention = Self { interval, traces: rules("traces", traces)?, records: rules("records", records)? };
+        retention.check_that_records_outlive_traces()?;
+        Ok(retention)
+    }
+
+    /// Whether there is no rule.
+    pub fn keeps_everything(&self) -> bool {
+        self.traces.rules.is_empty() && self.records.rules.is_empty()
+    }
+
+    /// A rule for records that could never act, or only later than it says, is a mistake that its author should hear of.
+    fn check_that_records_outlive_traces(&self) -> Result<(), InvalidRetention> {
+        for outcome in Phase::ALL.into_iter().filter(|phase| phase.is_terminal()) {
+            let Some((index, record)) = self.records.of(outcome) else { continue };
+            let Some((of_traces, trace)) = self.traces.of(outcome) else {
+                let message = format!(
+                    "a record goes only after the traces of its Task, and no rule of traces is about {outcome} Tasks: \
+                     add one"
+                );
+                return Err(invalid(&format!("records[{index}].outcome"), message));
+            };
+            if let (Some(record), Some(trace)) = (&record.max_age, &trace.max_age)
+                && record.seconds < trace.seconds
+            {
+                let message = format!(
+                    "must not be shorter than traces[{of_traces}].maxAge, {}, which is about {outcome} Tasks too: a \
+                     record goes only after the traces of its Task; is {}",
+                    trace.text, record.text
+                );
+                return Err(invalid(&format!("records[{index}].maxAge"), message));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Rules {
+    fn none(list: &'static str) -> Self {
+        Self { list, rules: Vec::new() }
+    }
+
+    /// Whether there is no rule.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// The rule for an outcome: the one that names it, else the one for any.
+    fn of(&self, outcome: Phase) -> Option<(usize, &Rule)> {
+        let find = |wanted| self.rules.iter().enumerate().find(|(_, rule)| rule.outcome == wanted);
+        find(Some(outcome)).or_else(|| find(None))
+    }
+}
+
+/// Decides about what it is shown, of one list of rules.
+#[derive(Debug)]
+pub struct Planner<'r> {
+    rules: &'r Rules,
+    now: Timestamp,
+    /// How many were shown, by namespace and rule.
+    shown: HashMap<String, Vec<u64>>,
+}
+
+impl<'r> Planner<'r> {
+    /// For the state of things at `now`.
+    pub fn new(rules: &'r Rules, now: Timestamp) -> Self {
+        Self { rules, now, shown: HashMap::new() }
+    }
+
+    /// Whether what ended then, of a Task of this namespace that ended so, may go. To be asked about everything there is, the
+    /// newest first.
+    pub fn consider(&mut self, namespace: &str, outcome: Phase, ended_at: Timestamp) -> Option<Due> {
+        let (index, rule) = self.rules.of(outcome)?;
+        if !self.shown.contains_key(namespace) {
+            self.shown.insert(namespace.to_owned(), vec![0; self.rules.rules.len()]);
+        }
+        let newer = self.shown.get_mut(namespace).and_then(|shown| shown.get_mut(index))?;
+        let rank = *newer;
+        *newer += 1;
+        let limit = if rule.max_age.as_ref().is_some_and(|age| age.is_over(ended_at, self.now)) {
+            Limit::MaxAge
+        } else if rule.max_count.is_some_and(|most| rank >= most) {
+            Limit::MaxCount
+        } else {
+            return None;
+        };
+        Some(Due { rule: format!("{}[{index}] ({rule})", self.rules.list), limit })
+    }
+}
+
+impl Age {
+    fn is_over(&self, ended_at: Timestamp, now: Timestamp) -> bool {
+        let age = SignedDuration::from_secs(i64::try_from(self.seconds).unwrap_or(i64::MAX));
+        now.duration_since(ended_at) > age
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "outcome {}", self.outcome.map_or("any", Phase::as_str))?;
+        if let Some(age) = &self.max_age {
+            write!(f, ", maxAge {}", age.text)?;
+        }
+        if let Some(count) = self.max_count {
+            write!(f, ", maxCount {count}")?;
+        }
+        Ok(())
+    }
+}
+
+fn invalid(field: &str, message: String) -> InvalidRetention {
+    InvalidRetention { field: field.into(), message }
+}
+
+fn rules(list: &'static str, written: Vec<Written>) -> Result<Rules, InvalidRetention> {
+    let mut rules: Vec<Rule> = Vec::new();
+    for (index, Written { outcome, max_age, max_count }) in written.into_iter().enumerate() {
+        let at = |field: &str| format!("{list}[{index}].{field}");
+        let phase = match outcome.as_str() {
+            "any" => None,
+            name => match Phase::ALL.into_iter().find(|phase| phase.is_terminal() && phase.as_str() == name) {
+                Some(phase) => Some(phase),
+                None => {
+                    let message = format!("must be completed, failed, cancelled or any, is {name:?}");
+                    return Err(invalid(&at("outcome"), message));
+                }
+            },
+        };
+        if let Some(first) = rules.iter().position(|rule| rule.outcome == phase) {
+            let message = format!("{list}[{first}] is about {outcome} too: keep one of them");
+            return Err(invalid(&at("outcome"), message));
+        }
+        let max_age = max_age
+            .map(|text| age(&at("maxAge"), text, MIN_AGE_SECONDS..=MAX_AGE_SECONDS, "1h to 36500d"))
+            .transpose()?;
+        let max_count = match max_count {
+            None => None,
+            Some(count) => match u64::try_from(count) {
+                Ok(count @ 1..) => Some(count),
+                _ => {
+                    let message = format!("must be at least 1, is {count}; to keep none for long, use maxAge");
+                    return Err(invalid(&at("maxCount"), message));
+                }
+            },
+        };
+        if max_age.is_none() && max_count.is_none() {
+            let message = "must have maxAge or maxCount, or both: then passing either is enough to go";
+            return Err(invalid(&format!("{list}[{index}]"), message.into()));
+        }
+        rules.push(Rule { outcome: phase, max_age, max_count });
+    }
+    Ok(Rules { list, rules })
+}
+
+fn age(
+    field: &str,
+    text: String,
+    allowed: std::ops::RangeInclusive<u64>,
+    in_words: &str,
+) -> Result<Age, InvalidRetention> {
+    let seconds = seconds(&text).filter(|seconds| allowed.contains(seconds));
+    let Some(seconds) = seconds else {
+        let message =
+            format!("must be a whole number and a unit, m, h, d or w, such as 90d, and from {in_words}; is {text:?}");
+        return Err(invalid(field, message));
+    };
+    Ok(Age { text, seconds })
+}
+
+fn seconds(text: &str) -> Option<u64> {
+    let unit = match text.chars().last()? {
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        'w' => 7 * 86_400,
+        _ => return None,
+    };
+    let digits = &text[..text.len() - 1];
+    let number: u64 = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())??;
+    number.checked_mul(unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+
+    const ENDS: [Phase; 3] = [Phase::Completed, Phase::Failed, Phase::Cancelled];
+
+    fn now() -> Timestamp {
+        "2026-03-01T12:00:00Z".parse().unwrap()
+    }
+
+    fn ago(hours: i64) -> Timestamp {
+        now() - SignedDuration::from_hours(hours)
+    }
+
+    #[test]
+    fn without_a_rule_everything_stays() {
+        for yaml in ["", "{}", "traces: []\nrecords: []", "interval: 2h"] {
+            let retention = Retention::read(yaml).unwrap();
+            assert!(retention.keeps_everything(), "{yaml}");
+            let mut planner = Planner::new(&retention.traces, now());
+            assert_eq!(planner.consider("team", Phase::Failed, ago(1_000_000)), None);
+        }
+        assert_eq!(Retention::read("interval: 90m").unwrap().interval, Duration::from_secs(5400));
+        assert_eq!(Retention::read("").unwrap(), Retention::default());
+    }
+
+    #[test]
+    fn the_rule_of_an_outcome_comes_before_the_one_for_any() {
+        let yaml = "traces: [{outcome: any, maxAge: 1d}, {outcome: failed, maxAge: 1w, maxCount: 2}]";
+        let retention = Retention::read(yaml).unwrap();
+        let mut planner = Planner::new(&retention.traces, now());
+        assert_eq!(planner.consider("team", Phase::Failed, ago(25)), None);
+        let completed = planner.consider("team", Phase::Completed, ago(25)).unwrap();
+        assert_eq!((completed.rule.as_str(), completed.limit), ("traces[0] (outcome any, maxAge 1d)", Limit::MaxAge));
+        assert_eq!(planner.consider("other", Phase::Failed, ago(26)), None);
+        assert_eq!(planner.consider("team", Phase::Failed, ago(26)), None);
+        let third = planner.consider("team", Phase::Failed, ago(27)).unwrap();
+        assert_eq!(third.rule, "traces[1] (outcome failed, maxAge 1w, maxCount 2)");
+        assert_eq!(third.limit, Limit::MaxCount);
+        assert_eq!(planner.consider("team", Phase::Failed, ago(24 * 7)).unwrap().limit, Limit::MaxCount);
+        assert_eq!(planner.consider("team", Phase::Failed, ago(24 * 7 + 1)).unwrap().limit, Limit::MaxAge);
+    }
+
+    #[rstest]
+    #[case("traces: [{outcome: done, maxAge: 1d}]", "traces[0].outcome", "completed, failed, cancelled or any")]
+    #[case("traces: [{outcome: pending, maxAge: 1d}]", "traces[0].outcome", "must be completed")]
+    #[case("traces: [{outcome: any}]", "traces[0]", "maxAge or maxCount")]
+    #[case("traces: [{outcome: any, maxAge: 90}]", "traces[0].maxAge", "such as 90d")]
+    #[case("traces: [{outcome: any, maxAge: 90x}]", "traces[0].maxAge", "such as 90d")]
+    #[case("traces: [{outcome: any, maxAge: 30m}]", "traces[0].maxAge", "1h to 36500d")]
+    #[case("traces: [{outcome: any, maxAge: '-1d'}]", "traces[0].maxAge", "such as 90d")]
+    #[case("traces: [{outcome: any, maxAge: é}]", "traces[0].maxAge", "such as 90d")]
+    #[case("traces: [{outcome: any, maxAge: d}]", "traces[0].maxAge", "such as 90d")]
+    #[case("traces: [{outcome: any, maxAge: 99999999999999999999d}]", "traces[0].maxAge", "such as 90d")]
+    #[case("traces: [{outcome: any, maxCount: 0}]", "traces[0].maxCount", "at least 1")]
+    #[case("traces: [{outcome: any, maxCount: -3}]", "traces[0].maxCount", "at least 1")]
+    #[case("traces: [{outcome: any, maxage: 1d}]", "(file)", "unknown field `maxage`")]
+    #[case("trace: []", "(file)", "unknown field `trace`")]
+    #[case("traces: [{maxAge: 1d}]", "(file)", "outcome")]
+    #[case("traces: [{outcome: any, maxAge: 1d}, {outcome: any, maxCount: 1}]", "traces[1].outcome", "traces[0]")]
+    #[case("interval: 10m2", "interval", "such as 90d")]
+    #[case("interval: 8d", "interval", "1m to 7d")]
+    #[case("records: [{outcome: failed, maxAge: 1d}]", "records[0].outcome", "no rule of traces is about failed")]
+    #[case(
+        "{traces: [{outcome: failed, maxAge: 1d}], records: [{outcome: any, maxAge: 1d}]}",
+        "records[0].outcome",
+        "about completed Tasks"
+    )]
+    #[case(
+        "{traces: [{outcome: any, maxAge: 2d}], records: [{outcome: failed, maxAge: 47h}]}",
+        "records[0].maxAge",
+        "traces[0].maxAge, 2d"
+    )]
+    fn a_mistake_is_named(#[case] yaml: &str, #[case] field: &str, #[case] message: &str) {
+        let error = Retention::read(yaml).unwrap_err();
+        assert_eq!(error.field, field, "{error}");
+        assert!(error.message.contains(message), "{error}");
+    }
+
+    fn a_rule() -> impl Strategy<Value = (usize, Option<u64>, Option<u64>)> {
+        (0..4_usize, prop::option::of(1..60_u64), prop::option::of(1..5_u64))
+            .prop_filter("one limit at least", |(_, age, count)| age.is_some() || count.is_some())
+    }
+
+    proptest! {
+        /// Nothing goes that no rule is about, that is young, and among the newest of its namespace; all else does.
+        #[test]
+        fn a_plan_is_what_the_rules_say(
+            written in prop::collection::vec(a_rule(), 0..4),
+            mut items in prop::collection::vec((0..3_usize, 0..3_usize, 0..80_i64), 0..60),
+        ) {
+            let mut rules: BTreeMap<usize, (Option<u64>, Option<u64>)> = BTreeMap::new();
+            for (outcome, age, count) in written {
+                rules.entry(outcome).or_insert((age, count));
+            }
+            let mut yaml = "traces:\n".to_owned();
+            for (outcome, (age, count)) in &rules {
+                yaml.push_str(&format!("- outcome: {}\n", ["completed", "failed", "cancelled", "any"][*outcome]));
+                age.iter().for_each(|age| yaml.push_str(&format!("  maxAge: {age}h\n")));
+                count.iter().for_each(|count| yaml.push_str(&format!("  maxCount: {count}\n")));
+            }
+            let retention = Retention::read(if rules.is_empty() { "" } else { &yaml }).unwrap();
+            items.sort_by_key(|(.., age)| *age);
+            let mut planner = Planner::new(&retention.traces, now());
+            let due: Vec<Option<Due>> = items
+                .iter()
+                .map(|(namespace, outcome, age)| planner.consider(["a", "b", "c"][*namespace], ENDS[*outcome], ago(*age)))
+                .collect();
+            for (at, (namespace, outcome, age)) in items.iter().enumerate() {
+                let rule_of = |outcome: usize| if rules.contains_key(&outcome) { outcome } else { 3 };
+                let Some((max_age, max_count)) = rules.get(&rule_of(*outcome)) else {
+                    prop_assert_eq!(&due[at], &None);
+                    continue;
+                };
+                let of_rule = |(_, (space, other, _)): &(usize, &(usize, usize, i64))| {
+                    space == namespace && rule_of(*other) == rule_of(*outcome)
+                };
+                let newer = items[..at].iter().enumerate().filter(of_rule).count() as u64;
+                let is_old = max_age.is_some_and(|most| *age > i64::try_from(most).unwrap());
+                let is_beyond = max_count.is_some_and(|most| newer >= most);
+                prop_assert_eq!(due[at].is_some(), is_old || is_beyond);
+            }
+        }
+    }
+}
