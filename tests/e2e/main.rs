@@ -22,6 +22,7 @@ mod outages;
 mod pod_security;
 mod provenance;
 mod rest;
+mod retention;
 mod rights;
 mod start_trouble;
 mod uninstall;
