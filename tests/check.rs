@@ -78,11 +78,28 @@ fn what_cannot_be_read_is_not_a_violation() {
 #[test]
 fn the_examples_are_what_their_names_say() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let (code, out, _) =
             check(&std::fs::read_to_string(&path).unwrap(), &["--allowed-repo-prefixes", "jct/,burntsushi/"]);
         assert_eq!(code, i32::from(name.starts_with("denied")), "{name}: {out}");
     }
+}
+
+#[test]
+fn the_examples_of_executors_are_accepted() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/executors");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let file = entry.unwrap().path().join("executors.yaml");
+        let Ok(text) = std::fs::read_to_string(&file) else { continue };
+        let executors =
+            jct::domain::executor::Executors::read(&text).unwrap_or_else(|error| panic!("{file:?}: {error}"));
+        let name = file.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+        let found = executors.resolve("team-a", jct::domain::task::Operation::Docs, Some(&name));
+        assert_eq!(found.unwrap().name, name);
+        names.push(name);
+    }
+    names.sort();
+    assert_eq!(names, ["claude-code", "codex", "scripted-agent"]);
 }
