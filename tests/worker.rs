@@ -6,6 +6,8 @@ mod worker_support;
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -126,6 +128,40 @@ fn an_empty_repository_has_no_ref() {
     let repository = Repository::new();
     let server = Server::start(&repository);
     Pod::new(&server, "main").source_fails(FailureReason::RefNotFound, "no such branch");
+}
+
+/// One request is refused for want of a password, the next is answered; what it brought, and every command line of then.
+fn asks_for_a_password(listener: TcpListener) -> (String, String) {
+    loop {
+        let (stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let mut request = String::new();
+        while !request.ends_with("\r\n\r\n") && reader.read_line(&mut request).unwrap() > 0 {}
+        let is_known = request.contains("Authorization: ");
+        let status = if is_known { "404 Not Found" } else { "401 Unauthorized\r\nWWW-Authenticate: Basic realm=x" };
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path().join("cmdline"));
+        let lines = processes.filter_map(|path| fs::read(path).ok()).collect::<Vec<_>>().concat();
+        (&stream).write_all(answer.as_bytes()).unwrap();
+        if is_known {
+            return (request, String::from_utf8_lossy(&lines).into_owned());
+        }
+    }
+}
+
+#[test]
+fn a_password_is_on_no_command_line() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://me:hunter2233@{}/octo/repo.git", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || asks_for_a_password(listener));
+    let pod = Pod::at(&url, "main");
+    pod.source_fails(FailureReason::SourceUnavailable, "not found");
+    let (request, lines) = server.join().unwrap();
+    // me:hunter2233
+    assert!(request.contains("Authorization: Basic bWU6aHVudGVyMjIzMw=="), "{request}");
+    assert!(lines.contains("git-remote-http") || lines.contains("remote-http"), "git was not seen: {lines:?}");
+    assert!(!lines.contains("hunter2233"), "{lines:?}");
+    assert!(!pod.trace_text().contains("hunter2233"));
 }
 
 #[test]

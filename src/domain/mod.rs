@@ -16,6 +16,7 @@ pub mod retention;
 pub mod stamp;
 pub mod task;
 pub mod trace;
+pub mod url;
 
 pub use actor::{Actor, ActorKind};
 pub use denial::Denial;

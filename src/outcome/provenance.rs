@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::domain::id::sha256_hex;
 use crate::domain::provenance::{Bound, ContainerImage, Facts, Statement};
 use crate::domain::trace::{Manifest, Outcome, task_json};
+use crate::domain::url::without_credentials;
 use crate::signing::KeyRing;
 use crate::store::{JobRow, JobStatus, TaskRow};
 use crate::trace::TraceVolume;
@@ -106,7 +107,7 @@ fn statement(row: &TaskRow, job: &JobRow, trace: &Trace, witness: &Witness) -> S
         executor: trace.manifest.as_ref().map_or(executor, |manifest| &manifest.executor),
         // As in task.json, which is made from the same row.
         task: serde_json::from_slice::<Value>(&task_json(&row.task)).unwrap_or_default(),
-        source_url,
+        source_url: &without_credentials(source_url),
         git_ref: &row.task.target.git_ref,
         commit: job.commit.as_deref(),
         images,

@@ -34,7 +34,7 @@ pub struct Git {
     pub deadline: Instant,
     /// Cancelled when the worker is to end.
     pub interrupted: CancellationToken,
-    /// What the URL has before its host: never to be told.
+    /// What the URL had before its host: never to be told. Git has it from the file that its helper `store` reads.
     pub credentials: Option<String>,
     /// The greatest size of the packs, in bytes.
     pub max_pack_bytes: u64,
@@ -83,6 +83,7 @@ impl Git {
         command
             .args(git::options(dir))
             .args(["-c".into(), OsString::from(format!("protocol.{}.allow=always", self.protocol))])
+            .args(self.credentials.iter().flat_map(|_| ["-c", "credential.helper=store"]))
             .args(args)
             .env_clear()
             .envs(git::environment(dir, &self.home, Some(self.protocol)));

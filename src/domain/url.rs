@@ -1,0 +1,55 @@
+//! URLs of repositories: what may be told of them, and those of folders.
+
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+/// `user:password` in `url`.
+pub fn credentials(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split('/').next().unwrap_or(rest);
+    authority.rsplit_once('@').map(|(credentials, _)| credentials)
+}
+
+/// `url` without user and password.
+pub fn without_credentials(url: &str) -> String {
+    credentials(url).map_or_else(|| url.into(), |credentials| url.replacen(&format!("{credentials}@"), "", 1))
+}
+
+/// The URL of a folder of this machine, whatever its name holds: git takes a `%` in it for the beginning of an escape.
+pub fn of_folder(path: &Path) -> String {
+    let mut url = String::from("file://");
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'-' | b'.' | b'_' | b'~' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => url.push(char::from(*byte)),
+            // Writing to a String does not fail.
+            _ => drop(write!(url, "%{byte:02X}")),
+        }
+    }
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("https://user:secret@git.example/octo/hello.git", "https://git.example/octo/hello.git")]
+    #[case("https://token@git.example/a@b/c", "https://git.example/a@b/c")]
+    #[case("https://git.example/a@b/c", "https://git.example/a@b/c")]
+    #[case("file:///srv/git/a.git", "file:///srv/git/a.git")]
+    fn credentials_are_told_apart(#[case] url: &str, #[case] expected: &str) {
+        assert_eq!(without_credentials(url), expected);
+    }
+
+    #[rstest]
+    #[case(b"/srv/git/hello.git", "file:///srv/git/hello.git")]
+    #[case(b"/a b%41/#?/\xff", "file:///a%20b%2541/%23%3F/%FF")]
+    fn a_folder_may_have_any_name(#[case] path: &[u8], #[case] expected: &str) {
+        assert_eq!(of_folder(Path::new(OsStr::from_bytes(path))), expected);
+    }
+}
