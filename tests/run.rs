@@ -355,6 +355,49 @@ fn what_cannot_be_run_names_the_argument(#[case] args: &[&str], #[case] message:
     assert!(output.status.code() == Some(2) && said.contains(message), "{output:?}");
 }
 
+#[test]
+fn what_a_run_left_undone_after_its_outcome_is_made_up_for() {
+    let machine = Machine::new();
+    let (_, told, _) = outcome(machine.command(&json!({})).output().unwrap());
+    let (id, trace) = (told["id"].as_str().unwrap(), machine.trace());
+    // As if it had been killed once the outcome was recorded.
+    fs::set_permissions(&trace, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::remove_file(trace.join("provenance.dsse.json")).unwrap();
+    fs::write(machine.path("state/running").join(id), "").unwrap();
+    let work = machine.path("state/work").join(format!("{id}-1"));
+    fs::create_dir_all(work.join("source/closed/in")).unwrap();
+    fs::set_permissions(work.join("source/closed"), fs::Permissions::from_mode(0o000)).unwrap();
+    let (code, _, log) = outcome(machine.command(&json!({"objective": "Look once more"})).output().unwrap());
+    assert_eq!(code, 0, "{log}");
+    assert!(trace.join("provenance.dsse.json").is_file());
+    assert_eq!(fs::metadata(&trace).unwrap().permissions().mode() & 0o777, 0o555);
+    assert_eq!(fs::read_dir(machine.path("state/running")).unwrap().count(), 0);
+    machine.check();
+}
+
+#[test]
+fn what_cannot_be_closed_is_in_nobodys_way() {
+    let machine = Machine::new();
+    let mut child = machine.start_script("echo begun; sleep 60");
+    until("the executor", || log_of(&machine).contains("begun"));
+    let trace = machine.trace();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    until("the trace to be sealed", || trace.join("manifest.json").is_file());
+    let running = fs::read_dir(machine.path("state/running")).unwrap().next().unwrap().unwrap().path();
+    until("the steps to end", || fs::File::open(&running).unwrap().try_lock().is_ok());
+    let aside = machine.path("aside");
+    fs::rename(&trace, &aside).unwrap();
+    fs::write(&trace, "no folder").unwrap();
+    let (code, _, log) = outcome(machine.command(&json!({})).output().unwrap());
+    assert!(code == 0 && log.contains("the next run tries again"), "{log}");
+    fs::remove_file(&trace).unwrap();
+    fs::rename(&aside, &trace).unwrap();
+    let (_, _, log) = outcome(machine.command(&json!({})).output().unwrap());
+    assert!(log.contains("1 Tasks of runs that were killed are closed"), "{log}");
+    machine.check();
+}
+
 #[rstest]
 #[case::none("kind: Pod", "holds no Task")]
 #[case::two("{T}\n---\n{T}", "holds 2 Tasks; give one at a time")]

@@ -22,14 +22,14 @@ use tokio_util::sync::CancellationToken;
 
 pub use leftover::close_leftovers;
 pub use state::{Held, State, StateError};
-pub use steps::Process;
+pub use steps::{Process, SOURCE_SCHEMES};
 
 use crate::domain::executor::{Executor, NoExecutor};
 use crate::domain::trace::task_json;
 use crate::domain::{Actor, Finding, Id, TraceId, id::sha256_hex};
 use crate::jobs::{Attempt, job_name};
 use crate::outcome::provenance::{Witness, write as write_provenance};
-use crate::outcome::{Ended, judge, seal};
+use crate::outcome::{Ended, judge};
 use crate::store::{
     Ending, Failure, FinishTask, MarkRunning, NewTask, Recording, Refusal, StartAttempt, StoreError, TaskRow,
 };
@@ -105,11 +105,10 @@ pub async fn run(state: &State, run: &Run, stop: &CancellationToken) -> Result<R
     let held = state.hold(run.new.id)?.ok_or(StateError::Busy(run.new.id))?;
     let row = match state.store.record_task(run.new.clone()).await? {
         Recording::Recorded(row) => *row,
-        Recording::Known(row) | Recording::IdTaken { by: row } => return Ok(Ran::Known(row)),
-        Recording::Duplicate { first } => return Ok(Ran::Duplicate(first)),
-        // The ids are new, or pinned by one whom the gate let through now: the record has it otherwise.
-        Recording::Refused(_) => return Err(StateError::Refused(run.new.id).into()),
-        Recording::Removed { at } => return Err(StateError::Removed { id: run.new.id, at }.into()),
+        other => {
+            held.release();
+            return not_recorded(run.new.id, other);
+        }
     };
     let row = match &run.executor {
         Ok(executor) => attempts(state, run, executor, row, &held, stop).await?,
@@ -121,6 +120,16 @@ pub async fn run(state: &State, run: &Run, stop: &CancellationToken) -> Result<R
     };
     held.release();
     Ok(Ran::Ended(Box::new(row)))
+}
+
+fn not_recorded(id: Id, recording: Recording) -> Result<Ran, RunError> {
+    match recording {
+        Recording::Recorded(row) | Recording::Known(row) | Recording::IdTaken { by: row } => Ok(Ran::Known(row)),
+        Recording::Duplicate { first } => Ok(Ran::Duplicate(first)),
+        // The ids are new, or pinned by one whom the gate let through now: the record has it otherwise.
+        Recording::Refused(_) => Err(StateError::Refused(id).into()),
+        Recording::Removed { at } => Err(StateError::Removed { id, at }.into()),
+    }
 }
 
 async fn attempts(
@@ -184,7 +193,7 @@ async fn attempt(
     conclude(state, &row, &ended, cancelled, &run.process.url, &executor.name).await
 }
 
-/// Judges an attempt's trace, records its outcome, seals and signs it.
+/// Judges an attempt's trace, records its outcome, then seals and signs it.
 async fn conclude(
     state: &State,
     row: &TaskRow,
@@ -195,20 +204,38 @@ async fn conclude(
 ) -> Result<TaskRow, RunError> {
     let judgement = judge(&state.traces, row, ended).map_err(RunError::Trace)?;
     let after = state.store.finish_attempt(judgement.attempt_end(row, ended, cancelled, 0)).await?;
-    seal(&state.traces, row, &judgement);
+    vouch(state, row, url, executor).await?;
+    Ok(after)
+}
+
+/// Signs every attempt of `row` that has ended and is not signed.
+async fn vouch(state: &State, row: &TaskRow, url: &str, executor: &str) -> Result<(), RunError> {
     let witness = Witness {
         images: Vec::new(),
         source_url: url.into(),
         executor: executor.into(),
         builder_id: BUILDER_ID.into(),
     };
-    let jobs = state.store.jobs(row.id).await?;
-    for job in jobs.iter().filter(|job| job.attempt == row.attempt) {
-        if let Err(problem) = write_provenance(&state.traces, row, job, &witness, &state.keys) {
-            tracing::warn!(task_id = %row.id, %problem, "provenance was not written");
+    for job in state.store.jobs(row.id).await? {
+        if !job.status.is_terminal() || job.trace_removed_at.is_some() {
+            continue;
+        }
+        match state.traces.has_provenance(&row.namespace, row.id, job.attempt) {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(task_id = %row.id, attempt = job.attempt, %error, "the trace cannot be read");
+                continue;
+            }
+        }
+        // Who recorded the outcome may have been killed before this.
+        let manifest = state.traces.manifest(&row.namespace, row.id, job.attempt).ok();
+        state.traces.seal(&row.namespace, row.id, job.attempt, manifest.as_ref().map(|(manifest, _)| manifest));
+        if let Err(problem) = write_provenance(&state.traces, row, &job, &witness, &state.keys) {
+            tracing::warn!(task_id = %row.id, attempt = job.attempt, %problem, "provenance was not written");
         }
     }
-    Ok(after)
+    Ok(())
 }
 
 async fn finish(

@@ -2,10 +2,11 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::domain::Id;
+use crate::domain::id::hex;
 use crate::signing::{FileKeyError, KeyRing, keys_in};
 use crate::store::{DatabaseUrl, Store, StoreError, StoreSettings};
 use crate::trace::TraceVolume;
@@ -121,14 +122,69 @@ impl State {
     /// If the mark can't be written.
     pub fn hold(&self, id: Id) -> Result<Option<Held>, StateError> {
         let path = self.root.join(format!("running/{id}"));
+        mark(&path).map_err(|source| StateError::Io { path, source })
+    }
+
+    /// The Tasks with a mark: those that are being run, and those whose run was killed.
+    ///
+    /// # Errors
+    /// If the marks can't be read.
+    pub fn marked(&self) -> Result<Vec<Id>, StateError> {
+        let path = self.root.join("running");
         let failed = |source| StateError::Io { path: path.clone(), source };
-        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+        let mut marked = Vec::new();
+        for entry in fs::read_dir(&path).map_err(failed)? {
+            marked.extend(entry.map_err(failed)?.file_name().to_str().and_then(|name| name.parse::<Id>().ok()));
+        }
+        Ok(marked)
+    }
+}
+
+/// Takes the mark at `path`, which may be there from one who was killed.
+fn mark(path: &Path) -> io::Result<Option<Held>> {
+    loop {
+        let file = match File::options().write(true).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match new_mark(path)? {
+                Some(file) => return Ok(Some(Held { file, path: path.into() })),
+                None => continue,
+            },
+            Err(error) => return Err(error),
+        };
         match file.try_lock() {
-            Ok(()) => Ok(Some(Held { file, path })),
-            Err(fs::TryLockError::WouldBlock) => Ok(None),
-            Err(fs::TryLockError::Error(source)) => Err(failed(source)),
+            // Whoever had it may have removed it since it was opened: then it marks nothing.
+            Ok(()) if !is_at(&file, path)? => {}
+            Ok(()) => return Ok(Some(Held { file, path: path.into() })),
+            Err(fs::TryLockError::WouldBlock) => return Ok(None),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
         }
     }
+}
+
+/// A mark that is locked from the moment it can be seen: one that is not is of a run that was killed. None where another one was
+/// faster.
+fn new_mark(path: &Path) -> io::Result<Option<File>> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    let unseen = path.with_extension(hex(&random));
+    let file = File::create_new(&unseen)?;
+    let made = file.lock().and_then(|()| fs::hard_link(&unseen, path));
+    fs::remove_file(&unseen)?;
+    match made {
+        Ok(()) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let there = match fs::symlink_metadata(path) {
+        Ok(there) => there,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let file = file.metadata()?;
+    Ok((file.dev(), file.ino()) == (there.dev(), there.ino()))
 }
 
 /// A Task that is being run: held until the last process that has it ends.
@@ -150,5 +206,35 @@ impl Held {
     /// The Task has ended.
     pub fn release(self) {
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_is_held_by_one_however_marks_come_and_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = Arc::new(State::open(folder.path()).await.unwrap());
+        let id = Id::derive("2026-03-01T12:00:00Z".parse().unwrap(), "uid");
+        let holders = Arc::new(AtomicUsize::new(0));
+        let threads = [(); 4].map(|()| {
+            let (state, holders) = (state.clone(), holders.clone());
+            std::thread::spawn(move || {
+                for _ in 0..5000 {
+                    let Some(held) = state.hold(id).unwrap() else { continue };
+                    assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0, "two hold it");
+                    std::thread::yield_now();
+                    holders.fetch_sub(1, Ordering::SeqCst);
+                    held.release();
+                }
+            })
+        });
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert!(state.marked().unwrap().is_empty());
     }
 }

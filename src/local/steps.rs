@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::AsFd as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -18,7 +18,23 @@ use crate::domain::FailureReason;
 use crate::domain::trace::{Termination, folder};
 use crate::jobs::{Attempt, told};
 use crate::outcome::Ended;
+use crate::trace::remove_tree;
 
+/// What the URL of a repository may begin with.
+pub const SOURCE_SCHEMES: [&str; 4] = ["https", "http", "git", "file"];
+/// How git gets out of this machine, for the step that fetches.
+const WAYS_OUT: [&str; 10] = [
+    "http_proxy",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "no_proxy",
+    "NO_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "GIT_SSL_CAINFO",
+];
 /// How long steps may take to seal what there is once they are told to end.
 const LAST_WORDS: Duration = Duration::from_secs(20);
 
@@ -48,7 +64,7 @@ pub async fn steps(
     let began = Timestamp::now();
     let ended = steps.run(stop).await;
     // Nothing of it is wanted any more: what is to stay is in the trace.
-    if let Err(error) = remove(&steps.work) {
+    if let Err(error) = remove_tree(&steps.work) {
         tracing::warn!(%error, path = %steps.work.display(), "the work folder is left behind");
     }
     Ok(Ended { started_at: Some(began), ended_at: Some(Timestamp::now()), ..ended? })
@@ -104,9 +120,12 @@ impl Steps<'_> {
                 .env("JCT_TRACE_DIR", self.state.traces.root().join(folder(namespace, task_id, number)))
                 .env("JCT_TERMINATION_LOG", self.termination(step))
                 .env("JCT_SOURCE_URL", &self.process.url)
-                .env("JCT_SOURCE_PROTOCOLS", "https,http,git,file")
+                .env("JCT_SOURCE_PROTOCOLS", SOURCE_SCHEMES.join(","))
                 .env("JCT_POD_UID", &name)
                 .env("JCT_POD_NAME", &name);
+        }
+        if step == "source" {
+            command.envs(WAYS_OUT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         }
         command.spawn()
     }
@@ -164,24 +183,4 @@ async fn all(steps: &mut [Child]) -> io::Result<Vec<ExitStatus>> {
         ended.push(step.wait().await?);
     }
     Ok(ended)
-}
-
-/// Removes a folder, whatever rights its entries have.
-fn remove(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    if fs::remove_dir_all(path).is_ok() {
-        return Ok(());
-    }
-    // An executor may have taken the right to write from folders of its own.
-    let mut folders = vec![path.to_owned()];
-    while let Some(folder) = folders.pop() {
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                folders.push(entry.path());
-            }
-        }
-    }
-    fs::remove_dir_all(path)
 }

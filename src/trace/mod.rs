@@ -9,6 +9,6 @@ mod verify;
 mod volume;
 
 pub use inspect::Found;
-pub use remove::Freed;
+pub use remove::{Freed, remove_tree};
 pub use verify::{Checked, Signed, State, Verdict, verify};
 pub use volume::{TraceVolume, incomplete};

@@ -5,6 +5,7 @@ use std::ffi::{CStr, CString};
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::AsRawFd as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -51,6 +52,18 @@ pub(super) fn remove(root: &Path, namespace: &str, task_id: &str, attempt: &str)
         Ok(()) | Err(Errno::ENOENT | Errno::ENOTEMPTY | Errno::EEXIST) => Ok(freed),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Deletes a folder that an executor wrote into, with all that it holds. What is not there is no error. Blocks.
+///
+/// # Errors
+/// If something can't be deleted. What is left then goes with the next try.
+pub fn remove_tree(path: &Path) -> io::Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let name = CString::new(name.as_bytes())?;
+    remove_all(&File::open(parent)?, &name, &mut Freed::default())
 }
 
 fn remove_all(of_task: &File, name: &CStr, freed: &mut Freed) -> io::Result<()> {
@@ -209,6 +222,16 @@ mod tests {
             remove(&self.root.path().join("volume"), "team", "task", "1")
         }
 
+        /// Makes folders in folders, deeper than any path may be long.
+        fn deepen(&self) {
+            let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+            let mut place: std::os::fd::OwnedFd = File::open(&self.folder).unwrap().into();
+            for _ in 0..3000 {
+                mkdirat(&place, "d", Mode::S_IRWXU).unwrap();
+                place = openat(&place, "d", flags, Mode::empty()).unwrap();
+            }
+        }
+
         fn chmod(&self, name: &str, mode: u32) {
             fs::set_permissions(self.folder.join(name), Permissions::from_mode(mode)).unwrap();
         }
@@ -285,17 +308,20 @@ mod tests {
         fs::write(fixture.folder.join(".removed-1"), "").unwrap();
         fs::create_dir(fixture.folder.join(".removed-2")).unwrap();
         fs::write(fixture.folder.join(".removed-2/file"), "").unwrap();
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
-        let mut place: std::os::fd::OwnedFd = File::open(&fixture.folder).unwrap().into();
-        // Deeper than any path may be long.
-        for _ in 0..3000 {
-            mkdirat(&place, "d", Mode::S_IRWXU).unwrap();
-            place = openat(&place, "d", flags, Mode::empty()).unwrap();
-        }
-        drop(place);
-        use std::os::unix::ffi::OsStrExt as _;
+        fixture.deepen();
         fs::write(fixture.folder.join(std::ffi::OsStr::from_bytes(b"\xff\n")), "").unwrap();
         assert_eq!(fixture.remove().unwrap().files, 3);
         assert!(!fixture.folder.exists());
+    }
+
+    #[test]
+    fn a_tree_goes_whatever_its_makers_did_to_it() {
+        let fixture = Fixture::new();
+        fixture.deepen();
+        fixture.chmod("d", 0o000);
+        fixture.chmod("", 0o555);
+        remove_tree(&fixture.folder).unwrap();
+        assert!(!fixture.folder.exists() && fixture.folder.parent().unwrap().exists());
+        remove_tree(&fixture.folder).unwrap();
     }
 }
