@@ -60,7 +60,7 @@ impl Machine {
         let mut command = Command::new(env!("CARGO_BIN_EXE_jct"));
         command.arg("run").arg("-f").arg(self.manifest(fields)).arg("--repo").arg(self.path("repo"));
         command.arg("--state").arg(self.path("state")).args(["-o", "json"]);
-        for name in ["JCT_ALLOWED_REPO_PREFIXES", "JCT_EXECUTORS_FILE", "JCT_STATE"] {
+        for name in ["JCT_ALLOWED_REPO_PREFIXES", "JCT_EXECUTORS_FILE", "JCT_STATE", "JCT_REPO"] {
             command.env_remove(name);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -341,6 +341,7 @@ fn an_executor_finds_no_way_to_the_machine_of_its_user() {
 #[case::no_read(&["--read", "/nonexistent"], "--read /nonexistent")]
 #[case::no_state(&["--state", "/proc/nonexistent"], "--state /proc/nonexistent")]
 #[case::namespace(&["--namespace", "A b"], "metadata.namespace")]
+#[case::scheme(&["--repo", "ssh://git.example/octo/hello"], "a URL must begin with one of https, http, git, file")]
 fn what_cannot_be_run_names_the_argument(#[case] args: &[&str], #[case] message: &str) {
     let machine = Machine::new();
     let mut command = Command::new(env!("CARGO_BIN_EXE_jct"));
@@ -353,6 +354,137 @@ fn what_cannot_be_run_names_the_argument(#[case] args: &[&str], #[case] message:
     let output = command.args(args).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(2) && said.contains(message), "{output:?}");
+}
+
+#[rstest]
+#[case::blank("a b")]
+#[case::escapes("100%41")]
+#[case::odd("#?&,'\"")]
+fn a_repository_may_be_in_a_folder_of_any_name(#[case] name: &str) {
+    let machine = Machine::new();
+    fs::create_dir(machine.path("in")).unwrap();
+    let folder = machine.path("in").join(name);
+    fs::rename(machine.path("repo"), &folder).unwrap();
+    std::os::unix::fs::symlink(&folder, machine.path("repo")).unwrap();
+    let (code, told, log) = outcome(machine.command(&json!({})).output().unwrap());
+    assert_eq!(code, 0, "{told} {log}");
+}
+
+#[test]
+fn a_folder_that_nothing_can_be_fetched_from_is_refused_at_once() {
+    let machine = Machine::new();
+    fs::write(machine.path("repo/.git/shallow"), "").unwrap();
+    let output = machine.command(&json!({})).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("git fetch --unshallow"), "{output:?}");
+    let mut command = machine.command(&json!({}));
+    let output = command.env("PATH", machine.path("nothing")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("git is not on the PATH"), "{output:?}");
+    assert!(!machine.path("state").exists(), "nothing is recorded of what cannot be run");
+}
+
+#[test]
+fn a_password_is_for_the_environment_and_nobody_else_learns_it() {
+    let machine = Machine::new();
+    let url = format!("file://me:hunter22@{}", machine.path("repo").display());
+    let run = |script: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jct"));
+        command.arg("run").arg("-f").arg(machine.manifest(&json!({}))).arg("--state").arg(machine.path("state"));
+        command.args(["-o", "json"]).env("JCT_REPO", &url).arg("--").arg(machine.script(script)).output().unwrap()
+    };
+    let (code, told, log) =
+        outcome(run("(cat /proc/[0-9]*/cmdline; env; cat /proc/[0-9]*/environ) 2>/dev/null | tr 2 Z; true"));
+    assert_eq!(code, 0, "{log}");
+    // What is redacted was known all the same.
+    assert!(log_of(&machine).contains("JCT_OBJECTIVE") && !log_of(&machine).contains("hunterZZ"), "{log}");
+    assert!(!format!("{told}{log}").contains("hunter22"), "{log}");
+    for file in ["manifest.json", "provenance.dsse.json", "events.jsonl", "task.json"] {
+        assert!(!fs::read_to_string(machine.trace().join(file)).unwrap().contains("hunter22"), "{file}");
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_jct"))
+        .args(["run", "-f", "task.yaml", "--repo", &url])
+        .current_dir(machine.dir.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("JCT_REPO") && !said.contains("hunter22"), "{output:?}");
+}
+
+#[rstest]
+#[case::above("")]
+#[case::itself("state")]
+#[case::inside("state/traces")]
+fn record_and_key_are_not_for_executors(#[case] path: &str) {
+    let machine = Machine::new();
+    fs::create_dir_all(machine.path("state/traces")).unwrap();
+    let output = machine.command(&json!({})).arg("--read").arg(machine.path(path)).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("record and signing key"), "{output:?}");
+}
+
+#[rstest]
+#[case::escapes(json!({"name": "a\u{1b}[31m\0"}), "metadata.name")]
+#[case::path(json!({"name": "../../../etc"}), "metadata.name")]
+#[case::prefix(json!({"generateName": "A_"}), "metadata.generateName")]
+fn a_name_is_one_that_kubernetes_would_take(#[case] metadata: Value, #[case] field: &str) {
+    let machine = Machine::new();
+    let path = machine.manifest(&json!({}));
+    let mut task: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    task["metadata"] = metadata;
+    fs::write(&path, task.to_string()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jct"));
+    command.arg("run").arg("-f").arg(path).arg("--repo").arg(machine.path("repo"));
+    let output = command.arg("--state").arg(machine.path("state")).output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.code() == Some(3) && told.contains(field), "{told}");
+    assert!(!told.contains(['\u{1b}', '\0']), "{told:?}");
+}
+
+#[test]
+fn who_stops_reading_changes_nothing() {
+    let machine = Machine::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = machine.command(&json!({}));
+    let status = command.stdout(writer.try_clone().unwrap()).stderr(writer).status().unwrap();
+    assert_eq!(status.code(), Some(0));
+    machine.check();
+}
+
+#[test]
+fn a_terminal_that_goes_cancels_and_seals() {
+    let machine = Machine::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let script = machine.script("echo begun; sleep 60");
+    let mut command = machine.command(&json!({}));
+    command.stdout(writer.try_clone().unwrap()).stderr(writer).arg("--").arg(script);
+    let mut child = command.spawn().unwrap();
+    until("the executor", || log_of(&machine).contains("begun"));
+    drop(reader);
+    for _ in 0..2 {
+        kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGHUP).unwrap();
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let manifest: Manifest = serde_json::from_slice(&fs::read(machine.trace().join("manifest.json")).unwrap()).unwrap();
+    assert_eq!(manifest.reason.unwrap().as_str(), "Cancelled");
+    machine.check();
+}
+
+#[test]
+fn a_key_of_a_task_that_another_process_runs_is_told_so() {
+    let machine = Machine::new();
+    let script = machine.script("echo begun; sleep 60");
+    let fields = json!({"idempotencyKey": "once"});
+    let child = machine.command(&fields).arg("--").arg(script).spawn().unwrap();
+    until("the executor", || log_of(&machine).contains("begun"));
+    let (code, told, log) = outcome(machine.command(&fields).output().unwrap());
+    assert_eq!((code, &told["status"]), (2, &json!("running")), "{log}");
+    assert!(log.contains("another process is at it"), "{log}");
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    assert_eq!(outcome(child.wait_with_output().unwrap()).0, 130);
+    assert_eq!(fs::read_dir(machine.path("state/running")).unwrap().count(), 0);
+    machine.check();
 }
 
 #[test]

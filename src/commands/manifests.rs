@@ -8,7 +8,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::crd::{names, pinned_id};
-use crate::domain::cwom::Kind;
+use crate::domain::cwom::{Kind, is_object_name};
 use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS};
 use crate::domain::{Code, Finding};
 use crate::policy::{Policy, Subject};
@@ -126,6 +126,18 @@ impl Manifest {
         pinned_id(annotations.as_ref())
     }
 
+    /// What Kubernetes would find wrong with its name.
+    fn check_name(&self) -> Option<Finding> {
+        let (field, name) = match (self.text("/metadata/name"), self.name()) {
+            (_, None) => return Some(Finding::new(Code::InvalidSpec, "metadata.name", "is required")),
+            (Some(name), _) if !name.is_empty() => ("metadata.name", name.to_owned()),
+            // Kubernetes adds five characters of its own.
+            (_, Some(prefix)) => ("metadata.generateName", format!("{prefix}00000")),
+        };
+        let message = "must be lower-case letters, digits, inner dashes and dots, at most 253";
+        (!is_object_name(&name)).then(|| Finding::new(Code::InvalidSpec, field, message))
+    }
+
     /// All that admission would find wrong with it.
     pub fn findings(&self, policy: &Policy) -> Vec<Finding> {
         let Some(subject) = Subject::parse(self.kind()) else {
@@ -137,9 +149,7 @@ impl Manifest {
             let message = format!("must be {}/v1, the only version there is", names::GROUP);
             findings.push(Finding::new(Code::InvalidSpec, "apiVersion", message));
         }
-        if self.name().is_none() {
-            findings.push(Finding::new(Code::InvalidSpec, "metadata.name", "is required"));
-        }
+        findings.extend(self.check_name());
         findings.extend(subject.check_new(self.spec(), policy));
         findings.extend(self.pinned_id().err());
         findings

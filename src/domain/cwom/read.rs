@@ -278,7 +278,7 @@ fn to_microseconds(time: Timestamp) -> Timestamp {
 }
 
 /// Whether `name` is an RFC 1123 subdomain, which the names of custom resources are.
-fn is_object_name(name: &str) -> bool {
+pub fn is_object_name(name: &str) -> bool {
     let ends = |byte: Option<u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     (1..=253).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.')

@@ -1,27 +1,26 @@
 //! `jct run`: a Task on this machine, without a cluster, for those who write executors or try JCT for the first time.
 
-use std::collections::BTreeMap;
-use std::io::{self, Write};
+mod source;
+mod stop;
+mod told;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use serde_json::{Value, json};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use self::told::{how_it_is, outcome, say};
 use super::manifests::{Manifest, PolicyArgs, manifests, read};
 use crate::domain::executor::{Executor, Executors, MAX_CONFIGURATION_BYTES};
 use crate::domain::id::sha256_hex;
 use crate::domain::task::{Controls, Naming, Operation};
-use crate::domain::trace::Manifest as TraceManifest;
-use crate::domain::{Actor, ActorKind, Finding, Phase, task};
+use crate::domain::{Actor, ActorKind, Finding, task};
 use crate::local::{self, Process, Ran, Run, State};
 use crate::policy::{Verdict, judge};
-use crate::signing::public_keys_file;
-use crate::store::{NewTask, Refusal, TaskRow};
+use crate::store::{NewTask, Refusal};
 
 /// What an executor may read of this machine, where there is such a thing; nobody's home is among it.
 const SYSTEM: [&str; 10] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/nix/store", "/proc"];
@@ -44,8 +43,9 @@ pub struct RunArgs {
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     pub file: PathBuf,
 
-    /// The repository: a folder of this machine or a URL. What is not committed does not count
-    #[arg(long, value_name = "PATH|URL")]
+    /// The repository: a folder of this machine or a URL. What is not committed does not count. A URL with a password belongs
+    /// in the variable: command lines are for everybody to see
+    #[arg(long, env = "JCT_REPO", hide_env_values = true, value_name = "PATH|URL")]
     pub repo: String,
 
     /// The configuration of executors, as the chart's value `executors`; the built-in ones are there without. Images are
@@ -92,7 +92,7 @@ pub async fn run(args: RunArgs) -> ExitCode {
     match try_run(&args).await {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("jct run: {error:#}");
+            say(format_args!("{error:#}"));
             ExitCode::from(NOT_RUN)
         }
     }
@@ -100,9 +100,9 @@ pub async fn run(args: RunArgs) -> ExitCode {
 
 async fn try_run(args: &RunArgs) -> anyhow::Result<u8> {
     let manifest = the_task(&args.file)?;
-    let url = repository(&args.repo)?;
+    let url = source::url(&args.repo)?;
     let executors = executors(args)?;
-    let stop = stop_when_told()?;
+    let stop = stop::when_told()?;
     let state = State::open(&folder(args)?).await?;
     let done = gate_and_run(args, &manifest, url, &executors, &state, &stop).await;
     state.store.close().await;
@@ -119,7 +119,7 @@ async fn gate_and_run(
 ) -> anyhow::Result<u8> {
     match local::close_leftovers(state).await.context("cannot close what an earlier run left open")? {
         0 => {}
-        closed => eprintln!("jct run: {closed} Tasks of runs that were killed are closed as failed"),
+        closed => say(format_args!("{closed} Tasks of runs that were killed are closed as failed")),
     }
     let spec = manifest.spec();
     let (draft, _) = task::read(spec, Naming::CustomResource);
@@ -137,7 +137,7 @@ async fn gate_and_run(
         bail!("spec.{} is true: nothing is run then; take it out", field.0);
     }
     let executor = executor(args, executors, &who.namespace, accepted.operation, &controls)?;
-    let reads = reads(args)?;
+    let reads = reads(args, state)?;
     let new = NewTask {
         id: who.id,
         trace_id: who.trace_id,
@@ -157,14 +157,14 @@ async fn gate_and_run(
     let program = std::env::current_exe().context("cannot find its own program")?;
     let run = Run { new, executor, process: Process { program, url, reads } };
     match local::run(state, &run, stop).await? {
-        Ran::Ended(row) => tell(args, state, &row),
+        Ran::Ended(row) => outcome(args.output, state, &row),
         Ran::Duplicate(row) => {
-            eprintln!("jct run: nothing is run: Task {} has this idempotencyKey; this is how it ended", row.id);
-            tell(args, state, &row)
+            say(format_args!("nothing is run: Task {} has this idempotencyKey; {}", row.id, how_it_is(&row)));
+            outcome(args.output, state, &row)
         }
         Ran::Known(row) => {
-            eprintln!("jct run: nothing is run: Task {} was run before; this is how it ended", row.id);
-            tell(args, state, &row)
+            say(format_args!("nothing is run: Task {} was run before; {}", row.id, how_it_is(&row)));
+            outcome(args.output, state, &row)
         }
     }
 }
@@ -181,20 +181,6 @@ fn the_task(file: &Path) -> anyhow::Result<Manifest> {
         (Some(_), others) => bail!("{shown} holds {} Tasks; give one at a time", others + 1),
         (None, _) => bail!("{shown} holds no Task (apiVersion: jct.dev/v1, kind: Task)"),
     }
-}
-
-/// The URL of `repo`, which may be a folder.
-fn repository(repo: &str) -> anyhow::Result<String> {
-    if repo.contains("://") {
-        return Ok(repo.into());
-    }
-    let path = std::fs::canonicalize(repo).with_context(|| format!("--repo {repo}: no such folder, and no URL"))?;
-    let is_repository = path.join(".git").exists() || path.join("HEAD").is_file();
-    if !is_repository {
-        bail!("--repo {repo}: this folder is no git repository");
-    }
-    let path = path.to_str().ok_or_else(|| anyhow!("--repo {repo}: its path is no UTF-8"))?;
-    Ok(format!("file://{path}"))
 }
 
 fn executors(args: &RunArgs) -> anyhow::Result<Executors> {
@@ -219,7 +205,7 @@ fn executor(
         let found = executors.resolve(namespace, operation, controls.executor.as_deref()).cloned();
         return Ok(found.map(|executor| match executor.image {
             Some(image) => {
-                eprintln!("jct run: image {image} is not used: the command of {} runs on this machine", executor.name);
+                say(format_args!("image {image} is not used: the command of {} runs on this machine", executor.name));
                 Executor { image: None, ..executor }
             }
             None => executor,
@@ -238,14 +224,26 @@ fn own_program(args: &RunArgs) -> Option<PathBuf> {
     std::path::absolute(program).ok()
 }
 
-fn reads(args: &RunArgs) -> anyhow::Result<Vec<PathBuf>> {
+/// What the executor may read. Never the folder of record and key, or the executor could sign what it likes.
+fn reads(args: &RunArgs, state: &State) -> anyhow::Result<Vec<PathBuf>> {
+    let root = std::fs::canonicalize(state.root()).context("--state")?;
     let mut all: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).filter(|path| path.exists()).collect();
     for path in args.reads.iter().cloned().chain(own_program(args)) {
         let found = std::fs::canonicalize(&path).with_context(|| format!("--read {}", path.display()))?;
         if found.to_str().is_none_or(|text| text.contains(',')) {
             bail!("--read {}: a path with a comma, or one that is no UTF-8, cannot be given", path.display());
         }
+        if root.starts_with(&found) || found.starts_with(&root) {
+            bail!(
+                "--read {}: record and signing key are in {}: give less, or choose another --state",
+                path.display(),
+                root.display()
+            );
+        }
         all.push(found);
+    }
+    if let Some(system) = all.iter().find(|path| root.starts_with(path)) {
+        bail!("--state {}: every executor may read {}: choose another folder", root.display(), system.display());
     }
     Ok(all)
 }
@@ -260,28 +258,6 @@ fn folder(args: &RunArgs) -> anyhow::Result<PathBuf> {
     let folder = args.state.clone().or_else(default);
     let folder = folder.ok_or_else(|| anyhow!("--state is required where HOME is not set"))?;
     std::path::absolute(&folder).with_context(|| format!("--state {}", folder.display()))
-}
-
-/// Cancelled at SIGINT and SIGTERM. The second one ends us at once; what is then left open, the next run closes.
-fn stop_when_told() -> anyhow::Result<CancellationToken> {
-    let stop = CancellationToken::new();
-    let told = stop.clone();
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            if told.is_cancelled() {
-                std::process::exit(CANCELLED.into());
-            }
-            eprintln!("jct run: cancelling; the trace is being sealed (once more to leave it as it is)");
-            told.cancel();
-        }
-    });
-    Ok(stop)
 }
 
 /// The names and ids of a Task that is made now.
@@ -335,81 +311,6 @@ async fn refuse(args: &RunArgs, state: &State, manifest: &Manifest, findings: Ve
         refused_at: now,
     };
     let findings = local::record_refusal(state, refusal).await?;
-    let mut out = io::stdout().lock();
-    match args.output {
-        Output::Human => {
-            writeln!(out, "Task {} is refused:", who.name)?;
-            findings.iter().try_for_each(|finding| writeln!(out, "  {finding}"))?;
-        }
-        Output::Json => json_line(&mut out, &json!({"allowed": false, "violations": findings}))?,
-    }
+    told::refusal(args.output, &who.name, &findings)?;
     Ok(REFUSED)
-}
-
-/// Tells the outcome; gives the exit code.
-fn tell(args: &RunArgs, state: &State, row: &TaskRow) -> anyhow::Result<u8> {
-    let trace = local::trace_folder(state, row);
-    let mut out = io::stdout().lock();
-    match args.output {
-        Output::Human => human(&mut out, state, row, trace.as_deref())?,
-        Output::Json => {
-            let mut shown = row.to_json();
-            if let Value::Object(shown) = &mut shown {
-                shown.insert("trace_folder".into(), json!(trace));
-                shown.insert("record".into(), json!(format!("sqlite://{}", state.record().display())));
-            }
-            json_line(&mut out, &shown)?;
-        }
-    }
-    Ok(match row.phase {
-        Phase::Completed => 0,
-        Phase::Cancelled => CANCELLED,
-        Phase::Failed => 1,
-        // Another process is at it.
-        _ => NOT_RUN,
-    })
-}
-
-fn human(out: &mut impl Write, state: &State, row: &TaskRow, trace: Option<&Path>) -> io::Result<()> {
-    let manifest = trace.and_then(|trace| std::fs::read(trace.join("manifest.json")).ok());
-    let manifest = manifest.and_then(|bytes| serde_json::from_slice::<TraceManifest>(&bytes).ok());
-    let told = manifest.as_ref().and_then(|manifest| manifest.result.as_ref()?.summary.as_deref());
-    writeln!(out, "\nTask {} ({} of {}) is {}", row.id, row.task.operation, row.task.target.repo, row.phase)?;
-    if let Some(error) = &row.error {
-        writeln!(out, "  reason     {}: {}", error.reason, plain(&error.message))?;
-    }
-    if let Some(told) = told.filter(|_| row.error.is_none()) {
-        writeln!(out, "  summary    {}", plain(told))?;
-    }
-    if let Some(source) = manifest.as_ref().and_then(|manifest| manifest.source.as_ref()) {
-        writeln!(out, "  commit     {}", source.commit)?;
-    }
-    let artifacts = manifest.iter().flat_map(|manifest| &manifest.files);
-    let artifacts: BTreeMap<_, _> =
-        artifacts.filter_map(|file| Some((file.path.strip_prefix("artifacts/")?, file.size_bytes))).collect();
-    for (index, (name, bytes)) in artifacts.iter().take(10).enumerate() {
-        writeln!(out, "  {:<10} {} ({bytes} bytes)", if index == 0 { "artifacts" } else { "" }, plain(name))?;
-    }
-    if artifacts.len() > 10 {
-        writeln!(out, "  {:<10} and {} more", "", artifacts.len() - 10)?;
-    }
-    if let Some(trace) = trace {
-        writeln!(out, "  trace      {}", trace.display())?;
-    }
-    writeln!(out, "  record     sqlite://{}", state.record().display())?;
-    if let Some(trace) = trace {
-        let keys = public_keys_file(state.root());
-        writeln!(out, "Check it: jct trace verify --keys {} {}", keys.display(), trace.display())?;
-    }
-    Ok(())
-}
-
-/// What an executor wrote may hold control characters; on a terminal they would act.
-fn plain(text: &str) -> String {
-    text.replace(char::is_control, " ")
-}
-
-fn json_line(out: &mut impl Write, value: &Value) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, value)?;
-    writeln!(out)
 }
