@@ -10,7 +10,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Entry, RELEASE_NAMESPACE, Repository, Trace, World, condition, helm_fails, id, no_operator_restarted, operators,
+    Entry, RELEASE_NAMESPACE, Repository, Trace, World, begun, condition, helm_fails, no_operator_restarted, operators,
     reason, run, task, until,
 };
 
@@ -82,21 +82,6 @@ async fn an_executor_that_may_not_be_used_is_named_with_those_that_may(#[case] e
     let told = task.status.as_ref().unwrap().message.clone().unwrap();
     assert!(told.contains(&format!("{executor:?}")) && told.contains("analysis") && told.contains("endless"), "{told}");
     assert!(world.jobs_of(&task).await.is_empty(), "nothing is started");
-}
-
-/// Waits until the executor of an attempt has begun; its trace.
-async fn begun(world: &World, name: &str, attempt: i64) -> Trace {
-    until("the executor to have begun", async || {
-        let task = world.get(name).await;
-        let status = task.status.clone().filter(|status| status.id.is_some()).ok_or("no id")?;
-        let path = format!("{}/{}/{attempt}", world.namespace, id(&task));
-        let trace = Trace { folder: world.folder_of_claim("jct-traces").await.join(path) };
-        match std::fs::read_to_string(trace.folder.join("stdout.log")) {
-            Ok(text) if text.contains("begun") => Ok(trace),
-            other => Err(format!("{other:?}, {status:?}")),
-        }
-    })
-    .await
 }
 
 /// What was there before the end is in the trace, and the trace says why it ended.
