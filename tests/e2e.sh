@@ -133,7 +133,7 @@ executors:
     - name: glutton
       operations: [analysis]
       image: "$AGENT_IMAGE"
-      command: [sh, -c, "tail /dev/zero & tail /dev/zero & wait; exit 1"]
+      command: [sh, -c, "eat() { awk 'BEGIN { while (1) eaten[i++] = i }'; }; eat & eat & wait; exit 1"]
       resources: *small
     - { name: failing, operations: [analysis], image: "$AGENT_IMAGE", command: [sh, -c, "echo no >&2; exit 3"], resources: *small }
 END

@@ -175,7 +175,7 @@ async fn memory_beyond_its_limit_is_told_by_name() {
     let world = World::shared("memory").await;
     world.create(task("memory", json!({"executor": "glutton"}))).await;
     let task = world.wait_for("memory", "Failed").await;
-    assert_eq!(reason(&task), "OomKilled", "{:?}", task.status);
+    assert_eq!(reason(&task), "OOMKilled", "{:?}", task.status);
     assert!(is_captured(&task), "{:?}", task.status);
 }
 
