@@ -130,6 +130,7 @@ async fn a_drained_node_takes_an_attempt_and_not_its_trace() {
     })
     .await;
     let took = evicted.elapsed();
+    println!("sealed {took:.1?} after the eviction");
     sealed_with(&first, "Evicted");
     assert!(took < Duration::from_secs(20), "sealed only after {took:?}: the pod would have been killed soon after");
     // Not the Task's failure: it is tried again, in a folder of its own.
