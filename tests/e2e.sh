@@ -129,7 +129,12 @@ executors:
       resources: *small
       time: { killAfterSeconds: 1 }
     - { <<: *endless, name: hasty, time: { maxSeconds: 2, killAfterSeconds: 1 } }
-    - { name: glutton, operations: [analysis], image: "$AGENT_IMAGE", command: [tail, /dev/zero], resources: *small }
+    # Two, for one alone is refused its memory before the kernel has to take it.
+    - name: glutton
+      operations: [analysis]
+      image: "$AGENT_IMAGE"
+      command: [sh, -c, "eat() { awk 'BEGIN { while (1) eaten[i++] = i }'; }; eat & eat & wait; exit 1"]
+      resources: *small
     - { name: failing, operations: [analysis], image: "$AGENT_IMAGE", command: [sh, -c, "echo no >&2; exit 3"], resources: *small }
 END
   kc delete namespaces --selector jct-e2e --wait=false >/dev/null

@@ -10,7 +10,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Entry, RELEASE_NAMESPACE, Repository, Trace, World, condition, helm_fails, id, no_operator_restarted, operators,
+    Entry, RELEASE_NAMESPACE, Repository, Trace, World, begun, condition, helm_fails, no_operator_restarted, operators,
     reason, run, task, until,
 };
 
@@ -84,21 +84,6 @@ async fn an_executor_that_may_not_be_used_is_named_with_those_that_may(#[case] e
     assert!(world.jobs_of(&task).await.is_empty(), "nothing is started");
 }
 
-/// Waits until the executor of an attempt has begun; its trace.
-async fn begun(world: &World, name: &str, attempt: i64) -> Trace {
-    until("the executor to have begun", async || {
-        let task = world.get(name).await;
-        let status = task.status.clone().filter(|status| status.id.is_some()).ok_or("no id")?;
-        let path = format!("{}/{}/{attempt}", world.namespace, id(&task));
-        let trace = Trace { folder: world.folder_of_claim("jct-traces").await.join(path) };
-        match std::fs::read_to_string(trace.folder.join("stdout.log")) {
-            Ok(text) if text.contains("begun") => Ok(trace),
-            other => Err(format!("{other:?}, {status:?}")),
-        }
-    })
-    .await
-}
-
 /// What was there before the end is in the trace, and the trace says why it ended.
 fn sealed_with(trace: &Trace, reason: &str) {
     let manifest = trace.json("manifest.json");
@@ -145,6 +130,7 @@ async fn a_drained_node_takes_an_attempt_and_not_its_trace() {
     })
     .await;
     let took = evicted.elapsed();
+    println!("sealed {took:.1?} after the eviction");
     sealed_with(&first, "Evicted");
     assert!(took < Duration::from_secs(20), "sealed only after {took:?}: the pod would have been killed soon after");
     // Not the Task's failure: it is tried again, in a folder of its own.
@@ -190,7 +176,7 @@ async fn memory_beyond_its_limit_is_told_by_name() {
     let world = World::shared("memory").await;
     world.create(task("memory", json!({"executor": "glutton"}))).await;
     let task = world.wait_for("memory", "Failed").await;
-    assert_eq!(reason(&task), "OomKilled", "{:?}", task.status);
+    assert_eq!(reason(&task), "OOMKilled", "{:?}", task.status);
     assert!(is_captured(&task), "{:?}", task.status);
 }
 

@@ -63,7 +63,7 @@ fn signed_by(trace: &Trace) -> String {
 #[rstest]
 #[case::completed("analysis", "Completed", "Completed")]
 #[case::failed("failing", "Failed", "ExecutorFailed")]
-#[case::out_of_memory("glutton", "Failed", "OomKilled")]
+#[case::out_of_memory("glutton", "Failed", "OOMKilled")]
 #[case::out_of_time("hasty", "Failed", "TimeBudgetExceeded")]
 #[tokio::test]
 async fn every_outcome_is_signed_with_what_it_ran_on(#[case] executor: &str, #[case] phase: &str, #[case] why: &str) {

@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 use sqlx::Row as _;
 
 use crate::support::{
-    RELEASE_NAMESPACE, Trace, World, audit, condition, id, operators, query, task, until, verify_audit,
+    RELEASE_NAMESPACE, Trace, World, audit, begun, condition, id, operators, query, task, until, verify_audit,
 };
 
 /// Of its kind, so that no other test's is among what may go.
-const RULES: &str = "interval: 1m\ntraces: [{outcome: cancelled, maxCount: 1}]\nrecords: [{outcome: cancelled, maxCount: 1}]\n";
+const RULES: &str =
+    "interval: 1m\ntraces: [{outcome: cancelled, maxCount: 1}]\nrecords: [{outcome: cancelled, maxCount: 1}]\n";
 
 async fn plan(rules: &str) -> Value {
     let command = ["--namespace", RELEASE_NAMESPACE, "exec", "--stdin", "deployment/jct", "--container=operator", "--"];
@@ -25,7 +26,7 @@ async fn traces_and_records_go_by_the_rules_and_the_audit_log_stays() {
     let world = World::shared("retention").await;
     for name in ["older", "newer"] {
         world.create(task(name, json!({"executor": "endless"}))).await;
-        world.wait_for(name, "Running").await;
+        begun(&world, name, 1).await;
         world.set(name, "cancel", true).await;
         let task = world.wait_for(name, "Cancelled").await;
         assert_eq!(condition(&task, "TraceCaptured").0, "True", "{:?}", task.status);
@@ -47,7 +48,8 @@ async fn traces_and_records_go_by_the_rules_and_the_audit_log_stays() {
         maps.patch("jct-retention", &PatchParams::default(), &patch).await.unwrap();
         // The kubelet brings it with the next change of the pod, and not within its minute.
         for pod in operators(&world).await {
-            let note = json!({"metadata": {"annotations": {"jct.dev/e2e-retention": data.to_string().len().to_string()}}});
+            let note =
+                json!({"metadata": {"annotations": {"jct.dev/e2e-retention": data.to_string().len().to_string()}}});
             let _ = world.pods().patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(note)).await;
         }
     };

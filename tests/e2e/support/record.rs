@@ -9,7 +9,7 @@ use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::{OPERATOR, World, id, kubectl, run, setting};
+use super::{OPERATOR, World, id, kubectl, run, setting, until};
 
 /// Arguments that run the operator's own binary beside it.
 const JCT: [&str; 6] = ["--namespace=jct-system", "exec", "deployment/jct", "--container=operator", "--", "/jct"];
@@ -105,6 +105,21 @@ impl Trace {
         }
         Ok(())
     }
+}
+
+/// Waits until the executor of an attempt has printed `begun`; its trace.
+pub async fn begun(world: &World, name: &str, attempt: i64) -> Trace {
+    until("the executor to have begun", async || {
+        let task = world.get(name).await;
+        let status = task.status.clone().filter(|status| status.id.is_some()).ok_or("no id")?;
+        let path = format!("{}/{}/{attempt}", world.namespace, id(&task));
+        let trace = Trace { folder: world.folder_of_claim("jct-traces").await.join(path) };
+        match fs::read_to_string(trace.folder.join("stdout.log")) {
+            Ok(text) if text.contains("begun") => Ok(trace),
+            other => Err(format!("{other:?}, {status:?}")),
+        }
+    })
+    .await
 }
 
 /// One write that reached the API server, by its audit log.
