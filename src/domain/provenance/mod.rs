@@ -1,17 +1,18 @@
 //! Provenance of an attempt: an [in-toto Statement v1](https://in-toto.io/Statement/v1) with the predicate
-//! [SLSA Provenance v1](https://slsa.dev/provenance/v1), in a
-//! [DSSE envelope](https://github.com/secure-systems-lab/dsse). What is said and how it is encoded; signing is elsewhere.
+//! [SLSA Provenance v1](https://slsa.dev/provenance/v1), in a DSSE envelope. What is said and how it is encoded; signing is
+//! elsewhere.
 //!
 //! `docs/provenance.md` tells users what each field means: the two change together.
 
+mod envelope;
+
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+pub use self::envelope::{Envelope, PAYLOAD_TYPE, Signature, pre_authentication_encoding};
 use super::trace::{
     ARTIFACTS_DIR, EVENTS_FILE, FileEntry, INCOMPLETE_FILE, LOG_FILE, MANIFEST_FILE, Manifest, Outcome, STDERR_FILE,
     STDOUT_FILE,
@@ -26,8 +27,6 @@ pub const PREDICATE_TYPE: &str = "https://slsa.dev/provenance/v1";
 pub const BUILD_TYPE: &str = "https://jct.dev/task/v1";
 /// `builder.id` of an operator that was given none.
 pub const DEFAULT_BUILDER_ID: &str = "https://jct.dev/operator/v1";
-/// `payloadType` of an envelope.
-pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 /// The `uri` of the byproduct that has the attempt's outcome.
 pub const OUTCOME_URI: &str = "https://jct.dev/task/v1#outcome";
 /// The greatest envelope that is read, in bytes: one for the greatest manifest fits.
@@ -394,65 +393,6 @@ fn byproducts(facts: &Facts) -> Vec<ResourceDescriptor> {
     logs.chain([outcome]).collect()
 }
 
-/// A DSSE envelope: a payload and signatures over it and its type.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Envelope {
-    /// The payload, in base64.
-    #[serde(default)]
-    pub payload: String,
-    /// What the payload is.
-    #[serde(default)]
-    pub payload_type: String,
-    /// One is enough.
-    #[serde(default)]
-    pub signatures: Vec<Signature>,
-}
-
-/// A signature of an envelope.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Signature {
-    /// Says which key may have made it. Not signed itself: never a reason to believe anything.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub keyid: String,
-    /// The signature, in base64.
-    pub sig: String,
-}
-
-impl Envelope {
-    /// An envelope around an in-toto statement with one signature.
-    pub fn new(payload: &[u8], keyid: &str, signature: &[u8]) -> Self {
-        Self {
-            payload: STANDARD.encode(payload),
-            payload_type: PAYLOAD_TYPE.into(),
-            signatures: vec![Signature { keyid: keyid.into(), sig: STANDARD.encode(signature) }],
-        }
-    }
-
-    /// The payload's bytes; none if it is no base64.
-    pub fn payload(&self) -> Option<Vec<u8>> {
-        unbase64(&self.payload)
-    }
-}
-
-impl Signature {
-    /// The signature's bytes; none if it is no base64.
-    pub fn bytes(&self) -> Option<Vec<u8>> {
-        unbase64(&self.sig)
-    }
-}
-
-/// What a signature is made over: DSSE's pre-authentication encoding, version 1.
-pub fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
-    let head = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len());
-    [head.as_bytes(), payload].concat()
-}
-
-/// DSSE lets signers use either alphabet.
-fn unbase64(text: &str) -> Option<Vec<u8>> {
-    STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text)).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
@@ -582,22 +522,5 @@ mod tests {
         json["predicate"]["runDetails"]["jct_later"] = json!(1);
         json["subject"][0]["downloadLocation"] = json!("https://elsewhere.example");
         assert_eq!(serde_json::from_value::<Statement>(json).unwrap(), statement);
-    }
-
-    /// The example of the DSSE protocol, and lengths in bytes instead of characters.
-    #[rstest]
-    #[case("http://example.com/HelloWorld", "hello world", "DSSEv1 29 http://example.com/HelloWorld 11 hello world")]
-    #[case("type", "", "DSSEv1 4 type 0 ")]
-    #[case("é", "ö", "DSSEv1 2 é 2 ö")]
-    fn what_is_signed_is_encoded_as_dsse_says(#[case] payload_type: &str, #[case] body: &str, #[case] expected: &str) {
-        assert_eq!(pre_authentication_encoding(payload_type, body.as_bytes()), expected.as_bytes());
-    }
-
-    #[test]
-    fn payloads_of_either_alphabet_are_read() {
-        let envelope =
-            |payload: &str| Envelope { payload: payload.into(), payload_type: PAYLOAD_TYPE.into(), signatures: vec![] };
-        assert_eq!(envelope("+/+/Pj8=").payload(), envelope("-_-_Pj8=").payload());
-        assert_eq!(envelope("no base64").payload(), None);
     }
 }
