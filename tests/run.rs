@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use jct::domain::trace::{Manifest, Outcome};
+use jct::domain::trace::{CANCEL_FILE, Manifest, Outcome};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rstest::rstest;
@@ -354,6 +354,7 @@ fn what_cannot_be_run_names_the_argument(#[case] args: &[&str], #[case] message:
     let output = command.args(args).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(2) && said.contains(message), "{output:?}");
+    assert!(said.matches("os error").count() <= 1, "{said}");
 }
 
 #[rstest]
@@ -484,6 +485,25 @@ fn a_key_of_a_task_that_another_process_runs_is_told_so() {
     kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
     assert_eq!(outcome(child.wait_with_output().unwrap()).0, 130);
     assert_eq!(fs::read_dir(machine.path("state/running")).unwrap().count(), 0);
+    machine.check();
+}
+
+#[test]
+fn cancelled_twice_is_cancelled() {
+    let machine = Machine::new();
+    let child = machine.start_script("echo begun; trap '' TERM; sleep 60; sleep 60");
+    until("the executor", || log_of(&machine).contains("begun"));
+    let id = Pid::from_raw(child.id().try_into().unwrap());
+    kill(id, Signal::SIGTERM).unwrap();
+    until("the word that it is cancelled", || machine.trace().join(CANCEL_FILE).exists());
+    kill(id, Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
+    let running = fs::read_dir(machine.path("state/running")).unwrap().next().unwrap().unwrap().path();
+    until("the steps to end", || fs::File::open(&running).unwrap().try_lock().is_ok());
+    let (_, _, log) = outcome(machine.command(&json!({})).output().unwrap());
+    assert!(log.contains("1 Tasks of runs that were killed are closed"), "{log}");
+    let ended = machine.audit().into_iter().filter(|entry| entry["entity_kind"] == "Task");
+    assert!(ended.into_iter().any(|entry| entry["after"]["status"] == "cancelled"), "{:?}", machine.audit());
     machine.check();
 }
 

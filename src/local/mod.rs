@@ -26,7 +26,7 @@ pub use steps::{Process, SOURCE_SCHEMES};
 
 use crate::domain::executor::{Executor, NoExecutor};
 use crate::domain::trace::task_json;
-use crate::domain::{Actor, Finding, Id, TraceId, id::sha256_hex};
+use crate::domain::{Actor, FailureReason, Finding, Id, TraceId, id::sha256_hex};
 use crate::jobs::{Attempt, job_name};
 use crate::outcome::provenance::{Witness, write as write_provenance};
 use crate::outcome::{Ended, judge};
@@ -113,7 +113,7 @@ pub async fn run(state: &State, run: &Run, stop: &CancellationToken) -> Result<R
     let row = match &run.executor {
         Ok(executor) => attempts(state, run, executor, row, &held, stop).await?,
         Err(none) => {
-            let reason = crate::domain::FailureReason::ExecutorNotConfigured;
+            let reason = FailureReason::ExecutorNotConfigured;
             let failure = Failure::new(reason.as_str(), none.to_string());
             finish(state, &row, Ending::Failed, failure, Actor::controller()).await?
         }
@@ -203,6 +203,10 @@ async fn conclude(
     executor: &str,
 ) -> Result<TaskRow, RunError> {
     let judgement = judge(&state.traces, row, ended).map_err(RunError::Trace)?;
+    // Told to end, and then killed: who may do that here is who asked for the Task.
+    let said = judgement.failure.as_ref().is_some_and(|(reason, _)| *reason == FailureReason::Cancelled);
+    let asker = || Actor::authenticated(row.submitted_by.as_deref().unwrap_or_default(), row.task.requested_by.kind);
+    let cancelled = cancelled.or_else(|| said.then(|| cancellation(&asker())));
     let after = state.store.finish_attempt(judgement.attempt_end(row, ended, cancelled, 0)).await?;
     vouch(state, row, url, executor).await?;
     Ok(after)

@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use self::told::{how_it_is, outcome, say};
+use self::told::{complain, how_it_is, outcome, say};
 use super::manifests::{Manifest, PolicyArgs, manifests, read};
 use crate::domain::executor::{Executor, Executors, MAX_CONFIGURATION_BYTES};
 use crate::domain::id::sha256_hex;
@@ -92,7 +92,7 @@ pub async fn run(args: RunArgs) -> ExitCode {
     match try_run(&args).await {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            say(format_args!("{error:#}"));
+            complain(&error);
             ExitCode::from(NOT_RUN)
         }
     }
@@ -119,7 +119,7 @@ async fn gate_and_run(
 ) -> anyhow::Result<u8> {
     match local::close_leftovers(state).await.context("cannot close what an earlier run left open")? {
         0 => {}
-        closed => say(format_args!("{closed} Tasks of runs that were killed are closed as failed")),
+        closed => say(format_args!("{closed} Tasks of runs that were killed are closed")),
     }
     let spec = manifest.spec();
     let (draft, _) = task::read(spec, Naming::CustomResource);

@@ -20,6 +20,17 @@ pub fn say(what: impl Display) {
     let _ = writeln!(io::stderr(), "jct run: {what}");
 }
 
+/// Says why nothing was run: every cause once, also where one quotes the next.
+pub fn complain(error: &anyhow::Error) {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    say(text);
+}
+
 /// What is about to be told of a Task that was not run now.
 pub fn how_it_is(row: &TaskRow) -> &'static str {
     if row.phase.is_terminal() { "this is how it ended" } else { "another process is at it" }
