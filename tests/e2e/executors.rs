@@ -65,7 +65,7 @@ async fn an_agent_of_a_foreign_image_works_step_by_step() {
     let bundle = trace.folder.join("artifacts/change.bundle");
     repository.git(&["fetch", "--quiet", bundle.to_str().unwrap(), "+refs/heads/*:refs/jct/*"], b"");
     let message = repository.git(&["log", "-1", "--format=%B", manifest["change"]["commit"].as_str().unwrap()], b"");
-    let trailer = format!("{}", task.status.as_ref().unwrap().trace_id.as_ref().unwrap());
+    let trailer = task.status.as_ref().unwrap().trace_id.as_ref().unwrap().to_string();
     assert!(message.contains("Co-authored-by: ada") && message.contains(&trailer), "{message}");
 }
 

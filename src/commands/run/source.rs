@@ -16,13 +16,11 @@ pub fn url(repo: &str) -> anyhow::Result<String> {
         bail!("git is not on the PATH; the repository is fetched with it");
     }
     let Some((scheme, _)) = repo.split_once("://") else { return folder(Path::new(repo)) };
-    if let Some(credentials) = url::credentials(repo) {
-        if std::env::args_os().any(|argument| argument.to_string_lossy().contains(credentials)) {
-            // The executor may read /proc.
-            bail!(
-                "--repo: every process of this machine sees the password on the command line: give the URL in JCT_REPO"
-            );
-        }
+    // The executor may read /proc.
+    if let Some(credentials) = url::credentials(repo)
+        && std::env::args_os().any(|argument| argument.to_string_lossy().contains(&format!("{credentials}@")))
+    {
+        bail!("--repo: every process of this machine sees the password on the command line: give the URL in JCT_REPO");
     }
     if !SOURCE_SCHEMES.contains(&scheme.to_ascii_lowercase().as_str()) {
         let known = SOURCE_SCHEMES.join(", ");
