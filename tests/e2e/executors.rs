@@ -201,7 +201,7 @@ async fn wait_for_metric(world: &World, line: &str) {
 
 #[tokio::test]
 async fn executors_are_configured_anew_without_a_restart_and_never_wrongly() {
-    let world = World::alone("configure").await;
+    let world = World::shared("configure").await;
     let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), RELEASE_NAMESPACE);
     let original = maps.get("jct-executors").await.unwrap().data.unwrap()["executors.yaml"].clone();
 

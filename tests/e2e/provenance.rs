@@ -107,7 +107,7 @@ async fn every_outcome_is_signed_with_what_it_ran_on(#[case] executor: &str, #[c
 
 #[tokio::test]
 async fn keys_are_changed_and_lost_and_what_was_signed_still_verifies() {
-    let world = World::alone("keys").await;
+    let world = World::shared("keys").await;
     world.create(task("before", json!({}))).await;
     let before = signed(&world, &world.wait_for("before", "Completed").await).await;
     let first = keys().await;

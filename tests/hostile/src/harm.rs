@@ -129,7 +129,8 @@ fn wait() -> ! {
 
 /// Leaves its group, its session and its parent, minds no signal, and goes on writing.
 fn daemon() {
-    let beats = PathBuf::from(std::env::var_os("JCT_OUT").expect("JCT_OUT")).join("heartbeat");
+    let out = PathBuf::from(std::env::var_os("JCT_OUT").expect("JCT_OUT"));
+    let (beats, next) = (out.join("heartbeat"), out.join("next"));
     for _ in 0..2 {
         if !is_child().unwrap_or(false) {
             // The first process ends once the daemon lives, the daemon's parent too.
@@ -145,7 +146,8 @@ fn daemon() {
     }
     loop {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        let _ = fs::write(&beats, now.to_string());
+        // It may be killed between any two calls: what is at the place has a beat in it.
+        let _ = fs::write(&next, now.to_string()).and_then(|()| fs::rename(&next, &beats));
         sleep(Duration::from_millis(5));
     }
 }
