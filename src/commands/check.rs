@@ -4,10 +4,11 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 
 use super::manifests::{Manifest, PolicyArgs, manifests, read};
+use super::output::{Output, json};
 use crate::crd::names;
 use crate::domain::Finding;
 use crate::policy::Policy;
@@ -26,15 +27,6 @@ pub struct CheckArgs {
     /// What the gate goes by.
     #[command(flatten)]
     pub policy: PolicyArgs,
-}
-
-/// Form of the result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// A line for each document and finding.
-    Human,
-    /// One JSON object.
-    Json,
 }
 
 /// What was found in all documents.
@@ -81,9 +73,7 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     };
     let written = match args.output {
         Output::Human => human(&report, &mut io::stdout().lock()),
-        Output::Json => serde_json::to_writer_pretty(io::stdout().lock(), &report)
-            .map_err(io::Error::from)
-            .and_then(|()| writeln!(io::stdout())),
+        Output::Json => json(&mut io::stdout().lock(), &report),
     };
     match (written, report.allowed) {
         (Err(_), _) => ExitCode::from(2),

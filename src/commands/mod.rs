@@ -5,6 +5,7 @@ pub mod check;
 pub mod db;
 pub mod keys;
 mod manifests;
+mod output;
 pub mod release_finalizers;
 pub mod retention;
 pub mod run;

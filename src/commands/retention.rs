@@ -5,10 +5,11 @@ use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::output::{self, Output};
 use crate::domain::retention::{MAX_RETENTION_BYTES, Retention};
 use crate::store::{Database, Plan, Store, StoreSettings};
 
@@ -38,15 +39,6 @@ pub struct PlanArgs {
     pub output: Output,
 }
 
-/// Form of the result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// A line for each trace and record, and a total.
-    Human,
-    /// One JSON object.
-    Json,
-}
-
 /// Shows what would be removed.
 ///
 /// # Errors
@@ -69,10 +61,7 @@ pub async fn run(command: RetentionCommand) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match output {
         Output::Human => human(&mut out, &plan, &retention)?,
-        Output::Json => {
-            serde_json::to_writer_pretty(&mut out, &as_json(&plan, now)?)?;
-            writeln!(out)?;
-        }
+        Output::Json => output::json(&mut out, &as_json(&plan, now)?)?,
     }
     Ok(())
 }

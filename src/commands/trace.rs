@@ -5,9 +5,10 @@ use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::output::{Output, json};
 use crate::signing::{PublicKey, public_keys};
 use crate::trace::{Checked, State, Verdict, verify};
 
@@ -39,15 +40,6 @@ pub struct VerifyArgs {
     /// Form of the result
     #[arg(short, long, value_enum, default_value_t = Output::Human)]
     pub output: Output,
-}
-
-/// Form of the result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// A line for each attempt and problem, and a total.
-    Human,
-    /// One JSON object.
-    Json,
 }
 
 /// How many attempts were judged how.
@@ -101,8 +93,7 @@ fn run_verify(args: &VerifyArgs) -> Result<Total, String> {
         Output::Json => {
             let result =
                 serde_json::json!({"attempts": attempts, "total": total, "signatures_checked": keys.is_some()});
-            serde_json::to_writer_pretty(&mut out, &result)?;
-            writeln!(out)
+            json(&mut out, &result)
         }
     });
     written.map_err(|error| format!("cannot write the result: {error}"))?;

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use self::told::{complain, how_it_is, outcome, say};
 use super::manifests::{Manifest, PolicyArgs, manifests, read};
+use super::output::Output;
 use crate::domain::executor::{Executor, Executors, MAX_CONFIGURATION_BYTES};
 use crate::domain::id::sha256_hex;
 use crate::domain::task::{Controls, Naming, Operation};
@@ -76,15 +77,6 @@ pub struct RunArgs {
     /// A command that does the work, in place of a configured executor
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
-}
-
-/// Form of the outcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// A few lines.
-    Human,
-    /// One JSON object: the Task as REST shows it, and where its trace is.
-    Json,
 }
 
 /// Runs the Task. [`RunArgs`] tells the exit codes.

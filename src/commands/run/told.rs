@@ -8,7 +8,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::{CANCELLED, NOT_RUN, Output};
+use super::{CANCELLED, NOT_RUN};
+use crate::commands::output::{self, Output};
 use crate::domain::trace::Manifest as TraceManifest;
 use crate::domain::{Finding, Phase};
 use crate::local::{self, State};
@@ -47,7 +48,7 @@ pub fn refusal(form: Output, name: &str, findings: &[Finding]) -> anyhow::Result
             writeln!(text, "Task {} is refused:", plain(name))?;
             findings.iter().try_for_each(|finding| writeln!(text, "  {}", plain(&finding.to_string())))?;
         }
-        Output::Json => json_line(&mut text, &json!({"allowed": false, "violations": findings}))?,
+        Output::Json => output::json(&mut text, &json!({"allowed": false, "violations": findings}))?,
     }
     print(&text).context("the Task is refused, but that cannot be printed")
 }
@@ -67,7 +68,7 @@ pub fn outcome(form: Output, state: &State, row: &TaskRow) -> anyhow::Result<u8>
                 shown.insert("trace_folder".into(), json!(trace));
                 shown.insert("record".into(), json!(format!("sqlite://{}", state.record().display())));
             }
-            json_line(&mut text, &shown)?;
+            output::json(&mut text, &shown)?;
         }
     }
     print(&text).context("the Task is as recorded, but its outcome cannot be printed")?;
@@ -117,11 +118,6 @@ fn human(out: &mut impl Write, state: &State, row: &TaskRow, trace: Option<&Path
 /// What an executor wrote may hold control characters; on a terminal they would act.
 fn plain(text: &str) -> String {
     text.replace(char::is_control, " ")
-}
-
-fn json_line(out: &mut impl Write, value: &Value) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, value)?;
-    writeln!(out)
 }
 
 fn print(text: &[u8]) -> io::Result<()> {
