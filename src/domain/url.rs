@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+/// What the URL of a repository may begin with: what git is known to keep harmless.
+pub const SCHEMES: [&str; 4] = ["https", "http", "git", "file"];
+
 /// `user:password` in `url`.
 pub fn credentials(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;

@@ -22,17 +22,15 @@ use tokio_util::sync::CancellationToken;
 
 pub use leftover::close_leftovers;
 pub use state::{Held, State, StateError};
-pub use steps::{Process, SOURCE_SCHEMES};
+pub use steps::Process;
 
 use crate::domain::executor::{Executor, NoExecutor};
 use crate::domain::trace::task_json;
-use crate::domain::{Actor, FailureReason, Finding, Id, TraceId, id::sha256_hex};
+use crate::domain::{Actor, FailureReason, Id, TraceId, id::sha256_hex};
 use crate::jobs::{Attempt, job_name};
 use crate::outcome::provenance::{Witness, write as write_provenance};
 use crate::outcome::{Ended, judge};
-use crate::store::{
-    Ending, Failure, FinishTask, MarkRunning, NewTask, Recording, Refusal, StartAttempt, StoreError, TaskRow,
-};
+use crate::store::{Ending, Failure, FinishTask, MarkRunning, NewTask, Recording, StartAttempt, StoreError, TaskRow};
 
 /// URI of the builder that a provenance from here names: nobody but the user of this machine vouches for it.
 pub const BUILDER_ID: &str = "https://jct.dev/local/v1";
@@ -87,14 +85,6 @@ pub fn new_ids(now: Timestamp) -> Result<(Id, TraceId, String), getrandom::Error
     getrandom::fill(&mut bytes)?;
     let uid = crate::domain::id::hex(&bytes);
     Ok((Id::derive(now, &uid), TraceId::derive(&uid), uid))
-}
-
-/// Writes down that the gate refused a Task.
-///
-/// # Errors
-/// If the record does not take it.
-pub async fn record_refusal(state: &State, refusal: Refusal) -> Result<Vec<Finding>, RunError> {
-    Ok(state.store.record_refusal(refusal).await?)
 }
 
 /// Records a Task that the gate let through, and runs it to its end. `stop` cancels it.
@@ -164,19 +154,12 @@ async fn attempt(
 ) -> Result<TaskRow, RunError> {
     let number = row.attempt + 1;
     let name = job_name(row.id, number);
-    let start = StartAttempt {
-        task_id: row.id,
-        attempt: number,
-        job_id: Id::derive_for(row.created_at, &row.id.to_string(), &format!("job/{number}")),
-        job_name: name.clone(),
-        at: Timestamp::now(),
-    };
+    let start = StartAttempt::of(row, number, name.clone(), Timestamp::now());
     let row = state.store.start_attempt(start).await?;
     let bytes = task_json(&row.task);
     let task_sha256 = sha256_hex(&bytes);
     state.traces.prepare(&row.namespace, row.id, number, &bytes).map_err(RunError::Trace)?;
-    let running =
-        MarkRunning { task_id: row.id, attempt: number, worker_id: name.clone(), commit: None, at: Timestamp::now() };
+    let running = MarkRunning { task_id: row.id, attempt: number, worker_id: name, commit: None, at: Timestamp::now() };
     let row = state.store.mark_running(running).await?;
     let attempt = Attempt {
         task_id: row.id,

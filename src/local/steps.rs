@@ -14,14 +14,12 @@ use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 use super::{Held, State};
-use crate::domain::FailureReason;
 use crate::domain::trace::{Termination, folder};
-use crate::jobs::{Attempt, told};
+use crate::domain::{FailureReason, url};
+use crate::jobs::{Attempt, job_name, told};
 use crate::outcome::Ended;
 use crate::trace::remove_tree;
 
-/// What the URL of a repository may begin with.
-pub const SOURCE_SCHEMES: [&str; 4] = ["https", "http", "git", "file"];
 /// How git gets out of this machine, for the step that fetches.
 const WAYS_OUT: [&str; 10] = [
     "http_proxy",
@@ -93,7 +91,7 @@ impl Steps<'_> {
 
     fn start(&self, step: &str) -> io::Result<Child> {
         let Attempt { namespace, task_id, number, .. } = *self.attempt;
-        let name = crate::jobs::job_name(task_id, number);
+        let name = job_name(task_id, number);
         let mut command = Command::new(&self.process.program);
         command
             .args(["worker", step])
@@ -120,7 +118,7 @@ impl Steps<'_> {
                 .env("JCT_TRACE_DIR", self.state.traces.root().join(folder(namespace, task_id, number)))
                 .env("JCT_TERMINATION_LOG", self.termination(step))
                 .env("JCT_SOURCE_URL", &self.process.url)
-                .env("JCT_SOURCE_PROTOCOLS", SOURCE_SCHEMES.join(","))
+                .env("JCT_SOURCE_PROTOCOLS", url::SCHEMES.join(","))
                 .env("JCT_POD_UID", &name)
                 .env("JCT_POD_NAME", &name);
         }
@@ -168,7 +166,7 @@ impl Steps<'_> {
         Ended {
             failure,
             termination,
-            pod: Some(crate::jobs::job_name(self.attempt.task_id, self.attempt.number)),
+            pod: Some(job_name(self.attempt.task_id, self.attempt.number)),
             exit_code: status.and_then(ExitStatus::code),
             started_at: None,
             ended_at: None,

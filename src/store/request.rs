@@ -107,6 +107,14 @@ pub struct StartAttempt {
     pub at: Timestamp,
 }
 
+impl StartAttempt {
+    /// The attempt of `row` with this number; the id of its row follows from both.
+    pub fn of(row: &TaskRow, attempt: u32, job_name: String, at: Timestamp) -> Self {
+        let job_id = Id::derive_for(row.created_at, &row.id.to_string(), &format!("job/{attempt}"));
+        Self { task_id: row.id, attempt, job_id, job_name, at }
+    }
+}
+
 /// An attempt whose worker runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MarkRunning {

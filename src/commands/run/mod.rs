@@ -15,11 +15,11 @@ use tokio_util::sync::CancellationToken;
 use self::told::{complain, how_it_is, outcome, say};
 use super::manifests::{Manifest, PolicyArgs, manifests, read};
 use super::output::Output;
-use crate::domain::executor::{Executor, Executors, MAX_CONFIGURATION_BYTES};
+use crate::domain::executor::{Executor, Executors, NoExecutor};
 use crate::domain::id::sha256_hex;
 use crate::domain::task::{Controls, Naming, Operation};
 use crate::domain::{Actor, ActorKind, Finding, task};
-use crate::local::{self, Process, Ran, Run, State};
+use crate::local::{self, Process, Ran, Run, RunError, State};
 use crate::policy::{Verdict, judge};
 use crate::store::{NewTask, Refusal};
 
@@ -117,10 +117,11 @@ async fn gate_and_run(
     let (draft, _) = task::read(spec, Naming::CustomResource);
     let own = draft.repo.map(|repo| repo.to_string()).unwrap_or_default();
     let policy = args.policy.policy(&own);
+    let findings = manifest.findings(&policy);
     let (verdict, controls) = judge(spec, Naming::CustomResource, &policy);
     let accepted = match verdict {
-        Verdict::Accepted(task) if manifest.findings(&policy).is_empty() => *task,
-        _ => return refuse(args, state, manifest, manifest.findings(&policy)).await,
+        Verdict::Accepted(task) if findings.is_empty() => *task,
+        _ => return refuse(args, state, manifest, findings).await,
     };
     let now = Timestamp::now();
     let who = Who::of(manifest, args, now)?;
@@ -179,9 +180,6 @@ fn executors(args: &RunArgs) -> anyhow::Result<Executors> {
     let Some(file) = &args.executors else { return Ok(Executors::default()) };
     let at = || format!("--executors {}", file.display());
     let text = std::fs::read_to_string(file).with_context(at)?;
-    if text.len() > MAX_CONFIGURATION_BYTES {
-        bail!("{}: must not be larger than {MAX_CONFIGURATION_BYTES} bytes", at());
-    }
     Executors::read(&text).with_context(at)
 }
 
@@ -192,7 +190,7 @@ fn executor(
     namespace: &str,
     operation: Operation,
     controls: &Controls,
-) -> anyhow::Result<Result<Executor, crate::domain::executor::NoExecutor>> {
+) -> anyhow::Result<Result<Executor, NoExecutor>> {
     if args.command.is_empty() {
         let found = executors.resolve(namespace, operation, controls.executor.as_deref()).cloned();
         return Ok(found.map(|executor| match executor.image {
@@ -302,7 +300,7 @@ async fn refuse(args: &RunArgs, state: &State, manifest: &Manifest, findings: Ve
         spec_sha256: sha256_hex(manifest.spec().to_string().as_bytes()),
         refused_at: now,
     };
-    let findings = local::record_refusal(state, refusal).await?;
+    let findings = state.store.record_refusal(refusal).await.map_err(RunError::Store)?;
     told::refusal(args.output, &who.name, &findings)?;
     Ok(REFUSED)
 }

@@ -5,7 +5,6 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 
 use crate::domain::url;
-use crate::local::SOURCE_SCHEMES;
 
 /// The URL of `repo`, which may be a folder.
 ///
@@ -22,8 +21,8 @@ pub fn url(repo: &str) -> anyhow::Result<String> {
     {
         bail!("--repo: every process of this machine sees the password on the command line: give the URL in JCT_REPO");
     }
-    if !SOURCE_SCHEMES.contains(&scheme.to_ascii_lowercase().as_str()) {
-        let known = SOURCE_SCHEMES.join(", ");
+    if !url::SCHEMES.contains(&scheme.to_ascii_lowercase().as_str()) {
+        let known = url::SCHEMES.join(", ");
         bail!("--repo: a URL must begin with one of {known}; else clone it yourself, and give the folder");
     }
     Ok(repo.into())

@@ -11,10 +11,10 @@ use serde_json::json;
 use super::jobs;
 use super::observe::{Limits, Observation, is_finished, observe};
 use crate::crd::names;
+use crate::domain::Phase;
 use crate::domain::executor::{Executor, NoExecutor};
 use crate::domain::id::sha256_hex;
 use crate::domain::trace::task_json;
-use crate::domain::{Id, Phase};
 use crate::jobs::{Attempt, job, job_name};
 use crate::reconcile::workers::AttemptKey;
 use crate::reconcile::{Context, Error};
@@ -79,13 +79,7 @@ async fn has_begun(context: &Context, row: &TaskRow) -> Result<bool, Error> {
 /// # Errors
 /// If the database does not take it.
 pub async fn start(context: &Context, row: &TaskRow, attempt: u32) -> Result<TaskRow, Error> {
-    let start = StartAttempt {
-        task_id: row.id,
-        attempt,
-        job_id: Id::derive_for(row.created_at, &row.id.to_string(), &format!("job/{attempt}")),
-        job_name: job_name(row.id, attempt),
-        at: Timestamp::now(),
-    };
+    let start = StartAttempt::of(row, attempt, job_name(row.id, attempt), Timestamp::now());
     context.store.start_attempt(start).await.map_err(Error::store("record the start of an attempt"))
 }
 

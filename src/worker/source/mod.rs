@@ -25,10 +25,8 @@ use super::attempt::{Attempt, Failure};
 use super::trace::create_anew;
 use super::work::Work;
 use crate::domain::trace::Source;
-use crate::domain::url::{credentials, without_credentials};
+use crate::domain::url::{SCHEMES, credentials, without_credentials};
 
-/// The schemes that this worker knows how to keep harmless.
-const PROTOCOLS: [&str; 4] = ["https", "http", "git", "file"];
 /// Where the fetched ref is in the new repository.
 const TARGET_REF: &str = "refs/jct/target";
 /// Takes precedence over the repository's own `.gitattributes`: files are checked out byte by byte.
@@ -174,7 +172,7 @@ impl Remote<'_> {
 /// The scheme of `url`, if it is allowed.
 fn protocol(url: &str, allowed: &[String]) -> Result<&'static str, Failure> {
     let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
-    let known = PROTOCOLS.into_iter().find(|known| *known == scheme);
+    let known = SCHEMES.into_iter().find(|known| *known == scheme);
     match known.filter(|known| allowed.iter().any(|name| name.trim() == *known)) {
         Some(known) if !url.chars().any(|c| c.is_control() || c == ' ') => Ok(known),
         _ => Err(unavailable(format!(
