@@ -3,15 +3,15 @@
 use std::time::{Duration, Instant};
 
 use jct::crd::Task;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
-use kube::api::{Api, EvictParams, Patch, PatchParams, PostParams};
+use kube::api::{EvictParams, PostParams};
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Entry, RELEASE_NAMESPACE, Repository, Trace, World, begun, condition, helm_fails, no_operator_restarted, operators,
-    reason, run, task, until,
+    Entry, RELEASE_NAMESPACE, Repository, Trace, World, begun, condition, configuration, configure, helm_fails,
+    no_operator_restarted, reason, run, task, until,
 };
 
 /// The messages of a trace's events of one kind.
@@ -180,17 +180,6 @@ async fn memory_beyond_its_limit_is_told_by_name() {
     assert!(is_captured(&task), "{:?}", task.status);
 }
 
-/// Writes the configuration of executors, and has the kubelet bring it now and not within its minute.
-async fn configure(world: &World, yaml: &str) {
-    let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), RELEASE_NAMESPACE);
-    let patch = json!({"data": {"executors.yaml": yaml}});
-    maps.patch("jct-executors", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
-    for pod in operators(world).await {
-        let now = json!({"metadata": {"annotations": {"jct.dev/e2e-sync": yaml.len().to_string()}}});
-        let _ = world.pods().patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(now)).await;
-    }
-}
-
 async fn wait_for_metric(world: &World, line: &str) {
     until(line, async || {
         let page = world.metrics().await;
@@ -202,13 +191,12 @@ async fn wait_for_metric(world: &World, line: &str) {
 #[tokio::test]
 async fn executors_are_configured_anew_without_a_restart_and_never_wrongly() {
     let world = World::shared("configure").await;
-    let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), RELEASE_NAMESPACE);
-    let original = maps.get("jct-executors").await.unwrap().data.unwrap()["executors.yaml"].clone();
+    let original = configuration(&world, "executors").await;
 
     // The broker is off in this version: no configuration turns it on.
     let mut broken: Value = serde_yaml::from_str(&original).unwrap();
     broken["modelBroker"] = json!({"enabled": true, "url": "https://broker.example"});
-    configure(&world, &serde_yaml::to_string(&broken).unwrap()).await;
+    configure(&world, "executors", &serde_yaml::to_string(&broken).unwrap()).await;
     wait_for_metric(&world, "jct_executors_configuration_valid 0").await;
     let logs = ["logs", "deployment/jct", "--namespace", RELEASE_NAMESPACE, "--since=3m"];
     let logs = run("kubectl", &logs, "").await.unwrap();
@@ -223,13 +211,13 @@ async fn executors_are_configured_anew_without_a_restart_and_never_wrongly() {
     new["name"] = json!("brand-new");
     new["command"] = json!(["sh", "-c", "echo new"]);
     list.push(new);
-    configure(&world, &serde_yaml::to_string(&more).unwrap()).await;
+    configure(&world, "executors", &serde_yaml::to_string(&more).unwrap()).await;
     wait_for_metric(&world, "jct_executors_configuration_valid 1").await;
     world.create(task("new", json!({"executor": "brand-new"}))).await;
     let task = world.wait_for("new", "Completed").await;
     assert_eq!(Trace::of(&world, &task).await.text("stdout.log"), "new\n");
     no_operator_restarted(&world).await;
-    configure(&world, &original).await;
+    configure(&world, "executors", &original).await;
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use kube::api::{Api, DeleteParams};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::support::{RELEASE_NAMESPACE, Rest, Trace, World, kubectl, reason, task, until};
+use crate::support::{RELEASE_NAMESPACE, Rest, Trace, World, jct, reason, task, until};
 
 const SECRET: &str = "jct-signing";
 
@@ -25,11 +25,6 @@ async fn keys() -> Value {
 
 fn ids(keys: &Value) -> Vec<String> {
     keys["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
-}
-
-async fn jct(args: &[&str]) -> String {
-    let into = ["--namespace", RELEASE_NAMESPACE, "exec", "deployment/jct", "--container=operator", "--", "/jct"];
-    kubectl(&[&into, args].concat()).await
 }
 
 /// Exit code and output of `jct trace verify`, offline.
@@ -111,11 +106,11 @@ async fn keys_are_changed_and_lost_and_what_was_signed_still_verifies() {
     world.create(task("before", json!({}))).await;
     let before = signed(&world, &world.wait_for("before", "Completed").await).await;
     let first = keys().await;
-    let shown: Value = serde_json::from_str(&jct(&["keys", "show"]).await).unwrap();
+    let shown: Value = serde_json::from_str(&jct(&["keys", "show"], "").await).unwrap();
     assert_eq!(shown, first, "without a token, the same as within");
     assert_eq!(signed_by(&before), ids(&first)[0]);
 
-    let told = jct(&["keys", "rotate"]).await;
+    let told = jct(&["keys", "rotate"], "").await;
     let second = until("the operator to take the new key up", async || {
         let keys = keys().await;
         if told.contains(&ids(&keys)[0]) { Ok(keys) } else { Err(keys.to_string()) }

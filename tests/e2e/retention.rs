@@ -1,13 +1,11 @@
 //! Traces and records go by the rules of the installation, and what is left of them is in the audit log.
 
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::ResourceExt as _;
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
 use sqlx::Row as _;
 
 use crate::support::{
-    RELEASE_NAMESPACE, Trace, World, audit, begun, condition, id, operators, query, task, until, verify_audit,
+    Trace, World, audit, begun, condition, configuration, configure, id, jct, query, task, until, verify_audit,
 };
 
 /// Of its kind, so that no other test's is among what may go.
@@ -15,9 +13,7 @@ const RULES: &str =
     "interval: 1m\ntraces: [{outcome: cancelled, maxCount: 1}]\nrecords: [{outcome: cancelled, maxCount: 1}]\n";
 
 async fn plan(rules: &str) -> Value {
-    let command = ["--namespace", RELEASE_NAMESPACE, "exec", "--stdin", "deployment/jct", "--container=operator", "--"];
-    let arguments = ["/jct", "retention", "plan", "--file", "-", "--output", "json"];
-    let told = crate::support::run("kubectl", &[&command[..], &arguments].concat(), rules).await.unwrap();
+    let told = jct(&["retention", "plan", "--file", "-", "--output", "json"], rules).await;
     serde_json::from_str(&told).unwrap()
 }
 
@@ -41,19 +37,8 @@ async fn traces_and_records_go_by_the_rules_and_the_audit_log_stays() {
     world.tasks().delete("older", &DeleteParams::default()).await.unwrap();
     world.wait_until_gone("older").await;
 
-    let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), RELEASE_NAMESPACE);
-    let before = maps.get("jct-retention").await.unwrap().data.unwrap();
-    let write = async |data: &Value| {
-        let patch = Patch::Merge(json!({"data": data}));
-        maps.patch("jct-retention", &PatchParams::default(), &patch).await.unwrap();
-        // The kubelet brings it with the next change of the pod, and not within its minute.
-        for pod in operators(&world).await {
-            let note =
-                json!({"metadata": {"annotations": {"jct.dev/e2e-retention": data.to_string().len().to_string()}}});
-            let _ = world.pods().patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(note)).await;
-        }
-    };
-    write(&json!({"retention.yaml": RULES})).await;
+    let before = configuration(&world, "retention").await;
+    configure(&world, "retention", RULES).await;
 
     let of_it = "SELECT status FROM tasks WHERE id = $1";
     until("trace and record to go", async || {
@@ -61,7 +46,7 @@ async fn traces_and_records_go_by_the_rules_and_the_audit_log_stays() {
         if rows == 0 && !gone.folder.exists() { Ok(()) } else { Err(format!("{rows} rows, {:?}", gone.folder)) }
     })
     .await;
-    write(&json!(before)).await;
+    configure(&world, "retention", &before).await;
     assert!(kept.folder.join("provenance.dsse.json").is_file());
     assert_eq!(query(&world, of_it, &id(&newer)).await[0].get::<String, _>(0), "cancelled");
     let told = audit(&["--trace", older.status.as_ref().unwrap().trace_id.as_deref().unwrap()]).await;

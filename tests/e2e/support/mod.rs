@@ -11,9 +11,11 @@ mod world;
 
 pub use kubectl::{helm, kubectl, run};
 pub use manifest::{NORMAL, task, task_on};
-pub use operator::{helm_fails, kill_operator, no_operator_restarted, operator_besides, operators, upgrade};
+pub use operator::{
+    configuration, configure, helm_fails, kill_operator, no_operator_restarted, operator_besides, operators, upgrade,
+};
 pub use postgres::Postgres;
-pub use record::{Trace, Write, audit, begun, jobs_ever, lock_database, query, verified, verify_audit, writes};
+pub use record::{Trace, Write, audit, begun, jct, jobs_ever, lock_database, query, verified, verify_audit, writes};
 pub use repository::{Entry, Held, Repository};
 pub use rest::{Rest, token};
 pub use world::{World, condition, id, phase, reason, until};

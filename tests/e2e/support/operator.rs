@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Pod};
 use kube::ResourceExt as _;
-use kube::api::ListParams;
+use kube::api::{Api, ListParams, Patch, PatchParams};
+use serde_json::json;
 
 use super::{RELEASE_NAMESPACE, World, helm, kubectl, run, setting, until};
 
@@ -48,6 +49,26 @@ pub async fn no_operator_restarted(world: &World) {
         let said = run("kubectl", &previous, "").await.unwrap_or_else(|error| error);
         panic!("the operator restarted by itself: {}; its last words:\n{said}", describe(&pod));
     }
+}
+
+/// A configuration that the operator reads again when it changes, as it is: of executors, or of retention.
+pub async fn configuration(world: &World, of: &str) -> String {
+    let found = maps(world).get(&format!("jct-{of}")).await.unwrap();
+    found.data.unwrap()[&format!("{of}.yaml")].clone()
+}
+
+/// Writes such a configuration, and has the kubelet bring it with a change of the pod, not within its minute.
+pub async fn configure(world: &World, of: &str, yaml: &str) {
+    let patch = Patch::Merge(json!({"data": {format!("{of}.yaml"): yaml}}));
+    maps(world).patch(&format!("jct-{of}"), &PatchParams::default(), &patch).await.unwrap();
+    for pod in operators(world).await {
+        let note = json!({"metadata": {"annotations": {format!("jct.dev/e2e-{of}"): yaml.len().to_string()}}});
+        let _ = world.pods().patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(note)).await;
+    }
+}
+
+fn maps(world: &World) -> Api<ConfigMap> {
+    Api::namespaced(world.client.clone(), RELEASE_NAMESPACE)
 }
 
 /// Upgrades the release to its own values with some set otherwise, and waits until it is ready.

@@ -9,28 +9,31 @@ use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::{OPERATOR, World, id, kubectl, run, setting, until};
+use super::{OPERATOR, RELEASE_NAMESPACE, World, id, run, setting, until};
 
-/// Arguments that run the operator's own binary beside it.
-const JCT: [&str; 6] = ["--namespace=jct-system", "exec", "deployment/jct", "--container=operator", "--", "/jct"];
+/// Runs the operator's own binary beside it, which must succeed; its output.
+pub async fn jct(args: &[&str], stdin: &str) -> String {
+    let within = ["--namespace", RELEASE_NAMESPACE, "exec", "--stdin", "deployment/jct", "--container=operator", "--"];
+    let told = run("kubectl", &[&within[..], &["/jct"], args].concat(), stdin).await;
+    told.unwrap_or_else(|error| panic!("jct {}: {error}", args.join(" ")))
+}
 
 /// The audit entries that `filter` finds, such as `["--trace", id]`, oldest first.
 pub async fn audit(filter: &[&str]) -> Vec<Value> {
-    let args = [&JCT, &["audit", "--output=json", "--limit=1000"][..], filter].concat();
-    let lines = kubectl(&args).await;
+    let lines = jct(&[&["audit", "--output=json", "--limit=1000"][..], filter].concat(), "").await;
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// What `jct trace verify` says of a trace, by the public keys of the operator; an error when it does not hold.
 pub async fn verified(trace: &Trace) -> Result<String, String> {
-    let keys = kubectl(&[&JCT, &["keys", "show"][..]].concat()).await;
+    let keys = jct(&["keys", "show"], "").await;
     let folder = trace.folder.to_str().unwrap();
     run(env!("CARGO_BIN_EXE_jct"), &["trace", "verify", "--keys", "-", folder], &keys).await
 }
 
 /// Checks the chain of the audit log; it must be whole.
 pub async fn verify_audit() {
-    let answer = kubectl(&[&JCT, &["audit", "--verify"][..]].concat()).await;
+    let answer = jct(&["audit", "--verify"], "").await;
     assert!(answer.starts_with("intact: "), "{answer}");
 }
 
