@@ -39,9 +39,9 @@ alone() {
   exit "$code"
 }
 
-# The one call makes the binary for the images and the tests: both are of the same sources and features.
+# The one call makes the binary for the images and the tests: both are of the same sources.
 build() {
-  TESTS="$(cargo test --quiet --features e2e --test e2e --no-run --message-format=json |
+  TESTS="$(cargo test --quiet --locked --test e2e --no-run --message-format=json |
     sed -n 's/.*"name":"e2e".*"executable":"\([^"]*\)".*/\1/p')"
   cargo build --quiet --locked --package jct-hostile
   BINARY="$(dirname "$(dirname "$TESTS")")/jct"
