@@ -131,3 +131,48 @@ fn pure_modules_know_no_clock_and_no_io() {
         }
     }
 }
+
+/// Documents, by their path from the root.
+fn documents() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut paths = vec![root.join("README.md"), root.join("SECURITY.md")];
+    for folder in ["docs", "docs/decisions"] {
+        let entries = fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        paths.extend(entries.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    }
+    let relative = |path: &Path| path.strip_prefix(root).unwrap().display().to_string();
+    paths.iter().map(|path| (relative(path), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The tests that `text` cites, as `path/file.rs::name`.
+fn cited_tests(text: &str) -> Vec<(&str, &str)> {
+    text.split('`').skip(1).step_by(2).filter_map(|code| code.split_once(".rs::").map(|_| code.split_once("::").unwrap())).collect()
+}
+
+#[test]
+fn tests_that_documents_cite_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut cited = 0;
+    for (document, text) in documents() {
+        for (file, name) in cited_tests(&text) {
+            let source = fs::read_to_string(root.join(file)).unwrap_or_else(|_| panic!("{document} cites {file}: no such file"));
+            let name = name.rsplit("::").next().unwrap_or_default();
+            assert!(source.contains(&format!("fn {name}(")), "{document} cites {file}::{name}: no such test");
+            cited += 1;
+        }
+    }
+    assert!(cited > 20, "the documents cite {cited} tests: are they read as they are written?");
+}
+
+/// Who attacks, what holds, by what, and which test shows it: a row without a test is a wish.
+#[test]
+fn every_row_of_the_threat_model_names_its_tests() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("SECURITY.md")).unwrap();
+    let model = text.split("## Threat model").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows: Vec<&str> = model.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| who")).collect();
+    assert!(rows.len() > 20, "{} rows", rows.len());
+    for row in rows {
+        let last = row.trim_end_matches('|').rsplit('|').next().unwrap();
+        assert!(!cited_tests(last).is_empty(), "no test holds: {row}");
+    }
+}

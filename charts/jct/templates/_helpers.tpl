@@ -37,12 +37,18 @@ app.kubernetes.io/component: operator
 {{- .Values.serviceAccount.name | default (ternary (include "jct.fullname" .) "default" .Values.serviceAccount.create) }}
 {{- end }}
 
+{{/* A reference from a value of images and the chart's version: by tag, and by digest where there is one. */}}
+{{- define "jct.imageReference" -}}
+{{- $image := index . 0 }}
+{{- printf "%s:%s" $image.repository ($image.tag | default (index . 1)) }}{{ with $image.digest }}@{{ . }}{{ end }}
+{{- end }}
+
 {{- define "jct.image" -}}
-{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) }}
+{{- include "jct.imageReference" (list .Values.image .Chart.AppVersion) }}
 {{- end }}
 
 {{- define "jct.workerImage" -}}
-{{- printf "%s:%s" .Values.workers.image.repository (.Values.workers.image.tag | default .Chart.AppVersion) }}
+{{- include "jct.imageReference" (list .Values.workers.image .Chart.AppVersion) }}
 {{- end }}
 
 {{- define "jct.workerNamespace" -}}
