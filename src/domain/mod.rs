@@ -9,6 +9,7 @@ pub mod denial;
 pub mod executor;
 pub mod finding;
 pub mod id;
+pub mod json;
 pub mod lifecycle;
 pub mod naming;
 pub mod provenance;

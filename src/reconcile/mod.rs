@@ -7,11 +7,13 @@ pub mod context;
 pub mod error;
 mod finalizer;
 pub mod head;
+pub mod lists;
 pub mod orphans;
 pub mod retention;
 mod runner;
 pub mod status;
 pub mod task;
+pub mod trim;
 pub mod work_object;
 pub mod workers;
 

@@ -31,7 +31,9 @@ fn resource(kind: Kind, name: &str, document: Value) -> PutObject {
         origin: Some(ObjectOrigin { name: name.into(), uid: format!("{kind}/{name}") }),
         submitted_by: Some("ada@example.org".into()),
         actor: ada(),
+        pin: None,
         spec: spec(kind, &document, Naming::CustomResource),
+        spec_sha256: None,
         created_at: created_at(),
         at: at(1),
     }
