@@ -4,6 +4,7 @@
 
 pub mod actor;
 pub mod audit;
+pub mod checkpoint;
 pub mod cwom;
 pub mod denial;
 pub mod digest;
@@ -14,6 +15,7 @@ pub mod lifecycle;
 pub mod naming;
 pub mod provenance;
 pub mod retention;
+pub mod shown;
 pub mod stamp;
 pub mod task;
 pub mod trace;
