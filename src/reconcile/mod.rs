@@ -13,7 +13,6 @@ pub mod retention;
 mod runner;
 pub mod status;
 pub mod task;
-pub mod trim;
 pub mod work_object;
 pub mod workers;
 

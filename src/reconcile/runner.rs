@@ -28,7 +28,7 @@ use super::task::{self, reconcile};
 use super::work_object::WorkObject;
 use super::work_object::waiting::Place;
 use super::workers::{Workers, follow, task_ref};
-use super::{Context, Error, lists, orphans, retention, trim, work_object};
+use super::{Context, Error, lists, orphans, retention, work_object};
 use crate::crd::cwom::api_resource;
 use crate::crd::names::TRACE_ID;
 use crate::domain::cwom::Kind;
@@ -199,7 +199,6 @@ where
         let (caches, is_filled) = (stage.caches.clone(), AtomicBool::new(false));
         let changes = watcher(api, lists::config())
             .default_backoff()
-            .modify(|object: &mut K| trim::metadata(object.meta_mut()))
             .reflect(writer)
             // Not `Store::wait_until_ready`: the controller waits on it too, and only the last to wait is woken.
             .inspect_ok(move |event| {

@@ -13,8 +13,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::crd::cwom::WorkObjectStatus;
+use crate::crd::trimmed;
 use crate::domain::id::sha256_hex;
-use crate::reconcile::trim;
 
 /// A status that says more is not ours.
 const MAX_STATUS_BYTES: usize = 1 << 20;
@@ -22,7 +22,7 @@ const MAX_STATUS_BYTES: usize = 1 << 20;
 /// A work object without its spec.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WorkObject {
-    /// What the controller reads of it: see [`trim`].
+    /// What is ours of its metadata, and what every object has.
     pub metadata: ObjectMeta,
     /// The digest of the spec, as the API server writes it.
     pub spec_sha256: String,
@@ -57,12 +57,11 @@ impl<'de> Deserialize<'de> for Whole {
             spec: Box<RawValue>,
             status: Option<Box<RawValue>>,
         }
-        let Wire { mut metadata, spec, status } = Wire::deserialize(deserializer)?;
-        trim::metadata(&mut metadata);
+        let Wire { metadata, spec, status } = Wire::deserialize(deserializer)?;
         let status = status.filter(|status| status.get().len() <= MAX_STATUS_BYTES);
         let status = status.and_then(|status| serde_json::from_str::<WorkObjectStatus>(status.get()).ok());
         let view = WorkObject {
-            metadata,
+            metadata: trimmed(metadata),
             spec_sha256: sha256_hex(spec.get().as_bytes()),
             spec_bytes: spec.get().len(),
             status: status.map(WorkObjectStatus::in_short),
