@@ -19,7 +19,7 @@ const MANY: usize = 500;
 /// As many values as a spec may have, or few and long ones; 256 KiB in any case.
 fn inputs(n: usize) -> Value {
     if n.is_multiple_of(2) {
-        json!({"zeros": vec![0; 19_000], "text": "x".repeat(220 * 1024), "n": n})
+        json!({"zeros": vec![0; 19_000], "text": "x".repeat(210 * 1024), "n": n})
     } else {
         json!({"text": format!("{n}-{}", "y".repeat(255 * 1024))})
     }
