@@ -123,7 +123,8 @@ fn trace_created(job: &JobRow, trace: &TraceRecord) -> Change {
             "files": trace.files.len(),
             "complete": trace.complete,
         })),
-        note: None,
+        note: (trace.complete && !trace.announced)
+            .then(|| "the worker did not announce this manifest: it was found on the volume".into()),
         trace_id: job.trace_id.clone(),
     }
 }
