@@ -28,6 +28,7 @@
 //! database is known to `store` alone, HTTP serving to `webhook` and `api` alone.
 
 pub mod api;
+pub mod checkpoint;
 pub mod commands;
 pub mod crd;
 pub mod domain;

@@ -6,22 +6,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules of the crate each module may use.
-const ALLOWED: [(&str, &[&str]); 15] = [
+const ALLOWED: [(&str, &[&str]); 16] = [
     ("domain", &[]),
     ("policy", &["domain"]),
     ("crd", &["domain"]),
     ("jobs", &["domain", "crd"]),
     ("store", &["domain"]),
     ("signing", &["domain"]),
+    ("checkpoint", &["domain", "store", "signing"]),
     ("trace", &["domain", "signing"]),
     ("worker", &["domain"]),
     ("outcome", &["domain", "store", "signing", "trace"]),
     ("webhook", &["domain", "policy", "crd", "runtime"]),
     ("reconcile", &["domain", "policy", "crd", "jobs", "store", "signing", "trace", "outcome", "runtime"]),
     ("api", &["domain", "policy", "crd", "store", "signing", "runtime"]),
-    ("local", &["domain", "jobs", "store", "signing", "trace", "outcome"]),
-    ("commands", &["domain", "policy", "crd", "store", "signing", "trace", "local"]),
-    ("runtime", &["domain", "policy", "crd", "jobs", "store", "signing", "trace", "webhook", "reconcile", "api"]),
+    ("local", &["domain", "jobs", "store", "signing", "checkpoint", "trace", "outcome"]),
+    ("commands", &["domain", "policy", "crd", "store", "signing", "checkpoint", "trace", "local"]),
+    (
+        "runtime",
+        &["domain", "policy", "crd", "jobs", "store", "signing", "checkpoint", "trace", "webhook", "reconcile", "api"],
+    ),
 ];
 
 /// Which crates belong to which modules alone.
