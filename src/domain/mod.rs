@@ -7,6 +7,7 @@ pub mod audit;
 pub mod checkpoint;
 pub mod cwom;
 pub mod denial;
+pub mod digest;
 pub mod executor;
 pub mod finding;
 pub mod id;
@@ -22,6 +23,7 @@ pub mod url;
 
 pub use actor::{Actor, ActorKind};
 pub use denial::Denial;
+pub use digest::{spec_digest, task_digest};
 pub use finding::{Code, Finding};
 pub use id::{Id, TraceId};
 pub use lifecycle::{FailureReason, Phase};

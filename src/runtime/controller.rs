@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use kube::Client;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -18,7 +18,7 @@ use crate::domain::checkpoint::{CHECKPOINTS_DIR, CHECKPOINTS_FILE, Checkpoint};
 use crate::domain::executor::Executors;
 use crate::domain::retention::Retention;
 use crate::reconcile;
-use crate::reconcile::context::{Context, Settled, Timing};
+use crate::reconcile::context::{Context, Settled, Timing, WHOLE_SPECS};
 use crate::reconcile::error::Backoff;
 use crate::reconcile::status::Written;
 use crate::reconcile::work_object::Objects;
@@ -170,6 +170,7 @@ impl Controller {
             metrics: self.metrics.clone(),
             backoff: Backoff::default(),
             written: Written::default(),
+            whole: Semaphore::new(WHOLE_SPECS),
             objects: Objects::default(),
         })
     }
