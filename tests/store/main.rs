@@ -13,5 +13,6 @@ mod migration;
 mod objects;
 mod postgres;
 mod recording;
+mod replay;
 mod retention;
 mod writer;
