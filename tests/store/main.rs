@@ -4,12 +4,14 @@
 
 mod audit;
 mod checkpoints;
+mod contents;
 mod denials;
 mod faults;
 mod harness;
 mod lifecycle;
 mod maintenance;
 mod migration;
+mod object_identity;
 mod objects;
 mod postgres;
 mod recording;

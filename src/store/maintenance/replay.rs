@@ -17,7 +17,7 @@ use crate::store::audit::{Told, orphans, told_of};
 use crate::store::conn::{Conn, fetch};
 use crate::store::cwom::{LinkTold, links_told, object_state, objects_of, present_links};
 use crate::store::rows::{artifacts_of_job, files_digest, jobs_after, task_record, task_state, tasks_of};
-use crate::store::{JobRow, ObjectFilter, ObjectRow, Page, Result, TaskFilter, TaskRow};
+use crate::store::{JobRow, ObjectFilter, ObjectRow, Page, Result, StoreError, TaskFilter, TaskRow};
 
 /// Rows that are looked at together. A Task can have some 700 KB.
 const ROWS: u32 = 40;
@@ -39,12 +39,26 @@ const JOBS: Compared<'_> = Compared {
 
 /// Holds every row against the log, and the log against the rows. Only what can be read is looked at.
 pub(super) async fn replay(conn: &mut Conn<'_>, check: &mut Check) -> Result<()> {
-    tasks(conn, check).await?;
-    jobs(conn, check).await?;
+    let done = tasks(conn, check).await;
+    readable(done, check)?;
+    let done = jobs(conn, check).await;
+    readable(done, check)?;
     for kind in Kind::ALL.iter().copied() {
-        objects(conn, kind, check).await?;
+        let done = objects(conn, kind, check).await;
+        readable(done, check)?;
     }
     without_rows(conn, check).await
+}
+
+/// A row or a content that can't be read ends the look at its table, not the whole.
+fn readable(done: Result<()>, check: &mut Check) -> Result<()> {
+    match done {
+        Err(error @ StoreError::Corrupt { .. }) => {
+            check.problem(error.to_string());
+            Ok(())
+        }
+        done => done,
+    }
 }
 
 /// What the log says of these entities.
