@@ -47,6 +47,8 @@ struct Total {
     unchecked: usize,
     bad: usize,
     unreadable: usize,
+    /// Set aside to be removed: not among those that were checked.
+    removed: usize,
     /// Of all, those that the operator marked as incomplete.
     incomplete: usize,
 }
@@ -102,12 +104,13 @@ fn run_verify(args: &VerifyArgs) -> Result<Total, String> {
 
 impl Total {
     fn count(&mut self, checked: &Checked) {
-        self.checked += 1;
+        self.checked += usize::from(checked.verdict != Verdict::Removed);
         let place = match checked.verdict {
             Verdict::Good => &mut self.good,
             Verdict::Unchecked => &mut self.unchecked,
             Verdict::Bad => &mut self.bad,
             Verdict::Unreadable => &mut self.unreadable,
+            Verdict::Removed => &mut self.removed,
         };
         *place += 1;
         self.incomplete += usize::from(checked.state == State::Incomplete);
@@ -120,6 +123,7 @@ fn human(out: &mut impl Write, checked: &Checked) -> io::Result<()> {
         Verdict::Unchecked => "unchecked",
         Verdict::Bad => "BAD",
         Verdict::Unreadable => "UNREADABLE",
+        Verdict::Removed => "REMOVED",
     };
     // What somebody else named may hold control characters.
     let path = plain(&checked.path.to_string_lossy());
@@ -136,16 +140,19 @@ fn human(out: &mut impl Write, checked: &Checked) -> io::Result<()> {
         (State::Unsealed, _) => String::new(),
     };
     writeln!(out, "{judged:<10} {path}{details}")?;
-    checked.problems.iter().try_for_each(|problem| writeln!(out, "           - {}", plain(problem)))
+    let notes = checked.notes.iter().map(|note| format!("(note) {note}"));
+    let mut lines = checked.problems.iter().cloned().chain(notes);
+    lines.try_for_each(|line| writeln!(out, "           - {}", plain(&line)))
 }
 
 fn summary(out: &mut impl Write, total: &Total) -> io::Result<()> {
-    let Total { checked, good, unchecked, bad, unreadable, incomplete } = total;
+    let Total { checked, good, unchecked, bad, unreadable, removed, incomplete } = total;
     let attempts = if *checked == 1 { "attempt" } else { "attempts" };
     write!(out, "{checked} {attempts}: {good} good, {bad} bad")?;
     for (count, what) in [
         (unchecked, "with signatures not checked"),
         (unreadable, "unreadable"),
+        (removed, "set aside to be removed"),
         (incomplete, "marked incomplete by the operator"),
     ] {
         if *count > 0 {

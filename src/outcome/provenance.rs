@@ -115,6 +115,7 @@ fn statement(row: &TaskRow, job: &JobRow, trace: &Trace, witness: &Witness) -> S
         commit: job.commit.as_deref(),
         images,
         bound,
+        announced: job.manifest_announced,
         outcome: if job.status == JobStatus::Completed { Outcome::Succeeded } else { Outcome::Failed },
         failure: job.error.as_ref().map(|failure| (failure.reason.as_str(), failure.message.as_str())),
         exit_code: job.exit_code,

@@ -195,6 +195,10 @@ pub struct Settings {
     #[arg(long, env = "JCT_SOURCE_URL_TEMPLATE", default_value = "https://github.com/{repo}.git")]
     pub source_url_template: String,
 
+    /// Whether http:// and git:// may be used, by which whoever is on the way can change what is fetched
+    #[arg(long, env = "JCT_SOURCE_ALLOW_PLAINTEXT", default_value_t = false, action = clap::ArgAction::Set)]
+    pub source_allow_plaintext: bool,
+
     /// The most files that a source tree may have
     #[arg(long, env = "JCT_SOURCE_MAX_FILES", default_value_t = 200_000)]
     pub source_max_files: u64,
@@ -315,7 +319,16 @@ impl Settings {
         if !["https", "http", "git"].contains(&scheme) {
             return invalid(
                 "--source-url-template (JCT_SOURCE_URL_TEMPLATE)",
-                format!("must begin with https://, http:// or git://, is {template:?}"),
+                format!("must begin with https://, or where plaintext is allowed http:// or git://, is {template:?}"),
+            );
+        }
+        if scheme != "https" && !self.source_allow_plaintext {
+            return invalid(
+                "--source-url-template (JCT_SOURCE_URL_TEMPLATE)",
+                format!(
+                    "{scheme}:// lets whoever is on the way change what is fetched: use https://, or set \
+                     --source-allow-plaintext=true (JCT_SOURCE_ALLOW_PLAINTEXT, source.allowPlaintext of the chart)"
+                ),
             );
         }
         for (setting, value) in [
@@ -548,6 +561,9 @@ mod tests {
     #[case(&["--min-time-budget-seconds=900", "--max-time-budget-seconds=60"], "JCT_MIN_TIME_BUDGET_SECONDS")]
     #[case(&["--max-time-budget-seconds=86401"], "--max-time-budget-seconds")]
     #[case(&["--source-url-template=https://git.example"], "JCT_SOURCE_URL_TEMPLATE")]
+    #[case(&["--source-url-template=http://git.example/{repo}"], "JCT_SOURCE_ALLOW_PLAINTEXT")]
+    #[case(&["--source-url-template=git://git.example/{repo}"], "JCT_SOURCE_URL_TEMPLATE")]
+    #[case(&["--source-url-template=file:///srv/{repo}", "--source-allow-plaintext=true"], "JCT_SOURCE_URL_TEMPLATE")]
     #[case(&["--source-url-template=ext::sh -c {repo}"], "JCT_SOURCE_URL_TEMPLATE")]
     #[case(&["--worker-memory-limit=lots"], "JCT_WORKER_MEMORY_LIMIT")]
     #[case(&["--worker-namespace=Bad_Name"], "JCT_WORKER_NAMESPACE")]

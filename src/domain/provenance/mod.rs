@@ -211,6 +211,8 @@ pub struct Facts<'a> {
     pub images: &'a [ContainerImage],
     /// The trace.
     pub bound: Bound<'a>,
+    /// Whether the worker itself announced the manifest that is bound, where that is known.
+    pub announced: Option<bool>,
     /// How the attempt ended, by the record.
     pub outcome: Outcome,
     /// Why it failed, by the record.
@@ -391,6 +393,9 @@ fn byproducts(facts: &Facts) -> Vec<ResourceDescriptor> {
     if let Some(exit_code) = facts.exit_code {
         annotations.insert("exitCode".into(), json!(exit_code));
     }
+    if let Some(announced) = facts.announced {
+        annotations.insert("manifestAnnounced".into(), json!(announced));
+    }
     let outcome = ResourceDescriptor {
         name: Some("outcome".into()),
         uri: Some(OUTCOME_URI.into()),
@@ -454,6 +459,7 @@ mod tests {
             git_ref: "main",
             commit: None,
             images,
+            announced: matches!(bound, Bound::Manifest { .. }).then_some(true),
             bound,
             outcome: Outcome::Succeeded,
             failure: None,

@@ -127,7 +127,8 @@ fn trace_created(job: &JobRow, trace: &TraceRecord, files: &[ArtifactRow]) -> Ch
             "files_sha256": files_digest(files),
             "complete": trace.complete,
         })),
-        note: None,
+        note: (trace.complete && !trace.announced)
+            .then(|| "the worker did not announce this manifest: it was found on the volume".into()),
         trace_id: job.trace_id.clone(),
     }
 }
