@@ -44,6 +44,8 @@ pub struct SpecView {
     pub idempotency_key: Option<String>,
     /// The kind of requester that it claims.
     pub requester_kind: Option<ActorKind>,
+    /// How long it is, in bytes.
+    pub bytes: usize,
 }
 
 /// A Task with its whole spec, to be read when it is recorded.
@@ -84,6 +86,7 @@ impl SpecView {
             idempotency_key: key.map(str::to_owned),
             requester_kind: spec.pointer("/requestedBy/kind").and_then(|kind| ActorKind::parse(kind.as_str()?)),
             controls,
+            bytes: 0,
         }
     }
 }
@@ -101,10 +104,11 @@ impl<'de> Deserialize<'de> for TaskView {
         }
 
         let Wire { metadata, spec, status } = Wire::deserialize(deserializer)?;
+        let bytes = spec.as_ref().map_or(0, |spec| spec.get().len());
         let spec: Option<Value> = spec.and_then(|spec| serde_json::from_str(spec.get()).ok());
         Ok(Self {
             metadata: trimmed(metadata),
-            spec: spec.as_ref().map(SpecView::of).unwrap_or_default(),
+            spec: SpecView { bytes, ..spec.as_ref().map(SpecView::of).unwrap_or_default() },
             status: status.and_then(|status| status_of(status.get())),
         })
     }
