@@ -9,6 +9,7 @@ mod finalizer;
 pub mod head;
 pub mod orphans;
 pub mod retention;
+mod rights;
 mod runner;
 pub mod status;
 pub mod task;

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lease::{Lease, LeaseSettings};
 use super::{Metrics, Settings};
-use crate::domain::StampKey;
+use crate::crd::Trust;
 use crate::domain::executor::Executors;
 use crate::domain::retention::Retention;
 use crate::reconcile;
@@ -35,8 +35,8 @@ pub struct Controller {
     pub client: Client,
     /// The record.
     pub store: Store,
-    /// Tells the webhook's stamps from forgeries.
-    pub stamp_key: StampKey,
+    /// Tells stamps from forgeries.
+    pub trust: watch::Receiver<Arc<Trust>>,
     /// What provenance is signed with.
     pub keys: Keys,
     /// Counts.
@@ -114,7 +114,7 @@ impl Controller {
                 retry_delay: Duration::from_secs(settings.retry_delay_seconds.into()),
                 infrastructure_retries: settings.infrastructure_retries,
             },
-            stamp_key: self.stamp_key.clone(),
+            trust: self.trust.clone(),
             traces: self.traces()?,
             keys: self.keys.clone(),
             builder_id: settings.provenance_builder_id.clone(),

@@ -136,14 +136,14 @@ mod tests {
     use super::*;
     use crate::domain::audit::EntityKind;
     use crate::domain::denial::{Door, Request};
-    use crate::domain::{Actor, ActorKind, Code, Finding, TraceId};
+    use crate::domain::{Actor, Code, Finding, TraceId};
     use crate::store::{AuditQuery, Page, StoreSettings};
 
     fn denial(uid: usize) -> Denial {
         Denial {
             door: Door::Kubernetes,
             uid: uid.to_string(),
-            actor: Actor::authenticated("ada", ActorKind::Human),
+            actor: Actor::authenticated("ada"),
             submitted_by: Some("ada".into()),
             trace_id: TraceId::derive(&uid.to_string()),
             namespace: "team".into(),

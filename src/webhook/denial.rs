@@ -8,7 +8,7 @@ use super::review::{Reviewer, annotation, namespace, spec};
 use crate::crd::names::{SUBMITTED_BY, TRACE_ID};
 use crate::domain::denial::{Door, Request};
 use crate::domain::id::sha256_hex;
-use crate::domain::{Actor, ActorKind, Denial, Finding, TraceId};
+use crate::domain::{Actor, Denial, Finding, TraceId};
 
 impl Reviewer {
     /// What is to be written down of `request`, refused for `findings`. None for a dry run, which leaves no trace.
@@ -41,12 +41,11 @@ impl Reviewer {
             Operation::Create => submitted_by.unwrap_or(user),
             _ => user,
         };
-        let claimed = spec(object).pointer("/requestedBy/kind").and_then(|kind| ActorKind::parse(kind.as_str()?));
         let given = |name: &str| (!name.is_empty()).then(|| name.to_owned());
         Some(Denial {
             door: Door::Kubernetes,
             uid: request.uid.clone(),
-            actor: Actor::authenticated(who, claimed.unwrap_or(ActorKind::Human)),
+            actor: Actor::authenticated(who),
             submitted_by: submitted_by.map(str::to_owned),
             trace_id: stamp(TRACE_ID).and_then(|text| text.parse().ok()).unwrap_or(TraceId::from_random(random)),
             namespace: namespace(request).to_owned(),

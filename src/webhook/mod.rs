@@ -8,6 +8,8 @@ mod denial;
 mod keeper;
 mod review;
 mod server;
+mod stamp_keys;
+mod stamping;
 
 #[cfg(test)]
 mod denial_tests;
@@ -16,5 +18,5 @@ mod review_tests;
 
 pub use axum::Router;
 pub use keeper::{Keeper, KeeperError, KeeperSettings};
-pub use review::{Door, Review, Reviewer};
+pub use review::{Caller, Door, Review, Reviewer};
 pub use server::{Tls, router, serve};

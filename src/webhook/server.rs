@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::certificates::Identity;
-use super::review::{Door, Review, Reviewer};
+use super::review::{Caller, Door, Review, Reviewer};
 use crate::runtime::metrics::ReviewLabels;
 use crate::runtime::{Denials, Metrics};
 
@@ -103,12 +103,13 @@ async fn answer(door: Door, State(app): State<App>, body: Bytes) -> Response {
             if let Err(error) = getrandom::fill(&mut random) {
                 return (StatusCode::INTERNAL_SERVER_ERROR, format!("no random bytes: {error}")).into_response();
             }
-            let Review { response, findings } = app.reviewer.review(door, &request, random);
+            let now = Timestamp::now();
+            let Review { response, findings } = app.reviewer.review(door, Caller::Anonymous, &request, random, now);
             let result = match response.allowed {
                 true => "allowed".to_owned(),
                 false => refused(webhook, &request, &response),
             };
-            if let Some(denial) = app.reviewer.denial(&request, findings, random, Timestamp::now()) {
+            if let Some(denial) = app.reviewer.denial(&request, findings, random, now) {
                 app.denials.keep(denial);
             }
             (result, Json(response.into_review()).into_response())

@@ -1,6 +1,6 @@
 use jct::domain::audit::EntityKind;
 use jct::domain::denial::{Door, Request};
-use jct::domain::{Actor, ActorKind, Code, Denial, Finding, TraceId};
+use jct::domain::{Actor, Code, Denial, Finding, TraceId};
 use jct::store::{AuditCheck, AuditQuery};
 use rstest::rstest;
 
@@ -10,7 +10,7 @@ pub fn denial(uid: &str) -> Denial {
     Denial {
         door: Door::Kubernetes,
         uid: uid.into(),
-        actor: Actor::authenticated("eve@example.org", ActorKind::Human),
+        actor: Actor::authenticated("eve@example.org"),
         submitted_by: Some("eve@example.org".into()),
         trace_id: TraceId::derive(uid),
         namespace: "team".into(),

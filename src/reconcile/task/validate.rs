@@ -1,12 +1,12 @@
 //! What a Task object says, understood once. Pure; the later steps never read the object again.
 
 use kube::core::DeserializeGuard;
+use serde_json::Value;
 
-use crate::crd::names::CANCELLED_BY;
-use crate::crd::{Task as TaskObject, TaskStatus};
+use crate::crd::{Task as TaskObject, TaskStatus, Trust};
 use crate::domain::id::sha256_hex;
 use crate::domain::task::{Controls, Naming};
-use crate::domain::{Actor, ActorKind, Code, Finding, StampKey};
+use crate::domain::{Actor, Code, Finding, Principal};
 use crate::policy::{Policy, Verdict, judge};
 use crate::reconcile::Error;
 use crate::reconcile::head::Head;
@@ -49,8 +49,13 @@ impl Validated {
                 created_at: row.created_at,
                 is_being_deleted: true,
                 has_finalizer: false,
+                deleted_at: None,
                 submitted_by: row.submitted_by.clone(),
                 run: None,
+                author: None,
+                has_old_stamps: false,
+                canceller: None,
+                changes: Vec::new(),
             },
             actor: Actor::controller(),
             canceller: Actor::controller(),
@@ -67,12 +72,14 @@ impl Validated {
 ///
 /// # Errors
 /// [`Error::Invalid`] if it lacks what every stored object has.
-pub fn validate(object: &DeserializeGuard<TaskObject>, policy: &Policy, key: &StampKey) -> Result<Validated, Error> {
+pub fn validate(object: &DeserializeGuard<TaskObject>, policy: &Policy, trust: &Trust) -> Result<Validated, Error> {
     let (metadata, spec, status) = match &object.0 {
         Ok(task) => (&task.metadata, Ok(task.spec.to_json()), task.status.clone()),
         Err(invalid) => (&invalid.metadata, Err(&invalid.error), None),
     };
-    let head = Head::read(metadata, key)?;
+    // One that can't be read is not the one that was sealed.
+    let document = spec.as_ref().map_or(&Value::Null, |spec| spec);
+    let head = Head::read("Task", metadata, Some(document), trust)?;
     let (mut verdict, controls, spec_sha256) = match spec {
         Ok(spec) => {
             let (verdict, controls) = judge(&spec, Naming::CustomResource, policy);
@@ -86,15 +93,12 @@ pub fn validate(object: &DeserializeGuard<TaskObject>, policy: &Policy, key: &St
     if let Some(finding) = &head.unfit_pin {
         verdict = Verdict::Refused(verdict.findings().iter().chain([finding]).cloned().collect());
     }
-    let cancelled_by = metadata.annotations.as_ref().and_then(|annotations| annotations.get(CANCELLED_BY));
-    let claimed = match &verdict {
-        Verdict::Accepted(task) => task.requested_by.kind,
-        Verdict::Refused(_) => ActorKind::System,
-    };
-    let authenticated = |user: &str| Actor::authenticated(user, claimed);
+    // The kind is that of who did it: what the Task claims of its requester is a field of its own.
+    let actor =
+        |who: Option<&Principal>| who.map_or_else(Actor::unverified, |principal| Actor::authenticated(&principal.user));
     Ok(Validated {
-        actor: head.submitted_by.as_deref().map_or_else(Actor::unverified, authenticated),
-        canceller: cancelled_by.map_or_else(Actor::unverified, |user| authenticated(user)),
+        actor: actor(head.author.as_ref()),
+        canceller: actor(head.canceller.as_ref()),
         head,
         verdict,
         controls,

@@ -6,6 +6,7 @@
 
 pub mod orphans;
 mod run;
+mod sources;
 pub mod status;
 pub mod validate;
 pub mod waiting;
@@ -62,7 +63,7 @@ impl Default for Objects {
 /// # Errors
 /// [`Error`] names the step that failed; the pass is repeated later.
 pub async fn reconcile(kind: Kind, object: &DynamicObject, context: &Context) -> Result<Action, Error> {
-    let object = validate(kind, object, &context.stamp_key)?;
+    let object = validate(kind, object, &context.trust())?;
     let head = &object.head;
     let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &head.namespace, &api_resource(kind));
     if head.is_being_deleted {

@@ -1,14 +1,13 @@
 //! What a work object says, understood once. Pure; the later steps never read the object again.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::waiting::{Place, Wanted};
+use crate::crd::Trust;
 use crate::crd::cwom::WorkObjectStatus;
-use crate::crd::names::CHANGED_BY;
 use crate::domain::cwom::{Kind, Spec, read};
-use crate::domain::{Actor, ActorKind, Finding, Naming, StampKey};
+use crate::domain::{Actor, Finding, Naming};
 use crate::reconcile::Error;
 use crate::reconcile::head::Head;
 
@@ -49,9 +48,9 @@ impl Understood {
 ///
 /// # Errors
 /// [`Error::Invalid`] if it lacks what every stored object has.
-pub fn validate(kind: Kind, object: &DynamicObject, key: &StampKey) -> Result<Understood, Error> {
-    let head = Head::read(&object.metadata, key)?;
+pub fn validate(kind: Kind, object: &DynamicObject, trust: &Trust) -> Result<Understood, Error> {
     let document = object.data.get("spec").unwrap_or(&Value::Null);
+    let head = Head::read(kind.as_str(), &object.metadata, Some(document), trust)?;
     let (spec, mut findings) = read(kind, document, Naming::CustomResource);
     findings.extend(head.unfit_pin.clone());
     let spec = match spec {
@@ -59,14 +58,7 @@ pub fn validate(kind: Kind, object: &DynamicObject, key: &StampKey) -> Result<Un
         _ => Err(findings),
     };
     let status = object.data.get("status").cloned().and_then(|status| serde_json::from_value(status).ok());
-    Ok(Understood { kind, spec, actor: actor(&object.metadata, &head), status, head })
-}
-
-/// Who changed the spec last; of an object that nobody vouches for, nobody knows.
-fn actor(metadata: &ObjectMeta, head: &Head) -> Actor {
-    let changed_by = metadata.annotations.as_ref().and_then(|annotations| annotations.get(CHANGED_BY));
-    match &head.submitted_by {
-        Some(submitted_by) => Actor::authenticated(changed_by.unwrap_or(submitted_by), ActorKind::Human),
-        None => Actor::unverified(),
-    }
+    // Whoever wrote the spec as it stands; of one that nobody vouches for, nobody knows.
+    let actor = head.author.as_ref().map_or_else(Actor::unverified, |author| Actor::authenticated(&author.user));
+    Ok(Understood { kind, spec, actor, status, head })
 }
