@@ -129,9 +129,9 @@ impl Reviewer {
 /// Writes who submitted the object, whatever the manifest says about it.
 fn stamp(subject: Subject, context: &Context, object: &DynamicObject) -> Answer {
     let wanted = stamping::submission(subject, context, object);
-    let (mut patch, warnings) = put(object, &wanted.annotations, |name| match wanted.are_given {
-        true => None,
-        false => Some(format!("metadata.annotations[{name}] is set by JCT; the given value is ignored")),
+    let (mut patch, warnings) = put(object, &wanted.annotations, |name| {
+        let ignored = !wanted.are_given && annotation(object, name).is_some();
+        ignored.then(|| format!("metadata.annotations[{name}] is set by JCT; the given value is ignored"))
     });
     let finalizers = object.metadata.finalizers.as_deref().unwrap_or_default();
     if !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
@@ -184,7 +184,7 @@ fn put(
         if found == value.map(String::as_str) {
             continue;
         }
-        warnings.extend(found.and_then(|_| warning(name)));
+        warnings.extend(warning(name));
         match value {
             Some(value) => {
                 if object.metadata.annotations.is_none() && patch.is_empty() {

@@ -271,7 +271,7 @@ async fn a_denied_request_is_handed_to_the_audit_log() {
     let denials = world.denials.take();
     let [denial] = denials.as_slice() else { panic!("{denials:?}") };
     assert_eq!((denial.door, denial.request), (Door::Rest, Request::Create));
-    assert_eq!((denial.actor.id.as_str(), denial.actor.kind), ("ada", ActorKind::Agent));
+    assert_eq!((denial.actor.id.as_str(), denial.actor.kind), ("ada", ActorKind::Human));
     assert_eq!((denial.namespace.as_str(), denial.trace_id.as_str()), ("team", "trace-of-ada-1"));
     assert_eq!(denial.findings[0].code, Code::RepoNotAllowed);
     assert_eq!(denial.spec_sha256, sha256_hex(body.to_string().as_bytes()));

@@ -187,6 +187,11 @@ pub fn steady(mut body: Value) -> Value {
     fn is_id(value: &Value) -> bool {
         value.as_str().is_some_and(|text| text.parse::<Id>().is_ok())
     }
+    /// Whether the API made the name: there are 12 random digits in it.
+    fn is_made(value: &Value) -> bool {
+        let made = value.as_str().and_then(|name| name.strip_prefix("task-"));
+        made.is_some_and(|digits| digits.len() == 12)
+    }
     fn walk(value: &mut Value) {
         match value {
             Value::Array(items) => items.iter_mut().for_each(walk),
@@ -196,6 +201,8 @@ pub fn steady(mut body: Value) -> Value {
                         name if (name == "id" || name.ends_with("_id")) && is_id(field) => *field = json!("[id]"),
                         "trace_id" => *field = json!("[trace id]"),
                         "ts" => *field = json!("[now]"),
+                        "created_at" if field.is_string() => *field = json!("[created]"),
+                        "name" if is_made(field) => *field = json!("task-[made]"),
                         _ => walk(field),
                     }
                 }
