@@ -6,12 +6,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 use kube::api::ObjectMeta;
-use serde_json::Value;
 
 use super::names::{CANCELLED_BY, CHANGED_BY};
 use super::stamps::{Annotations, Issuer, Revision, Seal, Sealed, Stamps, canceller};
-use crate::domain::spec_digest::{spec_sha256, submitted_sha256};
-use crate::domain::{Principal, SpecChange, StampKeys};
+use crate::domain::{Principal, SpecChange, SpecDigests, StampKeys};
 
 /// How far the seal on a new object may be from its creation. Both clocks may be off a little; a seal can't be kept for
 /// another day.
@@ -50,7 +48,7 @@ impl Trust {
     }
 
     /// What the annotations of an object of `kind` say. Without its spec, what they say of that is not looked at.
-    pub fn read(&self, kind: &str, metadata: &ObjectMeta, spec: Option<&Value>) -> Believed {
+    pub fn read(&self, kind: &str, metadata: &ObjectMeta, spec: Option<&SpecDigests>) -> Believed {
         let nothing = Annotations::new();
         let annotations = metadata.annotations.as_ref().unwrap_or(&nothing);
         let namespace = metadata.namespace.as_deref().unwrap_or_default();
@@ -58,7 +56,7 @@ impl Trust {
         let object = Sealed::of(kind, namespace, metadata);
         let (submitted, wrote_this, is_v1) = match self.submitted(annotations, &object, metadata) {
             Some((stamps, Some(sha256))) => {
-                let same = spec.is_none_or(|spec| submitted_sha256(kind, spec) == sha256);
+                let same = spec.is_none_or(|spec| spec.submitted == sha256);
                 // What can't change of a Task is as it was submitted, or somebody else's.
                 (Some(stamps).filter(|_| same || kind != "Task"), same, false)
             }
@@ -128,10 +126,10 @@ impl Trust {
         object: &Sealed,
         uid: &str,
         generation: Option<i64>,
-        spec: Option<&Value>,
+        spec: Option<&SpecDigests>,
     ) -> Option<Revision> {
         let (revision, seal) = Revision::verified(annotations, object, uid, &self.keys)?;
-        let same = spec.is_none_or(|spec| spec_sha256(spec) == revision.spec_sha256);
+        let same = spec.is_none_or(|spec| spec.whole == revision.spec_sha256);
         let is_last = generation == Some(revision.generation);
         (same && is_last && self.believes(&seal, object.namespace)).then_some(revision)
     }

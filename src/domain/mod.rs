@@ -4,8 +4,10 @@
 
 pub mod actor;
 pub mod audit;
+pub mod checkpoint;
 pub mod cwom;
 pub mod denial;
+pub mod digest;
 pub mod executor;
 pub mod finding;
 pub mod id;
@@ -14,8 +16,8 @@ pub mod naming;
 pub mod principal;
 pub mod provenance;
 pub mod retention;
+pub mod shown;
 pub mod spec_change;
-pub mod spec_digest;
 pub mod stamp;
 pub mod task;
 pub mod trace;
@@ -23,6 +25,7 @@ pub mod url;
 
 pub use actor::{Actor, ActorKind};
 pub use denial::Denial;
+pub use digest::{SpecDigests, spec_digest, submitted_digest, task_digest};
 pub use finding::{Code, Finding};
 pub use id::{Id, TraceId};
 pub use lifecycle::{FailureReason, Phase};

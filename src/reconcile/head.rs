@@ -3,13 +3,11 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use serde_json::Value;
-
 use super::Error;
 use crate::crd::names::{FINALIZER, TRACE_ID};
 use crate::crd::trust::Believed;
 use crate::crd::{Trust, pinned_id};
-use crate::domain::{Finding, Id, Principal, SpecChange, TraceId};
+use crate::domain::{Finding, Id, Principal, SpecChange, SpecDigests, TraceId};
 
 /// The metadata of an object, understood.
 #[derive(Clone, Debug)]
@@ -58,7 +56,7 @@ impl Head {
     ///
     /// # Errors
     /// [`Error::Invalid`] if it lacks what every stored object has.
-    pub fn read(kind: &str, metadata: &ObjectMeta, spec: Option<&Value>, trust: &Trust) -> Result<Self, Error> {
+    pub fn read(kind: &str, metadata: &ObjectMeta, spec: Option<&SpecDigests>, trust: &Trust) -> Result<Self, Error> {
         let uid = metadata.uid.clone().ok_or(Error::Invalid("metadata.uid"))?;
         let name = metadata.name.clone().ok_or(Error::Invalid("metadata.name"))?;
         let namespace = metadata.namespace.clone().ok_or(Error::Invalid("metadata.namespace"))?;

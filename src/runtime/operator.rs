@@ -20,10 +20,11 @@ use super::controller::Controller;
 use super::{ConfigFile, Denials, Metrics, Settings};
 use crate::api;
 use crate::crd::Trust;
+use crate::serve::Tls;
 use crate::signing::{self, SecretKeys};
 use crate::store::{DatabaseUrl, Store, StoreSettings};
 use crate::webhook::certificates::Identity;
-use crate::webhook::{self, Keeper, KeeperSettings, Reviewer, Tls};
+use crate::webhook::{self, Keeper, KeeperSettings, Reviewer};
 
 /// How long parts may take to end once asked to.
 const SHUTDOWN: Duration = Duration::from_secs(18);
@@ -39,11 +40,12 @@ const STORE_SHUTDOWN: Duration = Duration::from_secs(5);
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     info!(version = env!("CARGO_PKG_VERSION"), "jct operator starts");
     let url: DatabaseUrl = settings.database_url.parse().context("--database-url")?;
-    let lease = settings.lease(&url)?;
+    fit(&url, settings.database_on_network)?;
+    let lease = settings.lease()?;
     let executors = settings.executors_file.as_deref().map(ConfigFile::open).transpose()?;
     let retention = settings.retention_file.as_deref().map(ConfigFile::open).transpose()?;
     // A database that is away is no reason to end: admission needs none, and whoever comes back finds us there.
-    let store = Store::open_in_background(&StoreSettings::new(url));
+    let store = Store::open_in_background(&StoreSettings::new(url.clone()));
     let client = Client::try_default().await.context("cannot find the Kubernetes API server")?;
     let metrics = Metrics::default();
     let mut keeper = Keeper::new(client.clone(), keeper_settings(&settings), metrics.clone());
@@ -62,7 +64,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         readiness.push(("webhook", is_ready));
         let reviewer =
             Reviewer { policy: settings.policy(), trust: trust.clone(), trusted_user: own_name(&client).await };
-        let router = webhook::router(reviewer, denials.clone(), metrics.clone());
+        let router = webhook::router(reviewer, denials.clone(), metrics.clone(), settings.client_ca().is_some());
         let part = serve_webhook(&settings, keeper, identity, router, ready, shutdown.clone()).await?;
         parts.spawn(async move { ("webhook", part.await) });
     } else {
@@ -74,6 +76,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         let controller = Controller {
             settings: settings.clone(),
             client: client.clone(),
+            database: url,
             store: store.clone(),
             trust: trust.clone(),
             keys: keys.clone(),
@@ -111,6 +114,24 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     }
     info!("jct operator stopped");
     ended
+}
+
+/// Whether the record may be kept there. What makes a connection unsafe is told in the log.
+fn fit(url: &DatabaseUrl, on_network: bool) -> anyhow::Result<()> {
+    if let Some(warning) = url.warning() {
+        warn!("{warning}");
+    }
+    match url.network_file_system() {
+        None => Ok(()),
+        Some(kind) if on_network => {
+            warn!(kind, "the database is on a network file system: its locks may not hold, and a crash can damage it");
+            Ok(())
+        }
+        Some(kind) => Err(anyhow!(
+            "--database-url (DATABASE_URL): {url:?} is on a network file system ({kind}), where SQLite's locks may not hold: give \
+             it a local or block volume, or use PostgreSQL; --database-on-network (JCT_DATABASE_ON_NETWORK) allows it all the same"
+        )),
+    }
 }
 
 /// A configuration, now and whenever its file changes; the default without a file.
@@ -157,7 +178,8 @@ async fn serve_webhook(
     ready: watch::Sender<bool>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
-    let tls = Tls::new(&identity).await.context("cannot serve the webhook's certificate")?;
+    let tls = Tls::new(&identity.certificate, &identity.key, settings.client_ca());
+    let tls = tls.context("cannot serve the webhook (JCT_WEBHOOK_CLIENT_CA_FILE names its client CA)")?;
     let address = any(settings.webhook_port);
     tokio::spawn(keeper.run(tls.clone(), identity, ready));
     Ok(async move {

@@ -8,9 +8,9 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use super::review::{Caller, Door};
+use super::review::Door;
 use super::review_tests::{OPERATOR, now, reviewer};
-use super::router;
+use super::{Caller, router};
 use crate::crd::names::{SUBMITTED_BY, TRACE_ID};
 use crate::domain::denial::{self, Request};
 use crate::domain::id::sha256_hex;
@@ -47,8 +47,8 @@ fn review(object: &Value, change: Value) -> Value {
 fn denial_of(review: Value) -> Option<Denial> {
     let request: AdmissionRequest<DynamicObject> =
         serde_json::from_value::<AdmissionReview<DynamicObject>>(review).unwrap().try_into().unwrap();
-    let findings = reviewer().review(Door::Mutate, Caller::Anonymous, &request, [1; 16], now()).findings;
-    reviewer().denial(&request, findings, [1; 16], "2026-03-01T12:00:00Z".parse().unwrap())
+    let findings = reviewer().review(Door::Mutate, Caller::Authenticated, &request, [1; 16], now()).findings;
+    reviewer().denial(&request, findings, Caller::Authenticated, [1; 16], now())
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn what_is_no_denial_leaves_none(#[case] change: Value) {
 
 async fn post(path: &str, review: &Value, denials: Denials) -> Value {
     let request = http::Request::post(path).body(Body::from(review.to_string())).unwrap();
-    let response = router(reviewer(), denials, Metrics::default()).oneshot(request).await.unwrap();
+    let response = router(reviewer(), denials, Metrics::default(), false).oneshot(request).await.unwrap();
     let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
     serde_json::from_slice(&body).unwrap()
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::stamping;
+use super::{Caller, stamping};
 use crate::crd::names::{FINALIZER, GROUP, ID, reserved};
 use crate::crd::stamps::{Annotations, Issuer};
 use crate::crd::{Trust, pinned_id};
@@ -28,21 +28,11 @@ pub enum Door {
     Validate,
 }
 
-/// Who calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Caller {
-    /// The API server: it showed its client certificate.
-    Authenticated,
-    /// Whoever reaches the port. What is sealed for them is believed only where it can't have been carried elsewhere.
-    Anonymous,
-}
-
-impl Caller {
-    fn issuer(self) -> Issuer {
-        match self {
-            Self::Authenticated => Issuer::ApiServer,
-            Self::Anonymous => Issuer::Anybody,
-        }
+/// Who seals what is answered to `caller`.
+fn issuer(caller: Caller) -> Issuer {
+    match caller {
+        Caller::Authenticated => Issuer::ApiServer,
+        Caller::Anonymous => Issuer::Anybody,
     }
 }
 
@@ -99,7 +89,7 @@ impl Reviewer {
         let subject = Subject::parse(&request.kind.kind).filter(|_| ours);
         let trust = self.trust.borrow().clone();
         let by_operator = !self.trusted_user.is_empty() && user(request) == self.trusted_user;
-        let context = Context { trust: &trust, request, by_operator, issuer: caller.issuer(), now, random };
+        let context = Context { trust: &trust, request, by_operator, issuer: issuer(caller), now, random };
         let answer = match (&request.object, subject) {
             (Some(object), Some(subject)) => match request.operation {
                 Operation::Create => self.create(door, subject, &context, object),
@@ -196,6 +186,11 @@ fn put(
         }
     }
     (patch, warnings)
+}
+
+/// The refusal of `request`, which is not looked at, for `findings`.
+pub(super) fn refuse(request: &AdmissionRequest<DynamicObject>, findings: Vec<Finding>) -> Review {
+    respond(request, Answer::Refuse(findings))
 }
 
 fn admit() -> Answer {

@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use jiff::Timestamp;
 use kube::api::ObjectMeta;
 
-use super::review::{Caller, Door, Reviewer};
+use super::Caller;
+use super::review::{Door, Reviewer};
 use crate::crd::Trust;
 use crate::crd::names::{CANCELLED_BY, CHANGED_BY, FINALIZER, RUN, STAMP, SUBMITTED_BY, TRACE_ID, reserved};
 use crate::crd::stamps::{Annotations, Issuer, Seal, Sealed, Stamps, cancellation};
 use crate::crd::trust::Believed;
 use crate::domain::cwom::Kind;
-use crate::domain::spec_digest::submitted_sha256;
-use crate::domain::{Principal, StampKey, StampKeys, TraceId};
+use crate::domain::{Principal, SpecDigests, StampKey, StampKeys, TraceId, submitted_digest};
 use crate::policy::Policy;
 
 const A_RUN: &str = "01KJMMA2G027CE4HT1RZKZBW4A";
@@ -46,7 +46,8 @@ fn believed_in(object: &Value, namespace: &str, trust: &Trust) -> Believed {
     let mut metadata: ObjectMeta = serde_json::from_value(object["metadata"].clone()).unwrap();
     metadata.namespace = Some(namespace.into());
     metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()));
-    trust.read(object["kind"].as_str().unwrap(), &metadata, Some(&object["spec"]))
+    let kind = object["kind"].as_str().unwrap();
+    trust.read(kind, &metadata, Some(&SpecDigests::of(kind, &object["spec"])))
 }
 
 fn submitter(object: &Value) -> Option<String> {
@@ -59,7 +60,7 @@ fn by_operator(object: &Value, user: &str, run: Option<&str>) -> Value {
     let run = run.map(|run| run.parse().unwrap());
     let stamps = Stamps { submitter: Principal::named(user), trace_id: "from-the-client".parse().unwrap(), run };
     let kind = object["kind"].as_str().unwrap();
-    let (sealed, sha256) = (Sealed::of(kind, "team", &metadata), submitted_sha256(kind, &object["spec"]));
+    let (sealed, sha256) = (Sealed::of(kind, "team", &metadata), submitted_digest(kind, &object["spec"]));
     let seal = Seal { issuer: Issuer::Operator, at: now() };
     let annotations = stamps.annotations(&sealed, &sha256, &seal, &trust().keys);
     let mut object = object.clone();
@@ -243,7 +244,7 @@ fn a_seal_can_not_be_kept_for_another_day() {
     let mut made = |seconds| {
         let at = now() + jiff::SignedDuration::from_secs(seconds);
         metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at));
-        trust().read("Task", &metadata, Some(&object["spec"])).submitted.is_some()
+        trust().read("Task", &metadata, Some(&SpecDigests::of("Task", &object["spec"]))).submitted.is_some()
     };
     assert_eq!([made(1), made(-60), made(301), made(-301)], [true, true, false, false]);
 }

@@ -15,8 +15,7 @@ use crate::crd::names::{CANCELLED, CANCELLED_BY, CHANGED, CHANGED_BY, CHANGES, R
 use crate::crd::stamps::{Annotations, Issuer, Revision, Seal, Sealed, cancellation, canceller};
 use crate::crd::trust::WINDOW;
 use crate::domain::spec_change::MAX_SPEC_CHANGES;
-use crate::domain::spec_digest::{spec_sha256, submitted_sha256};
-use crate::domain::{Principal, SpecChange, TraceId};
+use crate::domain::{Principal, SpecChange, TraceId, spec_digest, submitted_digest};
 use crate::policy::Subject;
 
 /// The reserved annotations as they are to be.
@@ -32,7 +31,7 @@ pub(super) struct Wanted {
 pub(super) fn submission(subject: Subject, context: &Context, object: &DynamicObject) -> Wanted {
     let Context { trust, request, .. } = context;
     let (given, sealed) = (given(object), sealed(request, object));
-    let spec_sha256 = submitted_sha256(sealed.kind, spec(object));
+    let spec_sha256 = submitted_digest(sealed.kind, spec(object));
     let me = principal(request);
     let found = Stamps::verified(&given, &sealed, &trust.keys).filter(|found| is_ours(context, &found.seal));
     let (stamps, are_given) = match found {
@@ -63,7 +62,7 @@ pub(super) fn is_submitted(context: &Context, object: &DynamicObject) -> bool {
     let sealed = sealed(context.request, object);
     let Some(found) = Stamps::verified(&given(object), &sealed, &context.trust.keys) else { return false };
     let same_user = found.stamps.submitter.user == user(context.request) && found.stamps.run.is_none();
-    let same_spec = found.spec_sha256 == submitted_sha256(sealed.kind, spec(object));
+    let same_spec = found.spec_sha256 == submitted_digest(sealed.kind, spec(object));
     same_spec && is_ours(context, &found.seal) && (same_user || context.by_operator)
 }
 
@@ -97,7 +96,7 @@ pub(super) fn revision(subject: Subject, context: &Context, old: &DynamicObject,
     let first = changes.len().saturating_sub(MAX_SPEC_CHANGES);
     let changes = if subject == Subject::Task { changes.split_off(first) } else { Vec::new() };
     annotations.retain(|name, _| !CHANGED.contains(&name.as_str()) && name != CHANGES);
-    let revision = Revision { by, generation, spec_sha256: spec_sha256(spec(object)), changes };
+    let revision = Revision { by, generation, spec_sha256: spec_digest(spec(object)), changes };
     annotations.extend(revision.annotations(&sealed, uid, &seal(context), &trust.keys));
     Wanted { annotations, are_given: again || vouched.is_some(), warning: warning(&revision.by) }
 }
@@ -116,7 +115,7 @@ pub(super) fn altered(context: &Context, old: &DynamicObject, object: &DynamicOb
     let (given, sealed, uid, keys) = (given(object), sealed(context.request, old), uid(old), &context.trust.keys);
     let by_user = |by: &Principal| context.by_operator || by.user == user(context.request);
     let is_revised = Revision::verified(&given, &sealed, uid, keys).is_some_and(|(revision, seal)| {
-        let same = revision.spec_sha256 == spec_sha256(spec(object)) && revision.generation == generation(old);
+        let same = revision.spec_sha256 == spec_digest(spec(object)) && revision.generation == generation(old);
         same && by_user(&revision.by) && is_ours(context, &seal)
     });
     if changes && !is_revised {

@@ -41,7 +41,7 @@ async fn the_object_is_what_kubectl_would_have_made() {
     let annotations = object["metadata"]["annotations"].as_object().unwrap();
     assert!(annotations["jct.dev/stamp"].as_str().unwrap().starts_with("v2.operator."));
     let (metadata, spec) = (serde_json::from_value(object["metadata"].clone()).unwrap(), object["spec"].clone());
-    let believed = trust().read("Task", &metadata, Some(&spec));
+    let believed = trust().read("Task", &metadata, Some(&jct::domain::SpecDigests::of("Task", &spec)));
     let submitter = believed.submitted.unwrap().submitter;
     assert_eq!((submitter.user.as_str(), submitter.groups()), ("ada", Some(vec!["g".to_owned()])));
     object["metadata"]["creationTimestamp"] = json!("2026-03-01T12:00:00Z");

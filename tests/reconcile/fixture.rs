@@ -11,9 +11,8 @@ use jct::domain::cwom::Kind;
 use jct::domain::executor::Executors;
 use jct::domain::id::sha256_hex;
 use jct::domain::provenance::DEFAULT_BUILDER_ID;
-use jct::domain::spec_digest::{spec_sha256, submitted_sha256};
 use jct::domain::trace::{FileEntry, FileKind, MANIFEST_VERSION, Manifest, Outcome, Source, folder};
-use jct::domain::{FailureReason, Id, Principal, StampKey, StampKeys};
+use jct::domain::{FailureReason, Id, Principal, StampKey, StampKeys, spec_digest, submitted_digest};
 use jct::jobs::JobSettings;
 use jct::policy::Policy;
 use jct::reconcile::context::{Context, Settled, Timing};
@@ -31,7 +30,7 @@ use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};
 
-use crate::api::{Call, Made, scripted};
+use crate::api::{Call, Made, scripted_over};
 
 pub const UID: &str = "7f9c2ba4-e88f-4a3c-9d52-0f1d6c1f2e11";
 pub const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -44,6 +43,7 @@ pub struct World {
     pub trust: Trust,
     pub keys: Keys,
     pub executors: Executors,
+    pub policy: Policy,
 }
 
 /// One pass of the controller.
@@ -80,6 +80,7 @@ impl World {
             trust: Trust::in_keys(keys_of(7), "jct-system"),
             keys: Keys::fixed(Some(ring)),
             executors: Executors::default(),
+            policy: Policy::default().allowing("octo/"),
         }
     }
 
@@ -98,12 +99,12 @@ impl World {
 
     /// As [`World::pass`], with something in the controller's caches.
     pub async fn pass_with(&self, object: &Value, script: Vec<Call>, prepare: impl FnOnce(&Context)) -> Pass {
-        let object: Object = serde_json::from_value(object.clone()).unwrap();
+        let cached: Object = serde_json::from_value(object.clone()).unwrap();
         let pass = async |context: Arc<Context>| {
             prepare(&context);
-            reconcile(Arc::new(object), context).await
+            reconcile(Arc::new(cached), context).await
         };
-        self.passes(script, pass).await
+        self.passes_over(Some(object), script, pass).await
     }
 
     /// A pass over a work object.
@@ -117,11 +118,21 @@ impl World {
         script: Vec<Call>,
         passes: impl AsyncFnOnce(Arc<Context>) -> Result<Action, Error>,
     ) -> Pass {
-        let (client, server, made): (_, _, Made) = scripted(script);
+        self.passes_over(None, script, passes).await
+    }
+
+    /// As [`World::passes`], by an API server that has `object` and shows it to whoever reads it whole.
+    pub async fn passes_over(
+        &self,
+        object: Option<&Value>,
+        script: Vec<Call>,
+        passes: impl AsyncFnOnce(Arc<Context>) -> Result<Action, Error>,
+    ) -> Pass {
+        let (client, server, made): (_, _, Made) = scripted_over(object.cloned(), script);
         let context = Arc::new(Context {
             client,
             store: self.store.clone(),
-            policy: Policy::default().allowing("octo/"),
+            policy: self.policy.clone(),
             jobs: job_settings(),
             executors: tokio::sync::watch::Sender::new(Arc::new(self.executors.clone())).subscribe(),
             retention: tokio::sync::watch::Sender::new(Arc::default()).subscribe(),
@@ -141,6 +152,7 @@ impl World {
             metrics: Metrics::default(),
             backoff: Backoff::default(),
             written: Written::default(),
+            whole: tokio::sync::Semaphore::new(1),
             objects: Objects::default(),
         });
         let pass = tokio::time::timeout(Duration::from_secs(30), passes(context.clone()));
@@ -240,7 +252,7 @@ impl World {
         let stamps = Stamps { submitter: submitter.clone(), trace_id: TRACE.parse().unwrap(), run };
         let issuer = if run.is_some() { Issuer::Operator } else { Issuer::Anybody };
         let seal = Seal { issuer, at: CREATED.parse().unwrap() };
-        let sha256 = submitted_sha256(&kind, &object["spec"]);
+        let sha256 = submitted_digest(&kind, &object["spec"]);
         let annotations = stamps.annotations(&sealed, &sha256, &seal, &self.trust.keys);
         json_patch::merge(object, &json!({"metadata": {"annotations": annotations}}));
     }
@@ -254,7 +266,7 @@ impl World {
         let (kind, uid) = (object["kind"].as_str().unwrap().to_owned(), metadata.uid.clone().unwrap());
         let sealed = Sealed::of(&kind, "team", &metadata);
         let seal = Seal { issuer: Issuer::Anybody, at: CREATED.parse().unwrap() };
-        let sha256 = spec_sha256(&object["spec"]);
+        let sha256 = spec_digest(&object["spec"]);
         let revision = Revision { by: by.clone(), generation, spec_sha256: sha256, changes: Vec::new() };
         let mut annotations = revision.annotations(&sealed, &uid, &seal, &self.trust.keys);
         if object["spec"]["cancel"] == json!(true) {

@@ -236,8 +236,7 @@ async fn who_cancelled_is_believed_only_under_a_seal_and_of_their_own_kind() {
     );
     let head = |object: &Value| {
         let object: jct::reconcile::task::Object = serde_json::from_value(object.clone()).unwrap();
-        let policy = jct::policy::Policy::default().allowing("octo/");
-        jct::reconcile::task::validate::validate(&object, &policy, &world.trust).unwrap()
+        jct::reconcile::task::validate::validate(&object, &world.trust).unwrap()
     };
     assert_eq!(head(&blamed).canceller, Actor::unverified());
     let mut cancelled = task.clone();

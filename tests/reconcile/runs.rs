@@ -3,7 +3,7 @@
 use jct::crd::names::{FINALIZER, RUN, STAMP, SUBMITTED_BY, TRACE_ID};
 use jct::domain::cwom::{Kind, Status};
 use jct::domain::executor::Executors;
-use jct::domain::{Phase, Principal};
+use jct::domain::{Phase, Principal, SpecDigests};
 use jiff::Timestamp;
 use kube::api::ObjectMeta;
 use rstest::rstest;
@@ -100,7 +100,7 @@ async fn a_run_of_an_agent_becomes_a_task_that_ends_it() {
     let mut metadata: ObjectMeta = serde_json::from_value(posted["metadata"].clone()).unwrap();
     metadata.namespace = Some("team".into());
     metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::now()));
-    let believed = world.trust.read("Task", &metadata, Some(&posted["spec"]));
+    let believed = world.trust.read("Task", &metadata, Some(&SpecDigests::of("Task", &posted["spec"])));
     assert_eq!(believed.submitted.map(|stamps| (stamps.submitter, stamps.run)), Some((ada(), Some(run_id))));
     let spec = &posted["spec"];
     assert_eq!((&spec["objective"], &spec["operation"]), (&json!("Tell what is there"), &json!("analysis")));
@@ -259,7 +259,7 @@ async fn a_run_that_is_called_off_cancels_its_task() {
     assert_eq!((&asked["spec"], &asked["metadata"]["uid"]), (&json!({"cancel": true}), &json!(crate::fixture::UID)));
     json_patch::merge(&mut task, asked);
     let metadata = serde_json::from_value(task["metadata"].clone()).unwrap();
-    let believed = world.trust.read("Task", &metadata, Some(&task["spec"]));
+    let believed = world.trust.read("Task", &metadata, Some(&SpecDigests::of("Task", &task["spec"])));
     assert_eq!(believed.canceller.unwrap().user, "bob@example.org", "who called the Run off, not the operator");
     let script = vec![
         call("GET", JOBS, Answer::Failure(404)),

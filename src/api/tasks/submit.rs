@@ -15,8 +15,7 @@ use crate::crd::names::FINALIZER;
 use crate::crd::stamps::{Issuer, Seal, Sealed};
 use crate::crd::{Stamps, Task as TaskObject, TaskSpec};
 use crate::domain::id::{hex, sha256_hex};
-use crate::domain::spec_digest::submitted_sha256;
-use crate::domain::{Finding, Id, Principal, Task, TraceId};
+use crate::domain::{Finding, Id, Principal, Task, TraceId, submitted_digest};
 use crate::store::TaskRow;
 
 /// The first and the longest wait between two looks into the record.
@@ -117,7 +116,7 @@ fn object(api: &Api, submission: &Submission, name: Option<String>) -> TaskObjec
     let mut object = TaskObject::new(&name, TaskSpec::of(task.clone(), *create_cwom));
     let sealed = Sealed { kind: "Task", namespace, name: &name, generate_name: "" };
     let seal = Seal { issuer: Issuer::Operator, at: Timestamp::now() };
-    let spec_sha256 = submitted_sha256(sealed.kind, &object.spec.to_json());
+    let spec_sha256 = submitted_digest(sealed.kind, &object.spec.to_json());
     let annotations = stamps.annotations(&sealed, &spec_sha256, &seal, &api.trust.borrow().keys);
     object.metadata = ObjectMeta {
         name: Some(name),

@@ -1,18 +1,19 @@
 //! What a Task object says, understood once. Pure; the later steps never read the object again.
+//!
+//! The watch brings no spec: [`validate`] understands what it does bring, [`Specification::of`] a spec that was read for the
+//! purpose of recording it.
 
-use kube::core::DeserializeGuard;
-use serde_json::Value;
-
-use crate::crd::{Task as TaskObject, TaskStatus, Trust};
-use crate::domain::id::sha256_hex;
+use super::Object;
+use crate::crd::{SpecView, TaskStatus, TaskView, Trust};
+use crate::domain::digest::SpecDigests;
 use crate::domain::task::{Controls, Naming};
-use crate::domain::{Actor, Code, Finding, Principal};
+use crate::domain::{Actor, Code, Finding, Principal, spec_digest};
 use crate::policy::{Policy, Verdict, judge};
 use crate::reconcile::Error;
 use crate::reconcile::head::Head;
 use crate::store::TaskRow;
 
-/// A Task object, understood.
+/// A Task object, understood as far as the watch brings it.
 #[derive(Clone, Debug)]
 pub struct Validated {
     /// What its metadata says.
@@ -21,12 +22,8 @@ pub struct Validated {
     pub actor: Actor,
     /// Who cancelled it, for the audit log.
     pub canceller: Actor,
-    /// What the gate says of it, now.
-    pub verdict: Verdict,
-    /// How it is to be handled.
-    pub controls: Controls,
-    /// Digest of the spec as it was written.
-    pub spec_sha256: String,
+    /// What is known of its spec.
+    pub spec: SpecView,
     /// The status in the cache.
     pub status: Option<TaskStatus>,
     /// Whether there is an object at all: see [`Validated::orphan`].
@@ -59,40 +56,22 @@ impl Validated {
             },
             actor: Actor::controller(),
             canceller: Actor::controller(),
-            verdict: Verdict::Accepted(Box::new(row.task.clone())),
-            controls: Controls::default(),
-            spec_sha256: String::new(),
+            spec: SpecView::default(),
             status: None,
             has_object: false,
         }
     }
 }
 
-/// Understands `object`. One that does not even fit the types is understood as far as its metadata goes, and refused.
+/// Understands `object`, however little of it fits.
 ///
 /// # Errors
 /// [`Error::Invalid`] if it lacks what every stored object has.
-pub fn validate(object: &DeserializeGuard<TaskObject>, policy: &Policy, trust: &Trust) -> Result<Validated, Error> {
-    let (metadata, spec, status) = match &object.0 {
-        Ok(task) => (&task.metadata, Ok(task.spec.to_json()), task.status.clone()),
-        Err(invalid) => (&invalid.metadata, Err(&invalid.error), None),
-    };
-    // One that can't be read is not the one that was sealed.
-    let document = spec.as_ref().map_or(&Value::Null, |spec| spec);
-    let head = Head::read("Task", metadata, Some(document), trust)?;
-    let (mut verdict, controls, spec_sha256) = match spec {
-        Ok(spec) => {
-            let (verdict, controls) = judge(&spec, Naming::CustomResource, policy);
-            (verdict, controls, sha256_hex(spec.to_string().as_bytes()))
-        }
-        Err(error) => {
-            let finding = Finding::new(Code::InvalidSpec, "spec", error.clone());
-            (Verdict::Refused(vec![finding]), Controls::default(), String::new())
-        }
-    };
-    if let Some(finding) = &head.unfit_pin {
-        verdict = Verdict::Refused(verdict.findings().iter().chain([finding]).cloned().collect());
-    }
+pub fn validate(object: &Object, trust: &Trust) -> Result<Validated, Error> {
+    let TaskView { metadata, spec, status } = object;
+    // One that can't be read has no digest: it is not what was sealed.
+    let digests = SpecDigests { whole: spec.sha256.clone(), submitted: spec.submitted_sha256.clone() };
+    let head = Head::read("Task", metadata, Some(&digests), trust)?;
     // The kind is that of who did it: what the Task claims of its requester is a field of its own.
     let actor =
         |who: Option<&Principal>| who.map_or_else(Actor::unverified, |principal| Actor::authenticated(&principal.user));
@@ -100,10 +79,41 @@ pub fn validate(object: &DeserializeGuard<TaskObject>, policy: &Policy, trust: &
         actor: actor(head.author.as_ref()),
         canceller: actor(head.canceller.as_ref()),
         head,
-        verdict,
-        controls,
-        spec_sha256,
-        status,
+        spec: spec.clone(),
+        status: status.clone(),
         has_object: true,
     })
+}
+
+/// A spec, read whole.
+#[derive(Clone, Debug)]
+pub struct Specification {
+    /// What the gate says of it, now.
+    pub verdict: Verdict,
+    /// How the Task is to be handled.
+    pub controls: Controls,
+    /// Digest of the spec as it was written; empty for one that cannot be read.
+    pub sha256: String,
+}
+
+impl Specification {
+    /// Understands the spec of the object that `head` is of; `Err` says why it cannot be read.
+    pub fn of(spec: &Result<serde_json::Value, String>, head: &Head, policy: &Policy) -> Self {
+        let mut specification = match spec {
+            Ok(spec) => {
+                let (verdict, controls) = judge(spec, Naming::CustomResource, policy);
+                Self { verdict, controls, sha256: spec_digest(spec) }
+            }
+            Err(error) => Self {
+                verdict: Verdict::Refused(vec![Finding::new(Code::InvalidSpec, "spec", error.clone())]),
+                controls: Controls::default(),
+                sha256: String::new(),
+            },
+        };
+        if let Some(finding) = &head.unfit_pin {
+            let findings = specification.verdict.findings().iter().chain([finding]).cloned();
+            specification.verdict = Verdict::Refused(findings.collect());
+        }
+        specification
+    }
 }

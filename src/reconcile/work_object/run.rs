@@ -15,8 +15,7 @@ use crate::crd::stamps::{Issuer, Seal, Sealed, cancellation};
 use crate::crd::{Stamps, Task as TaskObject, TaskSpec};
 use crate::domain::cwom::adapter::{failure_category, issue_to_task};
 use crate::domain::cwom::{FailureCategory, Kind, Mode, Spec, Status};
-use crate::domain::spec_digest::submitted_sha256;
-use crate::domain::{Actor, Code, FailureReason, Finding, Id, Principal, Task};
+use crate::domain::{Actor, Code, FailureReason, Finding, Id, Principal, Task, submitted_digest};
 use crate::reconcile::head::Head;
 use crate::reconcile::rights::may_create_tasks;
 use crate::reconcile::{Context, Error};
@@ -188,7 +187,7 @@ fn task_object(context: &Context, run: &Understood, author: &Principal, id: Id, 
     let (task_name, spec) = (task_name(id), TaskSpec::of(task, false));
     let stamps = Stamps { submitter: author.clone(), trace_id: trace_id.clone(), run: Some(id) };
     let sealed = Sealed { kind: TASK, namespace, name: &task_name, generate_name: "" };
-    let spec_sha256 = submitted_sha256(TASK, &spec.to_json());
+    let spec_sha256 = submitted_digest(TASK, &spec.to_json());
     let annotations = stamps.annotations(&sealed, &spec_sha256, &operator_seal(), &context.trust().keys);
     let owner = OwnerReference {
         api_version: format!("{GROUP}/v1"),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::domain::Id;
 use crate::domain::cwom::adapter::{CwomIds, IssueView, MadeByJct, Origin};
 use crate::domain::cwom::{ConstraintSnapshot, ContextPacket, Issue, Kind, Ref, Repo, Run, Spec};
-use crate::domain::spec_digest::spec_sha256;
+use crate::domain::spec_digest;
 use crate::reconcile::{Context, Error};
 use crate::store::ObjectRow;
 
@@ -64,7 +64,7 @@ macro_rules! source {
     ($row:expr, $kind:ident) => {{
         let row: ObjectRow = $row;
         let (id, by_jct) = (row.object.id, is_by_jct(&row));
-        let sha256 = spec_sha256(&row.object.spec.to_json());
+        let sha256 = spec_digest(&row.object.spec.to_json());
         match row.object.spec {
             Spec::$kind(spec) => Some(Source { id, spec: *spec, sha256, by_jct }),
             _ => None,

@@ -7,7 +7,7 @@ use super::waiting::{Place, Wanted};
 use crate::crd::Trust;
 use crate::crd::cwom::WorkObjectStatus;
 use crate::domain::cwom::{Kind, Spec, read};
-use crate::domain::{Actor, Finding, Naming};
+use crate::domain::{Actor, Finding, Naming, SpecDigests};
 use crate::reconcile::Error;
 use crate::reconcile::head::Head;
 
@@ -50,7 +50,7 @@ impl Understood {
 /// [`Error::Invalid`] if it lacks what every stored object has.
 pub fn validate(kind: Kind, object: &DynamicObject, trust: &Trust) -> Result<Understood, Error> {
     let document = object.data.get("spec").unwrap_or(&Value::Null);
-    let head = Head::read(kind.as_str(), &object.metadata, Some(document), trust)?;
+    let head = Head::read(kind.as_str(), &object.metadata, Some(&SpecDigests::of(kind.as_str(), document)), trust)?;
     let (spec, mut findings) = read(kind, document, Naming::CustomResource);
     findings.extend(head.unfit_pin.clone());
     let spec = match spec {
