@@ -153,7 +153,7 @@ pub struct Revision {
     pub by: Principal,
     /// The generation that it led to.
     pub generation: i64,
-    /// The digest of the spec as it became.
+    /// The digest of the spec as it became; empty where the webhook did not read it whole.
     pub spec_sha256: String,
     /// Of a Task: its last changes, this one the last.
     pub changes: Vec<SpecChange>,

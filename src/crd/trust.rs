@@ -129,7 +129,7 @@ impl Trust {
         spec: Option<&SpecDigests>,
     ) -> Option<Revision> {
         let (revision, seal) = Revision::verified(annotations, object, uid, &self.keys)?;
-        let same = spec.is_none_or(|spec| spec.whole == revision.spec_sha256);
+        let same = spec.is_none_or(|spec| revision.spec_sha256.is_empty() || spec.whole == revision.spec_sha256);
         let is_last = generation == Some(revision.generation);
         (same && is_last && self.believes(&seal, object.namespace)).then_some(revision)
     }

@@ -79,7 +79,7 @@ fn one_that_is_stored_can_be_cancelled_and_labelled_but_not_changed(#[case] inpu
         json_patch::merge(&mut new, &change);
         let read = read(review("UPDATE", &new, &old).as_bytes()).unwrap();
         assert!(read.findings.is_empty());
-        reviewer().review(Door::Validate, Caller::Anonymous, &read.request, [1; 16], now()).findings
+        reviewer().review(Door::Mutate, Caller::Anonymous, &read.request, [1; 16], now()).findings
     };
     assert!(answer(json!({"metadata": {"labels": {"a": "b"}, "finalizers": []}})).is_empty());
     assert!(answer(json!({"spec": {"cancel": true}})).is_empty());
@@ -105,6 +105,7 @@ fn a_spec_of_nothing_but_fields_is_told_apart_as_a_whole() {
         let read = read(review("UPDATE", &of(new), &of(old)).as_bytes()).unwrap();
         let (new, old) = (read.request.object.unwrap(), read.request.old_object.unwrap());
         assert!(new.data["spec"].is_string() && old.data["spec"].is_string());
+        assert!(super::read::is_digested(&new), "what is sealed of it is told apart");
         new.data != old.data
     };
     assert!(!findings(fields(1), fields(1)));

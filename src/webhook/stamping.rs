@@ -9,6 +9,7 @@ use kube::core::DynamicObject;
 use kube::core::admission::AdmissionRequest;
 use serde_json::Value;
 
+use super::read::is_digested;
 use super::review::{Context, annotation, namespace, spec, user};
 use crate::crd::Stamps;
 use crate::crd::names::{CANCELLED, CANCELLED_BY, CHANGED, CHANGED_BY, CHANGES, RUN, SUBMITTED, TRACE_ID, reserved};
@@ -96,7 +97,7 @@ pub(super) fn revision(subject: Subject, context: &Context, old: &DynamicObject,
     let first = changes.len().saturating_sub(MAX_SPEC_CHANGES);
     let changes = if subject == Subject::Task { changes.split_off(first) } else { Vec::new() };
     annotations.retain(|name, _| !CHANGED.contains(&name.as_str()) && name != CHANGES);
-    let revision = Revision { by, generation, spec_sha256: spec_digest(spec(object)), changes };
+    let revision = Revision { by, generation, spec_sha256: revised(object), changes };
     annotations.extend(revision.annotations(&sealed, uid, &seal(context), &trust.keys));
     Wanted { annotations, are_given: again || vouched.is_some(), warning: warning(&revision.by) }
 }
@@ -115,7 +116,7 @@ pub(super) fn altered(context: &Context, old: &DynamicObject, object: &DynamicOb
     let (given, sealed, uid, keys) = (given(object), sealed(context.request, old), uid(old), &context.trust.keys);
     let by_user = |by: &Principal| context.by_operator || by.user == user(context.request);
     let is_revised = Revision::verified(&given, &sealed, uid, keys).is_some_and(|(revision, seal)| {
-        let same = revision.spec_sha256 == spec_digest(spec(object)) && revision.generation == generation(old);
+        let same = revision.spec_sha256 == revised(object) && revision.generation == generation(old);
         same && by_user(&revision.by) && is_ours(context, &seal)
     });
     if changes && !is_revised {
@@ -143,6 +144,11 @@ fn change(
     let changed = |name: &str| Some(flag(object, name)).filter(|now| *now != flag(old, name));
     let (suspend, cancel) = (changed("suspend"), changed("cancel"));
     SpecChange { generation, by: Some(by.user.clone()), at: Some(context.now), suspend, cancel }
+}
+
+/// The digest of a changed spec; none of one that was not read whole, which is under the seal by its generation alone.
+fn revised(object: &DynamicObject) -> String {
+    if is_digested(object) { String::new() } else { spec_digest(spec(object)) }
 }
 
 /// The generation that a change of the spec of `old` leads to.
