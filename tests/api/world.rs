@@ -196,12 +196,13 @@ pub fn steady(mut body: Value) -> Value {
         match value {
             Value::Array(items) => items.iter_mut().for_each(walk),
             Value::Object(fields) => {
+                let of_task = fields.contains_key("requested_by");
                 for (name, field) in fields {
                     match name.as_str() {
                         name if (name == "id" || name.ends_with("_id")) && is_id(field) => *field = json!("[id]"),
                         "trace_id" => *field = json!("[trace id]"),
                         "ts" => *field = json!("[now]"),
-                        "created_at" if field.is_string() => *field = json!("[created]"),
+                        "created_at" if of_task && field.is_string() => *field = json!("[created]"),
                         "name" if is_made(field) => *field = json!("task-[made]"),
                         _ => walk(field),
                     }

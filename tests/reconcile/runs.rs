@@ -253,7 +253,7 @@ async fn a_run_that_is_called_off_cancels_its_task() {
     let bob = Principal::named("bob@example.org");
     world.change(&mut object, &bob, json!({"status": "canceled"}));
     let answer = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": task["metadata"]});
-    let script = vec![call("PATCH", format!("{TASKS}/{}", task_name()), Answer::Object(answer))];
+    let script = vec![call("PATCH", format!("{TASKS}/{}", task_name()), Answer::Object(answer)), run_status()];
     let pass = world.object_pass(Kind::Run, &object, script).await;
     let asked = &pass.calls[0].2;
     assert_eq!((&asked["spec"], &asked["metadata"]["uid"]), (&json!({"cancel": true}), &json!(crate::fixture::UID)));
