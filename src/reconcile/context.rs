@@ -14,6 +14,7 @@ use super::workers::Workers;
 use crate::crd::TaskStatus;
 use crate::crd::Trust;
 use crate::domain::Id;
+use crate::domain::checkpoint::Checkpoint;
 use crate::domain::executor::Executors;
 use crate::domain::retention::Retention;
 use crate::jobs::JobSettings;
@@ -45,6 +46,8 @@ pub struct Context {
     pub traces: TraceVolume,
     /// What provenance is signed with.
     pub keys: Keys,
+    /// The newest checkpoint of the audit log.
+    pub checkpoint: watch::Receiver<Option<Checkpoint>>,
     /// Who provenance says ran an attempt.
     pub builder_id: String,
     /// Whose attempts have their provenance.

@@ -146,6 +146,7 @@ impl World {
             trust: tokio::sync::watch::Sender::new(Arc::new(self.trust.clone())).subscribe(),
             traces: TraceVolume::new(self.folder.path().join("traces")),
             keys: self.keys.clone(),
+            checkpoint: tokio::sync::watch::channel(None).1,
             builder_id: DEFAULT_BUILDER_ID.into(),
             settled: Settled::default(),
             workers: Arc::default(),
