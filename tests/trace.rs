@@ -187,6 +187,7 @@ fn facts<'a>(uid: &str, attempt: u32, trace_id: &'a TraceId, bound: Bound<'a>) -
         ended_at: None,
         builder_id: DEFAULT_BUILDER_ID,
         version: "0.1.0",
+        checkpoint: None,
     }
 }
 

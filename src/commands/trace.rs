@@ -1,20 +1,16 @@
 //! `jct trace verify`: checks traces offline, with nothing but their folders and public keys.
 
-use std::fs;
-use std::io::{self, Read as _, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::output::{Output, json};
+use super::trust::keys_in_file;
 use crate::domain::shown::{plain, plain_lines};
-use crate::signing::{PublicKey, public_keys};
 use crate::trace::{Checked, State, Verdict, verify};
-
-/// The greatest key set that is read, in bytes.
-const MAX_KEYS_BYTES: u64 = 16 * 1024 * 1024;
 
 /// What to do with traces.
 #[derive(Subcommand, Clone, Debug)]
@@ -79,7 +75,7 @@ fn exit_code(total: Total) -> u8 {
 }
 
 fn run_verify(args: &VerifyArgs) -> Result<Total, String> {
-    let keys = args.keys.as_deref().map(trusted).transpose()?;
+    let keys = args.keys.as_deref().map(keys_in_file).transpose()?;
     let mut out = io::stdout().lock();
     let (mut total, mut attempts, mut written) = (Total::default(), Vec::new(), Ok(()));
     let mut report = |checked: Checked| {
@@ -104,19 +100,6 @@ fn run_verify(args: &VerifyArgs) -> Result<Total, String> {
         eprintln!("jct trace verify: no signature was checked: give the operator's public keys with --keys");
     }
     Ok(total)
-}
-
-fn trusted(file: &Path) -> Result<Vec<PublicKey>, String> {
-    let mut bytes = Vec::new();
-    let read = if file == Path::new("-") {
-        io::stdin().lock().take(MAX_KEYS_BYTES).read_to_end(&mut bytes)
-    } else {
-        fs::File::open(file).and_then(|file| file.take(MAX_KEYS_BYTES).read_to_end(&mut bytes))
-    };
-    let failed = |error: &dyn std::fmt::Display| format!("--keys {}: {error}", file.display());
-    read.map_err(|error| failed(&error))?;
-    let keys = public_keys(&bytes).map_err(|error| failed(&error))?;
-    if keys.is_empty() { Err(failed(&"there is no Ed25519 key in it")) } else { Ok(keys) }
 }
 
 impl Total {

@@ -108,6 +108,13 @@ pub(in crate::store) async fn jobs_of(conn: &mut Conn<'_>, task_id: Id) -> Resul
     rows.into_iter().map(JobColumns::into_row).collect()
 }
 
+/// Attempts of any Task, by id, after `after`.
+pub(in crate::store) async fn jobs_after(conn: &mut Conn<'_>, after: &str, limit: u32) -> Result<Vec<JobRow>> {
+    let sql = select!(" WHERE id > $1 ORDER BY id LIMIT $2");
+    let rows = fetch!(JobColumns, conn, sql, after, i64::from(limit))?;
+    rows.into_iter().map(JobColumns::into_row).collect()
+}
+
 /// The attempts of these Tasks; a row that does not parse has its error in its place.
 pub(in crate::store) async fn load_jobs(
     conn: &mut Conn<'_>,
