@@ -11,7 +11,7 @@ use jct::api::{Api, ApiSettings, Health, router};
 use jct::domain::cwom::Kind;
 use jct::domain::{Id, StampKey};
 use jct::policy::Policy;
-use jct::runtime::{Denials, Metrics, Waiting};
+use jct::runtime::{Denials, Metrics, OpenTasks, Waiting};
 use jct::signing::{KeyRing, Keys, SigningKey};
 use jct::store::{Store, StoreSettings};
 use serde_json::{Value, json};
@@ -30,6 +30,9 @@ pub const CI: &str = "token-of-ci";
 pub const EVE: &str = "token-of-eve";
 /// Is known, and may do nothing.
 pub const NOBODY: &str = "token-of-nobody";
+
+/// How many open Tasks a namespace may have.
+pub const MAX_OPEN_TASKS: u32 = 60;
 
 pub struct World {
     pub store: Store,
@@ -157,7 +160,8 @@ fn serve(store: &Store, cluster: &Arc<Cluster>, key: &StampKey, settings: &ApiSe
     let keys = Keys::fixed(Some(ring));
     let health = Health { store: store.clone(), parts: Arc::default(), metrics, keys };
     let policy = Policy::default().allowing("octo/");
-    (router(Api::new(health, cluster.client(), policy, key.clone(), denials, settings.clone())), waiting)
+    let open_tasks = OpenTasks::new(store.clone(), MAX_OPEN_TASKS);
+    (router(Api::new(health, cluster.client(), policy, key.clone(), denials, open_tasks, settings.clone())), waiting)
 }
 
 pub fn request(method: &str, token: &str, path: &str) -> http::request::Builder {
