@@ -313,7 +313,8 @@ pub(in crate::store) async fn tasks_of_trace(
     }
     select.filter_by("id > ?", after.map(|id| id.to_string()));
     select.page(" ORDER BY id", limit.clamp(1, MAX_PAGE), 0);
-    select.fetch::<TaskColumns>(conn).await?.into_iter().map(TaskColumns::into_row).collect()
+    let rows = select.fetch::<TaskColumns>(conn).await?;
+    filled(conn, rows).await?.into_iter().map(TaskColumns::into_row).collect()
 }
 
 /// How many rows of each namespace have not ended and are not deleted.
