@@ -31,7 +31,7 @@ async fn who_may_not_is_told_before_a_byte_is_read(#[case] method: &str, #[case]
 
 #[tokio::test]
 async fn who_may_not_change_an_object_is_told_before_a_byte_is_read() {
-    let mut world = World::new().await;
+    let world = World::new().await;
     let known = world.one_of_each().await;
     let issue = crate::work::one(&known[&jct::domain::cwom::Kind::Issue]);
     let sent = request("PATCH", EVE, &issue).header("content-length", "1000");
