@@ -134,6 +134,10 @@ failure_reasons! {
     ExecutorNotConfigured = "ExecutorNotConfigured", no_retry;
     /// The id pinned by `jct.dev/id` belongs to another Task.
     IdConflict = "IdConflict", no_retry;
+    /// Nobody vouches for who wrote the Run as it stands.
+    AuthorUnknown = "AuthorUnknown", no_retry;
+    /// Who wrote the Run as it stands may not create Tasks in its namespace.
+    AuthorNotAllowed = "AuthorNotAllowed", no_retry;
     /// The repository could not be fetched.
     SourceUnavailable = "SourceUnavailable", retry;
     /// The repository has no such branch, tag or commit.

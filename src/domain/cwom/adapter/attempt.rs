@@ -190,6 +190,8 @@ pub fn failure_category(reason: FailureReason) -> FailureCategory {
         | Reason::SecretsAccessDenied
         | Reason::TooManyTasks
         | Reason::IdConflict
+        | Reason::AuthorUnknown
+        | Reason::AuthorNotAllowed
         | Reason::ChangeNotAllowed => FailureCategory::Policy,
         Reason::ExecutorNotConfigured
         | Reason::SourceUnavailable
