@@ -105,9 +105,9 @@ containerd() {
   start_daemon containerd containerd --config "$STATE/containerd.toml"
 }
 
-# etcd CLIENT-PORT PEER-PORT
+# etcd CLIENT-PORT PEER-PORT. Tests of memory write large objects, each of which it keeps several times until it compacts.
 etcd() {
-  start_daemon etcd etcd --name=default --data-dir="$STATE/etcd" --logger=zap --log-level=warn \
+  start_daemon etcd etcd --name=default --data-dir="$STATE/etcd" --logger=zap --log-level=warn --quota-backend-bytes=8589934592 \
     --listen-client-urls="http://127.0.0.1:$1" --advertise-client-urls="http://127.0.0.1:$1" \
     --listen-peer-urls="http://127.0.0.1:$2" --initial-advertise-peer-urls="http://127.0.0.1:$2" \
     --initial-cluster="default=http://127.0.0.1:$2"
