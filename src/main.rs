@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use jct::commands::{audit, check, db, keys, release_finalizers, retention, run, trace};
+use jct::domain::shown::plain_lines;
 use jct::runtime::settings::LogFormat;
 use jct::runtime::{Settings, operator, telemetry};
 use jct::worker::WorkerCommand;
@@ -35,7 +36,7 @@ enum Command {
     /// Print the custom resource definitions
     Crds,
     /// Show or verify the audit log
-    Audit(audit::AuditArgs),
+    Audit(Box<audit::AuditArgs>),
     /// Migrate, check, export and import the database
     Db(db::DbArgs),
     /// Check traces offline
@@ -63,7 +64,7 @@ fn main() -> ExitCode {
         }
         Command::Check(args) => return check::run(&args),
         Command::Crds => print_crds(),
-        Command::Audit(args) => block_on(audit::run(args)),
+        Command::Audit(args) => block_on(audit::run(*args)),
         Command::Db(args) => block_on(db::run(args)),
         Command::Trace(command) => return trace::run(&command),
         Command::Retention(command) => block_on(retention::run(command)),
@@ -79,7 +80,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("jct: {error:#}");
+            eprintln!("jct: {}", plain_lines(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }

@@ -10,7 +10,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jct::domain::FailureReason;
@@ -19,7 +19,7 @@ use jct::domain::task::Operation;
 use jct::domain::trace::Outcome;
 use rstest::rstest;
 use serde_json::json;
-use worker_support::{Pod, Repository, Server, scripted};
+use worker_support::{Pod, Repository, Server, run_git, scripted, signal};
 
 #[test]
 fn source_and_run_leave_a_trace_that_verifies() {
@@ -217,7 +217,7 @@ fn too_many_bytes_are_not_checked_out() {
     repository.write("zeros", &"0".repeat(3_000_000));
     repository.commit("large but it packs well");
     let server = Server::start(&repository);
-    let pod = Pod::new(&server, "main").with_env("JCT_SOURCE_MAX_BYTES", "2000000");
+    let pod = Pod::new(&server, "main").with_arg("--max-bytes", "2000000");
     pod.source_fails(FailureReason::SourceTooLarge, "larger than 2000000 bytes");
 }
 
@@ -225,7 +225,7 @@ fn too_many_bytes_are_not_checked_out() {
 fn a_server_that_never_answers_costs_no_more_than_the_timeout() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("git://127.0.0.1:{}/repo", silent.local_addr().unwrap().port());
-    let pod = Pod::at(&url, "main").with_env("JCT_SOURCE_TIMEOUT_SECONDS", "1");
+    let pod = Pod::at(&url, "main").with_arg("--timeout-seconds", "1");
     pod.source_fails(FailureReason::SourceUnavailable, "took too long");
 }
 
@@ -317,11 +317,57 @@ fn a_program_that_is_not_there_is_named() {
 
 #[test]
 fn run_without_a_source_seals_the_trace() {
-    let pod = Pod::at("git://127.0.0.1:1/repo", "main").with_env("JCT_RECORDER_PATIENCE_SECONDS", "1");
+    let pod = Pod::at("git://127.0.0.1:1/repo", "main").with_arg("--patience-seconds", "1");
     let (termination, manifest) = pod.run();
     pod.verify(&termination, &manifest);
     assert_eq!(termination.reason, Some(FailureReason::WorkerFailed));
     assert!(termination.message.unwrap().contains("source.json"));
+}
+
+/// A server of files; what is asked for below `/old` is elsewhere.
+fn serve_files(root: PathBuf) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = BufReader::new(&stream).lines().map_while(Result::ok);
+            let first = request.next().unwrap_or_default();
+            let _ = request.take_while(|line| !line.is_empty()).count();
+            let path = first.split(' ').nth(1).and_then(|path| path.split('?').next()).unwrap_or_default();
+            let end = "Connection: close\r\nContent-Length";
+            let answer = match (path.strip_prefix("/old"), fs::read(root.join(path.trim_start_matches('/')))) {
+                (Some(rest), _) => format!("301 Moved\r\nLocation: /new{rest}\r\n{end}: 0\r\n\r\n").into_bytes(),
+                (_, Ok(bytes)) => [format!("200 OK\r\n{end}: {}\r\n\r\n", bytes.len()).into_bytes(), bytes].concat(),
+                (_, Err(_)) => format!("404 Not Found\r\n{end}: 0\r\n\r\n").into_bytes(),
+            };
+            let _ = stream.write_all(b"HTTP/1.1 ").and_then(|()| stream.write_all(&answer));
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn a_redirect_to_another_repository_is_not_followed() {
+    let repository = greeting();
+    let served = tempfile::tempdir().unwrap();
+    let bare = served.path().join("new/repo.git");
+    let from = repository.path();
+    run_git(served.path(), &["clone", "--quiet", "--bare", from.to_str().unwrap(), bare.to_str().unwrap()], b"");
+    run_git(&bare, &["update-server-info"], b"");
+    let server = serve_files(served.path().to_owned());
+    let pod = Pod::at(&format!("{server}/old/repo.git"), "main");
+    pod.source_fails(FailureReason::SourceUnavailable, "its server redirects to another place, which is not followed");
+    assert!(!pod.work().join("source/greet.sh").exists());
+    // The control: by its own name it is fetched, and that name is what is recorded.
+    let url = format!("{server}/new/repo.git");
+    let pod = Pod::at(&url, "main");
+    assert_eq!(pod.source().outcome, Outcome::Succeeded);
+    let fetched = pod.events().into_iter().find(|event| event.event == "source_fetched").unwrap();
+    assert_eq!(fetched.fields["url"], url);
+    // Without leave there is no way but https.
+    let pod = Pod::at(&url, "main").without_arg("--protocols");
+    pod.source_fails(FailureReason::SourceUnavailable, "must begin with one of https");
 }
 
 #[test]
@@ -376,6 +422,71 @@ fn sigterm_during_the_run_ends_everything_and_seals_the_trace() {
     }
 }
 
+/// An image can name another signal for its container: the supervisor hears of the end all the same.
+#[test]
+fn the_recorder_ends_an_executor_whose_supervisor_gets_no_signal() {
+    let repository = greeting();
+    let server = Server::start(&repository);
+    let pod = hanging(&server, 300, "echo $$ > \"$HOME/child\"; echo kept > \"$JCT_OUT/kept\"");
+    let running = pod.start_run();
+    wait_for(&pod.work().join("home/started"));
+    signal(&running.recorder, nix::sys::signal::Signal::SIGTERM);
+    let (termination, manifest) = running.end();
+    pod.verify(&termination, &manifest);
+    assert_eq!(termination.reason, Some(FailureReason::Evicted));
+    let ended = pod.events().into_iter().find(|event| event.event == "executor_ended").unwrap();
+    assert_eq!(ended.fields["end"], "interrupted", "the supervisor gave its account");
+    assert!(!is_running(&fs::read_to_string(pod.work().join("home/child")).unwrap()));
+    assert!(pod.trace().join("artifacts/kept").is_file(), "what was left when it had ended");
+}
+
+#[test]
+fn outputs_are_not_taken_while_the_executor_may_run() {
+    let repository = greeting();
+    let server = Server::start(&repository);
+    let pod = hanging(&server, 300, "echo early > \"$JCT_OUT/early\"");
+    let running = pod.start_run();
+    wait_for(&pod.work().join("home/started"));
+    signal(&running.supervisor, nix::sys::signal::Signal::SIGSTOP);
+    signal(&running.recorder, nix::sys::signal::Signal::SIGTERM);
+    let mut running = running;
+    running.recorder.wait().unwrap();
+    signal(&running.supervisor, nix::sys::signal::Signal::SIGKILL);
+    running.supervisor.wait().unwrap();
+    assert_eq!(pod.manifest().reason, Some(FailureReason::Evicted));
+    assert!(pod.events().iter().any(|event| event.event == "outputs_not_taken"));
+    assert!(!pod.trace().join("artifacts/early").exists());
+}
+
+#[test]
+fn the_sandbox_knows_every_thread_of_the_supervisor() {
+    let repository = greeting();
+    let server = Server::start(&repository);
+    // By ids that it is told, for the kernel may be one that does not keep signals within the sandbox: no more may come.
+    let script = "sleep 1.5; ls /proc/$PPID/task | wc -l >$JCT_OUT/threads";
+    let pod = Pod::new(&server, "main").with_script(script);
+    assert_eq!(pod.source().outcome, Outcome::Succeeded);
+    let (termination, _) = pod.run();
+    assert_eq!(termination.outcome, Outcome::Succeeded, "{termination:?}");
+    let threads = fs::read_to_string(pod.trace().join("artifacts/threads")).unwrap();
+    assert_eq!(threads.trim(), "2", "one that waits, and the watch on the disk, which is there before the executor");
+}
+
+#[test]
+fn what_an_executor_says_is_not_how_it_ended() {
+    let repository = greeting();
+    let server = Server::start(&repository);
+    let script = r#"echo 'memory allocation of 1048576 bytes failed' >&2
+        echo '{"summary": "no", "reason": "ChangeNotAllowed"}' >"$JCT_RESULT_FILE""#;
+    for (end, said) in [("kill -ABRT $$", "signal 6"), ("exit 3", "no")] {
+        let pod = Pod::new(&server, "main").with_script(&format!("{script}\n{end}"));
+        assert_eq!(pod.source().outcome, Outcome::Succeeded);
+        let (termination, _) = pod.run();
+        assert_eq!(termination.reason, Some(FailureReason::ExecutorFailed), "{termination:?}");
+        assert!(termination.message.unwrap().contains(said), "{end}");
+    }
+}
+
 #[test]
 fn an_executor_that_overruns_its_budget_is_ended() {
     let repository = Repository::new();
@@ -403,7 +514,8 @@ fn what_the_executor_prints_is_redacted_and_what_it_leaves_is_swept() {
     let pod = pod.with_script(script);
     let (termination, manifest) = pod.run();
     pod.verify(&termination, &manifest);
-    assert!(!pod.trace_text().contains("CanaryCanary"));
+    let text = pod.trace_text();
+    assert!(!text.contains("CanaryCanary") && text.contains("https://[redacted]@host/x"), "{text}");
     assert_eq!(termination.reason, Some(FailureReason::ExecutorFailed));
     let names: Vec<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
     assert_eq!(names[0], "artifacts/kept.txt");
@@ -597,11 +709,11 @@ fn a_second_pod_of_the_attempt_writes_nothing() {
     let pod = Pod::new(&server, "main");
     assert_eq!(pod.source().outcome, Outcome::Succeeded);
     let before = pod.trace_text();
-    let pod = pod.with_env("JCT_POD_UID", "another").with_env("JCT_POD_NAME", "t-late");
+    let pod = pod.with_arg("--pod-uid", "another").with_arg("--pod-name", "t-late");
     let termination = pod.source();
     assert_eq!(termination.claimed_by.as_deref(), Some("pod t-pod"));
     assert_eq!(pod.trace_text(), before);
-    let pod = pod.with_env("JCT_POD_UID", "6e1f");
+    let pod = pod.with_arg("--pod-uid", "6e1f");
     assert_eq!(pod.run().0.outcome, Outcome::Succeeded, "the first one goes on");
 }
 
@@ -650,11 +762,59 @@ fn too_many_processes_are_ended() {
     assert_eq!(termination.reason, Some(FailureReason::LimitExceeded), "{termination:?}");
 }
 
+/// What the image of an executor may set: settings of ours as they were called once, and what libraries read.
+const HOSTILE_ENVIRONMENT: [(&str, &str); 12] = [
+    ("JCT_PARENT", "1"),
+    ("JCT_RECORDER_PATIENCE_SECONDS", "0"),
+    ("JCT_SANDBOX_NO_UNIX_SOCKETS", "true"),
+    ("JCT_SANDBOX_READS", "/"),
+    ("JCT_TMP_DIR", "/"),
+    ("JCT_WORK_DIR", "/"),
+    ("LD_PRELOAD", "/nowhere.so"),
+    ("MIMALLOC_VERBOSE", "1"),
+    ("MIMALLOC_SHOW_STATS", "1"),
+    ("RUST_LOG", "trace"),
+    ("SECRET_OF_THE_NODE", "x"),
+    ("TMPDIR", "/nowhere"),
+];
+
+#[test]
+fn what_an_image_sets_widens_nothing() {
+    let repository = greeting();
+    let server = Server::start(&repository);
+    // Without a list of what may be read, as in a pod: all of the image, and nothing of ours. The control is a file that may be.
+    let script = "cat ../in/task.json >$JCT_OUT/task; cat ../private/source.json >$JCT_OUT/source; true";
+    let pod = Pod::new(&server, "main").with_script(script).without_arg("--read");
+    assert_eq!(pod.source().outcome, Outcome::Succeeded);
+    let pod = HOSTILE_ENVIRONMENT.iter().fold(pod, |pod, (name, value)| pod.with_env(name, value));
+    let running = pod.start_run();
+    let mut looks = 0..20_000;
+    let environment = loop {
+        assert!(looks.next().is_some(), "it does not start anew");
+        // Gone once it has started anew.
+        let own = fs::read(format!("/proc/{}/cmdline", running.supervisor.id())).unwrap();
+        if String::from_utf8_lossy(&own).contains("--path=") {
+            break fs::read(format!("/proc/{}/environ", running.supervisor.id()));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    };
+    let (termination, _) = running.end();
+    assert_eq!(termination.outcome, Outcome::Succeeded, "{termination:?}");
+    match environment {
+        Ok(left) => assert_eq!(String::from_utf8_lossy(&left), ""),
+        Err(error) => assert!(!nix::unistd::geteuid().is_root(), "only others of the user may not look: {error}"),
+    }
+    let sizes = ["task", "source"].map(|name| fs::metadata(pod.trace().join("artifacts").join(name)).unwrap().len());
+    assert!(sizes[0] > 0, "what may be read is read");
+    assert_eq!(sizes[1], 0, "what is between our own steps is not");
+}
+
 #[test]
 fn the_environment_is_made_from_nothing() {
     let repository = greeting();
     let server = Server::start(&repository);
-    let pod = Pod::new(&server, "main").with_script("env | cut -d= -f1 | sort").with_env("SECRET_OF_THE_NODE", "x");
+    let pod = Pod::new(&server, "main").with_script("env | cut -d= -f1 | sort");
+    let pod = HOSTILE_ENVIRONMENT.iter().fold(pod, |pod, (name, value)| pod.with_env(name, value));
     assert_eq!(pod.source().outcome, Outcome::Succeeded);
     assert_eq!(pod.run().0.outcome, Outcome::Succeeded);
     let shown = fs::read_to_string(pod.trace().join("stdout.log")).unwrap();

@@ -12,6 +12,7 @@ mod cwom;
 mod error;
 mod frame;
 mod health;
+mod namespaces;
 mod openapi;
 mod query;
 mod tasks;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use axum::Router;
 use kube::Client;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 use utoipa_axum::router::OpenApiRouter;
@@ -32,13 +34,17 @@ use utoipa_axum::routes;
 
 pub use health::Health;
 
-use crate::domain::StampKey;
+use crate::crd::Trust;
 use crate::policy::Policy;
-use crate::runtime::Denials;
+use crate::runtime::{Denials, OpenTasks};
+use crate::serve;
 use crate::store::Store;
 use auth::{Access, KubernetesAuthority};
+use body::Room;
 use cursor::CursorKey;
 use frame::Limits;
+use health::Readiness;
+use namespaces::Namespaces;
 
 /// The settings of the API.
 #[derive(Clone, Debug)]
@@ -68,11 +74,15 @@ pub struct Shared {
     store: Store,
     client: Client,
     policy: Policy,
-    stamp_key: StampKey,
+    trust: watch::Receiver<Arc<Trust>>,
     cursor_key: CursorKey,
     access: Access,
     limits: Limits,
+    room: Room,
+    namespaces: Namespaces,
+    readiness: Readiness,
     denials: Denials,
+    open_tasks: OpenTasks,
     health: Health,
     settings: ApiSettings,
 }
@@ -87,25 +97,31 @@ impl Deref for Api {
 
 impl Api {
     /// An API over the record that `health` tells of, which creates Tasks through `client` if `policy` allows them, and
-    /// hands those that it does not to `denials`.
+    /// hands those that it does not to `denials`. `open_tasks` says when there are too many.
     pub fn new(
         health: Health,
         client: Client,
         policy: Policy,
-        stamp_key: StampKey,
+        trust: watch::Receiver<Arc<Trust>>,
         denials: Denials,
+        open_tasks: OpenTasks,
         settings: ApiSettings,
     ) -> Self {
+        let cursor_key = CursorKey::of(trust.borrow().keys.sealing());
         let authority = KubernetesAuthority::new(client.clone(), settings.audiences.clone());
         Self(Arc::new(Shared {
             store: health.store.clone(),
-            client,
+            client: client.clone(),
             policy,
-            cursor_key: CursorKey::of(&stamp_key),
-            stamp_key,
+            cursor_key,
+            trust,
             access: Access::new(Arc::new(authority), settings.keep_decisions),
             limits: Limits::new(settings.max_requests),
+            room: Room::new(settings.max_body_bytes),
+            namespaces: Namespaces::new(client.clone()),
+            readiness: Readiness::default(),
             denials,
+            open_tasks,
             health,
             settings,
         }))
@@ -152,24 +168,21 @@ pub fn router(api: Api) -> Router {
     frame::around(router.layer(openapi::provide(&document)), &api).with_state(api)
 }
 
-/// How long a client may take to send the head of a request; its body is bound by the request's own time.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long requests under way may take to end at shutdown.
-const SHUTDOWN: Duration = Duration::from_secs(10);
+/// A caller keeps one connection, or a few; behind a proxy all callers have one address.
+const LIMITS: serve::Limits = serve::Limits {
+    connections: 1024,
+    connections_of_one: 512,
+    handshake: Duration::from_secs(5),
+    head: Duration::from_secs(10),
+    idle: Duration::from_secs(60),
+    grace: Duration::from_secs(10),
+};
 
 /// Serves `router` until `shutdown`, then lets requests under way end.
 ///
 /// # Errors
 /// If the port cannot be bound.
 pub async fn serve(address: SocketAddr, router: Router, shutdown: CancellationToken) -> io::Result<()> {
-    let handle = axum_server::Handle::new();
-    let stopper = handle.clone();
-    tokio::spawn(async move {
-        shutdown.cancelled().await;
-        stopper.graceful_shutdown(Some(SHUTDOWN));
-    });
     info!(%address, "API listens");
-    let mut server = axum_server::bind(address).handle(handle);
-    server.http_builder().http1().header_read_timeout(HEAD_TIMEOUT);
-    server.serve(router.into_make_service()).await
+    serve::serve(address, None, router, LIMITS, shutdown).await
 }

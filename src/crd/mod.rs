@@ -6,6 +6,8 @@ pub mod stamps;
 pub mod status;
 pub mod task;
 mod task_of;
+mod task_view;
+pub mod trust;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +20,8 @@ use crate::domain::{Code, Finding, Id};
 pub use stamps::Stamps;
 pub use status::TaskStatus;
 pub use task::{Task, TaskSpec};
+pub use task_view::{SpecView, TaskView, WholeTask, trimmed};
+pub use trust::Trust;
 
 /// Every custom resource definition that is installed, as `jct crds` prints them.
 pub fn all() -> Vec<CustomResourceDefinition> {

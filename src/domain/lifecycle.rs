@@ -128,10 +128,16 @@ failure_reasons! {
     NetworkAccessDenied = "NETWORK_ACCESS_DENIED", no_retry;
     /// Secrets were asked for.
     SecretsAccessDenied = "SECRETS_ACCESS_DENIED", no_retry;
+    /// As many Tasks of the namespace were open as may be: it was not admitted.
+    TooManyTasks = "TOO_MANY_TASKS", no_retry;
     /// No executor is configured for the operation, or the named one does not exist.
     ExecutorNotConfigured = "ExecutorNotConfigured", no_retry;
     /// The id pinned by `jct.dev/id` belongs to another Task.
     IdConflict = "IdConflict", no_retry;
+    /// Nobody vouches for who wrote the Run as it stands.
+    AuthorUnknown = "AuthorUnknown", no_retry;
+    /// Who wrote the Run as it stands may not create Tasks in its namespace.
+    AuthorNotAllowed = "AuthorNotAllowed", no_retry;
     /// The repository could not be fetched.
     SourceUnavailable = "SourceUnavailable", retry;
     /// The repository has no such branch, tag or commit.
@@ -146,7 +152,7 @@ failure_reasons! {
     ChangeNotAllowed = "ChangeNotAllowed", no_retry;
     /// The executor was ended because its time budget was used up.
     TimeBudgetExceeded = "TimeBudgetExceeded", retry;
-    /// The executor used more processes or disk than its configuration allows.
+    /// The executor used more processes or disk than its configuration allows, or what it used could not be seen.
     LimitExceeded = "LimitExceeded", retry;
     /// The node's kernel cannot confine the executor, and its configuration does not allow it to run without.
     SandboxUnavailable = "SandboxUnavailable", no_retry;
@@ -196,6 +202,7 @@ impl From<crate::domain::Code> for FailureReason {
             Code::TimeBudgetTooHigh => Self::TimeBudgetTooHigh,
             Code::NetworkAccessDenied => Self::NetworkAccessDenied,
             Code::SecretsAccessDenied => Self::SecretsAccessDenied,
+            Code::TooManyTasks => Self::TooManyTasks,
         }
     }
 }

@@ -24,6 +24,8 @@ pub use leftover::close_leftovers;
 pub use state::{Held, State, StateError};
 pub use steps::Process;
 
+use crate::checkpoint::{self, Made};
+use crate::domain::checkpoint::Checkpoint;
 use crate::domain::executor::{Executor, NoExecutor};
 use crate::domain::trace::task_json;
 use crate::domain::{Actor, FailureReason, Id, TraceId, id::sha256_hex};
@@ -188,7 +190,7 @@ async fn conclude(
     let judgement = judge(&state.traces, row, ended).map_err(RunError::Trace)?;
     // Told to end, and then killed: who may do that here is who asked for the Task.
     let said = judgement.failure.as_ref().is_some_and(|(reason, _)| *reason == FailureReason::Cancelled);
-    let asker = || Actor::authenticated(row.submitted_by.as_deref().unwrap_or_default(), row.task.requested_by.kind);
+    let asker = || Actor::authenticated(row.submitted_by.as_deref().unwrap_or_default());
     let cancelled = cancelled.or_else(|| said.then(|| cancellation(&asker())));
     let after = state.store.finish_attempt(judgement.attempt_end(row, ended, cancelled, 0)).await?;
     vouch(state, row, url, executor).await?;
@@ -202,6 +204,7 @@ async fn vouch(state: &State, row: &TaskRow, url: &str, executor: &str) -> Resul
         source_url: url.into(),
         executor: executor.into(),
         builder_id: BUILDER_ID.into(),
+        checkpoint: checkpoint(state).await,
     };
     for job in state.store.jobs(row.id).await? {
         if !job.status.is_terminal() || job.trace_removed_at.is_some() {
@@ -223,6 +226,34 @@ async fn vouch(state: &State, row: &TaskRow, url: &str, executor: &str) -> Resul
         }
     }
     Ok(())
+}
+
+/// The newest checkpoint of the audit log: one that is made now, if anything was written since the last.
+async fn checkpoint(state: &State) -> Option<Checkpoint> {
+    let last = match state.checkpoints.recent(state.keys.public()) {
+        Ok(found) => found.newest().cloned(),
+        Err(error) => {
+            tracing::warn!(%error, path = %state.checkpoints.path().display(), "checkpoints cannot be read");
+            return None;
+        }
+    };
+    match checkpoint::make(&state.store, &state.keys, last.as_ref()).await {
+        Ok(Made::Nothing) => last,
+        Ok(Made::Signed(new, envelope)) => {
+            if let Err(error) = state.checkpoints.append(&checkpoint::line(&envelope)) {
+                tracing::warn!(%error, path = %state.checkpoints.path().display(), "a checkpoint was not written");
+            }
+            Some(*new)
+        }
+        Ok(Made::Refused(found)) => {
+            tracing::error!(?found, "the audit log is not the one that was signed: see jct audit --verify");
+            last
+        }
+        Err(error) => {
+            tracing::warn!(%error, "no checkpoint of the audit log");
+            last
+        }
+    }
 }
 
 async fn finish(

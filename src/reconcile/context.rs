@@ -5,16 +5,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kube::Client;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::error::Backoff;
 use super::status::Written;
 use super::work_object::Objects;
 use super::workers::Workers;
 use crate::crd::TaskStatus;
+use crate::crd::Trust;
+use crate::domain::Id;
+use crate::domain::checkpoint::Checkpoint;
 use crate::domain::executor::Executors;
 use crate::domain::retention::Retention;
-use crate::domain::{Id, StampKey};
 use crate::jobs::JobSettings;
 use crate::policy::Policy;
 use crate::runtime::Metrics;
@@ -38,12 +40,14 @@ pub struct Context {
     pub retention: watch::Receiver<Arc<Retention>>,
     /// Timing.
     pub timing: Timing,
-    /// Tells the webhook's stamps from forgeries.
-    pub stamp_key: StampKey,
+    /// Tells stamps from forgeries; changes with the webhook's Secret and configurations.
+    pub trust: watch::Receiver<Arc<Trust>>,
     /// The volume of traces.
     pub traces: TraceVolume,
     /// What provenance is signed with.
     pub keys: Keys,
+    /// The newest checkpoint of the audit log.
+    pub checkpoint: watch::Receiver<Option<Checkpoint>>,
     /// Who provenance says ran an attempt.
     pub builder_id: String,
     /// Whose attempts have their provenance.
@@ -56,9 +60,14 @@ pub struct Context {
     pub backoff: Backoff,
     /// What was written to statuses and may not be in the cache yet.
     pub written: Written<TaskStatus>,
+    /// Taken by whoever has the whole spec of a Task in memory.
+    pub whole: Semaphore,
     /// What work objects need besides.
     pub objects: Objects,
 }
+
+/// How many whole specs of Tasks may be in memory at once.
+pub const WHOLE_SPECS: usize = 4;
 
 /// Up to which attempt Tasks have their provenance, as far as this process has looked: a Task that has ended is passed over
 /// often, and the volume need not be asked each time.
@@ -90,6 +99,11 @@ impl Context {
     /// What may do the work, now.
     pub fn executors(&self) -> Arc<Executors> {
         self.executors.borrow().clone()
+    }
+
+    /// Which seals are believed, now.
+    pub fn trust(&self) -> Arc<Trust> {
+        self.trust.borrow().clone()
     }
 }
 

@@ -5,26 +5,35 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use kube::Client;
-use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::lease::{Lease, LeaseSettings};
 use super::{Metrics, Settings};
-use crate::domain::StampKey;
+use crate::checkpoint::{CheckpointFile, CheckpointMap, Keeper, Places};
+use crate::crd::Trust;
+use crate::domain::checkpoint::{CHECKPOINTS_DIR, CHECKPOINTS_FILE, Checkpoint};
 use crate::domain::executor::Executors;
 use crate::domain::retention::Retention;
 use crate::reconcile;
-use crate::reconcile::context::{Context, Settled, Timing};
+use crate::reconcile::context::{Context, Settled, Timing, WHOLE_SPECS};
 use crate::reconcile::error::Backoff;
 use crate::reconcile::status::Written;
 use crate::reconcile::work_object::Objects;
 use crate::signing::Keys;
-use crate::store::Store;
+use crate::store::{DatabaseUrl, Sole, Store};
 use crate::trace::TraceVolume;
 
 /// How long the database may take to open before Tasks are told that it is away.
 const OPENING: Duration = Duration::from_secs(3);
+
+/// Between two looks whether the database file is another process's.
+const ALONE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long the last checkpoint of a term may take.
+const LAST_CHECKPOINT: Duration = Duration::from_secs(3);
 
 /// What the controller is made from.
 #[derive(Clone)]
@@ -33,10 +42,12 @@ pub struct Controller {
     pub settings: Settings,
     /// The API server.
     pub client: Client,
+    /// Where the record is.
+    pub database: DatabaseUrl,
     /// The record.
     pub store: Store,
-    /// Tells the webhook's stamps from forgeries.
-    pub stamp_key: StampKey,
+    /// Tells stamps from forgeries.
+    pub trust: watch::Receiver<Arc<Trust>>,
     /// What provenance is signed with.
     pub keys: Keys,
     /// Counts.
@@ -50,21 +61,17 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Runs it until `shutdown`: at once, or with `lease` whenever that is held.
+    /// Runs it until `shutdown`, whenever `lease` is held, and no other process has the database file for itself.
     ///
     /// A replica that loses the Lease ends what it is doing and stands by again. It does not end itself: webhook and API
     /// go on, and a slow API server would otherwise take them down with the controller.
     ///
     /// # Errors
     /// If the trace volume is not there, or the controller ends by itself.
-    pub async fn run(self, lease: Option<LeaseSettings>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    pub async fn run(self, lease: LeaseSettings, shutdown: CancellationToken) -> anyhow::Result<()> {
         self.traces()?;
         // Or at every start Tasks would be told of an outage that is none.
         let _ = timeout(OPENING, shutdown.run_until_cancelled(self.store.opened())).await;
-        let Some(lease) = lease else {
-            self.lead(shutdown).await?;
-            return Ok(());
-        };
         let mut lease = Lease::new(self.client.clone(), lease);
         // Who stands by is ready too, or a rollout would wait for it in vain.
         self.ready.send_replace(true);
@@ -89,16 +96,55 @@ impl Controller {
         Ok(())
     }
 
+    /// Returns once no other process runs a controller on the same database file: one with another Lease, in another
+    /// namespace or cluster, or a version from before there was one.
+    async fn alone(&self) -> Sole {
+        let lock = self.database.lock_file().unwrap_or_default();
+        let mut told = String::new();
+        loop {
+            let problem = match self.database.take_alone() {
+                Ok(Some(sole)) => return sole,
+                Ok(None) => "another process on this machine runs a controller on the same database".to_owned(),
+                Err(error) => format!("the lock cannot be taken: {error}"),
+            };
+            if problem != told {
+                warn!(lock = %lock.display(), "standing by: {problem}");
+                told = problem;
+            }
+            sleep(ALONE_INTERVAL).await;
+        }
+    }
+
     async fn lead(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let Some(_sole) = stop.run_until_cancelled(self.alone()).await else { return Ok(()) };
         // Nothing is kept from an earlier term: caches and notes would be of a time when another replica led.
-        let context = Arc::new(self.context()?);
+        let newest = watch::Sender::new(None);
+        let context = Arc::new(self.context(newest.subscribe())?);
+        let checkpoints = tokio::spawn(self.checkpoints(newest)?.run(stop.clone()));
         self.metrics.leads.set(1);
         reconcile::run(context, self.settings.concurrency, self.ready, stop).await;
         self.metrics.leads.set(0);
+        if timeout(LAST_CHECKPOINT, checkpoints).await.is_err() {
+            warn!("the last checkpoint of the audit log was not made in time; the next one covers it");
+        }
         Ok(())
     }
 
-    fn context(&self) -> anyhow::Result<Context> {
+    fn checkpoints(&self, newest: watch::Sender<Option<Checkpoint>>) -> anyhow::Result<Keeper> {
+        let settings = &self.settings;
+        let file = self.traces()?.root().join(CHECKPOINTS_DIR).join(CHECKPOINTS_FILE);
+        let map = CheckpointMap::new(self.client.clone(), &settings.namespace, &settings.audit_checkpoint_config_map);
+        Ok(Keeper {
+            store: self.store.clone(),
+            keys: self.keys.clone(),
+            every: settings.checkpoints(),
+            places: Places { file: CheckpointFile::new(file), map, sink: settings.checkpoint_sink()? },
+            intact: self.metrics.audit_log_intact.clone(),
+            newest,
+        })
+    }
+
+    fn context(&self, checkpoint: watch::Receiver<Option<Checkpoint>>) -> anyhow::Result<Context> {
         let settings = &self.settings;
         Ok(Context {
             client: self.client.clone(),
@@ -114,15 +160,17 @@ impl Controller {
                 retry_delay: Duration::from_secs(settings.retry_delay_seconds.into()),
                 infrastructure_retries: settings.infrastructure_retries,
             },
-            stamp_key: self.stamp_key.clone(),
+            trust: self.trust.clone(),
             traces: self.traces()?,
             keys: self.keys.clone(),
+            checkpoint,
             builder_id: settings.provenance_builder_id.clone(),
             settled: Settled::default(),
             workers: Arc::default(),
             metrics: self.metrics.clone(),
             backoff: Backoff::default(),
             written: Written::default(),
+            whole: Semaphore::new(WHOLE_SPECS),
             objects: Objects::default(),
         })
     }

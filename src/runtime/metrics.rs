@@ -54,8 +54,12 @@ pub struct Metrics {
     pub reviews: Family<ReviewLabels, Counter>,
     /// Time from a review's arrival to its answer.
     pub review_seconds: Histogram,
-    /// Denied requests that the audit log does not have, for want of a place in the queue or of a record.
+    /// Denied requests that the audit log does not have, for want of a record.
     pub denials_dropped: Counter,
+    /// Denied requests that it has by their count, with the first of their like.
+    pub denials_merged: Counter,
+    /// Denied requests that it has as a number in a namespace.
+    pub denials_left_out: Counter,
     /// API requests answered, probes left out.
     pub requests: Family<RequestLabels, Counter>,
     /// Time from an API request's head to its answer.
@@ -68,6 +72,8 @@ pub struct Metrics {
     pub outcomes: Family<OutcomeLabels, Counter>,
     /// Provenance that could not be signed or written, each try.
     pub provenance_failures: Counter,
+    /// 0 while the audit log is not the one that was signed.
+    pub audit_log_intact: Gauge,
     /// 1 while this process runs the controller.
     pub leads: Gauge,
     /// 1 if the configuration of executors is the one that is there; 0 while a former one holds.
@@ -90,10 +96,14 @@ impl Default for Metrics {
     fn default() -> Self {
         let reviews = Family::default();
         let denials_dropped = Counter::default();
+        let denials_merged = Counter::default();
+        let denials_left_out = Counter::default();
         let requests = Family::default();
         let reconciles = Family::default();
         let outcomes = Family::default();
         let provenance_failures = Counter::default();
+        let audit_log_intact = Gauge::default();
+        audit_log_intact.set(1);
         let leads = Gauge::default();
         let executors_valid = Gauge::default();
         executors_valid.set(1);
@@ -120,6 +130,16 @@ impl Default for Metrics {
             "Denied requests that are not kept in the audit log",
             denials_dropped.clone(),
         );
+        registry.register(
+            "admission_denials_merged",
+            "Denied requests that the audit log counts with the first of their like",
+            denials_merged.clone(),
+        );
+        registry.register(
+            "admission_denials_left_out",
+            "Denied requests that the audit log has as a number alone, for there were too many",
+            denials_left_out.clone(),
+        );
         registry.register("api_requests", "API requests answered, probes left out", requests.clone());
         registry.register_with_unit(
             "api_request",
@@ -134,6 +154,11 @@ impl Default for Metrics {
             "provenance_failures",
             "Tries to sign and write the provenance of an attempt that failed",
             provenance_failures.clone(),
+        );
+        registry.register(
+            "audit_log_intact",
+            "0 while the audit log is not the one that was signed, and no checkpoint is made",
+            audit_log_intact.clone(),
         );
         registry.register(
             "controller_leads",
@@ -180,12 +205,15 @@ impl Default for Metrics {
             reviews,
             review_seconds,
             denials_dropped,
+            denials_merged,
+            denials_left_out,
             requests,
             request_seconds,
             reconciles,
             reconcile_seconds,
             outcomes,
             provenance_failures,
+            audit_log_intact,
             leads,
             executors_valid,
             retention_valid,

@@ -17,13 +17,14 @@ use tracing::{info, warn};
 
 use super::config_file::Configuration;
 use super::controller::Controller;
-use super::{ConfigFile, Denials, Metrics, Settings};
+use super::{ConfigFile, Denials, Metrics, OpenTasks, Settings};
 use crate::api;
-use crate::domain::StampKey;
+use crate::crd::Trust;
+use crate::serve::Tls;
 use crate::signing::{self, SecretKeys};
 use crate::store::{DatabaseUrl, Store, StoreSettings};
 use crate::webhook::certificates::Identity;
-use crate::webhook::{self, Keeper, KeeperSettings, Reviewer, Tls};
+use crate::webhook::{self, Keeper, KeeperSettings, Reviewer};
 
 /// How long parts may take to end once asked to.
 const SHUTDOWN: Duration = Duration::from_secs(18);
@@ -39,20 +40,22 @@ const STORE_SHUTDOWN: Duration = Duration::from_secs(5);
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     info!(version = env!("CARGO_PKG_VERSION"), "jct operator starts");
     let url: DatabaseUrl = settings.database_url.parse().context("--database-url")?;
-    let lease = settings.lease(&url)?;
+    fit(&url, settings.database_on_network)?;
+    let lease = settings.lease()?;
     let executors = settings.executors_file.as_deref().map(ConfigFile::open).transpose()?;
     let retention = settings.retention_file.as_deref().map(ConfigFile::open).transpose()?;
     // A database that is away is no reason to end: admission needs none, and whoever comes back finds us there.
-    let store = Store::open_in_background(&StoreSettings::new(url));
+    let store = Store::open_in_background(&StoreSettings::new(url.clone()));
     let client = Client::try_default().await.context("cannot find the Kubernetes API server")?;
     let metrics = Metrics::default();
-    let keeper = Keeper::new(client.clone(), keeper_settings(&settings), metrics.clone());
-    let (identity, stamp_key) = patiently(&keeper).await?;
+    let mut keeper = Keeper::new(client.clone(), keeper_settings(&settings), metrics.clone());
+    let (identity, trust) = patiently(&mut keeper).await?;
 
     let shutdown = CancellationToken::new();
     // Nothing waits for them: an outcome that is recorded before they are there is signed later.
     let keys = signing::keep(SecretKeys::new(client.clone(), settings.signing()), shutdown.clone());
     let (denials, waiting) = Denials::new(&metrics);
+    let open_tasks = OpenTasks::new(store.clone(), settings.max_open_tasks);
     let no_more_denials = CancellationToken::new();
     let recording = tokio::spawn(waiting.record(store.clone(), no_more_denials.clone()));
     let mut parts: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
@@ -61,10 +64,18 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         let (ready, is_ready) = watch::channel(false);
         readiness.push(("webhook", is_ready));
         let reviewer =
-            Reviewer { policy: settings.policy(), key: stamp_key.clone(), trusted_user: own_name(&client).await };
-        let router = webhook::router(reviewer, denials.clone(), metrics.clone());
+            Reviewer { policy: settings.policy(), trust: trust.clone(), trusted_user: own_name(&client).await };
+        let router = webhook::router(
+            reviewer,
+            denials.clone(),
+            metrics.clone(),
+            open_tasks.clone(),
+            settings.client_ca().is_some(),
+        );
         let part = serve_webhook(&settings, keeper, identity, router, ready, shutdown.clone()).await?;
         parts.spawn(async move { ("webhook", part.await) });
+    } else {
+        tokio::spawn(keeper.follow());
     }
     if settings.controller {
         let (ready, is_ready) = watch::channel(false);
@@ -72,8 +83,9 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         let controller = Controller {
             settings: settings.clone(),
             client: client.clone(),
+            database: url,
             store: store.clone(),
-            stamp_key: stamp_key.clone(),
+            trust: trust.clone(),
             keys: keys.clone(),
             metrics: metrics.clone(),
             executors: follow(executors, &metrics.executors_valid, &shutdown),
@@ -84,7 +96,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         parts.spawn(async move { ("controller", controller.run(lease, stop).await) });
     }
     let health = api::Health { store: store.clone(), parts: Arc::new(readiness), metrics, keys };
-    let api = api::Api::new(health, client, settings.policy(), stamp_key, denials, settings.api());
+    let api = api::Api::new(health, client, settings.policy(), trust, denials, open_tasks, settings.api());
     let (address, stop) = (any(settings.api_port), shutdown.clone());
     parts.spawn(async move {
         let served = api::serve(address, api::router(api), stop).await;
@@ -111,6 +123,24 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     ended
 }
 
+/// Whether the record may be kept there. What makes a connection unsafe is told in the log.
+fn fit(url: &DatabaseUrl, on_network: bool) -> anyhow::Result<()> {
+    if let Some(warning) = url.warning() {
+        warn!("{warning}");
+    }
+    match url.network_file_system() {
+        None => Ok(()),
+        Some(kind) if on_network => {
+            warn!(kind, "the database is on a network file system: its locks may not hold, and a crash can damage it");
+            Ok(())
+        }
+        Some(kind) => Err(anyhow!(
+            "--database-url (DATABASE_URL): {url:?} is on a network file system ({kind}), where SQLite's locks may not hold: give \
+             it a local or block volume, or use PostgreSQL; --database-on-network (JCT_DATABASE_ON_NETWORK) allows it all the same"
+        )),
+    }
+}
+
 /// A configuration, now and whenever its file changes; the default without a file.
 fn follow<T: Configuration + Default>(
     file: Option<ConfigFile<T>>,
@@ -132,10 +162,10 @@ fn untimely(part: Result<(&'static str, anyhow::Result<()>), tokio::task::JoinEr
 }
 
 /// Certificates need the API server, which may be starting itself.
-async fn patiently(keeper: &Keeper) -> anyhow::Result<(Identity, StampKey)> {
+async fn patiently(keeper: &mut Keeper) -> anyhow::Result<(Identity, watch::Receiver<Arc<Trust>>)> {
     let mut tries = 0;
     loop {
-        match keeper.ensure().await {
+        match keeper.begin().await {
             Ok(found) => return Ok(found),
             Err(error) if tries < 5 => {
                 tries += 1;
@@ -155,7 +185,8 @@ async fn serve_webhook(
     ready: watch::Sender<bool>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
-    let tls = Tls::new(&identity).await.context("cannot serve the webhook's certificate")?;
+    let tls = Tls::new(&identity.certificate, &identity.key, settings.client_ca());
+    let tls = tls.context("cannot serve the webhook (JCT_WEBHOOK_CLIENT_CA_FILE names its client CA)")?;
     let address = any(settings.webhook_port);
     tokio::spawn(keeper.run(tls.clone(), identity, ready));
     Ok(async move {

@@ -8,13 +8,15 @@ use clap::{ArgAction, Args, ValueEnum};
 
 use super::lease::LeaseSettings;
 use crate::api::ApiSettings;
+use crate::checkpoint::{Every, Sink};
+use crate::domain::checkpoint::DEFAULT_CONFIG_MAP;
 use crate::domain::executor::is_quantity;
 use crate::domain::provenance::DEFAULT_BUILDER_ID;
 use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS};
 use crate::jobs::JobSettings;
 use crate::policy::Policy;
+use crate::serve::ClientCa;
 use crate::signing::SecretSettings;
-use crate::store::DatabaseUrl;
 
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -31,6 +33,11 @@ pub struct Settings {
     /// Where the record is kept: sqlite:///path/to/file or postgres://user:password@host/database
     #[arg(long, env = "DATABASE_URL", default_value = "sqlite:///var/lib/jct/jct.db", hide_env_values = true)]
     pub database_url: String,
+
+    /// Keep a SQLite database on a network file system all the same, where locks may not hold and a crash can damage it
+    #[arg(long, env = "JCT_DATABASE_ON_NETWORK", default_value_t = false, action = ArgAction::Set,
+          value_parser = clap::builder::BoolishValueParser::new())]
+    pub database_on_network: bool,
 
     /// Serve the REST API; without it the port has health, version and metrics alone
     #[arg(long, env = "JCT_API", default_value_t = true, action = ArgAction::Set,
@@ -97,6 +104,10 @@ pub struct Settings {
     #[arg(long, env = "JCT_MAX_TIME_BUDGET_SECONDS", default_value_t = MAX_TIME_BUDGET_SECONDS,
           value_parser = clap::value_parser!(u32).range(i64::from(MIN_TIME_BUDGET_SECONDS)..=i64::from(MAX_TIME_BUDGET_SECONDS)))]
     pub max_time_budget_seconds: u32,
+
+    /// The most Tasks of one namespace that have not ended: one more is refused with TOO_MANY_TASKS; 0 for no limit
+    #[arg(long, env = "JCT_MAX_OPEN_TASKS", default_value_t = 1_000)]
+    pub max_open_tasks: u32,
 
     /// The operator's own namespace
     #[arg(long, env = "JCT_NAMESPACE", default_value = "jct-system")]
@@ -188,6 +199,10 @@ pub struct Settings {
     #[arg(long, env = "JCT_SOURCE_URL_TEMPLATE", default_value = "https://github.com/{repo}.git")]
     pub source_url_template: String,
 
+    /// Whether http:// and git:// may be used, by which whoever is on the way can change what is fetched
+    #[arg(long, env = "JCT_SOURCE_ALLOW_PLAINTEXT", default_value_t = false, action = clap::ArgAction::Set)]
+    pub source_allow_plaintext: bool,
+
     /// The most files that a source tree may have
     #[arg(long, env = "JCT_SOURCE_MAX_FILES", default_value_t = 200_000)]
     pub source_max_files: u64,
@@ -220,6 +235,15 @@ pub struct Settings {
     #[arg(long, env = "JCT_WEBHOOK_CERTIFICATE_HOURS", default_value_t = 2160, value_parser = clap::value_parser!(u32).range(1..=87_600))]
     pub webhook_certificate_hours: u32,
 
+    /// PEM file of the CA that signs the certificate by which the API server shows itself to the webhook; read again when
+    /// it changes. With it nobody else is answered
+    #[arg(long, env = "JCT_WEBHOOK_CLIENT_CA_FILE")]
+    pub webhook_client_ca_file: Option<PathBuf>,
+
+    /// Comma-separated common names or DNS names of which that certificate must have one; any of the CA will do when empty
+    #[arg(long, env = "JCT_WEBHOOK_CLIENT_NAMES", default_value = "")]
+    pub webhook_client_names: String,
+
     /// Secret that holds the Ed25519 keys which provenance is signed with
     #[arg(long, env = "JCT_SIGNING_SECRET", default_value = "jct-signing")]
     pub signing_secret: String,
@@ -232,8 +256,23 @@ pub struct Settings {
     #[arg(long, env = "JCT_PROVENANCE_BUILDER_ID", default_value = DEFAULT_BUILDER_ID)]
     pub provenance_builder_id: String,
 
-    /// Lease by which replicas that share a PostgreSQL database settle who runs the controller, in the operator's
-    /// namespace
+    /// How many audit entries are followed by a signed checkpoint
+    #[arg(long, env = "JCT_AUDIT_CHECKPOINT_ENTRIES", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub audit_checkpoint_entries: u32,
+
+    /// How long the last audit entries wait for a signed checkpoint, if they are fewer, in seconds
+    #[arg(long, env = "JCT_AUDIT_CHECKPOINT_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub audit_checkpoint_seconds: u32,
+
+    /// ConfigMap with the newest checkpoints of the audit log, in the operator's namespace
+    #[arg(long, env = "JCT_AUDIT_CHECKPOINT_CONFIG_MAP", default_value = DEFAULT_CONFIG_MAP)]
+    pub audit_checkpoint_config_map: String,
+
+    /// URL that each checkpoint of the audit log is sent to by POST; none when empty
+    #[arg(long, env = "JCT_AUDIT_CHECKPOINT_URL", default_value = "", hide_env_values = true)]
+    pub audit_checkpoint_url: String,
+
+    /// Lease by which operators settle who runs the controller, in the operator's namespace
     #[arg(long, env = "JCT_LEASE_NAME", default_value = "jct")]
     pub lease_name: String,
 
@@ -284,7 +323,16 @@ impl Settings {
         if !["https", "http", "git"].contains(&scheme) {
             return invalid(
                 "--source-url-template (JCT_SOURCE_URL_TEMPLATE)",
-                format!("must begin with https://, http:// or git://, is {template:?}"),
+                format!("must begin with https://, or where plaintext is allowed http:// or git://, is {template:?}"),
+            );
+        }
+        if scheme != "https" && !self.source_allow_plaintext {
+            return invalid(
+                "--source-url-template (JCT_SOURCE_URL_TEMPLATE)",
+                format!(
+                    "{scheme}:// lets whoever is on the way change what is fetched: use https://, or set \
+                     --source-allow-plaintext=true (JCT_SOURCE_ALLOW_PLAINTEXT, source.allowPlaintext of the chart)"
+                ),
             );
         }
         for (setting, value) in [
@@ -319,6 +367,18 @@ impl Settings {
                 "--lease-name (JCT_LEASE_NAME)",
                 format!("must be the name of a Lease, is {:?}", self.lease_name),
             );
+        }
+        if !is_object_name(&self.audit_checkpoint_config_map) {
+            return invalid(
+                "--audit-checkpoint-config-map (JCT_AUDIT_CHECKPOINT_CONFIG_MAP)",
+                format!("must be the name of a ConfigMap, is {:?}", self.audit_checkpoint_config_map),
+            );
+        }
+        let url = self.audit_checkpoint_url.trim();
+        if !url.is_empty()
+            && let Err(error) = Sink::check(url)
+        {
+            return invalid("--audit-checkpoint-url (JCT_AUDIT_CHECKPOINT_URL)", error.to_string());
         }
         if !is_object_name(&self.signing_secret) {
             return invalid(
@@ -365,6 +425,14 @@ impl Settings {
         }
     }
 
+    /// Whose certificate the API server must show to the webhook; none where it shows none.
+    pub fn client_ca(&self) -> Option<ClientCa> {
+        // The chart sets the variable in any case.
+        let file = self.webhook_client_ca_file.clone().filter(|file| !file.as_os_str().is_empty())?;
+        let names = self.webhook_client_names.split(',').map(str::trim).filter(|name| !name.is_empty());
+        Some(ClientCa { file, names: names.map(str::to_owned).collect() })
+    }
+
     /// The settings of the REST API.
     pub fn api(&self) -> ApiSettings {
         ApiSettings {
@@ -378,24 +446,41 @@ impl Settings {
         }
     }
 
-    /// The Lease, where several replicas may share the database.
+    /// When checkpoints of the audit log are made.
+    pub fn checkpoints(&self) -> Every {
+        Every {
+            entries: self.audit_checkpoint_entries.into(),
+            time: Duration::from_secs(self.audit_checkpoint_seconds.into()),
+            look: Duration::from_secs(2),
+        }
+    }
+
+    /// Where they are sent, if anywhere.
+    ///
+    /// # Errors
+    /// [`InvalidSetting`] tells what is wrong with the URL.
+    pub fn checkpoint_sink(&self) -> Result<Option<Sink>, InvalidSetting> {
+        let url = self.audit_checkpoint_url.trim();
+        let setting = "--audit-checkpoint-url (JCT_AUDIT_CHECKPOINT_URL)";
+        let sink = (!url.is_empty()).then(|| Sink::new(url)).transpose();
+        sink.map_err(|error| InvalidSetting { setting, message: error.to_string() })
+    }
+
+    /// The Lease.
     ///
     /// # Errors
     /// If this replica is to be called something random, and there is no randomness.
-    pub fn lease(&self, database: &DatabaseUrl) -> Result<Option<LeaseSettings>, getrandom::Error> {
-        if !database.is_shared() {
-            return Ok(None);
-        }
+    pub fn lease(&self) -> Result<LeaseSettings, getrandom::Error> {
         let identity = match self.lease_identity.as_str() {
             "" => format!("jct-{:016x}", getrandom::u64()?),
             name => name.to_owned(),
         };
-        Ok(Some(LeaseSettings {
+        Ok(LeaseSettings {
             namespace: self.namespace.clone(),
             name: self.lease_name.clone(),
             identity,
             duration: Duration::from_secs(self.lease_seconds.into()),
-        }))
+        })
     }
 
     /// What the gate holds Tasks against.
@@ -465,23 +550,24 @@ mod tests {
     }
 
     #[test]
-    fn replicas_of_one_postgresql_database_share_a_lease_and_are_told_apart() {
-        let lease = |args, url: &str| parse(args).unwrap().lease(&url.parse().unwrap()).unwrap();
-        assert!(lease(&[], "sqlite:///var/lib/jct/jct.db").is_none());
-        let shared = "postgres://jct@database/jct";
-        let named = lease(&["--lease-identity=jct-0", "--lease-seconds=20"], shared).unwrap();
+    fn replicas_share_a_lease_and_are_told_apart_whatever_the_database() {
+        let lease = |args| parse(args).unwrap().lease().unwrap();
+        let named = lease(&["--lease-identity=jct-0", "--lease-seconds=20", "--database-url=sqlite:///x/jct.db"]);
         assert_eq!(
             (named.name.as_str(), named.namespace.as_str(), named.identity.as_str()),
             ("jct", "jct-system", "jct-0")
         );
         assert_eq!(named.duration, Duration::from_secs(20));
-        assert_ne!(lease(&[], shared).unwrap().identity, lease(&[], shared).unwrap().identity);
+        assert_ne!(lease(&[]).identity, lease(&[]).identity);
     }
 
     #[rstest]
     #[case(&["--min-time-budget-seconds=900", "--max-time-budget-seconds=60"], "JCT_MIN_TIME_BUDGET_SECONDS")]
     #[case(&["--max-time-budget-seconds=86401"], "--max-time-budget-seconds")]
     #[case(&["--source-url-template=https://git.example"], "JCT_SOURCE_URL_TEMPLATE")]
+    #[case(&["--source-url-template=http://git.example/{repo}"], "JCT_SOURCE_ALLOW_PLAINTEXT")]
+    #[case(&["--source-url-template=git://git.example/{repo}"], "JCT_SOURCE_URL_TEMPLATE")]
+    #[case(&["--source-url-template=file:///srv/{repo}", "--source-allow-plaintext=true"], "JCT_SOURCE_URL_TEMPLATE")]
     #[case(&["--source-url-template=ext::sh -c {repo}"], "JCT_SOURCE_URL_TEMPLATE")]
     #[case(&["--worker-memory-limit=lots"], "JCT_WORKER_MEMORY_LIMIT")]
     #[case(&["--worker-namespace=Bad_Name"], "JCT_WORKER_NAMESPACE")]
@@ -490,6 +576,9 @@ mod tests {
     #[case(&["--api-audience= ,"], "JCT_API_AUDIENCE")]
     #[case(&["--lease-name=The Lease"], "JCT_LEASE_NAME")]
     #[case(&["--lease-seconds=1"], "--lease-seconds")]
+    #[case(&["--audit-checkpoint-config-map=The Map"], "JCT_AUDIT_CHECKPOINT_CONFIG_MAP")]
+    #[case(&["--audit-checkpoint-url=http://archive.example.org/x"], "JCT_AUDIT_CHECKPOINT_URL")]
+    #[case(&["--audit-checkpoint-seconds=0"], "--audit-checkpoint-seconds")]
     #[case(&["--signing-secret=The Secret"], "JCT_SIGNING_SECRET")]
     #[case(&["--signing-key-days=-1"], "--signing-key-days")]
     #[case(&["--provenance-builder-id=us"], "JCT_PROVENANCE_BUILDER_ID")]

@@ -8,17 +8,20 @@ mod audit;
 mod batch;
 mod conn;
 mod connect;
+mod contents;
 mod cwom;
 mod database_error;
 mod error;
 mod maintenance;
 mod model;
+mod one_writer;
 mod operation;
 mod ops;
 mod request;
 mod retention;
 mod rows;
 mod settings;
+mod story;
 mod transition;
 mod writer;
 
@@ -26,24 +29,28 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-pub use audit::AuditCheck;
+pub use audit::{AnchoredCheck, AuditCheck, AuditHead};
 pub use cwom::{
     DeleteObject, FailRun, ObjectField, ObjectFilter, ObjectOrigin, ObjectRow, PatchObject, Patched, PresentObject,
     Put, PutObject, RefProblem, Unique, Unresolved,
 };
 pub use error::{Conflict, Result, StoreError};
-pub use maintenance::{Check, Database, Migrated, TransferError, Transferred};
+pub use maintenance::{Check, Database, EXPORT_TYPE, Migrated, Signature, Signer, TransferError, Transferred, Trust};
 pub use model::{ArtifactRow, Failure, JobRow, JobStatus, TaskRow};
+pub use one_writer::Sole;
 pub use request::{
     AttemptEnd, AuditQuery, Ending, FinishTask, MAX_PAGE, MarkRunning, NewTask, Next, OpenTask, Order, Page,
     RecordDeleted, Recording, Refusal, Report, StartAttempt, TaskFilter, TraceRecord,
 };
 pub use retention::{DueRecord, DueTrace, Plan, RemoveRecord, RemoveTrace, TraceGone, UnpurgedTrace};
 pub use settings::{DatabaseUrl, InvalidDatabaseUrl, StoreSettings};
+pub use story::{TracePlace, TraceSight};
 
 use crate::domain::audit::Entry;
+use crate::domain::checkpoint::Checkpoint;
 use crate::domain::cwom::Kind;
-use crate::domain::{Denial, Finding, Id, TraceId};
+use crate::domain::denial::Notice;
+use crate::domain::{Finding, Id, TraceId};
 
 use conn::fetch;
 use connect::{Connected, Connector, Readers};
@@ -155,8 +162,8 @@ impl Store {
     }
 
     /// Writes down requests that the gate denied: an audit entry for each, once.
-    pub async fn record_denials(&self, denials: Vec<Denial>) -> Result<()> {
-        self.inner.writer.write(ops::Denied(denials)).await
+    pub async fn record_denials<N: Into<Notice>>(&self, denials: Vec<N>) -> Result<()> {
+        self.inner.writer.write(ops::Denied(denials.into_iter().map(Into::into).collect())).await
     }
 
     /// For what the Task was refused; none if it was not.
@@ -223,6 +230,11 @@ impl Store {
         rows::open_tasks(&mut self.inner.readers.acquire().await?.borrow(), after).await
     }
 
+    /// How many Tasks of each namespace have not ended.
+    pub async fn open_by_namespace(&self) -> Result<BTreeMap<String, u64>> {
+        rows::open_by_namespace(&mut self.inner.readers.acquire().await?.borrow()).await
+    }
+
     /// How many Tasks are in each phase. Every phase is there.
     pub async fn counts(&self) -> Result<BTreeMap<&'static str, u64>> {
         rows::tasks_by_phase(&mut self.inner.readers.acquire().await?.borrow()).await
@@ -269,15 +281,42 @@ impl Store {
         cwom::objects_of(&mut self.inner.readers.acquire().await?.borrow(), kind, filter, page).await
     }
 
+    /// Of the object of this kind behind the custom resource with this uid, unless that was seen to go: its id, and the digest
+    /// of the spec that is recorded of it.
+    pub async fn recorded_spec(&self, kind: Kind, uid: &str) -> Result<Option<(Id, Option<String>)>> {
+        cwom::recorded_spec(&mut self.inner.readers.acquire().await?.borrow(), kind, uid).await
+    }
+
     /// The work objects of a kind whose custom resource was not seen to go, by namespace and name, after `after`; at most
     /// [`MAX_PAGE`].
     pub async fn present_objects(&self, kind: Kind, after: Option<&PresentObject>) -> Result<Vec<PresentObject>> {
         cwom::present_objects(&mut self.inner.readers.acquire().await?.borrow(), kind, after).await
     }
 
+    /// Where the Tasks and the work objects of a trace are.
+    pub async fn places_of_trace(&self, trace_id: &TraceId) -> Result<Vec<TracePlace>> {
+        story::places(&mut self.inner.readers.acquire().await?.borrow(), trace_id).await
+    }
+
     /// The work objects of a trace, causes before effects; of each kind at most [`MAX_PAGE`], the oldest.
-    pub async fn objects_of_trace(&self, trace_id: &TraceId) -> Result<Vec<ObjectRow>> {
-        cwom::objects_of_trace(&mut self.inner.readers.acquire().await?.borrow(), trace_id).await
+    pub async fn objects_of_trace(&self, trace_id: &TraceId, sight: &TraceSight) -> Result<Vec<ObjectRow>> {
+        story::objects(&mut self.inner.readers.acquire().await?.borrow(), trace_id, sight).await
+    }
+
+    /// The Tasks of a trace, the oldest first, after the one with the id `after`.
+    pub async fn tasks_of_trace(
+        &self,
+        trace_id: &TraceId,
+        sight: &TraceSight,
+        after: Option<Id>,
+        limit: u32,
+    ) -> Result<Vec<TaskRow>> {
+        story::tasks(&mut self.inner.readers.acquire().await?.borrow(), trace_id, sight, after, limit).await
+    }
+
+    /// Audit entries of the trace that `query` names.
+    pub async fn audit_of_trace(&self, query: &AuditQuery, sight: &TraceSight) -> Result<Vec<Entry>> {
+        story::entries(&mut self.inner.readers.acquire().await?.borrow(), query, sight).await
     }
 
     /// Audit entries.
@@ -287,6 +326,23 @@ impl Store {
 
     /// Walks over the whole audit log and holds every entry against the chain of hashes.
     pub async fn verify_audit(&self) -> Result<AuditCheck> {
-        audit::verify(&self.inner.readers).await
+        Ok(self.verify_audit_against(&[]).await?.check)
+    }
+
+    /// The same, and against `checkpoints`, whose signatures the caller has checked.
+    pub async fn verify_audit_against(&self, checkpoints: &[Checkpoint]) -> Result<AnchoredCheck> {
+        audit::verify(&self.inner.readers, checkpoints).await
+    }
+
+    /// The end of the audit log.
+    pub async fn audit_head(&self) -> Result<AuditHead> {
+        let head = audit::head(&mut self.inner.readers.acquire().await?.borrow()).await?;
+        let head = head.ok_or_else(|| StoreError::corrupt("audit_head", "", "the chain has no head"))?;
+        Ok(AuditHead { seq: head.seq.unsigned_abs(), hash: head.hash })
+    }
+
+    /// The end of the audit log, if every entry since `last` follows from it; else what does not.
+    pub async fn audit_since(&self, last: &Checkpoint) -> Result<std::result::Result<AuditHead, AuditCheck>> {
+        audit::verify_since(&self.inner.readers, last).await
     }
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
-use jct::domain::StampKey;
+use jct::crd::Trust;
 use jct::policy::{Policy, Verdict};
 use jct::reconcile::task::Object;
-use jct::reconcile::task::validate::validate;
+use jct::reconcile::task::validate::{Specification, validate};
 use jct::store::{NewTask, Refusal, Store};
 use jiff::Timestamp;
 use kube::Client;
@@ -31,7 +31,7 @@ pub enum Controller {
 
 pub struct Cluster {
     store: Store,
-    key: StampKey,
+    trust: Trust,
     pub controller: Mutex<Controller>,
     /// Answers every call with this failure.
     pub failure: Mutex<Option<(u16, &'static str)>>,
@@ -45,10 +45,10 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    pub fn new(store: Store, key: StampKey) -> Arc<Self> {
+    pub fn new(store: Store, trust: Trust) -> Arc<Self> {
         Arc::new(Self {
             store,
-            key,
+            trust,
             controller: Mutex::new(Controller::Records),
             failure: Mutex::default(),
             tokens: Mutex::default(),
@@ -83,6 +83,7 @@ impl Cluster {
             (Some((code, reason)), _) => failed(code, reason),
             (None, [.., "tokenreviews"]) => (201, self.review_token(body)),
             (None, [.., "subjectaccessreviews"]) => (201, self.review_access(body)),
+            (None, ["", "api", "v1", "namespaces", name]) => namespace(name),
             (None, [.., "nowhere", "tasks"]) => failed(404, "NotFound"),
             (None, [.., namespace, "tasks"]) => self.create(namespace, body),
             (None, [.., namespace, "tasks", name]) => self.touch(&head.method, namespace, name, &body),
@@ -133,7 +134,7 @@ impl Cluster {
         metadata["namespace"] = json!(namespace);
         metadata["uid"] = json!(format!("uid-{number}"));
         metadata["resourceVersion"] = json!("1");
-        metadata["creationTimestamp"] = json!("2026-03-01T12:00:00Z");
+        metadata["creationTimestamp"] = json!(Timestamp::now().round(jiff::Unit::Second).unwrap().to_string());
         let name = (namespace.to_owned(), metadata["name"].as_str().unwrap().to_owned());
         let mut objects = self.objects.lock().unwrap();
         if objects.contains_key(&name) {
@@ -166,14 +167,16 @@ impl Cluster {
     async fn control(self: Arc<Self>, object: Value) {
         tokio::time::sleep(Duration::from_millis(15)).await;
         let controller = *self.controller.lock().unwrap();
+        let spec = object["spec"].clone();
         let object: Object = serde_json::from_value(object).unwrap();
         let policy = match controller {
             Controller::Records => Policy::default().allowing("octo/"),
             Controller::Refuses => Policy::default(),
             Controller::Sleeps => return,
         };
-        let task = validate(&object, &policy, &self.key).unwrap();
-        match task.verdict {
+        let task = validate(&object, &self.trust).unwrap();
+        let Specification { verdict, controls, sha256 } = Specification::of(&Ok(spec), &task.head, &policy);
+        match verdict {
             Verdict::Accepted(accepted) => {
                 let new = NewTask {
                     id: task.head.id,
@@ -184,9 +187,9 @@ impl Cluster {
                     submitted_by: task.head.submitted_by,
                     actor: task.actor,
                     task: *accepted,
-                    executor: task.controls.executor,
-                    max_attempts: task.controls.max_attempts,
-                    create_cwom: task.controls.create_cwom,
+                    executor: controls.executor,
+                    max_attempts: controls.max_attempts,
+                    create_cwom: controls.create_cwom,
                     for_run: None,
                     created_at: task.head.created_at,
                     recorded_at: Timestamp::now(),
@@ -202,12 +205,27 @@ impl Cluster {
                     uid: task.head.uid,
                     actor: task.actor,
                     findings,
-                    spec_sha256: task.spec_sha256,
+                    spec_sha256: sha256,
                     refused_at: Timestamp::now(),
                 };
                 self.store.record_refusal(refusal).await.unwrap();
             }
         }
+    }
+}
+
+/// Every namespace is there but `nowhere`; `going` is being deleted.
+fn namespace(name: &str) -> (u16, Value) {
+    let gone = (name == "going").then_some("2026-03-01T12:00:00Z");
+    match name {
+        "nowhere" => failed(404, "NotFound"),
+        _ => (
+            200,
+            json!({
+                "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+                "metadata": {"name": name, "deletionTimestamp": gone},
+            }),
+        ),
     }
 }
 

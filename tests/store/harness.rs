@@ -44,6 +44,10 @@ impl Database {
         Self { store, settings, url, folder }
     }
 
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     pub fn file(&self) -> PathBuf {
         self.folder.path().join("jct.db")
     }
@@ -80,12 +84,25 @@ impl Database {
         [tasks, jobs, artifacts, entries]
     }
 
+    /// The number that `sql` finds.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let sql = AssertSqlSafe(sql.to_owned());
+        let (number,): (i64,) = if self.is_postgres() {
+            let mut conn = PgConnection::connect(&self.url).await.unwrap();
+            sqlx::query_as(sql).fetch_one(&mut conn).await.unwrap()
+        } else {
+            let mut conn = SqliteConnection::connect(&self.url).await.unwrap();
+            sqlx::query_as(sql).fetch_one(&mut conn).await.unwrap()
+        };
+        number
+    }
+
     /// Removes what protects the audit log.
     pub async fn unprotect_audit(&self) {
         let sql = if self.is_postgres() {
             "ALTER TABLE audit_log DISABLE TRIGGER ALL"
         } else {
-            "DROP TRIGGER audit_log_no_update; DROP TRIGGER audit_log_no_delete"
+            "DROP TRIGGER audit_log_no_update; DROP TRIGGER audit_log_no_delete; DROP TRIGGER audit_log_no_replace"
         };
         self.execute(sql).await.unwrap();
     }
@@ -198,6 +215,7 @@ pub fn trace(row: &TaskRow, attempt: u32) -> TraceRecord {
             file("task.json", FileKind::File, "application/json"),
         ],
         complete: true,
+        announced: true,
         report: Some(Report {
             executor: "analysis".into(),
             worker: "jct 0.1.0".into(),

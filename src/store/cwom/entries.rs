@@ -71,8 +71,18 @@ fn entry(
 }
 
 /// The object, and what the record knows besides.
-fn state(row: &ObjectRow) -> Map<String, Value> {
-    let ObjectRow { object, namespace, origin, submitted_by, task_id, names: _, recorded_at: _, deleted_at } = row;
+pub(super) fn state(row: &ObjectRow) -> Map<String, Value> {
+    let ObjectRow {
+        object,
+        namespace,
+        origin,
+        submitted_by,
+        task_id,
+        names: _,
+        recorded_at: _,
+        deleted_at,
+        spec_sha256: _,
+    } = row;
     let mut state = match object.to_json() {
         Value::Object(fields) => fields,
         _ => Map::new(),
@@ -91,8 +101,13 @@ fn state(row: &ObjectRow) -> Map<String, Value> {
 }
 
 fn without_links(row: &ObjectRow) -> Map<String, Value> {
-    let kind: Kind = row.object.kind();
     let mut state = state(row);
+    strip_links(row.object.kind(), &mut state);
+    state
+}
+
+/// Takes the fields out whose entries are links.
+pub(super) fn strip_links(kind: Kind, state: &mut Map<String, Value>) {
     for join in Join::ALL {
         let (of, field, _) = join.field();
         if of != kind {
@@ -109,5 +124,4 @@ fn without_links(row: &ObjectRow) -> Map<String, Value> {
             }
         }
     }
-    state
 }

@@ -8,8 +8,10 @@ use super::table::{ObjectColumns, Table, condition, table};
 use crate::domain::cwom::{Kind, Ref, Spec};
 use crate::domain::{Id, TraceId};
 use crate::store::conn::{Argument, Conn, Select, Values, fetch as fetch_rows};
+use crate::store::contents::Contents;
 use crate::store::rows::parsed;
-use crate::store::{MAX_PAGE, ObjectField, Page, Result};
+use crate::store::story::TraceSight;
+use crate::store::{MAX_PAGE, Page, Result};
 
 /// The object of this kind with this id.
 pub(in crate::store) async fn object_by_id(conn: &mut Conn<'_>, kind: Kind, id: Id) -> Result<Option<ObjectRow>> {
@@ -38,20 +40,33 @@ pub(in crate::store) async fn objects_of(
     fetch(conn, kind, select).await
 }
 
-/// The objects of a trace, causes before effects; of each kind at most [`MAX_PAGE`], the oldest.
-pub(in crate::store) async fn objects_of_trace(conn: &mut Conn<'_>, trace_id: &TraceId) -> Result<Vec<ObjectRow>> {
+/// The objects of a trace that somebody may see, causes before effects; of each kind at most [`MAX_PAGE`], the oldest.
+pub(in crate::store) async fn objects_of_trace(
+    conn: &mut Conn<'_>,
+    trace_id: &TraceId,
+    sight: &TraceSight,
+) -> Result<Vec<ObjectRow>> {
     use Kind::{Artifact, ConstraintSnapshot, ContextPacket, DoctrineRef, Issue, Repo, Run};
-    let condition = ObjectField::TraceId;
     let mut rows = Vec::new();
     for kind in [Repo, Issue, ConstraintSnapshot, DoctrineRef, ContextPacket, Run, Artifact] {
         let mut select = Select::new(table(kind).select);
-        if let Some(condition) = self::condition(kind, condition) {
-            select.filter(condition, trace_id.as_str());
+        select.filter("trace_id = ?", trace_id.as_str());
+        if let Some(namespaces) = sight.namespaces(Some(kind)) {
+            if namespaces.is_empty() {
+                continue;
+            }
+            let places = vec!["?"; namespaces.len()].join(", ");
+            select.filter_all(&format!("namespace IN ({places})"), namespaces.into_iter().map(Into::into).collect());
         }
         select.page(" ORDER BY created_at, id", MAX_PAGE, 0);
         rows.extend(fetch(conn, kind, select).await?);
     }
     Ok(rows)
+}
+
+/// The name of the table of a kind.
+pub(in crate::store) fn table_name(kind: Kind) -> &'static str {
+    table(kind).name
 }
 
 /// The objects of this kind whose custom resource was not seen to go, after `after`; at most [`MAX_PAGE`].
@@ -64,16 +79,32 @@ pub(in crate::store) async fn present_objects(
         .map_or_else(Default::default, |after| (after.namespace.clone(), after.name.clone(), after.id.to_string()));
     let Table { name: table, present, .. } = *table(kind);
     let limit = i64::from(MAX_PAGE);
-    let rows = fetch_rows!((String, String, String, Option<String>), conn, present, namespace, name, id, limit)?;
-    let present = |(id, namespace, name, uid): (String, _, _, Option<_>)| {
-        Ok(PresentObject { id: parsed(table, &id, &id)?, namespace, name, uid: uid.unwrap_or_default() })
+    type Columns = (String, String, String, Option<String>, Option<i64>);
+    let rows = fetch_rows!(Columns, conn, present, namespace, name, id, limit)?;
+    let present = |(id, namespace, name, uid, superseded_at): Columns| {
+        let (uid, is_superseded) = (uid.unwrap_or_default(), superseded_at.is_some());
+        Ok(PresentObject { id: parsed(table, &id, &id)?, namespace, name, uid, is_superseded })
     };
     rows.into_iter().map(present).collect()
 }
 
+/// Of the object of this kind behind the custom resource with this uid, unless that was seen to go: its id, and the digest
+/// of the spec that is recorded of it.
+pub(in crate::store) async fn recorded_spec(
+    conn: &mut Conn<'_>,
+    kind: Kind,
+    uid: &str,
+) -> Result<Option<(Id, Option<String>)>> {
+    let Table { name: table, recorded_spec, .. } = *table(kind);
+    let row = fetch_rows!((String, Option<String>), conn, recorded_spec, uid)?.pop();
+    row.map(|(id, sha256)| Ok((parsed(table, &id, &id)?, sha256))).transpose()
+}
+
 async fn fetch(conn: &mut Conn<'_>, kind: Kind, select: Select) -> Result<Vec<ObjectRow>> {
     let rows: Vec<ObjectColumns> = select.fetch(conn).await?;
-    let mut rows = rows.into_iter().map(|columns| columns.into_row(kind)).collect::<Result<Vec<_>>>()?;
+    let contents = Contents::load(conn, rows.iter().flat_map(ObjectColumns::digests).collect()).await?;
+    let rows = rows.into_iter().map(|columns| columns.into_row(kind, &contents));
+    let mut rows = rows.collect::<Result<Vec<_>>>()?;
     if kind == Kind::Issue {
         derive(conn, &mut rows).await?;
     }

@@ -1,9 +1,13 @@
 //! What is done to the database as a whole: its schema, a check of every row, and the way from one database to another.
 
 mod check;
+mod declared;
 mod export;
+mod fold;
 mod format;
+mod guards;
 mod import;
+mod replay;
 mod rows;
 mod schema;
 mod tables;
@@ -12,6 +16,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 pub use check::Check;
+pub use format::{EXPORT_TYPE, Signature, Signer, Trust};
 
 use super::conn::{Conn, execute, fetch};
 use super::connect::{Connected, Connector};

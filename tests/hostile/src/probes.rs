@@ -5,13 +5,13 @@ use std::io::{self, Read as _};
 use std::net::ToSocketAddrs as _;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::symlink;
-use std::os::unix::net::{SocketAddr, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
 use libc::c_long;
 use nix::errno::Errno;
 
 use crate::sys::{on_path, signed, try_call};
-use crate::told;
+use crate::{said, told};
 
 /// The process that supervises: in a pod the first one.
 const SUPERVISOR: usize = 1;
@@ -29,6 +29,8 @@ pub fn run(escape: &str) -> bool {
         "signals" => signals(),
         "clocks" => clocks(),
         "kernel" => kernel(),
+        "descriptors" => descriptors(),
+        "image" => image(),
         "terminal" => terminal(),
         _ => return false,
     }
@@ -62,13 +64,21 @@ fn network() {
 fn unix_sockets() {
     told("connect /work/private/door", UnixStream::connect("/work/private/door"));
     told("list /work/private", fs::read_dir("/work/private"));
+    told("connect to any socket that there is", reach_any().ok_or(Errno::ECONNREFUSED));
+    // That the look would find one.
+    let own = UnixListener::bind(format!("{}/own", std::env::var("TMPDIR").unwrap_or_default()));
+    told("connect to a socket of its own", reach_any().ok_or(Errno::ECONNREFUSED));
+    drop(own);
+}
+
+/// Connects to the first socket of the table that takes it.
+fn reach_any() -> Option<UnixStream> {
     let table = fs::read_to_string("/proc/net/unix").unwrap_or_default();
-    let names: Vec<&str> = table.lines().filter_map(|line| line.split_whitespace().nth(7)).collect();
-    let reached = names.iter().find_map(|name| match name.strip_prefix('@') {
+    let mut names = table.lines().filter_map(|line| line.split_whitespace().nth(7));
+    names.find_map(|name| match name.strip_prefix('@') {
         Some(name) => UnixStream::connect_addr(&SocketAddr::from_abstract_name(name).ok()?).ok(),
         None => UnixStream::connect(name).ok(),
-    });
-    told("connect to any socket that there is", reached.ok_or(Errno::ECONNREFUSED));
+    })
 }
 
 fn supervisor() {
@@ -152,6 +162,10 @@ fn trace() {
     let mounted = mounts.lines().find(|line| line.contains("trace") || line.contains("jct-local"));
     told("find a mount of the trace volume", mounted.ok_or(Errno::ENOENT));
     told("find a manifest", find("/", "claim.json", 0).ok_or(Errno::ENOENT));
+    // That both looks see what is there.
+    let work = mounts.lines().find(|line| line.contains("/work/in"));
+    told("find a mount of the work volume", work.ok_or(Errno::ENOENT));
+    told("find the Task", find("/", "task.json", 0).ok_or(Errno::ENOENT));
     let (path, place) = (c"/work/in", PLACE);
     let arguments = [signed(libc::AT_FDCWD), path.as_ptr().addr(), place.as_ptr().addr(), place.as_ptr().addr(), 0];
     told("name_to_handle_at", try_call(libc::SYS_name_to_handle_at, arguments));
@@ -191,7 +205,7 @@ fn privileges() {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     for field in ["CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp"] {
         let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(":\t"));
-        println!("{field}: {}", value.unwrap_or_default());
+        said(field, value.unwrap_or_default());
     }
     set_user_id();
 }
@@ -220,7 +234,7 @@ fn signals() {
     let thread = threads.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(|id| *id != SUPERVISOR);
     told(
         "kill a thread of the supervisor",
-        thread.map_or(Err(Errno::EPERM), |id| try_call(libc::SYS_tkill, [id, kill])),
+        thread.map_or(Err(Errno::ESRCH), |id| try_call(libc::SYS_tkill, [id, kill])),
     );
     let place = PLACE;
     told("rt_sigqueueinfo", try_call(libc::SYS_rt_sigqueueinfo, [SUPERVISOR, kill, place.as_ptr().addr()]));
@@ -236,6 +250,35 @@ fn signals() {
     // Into the supervisor's own group, to reach it as one of it.
     told("join the supervisor's group", try_call(libc::SYS_setpgid, [0, SUPERVISOR]));
     told("reboot", try_call(libc::SYS_reboot, [0xfee1_dead, 672_274_793, 0x0123_4567]));
+}
+
+/// What it was given open: nothing but the three that it prints to and reads from.
+fn descriptors() {
+    let open = || {
+        let mut numbers: Vec<i32> = Vec::new();
+        for number in 0..1024 {
+            if try_call(libc::SYS_fcntl, [number, libc::F_GETFD as usize]).is_ok() {
+                numbers.push(number as i32);
+            }
+        }
+        format!("{numbers:?}")
+    };
+    said("descriptors", open());
+    let file = File::open("/proc/self/status");
+    said("descriptors and one more", open());
+    drop(file);
+}
+
+/// What its image sets and links: see tests/e2e.sh.
+fn image() {
+    let mut names: Vec<String> = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
+    names.sort();
+    said("variables", names.join(" "));
+    said("PATH", std::env::var("PATH").unwrap_or_default());
+    told("read the Task by a link of the image", File::open("/link-in/task.json"));
+    told("read what is ours by a link of the image", File::open("/link-private/source.json"));
+    told("list what is ours by a link of the image", fs::read_dir("/link-private"));
+    told("read what is ours by a link to the root", File::open("/link-root/work/private/source.json"));
 }
 
 fn clocks() {

@@ -188,7 +188,10 @@ pub fn failure_category(reason: FailureReason) -> FailureCategory {
         | Reason::TimeBudgetTooHigh
         | Reason::NetworkAccessDenied
         | Reason::SecretsAccessDenied
+        | Reason::TooManyTasks
         | Reason::IdConflict
+        | Reason::AuthorUnknown
+        | Reason::AuthorNotAllowed
         | Reason::ChangeNotAllowed => FailureCategory::Policy,
         Reason::ExecutorNotConfigured
         | Reason::SourceUnavailable
