@@ -98,8 +98,11 @@ pub async fn array<Row, Json: Serialize, Fetched: Future<Output = Result<Vec<Row
             serde_json::to_writer(&mut text, &json).map_err(|error| Problem::internal("write a row", &error))?;
             last = Some(id);
             left -= 1;
+            if text.len() >= PAGE_BYTES {
+                break;
+            }
         }
-        if rows.len() < next.limit as usize {
+        if text.len() < PAGE_BYTES && rows.len() < next.limit as usize {
             last = None;
             break;
         }
