@@ -7,8 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{Method, Request};
 use futures::StreamExt as _;
+use http::{Method, Request};
+use http_body_util::{BodyExt as _, BodyStream, StreamBody};
 use kube::Client;
 use kube::client::Body;
 use kube::runtime::watcher::Config;
@@ -35,17 +36,18 @@ pub fn one_at_a_time(client: &Client) -> Client {
         async move {
             if !is_list(&request) {
                 let answer = client.send(request).await?;
-                return Ok(answer.map(axum::body::Body::new));
+                return Ok(answer.map(|body| body.map_err(Into::into).boxed_unsync()));
             }
             let turn = turns.acquire_owned().await?;
             let answer = timeout(PATIENCE, client.send(request)).await??;
             // The turn ends with the body. One that does not end is cut off, and the watch tries again.
-            Ok::<_, axum::BoxError>(answer.map(|body| {
-                let chunks = axum::body::Body::new(body).into_data_stream().take_until(sleep(PATIENCE));
-                axum::body::Body::from_stream(chunks.map(move |chunk| {
+            Ok::<_, tower::BoxError>(answer.map(|body| {
+                let frames = BodyStream::new(body).take_until(Box::pin(sleep(PATIENCE)));
+                let held = frames.map(move |frame| {
                     let _held = &turn;
-                    chunk
-                }))
+                    frame.map_err(tower::BoxError::from)
+                });
+                StreamBody::new(held).boxed_unsync()
             }))
         }
     });
@@ -61,7 +63,7 @@ fn is_list(request: &Request<Body>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::Response;
+    use http::Response;
     use k8s_openapi::api::core::v1::Pod;
     use kube::api::{Api, ListParams};
     use serde_json::json;
