@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use jct::commands::{audit, check, db, keys, release_finalizers, retention, run, trace};
+use jct::domain::shown::plain_lines;
 use jct::runtime::settings::LogFormat;
 use jct::runtime::{Settings, operator, telemetry};
 use jct::worker::WorkerCommand;
@@ -79,7 +80,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("jct: {error:#}");
+            eprintln!("jct: {}", plain_lines(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }

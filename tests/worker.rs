@@ -217,7 +217,7 @@ fn too_many_bytes_are_not_checked_out() {
     repository.write("zeros", &"0".repeat(3_000_000));
     repository.commit("large but it packs well");
     let server = Server::start(&repository);
-    let pod = Pod::new(&server, "main").with_env("JCT_SOURCE_MAX_BYTES", "2000000");
+    let pod = Pod::new(&server, "main").with_arg("--max-bytes", "2000000");
     pod.source_fails(FailureReason::SourceTooLarge, "larger than 2000000 bytes");
 }
 
@@ -225,7 +225,7 @@ fn too_many_bytes_are_not_checked_out() {
 fn a_server_that_never_answers_costs_no_more_than_the_timeout() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("git://127.0.0.1:{}/repo", silent.local_addr().unwrap().port());
-    let pod = Pod::at(&url, "main").with_env("JCT_SOURCE_TIMEOUT_SECONDS", "1");
+    let pod = Pod::at(&url, "main").with_arg("--timeout-seconds", "1");
     pod.source_fails(FailureReason::SourceUnavailable, "took too long");
 }
 
@@ -317,7 +317,7 @@ fn a_program_that_is_not_there_is_named() {
 
 #[test]
 fn run_without_a_source_seals_the_trace() {
-    let pod = Pod::at("git://127.0.0.1:1/repo", "main").with_env("JCT_RECORDER_PATIENCE_SECONDS", "1");
+    let pod = Pod::at("git://127.0.0.1:1/repo", "main").with_arg("--patience-seconds", "1");
     let (termination, manifest) = pod.run();
     pod.verify(&termination, &manifest);
     assert_eq!(termination.reason, Some(FailureReason::WorkerFailed));
@@ -597,11 +597,11 @@ fn a_second_pod_of_the_attempt_writes_nothing() {
     let pod = Pod::new(&server, "main");
     assert_eq!(pod.source().outcome, Outcome::Succeeded);
     let before = pod.trace_text();
-    let pod = pod.with_env("JCT_POD_UID", "another").with_env("JCT_POD_NAME", "t-late");
+    let pod = pod.with_arg("--pod-uid", "another").with_arg("--pod-name", "t-late");
     let termination = pod.source();
     assert_eq!(termination.claimed_by.as_deref(), Some("pod t-pod"));
     assert_eq!(pod.trace_text(), before);
-    let pod = pod.with_env("JCT_POD_UID", "6e1f");
+    let pod = pod.with_arg("--pod-uid", "6e1f");
     assert_eq!(pod.run().0.outcome, Outcome::Succeeded, "the first one goes on");
 }
 
@@ -650,11 +650,57 @@ fn too_many_processes_are_ended() {
     assert_eq!(termination.reason, Some(FailureReason::LimitExceeded), "{termination:?}");
 }
 
+/// What the image of an executor may set: settings of ours as they were called once, and what libraries read.
+const HOSTILE_ENVIRONMENT: [(&str, &str); 12] = [
+    ("JCT_PARENT", "1"),
+    ("JCT_RECORDER_PATIENCE_SECONDS", "0"),
+    ("JCT_SANDBOX_NO_UNIX_SOCKETS", "true"),
+    ("JCT_SANDBOX_READS", "/"),
+    ("JCT_TMP_DIR", "/"),
+    ("JCT_WORK_DIR", "/"),
+    ("LD_PRELOAD", "/nowhere.so"),
+    ("MIMALLOC_VERBOSE", "1"),
+    ("MIMALLOC_SHOW_STATS", "1"),
+    ("RUST_LOG", "trace"),
+    ("SECRET_OF_THE_NODE", "x"),
+    ("TMPDIR", "/nowhere"),
+];
+
+#[test]
+fn what_an_image_sets_widens_nothing() {
+    let repository = greeting();
+    let server = Server::start(&repository);
+    // Without a list of what may be read, as in a pod: all of the image, and nothing of ours. The control is a file that may be.
+    let script = "cat ../in/task.json >$JCT_OUT/task; cat ../private/source.json >$JCT_OUT/source; true";
+    let pod = Pod::new(&server, "main").with_script(script).without_arg("--read");
+    assert_eq!(pod.source().outcome, Outcome::Succeeded);
+    let pod = HOSTILE_ENVIRONMENT.iter().fold(pod, |pod, (name, value)| pod.with_env(name, value));
+    let running = pod.start_run();
+    let environment = loop {
+        // Gone once it has started anew.
+        let own = fs::read(format!("/proc/{}/cmdline", running.supervisor.id())).unwrap();
+        if String::from_utf8_lossy(&own).contains("--path=") {
+            break fs::read(format!("/proc/{}/environ", running.supervisor.id()));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    };
+    let (termination, _) = running.end();
+    assert_eq!(termination.outcome, Outcome::Succeeded, "{termination:?}");
+    match environment {
+        Ok(left) => assert_eq!(String::from_utf8_lossy(&left), ""),
+        Err(error) => assert!(!nix::unistd::geteuid().is_root(), "only others of the user may not look: {error}"),
+    }
+    let sizes = ["task", "source"].map(|name| fs::metadata(pod.trace().join("artifacts").join(name)).unwrap().len());
+    assert!(sizes[0] > 0, "what may be read is read");
+    assert_eq!(sizes[1], 0, "what is between our own steps is not");
+}
+
 #[test]
 fn the_environment_is_made_from_nothing() {
     let repository = greeting();
     let server = Server::start(&repository);
-    let pod = Pod::new(&server, "main").with_script("env | cut -d= -f1 | sort").with_env("SECRET_OF_THE_NODE", "x");
+    let pod = Pod::new(&server, "main").with_script("env | cut -d= -f1 | sort");
+    let pod = HOSTILE_ENVIRONMENT.iter().fold(pod, |pod, (name, value)| pod.with_env(name, value));
     assert_eq!(pod.source().outcome, Outcome::Succeeded);
     assert_eq!(pod.run().0.outcome, Outcome::Succeeded);
     let shown = fs::read_to_string(pod.trace().join("stdout.log")).unwrap();

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::domain::TraceId;
 use crate::domain::audit::{EntityKind, Entry};
+use crate::domain::shown::{plain, plain_json};
 use crate::store::{AuditCheck, AuditQuery, Order, Page, Store, StoreSettings};
 
 /// Arguments of `jct audit`.
@@ -93,8 +94,8 @@ async fn show(store: &Store, args: AuditArgs) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     for entry in &entries {
         match args.output {
-            Output::Json => writeln!(out, "{}", serde_json::to_string(entry)?)?,
-            Output::Table => writeln!(out, "{}", line(entry))?,
+            Output::Json => writeln!(out, "{}", plain_json(&serde_json::to_string(entry)?))?,
+            Output::Table => writeln!(out, "{}", plain(&line(entry)))?,
         }
     }
     Ok(())

@@ -11,6 +11,7 @@ use super::manifests::{Manifest, PolicyArgs, manifests, read};
 use super::output::{Output, json};
 use crate::crd::names;
 use crate::domain::Finding;
+use crate::domain::shown::{plain, plain_lines};
 use crate::policy::Policy;
 
 /// Arguments of `jct check`.
@@ -61,7 +62,7 @@ pub fn run(args: &CheckArgs) -> ExitCode {
         match read.and_then(|text| check(&shown, &text, &policy)) {
             Ok(found) => documents.extend(found),
             Err(error) => {
-                eprintln!("jct check: {shown}: {error}");
+                eprintln!("jct check: {}", plain_lines(&format!("{shown}: {error}")));
                 return ExitCode::from(2);
             }
         }
@@ -103,13 +104,14 @@ fn human(report: &Report, out: &mut impl Write) -> io::Result<()> {
     for document in &report.documents {
         let place = format!("{}#{}", document.file, document.document);
         let name = document.name.as_deref().unwrap_or("(without a name)");
+        let what = plain(&format!("{place}: {} {name}", document.kind));
         match document.allowed {
-            None => writeln!(out, "{place}: {} {name}: skipped, not of {}", document.kind, names::GROUP)?,
-            Some(true) => writeln!(out, "{place}: {} {name}: allowed", document.kind)?,
+            None => writeln!(out, "{what}: skipped, not of {}", names::GROUP)?,
+            Some(true) => writeln!(out, "{what}: allowed")?,
             Some(false) => {
-                writeln!(out, "{place}: {} {name}: refused", document.kind)?;
+                writeln!(out, "{what}: refused")?;
                 for finding in &document.violations {
-                    writeln!(out, "  {finding}")?;
+                    writeln!(out, "  {}", plain(&finding.to_string()))?;
                 }
             }
         }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, Subcommand};
 
+use crate::domain::shown::{plain, plain_lines};
 use crate::store::{Check, Database, StoreSettings, TransferError, Transferred};
 
 /// Arguments of `jct db`.
@@ -95,13 +96,13 @@ async fn check(database: &mut Database) -> anyhow::Result<()> {
         writeln!(out, "{table}: {count} rows")?;
     }
     for table in other_tables {
-        writeln!(out, "{table}: not JCT's, left alone")?;
+        writeln!(out, "{}: not JCT's, left alone", plain(&table))?;
     }
     if let Some(head) = audit_head {
         writeln!(out, "audit log: intact, head {head}")?;
     }
     for problem in &problems {
-        writeln!(out, "PROBLEM {problem}")?;
+        writeln!(out, "PROBLEM {}", plain(problem))?;
     }
     match problems.len() as u64 + problems_left_out {
         0 => Ok(writeln!(out, "no problem found")?),
@@ -175,5 +176,5 @@ fn tell(what: &str, transferred: &Transferred) {
 }
 
 fn say(text: &str) {
-    eprintln!("jct db: {text}");
+    eprintln!("jct db: {}", plain_lines(text));
 }

@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::domain::shown::plain_json;
+
 /// Form of the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
@@ -14,11 +16,10 @@ pub enum Output {
     Json,
 }
 
-/// Writes `value` as indented JSON, and ends the line.
+/// Writes `value` as indented JSON, harmless to a terminal, and ends the line.
 ///
 /// # Errors
 /// If `out` does not take it.
 pub fn json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, value)?;
-    writeln!(out)
+    writeln!(out, "{}", plain_json(&serde_json::to_string_pretty(value)?))
 }

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::output::{self, Output};
 use crate::domain::retention::{MAX_RETENTION_BYTES, Retention};
+use crate::domain::shown::plain;
 use crate::store::{Database, Plan, Store, StoreSettings};
 
 /// The most traces and records that are listed, each. More are counted.
@@ -98,8 +99,8 @@ fn human(out: &mut impl Write, plan: &Plan, retention: &Retention) -> io::Result
         return writeln!(out, "there is no rule: everything is kept");
     }
     for trace in &plan.traces {
-        let path = format!("{}/{}/{}", trace.namespace, trace.task_id, trace.attempt);
-        let (name, outcome, ended_at) = (&trace.name, trace.outcome, trace.ended_at);
+        let path = plain(&format!("{}/{}/{}", trace.namespace, trace.task_id, trace.attempt));
+        let (name, outcome, ended_at) = (plain(&trace.name), trace.outcome, trace.ended_at);
         writeln!(
             out,
             "trace   {path}  {name}, {outcome}, ended {ended_at:.0}, {} bytes  by {} of {}",
@@ -113,7 +114,7 @@ fn human(out: &mut impl Write, plan: &Plan, retention: &Retention) -> io::Result
             (false, true) => "its object is gone",
             (false, false) => "if its object is gone",
         };
-        let (namespace, name, outcome) = (&record.namespace, &record.name, record.outcome);
+        let (namespace, name, outcome) = (plain(&record.namespace), plain(&record.name), record.outcome);
         writeln!(
             out,
             "record  {namespace}/{}  {name}, {outcome}, ended {:.0}, {condition}  by {} of {}",

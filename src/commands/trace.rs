@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::output::{Output, json};
+use crate::domain::shown::{plain, plain_lines};
 use crate::signing::{PublicKey, public_keys};
 use crate::trace::{Checked, State, Verdict, verify};
 
@@ -60,7 +61,7 @@ pub fn run(command: &TraceCommand) -> ExitCode {
     match run_verify(args) {
         Ok(total) => ExitCode::from(exit_code(total)),
         Err(error) => {
-            eprintln!("jct trace verify: {error}");
+            eprintln!("jct trace verify: {}", plain_lines(&error));
             ExitCode::from(2)
         }
     }
@@ -137,10 +138,9 @@ fn human(out: &mut impl Write, checked: &Checked) -> io::Result<()> {
         Verdict::Bad => "BAD",
         Verdict::Unreadable => "UNREADABLE",
     };
-    // What somebody else named may hold control characters: quoted, they stay harmless on a terminal.
-    let path = checked.path.to_string_lossy();
-    let path = if path.chars().any(char::is_control) { format!("{path:?}") } else { path.into_owned() };
-    let outcome = checked.outcome.as_deref().map(|outcome| outcome.escape_debug().to_string());
+    // What somebody else named may hold control characters.
+    let path = plain(&checked.path.to_string_lossy());
+    let outcome = checked.outcome.as_deref().map(plain);
     let details = match (checked.state, &checked.keyid) {
         (State::Complete, keyid) => {
             let signed = keyid.as_ref().map(|keyid| format!(", signed by {keyid}")).unwrap_or_default();
@@ -153,10 +153,7 @@ fn human(out: &mut impl Write, checked: &Checked) -> io::Result<()> {
         (State::Unsealed, _) => String::new(),
     };
     writeln!(out, "{judged:<10} {path}{details}")?;
-    checked
-        .problems
-        .iter()
-        .try_for_each(|problem| writeln!(out, "           - {}", problem.replace(char::is_control, "?")))
+    checked.problems.iter().try_for_each(|problem| writeln!(out, "           - {}", plain(problem)))
 }
 
 fn summary(out: &mut impl Write, total: &Total) -> io::Result<()> {

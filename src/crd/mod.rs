@@ -6,6 +6,7 @@ pub mod stamps;
 pub mod status;
 pub mod task;
 mod task_of;
+mod task_view;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,7 @@ use crate::domain::{Code, Finding, Id};
 pub use stamps::Stamps;
 pub use status::TaskStatus;
 pub use task::{Task, TaskSpec};
+pub use task_view::{SpecView, TaskView, WholeTask};
 
 /// Every custom resource definition that is installed, as `jct crds` prints them.
 pub fn all() -> Vec<CustomResourceDefinition> {

@@ -4,8 +4,10 @@
 
 pub mod actor;
 pub mod audit;
+pub mod checkpoint;
 pub mod cwom;
 pub mod denial;
+pub mod digest;
 pub mod executor;
 pub mod finding;
 pub mod id;
@@ -13,6 +15,7 @@ pub mod lifecycle;
 pub mod naming;
 pub mod provenance;
 pub mod retention;
+pub mod shown;
 pub mod stamp;
 pub mod task;
 pub mod trace;
@@ -20,6 +23,7 @@ pub mod url;
 
 pub use actor::{Actor, ActorKind};
 pub use denial::Denial;
+pub use digest::{spec_digest, task_digest};
 pub use finding::{Code, Finding};
 pub use id::{Id, TraceId};
 pub use lifecycle::{FailureReason, Phase};

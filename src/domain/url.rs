@@ -4,6 +4,11 @@ use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+/// The variable by which the step that fetches a repository is told from where. All else that a worker is told is in its
+/// arguments: an executor's image may set any variable, but this step runs in our own image, before the executor, and the URL
+/// may hold a password, which arguments show to everybody on the node.
+pub const SOURCE_URL: &str = "JCT_SOURCE_URL";
+
 /// What the URL of a repository may begin with: what git is known to keep harmless.
 pub const SCHEMES: [&str; 4] = ["https", "http", "git", "file"];
 

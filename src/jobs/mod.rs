@@ -22,6 +22,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::crd::names;
 use crate::domain::executor::{Executor, READ_ONLY_FOLDERS};
+use crate::domain::url::SOURCE_URL;
 use crate::domain::{Id, Task, TraceId, trace};
 
 /// Name of the init container that fetches the source: the only one that needs the network.
@@ -108,16 +109,21 @@ pub fn source_url(task: &Task, template: &str) -> String {
     template.replace("{repo}", task.target.repo.as_str())
 }
 
-/// What every step of an attempt is told of it in its environment, wherever it runs.
-pub fn told(attempt: &Attempt) -> [(&'static str, String); 5] {
-    [
-        ("JCT_TASK_ID", attempt.task_id.to_string()),
-        ("JCT_TRACE_ID", attempt.trace_id.to_string()),
-        ("JCT_TASK_NAMESPACE", attempt.namespace.to_owned()),
-        ("JCT_ATTEMPT", attempt.number.to_string()),
+/// What every step of an attempt is told of it, wherever it runs: arguments, for an image may set any variable.
+pub fn told(attempt: &Attempt) -> Vec<String> {
+    arguments(&[
+        ("task-id", &attempt.task_id.to_string()),
+        ("trace-id", attempt.trace_id.as_str()),
+        ("namespace", attempt.namespace),
+        ("attempt", &attempt.number.to_string()),
         // All of its parts are plain data: there is nothing that serializing could fail on.
-        ("JCT_EXECUTOR_SPEC", serde_json::to_string(attempt.executor).unwrap_or_default()),
-    ]
+        ("executor", &serde_json::to_string(attempt.executor).unwrap_or_default()),
+    ])
+}
+
+/// `--NAME=VALUE` of each: whatever a value begins with, it is no option of its own.
+pub fn arguments(named: &[(&str, &str)]) -> Vec<String> {
+    named.iter().map(|(name, value)| format!("--{name}={value}")).collect()
 }
 
 /// The Job of one attempt.
@@ -213,23 +219,24 @@ fn scratch(name: &str, limit: &str) -> Volume {
 }
 
 fn source(attempt: &Attempt, settings: &JobSettings) -> Container {
-    let url = source_url(attempt.task, &settings.source_url_template);
-    let max_files = settings.source_max_files.to_string();
-    let max_bytes = settings.source_max_bytes.to_string();
-    let timeout = settings.source_timeout_seconds.to_string();
-    let mut env = environment(attempt);
-    env.extend(of_the_trace(attempt));
-    env.extend(variables(&[
-        ("JCT_SOURCE_URL", &url),
-        ("JCT_SOURCE_MAX_FILES", &max_files),
-        ("JCT_SOURCE_MAX_BYTES", &max_bytes),
-        ("JCT_SOURCE_TIMEOUT_SECONDS", &timeout),
-        ("JCT_TOOLS_DIR", TOOLS_MOUNT),
+    let mut args = told(attempt);
+    args.extend(arguments(&[
+        ("work-dir", WORK_MOUNT),
+        ("tools-dir", TOOLS_MOUNT),
+        ("max-files", &settings.source_max_files.to_string()),
+        ("max-bytes", &settings.source_max_bytes.to_string()),
+        ("timeout-seconds", &settings.source_timeout_seconds.to_string()),
     ]));
+    let url = EnvVar {
+        name: SOURCE_URL.into(),
+        value: Some(literal(&source_url(attempt.task, &settings.source_url_template))),
+        value_from: None,
+    };
+    let container = with_trace(ours(SOURCE_CONTAINER, "source", &args, settings), attempt);
     Container {
-        env: Some(env),
+        env: Some([container.env.unwrap_or_default(), vec![url]].concat()),
         volume_mounts: Some(vec![trace_mount(attempt), mount("work", WORK_MOUNT), mount("tools", TOOLS_MOUNT)]),
-        ..ours(SOURCE_CONTAINER, "source", settings)
+        ..container
     }
 }
 
@@ -240,8 +247,8 @@ fn executor(attempt: &Attempt, settings: &JobSettings) -> Container {
         let quantities = quantities.iter().map(|(name, quantity)| (name.clone(), Quantity(quantity.clone())));
         Some(quantities.collect())
     };
-    let mut env = environment(attempt);
-    env.extend(variables(&[("JCT_TMP_DIR", TMP_MOUNT)]));
+    let mut args = told(attempt);
+    args.extend(arguments(&[("work-dir", WORK_MOUNT), ("tmp-dir", TMP_MOUNT)]));
     let mut mounts = vec![
         mount("work", WORK_MOUNT),
         mount("tmp", TMP_MOUNT),
@@ -257,7 +264,6 @@ fn executor(attempt: &Attempt, settings: &JobSettings) -> Container {
         image: Some(image.clone().unwrap_or_else(|| settings.image.clone())),
         image_pull_policy: Some(image_pull_policy.clone().unwrap_or_else(|| settings.image_pull_policy.clone())),
         command: Some(vec![format!("{TOOLS_MOUNT}/jct")]),
-        env: Some(env),
         resources: match resources {
             None => default_resources(settings),
             Some(resources) => Some(ResourceRequirements {
@@ -267,31 +273,31 @@ fn executor(attempt: &Attempt, settings: &JobSettings) -> Container {
             }),
         },
         volume_mounts: Some(mounts),
-        ..ours(EXECUTOR_CONTAINER, "run", settings)
+        ..ours(EXECUTOR_CONTAINER, "run", &args, settings)
     }
 }
 
 fn recorder(attempt: &Attempt, settings: &JobSettings) -> Container {
-    let mut env = environment(attempt);
-    env.extend(of_the_trace(attempt));
+    let mut args = told(attempt);
+    args.extend(arguments(&[("work-dir", WORK_MOUNT)]));
     let requests = RECORDER_REQUESTS.map(|(name, quantity)| (name.to_owned(), Quantity(quantity.to_owned())));
     let resources = default_resources(settings)
         .map(|resources| ResourceRequirements { requests: Some(BTreeMap::from(requests)), ..resources });
     Container {
-        env: Some(env),
         resources,
         volume_mounts: Some(vec![trace_mount(attempt), mount("work", WORK_MOUNT)]),
-        ..ours(WORKER_CONTAINER, "record", settings)
+        ..with_trace(ours(WORKER_CONTAINER, "record", &args, settings), attempt)
     }
 }
 
 /// What all three have in common.
-fn ours(name: &str, step: &str, settings: &JobSettings) -> Container {
+fn ours(name: &str, step: &str, args: &[String], settings: &JobSettings) -> Container {
+    let step = ["worker".to_owned(), step.to_owned()];
     Container {
         name: name.into(),
         image: Some(settings.image.clone()),
         image_pull_policy: Some(settings.image_pull_policy.clone()),
-        args: Some(vec!["worker".into(), step.into()]),
+        args: Some(step.into_iter().chain(args.iter().map(|arg| literal(arg))).collect()),
         resources: default_resources(settings),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
@@ -329,15 +335,8 @@ fn trace_mount(attempt: &Attempt) -> VolumeMount {
     VolumeMount { sub_path: Some(folder), ..mount("trace", TRACE_MOUNT) }
 }
 
-/// What every container is told.
-fn environment(attempt: &Attempt) -> Vec<EnvVar> {
-    let told = told(attempt);
-    let told: Vec<(&str, &str)> = told.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    [variables(&told), variables(&[("JCT_WORK_DIR", WORK_MOUNT)])].concat()
-}
-
-/// What those are told that write to the trace.
-fn of_the_trace(attempt: &Attempt) -> Vec<EnvVar> {
+/// What those are told that write to the trace. Both run our own image: Kubernetes sets the variables and puts them in.
+fn with_trace(container: Container, attempt: &Attempt) -> Container {
     let of_pod = |name: &str, field: &str| EnvVar {
         name: name.into(),
         value: None,
@@ -346,19 +345,16 @@ fn of_the_trace(attempt: &Attempt) -> Vec<EnvVar> {
             ..EnvVarSource::default()
         }),
     };
-    let mut all = variables(&[("JCT_TASK_SHA256", attempt.task_sha256), ("JCT_TRACE_DIR", TRACE_MOUNT)]);
-    all.extend([of_pod("JCT_POD_UID", "metadata.uid"), of_pod("JCT_POD_NAME", "metadata.name")]);
-    all
+    let mut args = container.args.unwrap_or_default();
+    args.extend(arguments(&[("task-sha256", attempt.task_sha256), ("trace-dir", TRACE_MOUNT)]));
+    args.extend(arguments(&[("pod-uid", "$(POD_UID)"), ("pod-name", "$(POD_NAME)")]));
+    let env = vec![of_pod("POD_UID", "metadata.uid"), of_pod("POD_NAME", "metadata.name")];
+    Container { args: Some(args), env: Some(env), ..container }
 }
 
-/// Kubernetes replaces `$(NAME)` in values: a dollar is doubled, so that it stands for itself.
-fn variables(variables: &[(&str, &str)]) -> Vec<EnvVar> {
-    let variable = |(name, value): &(&str, &str)| EnvVar {
-        name: (*name).into(),
-        value: Some(value.replace('$', "$$")),
-        value_from: None,
-    };
-    variables.iter().map(variable).collect()
+/// Kubernetes replaces `$(NAME)` in arguments and values: a dollar is doubled, so that it stands for itself.
+fn literal(value: &str) -> String {
+    value.replace('$', "$$")
 }
 
 #[cfg(test)]
@@ -448,8 +444,9 @@ mod tests {
         let has_trace =
             |container: &Container| container.volume_mounts.as_ref().unwrap().iter().any(|mount| mount.name == "trace");
         assert!(!has_trace(executor) && has_trace(recorder));
-        let spec = executor.env.as_ref().unwrap().iter().find(|variable| variable.name == "JCT_EXECUTOR_SPEC").unwrap();
-        assert!(spec.value.as_ref().unwrap().contains("$$(HOME)"), "Kubernetes must not replace it");
+        let spec = executor.args.as_ref().unwrap().iter().find(|arg| arg.starts_with("--executor=")).unwrap();
+        assert!(spec.contains("$$(HOME)"), "Kubernetes must not replace it");
+        assert_eq!(executor.env, None, "what its image sets is not asked for, and nothing is set beside it");
     }
 
     #[test]

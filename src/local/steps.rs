@@ -15,9 +15,10 @@ use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 use super::{Held, State};
+use crate::domain::FailureReason;
 use crate::domain::trace::{Termination, folder};
-use crate::domain::{FailureReason, url};
-use crate::jobs::{Attempt, job_name, told};
+use crate::domain::url::{self, SOURCE_URL};
+use crate::jobs::{Attempt, arguments, job_name, told};
 use crate::outcome::Ended;
 use crate::trace::remove_tree;
 
@@ -92,30 +93,29 @@ impl Steps<'_> {
             // What is set here is the user's own affair, and no step's.
             .env_clear()
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
-            .envs(told(self.attempt))
-            .env("JCT_WORK_DIR", &self.work)
-            .env("JCT_PARENT", std::process::id().to_string())
+            .args(told(self.attempt))
+            .arg("--work-dir")
+            .arg(&self.work)
+            .args(arguments(&[("parent", &std::process::id().to_string())]))
             .current_dir(&self.work)
             .stdout(io::stderr().as_fd().try_clone_to_owned()?)
             .stderr(Stdio::inherit());
         if step == "run" {
             let reads: Vec<_> = self.process.reads.iter().map(|path| path.display().to_string()).collect();
-            command.stdin(Stdio::null()).env("JCT_SANDBOX_READS", reads.join(","));
-            command.env("JCT_SANDBOX_NO_UNIX_SOCKETS", "true").arg("--namespaces");
-            command.args(self.process.as_root.then_some("--as-root"));
+            command.stdin(Stdio::null()).args(arguments(&[("read", &reads.join(","))])).arg("--no-unix-sockets");
+            command.arg("--namespaces").args(self.process.as_root.then_some("--as-root"));
         } else {
             command
                 // So that the Task is held for as long as one of them may write to its trace.
                 .stdin(self.held.share()?)
-                .env("JCT_TASK_SHA256", self.attempt.task_sha256)
-                .env("JCT_TRACE_DIR", self.state.traces.root().join(folder(namespace, task_id, number)))
-                .env("JCT_TERMINATION_LOG", self.termination(step))
-                .env("JCT_SOURCE_URL", &self.process.url)
-                .env("JCT_SOURCE_PROTOCOLS", url::SCHEMES.join(","))
-                .env("JCT_POD_UID", &name)
-                .env("JCT_POD_NAME", &name);
+                .args(arguments(&[("task-sha256", self.attempt.task_sha256), ("pod-uid", &name), ("pod-name", &name)]))
+                .arg("--trace-dir")
+                .arg(self.state.traces.root().join(folder(namespace, task_id, number)))
+                .arg("--termination-log")
+                .arg(self.termination(step));
         }
         if step == "source" {
+            command.args(arguments(&[("protocols", &url::SCHEMES.join(","))])).env(SOURCE_URL, &self.process.url);
             command.envs(&self.process.ways_out);
         }
         // Until it has a session of its own, and knows what to do.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kube::Client;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::error::Backoff;
 use super::status::Written;
@@ -56,9 +56,14 @@ pub struct Context {
     pub backoff: Backoff,
     /// What was written to statuses and may not be in the cache yet.
     pub written: Written<TaskStatus>,
+    /// Taken by whoever has the whole spec of a Task in memory.
+    pub whole: Semaphore,
     /// What work objects need besides.
     pub objects: Objects,
 }
+
+/// How many whole specs of Tasks may be in memory at once.
+pub const WHOLE_SPECS: usize = 4;
 
 /// Up to which attempt Tasks have their provenance, as far as this process has looked: a Task that has ended is passed over
 /// often, and the volume need not be asked each time.

@@ -258,8 +258,8 @@ impl Present {
         let (mut uids, mut keys) = (HashSet::new(), HashSet::new());
         for object in objects.state() {
             uids.extend(object.uid());
-            if let (Some(namespace), Ok(task)) = (object.namespace(), &object.0) {
-                keys.extend(task.spec.idempotency_key.clone().map(|key| (namespace, key)));
+            if let (Some(namespace), Some(key)) = (object.namespace(), &object.spec.idempotency_key) {
+                keys.insert((namespace, key.clone()));
             }
         }
         Self { uids, keys }

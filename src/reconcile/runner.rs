@@ -37,6 +37,9 @@ use crate::runtime::metrics::ReconcileLabels;
 /// The annotation in which kubectl keeps a copy of the whole object.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
+/// How many objects a page of a list has: a page is in memory as a whole, and each object may have megabytes.
+const PAGE: u32 = 50;
+
 /// Runs the controllers until `shutdown`; passes under way end first. Says on `ready` when the caches are filled.
 pub async fn run(context: Arc<Context>, concurrency: u16, ready: watch::Sender<bool>, shutdown: CancellationToken) {
     let (trigger, triggered) = mpsc::unbounded();
@@ -190,7 +193,7 @@ where
         let writer = Writer::new(type_.clone());
         let reader = writer.as_reader();
         let (caches, is_filled) = (stage.caches.clone(), AtomicBool::new(false));
-        let changes = watcher(api, watcher::Config::default())
+        let changes = watcher(api, watcher::Config::default().page_size(PAGE))
             .default_backoff()
             .modify(trim)
             .reflect(writer)

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use kube::Client;
-use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::lease::{Lease, LeaseSettings};
 use super::{Metrics, Settings};
@@ -15,16 +16,19 @@ use crate::domain::StampKey;
 use crate::domain::executor::Executors;
 use crate::domain::retention::Retention;
 use crate::reconcile;
-use crate::reconcile::context::{Context, Settled, Timing};
+use crate::reconcile::context::{Context, Settled, Timing, WHOLE_SPECS};
 use crate::reconcile::error::Backoff;
 use crate::reconcile::status::Written;
 use crate::reconcile::work_object::Objects;
 use crate::signing::Keys;
-use crate::store::Store;
+use crate::store::{DatabaseUrl, Sole, Store};
 use crate::trace::TraceVolume;
 
 /// How long the database may take to open before Tasks are told that it is away.
 const OPENING: Duration = Duration::from_secs(3);
+
+/// Between two looks whether the database file is another process's.
+const ALONE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What the controller is made from.
 #[derive(Clone)]
@@ -33,6 +37,8 @@ pub struct Controller {
     pub settings: Settings,
     /// The API server.
     pub client: Client,
+    /// Where the record is.
+    pub database: DatabaseUrl,
     /// The record.
     pub store: Store,
     /// Tells the webhook's stamps from forgeries.
@@ -50,21 +56,17 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Runs it until `shutdown`: at once, or with `lease` whenever that is held.
+    /// Runs it until `shutdown`, whenever `lease` is held, and no other process has the database file for itself.
     ///
     /// A replica that loses the Lease ends what it is doing and stands by again. It does not end itself: webhook and API
     /// go on, and a slow API server would otherwise take them down with the controller.
     ///
     /// # Errors
     /// If the trace volume is not there, or the controller ends by itself.
-    pub async fn run(self, lease: Option<LeaseSettings>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    pub async fn run(self, lease: LeaseSettings, shutdown: CancellationToken) -> anyhow::Result<()> {
         self.traces()?;
         // Or at every start Tasks would be told of an outage that is none.
         let _ = timeout(OPENING, shutdown.run_until_cancelled(self.store.opened())).await;
-        let Some(lease) = lease else {
-            self.lead(shutdown).await?;
-            return Ok(());
-        };
         let mut lease = Lease::new(self.client.clone(), lease);
         // Who stands by is ready too, or a rollout would wait for it in vain.
         self.ready.send_replace(true);
@@ -89,7 +91,27 @@ impl Controller {
         Ok(())
     }
 
+    /// Returns once no other process runs a controller on the same database file: one with another Lease, in another
+    /// namespace or cluster, or a version from before there was one.
+    async fn alone(&self) -> Sole {
+        let lock = self.database.lock_file().unwrap_or_default();
+        let mut told = String::new();
+        loop {
+            let problem = match self.database.take_alone() {
+                Ok(Some(sole)) => return sole,
+                Ok(None) => "another process on this machine runs a controller on the same database".to_owned(),
+                Err(error) => format!("the lock cannot be taken: {error}"),
+            };
+            if problem != told {
+                warn!(lock = %lock.display(), "standing by: {problem}");
+                told = problem;
+            }
+            sleep(ALONE_INTERVAL).await;
+        }
+    }
+
     async fn lead(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let Some(_sole) = stop.run_until_cancelled(self.alone()).await else { return Ok(()) };
         // Nothing is kept from an earlier term: caches and notes would be of a time when another replica led.
         let context = Arc::new(self.context()?);
         self.metrics.leads.set(1);
@@ -123,6 +145,7 @@ impl Controller {
             metrics: self.metrics.clone(),
             backoff: Backoff::default(),
             written: Written::default(),
+            whole: Semaphore::new(WHOLE_SPECS),
             objects: Objects::default(),
         })
     }

@@ -39,11 +39,12 @@ const STORE_SHUTDOWN: Duration = Duration::from_secs(5);
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     info!(version = env!("CARGO_PKG_VERSION"), "jct operator starts");
     let url: DatabaseUrl = settings.database_url.parse().context("--database-url")?;
-    let lease = settings.lease(&url)?;
+    fit(&url, settings.database_on_network)?;
+    let lease = settings.lease()?;
     let executors = settings.executors_file.as_deref().map(ConfigFile::open).transpose()?;
     let retention = settings.retention_file.as_deref().map(ConfigFile::open).transpose()?;
     // A database that is away is no reason to end: admission needs none, and whoever comes back finds us there.
-    let store = Store::open_in_background(&StoreSettings::new(url));
+    let store = Store::open_in_background(&StoreSettings::new(url.clone()));
     let client = Client::try_default().await.context("cannot find the Kubernetes API server")?;
     let metrics = Metrics::default();
     let keeper = Keeper::new(client.clone(), keeper_settings(&settings), metrics.clone());
@@ -72,6 +73,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         let controller = Controller {
             settings: settings.clone(),
             client: client.clone(),
+            database: url,
             store: store.clone(),
             stamp_key: stamp_key.clone(),
             keys: keys.clone(),
@@ -109,6 +111,24 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     }
     info!("jct operator stopped");
     ended
+}
+
+/// Whether the record may be kept there. What makes a connection unsafe is told in the log.
+fn fit(url: &DatabaseUrl, on_network: bool) -> anyhow::Result<()> {
+    if let Some(warning) = url.warning() {
+        warn!("{warning}");
+    }
+    match url.network_file_system() {
+        None => Ok(()),
+        Some(kind) if on_network => {
+            warn!(kind, "the database is on a network file system: its locks may not hold, and a crash can damage it");
+            Ok(())
+        }
+        Some(kind) => Err(anyhow!(
+            "--database-url (DATABASE_URL): {url:?} is on a network file system ({kind}), where SQLite's locks may not hold: give \
+             it a local or block volume, or use PostgreSQL; --database-on-network (JCT_DATABASE_ON_NETWORK) allows it all the same"
+        )),
+    }
 }
 
 /// A configuration, now and whenever its file changes; the default without a file.

@@ -14,7 +14,6 @@ use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS};
 use crate::jobs::JobSettings;
 use crate::policy::Policy;
 use crate::signing::SecretSettings;
-use crate::store::DatabaseUrl;
 
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -31,6 +30,11 @@ pub struct Settings {
     /// Where the record is kept: sqlite:///path/to/file or postgres://user:password@host/database
     #[arg(long, env = "DATABASE_URL", default_value = "sqlite:///var/lib/jct/jct.db", hide_env_values = true)]
     pub database_url: String,
+
+    /// Keep a SQLite database on a network file system all the same, where locks may not hold and a crash can damage it
+    #[arg(long, env = "JCT_DATABASE_ON_NETWORK", default_value_t = false, action = ArgAction::Set,
+          value_parser = clap::builder::BoolishValueParser::new())]
+    pub database_on_network: bool,
 
     /// Serve the REST API; without it the port has health, version and metrics alone
     #[arg(long, env = "JCT_API", default_value_t = true, action = ArgAction::Set,
@@ -232,8 +236,7 @@ pub struct Settings {
     #[arg(long, env = "JCT_PROVENANCE_BUILDER_ID", default_value = DEFAULT_BUILDER_ID)]
     pub provenance_builder_id: String,
 
-    /// Lease by which replicas that share a PostgreSQL database settle who runs the controller, in the operator's
-    /// namespace
+    /// Lease by which operators settle who runs the controller, in the operator's namespace
     #[arg(long, env = "JCT_LEASE_NAME", default_value = "jct")]
     pub lease_name: String,
 
@@ -378,24 +381,21 @@ impl Settings {
         }
     }
 
-    /// The Lease, where several replicas may share the database.
+    /// The Lease.
     ///
     /// # Errors
     /// If this replica is to be called something random, and there is no randomness.
-    pub fn lease(&self, database: &DatabaseUrl) -> Result<Option<LeaseSettings>, getrandom::Error> {
-        if !database.is_shared() {
-            return Ok(None);
-        }
+    pub fn lease(&self) -> Result<LeaseSettings, getrandom::Error> {
         let identity = match self.lease_identity.as_str() {
             "" => format!("jct-{:016x}", getrandom::u64()?),
             name => name.to_owned(),
         };
-        Ok(Some(LeaseSettings {
+        Ok(LeaseSettings {
             namespace: self.namespace.clone(),
             name: self.lease_name.clone(),
             identity,
             duration: Duration::from_secs(self.lease_seconds.into()),
-        }))
+        })
     }
 
     /// What the gate holds Tasks against.
@@ -465,17 +465,15 @@ mod tests {
     }
 
     #[test]
-    fn replicas_of_one_postgresql_database_share_a_lease_and_are_told_apart() {
-        let lease = |args, url: &str| parse(args).unwrap().lease(&url.parse().unwrap()).unwrap();
-        assert!(lease(&[], "sqlite:///var/lib/jct/jct.db").is_none());
-        let shared = "postgres://jct@database/jct";
-        let named = lease(&["--lease-identity=jct-0", "--lease-seconds=20"], shared).unwrap();
+    fn replicas_share_a_lease_and_are_told_apart_whatever_the_database() {
+        let lease = |args| parse(args).unwrap().lease().unwrap();
+        let named = lease(&["--lease-identity=jct-0", "--lease-seconds=20", "--database-url=sqlite:///x/jct.db"]);
         assert_eq!(
             (named.name.as_str(), named.namespace.as_str(), named.identity.as_str()),
             ("jct", "jct-system", "jct-0")
         );
         assert_eq!(named.duration, Duration::from_secs(20));
-        assert_ne!(lease(&[], shared).unwrap().identity, lease(&[], shared).unwrap().identity);
+        assert_ne!(lease(&[]).identity, lease(&[]).identity);
     }
 
     #[rstest]

@@ -158,8 +158,13 @@ impl SigningKey {
 
     /// An envelope around an in-toto statement. The same statement makes the same envelope.
     pub fn sign(&self, payload: &[u8]) -> Envelope {
-        let message = pre_authentication_encoding(PAYLOAD_TYPE, payload);
-        Envelope::new(payload, &self.public().id(), self.pair.sign(&message).as_ref())
+        self.sign_as(PAYLOAD_TYPE, payload)
+    }
+
+    /// An envelope around something of another type: the type is signed too, so that it can't pass for a statement.
+    pub fn sign_as(&self, payload_type: &str, payload: &[u8]) -> Envelope {
+        let message = pre_authentication_encoding(payload_type, payload);
+        Envelope::of(payload_type, payload, &self.public().id(), self.pair.sign(&message).as_ref())
     }
 }
 
@@ -167,8 +172,13 @@ impl SigningKey {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureProblem {
     /// Something else was signed.
-    #[error("payloadType is {0:?}, not {PAYLOAD_TYPE}")]
-    PayloadType(String),
+    #[error("payloadType is {found:?}, not {wanted}")]
+    PayloadType {
+        /// What it is.
+        found: String,
+        /// What it is to be.
+        wanted: &'static str,
+    },
     /// Payload or signature is no base64.
     #[error("payload or signature is not base64")]
     Encoding,
@@ -188,6 +198,18 @@ pub enum SignatureProblem {
 /// # Errors
 /// [`SignatureProblem`] if none of `keys` signed this payload as an in-toto statement.
 pub fn verify(envelope: &Envelope, keys: &[PublicKey]) -> Result<(Vec<u8>, String), SignatureProblem> {
+    verify_as(PAYLOAD_TYPE, envelope, keys)
+}
+
+/// The same of a payload of another type.
+///
+/// # Errors
+/// [`SignatureProblem`] if none of `keys` signed this payload as what it is to be.
+pub fn verify_as(
+    payload_type: &'static str,
+    envelope: &Envelope,
+    keys: &[PublicKey],
+) -> Result<(Vec<u8>, String), SignatureProblem> {
     let payload = envelope.payload().ok_or(SignatureProblem::Encoding)?;
     if envelope.signatures.is_empty() {
         return Err(SignatureProblem::Unsigned);
@@ -196,8 +218,9 @@ pub fn verify(envelope: &Envelope, keys: &[PublicKey]) -> Result<(Vec<u8>, Strin
     for signature in &envelope.signatures {
         let bytes = signature.bytes().ok_or(SignatureProblem::Encoding)?;
         if let Some(key) = keys.iter().find(|key| key.made(&message, &bytes)) {
-            if envelope.payload_type != PAYLOAD_TYPE {
-                return Err(SignatureProblem::PayloadType(envelope.payload_type.chars().take(200).collect()));
+            if envelope.payload_type != payload_type {
+                let found = envelope.payload_type.chars().take(200).collect();
+                return Err(SignatureProblem::PayloadType { found, wanted: payload_type });
             }
             return Ok((payload, key.id()));
         }
@@ -272,7 +295,8 @@ mod tests {
         let message = pre_authentication_encoding("text/plain", b"{}");
         let mut signed_text = Envelope::new(b"{}", "", key(1).pair.sign(&message).as_ref());
         signed_text.payload_type = "text/plain".into();
-        assert_eq!(verify(&signed_text, &keys), Err(SignatureProblem::PayloadType("text/plain".into())));
+        let wrong_type = SignatureProblem::PayloadType { found: "text/plain".into(), wanted: PAYLOAD_TYPE };
+        assert_eq!(verify(&signed_text, &keys), Err(wrong_type));
     }
 
     #[test]

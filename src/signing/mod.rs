@@ -2,12 +2,14 @@
 //!
 //! Key and signature know no IO; [`SecretKeys`] keeps them in a Secret, [`keys_in`] in files.
 
+mod checkpoint;
 mod file;
 mod key;
 mod keyring;
 mod secret;
 
+pub use checkpoint::{CheckpointProblem, checkpoint_in, sign_checkpoint};
 pub use file::{FileKeyError, keys_in, public_keys_file};
-pub use key::{InvalidKey, PublicKey, SignatureProblem, SigningKey, verify};
+pub use key::{InvalidKey, PublicKey, SignatureProblem, SigningKey, verify, verify_as};
 pub use keyring::{KeyRing, public_keys};
 pub use secret::{KeyError, Keys, SecretKeys, SecretSettings, keep};

@@ -9,17 +9,18 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{ConnectOptions, Connection, PgPool, Postgres, Sqlite, SqlitePool};
 use tokio::sync::watch;
 
-use super::conn::Conn;
+use super::conn::{Conn, execute, fetch};
 use super::settings::Location;
 use super::{Result, StoreError, StoreSettings};
 
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
-/// The operator's container has no folder for temporary files: where SQLite wants one, for a statement's journal or a large
-/// sort, it would fail with SQLITE_IOERR_GETTEMPPATH.
-fn with_temporaries_in_memory(options: &SqliteConnectOptions) -> SqliteConnectOptions {
-    options.clone().pragma("temp_store", "memory")
+/// What every connection to SQLite is set to. The operator's container has no folder for temporary files: where SQLite wants one,
+/// for a statement's journal or a large sort, it would fail with SQLITE_IOERR_GETTEMPPATH. And a row that an INSERT OR REPLACE
+/// removes counts as deleted for triggers too.
+fn with_pragmas(options: &SqliteConnectOptions) -> SqliteConnectOptions {
+    options.clone().pragma("temp_store", "memory").pragma("recursive_triggers", "on")
 }
 
 /// How many prepared statements the writer keeps: each is there for eight numbers of rows, and with too few of them most
@@ -43,10 +44,8 @@ impl Connector {
     pub(super) fn new(settings: &StoreSettings) -> Self {
         match &settings.url.0 {
             Location::Sqlite { options, in_memory } => {
-                let options = with_temporaries_in_memory(options)
-                    .busy_timeout(settings.wait)
-                    .foreign_keys(true)
-                    .disable_statement_logging();
+                let options =
+                    with_pragmas(options).busy_timeout(settings.wait).foreign_keys(true).disable_statement_logging();
                 if *in_memory {
                     return Self::Sqlite(options);
                 }
@@ -70,7 +69,11 @@ impl Connector {
     pub(super) async fn connect(&self) -> Result<Connected> {
         Ok(match self {
             Self::Sqlite(options) => Connected::Sqlite(options.connect().await?),
-            Self::Postgres(options) => Connected::Postgres(options.connect().await?),
+            Self::Postgres(options) => {
+                let mut connected = Connected::Postgres(options.connect().await?);
+                see_to_durability(&mut connected.borrow()).await?;
+                connected
+            }
         })
     }
 
@@ -105,6 +108,13 @@ impl Connected {
         Ok(())
     }
 
+    /// A new SQLite database in memory, with what the migrations make: to hold others against.
+    pub(super) async fn reference() -> Result<Self> {
+        let mut reference = Self::Sqlite(SqliteConnectOptions::new().filename(":memory:").connect().await?);
+        reference.migrate().await?;
+        Ok(reference)
+    }
+
     /// The migrations that this program knows: version and checksum, in order.
     pub(super) fn known_migrations(&self) -> Vec<(i64, Vec<u8>)> {
         let migrator = match self {
@@ -123,6 +133,11 @@ impl Connected {
             tracing::warn!(error = %error, "the database connection did not close cleanly");
         }
     }
+}
+
+/// The texts of the migrations for PostgreSQL, in order.
+pub(super) fn postgres_migrations() -> impl Iterator<Item = &'static str> {
+    POSTGRES_MIGRATIONS.iter().map(|migration| migration.sql.as_str())
 }
 
 /// The connections for reading, once the database is opened.
@@ -149,8 +164,7 @@ impl Readers {
     pub(super) fn new(settings: &StoreSettings, opening: Opening) -> Self {
         let pool = match &settings.url.0 {
             Location::Sqlite { options, in_memory } => {
-                let options =
-                    with_temporaries_in_memory(options).busy_timeout(settings.wait).disable_statement_logging();
+                let options = with_pragmas(options).busy_timeout(settings.wait).disable_statement_logging();
                 // An in-memory database has no snapshots: its readers wait for the writer and must outlive it.
                 let options = if *in_memory { options } else { options.read_only(true) };
                 let pool = SqlitePoolOptions::new().max_connections(settings.readers).acquire_timeout(settings.wait);
@@ -189,6 +203,28 @@ impl Reader {
     }
 }
 
+/// A commit that PostgreSQL answers must be one that a crash can't undo: a Task would run again whose end was lost. What a
+/// session can set is set; of the rest there is a warning.
+async fn see_to_durability(conn: &mut Conn<'_>) -> Result<()> {
+    let sql = "SELECT current_setting('synchronous_commit'), current_setting('fsync')";
+    for (commit, fsync) in fetch!((String, String), conn, sql)? {
+        if matches!(commit.as_str(), "off" | "local" | "remote_write") {
+            tracing::warn!(
+                synchronous_commit = commit,
+                "synchronous_commit of the PostgreSQL server, database or role answers before a commit is safe; it is set to on \
+                 for JCT's sessions: set it there"
+            );
+            execute!(conn, "SET synchronous_commit = 'on'")?;
+        }
+        if fsync == "off" {
+            tracing::warn!(
+                "fsync of the PostgreSQL server is off: a crash of its machine can lose or damage the record"
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Locks are waited for like on SQLite; no statement of ours takes many times that.
 fn with_timeouts(options: &PgConnectOptions, wait: Duration) -> PgConnectOptions {
     let lock = format!("{}ms", wait.as_millis());
@@ -205,7 +241,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn no_connection_needs_a_folder_for_temporary_files() {
+    async fn every_connection_to_sqlite_has_its_temporaries_in_memory_and_triggers_that_see_replaced_rows() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/jct.db", folder.path().display()).parse().unwrap();
         let settings = StoreSettings::new(url);
@@ -214,7 +250,10 @@ mod tests {
         let Reader::Sqlite(mut reader) = readers.acquire().await.unwrap() else { panic!() };
         for connection in [&mut writer, &mut *reader] {
             // 2 is memory.
-            assert_eq!(sqlx::query_scalar::<_, i64>("PRAGMA temp_store").fetch_one(connection).await.unwrap(), 2);
+            let temporaries = sqlx::query_scalar::<_, i64>("PRAGMA temp_store").fetch_one(&mut *connection);
+            assert_eq!(temporaries.await.unwrap(), 2);
+            let triggers = sqlx::query_scalar::<_, i64>("PRAGMA recursive_triggers").fetch_one(connection);
+            assert_eq!(triggers.await.unwrap(), 1);
         }
     }
 }

@@ -17,12 +17,23 @@ impl From<Error> for StoreError {
             Error::ColumnDecode { index, .. } => Self::corrupt(DATABASE, index, &error),
             Error::Decode(_) => Self::corrupt(DATABASE, "", &error),
             Error::PoolClosed => Self::Closed,
-            Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::PoolTimedOut | Error::WorkerCrashed => {
+            Error::Tls(_) => Self::Unavailable(with_hint(&error)),
+            Error::Io(io) if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
+                Self::Unavailable(with_hint(&error))
+            }
+            Error::Io(_) | Error::Protocol(_) | Error::PoolTimedOut | Error::WorkerCrashed => {
                 Self::Unavailable(error.to_string())
             }
             _ => Self::Internal(error.to_string()),
         }
     }
+}
+
+fn with_hint(error: &Error) -> String {
+    format!(
+        "{error}. The server's certificate is checked as sslmode of DATABASE_URL says, which is verify-full where it says nothing \
+         and the server is another machine: name its authority by sslrootcert=FILE"
+    )
 }
 
 fn from_database(error: &dyn DatabaseError) -> StoreError {

@@ -13,6 +13,7 @@ mod database_error;
 mod error;
 mod maintenance;
 mod model;
+mod one_writer;
 mod operation;
 mod ops;
 mod request;
@@ -26,7 +27,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-pub use audit::AuditCheck;
+pub use audit::{AnchoredCheck, AuditCheck, AuditHead};
 pub use cwom::{
     DeleteObject, FailRun, ObjectField, ObjectFilter, ObjectOrigin, ObjectRow, PatchObject, Patched, PresentObject,
     Put, PutObject, RefProblem, Unique, Unresolved,
@@ -34,6 +35,7 @@ pub use cwom::{
 pub use error::{Conflict, Result, StoreError};
 pub use maintenance::{Check, Database, Migrated, TransferError, Transferred};
 pub use model::{ArtifactRow, Failure, JobRow, JobStatus, TaskRow};
+pub use one_writer::Sole;
 pub use request::{
     AttemptEnd, AuditQuery, Ending, FinishTask, MAX_PAGE, MarkRunning, NewTask, Next, OpenTask, Order, Page,
     RecordDeleted, Recording, Refusal, Report, StartAttempt, TaskFilter, TraceRecord,
@@ -42,6 +44,7 @@ pub use retention::{DueRecord, DueTrace, Plan, RemoveRecord, RemoveTrace, TraceG
 pub use settings::{DatabaseUrl, InvalidDatabaseUrl, StoreSettings};
 
 use crate::domain::audit::Entry;
+use crate::domain::checkpoint::Checkpoint;
 use crate::domain::cwom::Kind;
 use crate::domain::{Denial, Finding, Id, TraceId};
 
@@ -287,6 +290,23 @@ impl Store {
 
     /// Walks over the whole audit log and holds every entry against the chain of hashes.
     pub async fn verify_audit(&self) -> Result<AuditCheck> {
-        audit::verify(&self.inner.readers).await
+        Ok(self.verify_audit_against(&[]).await?.check)
+    }
+
+    /// The same, and against `checkpoints`, whose signatures the caller has checked.
+    pub async fn verify_audit_against(&self, checkpoints: &[Checkpoint]) -> Result<AnchoredCheck> {
+        audit::verify(&self.inner.readers, checkpoints).await
+    }
+
+    /// The end of the audit log.
+    pub async fn audit_head(&self) -> Result<AuditHead> {
+        let head = audit::head(&mut self.inner.readers.acquire().await?.borrow()).await?;
+        let head = head.ok_or_else(|| StoreError::corrupt("audit_head", "", "the chain has no head"))?;
+        Ok(AuditHead { seq: head.seq.unsigned_abs(), hash: head.hash })
+    }
+
+    /// The end of the audit log, if every entry since `last` follows from it; else what does not.
+    pub async fn audit_since(&self, last: &Checkpoint) -> Result<std::result::Result<AuditHead, AuditCheck>> {
+        audit::verify_since(&self.inner.readers, last).await
     }
 }

@@ -1,11 +1,12 @@
 //! Where the record lies.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::sqlite::SqliteConnectOptions;
 
 /// The value of `DATABASE_URL`: `sqlite:///absolute/path`, `sqlite://relative/path` or `postgres://user@host/name`.
@@ -40,7 +41,10 @@ impl FromStr for DatabaseUrl {
     fn from_str(text: &str) -> Result<Self, InvalidDatabaseUrl> {
         let text = text.trim();
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            let options = text.parse().map_err(|_| InvalidDatabaseUrl::Postgres)?;
+            let options: PgConnectOptions = text.parse().map_err(|_| InvalidDatabaseUrl::Postgres)?;
+            let is_said = names_ssl_mode(text) || std::env::var_os("PGSSLMODE").is_some();
+            let is_for_us_to_say = !is_said && !is_local(&options);
+            let options = if is_for_us_to_say { options.ssl_mode(PgSslMode::VerifyFull) } else { options };
             return Ok(Self(Location::Postgres(options)));
         }
         let Some(path) = text.strip_prefix("sqlite:") else { return Err(InvalidDatabaseUrl::Scheme) };
@@ -66,9 +70,23 @@ impl DatabaseUrl {
         matches!(&self.0, Location::Sqlite { in_memory: true, .. })
     }
 
-    /// Whether several replicas may share the database.
-    pub fn is_shared(&self) -> bool {
-        matches!(&self.0, Location::Postgres(_))
+    /// What makes a connection to the database unsafe that leaves this machine; none if nothing does.
+    pub fn warning(&self) -> Option<String> {
+        let Location::Postgres(options) = &self.0 else { return None };
+        let what = match options.get_ssl_mode() {
+            _ if is_local(options) => return None,
+            PgSslMode::VerifyFull | PgSslMode::VerifyCa => return None,
+            PgSslMode::Disable | PgSslMode::Allow => {
+                "is not encrypted: whoever is on the way reads and changes the record"
+            }
+            PgSslMode::Prefer => "may be without encryption, and is to whoever answers",
+            PgSslMode::Require => "is encrypted, but to whoever answers: no certificate is checked",
+        };
+        Some(format!(
+            "the connection to PostgreSQL at {} {what}. sslmode of DATABASE_URL (or PGSSLMODE) says so; without it, it would \
+             be verify-full",
+            options.get_host()
+        ))
     }
 
     /// The database for people: without user and password.
@@ -81,6 +99,25 @@ impl DatabaseUrl {
             }
         }
     }
+}
+
+/// Whether nothing of a connection leaves this machine.
+fn is_local(options: &PgConnectOptions) -> bool {
+    let host = options.get_host();
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    options.get_socket().is_some()
+        || host.starts_with('/')
+        || host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether the URL says how the connection is to be secured.
+fn names_ssl_mode(url: &str) -> bool {
+    let (_, query) = url.split_once('?').unwrap_or_default();
+    query.split('&').any(|parameter| {
+        let name = parameter.split_once('=').map_or(parameter, |(name, _)| name);
+        matches!(name, "sslmode" | "ssl-mode")
+    })
 }
 
 impl fmt::Debug for DatabaseUrl {
@@ -108,5 +145,56 @@ impl StoreSettings {
     /// The defaults for a database.
     pub fn new(url: DatabaseUrl) -> Self {
         Self { url, readers: 4, wait: Duration::from_secs(5), queue: 1024, batch: 256 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn mode(url: &str) -> (&'static str, bool) {
+        let url: DatabaseUrl = url.parse().unwrap();
+        let Location::Postgres(options) = &url.0 else { panic!() };
+        let mode = match options.get_ssl_mode() {
+            PgSslMode::VerifyFull => "verify-full",
+            PgSslMode::VerifyCa => "verify-ca",
+            PgSslMode::Require => "require",
+            PgSslMode::Prefer => "prefer",
+            PgSslMode::Allow => "allow",
+            PgSslMode::Disable => "disable",
+        };
+        (mode, url.warning().is_some())
+    }
+
+    #[rstest]
+    #[case("postgres://jct:secret@db.example.org/jct", "verify-full", false)]
+    #[case("postgres://jct@10.0.0.7:5432/jct?application_name=x", "verify-full", false)]
+    #[case("postgres://jct@127.example.org/jct", "verify-full", false)]
+    #[case("postgres://jct@localhost.example.org/jct", "verify-full", false)]
+    #[case("postgres://jct@db/jct?application_name=sslmode", "verify-full", false)]
+    #[case("postgres://jct@localhost/jct?host=db.example.org", "verify-full", false)]
+    #[case("postgres://jct@db/jct?sslmode=verify-ca", "verify-ca", false)]
+    #[case("postgres://jct@db/jct?sslmode=prefer", "prefer", true)]
+    #[case("postgres://jct@db/jct?application_name=x&ssl-mode=require", "require", true)]
+    #[case("postgres://jct@db/jct?sslmode=disable", "disable", true)]
+    #[case("postgres://jct@localhost/jct", "prefer", false)]
+    #[case("postgres://jct@127.0.0.1/jct", "prefer", false)]
+    #[case("postgres://jct@[::1]/jct", "prefer", false)]
+    #[case("postgres://jct@db/jct?host=/var/run/postgresql", "prefer", false)]
+    #[case("postgres://jct@localhost/jct?sslmode=disable", "disable", false)]
+    fn what_leaves_the_machine_is_verified_unless_the_url_says_otherwise(
+        #[case] url: &str,
+        #[case] expected: &str,
+        #[case] warns: bool,
+    ) {
+        assert_eq!(mode(url), (expected, warns));
+    }
+
+    #[test]
+    fn a_warning_shows_no_password() {
+        let url: DatabaseUrl = "postgres://jct:s3cret@db/jct?sslmode=require".parse().unwrap();
+        assert!(!url.warning().unwrap().contains("s3cret"));
     }
 }

@@ -38,6 +38,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use crate::domain::url::SOURCE_URL;
 use crate::domain::{Id, TraceId};
 
 /// The steps of a worker, as subcommands of `jct worker`.
@@ -61,25 +62,25 @@ pub enum WorkerCommand {
 #[derive(Clone, Debug, Args)]
 pub struct TaskArgs {
     /// Id of the Task
-    #[arg(long, env = "JCT_TASK_ID", value_name = "ULID")]
+    #[arg(long, value_name = "ULID")]
     pub task_id: Id,
     /// Trace id of the Task
-    #[arg(long, env = "JCT_TRACE_ID", value_name = "ID")]
+    #[arg(long, value_name = "ID")]
     pub trace_id: TraceId,
     /// Namespace of the Task (not that of the pod)
-    #[arg(long, env = "JCT_TASK_NAMESPACE", value_name = "NAME")]
+    #[arg(long, value_name = "NAME")]
     pub namespace: String,
     /// Number of the attempt, from 1
-    #[arg(long, env = "JCT_ATTEMPT", value_name = "N")]
+    #[arg(long, value_name = "N")]
     pub attempt: u32,
     /// The executor's configuration
-    #[arg(long, env = "JCT_EXECUTOR_SPEC", value_name = "JSON")]
+    #[arg(long, value_name = "JSON")]
     pub executor: String,
     /// Scratch folder that the containers share
-    #[arg(long, env = "JCT_WORK_DIR", value_name = "DIR", default_value = "/work")]
+    #[arg(long, value_name = "DIR", default_value = "/work")]
     pub work_dir: PathBuf,
     /// The process that started this step, where that is not Kubernetes: the step is told to end when that one ends
-    #[arg(long, env = "JCT_PARENT", value_name = "PID", hide = true)]
+    #[arg(long, value_name = "PID", hide = true)]
     pub parent: Option<i32>,
 }
 
@@ -90,19 +91,19 @@ pub struct AttemptArgs {
     #[command(flatten)]
     pub of: TaskArgs,
     /// SHA-256 of the task.json in the trace folder, 64 lower-case hex digits
-    #[arg(long, env = "JCT_TASK_SHA256", value_name = "HEX")]
+    #[arg(long, value_name = "HEX")]
     pub task_sha256: String,
     /// Uid of the pod: the first one to come has the attempt
-    #[arg(long, env = "JCT_POD_UID", value_name = "UID", default_value = "")]
+    #[arg(long, value_name = "UID", default_value = "")]
     pub pod_uid: String,
     /// Name of the pod
-    #[arg(long, env = "JCT_POD_NAME", value_name = "NAME", default_value = "")]
+    #[arg(long, value_name = "NAME", default_value = "")]
     pub pod_name: String,
     /// The attempt's folder of the trace volume; holds task.json already
-    #[arg(long, env = "JCT_TRACE_DIR", value_name = "DIR", default_value = "/trace")]
+    #[arg(long, value_name = "DIR", default_value = "/trace")]
     pub trace_dir: PathBuf,
     /// Where the termination message goes
-    #[arg(long, env = "JCT_TERMINATION_LOG", value_name = "FILE", default_value = "/dev/termination-log")]
+    #[arg(long, value_name = "FILE", default_value = "/dev/termination-log")]
     pub termination_log: PathBuf,
 }
 
@@ -112,29 +113,23 @@ pub struct SourceArgs {
     /// See [`AttemptArgs`].
     #[command(flatten)]
     pub attempt: AttemptArgs,
-    /// URL of the repository
-    #[arg(long, env = "JCT_SOURCE_URL", value_name = "URL", hide_env_values = true)]
+    /// URL of the repository. In the environment, where it may hold a password: arguments can be read by everybody on a node
+    #[arg(long, env = SOURCE_URL, value_name = "URL", hide_env_values = true)]
     pub url: String,
     /// Where to put this program for the container of the executor, whose image knows nothing of it
-    #[arg(long, env = "JCT_TOOLS_DIR", value_name = "DIR")]
+    #[arg(long, value_name = "DIR")]
     pub tools_dir: Option<PathBuf>,
     /// Schemes that a URL may have: of https, http, git, file
-    #[arg(
-        long,
-        env = "JCT_SOURCE_PROTOCOLS",
-        value_name = "LIST",
-        value_delimiter = ',',
-        default_value = "https,http,git"
-    )]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "https,http,git")]
     pub protocols: Vec<String>,
     /// Greatest number of files in the tree
-    #[arg(long, env = "JCT_SOURCE_MAX_FILES", value_name = "N", default_value_t = 200_000)]
+    #[arg(long, value_name = "N", default_value_t = 200_000)]
     pub max_files: u64,
     /// Greatest size of the tree's files, and of what is fetched, in bytes
-    #[arg(long, env = "JCT_SOURCE_MAX_BYTES", value_name = "BYTES", default_value_t = 4 << 30)]
+    #[arg(long, value_name = "BYTES", default_value_t = 4 << 30)]
     pub max_bytes: u64,
     /// How long all of this may take, in seconds
-    #[arg(long, env = "JCT_SOURCE_TIMEOUT_SECONDS", value_name = "SECONDS", default_value_t = 600)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub timeout_seconds: u32,
 }
 
@@ -145,14 +140,17 @@ pub struct RunArgs {
     #[command(flatten)]
     pub of: TaskArgs,
     /// The executor's scratch; `tmp` in the work folder when absent
-    #[arg(long, env = "JCT_TMP_DIR", value_name = "DIR")]
+    #[arg(long, value_name = "DIR")]
     pub tmp_dir: Option<PathBuf>,
     /// What the executor may read and run besides; the whole image, but what is ours, when absent
-    #[arg(long = "read", env = "JCT_SANDBOX_READS", value_name = "PATH", value_delimiter = ',')]
+    #[arg(long = "read", value_name = "PATH", value_delimiter = ',')]
     pub reads: Vec<PathBuf>,
     /// Leave the executor no Unix sockets: where it shares a machine with others, their servers listen on such
-    #[arg(long, env = "JCT_SANDBOX_NO_UNIX_SOCKETS", hide = true)]
+    #[arg(long, hide = true)]
     pub no_unix_sockets: bool,
+    /// Where the executor finds programs: what its image says
+    #[arg(long, value_name = "LIST", hide = true)]
+    pub path: Option<std::ffi::OsString>,
     /// Give the executor namespaces of its own: where no pod is around it
     #[arg(long, hide = true)]
     pub namespaces: bool,
@@ -160,7 +158,7 @@ pub struct RunArgs {
     #[arg(long, hide = true)]
     pub as_root: bool,
     /// How long the recorder may take to appear, in seconds
-    #[arg(long, env = "JCT_RECORDER_PATIENCE_SECONDS", value_name = "SECONDS", default_value_t = 300)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub patience_seconds: u32,
 }
 
@@ -190,19 +188,19 @@ pub struct ExecuteArgs {
     #[arg(long, value_name = "NAME")]
     pub executor: String,
     /// The Task that runs
-    #[arg(long, env = "JCT_TASK_FILE", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub task: PathBuf,
     /// The checkout
-    #[arg(long, env = "JCT_WORKSPACE", value_name = "DIR")]
+    #[arg(long, value_name = "DIR")]
     pub source: PathBuf,
     /// The commit that is checked out
-    #[arg(long, env = "JCT_COMMIT", value_name = "HEX")]
+    #[arg(long, value_name = "HEX")]
     pub commit: String,
     /// Where outputs go
-    #[arg(long, env = "JCT_OUT", value_name = "DIR")]
+    #[arg(long, value_name = "DIR")]
     pub artifacts: PathBuf,
     /// Where the executor says how it ended
-    #[arg(long, env = "JCT_RESULT_FILE", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub result: PathBuf,
 }
 
@@ -223,5 +221,35 @@ impl WorkerCommand {
             Self::Launch(args) => launch::launch(&args),
             Self::Execute(args) => executors::execute(&args),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Cli {
+        #[command(subcommand)]
+        _command: WorkerCommand,
+    }
+
+    /// An executor's image may set any variable: what a step does is not to depend on it.
+    #[test]
+    fn settings_are_arguments_and_never_of_the_environment() {
+        let cli = Cli::command();
+        let mut seen = 0;
+        let mut from_environment = Vec::new();
+        for step in cli.get_subcommands() {
+            for argument in step.get_arguments() {
+                seen += 1;
+                let variable = argument.get_env().map(|name| name.to_string_lossy().into_owned());
+                from_environment.extend(variable.map(|name| format!("{} {name}", step.get_name())));
+            }
+        }
+        assert_eq!(from_environment, ["source JCT_SOURCE_URL"], "the source runs in our image, before the executor");
+        assert!(seen > 30, "all of them were seen: {seen}");
     }
 }

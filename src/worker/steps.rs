@@ -46,6 +46,10 @@ pub fn record(args: &RecordArgs) -> ExitCode {
 
 /// `jct worker run`. Has no trace: the recorder is told.
 pub fn run(args: &RunArgs) -> ExitCode {
+    if let Err(error) = supervise::forget_environment() {
+        eprintln!("jct worker run: cannot start anew without the image's environment: {error}");
+        return ExitCode::FAILURE;
+    }
     let done = block_on(async { Ok(supervise::run(args).await) });
     done.unwrap_or_else(|failure: Failure| {
         tracing::error!(%failure, "supervisor failed");

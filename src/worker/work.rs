@@ -105,6 +105,11 @@ impl Work {
         self.root.join("private/door")
     }
 
+    /// What a container has as a volume: the root, and the scratch if that is one of its own.
+    pub fn mounted(&self) -> [PathBuf; 2] {
+        [self.root.clone(), self.tmp()]
+    }
+
     /// What the executor may write.
     pub fn writable(&self) -> Vec<PathBuf> {
         vec![self.source(), self.out(), self.home(), self.tmp(), self.root.join("tmp"), self.root.join("result")]

@@ -11,7 +11,7 @@ use http_body_util::BodyExt as _;
 use jct::domain::StampKey;
 use jct::policy::{Policy, Verdict};
 use jct::reconcile::task::Object;
-use jct::reconcile::task::validate::validate;
+use jct::reconcile::task::validate::{Specification, validate};
 use jct::store::{NewTask, Refusal, Store};
 use jiff::Timestamp;
 use kube::Client;
@@ -166,14 +166,16 @@ impl Cluster {
     async fn control(self: Arc<Self>, object: Value) {
         tokio::time::sleep(Duration::from_millis(15)).await;
         let controller = *self.controller.lock().unwrap();
+        let spec = object["spec"].clone();
         let object: Object = serde_json::from_value(object).unwrap();
         let policy = match controller {
             Controller::Records => Policy::default().allowing("octo/"),
             Controller::Refuses => Policy::default(),
             Controller::Sleeps => return,
         };
-        let task = validate(&object, &policy, &self.key).unwrap();
-        match task.verdict {
+        let task = validate(&object, &self.key).unwrap();
+        let Specification { verdict, controls, sha256 } = Specification::of(&Ok(spec), &task.head, &policy);
+        match verdict {
             Verdict::Accepted(accepted) => {
                 let new = NewTask {
                     id: task.head.id,
@@ -184,9 +186,9 @@ impl Cluster {
                     submitted_by: task.head.submitted_by,
                     actor: task.actor,
                     task: *accepted,
-                    executor: task.controls.executor,
-                    max_attempts: task.controls.max_attempts,
-                    create_cwom: task.controls.create_cwom,
+                    executor: controls.executor,
+                    max_attempts: controls.max_attempts,
+                    create_cwom: controls.create_cwom,
                     for_run: None,
                     created_at: task.head.created_at,
                     recorded_at: Timestamp::now(),
@@ -202,7 +204,7 @@ impl Cluster {
                     uid: task.head.uid,
                     actor: task.actor,
                     findings,
-                    spec_sha256: task.spec_sha256,
+                    spec_sha256: sha256,
                     refused_at: Timestamp::now(),
                 };
                 self.store.record_refusal(refusal).await.unwrap();

@@ -39,16 +39,28 @@ pub type Made = Arc<Mutex<Vec<(String, String, Value)>>>;
 
 /// A client of an API server that expects `script`, and what is called.
 pub fn scripted(script: Vec<Call>) -> (Client, tokio::task::JoinHandle<()>, Made) {
+    scripted_over(None, script)
+}
+
+/// As [`scripted`]. `object` is shown to whoever reads all of it, at any
+/// time and apart from the script: only what says of an object that it is there, is of a test's interest.
+pub fn scripted_over(object: Option<Value>, script: Vec<Call>) -> (Client, tokio::task::JoinHandle<()>, Made) {
     let (service, mut handle) = mock::pair::<Request<Body>, Response<Body>>();
     let made: Made = Arc::default();
     let log = made.clone();
     let server = tokio::spawn(async move {
         for expected in script {
-            let next = tokio::time::timeout(Duration::from_secs(20), handle.next_request()).await;
             let shown = format!("{} {}", expected.method, expected.path);
-            let (request, respond) = next
-                .unwrap_or_else(|_| panic!("never called: {shown}"))
-                .unwrap_or_else(|| panic!("never called: {shown}"));
+            let (request, respond) = loop {
+                let next = tokio::time::timeout(Duration::from_secs(20), handle.next_request()).await;
+                let (request, respond) = next
+                    .unwrap_or_else(|_| panic!("never called: {shown}"))
+                    .unwrap_or_else(|| panic!("never called: {shown}"));
+                match object.as_ref().filter(|object| reads(&request, object)) {
+                    Some(object) => respond.send_response(whole(object)),
+                    None => break (request, respond),
+                }
+            };
             let (head, body) = request.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
             let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
@@ -69,11 +81,28 @@ pub fn scripted(script: Vec<Call>) -> (Client, tokio::task::JoinHandle<()>, Made
             respond.send_response(response.body(Body::from(serde_json::to_vec(&answer).unwrap())).unwrap());
         }
         // Whatever comes now is one call too many.
-        if let Some((request, _)) = handle.next_request().await {
-            panic!("unexpected call: {} {}", request.method(), request.uri());
+        while let Some((request, respond)) = handle.next_request().await {
+            match object.as_ref().filter(|object| reads(&request, object)) {
+                Some(object) => respond.send_response(whole(object)),
+                None => panic!("unexpected call: {} {}", request.method(), request.uri()),
+            }
         }
     });
     (Client::new(service, "default"), server, made)
+}
+
+/// Whether the request is for all of `object`, and not for its metadata alone.
+fn reads(request: &Request<Body>, object: &Value) -> bool {
+    let (namespace, name) = (&object["metadata"]["namespace"], &object["metadata"]["name"]);
+    let path = format!("/namespaces/{}/tasks/{}", namespace.as_str().unwrap(), name.as_str().unwrap());
+    let accept = request.headers().get(http::header::ACCEPT).map(|value| value.to_str().unwrap()).unwrap_or_default();
+    request.method() == http::Method::GET
+        && request.uri().path().ends_with(&path)
+        && !accept.contains("PartialObjectMetadata")
+}
+
+fn whole(object: &Value) -> Response<Body> {
+    Response::new(Body::from(serde_json::to_vec(object).unwrap()))
 }
 
 /// What the API server would have made of a request's body.

@@ -27,7 +27,7 @@ use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};
 
-use crate::api::{Call, Made, scripted};
+use crate::api::{Call, Made, scripted_over};
 
 pub const UID: &str = "7f9c2ba4-e88f-4a3c-9d52-0f1d6c1f2e11";
 pub const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -40,6 +40,7 @@ pub struct World {
     pub key: StampKey,
     pub keys: Keys,
     pub executors: Executors,
+    pub policy: Policy,
 }
 
 /// One pass of the controller.
@@ -76,6 +77,7 @@ impl World {
             key: StampKey::from_slice(&[7; 32]).unwrap(),
             keys: Keys::fixed(Some(ring)),
             executors: Executors::default(),
+            policy: Policy::default().allowing("octo/"),
         }
     }
 
@@ -94,12 +96,12 @@ impl World {
 
     /// As [`World::pass`], with something in the controller's caches.
     pub async fn pass_with(&self, object: &Value, script: Vec<Call>, prepare: impl FnOnce(&Context)) -> Pass {
-        let object: Object = serde_json::from_value(object.clone()).unwrap();
+        let cached: Object = serde_json::from_value(object.clone()).unwrap();
         let pass = async |context: Arc<Context>| {
             prepare(&context);
-            reconcile(Arc::new(object), context).await
+            reconcile(Arc::new(cached), context).await
         };
-        self.passes(script, pass).await
+        self.passes_over(Some(object), script, pass).await
     }
 
     /// A pass over a work object.
@@ -113,11 +115,21 @@ impl World {
         script: Vec<Call>,
         passes: impl AsyncFnOnce(Arc<Context>) -> Result<Action, Error>,
     ) -> Pass {
-        let (client, server, made): (_, _, Made) = scripted(script);
+        self.passes_over(None, script, passes).await
+    }
+
+    /// As [`World::passes`], by an API server that has `object` and shows it to whoever reads it whole.
+    pub async fn passes_over(
+        &self,
+        object: Option<&Value>,
+        script: Vec<Call>,
+        passes: impl AsyncFnOnce(Arc<Context>) -> Result<Action, Error>,
+    ) -> Pass {
+        let (client, server, made): (_, _, Made) = scripted_over(object.cloned(), script);
         let context = Arc::new(Context {
             client,
             store: self.store.clone(),
-            policy: Policy::default().allowing("octo/"),
+            policy: self.policy.clone(),
             jobs: job_settings(),
             executors: tokio::sync::watch::Sender::new(Arc::new(self.executors.clone())).subscribe(),
             retention: tokio::sync::watch::Sender::new(Arc::default()).subscribe(),
@@ -137,6 +149,7 @@ impl World {
             metrics: Metrics::default(),
             backoff: Backoff::default(),
             written: Written::default(),
+            whole: tokio::sync::Semaphore::new(1),
             objects: Objects::default(),
         });
         let pass = tokio::time::timeout(Duration::from_secs(30), passes(context.clone()));

@@ -4,6 +4,7 @@
 
 mod api;
 mod fixture;
+mod gate;
 mod lease;
 mod lifecycle;
 mod outage;

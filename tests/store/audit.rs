@@ -1,4 +1,5 @@
 use jct::domain::audit::{Action, EntityKind};
+use jct::domain::checkpoint::Checkpoint;
 use jct::domain::{ActorKind, TraceId};
 use jct::store::{AuditCheck, AuditQuery, Order, Page, Store};
 use rstest::rstest;
@@ -56,6 +57,19 @@ async fn the_log_is_append_only(#[values(Sqlite, Postgres)] backend: Backend) {
     true,
     "does not follow"
 )]
+#[case::head_went_back(
+    "UPDATE audit_head SET seq = 17, hash = (SELECT hash FROM audit_log WHERE seq = 17)",
+    18,
+    false,
+    "beyond the head"
+)]
+#[case::before_the_first(
+    "INSERT INTO audit_log SELECT -3, 'X', ts, actor_kind, actor_id, action, entity_kind, entity_id, before, after, note, \
+     trace_id, prev_hash, hash FROM audit_log WHERE seq = 1",
+    0,
+    false,
+    "before the first"
+)]
 #[tokio::test]
 async fn tampering_is_found_and_named(
     #[values(Sqlite, Postgres)] backend: Backend,
@@ -111,4 +125,150 @@ async fn entries_are_found_by_what_they_say(#[values(Sqlite, Postgres)] backend:
     }
     walked.reverse();
     assert_eq!(walked, all);
+}
+
+/// What a foreign connection may be set to. The application's own has `recursive_triggers` besides.
+#[tokio::test]
+async fn an_entry_is_not_replaced_by_an_insert() {
+    let db = Database::fresh(Sqlite).await;
+    three_lives(&db.store).await;
+    let replaced = "INSERT OR REPLACE INTO audit_log SELECT seq, id, ts, actor_kind, 'mallory', action, entity_kind, entity_id, \
+                    before, after, note, trace_id, prev_hash, hash FROM audit_log WHERE seq = 7";
+    let refused = db.execute(replaced).await.unwrap_err().to_string();
+    assert!(refused.contains("append-only"), "{refused}");
+    db.unprotect_audit().await;
+    db.execute(replaced).await.unwrap();
+    let check = db.store.verify_audit().await.unwrap();
+    assert!(
+        matches!(check, AuditCheck::Broken { seq: 7, .. }),
+        "where the trigger was dropped, it is found: {check:?}"
+    );
+}
+
+/// Everything from entry `from` on as one has it who owns the database: another actor, and a chain that holds.
+async fn rewrite(db: &Database, from: i64) {
+    db.unprotect_audit().await;
+    let mut lines = Vec::new();
+    let mut whole = jct::store::Database::open(&db.settings).await.unwrap();
+    whole.export(&mut lines).await.unwrap();
+    let text = String::from_utf8(lines).unwrap();
+    let mut last = String::new();
+    for line in text.lines().filter(|line| line.starts_with("{\"table\":\"audit_log\"")) {
+        let mut row = serde_json::from_str::<serde_json::Value>(line).unwrap()["row"].clone();
+        let seq = row["seq"].as_i64().unwrap();
+        if seq >= from {
+            row["actor_id"] = "mallory".into();
+            row["prev_hash"] = last.clone().into();
+            let hash = hash_of(&row);
+            let sql = format!(
+                "UPDATE audit_log SET actor_id = 'mallory', prev_hash = '{last}', hash = '{hash}' WHERE seq = {seq}"
+            );
+            db.execute(&sql).await.unwrap();
+            last = hash;
+        } else {
+            last = row["hash"].as_str().unwrap().into();
+        }
+    }
+    db.execute(&format!("UPDATE audit_head SET hash = '{last}'")).await.unwrap();
+}
+
+/// As `src/store/audit/chain.rs` tells everybody.
+fn hash_of(row: &serde_json::Value) -> String {
+    let columns = [
+        "prev_hash",
+        "seq",
+        "id",
+        "ts",
+        "actor_kind",
+        "actor_id",
+        "action",
+        "entity_kind",
+        "entity_id",
+        "before",
+        "after",
+        "note",
+        "trace_id",
+    ];
+    let mut hashed = b"jct-audit-v1".to_vec();
+    for column in columns {
+        let text = match &row[column] {
+            serde_json::Value::Null => None,
+            serde_json::Value::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        };
+        match text {
+            None => hashed.push(0),
+            Some(text) => {
+                hashed.push(1);
+                hashed.extend((text.len() as u64).to_be_bytes());
+                hashed.extend(text.as_bytes());
+            }
+        }
+    }
+    jct::domain::id::sha256_hex(&hashed)
+}
+
+async fn checkpoint(store: &Store) -> Checkpoint {
+    let head = store.audit_head().await.unwrap();
+    Checkpoint { seq: head.seq, hash: head.hash, time: crate::harness::at(0) }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_checkpoint_convicts_who_rewrites_the_log(#[values(Sqlite, Postgres)] backend: Backend) {
+    let db = Database::fresh(backend).await;
+    for uid in ["d", "e"] {
+        row(db.store.record_task(new_task(uid)).await.unwrap());
+    }
+    let early = checkpoint(&db.store).await;
+    three_lives(&db.store).await;
+    let late = checkpoint(&db.store).await;
+    row(db.store.record_task(new_task("f")).await.unwrap());
+    let signed = [early.clone(), late.clone()];
+    let check = db.store.verify_audit_against(&signed).await.unwrap();
+    assert!(matches!(check.check, AuditCheck::Intact { entries: 21, .. }));
+    assert_eq!(check.anchor, Some(late.clone()));
+    assert!(db.store.audit_since(&early).await.unwrap().is_ok());
+
+    rewrite(&db, 7).await;
+    let alone = db.store.verify_audit().await.unwrap();
+    assert!(matches!(alone, AuditCheck::Intact { entries: 21, .. }), "a control: the chain holds in itself: {alone:?}");
+    let check = db.store.verify_audit_against(&signed).await.unwrap();
+    let AuditCheck::Broken { seq: 20, problem, .. } = check.check else { panic!("{check:?}") };
+    assert!(problem.contains("up to entry 2 it is as signed"), "{problem}");
+    assert!(db.store.audit_since(&late).await.unwrap().is_err());
+
+    let early_alone = db.store.verify_audit_against(&signed[..1]).await.unwrap();
+    assert_eq!(early_alone.anchor, Some(early), "what was signed before the change still is as signed");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_checkpoint_convicts_who_cuts_the_log_off(#[values(Sqlite, Postgres)] backend: Backend) {
+    let db = Database::fresh(backend).await;
+    three_lives(&db.store).await;
+    let signed = [checkpoint(&db.store).await];
+    db.unprotect_audit().await;
+    db.execute(
+        "DELETE FROM audit_log WHERE seq > 8; UPDATE audit_head SET seq = 8, \
+         hash = (SELECT hash FROM audit_log WHERE seq = 8)",
+    )
+    .await
+    .unwrap();
+    assert!(matches!(db.store.verify_audit().await.unwrap(), AuditCheck::Intact { entries: 8, .. }), "a control");
+    let check = db.store.verify_audit_against(&signed).await.unwrap().check;
+    let AuditCheck::Broken { seq: 9, problem, .. } = check else { panic!("{check:?}") };
+    assert!(problem.contains("10 entries are missing at the end"), "{problem}");
+    let since = db.store.audit_since(&signed[0]).await.unwrap().unwrap_err();
+    assert!(matches!(since, AuditCheck::Broken { seq: 9, .. }), "{since:?}");
+}
+
+#[tokio::test]
+async fn two_signed_histories_are_one_too_many() {
+    let db = Database::fresh(Sqlite).await;
+    three_lives(&db.store).await;
+    let one = checkpoint(&db.store).await;
+    let other = Checkpoint { hash: "ab".repeat(32), ..one.clone() };
+    let check = db.store.verify_audit_against(&[one, other]).await.unwrap().check;
+    assert!(matches!(check, AuditCheck::Broken { seq: 18, .. }), "{check:?}");
 }

@@ -44,6 +44,10 @@ impl Database {
         Self { store, settings, url, folder }
     }
 
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     pub fn file(&self) -> PathBuf {
         self.folder.path().join("jct.db")
     }
@@ -85,7 +89,7 @@ impl Database {
         let sql = if self.is_postgres() {
             "ALTER TABLE audit_log DISABLE TRIGGER ALL"
         } else {
-            "DROP TRIGGER audit_log_no_update; DROP TRIGGER audit_log_no_delete"
+            "DROP TRIGGER audit_log_no_update; DROP TRIGGER audit_log_no_delete; DROP TRIGGER audit_log_no_replace"
         };
         self.execute(sql).await.unwrap();
     }

@@ -337,6 +337,104 @@ async fn damage_is_named(#[values(Sqlite, Postgres)] backend: Backend, #[case] s
     assert!(named, "{found:?}");
 }
 
+#[rstest]
+#[case::sqlite_trigger(
+    Sqlite,
+    "DROP TRIGGER audit_log_no_delete",
+    "the trigger audit_log_no_delete of audit_log is missing"
+)]
+#[case::sqlite_other_trigger(
+    Sqlite,
+    "DROP TRIGGER audit_log_no_update; CREATE TRIGGER audit_log_no_update BEFORE UPDATE ON audit_log BEGIN SELECT 1; END",
+    "the trigger audit_log_no_update of audit_log is not the one"
+)]
+#[case::sqlite_foreign_trigger(
+    Sqlite,
+    "CREATE TRIGGER mine AFTER INSERT ON tasks BEGIN UPDATE tasks SET status = 'completed'; END",
+    "the trigger mine of tasks is not JCT's"
+)]
+#[case::sqlite_index(Sqlite, "DROP INDEX tasks_idempotency_key", "the index tasks_idempotency_key of tasks is missing")]
+#[case::sqlite_weaker_index(
+    Sqlite,
+    "DROP INDEX tasks_idempotency_key; CREATE INDEX tasks_idempotency_key ON tasks (namespace, idempotency_key)",
+    "the index tasks_idempotency_key of tasks is not the one"
+)]
+#[case::sqlite_constraint(
+    Sqlite,
+    "PRAGMA writable_schema = on; UPDATE sqlite_schema SET sql = replace(sql, 'REFERENCES tasks (id)', '') \
+     WHERE name = 'jobs'",
+    "the table jobs of jobs is not the one"
+)]
+#[case::postgres_trigger(
+    Postgres,
+    "DROP TRIGGER audit_log_no_change ON audit_log",
+    "the trigger audit_log_no_change of audit_log is missing"
+)]
+#[case::postgres_switched_off(
+    Postgres,
+    "ALTER TABLE audit_log DISABLE TRIGGER audit_log_no_change",
+    "the trigger audit_log_no_change of audit_log is switched off"
+)]
+#[case::postgres_not_always(
+    Postgres,
+    "ALTER TABLE audit_log ENABLE TRIGGER audit_log_no_truncate",
+    "the trigger audit_log_no_truncate of audit_log is passed over in some sessions"
+)]
+#[case::postgres_other_function(
+    Postgres,
+    "CREATE OR REPLACE FUNCTION audit_log_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$",
+    "the trigger audit_log_no_change of audit_log is not the one"
+)]
+#[case::postgres_conditional(
+    Postgres,
+    "DROP TRIGGER audit_log_no_change ON audit_log; CREATE TRIGGER audit_log_no_change BEFORE UPDATE OR DELETE ON audit_log \
+     FOR EACH ROW WHEN (OLD.seq < 0) EXECUTE FUNCTION audit_log_is_append_only()",
+    "the trigger audit_log_no_change of audit_log is not the one"
+)]
+#[case::postgres_foreign_trigger(
+    Postgres,
+    "CREATE FUNCTION mine() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$; \
+     CREATE TRIGGER mine BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION mine()",
+    "the trigger mine of tasks is not JCT's"
+)]
+#[case::postgres_references(
+    Postgres,
+    "ALTER TABLE jobs DISABLE TRIGGER ALL",
+    "references from and to jobs are not enforced"
+)]
+#[case::postgres_rule(
+    Postgres,
+    "CREATE RULE mine AS ON DELETE TO jobs DO INSTEAD NOTHING",
+    "the rule mine of jobs is not JCT's"
+)]
+#[case::postgres_hidden_rows(Postgres, "ALTER TABLE tasks ENABLE ROW LEVEL SECURITY", "row security of tasks is on")]
+#[case::postgres_index(
+    Postgres,
+    "DROP INDEX tasks_idempotency_key",
+    "the index tasks_idempotency_key of tasks is missing"
+)]
+#[case::postgres_weaker_index(
+    Postgres,
+    "DROP INDEX tasks_idempotency_key; CREATE INDEX tasks_idempotency_key ON tasks (namespace, idempotency_key)",
+    "the index tasks_idempotency_key of tasks is not the one"
+)]
+#[case::postgres_constraint(
+    Postgres,
+    "ALTER TABLE jobs DROP CONSTRAINT jobs_task_id_attempt_key",
+    "the constraints of jobs are not those"
+)]
+#[tokio::test]
+async fn a_guard_that_was_taken_away_is_named(#[case] backend: Backend, #[case] sql: &str, #[case] expected: &str) {
+    let db = filled(backend).await;
+    db.execute("CREATE INDEX theirs ON tasks (name)").await.unwrap();
+    let check = whole(&db).await.check().await.unwrap();
+    assert_eq!(check.problems, [] as [&str; 0], "an index that only makes reading faster is nobody's affair");
+    db.execute(sql).await.unwrap();
+    let check = whole(&db).await.check().await.unwrap();
+    assert!(check.problems.iter().any(|problem| problem.contains(expected)), "{check:?}");
+    assert!(check.audit_head.is_some(), "the log is looked at all the same");
+}
+
 #[tokio::test]
 async fn a_row_that_refers_to_nothing_is_named() {
     let db = filled(Sqlite).await;

@@ -1,19 +1,21 @@
 //! A PostgreSQL server of our own: as long as this process, on a socket in a temporary folder. And what only it can do.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use jct::store::{AuditCheck, Recording, Store};
+use jct::store::{AuditCheck, Recording, Store, StoreSettings};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::harness::{Backend, Database, new_task, row, start, with_key};
 
 struct Server {
     folder: String,
+    port: u16,
     /// Its standard input ends with this process; then it stops the server and removes the folder.
     _keeper: Child,
 }
@@ -24,13 +26,20 @@ static DATABASES: AtomicU32 = AtomicU32::new(0);
 const KEEPER: &str = r#"
     folder=$(mktemp -d)
     cleanup() { kill -INT "$server" 2>/dev/null || true; wait "$server" || true; rm -rf "$folder"; }
+    cd "$folder"
+    openssl req -x509 -newkey ed25519 -nodes -keyout ca.key -out ca.crt -subj /CN=authority -days 2 2>openssl.log
+    openssl req -newkey ed25519 -nodes -keyout server.key -out server.csr -subj /CN=server 2>>openssl.log
+    echo "subjectAltName=IP:0.0.0.0" >names
+    openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 1 -extfile names -out server.crt 2>>openssl.log
+    cd /
     "$1/initdb" --pgdata="$folder/data" --username=jct --auth=trust --encoding=UTF8 --locale=C.UTF-8 --no-sync \
         >"$folder/initdb.log" 2>&1 || { cat "$folder/initdb.log" >&2; exit 1; }
-    "$1/postgres" -D "$folder/data" -k "$folder" -c listen_addresses= -c fsync=off -c max_connections=200 \
+    "$1/postgres" -D "$folder/data" -k "$folder" -p "$2" -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200 \
+        -c ssl=on -c ssl_cert_file="$folder/server.crt" -c ssl_key_file="$folder/server.key" \
         >"$folder/server.log" 2>&1 &
     server=$!
     trap cleanup EXIT
-    until "$1/pg_isready" --quiet --host="$folder"; do kill -0 "$server" || { cat "$folder/server.log" >&2; exit 1; }; sleep 0.1; done
+    until "$1/pg_isready" --quiet --host="$folder" --port="$2"; do kill -0 "$server" || { cat "$folder/server.log" >&2; exit 1; }; sleep 0.1; done
     echo "$folder"
     cat >/dev/null
 "#;
@@ -53,12 +62,15 @@ fn server() -> &'static Server {
         let user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"];
         let mut keeper = Command::new(if root { user[0] } else { "env" });
         keeper.args(if root { &user[1..] } else { &[] }).args(["sh", "-euc", KEEPER, "sh"]).arg(programs());
+        // Free a moment ago.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        keeper.arg(port.to_string());
         keeper.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut keeper = keeper.spawn().unwrap();
         let mut folder = String::new();
         BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut folder).unwrap();
         assert!(!folder.is_empty(), "the PostgreSQL server did not start");
-        Server { folder: folder.trim().into(), _keeper: keeper }
+        Server { folder: folder.trim().into(), port, _keeper: keeper }
     })
 }
 
@@ -66,7 +78,7 @@ fn server() -> &'static Server {
 pub async fn fresh() -> String {
     let server = tokio::task::spawn_blocking(server).await.unwrap();
     let name = format!("test_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
-    let url = |database: &str| format!("postgres://jct@localhost/{database}?host={}", server.folder);
+    let url = |database: &str| format!("postgres://jct@localhost:{}/{database}?host={}", server.port, server.folder);
     let mut conn = PgConnection::connect(&url("postgres")).await.unwrap();
     sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut conn).await.unwrap();
     conn.close().await.unwrap();
@@ -112,4 +124,78 @@ async fn a_lost_connection_is_replaced() {
         let recorded = row(db.store.record_task(new_task(&format!("uid-{n}"))).await.unwrap());
         assert_eq!(db.store.task(recorded.id).await.unwrap(), Some(recorded));
     }
+}
+
+/// 0.0.0.0 leads to this machine as well, and is no address of the loopback: a server there counts as another machine's.
+#[tokio::test]
+async fn a_server_elsewhere_must_have_a_certificate_for_its_name() {
+    let server = tokio::task::spawn_blocking(server).await.unwrap();
+    let open = async |host: &str, more: &str| {
+        let url = format!("postgres://jct@{host}:{}/postgres?application_name=test{more}", server.port);
+        jct::store::Database::open(&StoreSettings::new(url.parse().unwrap())).await.map(drop)
+    };
+    let authority = format!("&sslrootcert={}/ca.crt", server.folder);
+    open("0.0.0.0", &authority).await.expect("a control: the name is right");
+    open("0.0.0.0", "&sslmode=prefer").await.expect("a control: the URL says that anybody may answer");
+    let unknown = open("0.0.0.0", "").await.unwrap_err().to_string();
+    assert!(unknown.contains("sslrootcert=FILE"), "{unknown}");
+    let wrong_name = open("127.0.0.1", &format!("&sslmode=verify-full{authority}")).await.unwrap_err().to_string();
+    assert!(wrong_name.contains("not valid for name") && wrong_name.contains("sslrootcert=FILE"), "{wrong_name}");
+}
+
+#[tokio::test]
+async fn one_in_the_middle_cannot_have_the_password_in_the_clear() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // Says that it knows no TLS, and takes what then comes.
+    let middle = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        client.read_exact(&mut [0; 8]).unwrap();
+        client.write_all(b"N").unwrap();
+        let mut rest = Vec::new();
+        let _ = client.set_read_timeout(Some(std::time::Duration::from_secs(1)));
+        let _ = client.read_to_end(&mut rest);
+        rest
+    });
+    let url = format!("postgres://jct:s3cret@0.0.0.0:{port}/jct");
+    let refused = jct::store::Database::open(&StoreSettings::new(url.parse().unwrap())).await.map(drop).unwrap_err();
+    assert!(refused.to_string().contains("does not support TLS"), "{refused}");
+    let overheard = tokio::task::spawn_blocking(|| middle.join().unwrap()).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&overheard), "");
+}
+
+#[rstest::rstest]
+#[case("off", "on")]
+#[case("local", "on")]
+#[case("remote_write", "on")]
+#[case("on", "on")]
+#[case("remote_apply", "remote_apply")]
+#[tokio::test]
+async fn no_commit_is_answered_that_a_crash_undoes(#[case] of_the_server: &str, #[case] of_the_session: &str) {
+    let db = Database::fresh(Backend::Postgres).await;
+    db.store.close().await;
+    db.execute(&format!(
+        "CREATE TABLE seen (setting TEXT); CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ \
+         BEGIN INSERT INTO seen VALUES (current_setting('synchronous_commit')); RETURN NEW; END $$; \
+         CREATE TRIGGER note BEFORE UPDATE ON store_probe FOR EACH ROW EXECUTE FUNCTION note(); \
+         DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = {of_the_server}', current_database()); END $$"
+    ))
+    .await
+    .unwrap();
+    let store = Store::open(&db.settings).await.unwrap();
+    store.ping().await.unwrap();
+    let url = db.url();
+    let mut conn = PgConnection::connect(url).await.unwrap();
+    let own = sqlx::query_scalar::<_, String>("SHOW synchronous_commit").fetch_one(&mut conn).await.unwrap();
+    assert_eq!(own, of_the_server, "a control: it is what sessions get that set nothing");
+    let seen = sqlx::query_scalar::<_, String>("SELECT setting FROM seen").fetch_one(&mut conn).await.unwrap();
+    assert_eq!(seen, of_the_session);
+}
+
+#[tokio::test]
+async fn the_log_is_append_only_in_sessions_of_replication_too() {
+    let db = Database::fresh(Backend::Postgres).await;
+    row(db.store.record_task(new_task("a")).await.unwrap());
+    let refused = "SET session_replication_role = replica; UPDATE audit_log SET actor_id = 'mallory'";
+    assert!(db.execute(refused).await.unwrap_err().to_string().contains("append-only"));
 }

@@ -114,9 +114,17 @@ impl Drop for Server {
     }
 }
 
-/// The volumes and the environment of one attempt.
+/// What each step takes, beside what all do.
+const OF_A_STEP: [(&str, &[&str]); 3] = [
+    ("source", &["--protocols", "--tools-dir", "--max-files", "--max-bytes", "--timeout-seconds"]),
+    ("run", &["--tmp-dir", "--read", "--no-unix-sockets", "--patience-seconds"]),
+    ("source record", &["--task-sha256", "--pod-uid", "--pod-name", "--trace-dir", "--termination-log"]),
+];
+
+/// The volumes, arguments and environment of one attempt.
 pub struct Pod {
     volumes: TempDir,
+    args: BTreeMap<String, String>,
     env: BTreeMap<String, String>,
 }
 
@@ -143,36 +151,47 @@ impl Pod {
             "acceptance_criteria": [],
             "evidence_requirements": [],
         });
-        let env = [
-            ("JCT_TASK_ID", task_id().to_string()),
-            ("JCT_TRACE_ID", TraceId::derive("uid").to_string()),
-            ("JCT_TASK_NAMESPACE", "team".into()),
-            ("JCT_ATTEMPT", "1".into()),
-            ("JCT_EXECUTOR_SPEC", serde_json::to_string(&Executor::builtin(Builtin::Analysis)).unwrap()),
-            ("JCT_POD_UID", "6e1f".into()),
-            ("JCT_POD_NAME", "t-pod".into()),
-            ("JCT_RECORDER_PATIENCE_SECONDS", "20".into()),
-            ("JCT_SANDBOX_READS", format!("/usr,/bin,/lib,/lib64,/etc,/proc,{}/bin", volumes.path().display())),
-            ("JCT_TRACE_DIR", trace.display().to_string()),
-            ("JCT_WORK_DIR", work.display().to_string()),
-            ("JCT_TERMINATION_LOG", termination.display().to_string()),
-            ("JCT_SOURCE_URL", url.into()),
+        let args = [
+            ("--task-id", task_id().to_string()),
+            ("--trace-id", TraceId::derive("uid").to_string()),
+            ("--namespace", "team".into()),
+            ("--attempt", "1".into()),
+            ("--executor", serde_json::to_string(&Executor::builtin(Builtin::Analysis)).unwrap()),
+            ("--pod-uid", "6e1f".into()),
+            ("--pod-name", "t-pod".into()),
+            ("--patience-seconds", "20".into()),
+            ("--read", format!("/usr,/bin,/lib,/lib64,/etc,/proc,{}/bin", volumes.path().display())),
+            ("--trace-dir", trace.display().to_string()),
+            ("--work-dir", work.display().to_string()),
+            ("--termination-log", termination.display().to_string()),
+            ("--protocols", "https,http,git".into()),
         ];
-        let env = env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Self { volumes, env }.with_task(&serde_json::from_value(task).unwrap())
+        let args = args.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let env = BTreeMap::from([("JCT_SOURCE_URL".to_owned(), url.to_owned())]);
+        Self { volumes, args, env }.with_task(&serde_json::from_value(task).unwrap())
     }
 
     /// Another `task.json`, with the digest that goes with it.
     pub fn with_task(self, task: &Task) -> Self {
         let bytes = serde_json::to_vec(task).unwrap();
         fs::write(self.trace().join("task.json"), &bytes).unwrap();
-        self.with_env("JCT_TASK_SHA256", &sha256_hex(&bytes))
+        self.with_arg("--task-sha256", &sha256_hex(&bytes))
     }
 
     pub fn with_path(self, path: &str) -> Self {
         let mut task = self.task();
         task.target.path = path.into();
         self.with_task(&task)
+    }
+
+    pub fn with_arg(mut self, name: &str, value: &str) -> Self {
+        self.args.insert(name.into(), value.into());
+        self
+    }
+
+    pub fn without_arg(mut self, name: &str) -> Self {
+        self.args.remove(name);
+        self
     }
 
     pub fn with_env(mut self, name: &str, value: &str) -> Self {
@@ -183,7 +202,7 @@ impl Pod {
     /// Another executor.
     pub fn with_executor(self, executor: &Executor) -> Self {
         let json = serde_json::to_string(executor).unwrap();
-        self.with_env("JCT_EXECUTOR_SPEC", &json)
+        self.with_arg("--executor", &json)
     }
 
     /// An executor that is this script.
@@ -223,6 +242,7 @@ impl Pod {
     pub fn start(&self, step: &str) -> Child {
         Command::new(env!("CARGO_BIN_EXE_jct"))
             .args(["worker", step])
+            .args(self.args.iter().filter(|(name, _)| takes(step, name)).map(|(name, value)| format!("{name}={value}")))
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap())
             .envs(&self.env)
@@ -282,7 +302,7 @@ impl Pod {
             trace_id: &trace_id,
             namespace: "team",
             attempt: 1,
-            task_sha256: &self.env["JCT_TASK_SHA256"],
+            task_sha256: &self.args["--task-sha256"],
         };
         manifest.check(&expected).unwrap();
         assert_eq!((manifest.outcome, manifest.reason), (termination.outcome, termination.reason));
@@ -329,6 +349,11 @@ impl Pod {
     pub fn checked_out(&self) -> String {
         self.git_in_checkout(&["rev-parse", "HEAD"]).trim().into()
     }
+}
+
+fn takes(step: &str, name: &str) -> bool {
+    let mut of = OF_A_STEP.iter().filter(|(_, names)| names.contains(&name));
+    of.next().is_none_or(|(steps, _)| steps.split(' ').any(|taker| taker == step))
 }
 
 /// The two containers of a pod that run side by side.

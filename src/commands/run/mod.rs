@@ -314,10 +314,8 @@ impl Who {
             );
         }
         let suffix = if manifest.text("/metadata/name").is_some() { "" } else { &uid[..5] };
-        let user = nix::unistd::getuid();
-        let name = nix::unistd::User::from_uid(user).ok().flatten().map(|user| user.name);
         Ok(Self {
-            user: format!("local:{}", name.unwrap_or_else(|| user.to_string())),
+            user: format!("local:{}", user_name(nix::unistd::getuid().as_raw())),
             namespace: namespace.into(),
             name: format!("{}{suffix}", manifest.name().unwrap_or("task-")),
             id: pinned.unwrap_or(id),
@@ -325,6 +323,22 @@ impl Who {
             uid,
         })
     }
+}
+
+/// The user's name as /etc/passwd has it, else their number. Read by ourselves: the C library asks plugins for those that are
+/// not there, such as LDAP's, and a static program that loads such a one may end by SIGSEGV.
+fn user_name(id: u32) -> String {
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    name_in(&users, id).map_or_else(|| id.to_string(), str::to_owned)
+}
+
+/// See passwd(5).
+fn name_in(users: &str, id: u32) -> Option<&str> {
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next().filter(|name| !name.is_empty())?;
+        (fields.nth(1)?.parse() == Ok(id)).then_some(name)
+    })
 }
 
 /// Tells what is wrong, and records who was refused what.
@@ -345,4 +359,15 @@ async fn refuse(args: &RunArgs, state: &State, manifest: &Manifest, findings: Ve
     let findings = state.store.record_refusal(refusal).await.map_err(RunError::Store)?;
     told::refusal(args.output, &who.name, &findings)?;
     Ok(REFUSED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_has_the_name_that_the_machine_knows() {
+        let users = "root:x:0:0:root:/root:/bin/sh\n+::::::\nada:x:1000:1000::/home/ada:/bin/sh\nodd\n";
+        assert_eq!((name_in(users, 0), name_in(users, 1000), name_in(users, 7)), (Some("root"), Some("ada"), None));
+    }
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{CANCELLED, NOT_RUN};
 use crate::commands::output::{self, Output};
+use crate::domain::shown::{plain, plain_lines};
 use crate::domain::trace::Manifest as TraceManifest;
 use crate::domain::{Finding, Phase};
 use crate::local::{self, State};
@@ -18,7 +19,7 @@ use crate::store::TaskRow;
 
 /// Says something besides the outcome, on standard error.
 pub fn say(what: impl Display) {
-    let _ = writeln!(io::stderr(), "jct run: {what}");
+    let _ = writeln!(io::stderr(), "jct run: {}", plain_lines(&what.to_string()));
 }
 
 /// Says why nothing was run: every cause once, also where one quotes the next.
@@ -113,11 +114,6 @@ fn human(out: &mut impl Write, state: &State, row: &TaskRow, trace: Option<&Path
         writeln!(out, "Check it: jct trace verify --keys {} {}", keys.display(), trace.display())?;
     }
     Ok(())
-}
-
-/// What an executor wrote may hold control characters; on a terminal they would act.
-fn plain(text: &str) -> String {
-    text.replace(char::is_control, " ")
 }
 
 fn print(text: &[u8]) -> io::Result<()> {

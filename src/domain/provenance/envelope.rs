@@ -35,9 +35,14 @@ pub struct Signature {
 impl Envelope {
     /// An envelope around an in-toto statement with one signature.
     pub fn new(payload: &[u8], keyid: &str, signature: &[u8]) -> Self {
+        Self::of(PAYLOAD_TYPE, payload, keyid, signature)
+    }
+
+    /// An envelope around anything, with one signature.
+    pub fn of(payload_type: &str, payload: &[u8], keyid: &str, signature: &[u8]) -> Self {
         Self {
             payload: STANDARD.encode(payload),
-            payload_type: PAYLOAD_TYPE.into(),
+            payload_type: payload_type.into(),
             signatures: vec![Signature { keyid: keyid.into(), sig: STANDARD.encode(signature) }],
         }
     }

@@ -26,7 +26,7 @@ pub struct Situation<'a> {
     pub has_begun: bool,
     /// What Kubernetes says of the current attempt.
     pub observation: Observation,
-    /// What the gate finds wrong, now.
+    /// What the gate finds wrong with the recorded Task, now.
     pub findings: &'a [Finding],
     /// Why no executor does it, if none does.
     pub no_executor: Option<String>,

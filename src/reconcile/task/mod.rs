@@ -6,6 +6,7 @@
 mod attempt;
 pub mod decide;
 mod finish;
+mod gate;
 pub mod observe;
 mod provenance;
 pub mod status;
@@ -19,8 +20,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
-use kube::api::{Api, DeleteParams};
-use kube::core::DeserializeGuard;
+use kube::Resource as _;
+use kube::api::{Api, DeleteParams, GetParams};
+use kube::core::Request;
 use kube::runtime::controller::Action;
 
 pub(super) use self::attempt::blocking;
@@ -29,27 +31,30 @@ use self::attempt::Look;
 use self::decide::{End, Situation, Step, decide};
 use self::observe::job_created;
 use self::status::State;
-use self::validate::{Validated, validate};
+use self::validate::{Specification, Validated, validate};
 use super::{Context, Error, finalizer};
-use crate::crd::Task as TaskObject;
 use crate::crd::status::Reason;
+use crate::crd::{TaskView, WholeTask};
 use crate::domain::{Actor, Finding, Id};
 use crate::jobs::job_name;
 use crate::policy::Verdict;
 use crate::store::{Ending, Failure, FinishTask, NewTask, RecordDeleted, Recording, Refusal, TaskRow};
 
-/// A Task as the controller watches it: one that does not fit the types must not stall the others.
-pub type Object = DeserializeGuard<TaskObject>;
+/// A Task as the controller watches it: without its spec.
+pub type Object = TaskView;
 
 /// How often a Task that waits for its worker is looked at, though nothing changed: limits pass without an event.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// When a Task is looked at again that changed while it was read.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Brings one Task a step further. The table of contents of the controller.
 ///
 /// # Errors
 /// [`Error`] names the step that failed; the pass is repeated later.
 pub async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action, Error> {
-    let task = validate(&object, &context.policy, &context.stamp_key)?;
+    let task = validate(&object, &context.stamp_key)?;
     if !task.head.has_finalizer && !task.head.is_being_deleted {
         finalizer::add(&tasks(&context, &task.head.namespace), &task.head.name, &task.head.uid).await?;
     }
@@ -64,7 +69,8 @@ pub async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Act
 }
 
 async fn step(context: &Context, task: &Validated) -> Result<Action, Error> {
-    match record(context, task).await? {
+    let Some(recording) = record(context, task).await? else { return Ok(Action::requeue(SOON)) };
+    match recording {
         Recording::Recorded(row) | Recording::Known(row) => advance(context, task, *row).await,
         Recording::Duplicate { first } => copy_outcome(context, task, &first).await,
         Recording::IdTaken { by } => settle(context, task, &State::IdConflict(&by)).await,
@@ -83,13 +89,17 @@ pub async fn close(context: &Context, id: Id) -> Result<(), Error> {
     advance(context, &Validated::orphan(&row), row).await.map(|_| ())
 }
 
-/// What the record says of a Task: written now if it was not there. Database.
-async fn record(context: &Context, task: &Validated) -> Result<Recording, Error> {
+/// What the record says of a Task: written now if it was not there. None if the object is not the one that the watch showed:
+/// it brings the news. Database, API server.
+async fn record(context: &Context, task: &Validated) -> Result<Option<Recording>, Error> {
     let row = context.store.task(task.head.id).await.map_err(Error::store("read the record of a Task"))?;
     if let Some(row) = row.filter(|row| row.uid == task.head.uid) {
-        return Ok(Recording::Known(Box::new(row)));
+        return Ok(Some(Recording::Known(Box::new(row))));
     }
-    match &task.verdict {
+    let Some(Specification { verdict, controls, sha256 }) = specification(context, task).await? else {
+        return Ok(None);
+    };
+    match verdict {
         Verdict::Accepted(accepted) => {
             let new = NewTask {
                 id: task.head.id,
@@ -99,22 +109,42 @@ async fn record(context: &Context, task: &Validated) -> Result<Recording, Error>
                 uid: task.head.uid.clone(),
                 submitted_by: task.head.submitted_by.clone(),
                 actor: task.actor.clone(),
-                task: (**accepted).clone(),
-                executor: task.controls.executor.clone(),
-                max_attempts: task.controls.max_attempts,
-                create_cwom: task.controls.create_cwom,
+                task: *accepted,
+                executor: controls.executor,
+                max_attempts: controls.max_attempts,
+                create_cwom: controls.create_cwom,
                 for_run: task.head.run,
                 created_at: task.head.created_at,
                 recorded_at: Timestamp::now(),
             };
-            context.store.record_task(new).await.map_err(Error::store("record a Task"))
+            context.store.record_task(new).await.map_err(Error::store("record a Task")).map(Some)
         }
-        Verdict::Refused(findings) => refuse(context, task, findings).await,
+        Verdict::Refused(findings) => refuse(context, task, &findings, sha256).await.map(Some),
     }
 }
 
+/// The spec of the object, as it is now; none if that is not the one that the watch showed. API server.
+async fn specification(context: &Context, task: &Validated) -> Result<Option<Specification>, Error> {
+    // A spec is many times larger in memory than as text.
+    let _permit = context.whole.acquire().await;
+    let request = Request::new(TaskView::url_path(&(), Some(&task.head.namespace)));
+    let request = request.get(&task.head.name, &GetParams::default());
+    let request = request.map_err(|error| Error::api("read a Task")(kube::Error::BuildRequest(error)))?;
+    let found = Error::unless_gone("read a Task", context.client.request::<WholeTask>(request).await)?;
+    let Some(found) = found.filter(|found| found.metadata.uid.as_ref() == Some(&task.head.uid)) else {
+        return Ok(None);
+    };
+    let specification = Specification::of(&found.spec(), &task.head, &context.policy);
+    Ok(Some(specification).filter(|specification| specification.sha256 == task.spec.sha256))
+}
+
 /// Writes down that a Task came past the webhooks and does not run. Database.
-async fn refuse(context: &Context, task: &Validated, findings: &[Finding]) -> Result<Recording, Error> {
+async fn refuse(
+    context: &Context,
+    task: &Validated,
+    findings: &[Finding],
+    spec_sha256: String,
+) -> Result<Recording, Error> {
     let refusal = Refusal {
         id: task.head.id,
         trace_id: task.head.trace_id.clone(),
@@ -123,7 +153,7 @@ async fn refuse(context: &Context, task: &Validated, findings: &[Finding]) -> Re
         uid: task.head.uid.clone(),
         actor: task.actor.clone(),
         findings: findings.to_vec(),
-        spec_sha256: task.spec_sha256.clone(),
+        spec_sha256,
         refused_at: Timestamp::now(),
     };
     let findings = context.store.record_refusal(refusal).await.map_err(Error::store("record a refusal"))?;
@@ -140,7 +170,8 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
             return end(context, task, &row, settled).await;
         }
         let look = attempt::look(context, &row).await?;
-        let step = decide(&situation(context, task, &row, look));
+        let findings = if row.attempt_is_open() { Vec::new() } else { gate::findings(&context.policy, task, &row) };
+        let step = decide(&situation(context, task, &row, look, &findings));
         tracing::debug!(task_id = %task.head.id, trace_id = %task.head.trace_id, ?step, "next step");
         row = match step {
             Step::Start(attempt) => {
@@ -190,16 +221,22 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
     Ok(Action::requeue(LOOK_AGAIN))
 }
 
-fn situation<'a>(context: &Context, task: &'a Validated, row: &TaskRow, look: Look) -> Situation<'a> {
+fn situation<'a>(
+    context: &Context,
+    task: &Validated,
+    row: &TaskRow,
+    look: Look,
+    findings: &'a [Finding],
+) -> Situation<'a> {
     Situation {
-        suspend: task.controls.suspend,
+        suspend: task.spec.controls.suspend,
         end: requested_end(task),
         attempt: row.attempt,
         attempt_is_open: row.attempt_is_open(),
         attempt_ended_at: row.attempt_ended_at,
         has_begun: look.has_begun,
         observation: look.observation,
-        findings: task.verdict.findings(),
+        findings,
         no_executor: attempt::executor(context, row).err().map(|none| none.to_string()),
         retry_delay: context.timing.retry_delay,
         now: Timestamp::now(),
@@ -208,7 +245,7 @@ fn situation<'a>(context: &Context, task: &'a Validated, row: &TaskRow, look: Lo
 
 /// Whether somebody wants the Task to end before its time.
 fn requested_end(task: &Validated) -> Option<End> {
-    match (task.head.is_being_deleted, task.controls.cancel) {
+    match (task.head.is_being_deleted, task.spec.controls.cancel) {
         (true, _) => Some(End::Deleted),
         (false, true) => Some(End::Cancelled),
         (false, false) => None,
@@ -256,7 +293,7 @@ async fn end(context: &Context, task: &Validated, row: &TaskRow, settled: bool) 
 
 /// Deletes the object when its time after the end is over; the record stays.
 async fn expire(context: &Context, task: &Validated, row: &TaskRow) -> Result<Action, Error> {
-    let (Some(ttl), Some(completed_at)) = (task.controls.ttl_seconds_after_finished, row.completed_at) else {
+    let (Some(ttl), Some(completed_at)) = (task.spec.controls.ttl_seconds_after_finished, row.completed_at) else {
         return Ok(Action::await_change());
     };
     let age = Duration::try_from(Timestamp::now().duration_since(completed_at)).unwrap_or_default();

@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 use kube::api::Api;
-use kube::core::DeserializeGuard;
 
+use super::Object;
 use super::validate::Validated;
+use crate::crd::TaskStatus;
 use crate::crd::status::{ConditionType, CwomStatus, Reason, TraceStatus};
-use crate::crd::{Task as TaskObject, TaskStatus};
 use crate::domain::{FailureReason, Finding, Phase};
 use crate::reconcile::status::{self, Fact, Subject, conditions, seconds, shorten};
 use crate::reconcile::{Context, Error};
@@ -226,7 +226,7 @@ pub async fn write(context: &Context, task: &Validated, state: &State<'_>) -> Re
     if !task.has_object {
         return Ok(());
     }
-    let api: Api<DeserializeGuard<TaskObject>> = Api::namespaced(context.client.clone(), &task.head.namespace);
+    let api: Api<Object> = Api::namespaced(context.client.clone(), &task.head.namespace);
     let version = task.head.resource_version.as_deref();
     let subject = Subject { name: &task.head.name, uid: &task.head.uid, resource_version: version };
     let project = |current: Option<&TaskStatus>| project(task, state, current, Timestamp::now());

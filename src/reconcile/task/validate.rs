@@ -1,18 +1,19 @@
 //! What a Task object says, understood once. Pure; the later steps never read the object again.
+//!
+//! The watch brings no spec: [`validate`] understands what it does bring, [`Specification::of`] a spec that was read for the
+//! purpose of recording it.
 
-use kube::core::DeserializeGuard;
-
+use super::Object;
 use crate::crd::names::CANCELLED_BY;
-use crate::crd::{Task as TaskObject, TaskStatus};
-use crate::domain::id::sha256_hex;
+use crate::crd::{SpecView, TaskStatus, TaskView};
 use crate::domain::task::{Controls, Naming};
-use crate::domain::{Actor, ActorKind, Code, Finding, StampKey};
+use crate::domain::{Actor, ActorKind, Code, Finding, StampKey, spec_digest};
 use crate::policy::{Policy, Verdict, judge};
 use crate::reconcile::Error;
 use crate::reconcile::head::Head;
 use crate::store::TaskRow;
 
-/// A Task object, understood.
+/// A Task object, understood as far as the watch brings it.
 #[derive(Clone, Debug)]
 pub struct Validated {
     /// What its metadata says.
@@ -21,12 +22,8 @@ pub struct Validated {
     pub actor: Actor,
     /// Who cancelled it, for the audit log.
     pub canceller: Actor,
-    /// What the gate says of it, now.
-    pub verdict: Verdict,
-    /// How it is to be handled.
-    pub controls: Controls,
-    /// Digest of the spec as it was written.
-    pub spec_sha256: String,
+    /// What is known of its spec.
+    pub spec: SpecView,
     /// The status in the cache.
     pub status: Option<TaskStatus>,
     /// Whether there is an object at all: see [`Validated::orphan`].
@@ -54,52 +51,62 @@ impl Validated {
             },
             actor: Actor::controller(),
             canceller: Actor::controller(),
-            verdict: Verdict::Accepted(Box::new(row.task.clone())),
-            controls: Controls::default(),
-            spec_sha256: String::new(),
+            spec: SpecView::default(),
             status: None,
             has_object: false,
         }
     }
 }
 
-/// Understands `object`. One that does not even fit the types is understood as far as its metadata goes, and refused.
+/// Understands `object`, however little of it fits.
 ///
 /// # Errors
 /// [`Error::Invalid`] if it lacks what every stored object has.
-pub fn validate(object: &DeserializeGuard<TaskObject>, policy: &Policy, key: &StampKey) -> Result<Validated, Error> {
-    let (metadata, spec, status) = match &object.0 {
-        Ok(task) => (&task.metadata, Ok(task.spec.to_json()), task.status.clone()),
-        Err(invalid) => (&invalid.metadata, Err(&invalid.error), None),
-    };
+pub fn validate(object: &Object, key: &StampKey) -> Result<Validated, Error> {
+    let TaskView { metadata, spec, status } = object;
     let head = Head::read(metadata, key)?;
-    let (mut verdict, controls, spec_sha256) = match spec {
-        Ok(spec) => {
-            let (verdict, controls) = judge(&spec, Naming::CustomResource, policy);
-            (verdict, controls, sha256_hex(spec.to_string().as_bytes()))
-        }
-        Err(error) => {
-            let finding = Finding::new(Code::InvalidSpec, "spec", error.clone());
-            (Verdict::Refused(vec![finding]), Controls::default(), String::new())
-        }
-    };
-    if let Some(finding) = &head.unfit_pin {
-        verdict = Verdict::Refused(verdict.findings().iter().chain([finding]).cloned().collect());
-    }
     let cancelled_by = metadata.annotations.as_ref().and_then(|annotations| annotations.get(CANCELLED_BY));
-    let claimed = match &verdict {
-        Verdict::Accepted(task) => task.requested_by.kind,
-        Verdict::Refused(_) => ActorKind::System,
-    };
+    let claimed = spec.requester_kind.unwrap_or(ActorKind::System);
     let authenticated = |user: &str| Actor::authenticated(user, claimed);
     Ok(Validated {
         actor: head.submitted_by.as_deref().map_or_else(Actor::unverified, authenticated),
         canceller: cancelled_by.map_or_else(Actor::unverified, |user| authenticated(user)),
         head,
-        verdict,
-        controls,
-        spec_sha256,
-        status,
+        spec: spec.clone(),
+        status: status.clone(),
         has_object: true,
     })
+}
+
+/// A spec, read whole.
+#[derive(Clone, Debug)]
+pub struct Specification {
+    /// What the gate says of it, now.
+    pub verdict: Verdict,
+    /// How the Task is to be handled.
+    pub controls: Controls,
+    /// Digest of the spec as it was written; empty for one that cannot be read.
+    pub sha256: String,
+}
+
+impl Specification {
+    /// Understands the spec of the object that `head` is of; `Err` says why it cannot be read.
+    pub fn of(spec: &Result<serde_json::Value, String>, head: &Head, policy: &Policy) -> Self {
+        let mut specification = match spec {
+            Ok(spec) => {
+                let (verdict, controls) = judge(spec, Naming::CustomResource, policy);
+                Self { verdict, controls, sha256: spec_digest(spec) }
+            }
+            Err(error) => Self {
+                verdict: Verdict::Refused(vec![Finding::new(Code::InvalidSpec, "spec", error.clone())]),
+                controls: Controls::default(),
+                sha256: String::new(),
+            },
+        };
+        if let Some(finding) = &head.unfit_pin {
+            let findings = specification.verdict.findings().iter().chain([finding]).cloned();
+            specification.verdict = Verdict::Refused(findings.collect());
+        }
+        specification
+    }
 }

@@ -14,8 +14,8 @@ pub(super) use append::{Head, append, lock_head};
 #[cfg(test)]
 pub(super) use query::{CREATED, DENIED, REMOVED};
 pub(super) use query::{denials_among, entry_parses, list, refusals_of, removals_of};
-pub use verify::AuditCheck;
-pub(super) use verify::{head, verify, verify_up_to};
+pub use verify::{AnchoredCheck, AuditCheck, AuditHead};
+pub(super) use verify::{head, verify, verify_all, verify_since, verify_up_to};
 
 /// An entry to be written. Its id, its time and its place in the chain come with the writing.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::guards::check_guards;
 use super::rows::{cells, key_of, page, shown};
 use super::schema::compare;
 use super::tables::TABLES;
 use super::{Database, applied_migrations, begin_snapshot, refuse_unfinished_import};
-use crate::store::audit::{AuditCheck, head, verify_up_to};
+use crate::store::audit::{AuditCheck, verify_all};
 use crate::store::conn::{Conn, execute, fetch};
 use crate::store::{Result, StoreError};
 
@@ -47,10 +48,12 @@ impl Database {
         check_integrity(conn, &mut check).await?;
         if check.problems.is_empty() {
             compare(conn, &mut check).await?;
-        }
-        if check.problems.is_empty() {
-            check_audit_log(conn, &mut check).await?;
-            check_rows(conn, &mut check).await?;
+            let is_readable = check.problems.is_empty();
+            check_guards(conn, &mut check).await?;
+            if is_readable {
+                check_audit_log(conn, &mut check).await?;
+                check_rows(conn, &mut check).await?;
+            }
         }
         execute!(conn, "COMMIT")?;
         Ok(check)
@@ -96,8 +99,7 @@ async fn check_integrity(conn: &mut Conn<'_>, check: &mut Check) -> Result<()> {
 }
 
 async fn check_audit_log(conn: &mut Conn<'_>, check: &mut Check) -> Result<()> {
-    let head = head(conn).await?;
-    match verify_up_to(conn, head).await? {
+    match verify_all(conn, &[]).await?.check {
         AuditCheck::Intact { head, .. } => check.audit_head = Some(head),
         AuditCheck::Broken { seq, problem, .. } => {
             check.problem(format!("the audit log is broken at entry {seq}: {problem}"));

@@ -195,7 +195,7 @@ async fn verify(conn: &mut Conn<'_>, end: &End) -> Result<(), TransferError> {
         }
     }
     let head = Head { seq: end.audit_head.seq, hash: end.audit_head.hash.clone() };
-    match verify_up_to(conn, Some(head)).await? {
+    match verify_up_to(conn, head).await? {
         AuditCheck::Intact { .. } => Ok(()),
         AuditCheck::Broken { seq, problem, .. } => Err(TransferError::Refused(format!(
             "the audit log of the export does not hold, at entry {seq}: {problem}; `jct db check` of the database that it \

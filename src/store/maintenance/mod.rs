@@ -1,8 +1,10 @@
 //! What is done to the database as a whole: its schema, a check of every row, and the way from one database to another.
 
 mod check;
+mod declared;
 mod export;
 mod format;
+mod guards;
 mod import;
 mod rows;
 mod schema;

@@ -6,6 +6,7 @@ mod confinement;
 mod disk;
 
 use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -31,6 +32,26 @@ const LAST_FRAMES: Duration = Duration::from_secs(20);
 /// What an executor finds programs by where its image says nothing.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Starts this program again without the environment that it has, if it has any: that is its image's, which may be anybody's,
+/// and no library of ours is to be told anything by it. What it says of where programs are is kept for the executor.
+///
+/// # Errors
+/// When that fails; it does not return otherwise.
+pub fn forget_environment() -> std::io::Result<()> {
+    if std::env::vars_os().next().is_none() {
+        return Ok(());
+    }
+    let mut again = std::process::Command::new(std::env::current_exe()?);
+    again.args(std::env::args_os().skip(1)).env_clear();
+    if let Some(path) = std::env::var_os("PATH") {
+        // One argument: a path that looks like an option is none.
+        let mut argument = OsString::from("--path=");
+        argument.push(path);
+        again.arg(argument);
+    }
+    Err(again.exec())
+}
+
 /// Runs the executor to its end. Exit code 0 if the recorder knows how it ended, whatever that was.
 pub async fn run(args: &RunArgs) -> ExitCode {
     process::adopt_orphans();
@@ -54,8 +75,8 @@ async fn supervise(args: &RunArgs) -> Result<(), Failure> {
     };
     let mut link = link.map_err(|error| Failure::worker("reach the recorder", &error))?;
     // Only now: the source is there, and so is the Task.
-    let executor: Executor = serde_json::from_str(&args.of.executor)
-        .map_err(|error| Failure::worker("understand JCT_EXECUTOR_SPEC", &error))?;
+    let executor: Executor =
+        serde_json::from_str(&args.of.executor).map_err(|error| Failure::worker("understand --executor", &error))?;
     let task: Task = read_regular(&work.task_file(), 4 << 20)
         .and_then(|bytes| Ok(serde_json::from_slice(&bytes)?))
         .map_err(|error| Failure::worker("read the Task", &error))?;
@@ -94,7 +115,11 @@ async fn run_executor(
 ) -> Result<Account, Failure> {
     let own = std::env::current_exe().map_err(|error| Failure::worker("find its own program", &error))?;
     let place = Place { own: &own, work, namespaces: args.namespaces, as_root: args.as_root };
-    let launch = match place.confine(sandbox(args, work, executor, &own)).await? {
+    let confinement = match in_place(work) {
+        Ok(()) => place.confine(sandbox(args, work, executor, &own)).await?,
+        Err(why) => Err(why),
+    };
+    let launch = match confinement {
         Ok(confinement) => {
             let note = Note { event: "executor_confined".into(), fields: confinement.event() };
             let _ = frames.send(Frame::Note(note)).await;
@@ -119,7 +144,7 @@ async fn run_executor(
         disk: (work.writable(), executor.limits.max_disk_bytes),
         end_all: true,
     };
-    let argv = argv(executor, &own);
+    let argv = argv(executor, &own, work);
     let Some((program, arguments)) = argv.split_first() else {
         return Err(Failure::new(FailureReason::ExecutorNotConfigured, "the executor has no command"));
     };
@@ -165,24 +190,51 @@ fn sandbox(args: &RunArgs, work: &Work, executor: &Executor, own: &Path) -> Sand
 
 /// Everything in the image, whatever that is; nothing of ours but what is added by name.
 fn whole_image(work: &Work) -> Vec<PathBuf> {
-    let left_out = |path: &Path| work.root().starts_with(path) || path == Path::new("/dev");
-    let entries = std::fs::read_dir("/").into_iter().flatten().flatten().map(|entry| entry.path());
-    entries.filter(|path| !left_out(path)).collect()
+    beside(Path::new("/"), work.root())
+}
+
+/// The entries of `root` but devices and what leads to `work`. Links are left out: what one leads to in the image has an entry
+/// of its own, and an image can have one that leads to what is ours.
+fn beside(root: &Path, work: &Path) -> Vec<PathBuf> {
+    let left_out = |path: &Path| work.starts_with(path) || path.ends_with("dev");
+    let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+    let entries = entries.filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_symlink()));
+    entries.map(|entry| entry.path()).filter(|path| !left_out(path)).collect()
+}
+
+/// Whether the folders that are handed to the executor are where they seem to be: a mount on a link of its image would be
+/// somewhere else.
+fn in_place(work: &Work) -> Result<(), String> {
+    let is_folder = |folder: &&PathBuf| folder.symlink_metadata().is_ok_and(|found| found.is_dir());
+    match work.mounted().iter().find(|folder| !is_folder(folder)) {
+        None => Ok(()),
+        Some(folder) => Err(format!("{} is no folder, or a link of the executor's image", folder.display())),
+    }
 }
 
 /// Program and arguments.
-fn argv(executor: &Executor, own: &Path) -> Vec<OsString> {
-    match executor.builtin {
-        None => executor.command.iter().map(OsString::from).collect(),
-        Some(builtin) => {
-            vec![own.into(), "worker".into(), "execute".into(), "--executor".into(), builtin.as_str().into()]
-        }
-    }
+fn argv(executor: &Executor, own: &Path, work: &Work) -> Vec<OsString> {
+    let Some(builtin) = executor.builtin else { return executor.command.iter().map(OsString::from).collect() };
+    let named = [
+        ("--executor", OsString::from(builtin.as_str())),
+        ("--task", work.task_file().into()),
+        ("--source", work.source().into()),
+        ("--commit", commit(work).into()),
+        ("--artifacts", work.out().into()),
+        ("--result", work.result_file().into()),
+    ];
+    let named = named.into_iter().flat_map(|(name, value)| [OsString::from(name), value]);
+    [own.into(), "worker".into(), "execute".into()].into_iter().chain(named).collect()
+}
+
+/// The commit that is checked out.
+fn commit(work: &Work) -> String {
+    read_source(work).map(|source| source.commit).unwrap_or_default()
 }
 
 /// The environment of an executor, from nothing: docs/executors.md is its reference.
 fn environment(args: &RunArgs, work: &Work, executor: &Executor, task: &Task) -> Vec<(OsString, OsString)> {
-    let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+    let path = args.path.clone().unwrap_or_else(|| DEFAULT_PATH.into());
     let own: [(&str, OsString); 19] = [
         ("PATH", path),
         ("HOME", work.home().into()),
@@ -197,7 +249,7 @@ fn environment(args: &RunArgs, work: &Work, executor: &Executor, task: &Task) ->
         ("JCT_OBJECTIVE", task.objective.clone().into()),
         ("JCT_OPERATION", task.operation.as_str().into()),
         ("JCT_TARGET_PATH", task.target.path.clone().into()),
-        ("JCT_COMMIT", read_source(work).map(|source| source.commit).unwrap_or_default().into()),
+        ("JCT_COMMIT", commit(work).into()),
         ("JCT_TASK_ID", args.of.task_id.to_string().into()),
         ("JCT_TRACE_ID", args.of.trace_id.as_str().into()),
         ("JCT_TASK_NAMESPACE", args.of.namespace.clone().into()),
@@ -206,4 +258,35 @@ fn environment(args: &RunArgs, work: &Work, executor: &Executor, task: &Task) ->
     ];
     let own = own.into_iter().map(|(name, value)| (OsString::from(name), value));
     own.chain(executor.env.iter().map(|(name, value)| (name.into(), value.into()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_of_an_image_open_nothing() {
+        let image = tempfile::tempdir().unwrap();
+        let root = image.path();
+        for folder in ["usr", "dev", "work/private", "proc"] {
+            std::fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        for (link, target) in [("bin", "usr/bin"), ("leak", "work/private"), ("out", "/"), ("devices", "dev")] {
+            std::os::unix::fs::symlink(root.join(target), root.join(link)).unwrap();
+        }
+        let mut found = beside(root, &root.join("work"));
+        found.sort();
+        assert_eq!(found, [root.join("proc"), root.join("usr")]);
+    }
+
+    #[test]
+    fn a_scratch_folder_that_is_a_link_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let (tmp, link) = (dir.path().join("tmp"), dir.path().join("link"));
+        std::fs::create_dir(&tmp).unwrap();
+        std::os::unix::fs::symlink(&tmp, &link).unwrap();
+        assert_eq!(in_place(&Work::new(dir.path(), Some(&tmp))), Ok(()));
+        assert!(in_place(&Work::new(dir.path(), Some(&link))).unwrap_err().contains("link"));
+        assert!(in_place(&Work::new(&link, Some(&tmp))).is_err());
+    }
 }

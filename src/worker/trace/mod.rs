@@ -120,7 +120,7 @@ impl Trace {
     /// # Errors
     /// When its configuration can't be understood.
     pub fn executor(&self) -> Result<&Executor, Failure> {
-        self.executor.as_ref().map_err(|error| Failure::worker("understand JCT_EXECUTOR_SPEC", error))
+        self.executor.as_ref().map_err(|error| Failure::worker("understand --executor", error))
     }
 
     /// What is a secret.

@@ -1,5 +1,7 @@
 //! Names of artifacts: those that a person, a URL or a terminal could misread are written in an escaped form.
 
+pub use crate::domain::shown::is_troublesome;
+
 /// The greatest length of a name, in bytes: what file systems take.
 const MAX_NAME_BYTES: usize = 255;
 
@@ -29,15 +31,6 @@ pub fn escaped(name: &[u8]) -> String {
         escape(&mut escaped, chunk.invalid());
     }
     escaped
-}
-
-/// Whether `c` could change how the text around it is shown: controls, line separators, direction marks, zero widths,
-/// and the backslash.
-pub fn is_troublesome(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\\' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}')
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
-        || matches!(c, '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 fn escape(text: &mut String, bytes: &[u8]) {

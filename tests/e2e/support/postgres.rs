@@ -41,7 +41,7 @@ impl Postgres {
 
     /// For `DATABASE_URL`.
     pub fn url(&self) -> String {
-        format!("postgres://jct@{}:{PORT}/jct", self.address)
+        format!("postgres://jct@{}:{PORT}/jct?sslmode=disable", self.address)
     }
 
     /// Starts it, again.
