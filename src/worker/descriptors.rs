@@ -20,7 +20,8 @@ const FIRST_OTHER: RawFd = 3;
 /// If the list can't be read: then nothing is known of what is open.
 pub fn close_inherited() -> io::Result<()> {
     // In full, before the first is closed: the list is read through a descriptor too.
-    let open = fs::read_dir("/proc/self/fd")?.map(|entry| Ok(entry?.file_name().to_str().and_then(|name| name.parse().ok())));
+    let open =
+        fs::read_dir("/proc/self/fd")?.map(|entry| Ok(entry?.file_name().to_str().and_then(|name| name.parse().ok())));
     let open: Vec<Option<RawFd>> = open.collect::<io::Result<_>>()?;
     for number in open.into_iter().flatten().filter(|number| *number >= FIRST_OTHER) {
         match close(number) {

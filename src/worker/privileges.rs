@@ -68,15 +68,15 @@ pub fn become_nobody() -> Result<(), String> {
         .map_err(|error| format!("root cannot become user {NOBODY}: {error}"))
 }
 
-/// Gives `path`, and all that is in it, to [`NOBODY`]. Links are given, never followed.
+/// Gives `path`, and all that is in it, to a user and the group of the same number. Links are given, never followed.
 ///
 /// # Errors
 /// If something can't be given.
-pub fn give_to_nobody(path: &Path) -> io::Result<()> {
-    lchown(path, Some(NOBODY), Some(NOBODY))?;
+pub fn give(path: &Path, id: u32) -> io::Result<()> {
+    lchown(path, Some(id), Some(id))?;
     if path.symlink_metadata()?.is_dir() {
         for entry in fs::read_dir(path)? {
-            give_to_nobody(&entry?.path())?;
+            give(&entry?.path(), id)?;
         }
     }
     Ok(())

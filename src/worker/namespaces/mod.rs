@@ -15,7 +15,7 @@
 //!
 //! Each is our own binary, run anew: nothing is forked that goes on in a copy of somebody's memory. Who is not root keeps the
 //! one capability over the new mounts through that, as an ambient one, until the file system is built; root needs no user
-//! namespace, and becomes [`NOBODY`](super::privileges::NOBODY).
+//! namespace, and becomes [`NOBODY`].
 
 mod root;
 
@@ -35,9 +35,10 @@ use nix::unistd::{Pid, getegid, geteuid, getpid};
 use rustix::thread::{CapabilitySet, capabilities, configure_capability_in_ambient_set, set_capabilities};
 use serde::{Deserialize, Serialize};
 
+use super::LaunchArgs;
 use super::launch::{Launch, UNCONFINED};
+use super::privileges::{self, NOBODY};
 use super::sandbox::Sandbox;
-use super::{LaunchArgs, privileges};
 
 /// The program that the namespaces are for, and how it is confined in them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,11 +82,6 @@ pub fn enter(enclosure: Enclosure, args: &LaunchArgs) -> ExitCode {
 fn try_enter(enclosure: Enclosure, args: &LaunchArgs) -> Result<End, String> {
     let own = own_program()?;
     let (user, group) = (geteuid(), getegid());
-    if user.is_root() {
-        for path in enclosure.own.iter().filter(|path| path.exists()) {
-            privileges::give_to_nobody(path).map_err(|error| format!("{} cannot be given: {error}", path.display()))?;
-        }
-    }
     let others = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWIPC
@@ -94,6 +90,11 @@ fn try_enter(enclosure: Enclosure, args: &LaunchArgs) -> Result<End, String> {
         | CloneFlags::CLONE_NEWCGROUP;
     if user.is_root() {
         unshare(others).map_err(|error| refused(error, "root"))?;
+        for path in enclosure.own.iter().filter(|path| path.exists()) {
+            privileges::give(path, NOBODY).map_err(|error| {
+                format!("{} cannot be given to user {NOBODY}, as which it would run: {error}", path.display())
+            })?;
+        }
     } else {
         unshare(others | CloneFlags::CLONE_NEWUSER).map_err(|error| refused(error, "users"))?;
         fs::write("/proc/self/setgroups", "deny")
@@ -216,7 +217,9 @@ fn refused(error: Errno, whom: &str) -> String {
 
 /// What most likely stands in the way, and what helps.
 fn hint() -> &'static str {
-    let is = |path: &str, value: &str| fs::read_to_string(Path::new("/proc/sys").join(path)).is_ok_and(|text| text.trim() == value);
+    let is = |path: &str, value: &str| {
+        fs::read_to_string(Path::new("/proc/sys").join(path)).is_ok_and(|text| text.trim() == value)
+    };
     if is("user/max_user_namespaces", "0") {
         " (sysctl user.max_user_namespaces is 0)"
     } else if is("kernel/unprivileged_userns_clone", "0") {

@@ -29,8 +29,12 @@ use super::Enclosure;
 const PLACES: [&str; 5] = ["/tmp", "/mnt", "/run", "/var", "/opt"];
 /// No terminal is among them: the executor has none.
 const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
-const LINKS_IN_DEV: [(&str, &str); 4] =
-    [("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2")];
+const LINKS_IN_DEV: [(&str, &str); 4] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+];
 /// Made here, whatever is to be read of the machine's.
 const OWN: [&str; 2] = ["/proc", "/dev"];
 
@@ -131,7 +135,8 @@ fn begin() -> Result<(), String> {
         format!("this machine gives no mounts in a namespace: {what}: {error}{}", super::hint())
     };
     let none: Option<&str> = None;
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).map_err(|error| failed("private mounts", &error))?;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
+        .map_err(|error| failed("private mounts", &error))?;
     let place = PLACES.iter().map(Path::new).find(|place| place.is_dir());
     let place = place.ok_or_else(|| failed("a place", &format!("none of {PLACES:?} is there")))?;
     let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;

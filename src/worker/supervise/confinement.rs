@@ -9,6 +9,7 @@ use super::Failure;
 use crate::domain::executor::SandboxMode;
 use crate::worker::launch::{Launch, UNCONFINED};
 use crate::worker::namespaces::Enclosure;
+use crate::worker::privileges;
 use crate::worker::sandbox::{Enforced, Sandbox};
 use crate::worker::work::Work;
 
@@ -70,7 +71,8 @@ impl Place<'_> {
             }));
         }
         let own = [self.work.writable(), self.work.readable()].concat();
-        let within = Launch::Enclosed(Box::new(Enclosure { sandbox, tmp: self.work.tmp(), own }));
+        let enclosure = Enclosure { sandbox, tmp: self.work.tmp(), own: own.clone() };
+        let within = Launch::Enclosed(Box::new(enclosure));
         let why = match self.probe(&within).await? {
             Ok(enforced) => return Ok(Ok(Confinement { launch: within, enforced, has_namespaces: true })),
             Err(why) => why,
@@ -83,6 +85,12 @@ impl Place<'_> {
             return Ok(Err(format!(
                 "{why}; as root nothing is run without, unless by --as-root: {WITHOUT_NAMESPACES}, {AS_ROOT}"
             )));
+        }
+        if is_root {
+            // As far as it got, they are somebody else's.
+            let root = nix::unistd::geteuid().as_raw();
+            let back = own.iter().filter(|path| path.exists()).try_for_each(|path| privileges::give(path, root));
+            back.map_err(|error| Failure::worker("take the work folder back", &error))?;
         }
         let means = if is_root { format!("{WITHOUT_NAMESPACES}, {AS_ROOT}") } else { WITHOUT_NAMESPACES.to_owned() };
         Ok(self.probe(&without).await?.map(|mut enforced| {
