@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod audit;
+mod contents;
 mod denials;
 mod faults;
 mod harness;
 mod lifecycle;
 mod maintenance;
 mod migration;
+mod object_identity;
 mod objects;
 mod postgres;
 mod recording;

@@ -29,7 +29,11 @@ pub(super) fn changed(before: &ObjectRow, after: &ObjectRow, actor: Actor, note:
 pub(super) fn deleted(row: &ObjectRow, actor: Actor) -> Change {
     let before = json!({"namespace": row.namespace, "name": row.origin.as_ref().map(|origin| &origin.name),
         "uid": row.origin.as_ref().map(|origin| &origin.uid)});
-    let note = "the custom resource was deleted; its record stays";
+    let note = if row.object.kind() == Kind::Repo && row.task_id.is_some() {
+        "the custom resource was deleted; the repository of the Task stays"
+    } else {
+        "the custom resource was deleted; its record stays"
+    };
     entry(row, actor, Action::Deleted, Some(before), None, Some(note.into()))
 }
 
@@ -72,7 +76,17 @@ fn entry(
 
 /// The object, and what the record knows besides.
 fn state(row: &ObjectRow) -> Map<String, Value> {
-    let ObjectRow { object, namespace, origin, submitted_by, task_id, names: _, recorded_at: _, deleted_at } = row;
+    let ObjectRow {
+        object,
+        namespace,
+        origin,
+        submitted_by,
+        task_id,
+        names: _,
+        recorded_at: _,
+        deleted_at,
+        spec_sha256: _,
+    } = row;
     let mut state = match object.to_json() {
         Value::Object(fields) => fields,
         _ => Map::new(),
