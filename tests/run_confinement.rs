@@ -78,6 +78,33 @@ fn mode_times_and_attributes_of_the_users_files_are_not_its_to_change() {
 }
 
 #[test]
+fn what_is_mounted_is_read_only_but_its_own_and_nowhere_counts_a_device_or_a_set_user_id() {
+    let machine = Machine::new();
+    let mounts = |path: &Path| -> Vec<(String, String)> {
+        let line = |line: &str| {
+            let mut fields = line.split(' ').skip(1);
+            Some((fields.next()?.to_owned(), fields.nth(1)?.to_owned()))
+        };
+        fs::read_to_string(path).unwrap().lines().filter_map(line).collect()
+    };
+    let (code, _, log) = machine.run_script(&json!({}), "cat /proc/self/mounts >\"$JCT_OUT/mounts\"");
+    assert_eq!(code, 0, "{log}");
+    let found = mounts(&machine.trace().join("artifacts/mounts"));
+    assert!(found.len() > 10 && found.iter().any(|(path, _)| path == "/usr"), "{found:?}");
+    let work = machine.path("state/work");
+    for (path, options) in found.iter().filter(|(path, _)| !path.starts_with("/dev/")) {
+        let has = |option: &str| options.split(',').any(|found| found == option);
+        assert!(has("nosuid") && has("nodev"), "{path} {options}");
+        let is_own =
+            ["source", "out", "home", "tmp", "result"].iter().any(|name| path.ends_with(&format!("-1/{name}")));
+        let is_own = path == "/tmp" || path == "/proc" || is_own && path.starts_with(shown(&work));
+        assert_eq!(has("rw"), is_own, "{path} {options}");
+    }
+    let free = mounts(Path::new("/proc/self/mounts"));
+    assert!(free.iter().any(|(_, options)| !options.contains("nosuid")), "{free:?}");
+}
+
+#[test]
 fn no_capability_is_left_and_nobody_is_root() {
     let machine = Machine::new();
     let script = "grep -E '^Cap(Inh|Prm|Eff|Bnd|Amb)|^Uid|^Groups|NoNewPrivs' /proc/self/status >\"$JCT_OUT/status\"";
