@@ -235,7 +235,7 @@ fn an_executor_finds_no_way_to_the_machine_of_its_user() {
     // What is given is there.
     let given =
         machine.tries(&format!("tried read grep -q mine {}", secret.display()), &["--read", secret.to_str().unwrap()]);
-    assert_eq!(given["read"], true);
+    assert!(given["read"]);
     other.kill().unwrap();
     other.wait().unwrap();
 }

@@ -10,3 +10,4 @@ pub mod release_finalizers;
 pub mod retention;
 pub mod run;
 pub mod trace;
+mod trust;

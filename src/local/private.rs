@@ -8,12 +8,21 @@ use std::path::Path;
 use nix::unistd::geteuid;
 
 use super::StateError;
+use crate::domain::checkpoint::CHECKPOINTS_FILE;
 
 /// The folders in it.
 const FOLDERS: [&str; 3] = ["traces", "work", "running"];
 /// The files in it.
-const FILES: [&str; 7] =
-    ["record.db", "record.db-wal", "record.db-shm", "signing.key", "keys.json", ".opening.lock", ".keys.lock"];
+const FILES: [&str; 8] = [
+    "record.db",
+    "record.db-wal",
+    "record.db-shm",
+    "signing.key",
+    "keys.json",
+    CHECKPOINTS_FILE,
+    ".opening.lock",
+    ".keys.lock",
+];
 /// A folder for its owner alone.
 const OWN_FOLDER: u32 = 0o700;
 /// A file for its owner alone.

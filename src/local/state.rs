@@ -6,7 +6,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::private;
+use crate::checkpoint::CheckpointFile;
 use crate::domain::Id;
+use crate::domain::checkpoint::CHECKPOINTS_FILE;
 use crate::domain::id::hex;
 use crate::signing::{FileKeyError, KeyRing, keys_in};
 use crate::store::{DatabaseUrl, Store, StoreError, StoreSettings};
@@ -25,6 +27,8 @@ pub struct State {
     pub traces: TraceVolume,
     /// What signs.
     pub keys: KeyRing,
+    /// Checkpoints of the audit log.
+    pub checkpoints: CheckpointFile,
 }
 
 /// What is wrong with the folder.
@@ -106,8 +110,9 @@ impl State {
         let store = store.map_err(|source| StateError::Store { path: record, source })?;
         drop(locked);
         let keys = keys_in(root)?;
+        let checkpoints = CheckpointFile::new(root.join(CHECKPOINTS_FILE));
         private::files(root)?;
-        Ok(Self { store, traces: TraceVolume::new(root.join("traces")), keys, root: root.into() })
+        Ok(Self { store, traces: TraceVolume::new(root.join("traces")), keys, checkpoints, root: root.into() })
     }
 
     /// Where it is.

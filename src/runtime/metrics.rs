@@ -72,6 +72,8 @@ pub struct Metrics {
     pub outcomes: Family<OutcomeLabels, Counter>,
     /// Provenance that could not be signed or written, each try.
     pub provenance_failures: Counter,
+    /// 0 while the audit log is not the one that was signed.
+    pub audit_log_intact: Gauge,
     /// 1 while this process runs the controller.
     pub leads: Gauge,
     /// 1 if the configuration of executors is the one that is there; 0 while a former one holds.
@@ -100,6 +102,8 @@ impl Default for Metrics {
         let reconciles = Family::default();
         let outcomes = Family::default();
         let provenance_failures = Counter::default();
+        let audit_log_intact = Gauge::default();
+        audit_log_intact.set(1);
         let leads = Gauge::default();
         let executors_valid = Gauge::default();
         executors_valid.set(1);
@@ -150,6 +154,11 @@ impl Default for Metrics {
             "provenance_failures",
             "Tries to sign and write the provenance of an attempt that failed",
             provenance_failures.clone(),
+        );
+        registry.register(
+            "audit_log_intact",
+            "0 while the audit log is not the one that was signed, and no checkpoint is made",
+            audit_log_intact.clone(),
         );
         registry.register(
             "controller_leads",
@@ -204,6 +213,7 @@ impl Default for Metrics {
             reconcile_seconds,
             outcomes,
             provenance_failures,
+            audit_log_intact,
             leads,
             executors_valid,
             retention_valid,

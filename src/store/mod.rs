@@ -34,7 +34,7 @@ pub use cwom::{
     Put, PutObject, RefProblem, Unique, Unresolved,
 };
 pub use error::{Conflict, Result, StoreError};
-pub use maintenance::{Check, Database, Migrated, TransferError, Transferred};
+pub use maintenance::{Check, Database, EXPORT_TYPE, Migrated, Signature, Signer, TransferError, Transferred, Trust};
 pub use model::{ArtifactRow, Failure, JobRow, JobStatus, TaskRow};
 pub use one_writer::Sole;
 pub use request::{

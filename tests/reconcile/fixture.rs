@@ -143,6 +143,7 @@ impl World {
             stamp_key: self.key.clone(),
             traces: TraceVolume::new(self.folder.path().join("traces")),
             keys: self.keys.clone(),
+            checkpoint: tokio::sync::watch::channel(None).1,
             builder_id: DEFAULT_BUILDER_ID.into(),
             settled: Settled::default(),
             workers: Arc::default(),

@@ -136,10 +136,10 @@ async fn contents_move_with_the_record(#[case] here: Backend, #[case] there: Bac
     let (first, second) = (Database::fresh(here).await, Database::fresh(there).await);
     let task = row(first.store.record_task(greatest("a", "ab")).await.unwrap());
     let mut export = Vec::new();
-    Whole::open(&first.settings).await.unwrap().export(&mut export).await.unwrap();
+    Whole::open(&first.settings).await.unwrap().export(&mut export, None).await.unwrap();
     second.store.close().await;
     let mut database = Whole::open(&second.settings).await.unwrap();
-    database.import(&mut BufReader::new(export.as_slice())).await.unwrap();
+    database.import(&mut BufReader::new(export.as_slice()), &crate::maintenance::anything()).await.unwrap();
     assert_eq!(database.check().await.unwrap().problems, [""; 0]);
     let store = Store::open(&second.settings).await.unwrap();
     assert_eq!(store.task(task.id).await.unwrap().as_ref(), Some(&task));

@@ -215,6 +215,7 @@ pub fn trace(row: &TaskRow, attempt: u32) -> TraceRecord {
             file("task.json", FileKind::File, "application/json"),
         ],
         complete: true,
+        announced: true,
         report: Some(Report {
             executor: "analysis".into(),
             worker: "jct 0.1.0".into(),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod audit;
+mod checkpoints;
 mod contents;
 mod denials;
 mod faults;
@@ -14,5 +15,6 @@ mod object_identity;
 mod objects;
 mod postgres;
 mod recording;
+mod replay;
 mod retention;
 mod writer;

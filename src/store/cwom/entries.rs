@@ -75,7 +75,7 @@ fn entry(
 }
 
 /// The object, and what the record knows besides.
-fn state(row: &ObjectRow) -> Map<String, Value> {
+pub(super) fn state(row: &ObjectRow) -> Map<String, Value> {
     let ObjectRow {
         object,
         namespace,
@@ -105,8 +105,13 @@ fn state(row: &ObjectRow) -> Map<String, Value> {
 }
 
 fn without_links(row: &ObjectRow) -> Map<String, Value> {
-    let kind: Kind = row.object.kind();
     let mut state = state(row);
+    strip_links(row.object.kind(), &mut state);
+    state
+}
+
+/// Takes the fields out whose entries are links.
+pub(super) fn strip_links(kind: Kind, state: &mut Map<String, Value>) {
     for join in Join::ALL {
         let (of, field, _) = join.field();
         if of != kind {
@@ -123,5 +128,4 @@ fn without_links(row: &ObjectRow) -> Map<String, Value> {
             }
         }
     }
-    state
 }

@@ -197,7 +197,7 @@ pub(super) const TABLES: [Table; 20] = [
             "trace_removed_at",
             "trace_purged_at",
         ],
-        flags: &["trace_complete"],
+        flags: &["trace_complete", "manifest_announced"],
         parses: job_parses,
     },
     Table {

@@ -186,6 +186,29 @@ fn changing_columns(row: &TaskRow) -> Result<Vec<Argument>> {
     ])
 }
 
+/// What the audit log says of a Task that is new: all of it, so that a later change of its row shows.
+pub(in crate::store) fn task_created(row: &TaskRow) -> Value {
+    let mut created = row.to_json();
+    if let Value::Object(fields) = &mut created {
+        fields.insert("record".into(), task_record(row).into());
+    }
+    created
+}
+
+/// The columns that neither REST shows nor [`task_state`] has all along.
+pub(in crate::store) fn task_record(row: &TaskRow) -> Map<String, Value> {
+    let record = value!({
+        "uid": row.uid,
+        "executor": row.executor,
+        "max_attempts": row.max_attempts,
+        "create_cwom": row.create_cwom,
+        "cwom_repo_id": row.cwom_repo_id,
+        "cwom_run_id": row.cwom_run_id,
+        "recorded_at": row.recorded_at,
+    });
+    if let Value::Object(record) = record { record } else { Map::new() }
+}
+
 /// The columns that may change, as the audit log shows them.
 pub(in crate::store) fn task_state(row: &TaskRow) -> Map<String, Value> {
     let state = value!({

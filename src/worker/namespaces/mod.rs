@@ -186,7 +186,7 @@ fn try_init(enclosure: Enclosure, args: &LaunchArgs) -> Result<(), String> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(|error| format!("cannot end with the parent: {error}"))?;
     say(Word::Begun)?;
     // In here it has the number of the one process that must not be disturbed.
-    let sandbox = Sandbox { supervisor: getpid().as_raw(), ..enclosure.sandbox };
+    let sandbox = Sandbox { supervisor: vec![getpid().as_raw()], ..enclosure.sandbox };
     let program = Launch::Confined(sandbox).start(&own, args).stdin(Stdio::null()).spawn();
     let program = program.map_err(|error| format!("the program cannot be started: {error}"))?;
     let end = bury_until(i32::try_from(program.id()).map_or(getpid(), Pid::from_raw))?;

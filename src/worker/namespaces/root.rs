@@ -288,7 +288,7 @@ mod tests {
             reads: owned(reads),
             writes: owned(writes),
             unix_sockets: false,
-            supervisor: 1,
+            supervisor: vec![1],
             limits: ProcessLimits::default(),
             mode: SandboxMode::Required,
         };
