@@ -132,6 +132,10 @@ failure_reasons! {
     ExecutorNotConfigured = "ExecutorNotConfigured", no_retry;
     /// The id pinned by `jct.dev/id` belongs to another Task.
     IdConflict = "IdConflict", no_retry;
+    /// Another Task of the namespace, which asks for something else, has the idempotency key.
+    IdempotencyKeyReused = "IdempotencyKeyReused", no_retry;
+    /// The object shows an end, or attempts, of which the record knows nothing: the database was lost or is an older one.
+    RecordLost = "RecordLost", no_retry;
     /// The repository could not be fetched.
     SourceUnavailable = "SourceUnavailable", retry;
     /// The repository has no such branch, tag or commit.

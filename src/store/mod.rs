@@ -11,6 +11,7 @@ mod connect;
 mod cwom;
 mod database_error;
 mod error;
+mod lost;
 mod maintenance;
 mod model;
 mod one_writer;
@@ -33,6 +34,7 @@ pub use cwom::{
     Put, PutObject, RefProblem, Unique, Unresolved,
 };
 pub use error::{Conflict, Result, StoreError};
+pub use lost::{AdoptEnd, RunAgain, Shown};
 pub use maintenance::{Check, Database, Migrated, TransferError, Transferred};
 pub use model::{ArtifactRow, Failure, JobRow, JobStatus, TaskRow};
 pub use one_writer::Sole;
@@ -209,6 +211,23 @@ impl Store {
     /// The Task with this id.
     pub async fn task(&self, id: Id) -> Result<Option<TaskRow>> {
         rows::task_by_id(&mut self.inner.readers.acquire().await?.borrow(), id).await
+    }
+
+    /// Takes over the end of a Task from the status of its object, whose record was lost. A Task that has ended in the record
+    /// is returned as it is.
+    pub async fn adopt_end(&self, adopt: AdoptEnd) -> Result<TaskRow> {
+        self.inner.writer.write(adopt).await
+    }
+
+    /// Lets a Task whose record was lost run again, after the attempts that its status shows. One that has ended in the
+    /// record, or that has come so far, is returned as it is.
+    pub async fn run_again(&self, again: RunAgain) -> Result<TaskRow> {
+        self.inner.writer.write(again).await
+    }
+
+    /// The Task of the object with this uid: the live row, or else that of an object that went. An id plays no part.
+    pub async fn task_by_uid(&self, uid: &str) -> Result<Option<TaskRow>> {
+        rows::task_by_uid(&mut self.inner.readers.acquire().await?.borrow(), uid).await
     }
 
     /// The Task of `namespace` with this idempotency key.

@@ -8,7 +8,7 @@ use jct::domain::task::{Constraints, Operation, Repo, RequestedBy, Target};
 use jct::domain::trace::{ExecutorCost, ExecutorResult, FileEntry, FileKind};
 use jct::domain::{Actor, ActorKind, Id, Task, TraceId};
 use jct::store::{
-    AttemptEnd, AuditQuery, MarkRunning, NewTask, Next, Order, Page, Recording, Report, StartAttempt, Store,
+    AttemptEnd, AuditQuery, MarkRunning, NewTask, Next, Order, Page, Recording, Report, Shown, StartAttempt, Store,
     StoreSettings, TaskRow, TraceRecord,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -143,6 +143,7 @@ pub fn new_task(uid: &str) -> NewTask {
         max_attempts: 2,
         create_cwom: false,
         for_run: None,
+        shown: Shown::default(),
         created_at: created_at(),
         recorded_at: at(1),
     }

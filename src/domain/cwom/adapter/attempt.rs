@@ -189,6 +189,8 @@ pub fn failure_category(reason: FailureReason) -> FailureCategory {
         | Reason::NetworkAccessDenied
         | Reason::SecretsAccessDenied
         | Reason::IdConflict
+        | Reason::IdempotencyKeyReused
+        | Reason::RecordLost
         | Reason::ChangeNotAllowed => FailureCategory::Policy,
         Reason::ExecutorNotConfigured
         | Reason::SourceUnavailable
