@@ -17,6 +17,7 @@
 //! | [`store`] | rows and audit entries; the only user of the database |
 //! | [`outcome`] | how an attempt ended: judged by its trace, recorded, signed |
 //! | [`trace`] | the trace volume: prepared, checked, sealed, verified later |
+//! | [`serve`] | connections and bodies of both servers, bounded |
 //! | [`signing`] | the keys of provenance, in a Secret; signatures |
 //! | [`worker`] | inside the Job: source, executor, trace |
 //! | [`api`] | the REST door: Tasks, work objects, the record; health, metrics |
@@ -25,7 +26,7 @@
 //! | [`runtime`] | settings, shutdown, telemetry, and the processes put together |
 //!
 //! `tests/architecture.rs` holds the dependency rule: `domain`, `policy` and `jobs` know no client, clock or IO; the
-//! database is known to `store` alone, HTTP serving to `webhook` and `api` alone.
+//! database is known to `store` alone, HTTP serving to `serve`, `webhook` and `api` alone.
 
 pub mod api;
 pub mod commands;
@@ -37,6 +38,7 @@ pub mod outcome;
 pub mod policy;
 pub mod reconcile;
 pub mod runtime;
+pub mod serve;
 pub mod signing;
 pub mod store;
 pub mod trace;

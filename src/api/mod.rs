@@ -35,6 +35,7 @@ pub use health::Health;
 use crate::domain::StampKey;
 use crate::policy::Policy;
 use crate::runtime::Denials;
+use crate::serve;
 use crate::store::Store;
 use auth::{Access, KubernetesAuthority};
 use cursor::CursorKey;
@@ -152,24 +153,21 @@ pub fn router(api: Api) -> Router {
     frame::around(router.layer(openapi::provide(&document)), &api).with_state(api)
 }
 
-/// How long a client may take to send the head of a request; its body is bound by the request's own time.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long requests under way may take to end at shutdown.
-const SHUTDOWN: Duration = Duration::from_secs(10);
+/// A caller keeps one connection, or a few; behind a proxy all callers have one address.
+const LIMITS: serve::Limits = serve::Limits {
+    connections: 1024,
+    connections_of_one: 512,
+    handshake: Duration::from_secs(5),
+    head: Duration::from_secs(10),
+    idle: Duration::from_secs(60),
+    grace: Duration::from_secs(10),
+};
 
 /// Serves `router` until `shutdown`, then lets requests under way end.
 ///
 /// # Errors
 /// If the port cannot be bound.
 pub async fn serve(address: SocketAddr, router: Router, shutdown: CancellationToken) -> io::Result<()> {
-    let handle = axum_server::Handle::new();
-    let stopper = handle.clone();
-    tokio::spawn(async move {
-        shutdown.cancelled().await;
-        stopper.graceful_shutdown(Some(SHUTDOWN));
-    });
     info!(%address, "API listens");
-    let mut server = axum_server::bind(address).handle(handle);
-    server.http_builder().http1().header_read_timeout(HEAD_TIMEOUT);
-    server.serve(router.into_make_service()).await
+    serve::serve(address, None, router, LIMITS, shutdown).await
 }

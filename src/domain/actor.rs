@@ -58,6 +58,11 @@ impl Actor {
         Self { kind: ActorKind::System, id: "jct-controller".into() }
     }
 
+    /// The webhook, for what it was told by somebody whom nobody has vouched for.
+    pub fn webhook() -> Self {
+        Self { kind: ActorKind::System, id: "jct-webhook".into() }
+    }
+
     /// Somebody whom no admission webhook has vouched for: the object bypassed it.
     pub fn unverified() -> Self {
         Self { kind: ActorKind::System, id: "unverified".into() }

@@ -1,8 +1,11 @@
 //! A request that the gate denied: no object came of it, and the audit log keeps who asked for what (contract section 4).
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::id::sha256_hex;
 use super::{Actor, Finding, TraceId};
 
 /// Where a request came in (contract: "Two doors, one way behind them").
@@ -32,8 +35,11 @@ pub struct Denial {
     pub door: Door,
     /// The request's uid. Of two denials with the same one, the audit log keeps the first.
     pub uid: String,
-    /// Who asked: the authenticated user.
+    /// Who asked.
     pub actor: Actor,
+    /// Whether that is certain: the API server, or Kubernetes by a token, has vouched for it. Else it is what somebody says
+    /// who reaches the webhook.
+    pub authenticated: bool,
     /// Who submitted the object: of a new one, who asked.
     pub submitted_by: Option<String>,
     /// The object's trace; of a new one, that of the request.
@@ -58,6 +64,72 @@ pub struct Denial {
     pub denied_at: Timestamp,
 }
 
+/// What the audit log is told of denied requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// One was denied, the first of its like for an hour.
+    Denied(Denial),
+    /// More of the same were.
+    Repeated(Repeats),
+    /// Others were, of which nothing else is written down.
+    LeftOut(LeftOut),
+}
+
+impl From<Denial> for Notice {
+    fn from(denial: Denial) -> Self {
+        Self::Denied(denial)
+    }
+}
+
+/// Requests like one that is written down: of the same user for the same spec in the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repeats {
+    /// The first of them. Its findings are not kept here.
+    pub first: Denial,
+    /// How many there were, the first one included.
+    pub count: u64,
+    /// When the last one was.
+    pub last_at: Timestamp,
+}
+
+/// Denied requests that are counted and no more, for there were too many.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// What the entry is called.
+    pub uid: String,
+    /// How many, by namespace.
+    pub by_namespace: BTreeMap<String, u64>,
+    /// How many of further namespaces.
+    pub elsewhere: u64,
+    /// From when on.
+    pub since: Timestamp,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+impl LeftOut {
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.by_namespace.values().sum::<u64>() + self.elsewhere
+    }
+}
+
+/// `uid` if it has the form of a UUID, as every uid of the API server has; else a UUID made from it. The uid is the
+/// caller's to choose, and the audit log must not be told that a request was something else, such as a Task.
+pub fn request_uid(uid: &str) -> String {
+    let is_uuid = uid.len() == 36
+        && uid.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+        });
+    if is_uuid {
+        return uid.to_owned();
+    }
+    let hash = sha256_hex(uid.as_bytes());
+    // Version 8: of a form of its own.
+    format!("{}-{}-8{}-8{}-{}", &hash[..8], &hash[8..12], &hash[13..16], &hash[17..20], &hash[20..32])
+}
+
 /// The longest name of a Kubernetes object; user names have no limit of their own.
 const MAX_NAME_CHARS: usize = 253;
 const MAX_MESSAGE_CHARS: usize = 500;
@@ -71,6 +143,7 @@ impl Denial {
             door: _,
             uid,
             actor,
+            authenticated: _,
             submitted_by,
             trace_id: _,
             namespace,
@@ -123,6 +196,7 @@ mod tests {
             door: Door::Kubernetes,
             uid: long.clone(),
             actor: Actor::authenticated(&long, ActorKind::Human),
+            authenticated: true,
             submitted_by: Some(long.clone()),
             trace_id: TraceId::derive("x"),
             namespace: long.clone(),
@@ -142,6 +216,17 @@ mod tests {
         let texts = [&bounded.uid, &bounded.actor.id, &bounded.namespace, &bounded.kind, &bounded.findings[0].field];
         assert!(texts.iter().all(|text| text.chars().count() == 253 && text.capacity() < 1000));
         assert_eq!(bounded.clone().bounded(), bounded);
+    }
+
+    #[test]
+    fn a_request_is_called_by_a_uuid_whatever_its_uid_is() {
+        let uuid = "7f9c2ba4-e88f-4a3c-9d52-0f1d6c1f2e11";
+        assert_eq!(request_uid(uuid), uuid);
+        for other in ["01KJMMA2G027CE4HT1RZKZBW4A", "", "team/01KJMMA2G027CE4HT1RZKZBW4A/1", &uuid.to_uppercase()] {
+            let made = request_uid(other);
+            assert_ne!(made, other);
+            assert_eq!(request_uid(&made), made, "{made}");
+        }
     }
 
     #[test]

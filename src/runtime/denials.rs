@@ -1,24 +1,36 @@
-//! The way of denied requests into the audit log: a bounded queue that no answer waits for.
+//! The way of denied requests into the audit log: merged, rationed, and through a bounded queue that no answer waits for.
 //!
-//! Best effort by design. The gate's answer must not depend on the database: while that is away or slow the queue fills
-//! up, and what finds no place in it is dropped, counted and told in the log.
+//! Best effort by design: the gate's answer must not depend on the database. But nothing goes without a word. Whoever can
+//! be denied can be denied a million times, and the log is kept for ever: so what is the same is written once, with a count;
+//! of what is not, each user has a ration in each namespace, each source has one, and all together; what exceeds them, or
+//! finds no place while the database is away, is counted by namespace, and the count is an entry of the log. Callers whom
+//! nobody has vouched for have a ration apart: what they forge takes no place of what is real.
 
-use std::sync::{Arc, Mutex};
+mod merge;
+mod ration;
+
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Receiver, Sender};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::Metrics;
 use crate::domain::Denial;
+use crate::domain::denial::Notice;
 use crate::store::{Store, StoreError};
+use merge::Merged;
+use ration::Rations;
 
 /// How many denials may wait; a long one takes some 15 KB.
 const QUEUE: usize = 512;
 /// How many are written at once.
 const BATCH: usize = 128;
+/// How often is looked for counts that are to be written.
+const LOOK: Duration = Duration::from_secs(15);
 /// The first and the longest wait after the record could not be written.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// The least time between two warnings.
@@ -27,15 +39,23 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 /// Where denied requests are handed in. Cheap to clone; all clones share one queue.
 #[derive(Clone, Debug)]
 pub struct Denials {
-    queue: Sender<Denial>,
+    queue: Sender<Notice>,
+    state: Arc<Mutex<State>>,
     losses: Losses,
 }
 
 /// The other end: denials that wait to be written.
 #[derive(Debug)]
 pub struct Waiting {
-    queue: Receiver<Denial>,
+    queue: Receiver<Notice>,
+    state: Arc<Mutex<State>>,
     losses: Losses,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    merged: Merged,
+    rations: Rations,
 }
 
 impl Denials {
@@ -46,14 +66,34 @@ impl Denials {
 
     fn with_room_for(places: usize, metrics: &Metrics) -> (Self, Waiting) {
         let (sender, receiver) = mpsc::channel(places);
+        let state = Arc::new(Mutex::new(State::default()));
         let losses = Losses { metrics: metrics.clone(), warned: Arc::default() };
-        (Self { queue: sender, losses: losses.clone() }, Waiting { queue: receiver, losses })
+        let waiting = Waiting { queue: receiver, state: state.clone(), losses: losses.clone() };
+        (Self { queue: sender, state, losses }, waiting)
     }
 
-    /// Hands `denial` in, at once: it will be written, or dropped if too many wait.
-    pub fn keep(&self, denial: Denial) {
-        if self.queue.try_send(denial.bounded()).is_err() {
-            self.losses.count(1, "too many wait for the record");
+    /// Hands `denial` in, at once: it will be written, or counted. `source` is who can hand in others: a user, if it is
+    /// certain who they are, else an address.
+    pub fn keep(&self, denial: Denial, source: &str) {
+        let denial = denial.bounded();
+        let now = Instant::now();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.merged.again(&denial) {
+            self.losses.metrics.denials_merged.inc();
+            return;
+        }
+        let taken = if state.rations.take(&denial, source, now) {
+            self.queue.try_send(Notice::Denied(denial.clone()))
+        } else {
+            Err(TrySendError::Full(Notice::Denied(denial.clone())))
+        };
+        match taken {
+            Ok(()) => state.merged.begin(denial, now),
+            Err(TrySendError::Full(_)) => {
+                self.losses.metrics.denials_left_out.inc();
+                state.merged.leave_out(denial.namespace, denial.denied_at, now);
+            }
+            Err(TrySendError::Closed(_)) => self.losses.count(1, "the operator is shutting down"),
         }
     }
 }
@@ -62,22 +102,35 @@ impl Waiting {
     /// Writes what is handed in, until `stop`; then what still waits, if the record takes it.
     pub async fn record(mut self, store: Store, stop: CancellationToken) {
         let mut batch = Vec::with_capacity(BATCH);
+        let mut look = interval(LOOK);
         loop {
             tokio::select! {
                 biased;
-                taken = self.queue.recv_many(&mut batch, BATCH) => if taken == 0 { return },
+                taken = self.queue.recv_many(&mut batch, BATCH) => if taken == 0 { break },
                 () = stop.cancelled(), if !self.queue.is_closed() => {
                     self.queue.close();
                     continue;
                 }
+                _ = look.tick() => batch = self.due(false),
             }
             self.write(&store, &batch, &stop).await;
             batch.clear();
         }
+        let last = self.due(true);
+        self.write(&store, &last, &stop).await;
     }
 
-    /// Writes `batch`, again and again while the record is away. A repetition writes nothing twice.
-    async fn write(&self, store: &Store, batch: &[Denial], stop: &CancellationToken) {
+    /// Counts whose time has come, or all.
+    fn due(&self, all: bool) -> Vec<Notice> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.merged.due(all, Instant::now())
+    }
+
+    /// Writes `batch`, again and again while the record is away. A repetition writes no denial twice.
+    async fn write(&self, store: &Store, batch: &[Notice], stop: &CancellationToken) {
+        if batch.is_empty() {
+            return;
+        }
         let (mut pause, longest) = RETRY;
         loop {
             match store.record_denials(batch.to_vec()).await {
@@ -97,7 +150,13 @@ impl Waiting {
 
     /// Denials that wait now. For tests of those who hand them in.
     pub fn take(&mut self) -> Vec<Denial> {
-        std::iter::from_fn(|| self.queue.try_recv().ok()).collect()
+        let notices = std::iter::from_fn(|| self.queue.try_recv().ok());
+        notices
+            .filter_map(|notice| match notice {
+                Notice::Denied(denial) => Some(denial),
+                Notice::Repeated(_) | Notice::LeftOut(_) => None,
+            })
+            .collect()
     }
 }
 
@@ -131,10 +190,12 @@ impl Losses {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
     use sqlx::{Connection as _, SqliteConnection};
 
     use super::*;
-    use crate::domain::audit::EntityKind;
+    use crate::domain::audit::{Action, EntityKind, Entry};
     use crate::domain::denial::{Door, Request};
     use crate::domain::{Actor, ActorKind, Code, Finding, TraceId};
     use crate::store::{AuditQuery, Page, StoreSettings};
@@ -143,7 +204,8 @@ mod tests {
         Denial {
             door: Door::Kubernetes,
             uid: uid.to_string(),
-            actor: Actor::authenticated("ada", ActorKind::Human),
+            actor: Actor::authenticated(&format!("ada-{uid}"), ActorKind::Human),
+            authenticated: true,
             submitted_by: Some("ada".into()),
             trace_id: TraceId::derive(&uid.to_string()),
             namespace: "team".into(),
@@ -156,6 +218,12 @@ mod tests {
             spec_sha256: "ab".repeat(32),
             denied_at: "2026-03-01T12:00:00Z".parse().unwrap(),
         }
+    }
+
+    /// Each hands in from a place of its own.
+    fn keep(denials: &Denials, denial: Denial) {
+        let source = denial.actor.id.clone();
+        denials.keep(denial, &source);
     }
 
     fn dropped(metrics: &Metrics) -> String {
@@ -171,39 +239,87 @@ mod tests {
         Store::open(&settings).await.unwrap()
     }
 
-    async fn kept(store: &Store) -> usize {
+    async fn entries(store: &Store) -> Vec<Entry> {
         let page = Page { limit: 1000, ..Page::default() };
         let query = AuditQuery { entity_kind: Some(EntityKind::AdmissionDenial), page, ..AuditQuery::default() };
-        store.audit(&query).await.unwrap().len()
+        store.audit(&query).await.unwrap()
+    }
+
+    async fn kept(store: &Store) -> usize {
+        entries(store).await.len()
     }
 
     #[tokio::test]
-    async fn a_full_queue_drops_the_newest_and_counts() {
-        let metrics = Metrics::default();
-        let (denials, mut waiting) = Denials::with_room_for(2, &metrics);
+    async fn what_finds_no_place_is_counted_by_namespace_and_the_count_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, metrics, stop) = (store(&folder).await, Metrics::default(), CancellationToken::new());
+        let (denials, waiting) = Denials::with_room_for(2, &metrics);
         for uid in 0..5 {
-            denials.keep(denial(uid));
+            keep(&denials, denial(uid));
         }
-        assert_eq!(dropped(&metrics), "3");
-        assert_eq!(waiting.take(), [denial(0), denial(1)]);
-        denials.keep(denial(5));
-        assert_eq!((waiting.take().len(), dropped(&metrics).as_str()), (1, "3"), "there is room again");
+        keep(&denials, Denial { namespace: "other".into(), ..denial(5) });
+        assert_eq!((metrics.denials_left_out.get(), dropped(&metrics).as_str()), (4, "0"));
+        stop.cancel();
+        waiting.record(store.clone(), stop).await;
+        let log = entries(&store).await;
+        assert_eq!(log.len(), 3, "two denials and a count: {log:?}");
+        let count = log[0].after.as_ref().unwrap();
+        assert_eq!((&count["left_out"], &count["by_namespace"]), (&json!(4), &json!({"team": 3, "other": 1})));
+        assert_eq!(log[0].actor, Actor::webhook());
+    }
+
+    #[tokio::test]
+    async fn the_same_again_is_one_entry_and_a_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, metrics, stop) = (store(&folder).await, Metrics::default(), CancellationToken::new());
+        let (denials, waiting) = Denials::new(&metrics);
+        let last_at: Timestamp = "2026-03-01T12:30:00Z".parse().unwrap();
+        for n in 0..1000 {
+            let again = Denial { uid: n.to_string(), denied_at: last_at, ..denial(0) };
+            keep(&denials, if n == 0 { denial(0) } else { again });
+        }
+        keep(&denials, Denial { spec_sha256: "cd".repeat(32), ..denial(0) });
+        assert_eq!(metrics.denials_merged.get(), 999);
+        stop.cancel();
+        waiting.record(store.clone(), stop).await;
+        let log = entries(&store).await;
+        assert_eq!(log.len(), 2, "another spec has the uid of the first: {log:?}");
+        let count = log[0].after.as_ref().unwrap();
+        assert_eq!((log[0].action, &count["count"]), (Action::Updated, &json!(1000)));
+        assert_eq!((&count["first_at"], &count["last_at"]), (&json!("2026-03-01T12:00:00Z"), &json!(last_at)));
+        assert_eq!(log[0].entity_id, log[1].entity_id);
+    }
+
+    #[tokio::test]
+    async fn what_a_stranger_forges_takes_no_place_of_what_is_real() {
+        let metrics = Metrics::default();
+        let (denials, mut waiting) = Denials::new(&metrics);
+        for n in 0..5000 {
+            let user = Actor::authenticated(&format!("forged-{n}"), ActorKind::Human);
+            let forged = Denial { authenticated: false, actor: user, namespace: n.to_string(), ..denial(n) };
+            denials.keep(forged, &format!("10.0.{}.{}", n / 200, n % 200));
+        }
+        let forged = waiting.take().len();
+        assert!((100..=250).contains(&forged), "{forged}");
+        keep(&denials, denial(0));
+        assert_eq!(waiting.take(), [denial(0)]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn warnings_come_once_a_minute() {
         let metrics = Metrics::default();
-        let (denials, _waiting) = Denials::with_room_for(1, &metrics);
+        let (denials, waiting) = Denials::with_room_for(1, &metrics);
+        drop(waiting);
         let warned_at = || *denials.losses.warned.lock().unwrap();
         for uid in 0..3 {
-            denials.keep(denial(uid));
+            keep(&denials, denial(uid));
         }
         let first = warned_at().unwrap();
         tokio::time::advance(Duration::from_secs(59)).await;
-        denials.keep(denial(3));
+        keep(&denials, denial(3));
         assert_eq!(warned_at(), Some(first));
         tokio::time::advance(Duration::from_secs(2)).await;
-        denials.keep(denial(4));
+        keep(&denials, denial(4));
         assert!(warned_at() > Some(first));
     }
 
@@ -212,11 +328,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (store, metrics, stop) = (store(&folder).await, Metrics::default(), CancellationToken::new());
         let (denials, waiting) = Denials::new(&metrics);
-        (0..300).for_each(|uid| denials.keep(denial(uid)));
+        (0..300).for_each(|uid| keep(&denials, denial(uid)));
         stop.cancel();
         waiting.record(store.clone(), stop).await;
         assert_eq!((kept(&store).await, dropped(&metrics).as_str()), (300, "0"));
-        denials.keep(denial(300));
+        keep(&denials, denial(300));
         assert_eq!(dropped(&metrics), "1", "nobody is there to write it");
     }
 
@@ -229,11 +345,11 @@ mod tests {
         let mut other = SqliteConnection::connect(&file).await.unwrap();
         sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
         let recording = tokio::spawn(waiting.record(store.clone(), stop.clone()));
-        denials.keep(denial(0));
+        keep(&denials, denial(0));
         while store.stats().failures == 0 {
             sleep(Duration::from_millis(10)).await;
         }
-        denials.keep(denial(1));
+        keep(&denials, denial(1));
         sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
         while kept(&store).await < 2 {
             sleep(Duration::from_millis(10)).await;
@@ -249,7 +365,7 @@ mod tests {
         let (store, metrics, stop) = (store(&folder).await, Metrics::default(), CancellationToken::new());
         let (denials, waiting) = Denials::new(&metrics);
         store.close().await;
-        (0..3).for_each(|uid| denials.keep(denial(uid)));
+        (0..3).for_each(|uid| keep(&denials, denial(uid)));
         stop.cancel();
         waiting.record(store, stop).await;
         assert_eq!(dropped(&metrics), "3");

@@ -54,8 +54,12 @@ pub struct Metrics {
     pub reviews: Family<ReviewLabels, Counter>,
     /// Time from a review's arrival to its answer.
     pub review_seconds: Histogram,
-    /// Denied requests that the audit log does not have, for want of a place in the queue or of a record.
+    /// Denied requests that the audit log does not have, for want of a record.
     pub denials_dropped: Counter,
+    /// Denied requests that it has by their count, with the first of their like.
+    pub denials_merged: Counter,
+    /// Denied requests that it has as a number in a namespace.
+    pub denials_left_out: Counter,
     /// API requests answered, probes left out.
     pub requests: Family<RequestLabels, Counter>,
     /// Time from an API request's head to its answer.
@@ -90,6 +94,8 @@ impl Default for Metrics {
     fn default() -> Self {
         let reviews = Family::default();
         let denials_dropped = Counter::default();
+        let denials_merged = Counter::default();
+        let denials_left_out = Counter::default();
         let requests = Family::default();
         let reconciles = Family::default();
         let outcomes = Family::default();
@@ -119,6 +125,16 @@ impl Default for Metrics {
             "admission_denials_dropped",
             "Denied requests that are not kept in the audit log",
             denials_dropped.clone(),
+        );
+        registry.register(
+            "admission_denials_merged",
+            "Denied requests that the audit log counts with the first of their like",
+            denials_merged.clone(),
+        );
+        registry.register(
+            "admission_denials_left_out",
+            "Denied requests that the audit log has as a number alone, for there were too many",
+            denials_left_out.clone(),
         );
         registry.register("api_requests", "API requests answered, probes left out", requests.clone());
         registry.register_with_unit(
@@ -180,6 +196,8 @@ impl Default for Metrics {
             reviews,
             review_seconds,
             denials_dropped,
+            denials_merged,
+            denials_left_out,
             requests,
             request_seconds,
             reconciles,

@@ -20,10 +20,11 @@ use super::controller::Controller;
 use super::{ConfigFile, Denials, Metrics, Settings};
 use crate::api;
 use crate::domain::StampKey;
+use crate::serve::Tls;
 use crate::signing::{self, SecretKeys};
 use crate::store::{DatabaseUrl, Store, StoreSettings};
 use crate::webhook::certificates::Identity;
-use crate::webhook::{self, Keeper, KeeperSettings, Reviewer, Tls};
+use crate::webhook::{self, Keeper, KeeperSettings, Reviewer};
 
 /// How long parts may take to end once asked to.
 const SHUTDOWN: Duration = Duration::from_secs(18);
@@ -63,7 +64,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         readiness.push(("webhook", is_ready));
         let reviewer =
             Reviewer { policy: settings.policy(), key: stamp_key.clone(), trusted_user: own_name(&client).await };
-        let router = webhook::router(reviewer, denials.clone(), metrics.clone());
+        let router = webhook::router(reviewer, denials.clone(), metrics.clone(), settings.client_ca().is_some());
         let part = serve_webhook(&settings, keeper, identity, router, ready, shutdown.clone()).await?;
         parts.spawn(async move { ("webhook", part.await) });
     }
@@ -175,7 +176,8 @@ async fn serve_webhook(
     ready: watch::Sender<bool>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
-    let tls = Tls::new(&identity).await.context("cannot serve the webhook's certificate")?;
+    let tls = Tls::new(&identity.certificate, &identity.key, settings.client_ca());
+    let tls = tls.context("cannot serve the webhook (JCT_WEBHOOK_CLIENT_CA_FILE names its client CA)")?;
     let address = any(settings.webhook_port);
     tokio::spawn(keeper.run(tls.clone(), identity, ready));
     Ok(async move {

@@ -13,6 +13,7 @@ use crate::domain::provenance::DEFAULT_BUILDER_ID;
 use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS};
 use crate::jobs::JobSettings;
 use crate::policy::Policy;
+use crate::serve::ClientCa;
 use crate::signing::SecretSettings;
 
 /// The form of log lines.
@@ -224,6 +225,15 @@ pub struct Settings {
     #[arg(long, env = "JCT_WEBHOOK_CERTIFICATE_HOURS", default_value_t = 2160, value_parser = clap::value_parser!(u32).range(1..=87_600))]
     pub webhook_certificate_hours: u32,
 
+    /// PEM file of the CA that signs the certificate by which the API server shows itself to the webhook; read again when
+    /// it changes. With it nobody else is answered
+    #[arg(long, env = "JCT_WEBHOOK_CLIENT_CA_FILE")]
+    pub webhook_client_ca_file: Option<PathBuf>,
+
+    /// Comma-separated common names or DNS names of which that certificate must have one; any of the CA will do when empty
+    #[arg(long, env = "JCT_WEBHOOK_CLIENT_NAMES", default_value = "")]
+    pub webhook_client_names: String,
+
     /// Secret that holds the Ed25519 keys which provenance is signed with
     #[arg(long, env = "JCT_SIGNING_SECRET", default_value = "jct-signing")]
     pub signing_secret: String,
@@ -366,6 +376,14 @@ impl Settings {
             secret: self.signing_secret.clone(),
             max_age: (days > 0).then(|| Duration::from_secs(days * 24 * 3600)),
         }
+    }
+
+    /// Whose certificate the API server must show to the webhook; none where it shows none.
+    pub fn client_ca(&self) -> Option<ClientCa> {
+        // The chart sets the variable in any case.
+        let file = self.webhook_client_ca_file.clone().filter(|file| !file.as_os_str().is_empty())?;
+        let names = self.webhook_client_names.split(',').map(str::trim).filter(|name| !name.is_empty());
+        Some(ClientCa { file, names: names.map(str::to_owned).collect() })
     }
 
     /// The settings of the REST API.

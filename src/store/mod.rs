@@ -48,7 +48,8 @@ pub use settings::{DatabaseUrl, InvalidDatabaseUrl, StoreSettings};
 use crate::domain::audit::Entry;
 use crate::domain::checkpoint::Checkpoint;
 use crate::domain::cwom::Kind;
-use crate::domain::{Denial, Finding, Id, TraceId};
+use crate::domain::denial::Notice;
+use crate::domain::{Finding, Id, TraceId};
 
 use conn::fetch;
 use connect::{Connected, Connector, Readers};
@@ -160,8 +161,8 @@ impl Store {
     }
 
     /// Writes down requests that the gate denied: an audit entry for each, once.
-    pub async fn record_denials(&self, denials: Vec<Denial>) -> Result<()> {
-        self.inner.writer.write(ops::Denied(denials)).await
+    pub async fn record_denials<N: Into<Notice>>(&self, denials: Vec<N>) -> Result<()> {
+        self.inner.writer.write(ops::Denied(denials.into_iter().map(Into::into).collect())).await
     }
 
     /// For what the Task was refused; none if it was not.

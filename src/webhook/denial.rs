@@ -4,9 +4,11 @@ use jiff::Timestamp;
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionRequest, Operation};
 
+use super::Caller;
 use super::review::{Reviewer, annotation, namespace, spec};
+use crate::crd::Stamps;
 use crate::crd::names::{SUBMITTED_BY, TRACE_ID};
-use crate::domain::denial::{Door, Request};
+use crate::domain::denial::{Door, Request, request_uid};
 use crate::domain::id::sha256_hex;
 use crate::domain::{Actor, ActorKind, Denial, Finding, TraceId};
 
@@ -18,6 +20,7 @@ impl Reviewer {
         &self,
         request: &AdmissionRequest<DynamicObject>,
         findings: Vec<Finding>,
+        caller: Caller,
         random: [u8; 16],
         now: Timestamp,
     ) -> Option<Denial> {
@@ -32,6 +35,10 @@ impl Reviewer {
             Operation::Create => Some(object),
             _ => request.old_object.as_ref(),
         };
+        // What a caller says whom nobody has vouched for must be under our seal: others would tell it of a foreign trace.
+        let annotations = stamped.and_then(|object| object.metadata.annotations.as_ref());
+        let is_sealed = || Stamps::verified(annotations, namespace(request), &self.key).is_some();
+        let stamped = stamped.filter(|_| caller == Caller::Authenticated || is_sealed());
         let stamp = |name| stamped.and_then(|object| annotation(object, name));
         let submitted_by = stamp(SUBMITTED_BY).or(match request.operation {
             Operation::Create => Some(user),
@@ -45,8 +52,9 @@ impl Reviewer {
         let given = |name: &str| (!name.is_empty()).then(|| name.to_owned());
         Some(Denial {
             door: Door::Kubernetes,
-            uid: request.uid.clone(),
+            uid: request_uid(&request.uid),
             actor: Actor::authenticated(who, claimed.unwrap_or(ActorKind::Human)),
+            authenticated: caller == Caller::Authenticated,
             submitted_by: submitted_by.map(str::to_owned),
             trace_id: stamp(TRACE_ID).and_then(|text| text.parse().ok()).unwrap_or(TraceId::from_random(random)),
             namespace: namespace(request).to_owned(),

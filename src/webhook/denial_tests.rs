@@ -10,7 +10,7 @@ use tower::ServiceExt as _;
 
 use super::review::Door;
 use super::review_tests::{OPERATOR, reviewer};
-use super::router;
+use super::{Caller, router};
 use crate::crd::names::{SUBMITTED_BY, TRACE_ID};
 use crate::domain::denial::{self, Request};
 use crate::domain::id::sha256_hex;
@@ -48,7 +48,7 @@ fn denial_of(review: Value) -> Option<Denial> {
     let request: AdmissionRequest<DynamicObject> =
         serde_json::from_value::<AdmissionReview<DynamicObject>>(review).unwrap().try_into().unwrap();
     let findings = reviewer().review(Door::Mutate, &request, [1; 16]).findings;
-    reviewer().denial(&request, findings, [1; 16], "2026-03-01T12:00:00Z".parse().unwrap())
+    reviewer().denial(&request, findings, Caller::Authenticated, [1; 16], "2026-03-01T12:00:00Z".parse().unwrap())
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn what_is_no_denial_leaves_none(#[case] change: Value) {
 
 async fn post(path: &str, review: &Value, denials: Denials) -> Value {
     let request = http::Request::post(path).body(Body::from(review.to_string())).unwrap();
-    let response = router(reviewer(), denials, Metrics::default()).oneshot(request).await.unwrap();
+    let response = router(reviewer(), denials, Metrics::default(), false).oneshot(request).await.unwrap();
     let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
     serde_json::from_slice(&body).unwrap()
 }

@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::Tls;
 use super::certificates::{CertificateError, Identity, service_names};
 use crate::domain::StampKey;
 use crate::runtime::Metrics;
+use crate::serve::{Tls, TlsError};
 
 /// How often Secret and configurations are looked at. A configuration whose caBundle was reset blocks writes until then.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -59,7 +59,7 @@ pub enum KeeperError {
     Certificate(#[from] CertificateError),
     /// The TLS server did not take the certificate.
     #[error("cannot serve the certificate: {0}")]
-    Serve(#[from] std::io::Error),
+    Serve(#[from] TlsError),
     /// No randomness.
     #[error("cannot get random bytes: {0}")]
     Random(getrandom::Error),
@@ -167,7 +167,7 @@ impl Keeper {
     async fn pass(&mut self, tls: &Tls, served: &mut Identity) -> Result<(), KeeperError> {
         let (identity, _) = self.ensure().await?;
         if identity != *served {
-            tls.reload(&identity).await?;
+            tls.reload(&identity.certificate, &identity.key)?;
             *served = identity;
             info!("webhook serves its new certificate");
         }

@@ -6,15 +6,41 @@
 pub mod certificates;
 mod denial;
 mod keeper;
+mod read;
 mod review;
 mod server;
 
 #[cfg(test)]
 mod denial_tests;
 #[cfg(test)]
+mod read_tests;
+#[cfg(test)]
 mod review_tests;
+#[cfg(test)]
+mod server_tests;
 
 pub use axum::Router;
 pub use keeper::{Keeper, KeeperError, KeeperSettings};
 pub use review::{Door, Review, Reviewer};
-pub use server::{Tls, router, serve};
+pub use server::{router, serve};
+
+use crate::serve::Peer;
+
+/// Who hands in a review.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// The API server, by its client certificate: what it says of users is true.
+    Authenticated,
+    /// Somebody who reaches the port. Most likely the API server; what is said of users is a claim.
+    Anonymous,
+}
+
+impl Caller {
+    /// The caller at the other end of a connection.
+    pub fn of(peer: Option<Peer>) -> Self {
+        match peer {
+            Some(Peer { certified: true, .. }) => Self::Authenticated,
+            _ => Self::Anonymous,
+        }
+    }
+}

@@ -188,6 +188,11 @@ impl Reviewer {
     }
 }
 
+/// The refusal of `request`, which is not looked at, for `findings`.
+pub(super) fn refuse(request: &AdmissionRequest<DynamicObject>, findings: Vec<Finding>) -> Review {
+    respond(request, Answer::Refuse(findings))
+}
+
 fn is_cancelled(object: &DynamicObject) -> bool {
     spec(object).get("cancel") == Some(&Value::Bool(true))
 }

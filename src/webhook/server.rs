@@ -5,63 +5,79 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::StatusCode;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::{Json, Router};
-use axum_server::tls_rustls::RustlsConfig;
+use axum::{Extension, Json, Router};
 use jiff::Timestamp;
 use kube::core::DynamicObject;
-use kube::core::admission::{AdmissionRequest, AdmissionReview};
+use kube::core::admission::AdmissionRequest;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::certificates::Identity;
+use super::Caller;
+use super::read::{Read, read};
 use super::review::{Door, Review, Reviewer};
 use crate::runtime::metrics::ReviewLabels;
 use crate::runtime::{Denials, Metrics};
+use crate::serve::{self, Body, BodyError, BodyLimits, Budget, Limits, Peer, Tls};
 
-/// A review holds the object twice, and an object of 1.5 MiB is the most that etcd takes.
-const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
-
-/// The certificate being served; a reload reaches new connections at once.
-#[derive(Clone, Debug)]
-pub struct Tls(RustlsConfig);
-
-impl Tls {
-    /// Serves `identity`.
-    ///
-    /// # Errors
-    /// If certificate and key do not make a TLS server.
-    pub async fn new(identity: &Identity) -> io::Result<Self> {
-        RustlsConfig::from_pem(identity.certificate.clone().into(), identity.key.clone().into()).await.map(Self)
-    }
-
-    /// Serves `identity` from now on.
-    ///
-    /// # Errors
-    /// As for [`Tls::new`]; the old certificate goes on being served.
-    pub async fn reload(&self, identity: &Identity) -> io::Result<()> {
-        self.0.reload_from_pem(identity.certificate.clone().into(), identity.key.clone().into()).await
-    }
-}
+/// An object of 1.5 MiB is the most that etcd takes. A review has the object as it was too, and who asks.
+const MAX_BODY_BYTES: usize = 3 * 1024 * 1024 + 128 * 1024;
+/// What is read at once, of all and of one address: four of the greatest bodies, or hundreds of common ones.
+const BODIES: (usize, usize) = (4 * MAX_BODY_BYTES, 2 * MAX_BODY_BYTES);
+/// The API server waits for five seconds, the chart says.
+const BODY: BodyLimits =
+    BodyLimits { bytes: MAX_BODY_BYTES, wait: Duration::from_secs(2), read: Duration::from_secs(2) };
+/// How many reviews are made values of at once. It takes no waiting, so more would not be faster.
+const READ_AT_ONCE: usize = 2;
+/// How many requests are under way at once, most of them waiting for one of the above.
+const MAX_REQUESTS: usize = 256;
+/// The API server keeps one connection, or a few.
+const LIMITS: Limits = Limits {
+    connections: 256,
+    connections_of_one: 64,
+    handshake: Duration::from_secs(5),
+    head: Duration::from_secs(10),
+    idle: Duration::from_secs(120),
+    grace: Duration::from_secs(10),
+};
+/// How often the file of client CAs is looked at.
+const CA_INTERVAL: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
-struct App {
-    reviewer: Arc<Reviewer>,
+struct App(Arc<Shared>);
+
+struct Shared {
+    reviewer: Reviewer,
     denials: Denials,
     metrics: Metrics,
+    /// Whether callers must show a certificate.
+    authenticates: bool,
+    bodies: Budget,
+    readers: Semaphore,
+    requests: Semaphore,
 }
 
-/// The routes: `/mutate` and `/validate`. What they refuse is handed to `denials`.
-pub fn router(reviewer: Reviewer, denials: Denials, metrics: Metrics) -> Router {
+/// The routes: `/mutate` and `/validate`. What they refuse is handed to `denials`. With `authenticates`, who has shown no
+/// certificate gets no answer of theirs.
+pub fn router(reviewer: Reviewer, denials: Denials, metrics: Metrics, authenticates: bool) -> Router {
+    let (all, of_one) = BODIES;
+    let shared = Shared {
+        reviewer,
+        denials,
+        metrics,
+        authenticates,
+        bodies: Budget::new(all, of_one),
+        readers: Semaphore::new(READ_AT_ONCE),
+        requests: Semaphore::new(MAX_REQUESTS),
+    };
     Router::new()
-        .route("/mutate", post(|app, body| answer(Door::Mutate, app, body)))
-        .route("/validate", post(|app, body| answer(Door::Validate, app, body)))
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .with_state(App { reviewer: Arc::new(reviewer), denials, metrics })
+        .route("/mutate", post(|app, peer, request| answer(Door::Mutate, app, peer, request)))
+        .route("/validate", post(|app, peer, request| answer(Door::Validate, app, peer, request)))
+        .with_state(App(Arc::new(shared)))
 }
 
 /// Serves `router` until `shutdown`, then lets reviews under way end.
@@ -69,54 +85,113 @@ pub fn router(reviewer: Reviewer, denials: Denials, metrics: Metrics) -> Router 
 /// # Errors
 /// If the port cannot be bound.
 pub async fn serve(address: SocketAddr, tls: Tls, router: Router, shutdown: CancellationToken) -> io::Result<()> {
-    let handle = axum_server::Handle::new();
-    let stopper = handle.clone();
-    tokio::spawn(async move {
-        shutdown.cancelled().await;
-        stopper.graceful_shutdown(Some(Duration::from_secs(10)));
-    });
-    info!(%address, "admission webhook listens");
-    axum_server::bind_rustls(address, tls.0).handle(handle).serve(router.into_make_service()).await
+    info!(%address, client_certificates = tls.authenticates(), "admission webhook listens");
+    tokio::spawn(shutdown.clone().run_until_cancelled_owned(follow_client_ca(tls.clone())));
+    serve::serve(address, Some(tls), router, LIMITS, shutdown).await
 }
 
-async fn answer(door: Door, State(app): State<App>, body: Bytes) -> Response {
+/// Takes up client CAs when they change.
+async fn follow_client_ca(tls: Tls) {
+    loop {
+        tokio::time::sleep(CA_INTERVAL).await;
+        match tls.refresh() {
+            Ok(false) => {}
+            Ok(true) => info!("webhook believes the new client CA"),
+            Err(error) => warn!(%error, "the client CA cannot be taken up; the one before holds"),
+        }
+    }
+}
+
+async fn answer(door: Door, State(App(app)): State<App>, peer: Option<Extension<Peer>>, request: Request) -> Response {
     let began = Instant::now();
     let webhook = match door {
         Door::Mutate => "mutate",
         Door::Validate => "validate",
     };
-    let review = serde_json::from_slice::<AdmissionReview<DynamicObject>>(&body);
-    let request: Result<AdmissionRequest<DynamicObject>, String> = match review {
-        Ok(review) => review.try_into().map_err(|_| "the review has no request".into()),
-        Err(error) => Err(error.to_string()),
-    };
-    let (result, response) = match request {
-        Err(error) => {
-            warn!(webhook, error, "malformed admission review refused");
-            (
-                "malformed".to_owned(),
-                (StatusCode::BAD_REQUEST, format!("not an AdmissionReview: {error}")).into_response(),
-            )
-        }
-        Ok(request) => {
-            let mut random = [0; 16];
-            if let Err(error) = getrandom::fill(&mut random) {
-                return (StatusCode::INTERNAL_SERVER_ERROR, format!("no random bytes: {error}")).into_response();
-            }
-            let Review { response, findings } = app.reviewer.review(door, &request, random);
-            let result = match response.allowed {
-                true => "allowed".to_owned(),
-                false => refused(webhook, &request, &response),
-            };
-            if let Some(denial) = app.reviewer.denial(&request, findings, random, Timestamp::now()) {
-                app.denials.keep(denial);
-            }
-            (result, Json(response.into_review()).into_response())
-        }
+    let (result, response) = match admit(&app, door, webhook, peer.map(|Extension(peer)| peer), request).await {
+        Ok(answered) => answered,
+        Err(turned_away) => turned_away.told(webhook),
     };
     app.metrics.reviews.get_or_create(&ReviewLabels { webhook, result }).inc();
     app.metrics.review_seconds.observe(began.elapsed().as_secs_f64());
     response
+}
+
+/// Why a request is no review to be answered.
+enum TurnedAway {
+    /// No certificate where one must be.
+    Stranger,
+    /// Its body.
+    Unread(BodyError),
+    /// Too many are under way.
+    Busy,
+    /// It is no review.
+    Malformed(String),
+}
+
+impl TurnedAway {
+    fn told(self, webhook: &'static str) -> (String, Response) {
+        let busy = |message: &str| {
+            let retry = [(header::RETRY_AFTER, "1")];
+            (StatusCode::SERVICE_UNAVAILABLE, retry, message.to_owned()).into_response()
+        };
+        let (result, response) = match self {
+            Self::Stranger => {
+                let message = "only the API server is answered here, and this is not its certificate";
+                ("unauthenticated", (StatusCode::FORBIDDEN, message).into_response())
+            }
+            Self::Unread(BodyError::TooLarge) => {
+                let message = format!("a review must have at most {MAX_BODY_BYTES} bytes");
+                ("too_large", (StatusCode::PAYLOAD_TOO_LARGE, message).into_response())
+            }
+            Self::Unread(error @ BodyError::NoRoom) => ("overloaded", busy(&error.to_string())),
+            Self::Unread(error) => ("unread", (StatusCode::REQUEST_TIMEOUT, error.to_string()).into_response()),
+            Self::Busy => ("overloaded", busy("too many reviews are under way")),
+            Self::Malformed(error) => {
+                warn!(webhook, error, "malformed admission review refused");
+                ("malformed", (StatusCode::BAD_REQUEST, format!("not an AdmissionReview: {error}")).into_response())
+            }
+        };
+        (result.to_owned(), response)
+    }
+}
+
+/// Answers a review, and says how it was answered.
+async fn admit(
+    app: &Shared,
+    door: Door,
+    webhook: &'static str,
+    peer: Option<Peer>,
+    request: Request,
+) -> Result<(String, Response), TurnedAway> {
+    let caller = Caller::of(peer);
+    if app.authenticates && caller == Caller::Anonymous {
+        return Err(TurnedAway::Stranger);
+    }
+    let _place = app.requests.try_acquire().map_err(|_| TurnedAway::Busy)?;
+    let (head, body) = request.into_parts();
+    let source = peer.map_or_else(String::new, |peer| peer.address.to_string());
+    let body = serve::read(&head.headers, body, BODY, &app.bodies, &source).await.map_err(TurnedAway::Unread)?;
+    let _reader = app.readers.acquire().await.map_err(|_| TurnedAway::Busy)?;
+    let Body { bytes, charge: _charge } = body;
+    let Read { request, findings } = read(&bytes).map_err(TurnedAway::Malformed)?;
+    drop(bytes);
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| TurnedAway::Malformed(format!("no random bytes: {error}")))?;
+    let Review { response, findings } = match findings.is_empty() {
+        true => app.reviewer.review(door, &request, random),
+        false => super::review::refuse(&request, findings),
+    };
+    let result = match response.allowed {
+        true => "allowed".to_owned(),
+        false => refused(webhook, &request, &response),
+    };
+    if let Some(denial) = app.reviewer.denial(&request, findings, caller, random, Timestamp::now()) {
+        // Behind the API server's certificate each user is one source, else each address.
+        let source = if denial.authenticated { denial.actor.id.clone() } else { source };
+        app.denials.keep(denial, &source);
+    }
+    Ok((result, Json(response.into_review()).into_response()))
 }
 
 /// Logs a refusal and gives its first code.

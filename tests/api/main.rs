@@ -12,6 +12,7 @@ mod cwom_refs;
 mod cwom_rights;
 mod enqueue;
 mod frame;
+mod memory;
 mod openapi;
 mod tasks;
 mod trace;

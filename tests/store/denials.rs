@@ -1,8 +1,9 @@
 use jct::domain::audit::EntityKind;
-use jct::domain::denial::{Door, Request};
+use jct::domain::denial::{Door, LeftOut, Notice, Repeats, Request};
 use jct::domain::{Actor, ActorKind, Code, Denial, Finding, TraceId};
 use jct::store::{AuditCheck, AuditQuery};
 use rstest::rstest;
+use serde_json::json;
 
 use crate::harness::{Backend, Backend::*, Database, at, audit, new_task, row};
 
@@ -11,6 +12,7 @@ pub fn denial(uid: &str) -> Denial {
         door: Door::Kubernetes,
         uid: uid.into(),
         actor: Actor::authenticated("eve@example.org", ActorKind::Human),
+        authenticated: true,
         submitted_by: Some("eve@example.org".into()),
         trace_id: TraceId::derive(uid),
         namespace: "team".into(),
@@ -69,4 +71,40 @@ async fn many_are_one_link_each_of_the_chain(#[values(Sqlite, Postgres)] backend
         ..AuditQuery::default()
     };
     assert_eq!(db.store.audit(&asked).await.unwrap().len(), 1);
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_nobody_vouches_for_is_not_said_of_a_user(#[values(Sqlite, Postgres)] backend: Backend) {
+    let db = Database::fresh(backend).await;
+    let forged = Denial { authenticated: false, ..denial("a") };
+    let more = Repeats { first: forged.clone(), count: 7, last_at: at(60) };
+    db.store.record_denials(vec![Notice::Denied(forged), Notice::Repeated(more)]).await.unwrap();
+    for entry in audit(&db.store).await.as_array().unwrap() {
+        assert_eq!((&entry["actor_kind"], &entry["actor_id"]), (&json!("system"), &json!("jct-webhook")));
+        assert_eq!(
+            (&entry["after"]["user"], &entry["after"]["authenticated"]),
+            (&json!("eve@example.org"), &json!(false))
+        );
+        let note = entry["note"].as_str().unwrap();
+        assert!(note.contains("reported by admission, caller not authenticated"), "{note}");
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn counts_are_entries_of_their_own(#[values(Sqlite, Postgres)] backend: Backend) {
+    let db = Database::fresh(backend).await;
+    let repeats = Repeats { first: denial("a"), count: 7, last_at: at(60) };
+    let left_out = LeftOut {
+        uid: "left-out".into(),
+        by_namespace: [("team".into(), 3)].into(),
+        elsewhere: 4,
+        since: at(0),
+        until: at(60),
+    };
+    let notices = vec![denial("a").into(), Notice::Repeated(repeats), Notice::LeftOut(left_out.clone())];
+    db.store.record_denials(notices).await.unwrap();
+    db.store.record_denials(vec![Notice::LeftOut(left_out)]).await.unwrap();
+    insta::assert_json_snapshot!("counts", audit(&db.store).await.as_array().unwrap()[1..]);
 }

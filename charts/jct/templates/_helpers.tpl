@@ -105,3 +105,21 @@ capabilities: { drop: [ALL] }
 {{- define "jct.workObjects" -}}
 artifacts, constraintsnapshots, contextpackets, doctrinerefs, issues, repos, runs
 {{- end }}
+
+{{/* The volume source of the CA by which the webhook knows the API server; empty without one. */}}
+{{- define "jct.clientCASource" -}}
+{{- $ca := .Values.webhook.clientCA }}
+{{- $given := compact (list $ca.pem $ca.configMap $ca.secret) }}
+{{- if gt (len $given) 1 }}
+{{- fail "webhook.clientCA: set one of pem, configMap and secret" }}
+{{- else if and .Values.webhook.enabled $given }}
+{{- $items := printf "items: [{ key: %q, path: ca.crt }]" $ca.key }}
+{{- if $ca.secret }}
+{{- printf "secret: { secretName: %q, %s }" $ca.secret $items }}
+{{- else if $ca.configMap }}
+{{- printf "configMap: { name: %q, %s }" $ca.configMap $items }}
+{{- else }}
+{{- printf "configMap: { name: %s-client-ca }" (include "jct.fullname" .) }}
+{{- end }}
+{{- end }}
+{{- end }}

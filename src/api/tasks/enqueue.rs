@@ -61,7 +61,7 @@ pub async fn enqueue(
         Verdict::Accepted(task) => *task,
         Verdict::Refused(findings) => {
             let problem = Problem::findings(&findings);
-            api.denials.keep(denial(&caller, namespace, trace_id, &body, findings));
+            api.denials.keep(denial(&caller, namespace, trace_id, &body, findings), caller.username());
             return Err(problem);
         }
     };
@@ -94,6 +94,7 @@ fn denial(caller: &Caller, namespace: String, trace_id: TraceId, body: &Value, f
         door: Door::Rest,
         uid: TraceId::from_random(random()).to_string(),
         actor: Actor::authenticated(caller.username(), claimed.unwrap_or(ActorKind::Human)),
+        authenticated: true,
         submitted_by: Some(caller.username().into()),
         trace_id,
         namespace,
