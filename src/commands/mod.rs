@@ -9,4 +9,5 @@ mod output;
 pub mod release_finalizers;
 pub mod retention;
 pub mod run;
+pub mod tasks;
 pub mod trace;

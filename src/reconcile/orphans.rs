@@ -34,6 +34,7 @@ pub async fn watch(context: Arc<Context>, objects: Store<Object>, shutdown: Canc
 }
 
 async fn sweep(context: &Context, objects: &Store<Object>) -> Result<(), Error> {
+    context.metrics.records_lost.set(objects.state().iter().filter(|object| object.is_lost()).count() as i64);
     let mut after = None;
     loop {
         let page = context.store.unfinished(after).await.map_err(Error::store("list Tasks that have not ended"))?;

@@ -72,6 +72,8 @@ pub struct Metrics {
     pub outcomes: Family<OutcomeLabels, Counter>,
     /// Provenance that could not be signed or written, each try.
     pub provenance_failures: Counter,
+    /// Tasks whose object shows more than the record knows: an administrator has to decide.
+    pub records_lost: Gauge,
     /// 1 while this process runs the controller.
     pub leads: Gauge,
     /// 1 if the configuration of executors is the one that is there; 0 while a former one holds.
@@ -100,6 +102,7 @@ impl Default for Metrics {
         let reconciles = Family::default();
         let outcomes = Family::default();
         let provenance_failures = Counter::default();
+        let records_lost = Gauge::default();
         let leads = Gauge::default();
         let executors_valid = Gauge::default();
         executors_valid.set(1);
@@ -150,6 +153,11 @@ impl Default for Metrics {
             "provenance_failures",
             "Tries to sign and write the provenance of an attempt that failed",
             provenance_failures.clone(),
+        );
+        registry.register(
+            "tasks_record_lost",
+            "Tasks whose object shows more than the record knows; nothing runs of them until an administrator decides",
+            records_lost.clone(),
         );
         registry.register(
             "controller_leads",
@@ -204,6 +212,7 @@ impl Default for Metrics {
             reconcile_seconds,
             outcomes,
             provenance_failures,
+            records_lost,
             leads,
             executors_valid,
             retention_valid,

@@ -45,6 +45,8 @@ pub use request::{
 pub use retention::{DueRecord, DueTrace, Plan, RemoveRecord, RemoveTrace, TraceGone, UnpurgedTrace};
 pub use settings::{DatabaseUrl, InvalidDatabaseUrl, StoreSettings};
 
+use jiff::Timestamp;
+
 use crate::domain::audit::Entry;
 use crate::domain::checkpoint::Checkpoint;
 use crate::domain::cwom::Kind;
@@ -169,6 +171,12 @@ impl Store {
     pub async fn refusal(&self, id: Id) -> Result<Option<Vec<Finding>>> {
         let found = audit::refusals_of(&mut self.inner.readers.acquire().await?.borrow(), [id]).await?;
         Ok(found.into_iter().next().map(|(_, findings)| findings))
+    }
+
+    /// When retention removed the record of the Task; none if it did not.
+    pub async fn removed(&self, id: Id) -> Result<Option<Timestamp>> {
+        let found = audit::removals_of(&mut self.inner.readers.acquire().await?.borrow(), [id]).await?;
+        Ok(found.into_iter().next().map(|(_, at)| at))
     }
 
     /// Queues an attempt: the Task becomes `queued`, the attempt's row is `pending`. Only after this may its Job be

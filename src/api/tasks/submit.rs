@@ -10,9 +10,10 @@ use tracing::warn;
 use crate::api::Api;
 use crate::api::error::Problem;
 use crate::crd::names::FINALIZER;
-use crate::crd::{Stamps, Task as TaskObject, TaskSpec};
+use crate::crd::{Stamps, Task as TaskObject, TaskSpec, TaskView};
 use crate::domain::id::sha256_hex;
-use crate::domain::{Finding, Id, Task, TraceId};
+use crate::domain::task::Controls;
+use crate::domain::{Finding, Id, Task, TraceId, task_digest};
 use crate::store::TaskRow;
 
 /// The first and the longest wait between two looks into the record.
@@ -41,8 +42,10 @@ pub struct Submission {
 pub enum Submitted {
     /// It is recorded.
     Recorded(Box<TaskRow>),
-    /// Another one has its key; that one.
+    /// Another one, which asks for the same, has its key; that one.
     Duplicate(Box<TaskRow>),
+    /// Another one, which asks for something else, has its key.
+    KeyReused,
     /// The controller refused it.
     Refused(Vec<Finding>),
 }
@@ -63,7 +66,7 @@ enum Found {
 pub async fn submit(api: &Api, submission: &Submission, until: Instant) -> Result<Submitted, Problem> {
     let key = submission.task.idempotency_key.as_deref();
     if let Some(first) = in_time(first_with(api, submission)).await? {
-        return Ok(Submitted::Duplicate(Box::new(first)));
+        return Ok(met(submission, Box::new(first)));
     }
     // Nothing is made of which it is known that it cannot be recorded now.
     in_time(async { Ok(api.store.check().await?) }).await?;
@@ -89,6 +92,12 @@ async fn in_time<T>(answer: impl Future<Output = Result<T, Problem>>) -> Result<
 async fn first_with(api: &Api, submission: &Submission) -> Result<Option<TaskRow>, Problem> {
     let Some(key) = &submission.task.idempotency_key else { return Ok(None) };
     Ok(api.store.task_by_key(&submission.namespace, key).await?)
+}
+
+/// The one that has the key: the same Task, or another one.
+fn met(Submission { task, create_cwom, .. }: &Submission, first: Box<TaskRow>) -> Submitted {
+    let asked = task_digest(task, None, Controls::default().max_attempts, *create_cwom);
+    if first.task_sha256() == asked { Submitted::Duplicate(first) } else { Submitted::KeyReused }
 }
 
 async fn create(api: &Api, submission: &Submission, name: Option<String>) -> Result<Found, Problem> {
@@ -121,7 +130,7 @@ fn object(api: &Api, submission: &Submission, name: Option<String>) -> TaskObjec
 
 /// Whether the object of this name has the key of the submission.
 async fn has_key(api: &Api, submission: &Submission, name: Option<&str>) -> Result<bool, Problem> {
-    let objects: Objects<TaskObject> = Objects::namespaced(api.client.clone(), &submission.namespace);
+    let objects: Objects<TaskView> = Objects::namespaced(api.client.clone(), &submission.namespace);
     let found = objects.get_opt(name.unwrap_or_default()).await;
     let found = found.map_err(|error| cluster_problem("read a Task", &submission.namespace, &error))?;
     // One that is gone already was recorded first: its row tells.
@@ -165,7 +174,7 @@ async fn look(
         _ => first_with(api, submission).await?,
     };
     if let Some(row) = row.map(Box::new) {
-        return Ok(Some(if Some(row.id) == id { Submitted::Recorded(row) } else { Submitted::Duplicate(row) }));
+        return Ok(Some(if Some(row.id) == id { Submitted::Recorded(row) } else { met(submission, row) }));
     }
     // Rare, so not looked for at first.
     match id {

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::validate::Validated;
 use crate::crd::TaskStatus;
 use crate::crd::status::{ConditionType, DecisionAction, Reason};
-use crate::domain::{Actor, ActorKind, FailureReason, Phase};
+use crate::domain::{Actor, ActorKind, Code, FailureReason, Phase};
 use crate::reconcile::{Context, Error};
 use crate::store::{AdoptEnd, Failure, RunAgain, Shown, StartAttempt, TaskRow};
 
@@ -47,6 +47,12 @@ pub fn shown(status: Option<&TaskStatus>) -> Shown {
         attempt: attempt(status),
         runs: status.phase.as_deref() == Some(Phase::Running.as_condition()),
     }
+}
+
+/// Whether the end that is shown is that the gate refused the Task.
+pub fn was_refused(status: Option<&TaskStatus>) -> bool {
+    let code = status.map(|status| end_reason(status).0);
+    status.is_some_and(|status| attempt(status) == 0) && Code::ALL.iter().any(|known| Some(known.as_str()) == code)
 }
 
 /// Whether `row` lacks what the status of its object shows.

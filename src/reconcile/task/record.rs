@@ -71,7 +71,10 @@ async fn record_as(
             };
             context.store.record_task(new).await.map_err(Error::store("record a Task"))
         }
-        Verdict::Refused(findings) => refuse(context, task, &findings, sha256).await,
+        Verdict::Refused(findings) => match ended_before(context, task, shown).await? {
+            Some(recording) => Ok(recording),
+            None => refuse(context, task, &findings, sha256).await,
+        },
     }
 }
 
@@ -91,6 +94,15 @@ async fn specification(context: &Context, task: &Validated, gated: bool) -> Resu
     let specification =
         if gated { Specification::of(&spec, &task.head, &context.policy) } else { Specification::ungated(&spec) };
     Ok(Some(specification).filter(|specification| specification.sha256 == task.spec.sha256))
+}
+
+/// What is to be shown of a Task that the gate refuses now, and that has ended by another way before. Database.
+async fn ended_before(context: &Context, task: &Validated, shown: Shown) -> Result<Option<Recording>, Error> {
+    if !(shown.has_ended && shown.by_itself) || lost::was_refused(task.status.as_ref()) {
+        return Ok(None);
+    }
+    let removed = context.store.removed(task.head.id).await.map_err(Error::store("read the record of a Task"))?;
+    Ok(Some(removed.map_or(Recording::Lost, |at| Recording::Removed { at })))
 }
 
 /// Writes down that a Task came past the webhooks and does not run. Database.
