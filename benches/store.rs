@@ -156,6 +156,7 @@ fn trace(task_id: Id) -> TraceRecord {
             file("trace.log", FileKind::Log),
         ],
         complete: true,
+        announced: true,
         report: None,
     }
 }

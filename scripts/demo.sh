@@ -112,7 +112,9 @@ workers:
 policy:
   allowedRepoPrefixes: [jct/, burntsushi/]
 END
-  [[ -z "$URL_TEMPLATE" ]] || echo "source: { urlTemplate: \"$URL_TEMPLATE\" }"
+  # The demo's own server speaks git:// alone.
+  [[ -z "$URL_TEMPLATE" ]] ||
+    echo "source: { urlTemplate: \"$URL_TEMPLATE\", allowPlaintext: $([[ "$URL_TEMPLATE" == https://* ]] && echo false || echo true) }"
 }
 
 install() {

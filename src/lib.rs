@@ -29,6 +29,7 @@
 //! database is known to `store` alone, HTTP serving to `serve`, `webhook` and `api` alone.
 
 pub mod api;
+pub mod checkpoint;
 pub mod commands;
 pub mod crd;
 pub mod domain;

@@ -36,7 +36,7 @@ enum Command {
     /// Print the custom resource definitions
     Crds,
     /// Show or verify the audit log
-    Audit(audit::AuditArgs),
+    Audit(Box<audit::AuditArgs>),
     /// Migrate, check, export and import the database
     Db(db::DbArgs),
     /// Check traces offline
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
         }
         Command::Check(args) => return check::run(&args),
         Command::Crds => print_crds(),
-        Command::Audit(args) => block_on(audit::run(args)),
+        Command::Audit(args) => block_on(audit::run(*args)),
         Command::Db(args) => block_on(db::run(args)),
         Command::Trace(command) => return trace::run(&command),
         Command::Tasks(command) => block_on(tasks::run(command)),

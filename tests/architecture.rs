@@ -6,13 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules of the crate each module may use.
-const ALLOWED: [(&str, &[&str]); 16] = [
+const ALLOWED: [(&str, &[&str]); 17] = [
     ("domain", &[]),
     ("policy", &["domain"]),
     ("crd", &["domain"]),
     ("jobs", &["domain", "crd"]),
     ("store", &["domain"]),
     ("signing", &["domain"]),
+    ("checkpoint", &["domain", "store", "signing"]),
     ("serve", &[]),
     ("trace", &["domain", "signing"]),
     ("worker", &["domain"]),
@@ -20,11 +21,24 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     ("webhook", &["domain", "policy", "crd", "serve", "runtime"]),
     ("reconcile", &["domain", "policy", "crd", "jobs", "store", "signing", "trace", "outcome", "runtime"]),
     ("api", &["domain", "policy", "crd", "store", "signing", "serve", "runtime"]),
-    ("local", &["domain", "jobs", "store", "signing", "trace", "outcome"]),
-    ("commands", &["domain", "policy", "crd", "store", "signing", "trace", "local"]),
+    ("local", &["domain", "jobs", "store", "signing", "checkpoint", "trace", "outcome"]),
+    ("commands", &["domain", "policy", "crd", "store", "signing", "checkpoint", "trace", "local"]),
     (
         "runtime",
-        &["domain", "policy", "crd", "jobs", "store", "signing", "trace", "serve", "webhook", "reconcile", "api"],
+        &[
+            "domain",
+            "policy",
+            "crd",
+            "jobs",
+            "store",
+            "signing",
+            "checkpoint",
+            "trace",
+            "serve",
+            "webhook",
+            "reconcile",
+            "api",
+        ],
     ),
 ];
 

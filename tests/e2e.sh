@@ -70,13 +70,20 @@ agent_image() {
   image_archive "$WORK/images/agent.tar" "$AGENT_IMAGE" "" "$layer.tar"
 }
 
-# FROM scratch: an executor's image needs nothing of ours.
+# FROM scratch: an executor's image needs nothing of ours. It sets what steps of a worker and their libraries could read, names
+# another signal for its end, and has links to what is ours.
 hostile_image() {
   local layer="$WORK/images/hostile.layer"
   mkdir -p "$layer"
   strip -o "$layer/hostile" "$HOSTILE"
-  tar -C "$layer" --owner=0 --group=0 -cf "$layer.tar" hostile
-  image_archive "$WORK/images/hostile.tar" "$HOSTILE_IMAGE" "" "$layer.tar"
+  ln -sfn /work/private "$layer/link-private"
+  ln -sfn /work/in "$layer/link-in"
+  ln -sfn / "$layer/link-root"
+  tar -C "$layer" --owner=0 --group=0 -cf "$layer.tar" hostile link-private link-in link-root
+  IMAGE_CONFIG='"StopSignal":"SIGUSR1","Env":["PATH=/of/the/image","JCT_SANDBOX_READS=/work,/","JCT_PARENT=1",
+    "JCT_SANDBOX_NO_UNIX_SOCKETS=true","JCT_RECORDER_PATIENCE_SECONDS=0","JCT_WORK_DIR=/","JCT_TMP_DIR=/work/private",
+    "LD_PRELOAD=/hostile","RUST_LOG=trace","MIMALLOC_VERBOSE=1","HOME=/work/private","TMPDIR=/work/private"]' \
+    image_archive "$WORK/images/hostile.tar" "$HOSTILE_IMAGE" "" "$layer.tar"
 }
 
 repositories() {
@@ -91,7 +98,7 @@ install() {
 image: { tag: "$TAG" }
 log: { debug: true }
 policy: { allowedRepoPrefixes: [demo/, half/na] }
-source: { urlTemplate: "$URL/{repo}.git", maxFiles: 20000, maxBytes: 1073741824, timeoutSeconds: 180 }
+source: { urlTemplate: "$URL/{repo}.git", allowPlaintext: true, maxFiles: 20000, maxBytes: 1073741824, timeoutSeconds: 180 }
 workers:
   image: { tag: "$TAG" }
   startTimeoutSeconds: 20

@@ -101,13 +101,19 @@ impl Machine {
         let jct = |args: &[&str]| {
             let output = Command::new(env!("CARGO_BIN_EXE_jct")).args(args).output().unwrap();
             assert!(output.status.success(), "{args:?}: {output:?}");
+            String::from_utf8(output.stdout).unwrap()
         };
         let (keys, traces) = (self.path("state/keys.json"), self.path("state/traces"));
         if fs::read_dir(&traces).unwrap().next().is_some() {
             jct(&["trace", "verify", "--keys", keys.to_str().unwrap(), traces.to_str().unwrap()]);
         }
         let record = format!("sqlite://{}", self.path("state/record.db").display());
-        jct(&["audit", "--verify", "--database-url", &record]);
+        let traced = fs::read_dir(&traces).unwrap().next().is_some();
+        let statements = traces.to_str().unwrap();
+        let verified = jct(&["audit", "--verify", "--offline", "--statements", statements, "--database-url", &record]);
+        assert!(!traced || verified.contains("anchored by the checkpoint of"), "{verified}");
+        assert!(!traced || !verified.contains(": 0 checkpoints"), "each statement names one: {verified}");
+        assert!(!verified.contains("NOT BELIEVED"), "{verified}");
         jct(&["db", "check", "--database-url", &record]);
         assert_eq!(fs::read_dir(self.path("state/work")).unwrap().count(), 0, "work is left behind");
     }

@@ -179,6 +179,7 @@ fn facts<'a>(uid: &str, attempt: u32, trace_id: &'a TraceId, bound: Bound<'a>) -
         commit: None,
         images: &[],
         bound,
+        announced: None,
         outcome: Outcome::Succeeded,
         failure: None,
         exit_code: Some(0),
@@ -186,6 +187,7 @@ fn facts<'a>(uid: &str, attempt: u32, trace_id: &'a TraceId, bound: Bound<'a>) -
         ended_at: None,
         builder_id: DEFAULT_BUILDER_ID,
         version: "0.1.0",
+        checkpoint: None,
     }
 }
 
@@ -423,6 +425,41 @@ fn an_attempt_in_the_place_of_another_is_told() {
     let said = world.verify(&world.path("traces"), Some("keys.json"));
     assert_eq!(said.code, 1);
     assert!(said.text.contains("is another one"), "{}", said.text);
+}
+
+#[test]
+fn a_trace_in_the_folder_of_another_namespace_is_told() {
+    let world = World::new();
+    let folder = world.seal("one", 1);
+    let whole = world.verify(&folder, Some("keys.json"));
+    assert_eq!((whole.code, &whole.json["attempts"][0]["namespace"]), (0, &json!("team")), "{}", whole.text);
+    let task = folder.parent().unwrap();
+    let other = world.path("traces/other");
+    fs::create_dir_all(&other).unwrap();
+    fs::rename(task, other.join(task.file_name().unwrap())).unwrap();
+    let said = world.verify(&world.path("traces"), Some("keys.json"));
+    assert_eq!(said.code, 1, "{}", said.text);
+    assert!(said.text.contains("in the folder \"other\", and is a trace of the namespace \"team\""), "{}", said.text);
+    let note = world.mark("two", 1);
+    let moved = other.join(note.parent().unwrap().file_name().unwrap());
+    fs::rename(note.parent().unwrap(), &moved).unwrap();
+    let said = world.verify(&moved, Some("keys.json"));
+    assert!(said.code == 1 && said.text.contains("of the namespace"), "{}", said.text);
+}
+
+#[test]
+fn what_binds_nothing_is_told_and_not_judged() {
+    let world = World::new();
+    let folder = world.seal("one", 1);
+    assert_eq!(world.verify(&folder, Some("keys.json")).json["attempts"][0]["notes"], json!([]));
+    fs::create_dir_all(folder.join("artifacts/evil/deep")).unwrap();
+    let aside = folder.parent().unwrap().join(".removed-7");
+    fs::create_dir(&aside).unwrap();
+    let said = world.verify(&world.path("traces"), Some("keys.json"));
+    assert_eq!((said.code, &said.json["total"]["removed"]), (0, &json!(1)), "{}", said.text);
+    assert!(said.text.contains("\"artifacts/evil\" is a folder without a file"), "{}", said.text);
+    assert!(said.text.contains("REMOVED") && said.text.contains("set aside"), "{}", said.text);
+    assert_eq!(said.json["total"]["checked"], 1);
 }
 
 #[test]

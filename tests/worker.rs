@@ -10,7 +10,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jct::domain::FailureReason;
@@ -19,7 +19,7 @@ use jct::domain::task::Operation;
 use jct::domain::trace::Outcome;
 use rstest::rstest;
 use serde_json::json;
-use worker_support::{Pod, Repository, Server, scripted};
+use worker_support::{Pod, Repository, Server, run_git, scripted, signal};
 
 #[test]
 fn source_and_run_leave_a_trace_that_verifies() {
@@ -324,6 +324,52 @@ fn run_without_a_source_seals_the_trace() {
     assert!(termination.message.unwrap().contains("source.json"));
 }
 
+/// A server of files; what is asked for below `/old` is elsewhere.
+fn serve_files(root: PathBuf) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = BufReader::new(&stream).lines().map_while(Result::ok);
+            let first = request.next().unwrap_or_default();
+            let _ = request.take_while(|line| !line.is_empty()).count();
+            let path = first.split(' ').nth(1).and_then(|path| path.split('?').next()).unwrap_or_default();
+            let end = "Connection: close\r\nContent-Length";
+            let answer = match (path.strip_prefix("/old"), fs::read(root.join(path.trim_start_matches('/')))) {
+                (Some(rest), _) => format!("301 Moved\r\nLocation: /new{rest}\r\n{end}: 0\r\n\r\n").into_bytes(),
+                (_, Ok(bytes)) => [format!("200 OK\r\n{end}: {}\r\n\r\n", bytes.len()).into_bytes(), bytes].concat(),
+                (_, Err(_)) => format!("404 Not Found\r\n{end}: 0\r\n\r\n").into_bytes(),
+            };
+            let _ = stream.write_all(b"HTTP/1.1 ").and_then(|()| stream.write_all(&answer));
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn a_redirect_to_another_repository_is_not_followed() {
+    let repository = greeting();
+    let served = tempfile::tempdir().unwrap();
+    let bare = served.path().join("new/repo.git");
+    let from = repository.path();
+    run_git(served.path(), &["clone", "--quiet", "--bare", from.to_str().unwrap(), bare.to_str().unwrap()], b"");
+    run_git(&bare, &["update-server-info"], b"");
+    let server = serve_files(served.path().to_owned());
+    let pod = Pod::at(&format!("{server}/old/repo.git"), "main");
+    pod.source_fails(FailureReason::SourceUnavailable, "its server redirects to another place, which is not followed");
+    assert!(!pod.work().join("source/greet.sh").exists());
+    // The control: by its own name it is fetched, and that name is what is recorded.
+    let url = format!("{server}/new/repo.git");
+    let pod = Pod::at(&url, "main");
+    assert_eq!(pod.source().outcome, Outcome::Succeeded);
+    let fetched = pod.events().into_iter().find(|event| event.event == "source_fetched").unwrap();
+    assert_eq!(fetched.fields["url"], url);
+    // Without leave there is no way but https.
+    let pod = Pod::at(&url, "main").without_arg("--protocols");
+    pod.source_fails(FailureReason::SourceUnavailable, "must begin with one of https");
+}
+
 #[test]
 fn sigterm_during_the_fetch_seals_the_trace() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -373,6 +419,71 @@ fn sigterm_during_the_run_ends_everything_and_seals_the_trace() {
     assert_eq!((termination.reason, manifest.exit_code), (Some(FailureReason::Evicted), None));
     for name in ["escaped", "child"] {
         assert!(!is_running(&fs::read_to_string(pod.work().join("home").join(name)).unwrap()), "{name}");
+    }
+}
+
+/// An image can name another signal for its container: the supervisor hears of the end all the same.
+#[test]
+fn the_recorder_ends_an_executor_whose_supervisor_gets_no_signal() {
+    let repository = greeting();
+    let server = Server::start(&repository);
+    let pod = hanging(&server, 300, "echo $$ > \"$HOME/child\"; echo kept > \"$JCT_OUT/kept\"");
+    let running = pod.start_run();
+    wait_for(&pod.work().join("home/started"));
+    signal(&running.recorder, nix::sys::signal::Signal::SIGTERM);
+    let (termination, manifest) = running.end();
+    pod.verify(&termination, &manifest);
+    assert_eq!(termination.reason, Some(FailureReason::Evicted));
+    let ended = pod.events().into_iter().find(|event| event.event == "executor_ended").unwrap();
+    assert_eq!(ended.fields["end"], "interrupted", "the supervisor gave its account");
+    assert!(!is_running(&fs::read_to_string(pod.work().join("home/child")).unwrap()));
+    assert!(pod.trace().join("artifacts/kept").is_file(), "what was left when it had ended");
+}
+
+#[test]
+fn outputs_are_not_taken_while_the_executor_may_run() {
+    let repository = greeting();
+    let server = Server::start(&repository);
+    let pod = hanging(&server, 300, "echo early > \"$JCT_OUT/early\"");
+    let running = pod.start_run();
+    wait_for(&pod.work().join("home/started"));
+    signal(&running.supervisor, nix::sys::signal::Signal::SIGSTOP);
+    signal(&running.recorder, nix::sys::signal::Signal::SIGTERM);
+    let mut running = running;
+    running.recorder.wait().unwrap();
+    signal(&running.supervisor, nix::sys::signal::Signal::SIGKILL);
+    running.supervisor.wait().unwrap();
+    assert_eq!(pod.manifest().reason, Some(FailureReason::Evicted));
+    assert!(pod.events().iter().any(|event| event.event == "outputs_not_taken"));
+    assert!(!pod.trace().join("artifacts/early").exists());
+}
+
+#[test]
+fn the_sandbox_knows_every_thread_of_the_supervisor() {
+    let repository = greeting();
+    let server = Server::start(&repository);
+    // By ids that it is told, for the kernel may be one that does not keep signals within the sandbox: no more may come.
+    let script = "sleep 1.5; ls /proc/$PPID/task | wc -l >$JCT_OUT/threads";
+    let pod = Pod::new(&server, "main").with_script(script);
+    assert_eq!(pod.source().outcome, Outcome::Succeeded);
+    let (termination, _) = pod.run();
+    assert_eq!(termination.outcome, Outcome::Succeeded, "{termination:?}");
+    let threads = fs::read_to_string(pod.trace().join("artifacts/threads")).unwrap();
+    assert_eq!(threads.trim(), "2", "one that waits, and the watch on the disk, which is there before the executor");
+}
+
+#[test]
+fn what_an_executor_says_is_not_how_it_ended() {
+    let repository = greeting();
+    let server = Server::start(&repository);
+    let script = r#"echo 'memory allocation of 1048576 bytes failed' >&2
+        echo '{"summary": "no", "reason": "ChangeNotAllowed"}' >"$JCT_RESULT_FILE""#;
+    for (end, said) in [("kill -ABRT $$", "signal 6"), ("exit 3", "no")] {
+        let pod = Pod::new(&server, "main").with_script(&format!("{script}\n{end}"));
+        assert_eq!(pod.source().outcome, Outcome::Succeeded);
+        let (termination, _) = pod.run();
+        assert_eq!(termination.reason, Some(FailureReason::ExecutorFailed), "{termination:?}");
+        assert!(termination.message.unwrap().contains(said), "{end}");
     }
 }
 

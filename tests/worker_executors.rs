@@ -96,7 +96,13 @@ impl Bench {
             .unwrap();
         let stdout = String::from_utf8_lossy(&stdout).into_owned();
         let report: Value = serde_json::from_slice(&fs::read(self.path("result.json")).unwrap()).unwrap();
-        assert_eq!(status.code(), Some(i32::from(!report["reason"].is_null())), "{}", String::from_utf8_lossy(&stderr));
+        let code = match report["reason"].as_str() {
+            None => 0,
+            Some("ChangeNotAllowed") => 3,
+            Some("ExecutorNotConfigured") => 4,
+            Some(_) => 1,
+        };
+        assert_eq!(status.code(), Some(code), "{}", String::from_utf8_lossy(&stderr));
         assert_eq!(fs::read_dir(self.path("tmp")).unwrap().count(), 0, "something is left in the scratch folder");
         Done { code: status.code(), stdout, report }
     }

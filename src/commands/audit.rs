@@ -1,14 +1,18 @@
 //! `jct audit`: reads the audit log from the database.
 
-use std::io::{self, Write as _};
+use std::io::{self, Write};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
+use super::trust::{Anchors, KeyArgs, checkpoints_in_file, checkpoints_in_statements};
+use crate::checkpoint::Found;
 use crate::domain::TraceId;
 use crate::domain::audit::{EntityKind, Entry};
+use crate::domain::checkpoint::Checkpoint;
 use crate::domain::shown::{plain, plain_json};
-use crate::store::{AuditCheck, AuditQuery, Order, Page, Store, StoreSettings};
+use crate::store::{AnchoredCheck, AuditCheck, AuditQuery, DatabaseUrl, Order, Page, Store, StoreSettings};
 
 /// Arguments of `jct audit`.
 #[derive(Args, Clone, Debug)]
@@ -41,6 +45,19 @@ pub struct AuditArgs {
     #[arg(long)]
     pub verify: bool,
 
+    /// With --verify: a file with a signed checkpoint, or one a line, that the log must go through; can be repeated. Those in the
+    /// ConfigMap, on the trace volume and beside the database are found without
+    #[arg(long = "checkpoint", value_name = "FILE", requires = "verify")]
+    pub checkpoints: Vec<PathBuf>,
+
+    /// With --verify: a folder of traces; the checkpoints that their signed statements name count too
+    #[arg(long, value_name = "DIR", requires = "verify")]
+    pub statements: Option<PathBuf>,
+
+    /// Whose checkpoints are believed.
+    #[command(flatten)]
+    pub trust: KeyArgs,
+
     /// Form of the result
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
@@ -60,24 +77,65 @@ pub enum Output {
 /// # Errors
 /// If the database cannot be read, or the log is broken.
 pub async fn run(args: AuditArgs) -> anyhow::Result<()> {
-    let url = args.database_url.parse().context("--database-url (DATABASE_URL)")?;
-    let store = Store::open(&StoreSettings::new(url)).await.context("cannot open the database")?;
-    let result = if args.verify { verify(&store).await } else { show(&store, args).await };
+    let url: DatabaseUrl = args.database_url.parse().context("--database-url (DATABASE_URL)")?;
+    let store = Store::open(&StoreSettings::new(url.clone())).await.context("cannot open the database")?;
+    let result = if args.verify { verify(&store, &url, &args).await } else { show(&store, args).await };
     store.close().await;
     result
 }
 
-async fn verify(store: &Store) -> anyhow::Result<()> {
-    match store.verify_audit().await? {
+async fn verify(store: &Store, database: &DatabaseUrl, args: &AuditArgs) -> anyhow::Result<()> {
+    let mut anchors = args.trust.anchors(database).await?;
+    for file in &args.checkpoints {
+        let named = checkpoints_in_file(file, &anchors.keys)?;
+        anchors.places.push(format!("{}: {} checkpoints", file.display(), named.len()));
+        anchors.checkpoints.extend(named);
+    }
+    if let Some(folder) = &args.statements {
+        let Found { checkpoints, others, problem } = checkpoints_in_statements(folder, &anchors.keys)?;
+        anchors.places.push(format!("statements in {}: {} checkpoints", folder.display(), checkpoints.len()));
+        if let Some(problem) = problem {
+            anchors.doubts.push(format!("{others} statements are not believed: {problem}"));
+        }
+        anchors.checkpoints.extend(checkpoints);
+    }
+    let AnchoredCheck { check, anchor } = store.verify_audit_against(&anchors.checkpoints).await?;
+    let out = &mut io::stdout().lock();
+    match check {
         AuditCheck::Intact { entries, head } => {
-            writeln!(io::stdout(), "intact: {entries} entries, head {head}")?;
+            writeln!(out, "intact: {entries} entries, head {head}")?;
+            told(out, &anchors, anchor.as_ref(), entries)?;
             Ok(())
         }
         AuditCheck::Broken { seq, id, problem } => {
+            told(out, &anchors, anchor.as_ref(), 0)?;
             let id = id.map_or_else(|| "unknown".to_owned(), |id| id.to_string());
             anyhow::bail!("broken at entry {seq} (id {id}): {problem}")
         }
     }
+}
+
+/// How far back the log is anchored, and by what.
+fn told(out: &mut impl Write, anchors: &Anchors, anchor: Option<&Checkpoint>, entries: u64) -> io::Result<()> {
+    let Anchors { keys: _, from, checkpoints: _, places, doubts } = anchors;
+    match anchor {
+        Some(Checkpoint { seq, time, .. }) if entries >= *seq => {
+            let since = entries - seq;
+            writeln!(out, "anchored by the checkpoint of {time:.0} at entry {seq}; {since} entries since are not")?;
+        }
+        Some(Checkpoint { seq, time, .. }) => {
+            writeln!(out, "up to entry {seq} it is as the checkpoint of {time:.0} has it")?;
+        }
+        None => writeln!(
+            out,
+            "no checkpoint was found that it goes through: the log is consistent in itself at most, and who owns the \
+             database can have made it so"
+        )?,
+    }
+    let from = from.as_deref().unwrap_or("none: give the installation's public keys with --keys");
+    writeln!(out, "keys: {}", plain(from))?;
+    places.iter().try_for_each(|place| writeln!(out, "{}", plain(place)))?;
+    doubts.iter().try_for_each(|doubt| writeln!(out, "NOT BELIEVED {}", plain(doubt)))
 }
 
 async fn show(store: &Store, args: AuditArgs) -> anyhow::Result<()> {

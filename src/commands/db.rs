@@ -8,8 +8,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, Subcommand};
 
+use super::trust::KeyArgs;
 use crate::domain::shown::{plain, plain_lines};
-use crate::store::{Check, Database, StoreSettings, TransferError, Transferred};
+use crate::signing::{PublicKey, SignatureProblem, public_keys, verify_as};
+use crate::store::{
+    Check, Database, DatabaseUrl, EXPORT_TYPE, Signature, Signer, StoreSettings, TransferError, Transferred, Trust,
+};
 
 /// Arguments of `jct db`.
 #[derive(Args, Clone, Debug)]
@@ -35,9 +39,9 @@ enum DbCommand {
     /// Look for damage: schema, file, audit log, rows that cannot be read. Changes nothing
     Check,
     /// Write all of the record as lines of JSON, while the operator may go on
-    Export(ExportArgs),
+    Export(Box<ExportArgs>),
     /// Read an export into an empty database of either kind. If it breaks off, the same command goes on with it
-    Import(ImportArgs),
+    Import(Box<ImportArgs>),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -49,6 +53,13 @@ struct ExportArgs {
     /// Go on with an export to the file that broke off
     #[arg(long)]
     resume: bool,
+
+    /// Sign it not, though there is a key
+    #[arg(long)]
+    unsigned: bool,
+
+    #[command(flatten)]
+    trust: KeyArgs,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -56,6 +67,19 @@ struct ImportArgs {
     /// The export; - is standard input
     #[arg(long, value_name = "FILE", default_value = "-")]
     input: PathBuf,
+
+    /// Believe the public key with this id, which travels with the export: compare it with `jct keys show` of the installation that
+    /// the export comes from. Can be repeated
+    #[arg(long, value_name = "KEY-ID", conflicts_with = "keys")]
+    trust_key: Vec<String>,
+
+    /// Take an export that is not signed. Rows and audit log are then held against each other, and against nothing else: whoever
+    /// had the export in hand can have changed both
+    #[arg(long)]
+    allow_unsigned: bool,
+
+    #[command(flatten)]
+    trust: KeyArgs,
 }
 
 /// Does what is asked. An error if the database is damaged, or it could not be done.
@@ -71,8 +95,8 @@ pub async fn run(args: DbArgs) -> anyhow::Result<()> {
     let done = match args.command {
         DbCommand::Migrate => migrate(&mut database).await,
         DbCommand::Check => check(&mut database).await,
-        DbCommand::Export(args) => export(&mut database, &args).await,
-        DbCommand::Import(args) => import(&mut database, &args).await,
+        DbCommand::Export(args) => export(&mut database, &settings.url, &args).await,
+        DbCommand::Import(args) => import(&mut database, &settings.url, &args).await,
     };
     database.close().await;
     done.with_context(|| place)
@@ -110,16 +134,25 @@ async fn check(database: &mut Database) -> anyhow::Result<()> {
     }
 }
 
-async fn export(database: &mut Database, args: &ExportArgs) -> anyhow::Result<()> {
+async fn export(database: &mut Database, url: &DatabaseUrl, args: &ExportArgs) -> anyhow::Result<()> {
+    let ring = if args.unsigned { None } else { args.trust.signing(url).await };
+    let checkpoints = if ring.is_some() { args.trust.anchors(url).await?.checkpoints } else { Vec::new() };
+    let sign = ring.as_ref().map(|ring| |payload: &[u8]| ring.signing().sign_as(EXPORT_TYPE, payload));
+    let signer = ring.as_ref().zip(sign.as_ref()).map(|(ring, sign)| Signer {
+        sign,
+        keys: ring.to_jwks(),
+        checkpoints: &checkpoints,
+    });
+    let signer = signer.as_ref();
     let exported = match (is_standard(&args.output), args.resume) {
         (true, true) => bail!("--resume needs the file: --output FILE"),
-        (true, false) => database.export(&mut BufWriter::new(io::stdout().lock())).await?,
+        (true, false) => database.export(&mut BufWriter::new(io::stdout().lock()), signer).await?,
         (false, resume) => {
             let mut file = open(&args.output, resume)?;
             let exported = if resume {
-                database.resume_export(&mut file).await
+                database.resume_export(&mut file, signer).await
             } else {
-                database.export(&mut BufWriter::new(&mut file)).await
+                database.export(&mut BufWriter::new(&mut file), signer).await
             };
             let exported = exported.map_err(|error| to_go_on(error, &args.output))?;
             file.sync_all().with_context(|| args.output.display().to_string())?;
@@ -127,6 +160,12 @@ async fn export(database: &mut Database, args: &ExportArgs) -> anyhow::Result<()
         }
     };
     tell("exported", &exported);
+    match &ring {
+        Some(ring) => say(&format!("signed by key {}", ring.signing().public().id())),
+        None => say(
+            "it is NOT signed, and an import takes it with --allow-unsigned alone: no signing key is within reach here",
+        ),
+    }
     Ok(())
 }
 
@@ -150,15 +189,36 @@ fn to_go_on(error: TransferError, file: &Path) -> anyhow::Error {
     }
 }
 
-async fn import(database: &mut Database, args: &ImportArgs) -> anyhow::Result<()> {
+async fn import(database: &mut Database, url: &DatabaseUrl, args: &ImportArgs) -> anyhow::Result<()> {
+    // A key that is confirmed by its id is believed, and no other.
+    let (keys, _) = if args.trust_key.is_empty() { args.trust.public(url).await? } else { (Vec::new(), None) };
+    let verify = |signature: &Signature| verified(signature, &keys, &args.trust_key);
+    let trust = Trust { verify: &verify, allow_unsigned: args.allow_unsigned };
     let imported = if is_standard(&args.input) {
-        database.import(&mut io::stdin().lock()).await
+        database.import(&mut io::stdin().lock(), &trust).await
     } else {
         let file = File::open(&args.input).with_context(|| args.input.display().to_string())?;
-        database.import(&mut BufReader::new(file)).await
+        database.import(&mut BufReader::new(file), &trust).await
     };
     tell("imported and verified", &imported?);
     Ok(())
+}
+
+/// What was signed, by one of `keys`, or by one that travels along and whose id is among `confirmed`.
+fn verified(signature: &Signature, keys: &[PublicKey], confirmed: &[String]) -> Result<Vec<u8>, String> {
+    let Signature { envelope, keys: travelling } = signature;
+    let travelling = travelling.as_ref().and_then(|keys| public_keys(keys.to_string().as_bytes()).ok());
+    let travelling = travelling.unwrap_or_default().into_iter().filter(|key| confirmed.contains(&key.id()));
+    let believed: Vec<PublicKey> = keys.iter().cloned().chain(travelling).collect();
+    let signed = verify_as(EXPORT_TYPE, envelope, &believed);
+    signed.map(|(payload, _)| payload).map_err(|problem| match problem {
+        SignatureProblem::UnknownKey(id) => format!(
+            "it is signed by key {id}, which is none of those to be believed: name the public keys of the installation that it \
+             comes from by --keys FILE (`jct keys show` there), or confirm the key by --trust-key {id}, once you have compared it \
+             with `jct keys show`"
+        ),
+        problem => problem.to_string(),
+    })
 }
 
 fn is_standard(file: &Path) -> bool {

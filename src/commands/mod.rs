@@ -11,3 +11,4 @@ pub mod retention;
 pub mod run;
 pub mod tasks;
 pub mod trace;
+mod trust;

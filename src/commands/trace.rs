@@ -1,20 +1,16 @@
 //! `jct trace verify`: checks traces offline, with nothing but their folders and public keys.
 
-use std::fs;
-use std::io::{self, Read as _, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::output::{Output, json};
+use super::trust::keys_in_file;
 use crate::domain::shown::{plain, plain_lines};
-use crate::signing::{PublicKey, public_keys};
 use crate::trace::{Checked, State, Verdict, verify};
-
-/// The greatest key set that is read, in bytes.
-const MAX_KEYS_BYTES: u64 = 16 * 1024 * 1024;
 
 /// What to do with traces.
 #[derive(Subcommand, Clone, Debug)]
@@ -51,6 +47,8 @@ struct Total {
     unchecked: usize,
     bad: usize,
     unreadable: usize,
+    /// Set aside to be removed: not among those that were checked.
+    removed: usize,
     /// Of all, those that the operator marked as incomplete.
     incomplete: usize,
 }
@@ -77,7 +75,7 @@ fn exit_code(total: Total) -> u8 {
 }
 
 fn run_verify(args: &VerifyArgs) -> Result<Total, String> {
-    let keys = args.keys.as_deref().map(trusted).transpose()?;
+    let keys = args.keys.as_deref().map(keys_in_file).transpose()?;
     let mut out = io::stdout().lock();
     let (mut total, mut attempts, mut written) = (Total::default(), Vec::new(), Ok(()));
     let mut report = |checked: Checked| {
@@ -104,27 +102,15 @@ fn run_verify(args: &VerifyArgs) -> Result<Total, String> {
     Ok(total)
 }
 
-fn trusted(file: &Path) -> Result<Vec<PublicKey>, String> {
-    let mut bytes = Vec::new();
-    let read = if file == Path::new("-") {
-        io::stdin().lock().take(MAX_KEYS_BYTES).read_to_end(&mut bytes)
-    } else {
-        fs::File::open(file).and_then(|file| file.take(MAX_KEYS_BYTES).read_to_end(&mut bytes))
-    };
-    let failed = |error: &dyn std::fmt::Display| format!("--keys {}: {error}", file.display());
-    read.map_err(|error| failed(&error))?;
-    let keys = public_keys(&bytes).map_err(|error| failed(&error))?;
-    if keys.is_empty() { Err(failed(&"there is no Ed25519 key in it")) } else { Ok(keys) }
-}
-
 impl Total {
     fn count(&mut self, checked: &Checked) {
-        self.checked += 1;
+        self.checked += usize::from(checked.verdict != Verdict::Removed);
         let place = match checked.verdict {
             Verdict::Good => &mut self.good,
             Verdict::Unchecked => &mut self.unchecked,
             Verdict::Bad => &mut self.bad,
             Verdict::Unreadable => &mut self.unreadable,
+            Verdict::Removed => &mut self.removed,
         };
         *place += 1;
         self.incomplete += usize::from(checked.state == State::Incomplete);
@@ -137,6 +123,7 @@ fn human(out: &mut impl Write, checked: &Checked) -> io::Result<()> {
         Verdict::Unchecked => "unchecked",
         Verdict::Bad => "BAD",
         Verdict::Unreadable => "UNREADABLE",
+        Verdict::Removed => "REMOVED",
     };
     // What somebody else named may hold control characters.
     let path = plain(&checked.path.to_string_lossy());
@@ -153,16 +140,19 @@ fn human(out: &mut impl Write, checked: &Checked) -> io::Result<()> {
         (State::Unsealed, _) => String::new(),
     };
     writeln!(out, "{judged:<10} {path}{details}")?;
-    checked.problems.iter().try_for_each(|problem| writeln!(out, "           - {}", plain(problem)))
+    let notes = checked.notes.iter().map(|note| format!("(note) {note}"));
+    let mut lines = checked.problems.iter().cloned().chain(notes);
+    lines.try_for_each(|line| writeln!(out, "           - {}", plain(&line)))
 }
 
 fn summary(out: &mut impl Write, total: &Total) -> io::Result<()> {
-    let Total { checked, good, unchecked, bad, unreadable, incomplete } = total;
+    let Total { checked, good, unchecked, bad, unreadable, removed, incomplete } = total;
     let attempts = if *checked == 1 { "attempt" } else { "attempts" };
     write!(out, "{checked} {attempts}: {good} good, {bad} bad")?;
     for (count, what) in [
         (unchecked, "with signatures not checked"),
         (unreadable, "unreadable"),
+        (removed, "set aside to be removed"),
         (incomplete, "marked incomplete by the operator"),
     ] {
         if *count > 0 {

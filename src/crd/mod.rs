@@ -19,7 +19,7 @@ use crate::domain::{Code, Finding, Id};
 pub use stamps::Stamps;
 pub use status::TaskStatus;
 pub use task::{Task, TaskSpec};
-pub use task_view::{SpecView, TaskView, WholeTask};
+pub use task_view::{SpecView, TaskView, WholeTask, trimmed};
 
 /// Every custom resource definition that is installed, as `jct crds` prints them.
 pub fn all() -> Vec<CustomResourceDefinition> {

@@ -142,7 +142,7 @@ fn status_of(text: &str) -> Option<TaskStatus> {
 }
 
 /// What is ours, and what every object has. Anybody who may write the object may put much into the rest.
-fn trimmed(metadata: ObjectMeta) -> ObjectMeta {
+pub fn trimmed(metadata: ObjectMeta) -> ObjectMeta {
     let ours = |name: &String| name == ID || RESERVED.contains(&name.as_str());
     let annotations = metadata.annotations.map(|annotations| {
         annotations

@@ -9,6 +9,15 @@ use serde::{Deserialize, Serialize};
 /// `payloadType` of the DSSE envelope: a signature over a checkpoint is one over nothing else.
 pub const PAYLOAD_TYPE: &str = "application/vnd.jct.audit-checkpoint.v1+json";
 
+/// The file of checkpoints: in the state of `jct run`, and in [`CHECKPOINTS_DIR`].
+pub const CHECKPOINTS_FILE: &str = "checkpoints.jsonl";
+
+/// The folder of checkpoints at the root of the trace volume. No namespace is called so, and worker pods mount others.
+pub const CHECKPOINTS_DIR: &str = ".checkpoints";
+
+/// The ConfigMap with the newest checkpoints, unless the operator is told another name.
+pub const DEFAULT_CONFIG_MAP: &str = "jct-audit-checkpoints";
+
 /// The greatest envelope around a checkpoint that is read, in bytes.
 pub const MAX_ENVELOPE_BYTES: usize = 4096;
 

@@ -150,7 +150,7 @@ failure_reasons! {
     ChangeNotAllowed = "ChangeNotAllowed", no_retry;
     /// The executor was ended because its time budget was used up.
     TimeBudgetExceeded = "TimeBudgetExceeded", retry;
-    /// The executor used more processes or disk than its configuration allows.
+    /// The executor used more processes or disk than its configuration allows, or what it used could not be seen.
     LimitExceeded = "LimitExceeded", retry;
     /// The node's kernel cannot confine the executor, and its configuration does not allow it to run without.
     SandboxUnavailable = "SandboxUnavailable", no_retry;

@@ -11,6 +11,7 @@ pub mod digest;
 pub mod executor;
 pub mod finding;
 pub mod id;
+pub mod json;
 pub mod lifecycle;
 pub mod naming;
 pub mod provenance;

@@ -219,19 +219,19 @@ fn scratch(name: &str, limit: &str) -> Volume {
 }
 
 fn source(attempt: &Attempt, settings: &JobSettings) -> Container {
+    let url = source_url(attempt.task, &settings.source_url_template);
+    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
     let mut args = told(attempt);
     args.extend(arguments(&[
         ("work-dir", WORK_MOUNT),
         ("tools-dir", TOOLS_MOUNT),
+        // The one that the operator's settings have: no other is asked for.
+        ("protocols", scheme),
         ("max-files", &settings.source_max_files.to_string()),
         ("max-bytes", &settings.source_max_bytes.to_string()),
         ("timeout-seconds", &settings.source_timeout_seconds.to_string()),
     ]));
-    let url = EnvVar {
-        name: SOURCE_URL.into(),
-        value: Some(literal(&source_url(attempt.task, &settings.source_url_template))),
-        value_from: None,
-    };
+    let url = EnvVar { name: SOURCE_URL.into(), value: Some(literal(&url)), value_from: None };
     let container = with_trace(ours(SOURCE_CONTAINER, "source", &args, settings), attempt);
     Container {
         env: Some([container.env.unwrap_or_default(), vec![url]].concat()),

@@ -24,6 +24,8 @@ pub use leftover::close_leftovers;
 pub use state::{Held, State, StateError};
 pub use steps::Process;
 
+use crate::checkpoint::{self, Made};
+use crate::domain::checkpoint::Checkpoint;
 use crate::domain::executor::{Executor, NoExecutor};
 use crate::domain::trace::task_json;
 use crate::domain::{Actor, FailureReason, Id, TraceId, id::sha256_hex};
@@ -204,6 +206,7 @@ async fn vouch(state: &State, row: &TaskRow, url: &str, executor: &str) -> Resul
         source_url: url.into(),
         executor: executor.into(),
         builder_id: BUILDER_ID.into(),
+        checkpoint: checkpoint(state).await,
     };
     for job in state.store.jobs(row.id).await? {
         if !job.status.is_terminal() || job.trace_removed_at.is_some() {
@@ -225,6 +228,34 @@ async fn vouch(state: &State, row: &TaskRow, url: &str, executor: &str) -> Resul
         }
     }
     Ok(())
+}
+
+/// The newest checkpoint of the audit log: one that is made now, if anything was written since the last.
+async fn checkpoint(state: &State) -> Option<Checkpoint> {
+    let last = match state.checkpoints.recent(state.keys.public()) {
+        Ok(found) => found.newest().cloned(),
+        Err(error) => {
+            tracing::warn!(%error, path = %state.checkpoints.path().display(), "checkpoints cannot be read");
+            return None;
+        }
+    };
+    match checkpoint::make(&state.store, &state.keys, last.as_ref()).await {
+        Ok(Made::Nothing) => last,
+        Ok(Made::Signed(new, envelope)) => {
+            if let Err(error) = state.checkpoints.append(&checkpoint::line(&envelope)) {
+                tracing::warn!(%error, path = %state.checkpoints.path().display(), "a checkpoint was not written");
+            }
+            Some(*new)
+        }
+        Ok(Made::Refused(found)) => {
+            tracing::error!(?found, "the audit log is not the one that was signed: see jct audit --verify");
+            last
+        }
+        Err(error) => {
+            tracing::warn!(%error, "no checkpoint of the audit log");
+            last
+        }
+    }
 }
 
 async fn finish(

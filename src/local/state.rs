@@ -5,7 +5,9 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::checkpoint::CheckpointFile;
 use crate::domain::Id;
+use crate::domain::checkpoint::CHECKPOINTS_FILE;
 use crate::domain::id::hex;
 use crate::signing::{FileKeyError, KeyRing, keys_in};
 use crate::store::{DatabaseUrl, Store, StoreError, StoreSettings};
@@ -24,6 +26,8 @@ pub struct State {
     pub traces: TraceVolume,
     /// What signs.
     pub keys: KeyRing,
+    /// Checkpoints of the audit log.
+    pub checkpoints: CheckpointFile,
 }
 
 /// What is wrong with the folder.
@@ -106,7 +110,9 @@ impl State {
         let store = Store::open(&StoreSettings::new(DatabaseUrl::file(&record))).await;
         let store = store.map_err(|source| StateError::Store { path: record, source })?;
         drop(locked);
-        Ok(Self { store, traces: TraceVolume::new(root.join("traces")), keys: keys_in(root)?, root: root.into() })
+        let checkpoints = CheckpointFile::new(root.join(CHECKPOINTS_FILE));
+        let traces = TraceVolume::new(root.join("traces"));
+        Ok(Self { store, traces, keys: keys_in(root)?, checkpoints, root: root.into() })
     }
 
     /// Where it is.

@@ -82,6 +82,8 @@ pub struct Judgement {
     pub failure: Option<(FailureReason, String)>,
     /// The manifest and its digest, where the trace holds.
     pub complete: Option<(Box<Manifest>, String)>,
+    /// Whether the worker said that digest as it ended, by a way that does not lead over the volume.
+    pub announced: bool,
 }
 
 impl Judgement {
@@ -117,6 +119,7 @@ fn weigh(found: &Found, ended: &Ended) -> Judgement {
     let failed = |reason, message: String| Judgement {
         failure: Some(ended.failure.clone().unwrap_or((reason, message))),
         complete: None,
+        announced: false,
     };
     match found {
         Found::Complete { manifest, sha256 } => {
@@ -129,6 +132,7 @@ fn weigh(found: &Found, ended: &Ended) -> Judgement {
                             .into(),
                     )),
                     complete: None,
+                    announced: true,
                 };
             }
             let failure = match manifest.outcome {
@@ -138,13 +142,14 @@ fn weigh(found: &Found, ended: &Ended) -> Judgement {
                     Some(interruption(reason, manifest.message.clone().unwrap_or_default(), ended))
                 }
             };
-            Judgement { failure, complete: Some((manifest.clone(), sha256.clone())) }
+            Judgement { failure, complete: Some((manifest.clone(), sha256.clone())), announced: said.is_some() }
         }
         Found::Incomplete => failed(FailureReason::TraceInvalid, "the worker ended without sealing its trace".into()),
         Found::Invalid(why) => match &ended.failure {
             Some((reason, message)) => Judgement {
                 failure: Some((*reason, format!("{message}; besides, its trace is invalid: {why}"))),
                 complete: None,
+                announced: false,
             },
             None => failed(FailureReason::TraceInvalid, why.clone()),
         },
@@ -203,8 +208,63 @@ fn trace_record(row: &TaskRow, judgement: &Judgement) -> TraceRecord {
                 cpu_ms: manifest.usage.as_ref().map(|usage| usage.cpu_ms),
             };
             let (sha256, files) = (Some(sha256.clone()), manifest.files.clone());
-            TraceRecord { path, manifest_sha256: sha256, files, complete: true, report: Some(report) }
+            TraceRecord {
+                path,
+                manifest_sha256: sha256,
+                files,
+                complete: true,
+                announced: judgement.announced,
+                report: Some(report),
+            }
         }
-        None => TraceRecord { path, manifest_sha256: None, files: Vec::new(), complete: false, report: None },
+        None => TraceRecord {
+            path,
+            manifest_sha256: None,
+            files: Vec::new(),
+            complete: false,
+            announced: false,
+            report: None,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(manifest_sha256: Option<&str>) -> Ended {
+        let termination = Termination {
+            outcome: Outcome::Succeeded,
+            reason: None,
+            message: None,
+            manifest_sha256: manifest_sha256.map(str::to_owned),
+            claimed_by: None,
+        };
+        Ended {
+            failure: None,
+            termination: Some(termination),
+            ..Ended::unseen(FailureReason::WorkerFailed, String::new())
+        }
+    }
+
+    fn found() -> Found {
+        let manifest = json!({"version": "1.0", "task_sha256": "", "task_id": "01KJMMA2G02YVRH9REXK5XRBYB", "trace_id": "a".repeat(32),
+            "namespace": "team", "attempt": 1, "executor": "analysis", "worker": "jct 1", "outcome": "succeeded",
+            "started_at": "2026-03-01T12:00:00Z", "ended_at": "2026-03-01T12:00:01Z", "files": []});
+        Found::Complete { manifest: Box::new(serde_json::from_value(manifest).unwrap()), sha256: "ab".into() }
+    }
+
+    #[test]
+    fn a_manifest_that_nobody_announced_counts_and_says_so() {
+        let announced = weigh(&found(), &ended(Some("ab")));
+        assert!(announced.failure.is_none() && announced.announced);
+        for silent in [ended(None), Ended::unseen(FailureReason::JobDeleted, "gone".into())] {
+            let judgement = weigh(&found(), &silent);
+            assert!(judgement.failure.is_none() && judgement.complete.is_some() && !judgement.announced);
+        }
+        let other = weigh(&found(), &ended(Some("cd")));
+        assert!(
+            other.complete.is_none() && other.failure.is_some_and(|(reason, _)| reason == FailureReason::TraceInvalid)
+        );
     }
 }

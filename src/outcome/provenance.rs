@@ -4,6 +4,7 @@ use std::io;
 
 use serde_json::Value;
 
+use crate::domain::checkpoint::Checkpoint;
 use crate::domain::id::sha256_hex;
 use crate::domain::provenance::{Bound, ContainerImage, Facts, Statement};
 use crate::domain::trace::{Manifest, Outcome, task_json};
@@ -43,6 +44,8 @@ pub struct Witness {
     pub executor: String,
     /// URI of the installation that vouches for it.
     pub builder_id: String,
+    /// The newest checkpoint of the audit log, where there is one.
+    pub checkpoint: Option<Checkpoint>,
 }
 
 /// Signs what is recorded of an attempt that has ended, and writes that beside its manifest. Blocks.
@@ -94,7 +97,7 @@ fn trace(traces: &TraceVolume, row: &TaskRow, job: &JobRow) -> Result<Trace, Pro
 }
 
 fn statement(row: &TaskRow, job: &JobRow, trace: &Trace, witness: &Witness) -> Statement {
-    let Witness { images, source_url, executor, builder_id } = witness;
+    let Witness { images, source_url, executor, builder_id, checkpoint } = witness;
     let bound = match &trace.manifest {
         Some(manifest) => Bound::Manifest { manifest, sha256: &trace.sha256 },
         None => Bound::Incomplete { sha256: &trace.sha256 },
@@ -112,6 +115,7 @@ fn statement(row: &TaskRow, job: &JobRow, trace: &Trace, witness: &Witness) -> S
         commit: job.commit.as_deref(),
         images,
         bound,
+        announced: job.manifest_announced,
         outcome: if job.status == JobStatus::Completed { Outcome::Succeeded } else { Outcome::Failed },
         failure: job.error.as_ref().map(|failure| (failure.reason.as_str(), failure.message.as_str())),
         exit_code: job.exit_code,
@@ -119,5 +123,6 @@ fn statement(row: &TaskRow, job: &JobRow, trace: &Trace, witness: &Witness) -> S
         ended_at: job.ended_at,
         builder_id,
         version: env!("CARGO_PKG_VERSION"),
+        checkpoint: checkpoint.as_ref(),
     })
 }

@@ -12,6 +12,7 @@ use super::status::Written;
 use super::work_object::Objects;
 use super::workers::Workers;
 use crate::crd::TaskStatus;
+use crate::domain::checkpoint::Checkpoint;
 use crate::domain::executor::Executors;
 use crate::domain::retention::Retention;
 use crate::domain::{Id, StampKey};
@@ -44,6 +45,8 @@ pub struct Context {
     pub traces: TraceVolume,
     /// What provenance is signed with.
     pub keys: Keys,
+    /// The newest checkpoint of the audit log.
+    pub checkpoint: watch::Receiver<Option<Checkpoint>>,
     /// Who provenance says ran an attempt.
     pub builder_id: String,
     /// Whose attempts have their provenance.

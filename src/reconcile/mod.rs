@@ -7,6 +7,7 @@ pub mod context;
 pub mod error;
 mod finalizer;
 pub mod head;
+pub mod lists;
 pub mod orphans;
 pub mod retention;
 mod runner;

@@ -14,31 +14,29 @@ use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
-use kube::core::DynamicObject;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, Predicate as _, PredicateConfig, WatchStreamExt as _, predicates, watcher};
-use kube::{Resource, ResourceExt as _};
+use kube::{Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::task::{self, reconcile};
+use super::work_object::WorkObject;
 use super::work_object::waiting::Place;
 use super::workers::{Workers, follow, task_ref};
-use super::{Context, Error, orphans, retention, work_object};
+use super::{Context, Error, lists, orphans, retention, work_object};
 use crate::crd::cwom::api_resource;
 use crate::crd::names::TRACE_ID;
 use crate::domain::cwom::Kind;
 use crate::runtime::metrics::ReconcileLabels;
 
-/// The annotation in which kubectl keeps a copy of the whole object.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-
-/// How many objects a page of a list has: a page is in memory as a whole, and each object may have megabytes.
-const PAGE: u32 = 50;
+/// The text of the specs, in KiB, that passes under way read together; parsed, recorded and written down it takes some
+/// twelve times that. One spec alone may have more: it goes alone.
+const SPECS_AT_ONCE_KIB: usize = 4096;
 
 /// Runs the controllers until `shutdown`; passes under way end first. Says on `ready` when the caches are filled.
 pub async fn run(context: Arc<Context>, concurrency: u16, ready: watch::Sender<bool>, shutdown: CancellationToken) {
@@ -46,8 +44,9 @@ pub async fn run(context: Arc<Context>, concurrency: u16, ready: watch::Sender<b
     let (jobs_ready, mut jobs_are) = watch::channel(false);
     let (pods_ready, mut pods_are) = watch::channel(false);
     let namespace = context.jobs.namespace.clone();
-    let jobs: Api<Job> = Api::namespaced(context.client.clone(), &namespace);
-    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
+    let lists = lists::one_at_a_time(&context.client);
+    let jobs: Api<Job> = Api::namespaced(lists.clone(), &namespace);
+    let pods: Api<Pod> = Api::namespaced(lists.clone(), &namespace);
     let of_jobs = {
         let workers = context.workers.clone();
         follow(jobs, move || workers.clone(), |workers: &Workers| &workers.jobs, trigger.clone(), jobs_ready)
@@ -69,7 +68,8 @@ pub async fn run(context: Arc<Context>, concurrency: u16, ready: watch::Sender<b
     }
 
     let caches = Arc::new(Caches { unfilled: AtomicUsize::new(1 + Kind::ALL.len()), ready });
-    let stage = Stage { context, concurrency, caches, shutdown };
+    let specs = Arc::new(Semaphore::new(SPECS_AT_ONCE_KIB));
+    let stage = Stage { context, lists, concurrency, specs, caches, shutdown };
     let objects = Kind::ALL.iter().map(|kind| of_objects(&stage, *kind));
     join(of_tasks(&stage, trigger, triggered), join_all(objects)).await;
     followers.abort();
@@ -79,7 +79,11 @@ pub async fn run(context: Arc<Context>, concurrency: u16, ready: watch::Sender<b
 /// What the controllers have in common.
 struct Stage {
     context: Arc<Context>,
+    /// The client that watches.
+    lists: Client,
     concurrency: u16,
+    /// One permit for each KiB of a spec that a pass may read.
+    specs: Arc<Semaphore>,
     caches: Arc<Caches>,
     shutdown: CancellationToken,
 }
@@ -125,7 +129,7 @@ async fn of_tasks(
         // Whoever waited for it may be gone.
         let _ = filled.take().map(|filled| filled.send(()));
     };
-    let watched = Watched::new(stage, Api::all(context.client.clone()), (), news, note);
+    let watched = Watched::new(stage, Api::all(stage.lists.clone()), (), news, note);
     let sweeper = tokio::spawn(orphans::watch(context.clone(), watched.reader.clone(), stage.shutdown.clone()));
     let (reader, shutdown) = (watched.reader.clone(), stage.shutdown.clone());
     let retention = tokio::spawn(async move {
@@ -136,7 +140,7 @@ async fn of_tasks(
         }
     });
     let pass = |object, context: Arc<Context>| async move { reconcile(object, context).await };
-    watched.control(stage, "Task", triggered.map(task_ref), pass).await;
+    watched.control(stage, "Task", triggered.map(task_ref), |_| 0, pass).await;
     // They end between two Tasks, on the same signal.
     let _ = sweeper.await;
     let _ = retention.await;
@@ -155,7 +159,7 @@ async fn of_objects(stage: &Stage, kind: Kind) {
         // Whoever waited for it may be gone.
         let _ = filled.take().map(|filled| filled.send(()));
     };
-    let watched = Watched::new(stage, Api::all_with(context.client.clone(), &resource), resource, |_| {}, note);
+    let watched = Watched::new(stage, Api::all_with(stage.lists.clone(), &resource), resource, |_| {}, note);
     let (reader, shutdown) = (watched.reader.clone(), stage.shutdown.clone());
     let sweeper = tokio::spawn(async move {
         tokio::select! {
@@ -164,10 +168,10 @@ async fn of_objects(stage: &Stage, kind: Kind) {
             () = shutdown.cancelled() => {}
         }
     });
-    let pass = move |object: Arc<DynamicObject>, context: Arc<Context>| async move {
+    let pass = move |object: Arc<WorkObject>, context: Arc<Context>| async move {
         work_object::reconcile(kind, &object, &context).await
     };
-    watched.control(stage, kind.as_str(), triggered, pass).await;
+    watched.control(stage, kind.as_str(), triggered, |object| object.spec_bytes, pass).await;
     let _ = sweeper.await;
 }
 
@@ -204,9 +208,8 @@ where
         let writer = Writer::new(type_.clone());
         let reader = writer.as_reader();
         let (caches, is_filled) = (stage.caches.clone(), AtomicBool::new(false));
-        let changes = watcher(api, watcher::Config::default().page_size(PAGE))
+        let changes = watcher(api, lists::config())
             .default_backoff()
-            .modify(trim)
             .reflect(writer)
             // Not `Store::wait_until_ready`: the controller waits on it too, and only the last to wait is woken.
             .inspect_ok(move |event| {
@@ -232,23 +235,34 @@ where
     K::DynamicType: Debug + Eq + Hash + Clone + Unpin + Send + Sync,
     S: Stream<Item = Result<K, watcher::Error>> + Send + 'static,
 {
-    /// Calls `pass` for each object that changed or is triggered, until shutdown.
+    /// Calls `pass` for each object that changed or is triggered, until shutdown. `spec_bytes` is how much it may have to read.
     async fn control<F>(
         self,
         stage: &Stage,
         kind: &'static str,
         triggered: impl Stream<Item = ObjectRef<K>> + Send + 'static,
+        spec_bytes: impl Fn(&K) -> usize + Send + Sync + Clone + 'static,
         pass: impl Fn(Arc<K>, Arc<Context>) -> F + Send + Sync + Clone + 'static,
     ) where
         F: Future<Output = Result<Action, Error>> + Send + 'static,
     {
         let stop = stage.shutdown.clone();
+        let specs = stage.specs.clone();
+        let weighed = move |object: Arc<K>, context: Arc<Context>| {
+            let kib = (spec_bytes(&object) / 1024 + 1).min(SPECS_AT_ONCE_KIB);
+            let (specs, pass) = (specs.clone(), pass.clone());
+            async move {
+                // The semaphore is never closed.
+                let _held = specs.acquire_many(u32::try_from(kib).unwrap_or(u32::MAX)).await;
+                pass(object, context).await
+            }
+        };
         Controller::for_stream_with(self.changes, self.reader, self.type_)
             .with_config(Config::default().concurrency(stage.concurrency))
             .reconcile_on(triggered)
             .graceful_shutdown_on(async move { stop.cancelled().await })
             .run(
-                move |object, context| measured(kind, context.clone(), pass(object, context)),
+                move |object, context| measured(kind, context.clone(), weighed(object, context)),
                 move |object, error, context| failed(kind, &*object, error, &context),
                 stage.context.clone(),
             )
@@ -259,15 +273,6 @@ where
                 }
             })
             .await;
-    }
-}
-
-/// Takes off what nobody reads and every cached object would carry.
-fn trim<K: Resource>(object: &mut K) {
-    let metadata = object.meta_mut();
-    metadata.managed_fields = None;
-    if let Some(annotations) = &mut metadata.annotations {
-        annotations.remove(LAST_APPLIED);
     }
 }
 

@@ -146,17 +146,37 @@ where
     K: Clone + DeserializeOwned + Debug + ResourceExt,
     S: Clone + Default + PartialEq + Serialize,
 {
+    write_kept(api, written, subject, cached, project, S::clone).await
+}
+
+/// As [`write`], for statuses that caches hold in short: `cached` is what `keep` made of one.
+///
+/// # Errors
+/// As for [`write`].
+pub async fn write_kept<K, S>(
+    api: &Api<K>,
+    written: &Written<S>,
+    subject: Subject<'_>,
+    cached: Option<S>,
+    project: impl FnOnce(Option<&S>) -> S,
+    keep: impl FnOnce(&S) -> S,
+) -> Result<bool, Error>
+where
+    K: Clone + DeserializeOwned + Debug + ResourceExt,
+    S: Clone + Default + PartialEq + Serialize,
+{
     let Subject { name, uid, resource_version } = subject;
     let current = written.current(uid, resource_version, cached);
     let wanted = project(current.as_ref());
-    if current.as_ref() == Some(&wanted) {
+    let kept = keep(&wanted);
+    if current.as_ref() == Some(&kept) {
         return Ok(false);
     }
     // The uid makes it a conflict where the name has passed to another object.
     let patch = json!({"metadata": {"uid": uid}, "status": merge(&current.unwrap_or_default(), &wanted)});
     let answer = api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await;
     let Some(object) = Error::unless_gone("write a status", answer)? else { return Ok(false) };
-    written.note(uid, object.resource_version().as_deref(), wanted);
+    written.note(uid, object.resource_version().as_deref(), kept);
     Ok(true)
 }
 

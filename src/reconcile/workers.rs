@@ -6,17 +6,19 @@ use std::sync::{Arc, Mutex};
 
 use futures::StreamExt as _;
 use futures::channel::mpsc::UnboundedSender;
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::Api;
 use kube::runtime::reflector::ObjectRef;
-use kube::runtime::watcher::{self, Event};
+use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt as _, watcher as watch};
 use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch as signal;
 use tracing::warn;
 
+use super::lists;
 use crate::crd::names;
 use crate::domain::Id;
 
@@ -53,7 +55,41 @@ impl<K> Default for Index<K> {
     }
 }
 
-impl<K: Resource> Index<K> {
+/// What is cached of a Job or a pod: what passes read of it.
+pub trait Projected: Resource {
+    /// Takes off all the rest.
+    fn project(&mut self);
+}
+
+impl Projected for Job {
+    /// Of the spec it stays when the Job goes.
+    fn project(&mut self) {
+        project_metadata(self.meta_mut());
+        if let Some(spec) = &mut self.spec {
+            *spec = JobSpec { ttl_seconds_after_finished: spec.ttl_seconds_after_finished, ..JobSpec::default() };
+        }
+    }
+}
+
+impl Projected for Pod {
+    fn project(&mut self) {
+        project_metadata(self.meta_mut());
+        self.spec = None;
+    }
+}
+
+fn project_metadata(metadata: &mut ObjectMeta) {
+    metadata.managed_fields = None;
+    metadata.owner_references = None;
+    if let Some(labels) = &mut metadata.labels {
+        labels.retain(|name, _| [names::TASK_ID_LABEL, names::ATTEMPT_LABEL].contains(&name.as_str()));
+    }
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.retain(|name, _| [names::TASK_NAMESPACE, names::TASK_NAME].contains(&name.as_str()));
+    }
+}
+
+impl<K: Projected> Index<K> {
     /// The objects of an attempt, by name.
     pub fn get(&self, key: &AttemptKey) -> Vec<Arc<K>> {
         let Ok(table) = self.0.lock() else { return Vec::new() };
@@ -84,7 +120,8 @@ impl<K: Resource> Index<K> {
     }
 }
 
-fn insert<K: Resource>(table: &mut Table<K>, object: K) {
+fn insert<K: Projected>(table: &mut Table<K>, mut object: K) {
+    object.project();
     if let Some(key) = AttemptKey::of(&object) {
         table.entry(key).or_default().insert(object.name_any(), Arc::new(object));
     }
@@ -111,12 +148,11 @@ pub async fn follow<K>(
     trigger: Trigger,
     ready: signal::Sender<bool>,
 ) where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+    K: Projected + Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let selector = format!("{}={}", names::MANAGED_BY_LABEL, names::MANAGED_BY);
-    let stream = watch::watcher(api, watcher::Config::default().labels(&selector)).default_backoff().modify(|object| {
-        object.meta_mut().managed_fields = None;
-    });
+    let config = lists::config().labels(&selector);
+    let stream = watch::watcher(api, config).default_backoff().modify(Projected::project);
     let workers = index();
     let index = pick(&workers);
     let mut fresh: Table<K> = HashMap::new();

@@ -12,7 +12,9 @@ use tracing::warn;
 
 use super::lease::{Lease, LeaseSettings};
 use super::{Metrics, Settings};
+use crate::checkpoint::{CheckpointFile, CheckpointMap, Keeper, Places};
 use crate::domain::StampKey;
+use crate::domain::checkpoint::{CHECKPOINTS_DIR, CHECKPOINTS_FILE, Checkpoint};
 use crate::domain::executor::Executors;
 use crate::domain::retention::Retention;
 use crate::reconcile;
@@ -29,6 +31,9 @@ const OPENING: Duration = Duration::from_secs(3);
 
 /// Between two looks whether the database file is another process's.
 const ALONE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long the last checkpoint of a term may take.
+const LAST_CHECKPOINT: Duration = Duration::from_secs(3);
 
 /// What the controller is made from.
 #[derive(Clone)]
@@ -113,14 +118,33 @@ impl Controller {
     async fn lead(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Some(_sole) = stop.run_until_cancelled(self.alone()).await else { return Ok(()) };
         // Nothing is kept from an earlier term: caches and notes would be of a time when another replica led.
-        let context = Arc::new(self.context()?);
+        let newest = watch::Sender::new(None);
+        let context = Arc::new(self.context(newest.subscribe())?);
+        let checkpoints = tokio::spawn(self.checkpoints(newest)?.run(stop.clone()));
         self.metrics.leads.set(1);
         reconcile::run(context, self.settings.concurrency, self.ready, stop).await;
         self.metrics.leads.set(0);
+        if timeout(LAST_CHECKPOINT, checkpoints).await.is_err() {
+            warn!("the last checkpoint of the audit log was not made in time; the next one covers it");
+        }
         Ok(())
     }
 
-    fn context(&self) -> anyhow::Result<Context> {
+    fn checkpoints(&self, newest: watch::Sender<Option<Checkpoint>>) -> anyhow::Result<Keeper> {
+        let settings = &self.settings;
+        let file = self.traces()?.root().join(CHECKPOINTS_DIR).join(CHECKPOINTS_FILE);
+        let map = CheckpointMap::new(self.client.clone(), &settings.namespace, &settings.audit_checkpoint_config_map);
+        Ok(Keeper {
+            store: self.store.clone(),
+            keys: self.keys.clone(),
+            every: settings.checkpoints(),
+            places: Places { file: CheckpointFile::new(file), map, sink: settings.checkpoint_sink()? },
+            intact: self.metrics.audit_log_intact.clone(),
+            newest,
+        })
+    }
+
+    fn context(&self, checkpoint: watch::Receiver<Option<Checkpoint>>) -> anyhow::Result<Context> {
         let settings = &self.settings;
         Ok(Context {
             client: self.client.clone(),
@@ -139,6 +163,7 @@ impl Controller {
             stamp_key: self.stamp_key.clone(),
             traces: self.traces()?,
             keys: self.keys.clone(),
+            checkpoint,
             builder_id: settings.provenance_builder_id.clone(),
             settled: Settled::default(),
             workers: Arc::default(),

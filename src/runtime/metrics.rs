@@ -74,6 +74,8 @@ pub struct Metrics {
     pub provenance_failures: Counter,
     /// Tasks whose object shows more than the record knows: an administrator has to decide.
     pub records_lost: Gauge,
+    /// 0 while the audit log is not the one that was signed.
+    pub audit_log_intact: Gauge,
     /// 1 while this process runs the controller.
     pub leads: Gauge,
     /// 1 if the configuration of executors is the one that is there; 0 while a former one holds.
@@ -103,6 +105,8 @@ impl Default for Metrics {
         let outcomes = Family::default();
         let provenance_failures = Counter::default();
         let records_lost = Gauge::default();
+        let audit_log_intact = Gauge::default();
+        audit_log_intact.set(1);
         let leads = Gauge::default();
         let executors_valid = Gauge::default();
         executors_valid.set(1);
@@ -160,6 +164,11 @@ impl Default for Metrics {
             records_lost.clone(),
         );
         registry.register(
+            "audit_log_intact",
+            "0 while the audit log is not the one that was signed, and no checkpoint is made",
+            audit_log_intact.clone(),
+        );
+        registry.register(
             "controller_leads",
             "1 while this process runs the controller, 0 while another replica does",
             leads.clone(),
@@ -213,6 +222,7 @@ impl Default for Metrics {
             outcomes,
             provenance_failures,
             records_lost,
+            audit_log_intact,
             leads,
             executors_valid,
             retention_valid,

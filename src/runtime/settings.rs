@@ -8,6 +8,8 @@ use clap::{ArgAction, Args, ValueEnum};
 
 use super::lease::LeaseSettings;
 use crate::api::ApiSettings;
+use crate::checkpoint::{Every, Sink};
+use crate::domain::checkpoint::DEFAULT_CONFIG_MAP;
 use crate::domain::executor::is_quantity;
 use crate::domain::provenance::DEFAULT_BUILDER_ID;
 use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS};
@@ -193,6 +195,10 @@ pub struct Settings {
     #[arg(long, env = "JCT_SOURCE_URL_TEMPLATE", default_value = "https://github.com/{repo}.git")]
     pub source_url_template: String,
 
+    /// Whether http:// and git:// may be used, by which whoever is on the way can change what is fetched
+    #[arg(long, env = "JCT_SOURCE_ALLOW_PLAINTEXT", default_value_t = false, action = clap::ArgAction::Set)]
+    pub source_allow_plaintext: bool,
+
     /// The most files that a source tree may have
     #[arg(long, env = "JCT_SOURCE_MAX_FILES", default_value_t = 200_000)]
     pub source_max_files: u64,
@@ -246,6 +252,22 @@ pub struct Settings {
     #[arg(long, env = "JCT_PROVENANCE_BUILDER_ID", default_value = DEFAULT_BUILDER_ID)]
     pub provenance_builder_id: String,
 
+    /// How many audit entries are followed by a signed checkpoint
+    #[arg(long, env = "JCT_AUDIT_CHECKPOINT_ENTRIES", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub audit_checkpoint_entries: u32,
+
+    /// How long the last audit entries wait for a signed checkpoint, if they are fewer, in seconds
+    #[arg(long, env = "JCT_AUDIT_CHECKPOINT_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub audit_checkpoint_seconds: u32,
+
+    /// ConfigMap with the newest checkpoints of the audit log, in the operator's namespace
+    #[arg(long, env = "JCT_AUDIT_CHECKPOINT_CONFIG_MAP", default_value = DEFAULT_CONFIG_MAP)]
+    pub audit_checkpoint_config_map: String,
+
+    /// URL that each checkpoint of the audit log is sent to by POST; none when empty
+    #[arg(long, env = "JCT_AUDIT_CHECKPOINT_URL", default_value = "", hide_env_values = true)]
+    pub audit_checkpoint_url: String,
+
     /// Lease by which operators settle who runs the controller, in the operator's namespace
     #[arg(long, env = "JCT_LEASE_NAME", default_value = "jct")]
     pub lease_name: String,
@@ -297,7 +319,16 @@ impl Settings {
         if !["https", "http", "git"].contains(&scheme) {
             return invalid(
                 "--source-url-template (JCT_SOURCE_URL_TEMPLATE)",
-                format!("must begin with https://, http:// or git://, is {template:?}"),
+                format!("must begin with https://, or where plaintext is allowed http:// or git://, is {template:?}"),
+            );
+        }
+        if scheme != "https" && !self.source_allow_plaintext {
+            return invalid(
+                "--source-url-template (JCT_SOURCE_URL_TEMPLATE)",
+                format!(
+                    "{scheme}:// lets whoever is on the way change what is fetched: use https://, or set \
+                     --source-allow-plaintext=true (JCT_SOURCE_ALLOW_PLAINTEXT, source.allowPlaintext of the chart)"
+                ),
             );
         }
         for (setting, value) in [
@@ -332,6 +363,18 @@ impl Settings {
                 "--lease-name (JCT_LEASE_NAME)",
                 format!("must be the name of a Lease, is {:?}", self.lease_name),
             );
+        }
+        if !is_object_name(&self.audit_checkpoint_config_map) {
+            return invalid(
+                "--audit-checkpoint-config-map (JCT_AUDIT_CHECKPOINT_CONFIG_MAP)",
+                format!("must be the name of a ConfigMap, is {:?}", self.audit_checkpoint_config_map),
+            );
+        }
+        let url = self.audit_checkpoint_url.trim();
+        if !url.is_empty()
+            && let Err(error) = Sink::check(url)
+        {
+            return invalid("--audit-checkpoint-url (JCT_AUDIT_CHECKPOINT_URL)", error.to_string());
         }
         if !is_object_name(&self.signing_secret) {
             return invalid(
@@ -397,6 +440,26 @@ impl Settings {
             max_body_bytes: self.api_max_body_bytes as usize,
             max_requests: self.api_max_requests as usize,
         }
+    }
+
+    /// When checkpoints of the audit log are made.
+    pub fn checkpoints(&self) -> Every {
+        Every {
+            entries: self.audit_checkpoint_entries.into(),
+            time: Duration::from_secs(self.audit_checkpoint_seconds.into()),
+            look: Duration::from_secs(2),
+        }
+    }
+
+    /// Where they are sent, if anywhere.
+    ///
+    /// # Errors
+    /// [`InvalidSetting`] tells what is wrong with the URL.
+    pub fn checkpoint_sink(&self) -> Result<Option<Sink>, InvalidSetting> {
+        let url = self.audit_checkpoint_url.trim();
+        let setting = "--audit-checkpoint-url (JCT_AUDIT_CHECKPOINT_URL)";
+        let sink = (!url.is_empty()).then(|| Sink::new(url)).transpose();
+        sink.map_err(|error| InvalidSetting { setting, message: error.to_string() })
     }
 
     /// The Lease.
@@ -498,6 +561,9 @@ mod tests {
     #[case(&["--min-time-budget-seconds=900", "--max-time-budget-seconds=60"], "JCT_MIN_TIME_BUDGET_SECONDS")]
     #[case(&["--max-time-budget-seconds=86401"], "--max-time-budget-seconds")]
     #[case(&["--source-url-template=https://git.example"], "JCT_SOURCE_URL_TEMPLATE")]
+    #[case(&["--source-url-template=http://git.example/{repo}"], "JCT_SOURCE_ALLOW_PLAINTEXT")]
+    #[case(&["--source-url-template=git://git.example/{repo}"], "JCT_SOURCE_URL_TEMPLATE")]
+    #[case(&["--source-url-template=file:///srv/{repo}", "--source-allow-plaintext=true"], "JCT_SOURCE_URL_TEMPLATE")]
     #[case(&["--source-url-template=ext::sh -c {repo}"], "JCT_SOURCE_URL_TEMPLATE")]
     #[case(&["--worker-memory-limit=lots"], "JCT_WORKER_MEMORY_LIMIT")]
     #[case(&["--worker-namespace=Bad_Name"], "JCT_WORKER_NAMESPACE")]
@@ -506,6 +572,9 @@ mod tests {
     #[case(&["--api-audience= ,"], "JCT_API_AUDIENCE")]
     #[case(&["--lease-name=The Lease"], "JCT_LEASE_NAME")]
     #[case(&["--lease-seconds=1"], "--lease-seconds")]
+    #[case(&["--audit-checkpoint-config-map=The Map"], "JCT_AUDIT_CHECKPOINT_CONFIG_MAP")]
+    #[case(&["--audit-checkpoint-url=http://archive.example.org/x"], "JCT_AUDIT_CHECKPOINT_URL")]
+    #[case(&["--audit-checkpoint-seconds=0"], "--audit-checkpoint-seconds")]
     #[case(&["--signing-secret=The Secret"], "JCT_SIGNING_SECRET")]
     #[case(&["--signing-key-days=-1"], "--signing-key-days")]
     #[case(&["--provenance-builder-id=us"], "JCT_PROVENANCE_BUILDER_ID")]

@@ -70,6 +70,14 @@ pub fn keys_in(folder: &Path) -> Result<KeyRing, FileKeyError> {
     Ok(ring)
 }
 
+/// The keys in `folder`, if there are any; none are made. Blocks.
+///
+/// # Errors
+/// [`FileKeyError`] names the file.
+pub fn keys_there(folder: &Path) -> Result<Option<KeyRing>, FileKeyError> {
+    if read(&folder.join(SIGNING_KEY))?.is_some() { keys_in(folder).map(Some) } else { Ok(None) }
+}
+
 /// Where the public keys of `folder` are.
 pub fn public_keys_file(folder: &Path) -> PathBuf {
     folder.join(PUBLIC_KEYS)

@@ -9,7 +9,7 @@ mod keyring;
 mod secret;
 
 pub use checkpoint::{CheckpointProblem, checkpoint_in, sign_checkpoint};
-pub use file::{FileKeyError, keys_in, public_keys_file};
+pub use file::{FileKeyError, keys_in, keys_there, public_keys_file};
 pub use key::{InvalidKey, PublicKey, SignatureProblem, SigningKey, verify, verify_as};
 pub use keyring::{KeyRing, public_keys};
 pub use secret::{KeyError, Keys, SecretKeys, SecretSettings, keep};

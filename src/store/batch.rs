@@ -9,7 +9,7 @@ use super::cwom::{belongings, load_objects, objects_of_tasks, remove_objects, sa
 use super::operation::{Fate, Needs, Slot, View};
 use super::rows::{insert_artifacts, insert_jobs, insert_tasks, load_jobs, load_tasks, load_tasks_by_key};
 use super::rows::{load_tasks_by_uid, remove_task, update_jobs, update_tasks};
-use super::{Result, StoreError};
+use super::{Result, StoreError, contents};
 
 /// Loads what is needed. The Tasks, and with them their attempts, can't be changed by others until the transaction ends.
 pub(super) async fn load(conn: &mut Conn<'_>, needs: Needs) -> Result<View> {
@@ -69,6 +69,8 @@ pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator) -
     } = view;
     // First, so that what is free by it can be taken. Whoever has come to refer to what goes fails, and is tried again alone.
     for removal in removals {
+        let issue = removal.issue.map(|issue| issue.to_string());
+        contents::remove(conn, &removal.task_id.to_string(), issue.as_deref()).await?;
         if let Some(issue) = removal.issue {
             remove_objects(conn, issue).await?;
         }

@@ -8,6 +8,7 @@ mod audit;
 mod batch;
 mod conn;
 mod connect;
+mod contents;
 mod cwom;
 mod database_error;
 mod error;
@@ -35,7 +36,7 @@ pub use cwom::{
 };
 pub use error::{Conflict, Result, StoreError};
 pub use lost::{AdoptEnd, RunAgain, Shown};
-pub use maintenance::{Check, Database, Migrated, TransferError, Transferred};
+pub use maintenance::{Check, Database, EXPORT_TYPE, Migrated, Signature, Signer, TransferError, Transferred, Trust};
 pub use model::{ArtifactRow, Failure, JobRow, JobStatus, TaskRow};
 pub use one_writer::Sole;
 pub use request::{
@@ -298,6 +299,12 @@ impl Store {
     /// Work objects of a kind, the newest first.
     pub async fn objects(&self, kind: Kind, filter: &ObjectFilter, page: Page) -> Result<Vec<ObjectRow>> {
         cwom::objects_of(&mut self.inner.readers.acquire().await?.borrow(), kind, filter, page).await
+    }
+
+    /// Of the object of this kind behind the custom resource with this uid, unless that was seen to go: its id, and the digest
+    /// of the spec that is recorded of it.
+    pub async fn recorded_spec(&self, kind: Kind, uid: &str) -> Result<Option<(Id, Option<String>)>> {
+        cwom::recorded_spec(&mut self.inner.readers.acquire().await?.borrow(), kind, uid).await
     }
 
     /// The work objects of a kind whose custom resource was not seen to go, by namespace and name, after `after`; at most

@@ -276,6 +276,10 @@ pub struct JobRow {
     pub trace_files: Option<u32>,
     /// Whether the worker sealed its trace, and every digest held.
     pub trace_complete: Option<bool>,
+    /// Whether the worker itself announced the digest of that manifest as it ended. If not, it is what was found on the volume:
+    /// files and digests hold, but whoever can write there could have made all of it. None without a manifest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifest_announced: Option<bool>,
     /// When retention removed its trace from the volume. The files go a moment later, or at the next sweep.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_removed_at: Option<Timestamp>,

@@ -45,13 +45,19 @@ impl DatabaseUrl {
     /// The network file system that the database is on, by its name; none if it is on none, or is no file. Of a folder that is
     /// not there nothing is known.
     pub fn network_file_system(&self) -> Option<String> {
-        let path = self.path()?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = &self.folder()?;
         let magic = statfs(folder).ok()?.filesystem_type().0;
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let device = fs::metadata(folder).ok()?.dev();
         let kind = mounted_as(&mounts, &format!("{}:{}", major(device), minor(device)));
         network_name(i128::from(magic), kind)
+    }
+
+    /// The folder of a SQLite database.
+    pub fn folder(&self) -> Option<PathBuf> {
+        let path = self.path()?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        Some(folder.unwrap_or(Path::new(".")).to_owned())
     }
 
     fn path(&self) -> Option<PathBuf> {

@@ -199,6 +199,8 @@ pub struct TraceRecord {
     pub files: Vec<FileEntry>,
     /// Whether the worker sealed it and every digest holds.
     pub complete: bool,
+    /// Whether the worker announced the manifest's digest as it ended, apart from the volume.
+    pub announced: bool,
     /// What its manifest says of the work; none without a manifest.
     pub report: Option<Report>,
 }

@@ -59,6 +59,7 @@ pub(super) fn start_attempt(task: &TaskRow, start: &StartAttempt) -> Result<Opti
         manifest_sha256: None,
         trace_files: None,
         trace_complete: None,
+        manifest_announced: None,
         trace_removed_at: None,
         trace_removed_by: None,
         trace_purged_at: None,
@@ -116,6 +117,7 @@ pub(super) fn finish_attempt(task: &TaskRow, job: &JobRow, end: &AttemptEnd) -> 
         job.manifest_sha256.clone_from(&trace.manifest_sha256);
         job.trace_files = Some(u32::try_from(trace.files.len()).unwrap_or(u32::MAX));
         job.trace_complete = Some(trace.complete);
+        job.manifest_announced = trace.manifest_sha256.as_ref().map(|_| trace.announced);
     }
     task.attempt_ended_at = Some(ended_at);
     task.started_at = task.started_at.or(job.started_at);

@@ -139,6 +139,28 @@ pub(super) fn strangers(directory: &File, known: &BTreeSet<&str>) -> io::Result<
     Ok(if named.is_empty() { None } else { Some(format!("the manifest does not name {}{more}", named.join(", "))) })
 }
 
+/// Folders in which there is none of the `known` files, at the most [`MAX_STRANGERS`] of them.
+pub(super) fn empty_folders(directory: &File, known: &BTreeSet<&str>) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut folders = vec![String::new()];
+    while let Some(folder) = folders.pop() {
+        let prefix = format!("{folder}/");
+        let has_known = |prefix: &str| known.iter().any(|path| path.starts_with(prefix));
+        if !folder.is_empty() && !has_known(&prefix) {
+            found.push(folder);
+            if found.len() == MAX_STRANGERS {
+                break;
+            }
+            continue;
+        }
+        let listed = list(directory, &folder)?;
+        let below = listed.into_iter().filter(|(_, is_folder)| *is_folder).map(|(name, _)| name);
+        folders.extend(below.map(|name| if folder.is_empty() { name } else { format!("{folder}/{name}") }));
+    }
+    found.sort();
+    Ok(found)
+}
+
 fn is_hostile(error: &io::Error) -> bool {
     use nix::libc::{EACCES, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, EXDEV};
     matches!(error.raw_os_error(), Some(EACCES | ELOOP | ENAMETOOLONG | ENOENT | ENOTDIR | EXDEV))

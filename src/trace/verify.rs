@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::folder::read_if_there;
+use super::folder::{empty_folders, read_if_there};
 use super::inspect::{ReadManifest, file_findings, read_manifest};
 use super::remove::ASIDE;
 use crate::domain::id::sha256_hex;
@@ -25,6 +25,8 @@ use crate::signing::{self, PublicKey};
 
 /// The greatest `task.json` that is read, in bytes.
 const MAX_TASK_BYTES: u64 = 64 * 1024 * 1024;
+/// As if there were a file among the artifacts.
+const ARTIFACTS_PLACE: &str = "artifacts/";
 /// How deep attempts are looked for.
 const MAX_DEPTH: usize = 16;
 
@@ -47,12 +49,16 @@ pub struct Checked {
     pub trace_id: Option<TraceId>,
     /// The attempt, as the folder tells.
     pub attempt: Option<u32>,
+    /// The namespace of the Task: by the provenance, else by the manifest.
+    pub namespace: Option<String>,
     /// `succeeded` or `failed`: by the provenance, else by the manifest.
     pub outcome: Option<String>,
     /// How many files the manifest binds.
     pub files: usize,
     /// What is wrong, in sentences.
     pub problems: Vec<String>,
+    /// What is there besides, and binds nothing: in sentences.
+    pub notes: Vec<String>,
 }
 
 /// The judgement of a folder.
@@ -67,6 +73,8 @@ pub enum Verdict {
     Bad,
     /// It could not be read.
     Unreadable,
+    /// It is named as what retention removes, and was not looked at.
+    Removed,
 }
 
 /// What a folder holds.
@@ -122,7 +130,12 @@ fn walk(path: &Path, keys: Option<&[PublicKey]>, depth: usize, report: &mut dyn 
         is_attempt |= [MANIFEST_FILE, INCOMPLETE_FILE, PROVENANCE_FILE, TASK_FILE].iter().any(|own| name == *own);
         let kind = entry.file_type()?;
         let is_going = name.as_encoded_bytes().starts_with(ASIDE.as_bytes());
-        if (kind.is_dir() && !is_going) || kind.is_symlink() {
+        if kind.is_dir() && is_going {
+            // Retention removes it, if it was retention that named it so.
+            let note = "it was set aside to be removed; nothing in it is checked".into();
+            let removed = Checked { verdict: Verdict::Removed, notes: vec![note], ..Checked::new(&entry.path()) };
+            report(removed);
+        } else if kind.is_dir() || kind.is_symlink() {
             folders.push((entry.path(), kind.is_symlink()));
         }
     }
@@ -166,9 +179,11 @@ impl Checked {
             task_id: None,
             trace_id: None,
             attempt: None,
+            namespace: None,
             outcome: None,
             files: 0,
             problems: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
@@ -320,6 +335,12 @@ fn complete(
         return Ok(());
     }
     checked.problems.extend(file_findings(directory, manifest, &[PROVENANCE_FILE])?);
+    // There in any case, before there is an artifact.
+    let known = manifest.files.iter().map(|file| file.path.as_str()).chain([ARTIFACTS_PLACE]).collect();
+    if checked.problems.is_empty() {
+        let folders = empty_folders(directory, &known)?;
+        checked.notes.extend(folders.iter().map(|name| format!("{name:?} is a folder without a file of the manifest")));
+    }
     Ok(())
 }
 
@@ -355,9 +376,11 @@ fn identify(claim: &Claim, statement: Option<&Statement>, checked: &mut Checked)
     checked.task_id = Some(claim.task_id);
     checked.trace_id = Some(claim.trace_id.clone());
     checked.attempt = Some(claim.attempt);
+    checked.namespace = claim.namespace.map(str::to_owned);
     let Some(statement) = statement else { return };
     checked.outcome = statement.outcome().map(str::to_owned);
     let by = &statement.predicate.build_definition.internal_parameters;
+    checked.namespace = Some(by.namespace.clone());
     let invocation = invocation_id(claim.trace_id.as_str(), claim.attempt);
     let differing = [
         ("taskId", by.task_id != claim.task_id.to_string()),
@@ -404,7 +427,7 @@ fn parameters(statement: &Statement, task: Option<&[u8]>, checked: &mut Checked)
     }
 }
 
-/// A folder that is named like an attempt is that attempt's.
+/// A folder that is named like an attempt is that attempt's, and the folder around its Task's is called like the namespace.
 fn position(path: &Path, checked: &mut Checked) {
     let Ok(path) = path.canonicalize() else { return };
     let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
@@ -416,5 +439,11 @@ fn position(path: &Path, checked: &mut Checked) {
         checked.task_id.is_some_and(|found| found != task) || checked.attempt.is_some_and(|found| found != attempt);
     if elsewhere {
         checked.problems.push(format!("it lies where attempt {attempt} of Task {task} should lie, and is another one"));
+    }
+    let namespace = path.ancestors().nth(2).and_then(name);
+    if let (Some(lies_in), Some(is_of)) = (namespace, &checked.namespace)
+        && lies_in != *is_of
+    {
+        checked.problems.push(format!("it lies in the folder {lies_in:?}, and is a trace of the namespace {is_of:?}"));
     }
 }

@@ -20,8 +20,9 @@ const INHERITED: [&str; 11] = [
 ];
 
 /// Options before the subcommand. Attribute-driven programs (filters, external diffs) need configuration, and there is
-/// none; hooks are off; objects are read in small windows so that a large pack needs little memory.
-const OPTIONS: [&str; 20] = [
+/// none; hooks are off; objects are read in small windows so that a large pack needs little memory. Redirects are not followed,
+/// and so neither are alternates elsewhere: the gate has allowed one repository, not what its server names in its place.
+const OPTIONS: [&str; 21] = [
     "core.hooksPath=/dev/null",
     "core.attributesFile=/dev/null",
     "core.excludesFile=/dev/null",
@@ -41,6 +42,7 @@ const OPTIONS: [&str; 20] = [
     "gc.auto=0",
     "maintenance.auto=false",
     "transfer.bundleURI=false",
+    "http.followRedirects=false",
     "fetch.unpackLimit=1",
 ];
 

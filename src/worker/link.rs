@@ -1,8 +1,8 @@
 //! The one way from the supervisor, in the executor's container, to the recorder, which alone has the trace: a socket.
 //!
 //! The recorder listens on a path of the shared work folder, takes one connection, and removes the path before it says that
-//! the executor may start: whatever an executor does, it finds no way to the trace. Bytes go one way, in frames of a kind,
-//! a length and a payload; nothing in them is believed but by the recorder's own rules.
+//! the executor may start: whatever an executor does, it finds no way to the trace. Frames of a kind, a length and a payload go
+//! one way; nothing in them is believed but by the recorder's own rules. Two words go the other way: begin, and end.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::{Instant, sleep};
 
@@ -18,6 +19,9 @@ use tokio::time::{Instant, sleep};
 const MAX_PAYLOAD_BYTES: usize = 256 * 1024;
 /// What the recorder says when all is ready.
 const GO: u8 = b'g';
+/// What it says when the executor has to end. The signal for that comes to the supervisor too, but an image can name another one
+/// for its container (STOPSIGNAL).
+const STOP: u8 = b's';
 /// How often the supervisor looks for the recorder.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -61,6 +65,10 @@ pub enum End {
     Interrupted,
     /// The sandbox cannot be had.
     Unconfined,
+    /// What it used could not be seen any more, so that no limit held.
+    Unwatched,
+    /// Some of its processes would not end.
+    NotEnded,
 }
 
 /// The supervisor's account of the executor's end.
@@ -68,7 +76,7 @@ pub enum End {
 pub struct Account {
     /// Why it ended.
     pub end: End,
-    /// Whether the kernel took a process for lack of memory, or an allocation was refused.
+    /// Whether it failed for lack of memory, by the kernel's account and our own limit: never by what it says.
     pub out_of_memory: bool,
     /// In words, what the end is due to, where that is known.
     pub message: Option<String>,
@@ -84,9 +92,13 @@ pub struct Account {
 #[derive(Debug)]
 pub struct Sender(UnixStream);
 
-/// The recorder's end.
+/// The recorder's end, for frames.
 #[derive(Debug)]
-pub struct Receiver(UnixStream);
+pub struct Receiver(OwnedReadHalf);
+
+/// The recorder's end, for the word to end. The supervisor ends the executor as well when this is dropped.
+#[derive(Debug)]
+pub struct Stop(OwnedWriteHalf);
 
 impl Sender {
     /// Waits for the recorder at `path`, and for its word that the executor may start.
@@ -105,10 +117,9 @@ impl Sender {
         if stream.read_u8().await? == GO { Ok(Self(stream)) } else { Err(io::Error::other("the recorder said no")) }
     }
 
-    /// Ends when the recorder does.
-    pub async fn gone(&mut self) {
-        // It says nothing more after the word to begin: whatever this gives, there is nobody to tell.
-        let _ = self.0.read_u8().await;
+    /// What the recorder says besides: whether it wants the end; otherwise it is gone, and there is nobody to tell.
+    pub async fn wants_end(&mut self) -> bool {
+        matches!(self.0.read_u8().await, Ok(STOP))
     }
 
     /// Sends a frame; waits while the recorder is busy with earlier ones.
@@ -134,6 +145,13 @@ impl Sender {
         self.0.write_u8(kind).await?;
         self.0.write_u32(length).await?;
         self.0.write_all(payload).await
+    }
+}
+
+impl Stop {
+    /// Has the supervisor end the executor. Whether it is there to hear that will show.
+    pub async fn say(&mut self) {
+        let _ = self.0.write_u8(STOP).await;
     }
 }
 
@@ -211,9 +229,10 @@ impl Guest {
     ///
     /// # Errors
     /// When it is gone.
-    pub async fn begin(mut self) -> io::Result<Receiver> {
+    pub async fn begin(mut self) -> io::Result<(Receiver, Stop)> {
         self.0.write_u8(GO).await?;
-        Ok(Receiver(self.0))
+        let (frames, words) = self.0.into_split();
+        Ok((Receiver(frames), Stop(words)))
     }
 }
 
@@ -251,12 +270,25 @@ mod tests {
         });
         let guest = door.admit().await.unwrap();
         assert!(!path.exists(), "nobody else comes in");
-        let mut receiver = guest.begin().await.unwrap();
+        let (mut receiver, _stop) = guest.begin().await.unwrap();
         for frame in frames {
             assert_eq!(receiver.next().await.unwrap(), Some(frame));
         }
         assert_eq!(receiver.next().await.unwrap(), None);
         supervisor.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_recorder_asks_for_the_end_or_is_gone() {
+        let (supervisor, recorder) = UnixStream::pair().unwrap();
+        let (frames, words) = recorder.into_split();
+        let (mut sender, mut receiver, mut stop) = (Sender(supervisor), Receiver(frames), Stop(words));
+        stop.say().await;
+        assert!(sender.wants_end().await);
+        sender.send(&Frame::Stdout(b"last".to_vec())).await.unwrap();
+        assert_eq!(receiver.next().await.unwrap(), Some(Frame::Stdout(b"last".to_vec())));
+        drop((receiver, stop));
+        assert!(!sender.wants_end().await);
     }
 
     #[tokio::test]
@@ -268,14 +300,14 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_frame_is_an_error_and_half_a_frame_is_the_end() {
         let (mut supervisor, recorder) = UnixStream::pair().unwrap();
-        let mut receiver = Receiver(recorder);
+        let mut receiver = Receiver(recorder.into_split().0);
         supervisor.write_all(&[b'o', 0, 0, 0, 9, 1]).await.unwrap();
         drop(supervisor);
         assert_eq!(receiver.next().await.unwrap(), None);
         for bytes in [[b'?', 0, 0, 0, 0], [b'o', 255, 0, 0, 0], [b'x', 0, 0, 0, 0]] {
             let (mut supervisor, recorder) = UnixStream::pair().unwrap();
             supervisor.write_all(&bytes).await.unwrap();
-            assert!(Receiver(recorder).next().await.is_err());
+            assert!(Receiver(recorder.into_split().0).next().await.is_err());
         }
     }
 }

@@ -116,8 +116,8 @@ pub struct SourceArgs {
     /// Where to put this program for the container of the executor, whose image knows nothing of it
     #[arg(long, value_name = "DIR")]
     pub tools_dir: Option<PathBuf>,
-    /// Schemes that a URL may have: of https, http, git, file
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "https,http,git")]
+    /// Schemes that a URL may have: of https, and where that is wanted http, git, file
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "https")]
     pub protocols: Vec<String>,
     /// Greatest number of files in the tree
     #[arg(long, value_name = "N", default_value_t = 200_000)]

@@ -1,6 +1,8 @@
 //! Child processes in groups of their own, and an end for all that they leave behind.
 
 use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -34,7 +36,7 @@ impl Group {
     ///
     /// # Errors
     /// When it can't be started.
-    pub fn spawn(command: &mut Command) -> std::io::Result<Self> {
+    pub fn spawn(command: &mut Command) -> io::Result<Self> {
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -82,7 +84,7 @@ pub fn cancel_after(token: CancellationToken, patience: Duration) {
 ///
 /// # Errors
 /// When the handlers can't be installed.
-pub fn on_termination() -> std::io::Result<CancellationToken> {
+pub fn on_termination() -> io::Result<CancellationToken> {
     let token = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -133,10 +135,14 @@ pub struct Descendants {
 
 impl Descendants {
     /// Those that there are now; the dead that nobody but us would bury are reaped. `ours`: a child that somebody waits for.
-    pub fn now(ours: Option<Pid>) -> Self {
+    ///
+    /// # Errors
+    /// When the process table can't be read, such as for want of a descriptor: nobody knows then what there is.
+    pub fn now(ours: Option<Pid>) -> io::Result<Self> {
         let own = getpid();
         let mut children: HashMap<Pid, Vec<Stat>> = HashMap::new();
-        for stat in all_but(own) {
+        for stat in all_but(own)? {
+            let stat = stat?;
             children.entry(stat.parent).or_default().push(stat);
         }
         let mut found = vec![own];
@@ -153,34 +159,55 @@ impl Descendants {
             next += 1;
         }
         found.remove(0);
-        Self { processes: found, threads }
+        Ok(Self { processes: found, threads })
     }
 
     /// Whether their threads are more than `limit` now, or the dead among them far more. As [`Self::now`], but does not look at
     /// all of a bomb: it forks faster than its processes can be listed, and the list would have no end.
-    pub fn are_more_than(limit: u64, ours: Option<Pid>) -> bool {
+    ///
+    /// # Errors
+    /// As [`Self::now`].
+    pub fn are_more_than(limit: u64, ours: Option<Pid>) -> io::Result<bool> {
         let own = getpid();
         if own != FIRST {
             // Here are others besides.
-            return Self::now(ours).threads > limit;
+            return Ok(Self::now(ours)?.threads > limit);
         }
         let (mut living, mut dead) = (0, 0);
-        all_but(own).any(|stat| {
+        for stat in all_but(own)? {
+            let stat = stat?;
             if stat.is_dead {
                 dead += u64::from(!stat.bury(own, ours));
             } else {
                 living += stat.threads;
             }
-            living > limit || dead > limit * DEAD_FOR_ONE
-        })
+            if living > limit || dead > limit * DEAD_FOR_ONE {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
 /// The process table without `own`.
-fn all_but(own: Pid) -> impl Iterator<Item = Stat> {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    ids.filter_map(Stat::read).filter(move |stat| stat.id != own)
+fn all_but(own: Pid) -> io::Result<impl Iterator<Item = io::Result<Stat>>> {
+    let entries = std::fs::read_dir("/proc")?;
+    let stats = entries.filter_map(|entry| entry.map(number).and_then(Stat::read).transpose());
+    Ok(stats.filter(move |stat| !stat.as_ref().is_ok_and(|stat| stat.id == own)))
+}
+
+/// The threads of this process.
+///
+/// # Errors
+/// When they can't be listed.
+pub fn own_threads() -> io::Result<Vec<i32>> {
+    let entries = std::fs::read_dir("/proc/self/task")?;
+    entries.filter_map(|entry| entry.map(number).transpose()).collect()
+}
+
+/// The id that an entry of the process table has for its name.
+fn number(entry: std::fs::DirEntry) -> Option<i32> {
+    entry.file_name().to_str()?.parse().ok()
 }
 
 /// Strikes all that descends from this process at once; `ours`, a child that somebody waits for, is not reaped.
@@ -194,7 +221,11 @@ pub fn strike_all_descendants(ours: Option<Pid>) {
     }
     let mut stopped = HashSet::new();
     for _ in 0..1000 {
-        let found = Descendants::now(ours).processes;
+        let Ok(Descendants { processes: found, .. }) = Descendants::now(ours) else {
+            // What is there will be there in a moment, too: to look again is all that can be done.
+            std::thread::sleep(Duration::from_millis(1));
+            continue;
+        };
         let new: Vec<Pid> = found.into_iter().filter(|id| stopped.insert(*id)).collect();
         if new.is_empty() {
             break;
@@ -208,18 +239,19 @@ pub fn strike_all_descendants(ours: Option<Pid>) {
     }
 }
 
-/// Ends and reaps all that descends from this process, for at most two seconds; whether nothing is left.
+/// Ends and reaps all that descends from this process, for at most two seconds; whether nothing is left, for certain.
 ///
 /// Only for a process that has no child which it still wants.
 pub async fn end_all_descendants() -> bool {
     for _ in 0..100 {
         strike_all_descendants(None);
-        let left = Descendants::now(None).processes;
-        if left.is_empty() {
-            return true;
-        }
-        for id in left {
-            while matches!(waitpid(id, Some(WaitPidFlag::WNOHANG)), Err(Errno::EINTR)) {}
+        if let Ok(Descendants { processes: left, .. }) = Descendants::now(None) {
+            if left.is_empty() {
+                return true;
+            }
+            for id in left {
+                while matches!(waitpid(id, Some(WaitPidFlag::WNOHANG)), Err(Errno::EINTR)) {}
+            }
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -246,8 +278,17 @@ impl Stat {
         is_for_us
     }
 
-    fn read(id: i32) -> Option<Self> {
-        Self::parse(&String::from_utf8_lossy(&std::fs::read(format!("/proc/{id}/stat")).ok()?))
+    /// None if there is no such process any more.
+    fn read(id: Option<i32>) -> io::Result<Option<Self>> {
+        let Some(id) = id else { return Ok(None) };
+        match std::fs::read(format!("/proc/{id}/stat")) {
+            Ok(line) => {
+                let stat = Self::parse(&String::from_utf8_lossy(&line));
+                stat.map(Some).ok_or_else(|| io::Error::other(format!("/proc/{id}/stat has another form")))
+            }
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// See proc_pid_stat(5); the name in it may hold anything, also `)`.
@@ -258,8 +299,30 @@ impl Stat {
         let state = fields.next()?;
         let parent = fields.next()?.parse().ok().map(Pid::from_raw)?;
         let threads = fields.nth(15)?.parse().ok()?;
-        Some(Self { id, parent, is_dead: matches!(state, "Z" | "X"), threads })
+        // A process lives on when its first thread has ended, and looks dead.
+        Some(Self { id, parent, is_dead: matches!(state, "Z" | "X") && threads <= 1, threads })
     }
+}
+
+/// Whether a thread, by its folder in the process table, has not ended.
+///
+/// # Errors
+/// When that can't be seen.
+pub fn is_running(thread: &Path) -> io::Result<bool> {
+    match std::fs::read(thread.join("stat")) {
+        Ok(line) => {
+            let line = String::from_utf8_lossy(&line);
+            let state = line.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+            Ok(!matches!(state, None | Some('Z' | 'X')))
+        }
+        Err(error) if is_gone(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a process, or what it has open, is not there any more.
+pub fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ESRCH as i32)
 }
 
 #[cfg(test)]
@@ -272,7 +335,9 @@ mod tests {
         let expected = Stat { id: Pid::from_raw(12), parent: Pid::from_raw(7), is_dead: false, threads: 5 };
         assert_eq!(Stat::parse(line), Some(expected));
         assert_eq!(Stat::parse("nonsense"), None);
-        let own = Stat::read(std::process::id().try_into().unwrap()).unwrap();
+        let dead = |threads| Stat::parse(&line.replace(" S ", " Z ").replace(" 20 0 5 ", threads)).unwrap().is_dead;
+        assert!(dead(" 20 0 1 ") && !dead(" 20 0 2 "), "its first thread has ended, and another has not");
+        let own = Stat::read(Some(std::process::id().try_into().unwrap())).unwrap().unwrap();
         assert!(own.threads >= 1 && !own.is_dead);
     }
 
@@ -283,7 +348,7 @@ mod tests {
         let id = Pid::from_raw(child.id().try_into().unwrap());
         let three = (0..500).any(|_| {
             std::thread::sleep(Duration::from_millis(10));
-            let all = Descendants::now(Some(id)).processes;
+            let all = Descendants::now(Some(id)).unwrap().processes;
             all.contains(&id) && all.len() >= 3
         });
         killpg(id, Signal::SIGKILL).unwrap();

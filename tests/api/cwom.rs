@@ -299,7 +299,9 @@ async fn what_a_custom_resource_says_is_changed_there() {
             origin: Some(ObjectOrigin { name: "greet".into(), uid: kind.as_str().into() }),
             submitted_by: None,
             actor: Actor::unverified(),
+            pin: None,
             spec: read(kind, &least(kind, &known), Naming::Rest).0.unwrap(),
+            spec_sha256: None,
             created_at: at,
             at,
         };

@@ -40,6 +40,7 @@ async fn lived(world: &World, namespace: &str) -> Id {
         manifest_sha256: Some(sha256_hex(b"manifest")),
         files: vec![file],
         complete: true,
+        announced: true,
         report: None,
     };
     let end = AttemptEnd {

@@ -117,6 +117,7 @@ render() {
 }
 
 # image_archive FILE NAME ENTRYPOINT LAYER…: an image without a builder: layers, their configuration, a manifest.
+# IMAGE_CONFIG is more of its configuration: members of the JSON object, such as '"Env":["A=1"]'.
 image_archive() {
   local file="$1" name="$2" entrypoint="$3" work ids=() layers=() layer
   shift 3
@@ -127,8 +128,8 @@ image_archive() {
     ln -s "$(realpath "$layer")" "$work/${layers[-1]//\"/}"
   done
   local IFS=,
-  printf '{"architecture":"%s","os":"linux","config":{"Entrypoint":[%s]},"rootfs":{"type":"layers","diff_ids":[%s]}}' \
-    "$(dpkg --print-architecture)" "${entrypoint:+\"$entrypoint\"}" "${ids[*]}" >"$work/config.json"
+  printf '{"architecture":"%s","os":"linux","config":{"Entrypoint":[%s]%s},"rootfs":{"type":"layers","diff_ids":[%s]}}' \
+    "$(dpkg --print-architecture)" "${entrypoint:+\"$entrypoint\"}" "${IMAGE_CONFIG:+,$IMAGE_CONFIG}" "${ids[*]}" >"$work/config.json"
   printf '[{"Config":"config.json","RepoTags":["%s"],"Layers":[%s]}]' "$name" "${layers[*]}" >"$work/manifest.json"
   unset IFS
   tar -C "$work" --dereference -cf "$file.partial" .

@@ -27,8 +27,21 @@ impl Attempt {
     /// Lets an executor try `escapes`, until the Task ends as `phase`. Whatever they were: the trace holds against the status
     /// and its signature, nothing of the pod runs any more, and the operator is well.
     async fn ended(phase: &str, executor: &str, escapes: &[&str]) -> Self {
+        Self::ended_with(phase, executor, json!({"escapes": escapes})).await
+    }
+
+    /// The same, with evidence of what it got: an artifact, in which nothing is redacted.
+    async fn with_evidence(escapes: &[&str]) -> Self {
+        Self::ended_with("Completed", "hostile", json!({"escapes": escapes, "evidence": true})).await
+    }
+
+    async fn ended_with(phase: &str, executor: &str, inputs: Value) -> Self {
         let world = World::shared("escapes").await;
-        world.create(task("hostile", json!({"executor": executor, "inputs": {"escapes": escapes}}))).await;
+        world.create(task("hostile", json!({"executor": executor, "inputs": inputs}))).await;
+        Self::of(world, phase).await
+    }
+
+    async fn of(world: World, phase: &str) -> Self {
         let task = world.wait_for("hostile", phase).await;
         assert_eq!(condition(&task, "TraceCaptured"), ("True".into(), "DigestsMatch".into()), "{:?}", task.status);
         let pods = world.pods_of(&task).await;
@@ -62,10 +75,13 @@ impl Attempt {
         self
     }
 
-    /// What it tried, and what it got.
+    /// What it tried, and what it got, as it left it. The log has the same, but for what was redacted.
     fn tries(&self) -> BTreeMap<String, String> {
-        let stdout = String::from_utf8_lossy(&self.trace.read("stdout.log")).into_owned();
-        let tries = stdout.lines().filter_map(|line| line.rsplit_once(": "));
+        let evidence = self.trace.text("artifacts/tries");
+        assert!(!evidence.contains("[redacted]"), "{evidence}");
+        let lines = self.trace.text("stdout.log").lines().count();
+        assert_eq!(evidence.lines().count(), lines, "the log tells of as many");
+        let tries = evidence.lines().filter_map(|line| line.rsplit_once(": "));
         tries.map(|(what, got)| (what.to_owned(), got.to_owned())).collect()
     }
 
@@ -124,7 +140,6 @@ const REFUSED: &[(&str, &[&str])] = &[
             "socket AF_INET",
             "socket AF_INET datagrams",
             "socket AF_INET raw",
-            "socket AF_INET by x32",
             "socket AF_INET6",
             "socket AF_NETLINK",
             "socket AF_VSOCK",
@@ -262,7 +277,7 @@ const REFUSED: &[(&str, &[&str])] = &[
         ],
     ),
     ("ENOENT", &["connect /work/private/door", "list /trace", "find a mount of the trace volume", "find a manifest"]),
-    ("ENOSYS", &["clone3"]),
+    ("ENOSYS", &["clone3", "socket AF_INET by x32"]),
     ("EHOSTUNREACH", &["resolve a name"]),
     ("ECONNREFUSED", &["connect to any socket that there is"]),
     ("EINVAL", &["give up no_new_privs"]),
@@ -273,7 +288,7 @@ const REFUSED: &[(&str, &[&str])] = &[
 async fn what_needs_a_right_is_refused() {
     let escapes =
         ["network", "unix sockets", "supervisor", "files", "trace", "privileges", "signals", "clocks", "kernel"];
-    let attempt = Attempt::ended("Completed", "hostile", &escapes).await;
+    let attempt = Attempt::with_evidence(&escapes).await;
     let tries = attempt.tries();
     for (error, refused) in REFUSED {
         for what in *refused {
@@ -288,6 +303,109 @@ async fn what_needs_a_right_is_refused() {
     assert!(["CapEff", "CapBnd", "CapAmb"].iter().all(|set| tries[*set] == "0000000000000000"), "{tries:?}");
     let confined = attempt.event("executor_confined");
     assert_eq!((&confined["fields"]["seccomp"], &confined["fields"]["missing"]), (&json!(true), &json!([])));
+}
+
+/// What takes the id of a thread or process: the supervisor's other threads have ids of their own.
+#[tokio::test]
+async fn no_thread_of_the_supervisor_is_reached() {
+    let attempt = Attempt::with_evidence(&["threads", "owners", "left behind", "newer calls"]).await;
+    let tries = attempt.tries();
+    let got = |what: &str| tries.get(what).map(String::as_str);
+    assert_eq!(got("threads of the supervisor"), Some("2"), "there is more than one to reach");
+    assert_eq!(got("the supervisor is as it was"), Some("true"), "{tries:?}");
+    let reaches = [
+        "limit of files",
+        "sched_setaffinity",
+        "sched_setscheduler",
+        "sched_setattr",
+        "sched_setparam",
+        "setpriority",
+        "ioprio_set",
+        "move_pages",
+        "get_robust_list",
+    ];
+    for reach in reaches {
+        assert_eq!(got(&format!("{reach} of itself")), Some("SUCCEEDED"), "{reach}: programs need it");
+        for thread in ["thread 0", "thread 1"] {
+            assert_eq!(got(&format!("{reach} of {thread}")), Some("EPERM"), "{reach} of {thread}");
+        }
+    }
+    assert_eq!(got("read limits of the supervisor"), Some("SUCCEEDED"));
+    for thread in ["thread 0", "thread 1"] {
+        for way in ["kill", "tkill", "tgkill", "rt_sigqueueinfo", "pidfd_open", "no files for", "no time for"] {
+            assert_eq!(got(&format!("{way} {thread}")), Some("EPERM"), "{way} {thread}");
+        }
+        assert_eq!(got(&format!("own a descriptor as {thread}")), Some("EPERM"));
+        assert_eq!(got(&format!("priority of {thread}")), Some("0"));
+    }
+    for what in [
+        "own a descriptor as the supervisor's group",
+        "own a descriptor by a thread",
+        "FIOSETOWN",
+        "SIOCSPGRP",
+        "signal by a folder of /proc",
+        "shmget",
+        "semget",
+        "msgget",
+        "mq_open",
+        "memfd_secret",
+        "process_mrelease",
+        "migrate_pages",
+        "share a core",
+        "descriptors of its own",
+        "descriptors of its own by closing",
+        "open_tree_attr",
+        "file_setattr",
+    ] {
+        assert_eq!(got(what), Some("EPERM"), "{what}");
+    }
+    for what in ["own a descriptor", "close descriptors"] {
+        assert_eq!(got(what), Some("SUCCEEDED"), "{what}");
+    }
+    for number in [470, 471, 500, 1000] {
+        assert_eq!(got(&format!("call {number}")), Some("ENOSYS"), "{number}");
+    }
+}
+
+/// Its image sets variables, names a signal and has links that would open what is ours: tests/e2e.sh makes it so.
+#[tokio::test]
+async fn an_image_widens_nothing() {
+    let attempt = Attempt::with_evidence(&["image", "descriptors"]).await;
+    let tries = attempt.tries();
+    let got = |what: &str| tries.get(what).map(String::as_str);
+    assert_eq!(got("PATH"), Some("/of/the/image"), "what the image sets has come as far as the supervisor");
+    let variables = got("variables").unwrap();
+    for name in ["JCT_SANDBOX_READS", "JCT_PARENT", "LD_PRELOAD", "RUST_LOG", "MIMALLOC_VERBOSE"] {
+        assert!(!variables.split(' ').any(|variable| variable == name), "{name}: {variables}");
+    }
+    assert_eq!(got("read the Task by a link of the image"), Some("SUCCEEDED"), "the links are there");
+    for what in [
+        "read what is ours by a link of the image",
+        "list what is ours by a link of the image",
+        "read what is ours by a link to the root",
+    ] {
+        assert_eq!(got(what), Some("EACCES"), "{what}");
+    }
+    assert_eq!(got("descriptors"), Some("[0, 1, 2]"));
+    assert_eq!(got("descriptors and one more"), Some("[0, 1, 2, 3]"), "one that is open is seen");
+}
+
+/// The image names SIGUSR1, which the supervisor does not know: it is told to end all the same.
+#[tokio::test]
+async fn a_cancellation_reaches_whatever_signal_the_image_names() {
+    let world = World::shared("escapes").await;
+    world.create(task("hostile", json!({"executor": "hostile", "inputs": {"escapes": ["stubborn"]}}))).await;
+    let task = world.wait_for("hostile", "Running").await;
+    until("the executor to run", async || {
+        let pods = world.pods_of(&task).await;
+        let name = pods.first().and_then(|pod| pod.metadata.name.clone()).unwrap_or_default();
+        let log = kubectl(&["logs", "--namespace", RELEASE_NAMESPACE, &name]).await;
+        if log.contains("minds nothing") { Ok(()) } else { Err(log) }
+    })
+    .await;
+    world.set("hostile", "cancel", true).await;
+    let attempt = Attempt::of(world, "Cancelled").await;
+    assert_eq!(attempt.event("executor_ended")["fields"]["end"], "interrupted");
 }
 
 #[tokio::test]
@@ -369,6 +487,10 @@ async fn outputs_beyond_the_limits_are_not_kept(
 #[case::disk("disk", "limits.maxDiskBytes", "too_much_disk")]
 #[case::files_without_names("disk by files without names", "limits.maxDiskBytes", "too_much_disk")]
 #[case::empty_files("disk by empty files", "limits.maxDiskBytes", "too_much_disk")]
+#[case::blinded_watch("disk behind a blinded watch", "limits.maxDiskBytes", "too_much_disk")]
+#[case::without_its_first_thread("disk by a process without its first thread", "limits.maxDiskBytes", "too_much_disk")]
+#[case::closed_folder("disk below a folder that is closed again and again", "limits.maxDiskBytes", "too_much_disk")]
+#[case::unreadable("disk by a process that cannot be read", "could not be seen", "unwatched")]
 #[case::hidden_folder("disk below a hidden folder", "limits.maxDiskBytes", "too_much_disk")]
 #[case::long_path("disk below a long path", "limits.maxDiskBytes", "too_much_disk")]
 #[tokio::test]

@@ -15,14 +15,14 @@ use jct::jobs::JobSettings;
 use jct::policy::Policy;
 use jct::reconcile::context::{Context, Settled, Timing};
 use jct::reconcile::error::{Backoff, Error};
+use jct::reconcile::head::Head;
 use jct::reconcile::status::Written;
 use jct::reconcile::task::{Object, reconcile};
-use jct::reconcile::work_object::Objects;
+use jct::reconcile::work_object::{Objects, Whole, WorkObject, reconcile_as_read};
 use jct::runtime::Metrics;
 use jct::signing::{KeyRing, Keys, SigningKey};
 use jct::store::{Store, StoreSettings, TaskRow};
 use jct::trace::TraceVolume;
-use kube::core::DynamicObject;
 use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};
@@ -143,6 +143,7 @@ impl World {
             stamp_key: self.key.clone(),
             traces: TraceVolume::new(self.folder.path().join("traces")),
             keys: self.keys.clone(),
+            checkpoint: tokio::sync::watch::channel(None).1,
             builder_id: DEFAULT_BUILDER_ID.into(),
             settled: Settled::default(),
             workers: Arc::default(),
@@ -273,8 +274,10 @@ pub fn task_id() -> Id {
 
 /// A pass over a work object, by a controller that does more of them.
 pub async fn reconcile_object(kind: Kind, object: &Value, context: &Context) -> Result<Action, Error> {
-    let object: DynamicObject = serde_json::from_value(object.clone()).unwrap();
-    jct::reconcile::work_object::reconcile(kind, &object, context).await
+    let text = object.to_string();
+    let cached: WorkObject = serde_json::from_str(&text).unwrap();
+    let read = async |_: &Head| Ok(Some(serde_json::from_str::<Whole>(&text).unwrap()));
+    reconcile_as_read(kind, &cached, context, read).await
 }
 
 fn object_uid(kind: Kind, name: &str) -> String {

@@ -146,11 +146,11 @@ async fn an_entry_is_not_replaced_by_an_insert() {
 }
 
 /// Everything from entry `from` on as one has it who owns the database: another actor, and a chain that holds.
-async fn rewrite(db: &Database, from: i64) {
+pub async fn rewrite(db: &Database, from: i64) {
     db.unprotect_audit().await;
     let mut lines = Vec::new();
     let mut whole = jct::store::Database::open(&db.settings).await.unwrap();
-    whole.export(&mut lines).await.unwrap();
+    whole.export(&mut lines, None).await.unwrap();
     let text = String::from_utf8(lines).unwrap();
     let mut last = String::new();
     for line in text.lines().filter(|line| line.starts_with("{\"table\":\"audit_log\"")) {

@@ -126,6 +126,19 @@ impl Database {
         [tasks, jobs, artifacts, entries]
     }
 
+    /// The number that `sql` finds.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let sql = AssertSqlSafe(sql.to_owned());
+        let (number,): (i64,) = if self.is_postgres() {
+            let mut conn = PgConnection::connect(&self.url).await.unwrap();
+            sqlx::query_as(sql).fetch_one(&mut conn).await.unwrap()
+        } else {
+            let mut conn = SqliteConnection::connect(&self.url).await.unwrap();
+            sqlx::query_as(sql).fetch_one(&mut conn).await.unwrap()
+        };
+        number
+    }
+
     /// Removes what protects the audit log.
     pub async fn unprotect_audit(&self) {
         let sql = if self.is_postgres() {
@@ -245,6 +258,7 @@ pub fn trace(row: &TaskRow, attempt: u32) -> TraceRecord {
             file("task.json", FileKind::File, "application/json"),
         ],
         complete: true,
+        announced: true,
         report: Some(Report {
             executor: "analysis".into(),
             worker: "jct 0.1.0".into(),

@@ -3,16 +3,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod audit;
+mod checkpoints;
+mod contents;
 mod denials;
 mod faults;
 mod harness;
 mod lifecycle;
 mod maintenance;
 mod migration;
+mod object_identity;
 mod objects;
 mod one_record;
 mod postgres;
 mod recording;
+mod replay;
 mod retention;
 mod upgrade;
 mod writer;

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Write as _};
 
 use jct::domain::Denial;
-use jct::store::{Database as Whole, NewTask, RecordDeleted, Recording, Store, StoreError, TransferError};
+use jct::store::{Database as Whole, NewTask, RecordDeleted, Recording, Store, StoreError, TransferError, Trust};
 use rstest::rstest;
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::denials::denial;
 use crate::harness::{Backend, Backend::*, Database, ada, at, completed, end, new_task, row, running, start, with_key};
 
 /// Something in every table that Tasks reach, and more audit entries than a page of an export takes.
-async fn fill(store: &Store, from: usize, tasks: usize) {
+pub async fn fill(store: &Store, from: usize, tasks: usize) {
     for n in from..from + tasks {
         let new = NewTask { create_cwom: true, ..with_key(&format!("uid-{n}"), &format!("key é{n}")) };
         let recorded = row(store.record_task(new).await.unwrap());
@@ -39,16 +39,21 @@ async fn whole(db: &Database) -> Whole {
 async fn export(db: &Database) -> String {
     let mut out = Vec::new();
     let mut database = whole(db).await;
-    let exported = database.export(&mut out).await.unwrap();
+    let exported = database.export(&mut out, None).await.unwrap();
     database.close().await;
     let text = String::from_utf8(out).unwrap();
     assert_eq!(text.lines().count() as u64, exported.rows.values().sum::<u64>() + 2);
     text
 }
 
+/// Also what is not signed.
+pub fn anything() -> Trust<'static> {
+    Trust { verify: &|_| Err("no key is believed".into()), allow_unsigned: true }
+}
+
 async fn import(db: &Database, export: &str) -> Result<u64, TransferError> {
     let mut database = whole(db).await;
-    let imported = database.import(&mut BufReader::new(export.as_bytes())).await;
+    let imported = database.import(&mut BufReader::new(export.as_bytes()), &anything()).await;
     database.close().await;
     Ok(imported?.resumed_after)
 }
@@ -142,7 +147,7 @@ async fn a_resumed_export_is_of_one_moment_too(#[values(Sqlite, Postgres)] backe
         let path = folder.path().join("export");
         std::fs::write(&path, &original[..original.floor_char_boundary(length)]).unwrap();
         let mut file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
-        let resumed = whole(&db).await.resume_export(&mut file).await?;
+        let resumed = whole(&db).await.resume_export(&mut file, None).await?;
         Ok::<_, TransferError>((resumed.resumed_after, std::fs::read_to_string(&path).unwrap()))
     };
     let header = original.find('\n').unwrap() + 1;
@@ -172,7 +177,7 @@ async fn a_resumed_export_is_of_one_moment_too(#[values(Sqlite, Postgres)] backe
     let path = folder.path().join("export");
     std::fs::write(&path, &original[..in_tasks]).unwrap();
     let mut file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
-    let refused = whole(&other).await.resume_export(&mut file).await.unwrap_err();
+    let refused = whole(&other).await.resume_export(&mut file, None).await.unwrap_err();
     assert!(refused.to_string().contains("of another database"), "{refused}");
     assert_eq!(std::fs::metadata(&path).unwrap().len(), in_tasks as u64, "and left as it was");
 }
@@ -183,7 +188,7 @@ async fn a_disk_that_is_full_breaks_an_export_off_and_no_more(#[values(Sqlite, P
     let db = filled(backend).await;
     let mut full = File::options().write(true).open("/dev/full").unwrap();
     let mut database = whole(&db).await;
-    let error = database.export(&mut full).await.unwrap_err();
+    let error = database.export(&mut full, None).await.unwrap_err();
     assert!(matches!(error, TransferError::Io(_)), "{error}");
     full.flush().unwrap();
     assert_eq!(export(&db).await.lines().next().map(|line| line.contains("jct-export")), Some(true));
@@ -211,7 +216,7 @@ async fn an_import_that_broke_off_goes_on(#[values(Sqlite, Postgres)] backend: B
     let copy = Database::fresh(backend).await;
     copy.store.close().await;
     let mut torn = BufReader::new(Torn(&original.as_bytes()[..original.len() - 500]));
-    let error = whole(&copy).await.import(&mut torn).await.unwrap_err();
+    let error = whole(&copy).await.import(&mut torn, &anything()).await.unwrap_err();
     assert!(matches!(error, TransferError::Io(_)), "{error}");
 
     assert_eq!(
@@ -221,7 +226,7 @@ async fn an_import_that_broke_off_goes_on(#[values(Sqlite, Postgres)] backend: B
     );
     let unfinished = whole(&copy).await.check().await.unwrap().problems;
     assert!(unfinished.len() == 1 && unfinished[0].contains("not finished"), "{unfinished:?}");
-    assert!(whole(&copy).await.export(&mut Vec::new()).await.is_err());
+    assert!(whole(&copy).await.export(&mut Vec::new(), None).await.is_err());
     let other = filled(Sqlite).await;
     let refused = import(&copy, &export(&other).await).await.unwrap_err();
     assert!(refused.to_string().contains("another export"), "{refused}");
@@ -315,7 +320,7 @@ async fn a_new_database_is_migrated_and_says_so(#[values(Sqlite, Postgres)] back
     let mut new = Whole::open_or_create(&settings).await.unwrap();
     let unmigrated = new.check().await.unwrap().problems;
     assert!(unmigrated.iter().all(|problem| problem.contains("jct db migrate")) && !unmigrated.is_empty());
-    assert!(new.export(&mut Vec::new()).await.unwrap_err().to_string().contains("jct db migrate"));
+    assert!(new.export(&mut Vec::new(), None).await.unwrap_err().to_string().contains("jct db migrate"));
     let migrated = new.migrate().await.unwrap();
     assert_eq!((migrated.from, migrated.to), (0, current.to));
     assert_eq!(new.check().await.unwrap().problems, [] as [&str; 0]);

@@ -23,7 +23,7 @@ fn spec(kind: Kind, document: &Value, naming: Naming) -> Spec {
 }
 
 /// The custom resource of this name, whose uid is its name.
-fn resource(kind: Kind, name: &str, document: Value) -> PutObject {
+pub fn resource(kind: Kind, name: &str, document: Value) -> PutObject {
     PutObject {
         id: Id::derive(created_at(), &format!("{kind}/{name}")),
         trace_id: TraceId::derive(name),
@@ -31,18 +31,20 @@ fn resource(kind: Kind, name: &str, document: Value) -> PutObject {
         origin: Some(ObjectOrigin { name: name.into(), uid: format!("{kind}/{name}") }),
         submitted_by: Some("ada@example.org".into()),
         actor: ada(),
+        pin: None,
         spec: spec(kind, &document, Naming::CustomResource),
+        spec_sha256: None,
         created_at: created_at(),
         at: at(1),
     }
 }
 
 /// What a REST body asks for.
-fn body(kind: Kind, uid: &str, document: Value) -> PutObject {
+pub fn body(kind: Kind, uid: &str, document: Value) -> PutObject {
     PutObject { origin: None, spec: spec(kind, &document, Naming::Rest), ..resource(kind, uid, minimal(kind)) }
 }
 
-fn minimal(kind: Kind) -> Value {
+pub fn minimal(kind: Kind) -> Value {
     let named = |kind: &str, name: &str| json!({"kind": kind, "name": name});
     match kind {
         Kind::Repo => json!({"name": "api", "slug": "acme/api", "source": {"system": "github"}}),
@@ -63,13 +65,13 @@ fn minimal(kind: Kind) -> Value {
     }
 }
 
-fn with(kind: Kind, changes: Value) -> Value {
+pub fn with(kind: Kind, changes: Value) -> Value {
     let mut document = minimal(kind);
     json_patch::merge(&mut document, &changes);
     document
 }
 
-async fn recorded(store: &Store, put: PutObject) -> ObjectRow {
+pub async fn recorded(store: &Store, put: PutObject) -> ObjectRow {
     match store.put_object(put).await.unwrap() {
         Put::Recorded { row, unresolved, .. } => {
             assert_eq!(unresolved, []);
@@ -93,7 +95,7 @@ async fn issue(store: &Store, name: &str, changes: Value) -> Put {
     store.put_object(resource(Kind::Issue, name, with(Kind::Issue, changes))).await.unwrap()
 }
 
-async fn chain(store: &Store) -> Vec<ObjectRow> {
+pub async fn chain(store: &Store) -> Vec<ObjectRow> {
     let mut rows = Vec::new();
     for (kind, name) in [
         (Kind::Repo, "api"),

@@ -43,6 +43,26 @@ async fn an_object_that_claims_another_id_has_the_record_that_it_has(#[values(Sq
     assert_eq!(store.task_by_uid("b").await.unwrap(), None);
 }
 
+/// Large parts of a row are stored apart from it.
+#[rstest]
+#[tokio::test]
+async fn a_large_task_is_found_whole(#[values(Sqlite, Postgres)] backend: Backend) {
+    let db = Database::fresh(backend).await;
+    let store = &db.store;
+    let large = || NewTask {
+        task: Task { inputs: object(json!({"text": "x".repeat(9_000)})), ..with_key("a", "k").task },
+        ..new_task("a")
+    };
+    let first = row(store.record_task(large()).await.unwrap());
+    assert_eq!(first.task, large().task);
+    assert_eq!(store.task_by_uid("a").await.unwrap().as_ref(), Some(&first));
+    assert_eq!(row(store.record_task(large()).await.unwrap()), first);
+    let again = NewTask { id: first.id, name: "a".into(), uid: "a2".into(), ..large() };
+    assert_eq!(row(store.record_task(again).await.unwrap()).task, first.task);
+    let second = NewTask { id: new_task("b").id, name: "b".into(), uid: "b".into(), ..large() };
+    assert!(matches!(store.record_task(second).await.unwrap(), Recording::Duplicate { .. }));
+}
+
 #[rstest]
 #[tokio::test]
 async fn claims_of_other_ids_at_once_make_one_row(#[values(Sqlite, Postgres)] backend: Backend) {

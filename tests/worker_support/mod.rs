@@ -57,7 +57,7 @@ impl Repository {
     }
 }
 
-fn run_git(dir: &Path, args: &[&str], input: &[u8]) -> String {
+pub fn run_git(dir: &Path, args: &[&str], input: &[u8]) -> String {
     let mut child = Command::new("git")
         .args(["-c", "user.name=Ada", "-c", "user.email=ada@example.org"])
         .args(args)

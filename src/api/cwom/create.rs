@@ -36,6 +36,8 @@ pub async fn create(
     let Some(spec) = spec else { return Err(Problem::findings(&findings)) };
     let at = Timestamp::now();
     let put = PutObject {
+        pin: None,
+        spec_sha256: None,
         id: Id::derive(at, &hex(&random())),
         trace_id,
         namespace,

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::crd::status::conditions;
+use crate::domain::id::sha256_hex;
 
 /// What became of a work object. Written by the controller alone, from the database.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
@@ -32,6 +33,20 @@ pub struct WorkObjectStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
+}
+
+impl WorkObjectStatus {
+    /// The same for a cache: what was found is one entry, its digest. An Issue can name hundreds of objects.
+    pub fn in_short(self) -> Self {
+        let refs = match self.refs.as_slice() {
+            [] => Vec::new(),
+            refs => {
+                let all = serde_json::to_vec(refs).unwrap_or_default();
+                vec![ResolvedRef { id: sha256_hex(&all), ..ResolvedRef::default() }]
+            }
+        };
+        Self { refs, ..self }
+    }
 }
 
 /// A reference that was found.

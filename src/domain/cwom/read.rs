@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::shape::{Field, Holds, Need, Shape};
 use super::{Kind, Spec};
+use crate::domain::json::{TOO_MANY_VALUES, crowded};
 use crate::domain::{Code, Finding, Id, Naming};
 
 /// More findings than these are not told: a body of nothing but mistakes must not make a longer answer.
@@ -19,6 +20,13 @@ const MAX_FINDINGS: usize = 100;
 /// A reference in a manifest may have a `name` instead of an `id`. A REST body may name its own `kind`.
 pub fn read(kind: Kind, document: &Value, naming: Naming) -> (Option<Spec>, Vec<Finding>) {
     let mut reader = Reader { naming, findings: Vec::new() };
+    if let Some(field) = crowded(document) {
+        let root = naming.root();
+        let path = if root.is_empty() { field.into() } else { format!("{root}.{field}") };
+        reader.invalid(&path, TOO_MANY_VALUES);
+        // What is listed there is not looked at one by one.
+        return (None, reader.findings);
+    }
     let without_kind = reader.without_kind(kind, document);
     let canonical = reader.object(kind.shape(), Some(without_kind.as_ref().unwrap_or(document)), "");
     if !reader.findings.is_empty() {

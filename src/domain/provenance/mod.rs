@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 pub use self::envelope::{Envelope, PAYLOAD_TYPE, Signature, pre_authentication_encoding};
+use super::checkpoint::Checkpoint;
 use super::trace::{
     ARTIFACTS_DIR, EVENTS_FILE, FileEntry, INCOMPLETE_FILE, LOG_FILE, MANIFEST_FILE, Manifest, Outcome, STDERR_FILE,
     STDOUT_FILE,
@@ -93,6 +94,9 @@ pub struct InternalParameters {
     pub task_id: String,
     /// Its trace.
     pub trace_id: String,
+    /// The newest checkpoint of the audit log when this was signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_checkpoint: Option<Checkpoint>,
 }
 
 /// What happened.
@@ -207,6 +211,8 @@ pub struct Facts<'a> {
     pub images: &'a [ContainerImage],
     /// The trace.
     pub bound: Bound<'a>,
+    /// Whether the worker itself announced the manifest that is bound, where that is known.
+    pub announced: Option<bool>,
     /// How the attempt ended, by the record.
     pub outcome: Outcome,
     /// Why it failed, by the record.
@@ -221,6 +227,8 @@ pub struct Facts<'a> {
     pub builder_id: &'a str,
     /// The operator's version.
     pub version: &'a str,
+    /// The newest checkpoint of the audit log, where there is one.
+    pub checkpoint: Option<&'a Checkpoint>,
 }
 
 impl Statement {
@@ -240,6 +248,7 @@ impl Statement {
                         namespace: facts.namespace.into(),
                         task_id: facts.task_id.to_string(),
                         trace_id: facts.trace_id.to_string(),
+                        audit_checkpoint: facts.checkpoint.cloned(),
                     },
                     resolved_dependencies: dependencies(facts),
                 },
@@ -384,6 +393,9 @@ fn byproducts(facts: &Facts) -> Vec<ResourceDescriptor> {
     if let Some(exit_code) = facts.exit_code {
         annotations.insert("exitCode".into(), json!(exit_code));
     }
+    if let Some(announced) = facts.announced {
+        annotations.insert("manifestAnnounced".into(), json!(announced));
+    }
     let outcome = ResourceDescriptor {
         name: Some("outcome".into()),
         uri: Some(OUTCOME_URI.into()),
@@ -447,6 +459,7 @@ mod tests {
             git_ref: "main",
             commit: None,
             images,
+            announced: matches!(bound, Bound::Manifest { .. }).then_some(true),
             bound,
             outcome: Outcome::Succeeded,
             failure: None,
@@ -455,6 +468,7 @@ mod tests {
             ended_at: Some(time("2026-03-01T12:05:00.25Z")),
             builder_id: DEFAULT_BUILDER_ID,
             version: "0.1.0",
+            checkpoint: None,
         }
     }
 
@@ -492,6 +506,18 @@ mod tests {
         insta::assert_json_snapshot!("incomplete", Statement::of(&facts));
         let unfetched = Statement::of(&Facts { commit: None, ..facts });
         assert_eq!(unfetched.predicate.build_definition.resolved_dependencies, []);
+    }
+
+    #[test]
+    fn the_newest_checkpoint_of_the_audit_log_is_in_it() {
+        let (trace_id, sha256) = (TraceId::derive("uid"), "f".repeat(64));
+        let checkpoint = Checkpoint { seq: 7, hash: "ab".repeat(32), time: time("2026-03-01T12:04:00Z") };
+        let facts = facts(&trace_id, &[], Bound::Incomplete { sha256: &sha256 });
+        let payload = Statement::of(&Facts { checkpoint: Some(&checkpoint), ..facts }).to_payload();
+        let statement: Statement = serde_json::from_slice(&payload).unwrap();
+        assert_eq!(statement.predicate.build_definition.internal_parameters.audit_checkpoint, Some(checkpoint));
+        let text = String::from_utf8(payload).unwrap();
+        assert!(text.contains(r#""auditCheckpoint":{"seq":7,"hash":"abab"#), "{text}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{
     Controls, DEFAULT_TIME_BUDGET_SECONDS, Draft, MAX_ATTEMPTS, MAX_INPUTS_BYTES, MAX_METADATA_BYTES, MAX_REF_CHARS,
     Repo, RequestedBy, Rest, VERSION, git_ref,
 };
-use crate::domain::{ActorKind, Code, Finding, Naming};
+use crate::domain::{ActorKind, Code, Finding, Naming, json};
 
 /// Reads `spec`. An empty list of findings means that the schema is kept; the policy has not been asked yet.
 pub fn read(spec: &Value, naming: Naming) -> (Draft, Vec<Finding>) {
@@ -49,6 +49,11 @@ impl<'a> Fields<'a> {
 
 impl Reader {
     fn draft(&mut self, spec: &Value) -> Draft {
+        if let Some(field) = json::crowded(spec) {
+            let root = self.naming.root();
+            let path = if root.is_empty() { field.into() } else { format!("{root}.{field}") };
+            self.invalid(path, json::TOO_MANY_VALUES.into());
+        }
         let mut fields = self.fields(Some(spec), self.naming.root().into());
         if let Some(version) = self.text(&mut fields, "version", 1..=16)
             && version != VERSION

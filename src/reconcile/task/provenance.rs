@@ -98,6 +98,7 @@ async fn write(context: &Context, row: &TaskRow, job: JobRow, images: Vec<Contai
         source_url: source_url(&row.task, &context.jobs.source_url_template),
         executor: executor(context, &row).map(|executor| executor.name).unwrap_or_default(),
         builder_id: context.builder_id.clone(),
+        checkpoint: context.checkpoint.borrow().clone(),
     };
     blocking(move || Ok(write_to(&traces, &row, &job, &witness, &ring))).await?
 }

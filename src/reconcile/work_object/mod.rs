@@ -1,4 +1,4 @@
-//! One pass over one object of any of the seven CWOM kinds: validate → record → carry out → status. The kinds differ by
+//! One pass over one object of any of the seven CWOM kinds: read → validate → record → carry out → status. The kinds differ by
 //! data alone: their [`Kind`], its API resource, the table of its fields.
 //!
 //! An object that names others waits for them as long as it takes, and is looked at again as soon as one of them is
@@ -8,24 +8,28 @@ pub mod orphans;
 mod run;
 pub mod status;
 pub mod validate;
+pub mod view;
 pub mod waiting;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::api::Api;
-use kube::core::DynamicObject;
+use kube::Resource as _;
+use kube::api::{Api, GetParams};
 use kube::runtime::controller::Action;
 use tracing::warn;
 
 use self::run::Carried;
 use self::status::State;
 use self::validate::{Understood, validate};
-use self::waiting::{Triggers, Waiting, Wanted};
+pub use self::view::{Whole, WorkObject};
+use self::waiting::{Place, Triggers, Waiting, Wanted};
 use super::error::Backoff;
+use super::head::Head;
 use super::status::Written;
 use super::{Context, Error, finalizer};
 use crate::crd::cwom::{WorkObjectStatus, api_resource};
+use crate::crd::pinned_id;
 use crate::domain::cwom::{Kind, Spec, Target};
 use crate::domain::{Actor, Id};
 use crate::store::{DeleteObject, ObjectOrigin, ObjectRow, Put, PutObject, Unresolved};
@@ -61,22 +65,90 @@ impl Default for Objects {
 ///
 /// # Errors
 /// [`Error`] names the step that failed; the pass is repeated later.
-pub async fn reconcile(kind: Kind, object: &DynamicObject, context: &Context) -> Result<Action, Error> {
-    let object = validate(kind, object, &context.stamp_key)?;
-    let head = &object.head;
-    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &head.namespace, &api_resource(kind));
+pub async fn reconcile(kind: Kind, object: &WorkObject, context: &Context) -> Result<Action, Error> {
+    reconcile_as_read(kind, object, context, async |head| read(kind, head, context).await).await
+}
+
+/// As [`reconcile`]; `read` reads the object with its spec, if this pass needs that. None if the object is gone.
+///
+/// # Errors
+/// As for [`reconcile`].
+pub async fn reconcile_as_read(
+    kind: Kind,
+    object: &WorkObject,
+    context: &Context,
+    read: impl AsyncFnOnce(&Head) -> Result<Option<Whole>, Error>,
+) -> Result<Action, Error> {
+    let head = Head::read(&object.metadata, &context.stamp_key)?;
+    let api: Api<WorkObject> = Api::namespaced_with(context.client.clone(), &head.namespace, &api_resource(kind));
     if head.is_being_deleted {
-        return release(context, &api, &object).await;
+        return release(context, &api, kind, &head).await;
     }
     if !head.has_finalizer {
         finalizer::add(&api, &head.name, &head.uid).await?;
     }
+    if is_as_recorded(context, kind, object, &head).await? {
+        context.backoff.succeeded(&head.uid);
+        return Ok(Action::await_change());
+    }
+    // What is recorded is what is there now, and who wrote that.
+    let whole = read(&head).await?;
+    let Some(whole) = whole.filter(|whole| whole.view.metadata.uid.as_ref() == Some(&head.uid)) else {
+        return Ok(Action::await_change());
+    };
+    let understood = validate(kind, &whole.view, whole.spec.get(), &context.stamp_key)?;
+    if understood.head.is_being_deleted {
+        // The event that says so is on its way.
+        return Ok(Action::await_change());
+    }
+    let sha256 = whole.view.spec_sha256;
+    drop(whole.spec);
+    put(context, &api, &understood, sha256).await
+}
+
+/// Whether there is nothing to do: all of the spec is in the record, and the status says so. A Run goes on by itself.
+async fn is_as_recorded(context: &Context, kind: Kind, object: &WorkObject, head: &Head) -> Result<bool, Error> {
+    let Some(status) = object.status.as_ref().filter(|_| kind != Kind::Run && head.unfit_pin.is_none()) else {
+        return Ok(false);
+    };
+    let holds =
+        |type_: &str| status.conditions.iter().any(|condition| condition.type_ == type_ && condition.status == "True");
+    if status.observed_generation != head.generation || !["Recorded", "Resolved"].into_iter().all(holds) {
+        return Ok(false);
+    }
+    let recorded =
+        context.store.recorded_spec(kind, &head.uid).await.map_err(Error::store("look for a work object"))?;
+    let pin = pinned_id(object.metadata.annotations.as_ref()).ok().flatten();
+    Ok(recorded.is_some_and(|(id, sha256)| {
+        sha256.as_ref() == Some(&object.spec_sha256)
+            && status.id == Some(id.to_string())
+            && pin.is_none_or(|pin| pin == id)
+    }))
+}
+
+/// The object with its spec. API server.
+async fn read(kind: Kind, head: &Head, context: &Context) -> Result<Option<Whole>, Error> {
+    let path = WorkObject::url_path(&api_resource(kind), Some(&head.namespace));
+    let request = kube::core::Request::new(path).get(&head.name, &GetParams::default());
+    let failed = |error| Error::api("read a work object")(kube::Error::BuildRequest(error));
+    let answer = context.client.request::<Whole>(request.map_err(failed)?).await;
+    Error::unless_gone("read a work object", answer)
+}
+
+/// Records what the object says, carries it out, and says so in its status. Database, API server.
+async fn put(
+    context: &Context,
+    api: &Api<WorkObject>,
+    object: &Understood,
+    spec_sha256: String,
+) -> Result<Action, Error> {
+    let head = &object.head;
     let spec = match &object.spec {
         Ok(spec) => spec.clone(),
         Err(findings) => {
-            context.objects.waiting.expect(&object.place(), Vec::new());
-            if status::write(context, &api, &object, &State::Invalid(findings)).await? {
-                let (namespace, name, trace_id) = (&head.namespace, &head.name, &head.trace_id);
+            context.objects.waiting.expect(&object.place(), &[]);
+            if status::write(context, api, object, &State::Invalid(findings)).await? {
+                let (kind, namespace, name, trace_id) = (object.kind, &head.namespace, &head.name, &head.trace_id);
                 warn!(%kind, namespace, name, %trace_id, finding = findings.first().map(ToString::to_string),
                     "work object is not recorded: its spec does not fit");
             }
@@ -84,38 +156,40 @@ pub async fn reconcile(kind: Kind, object: &DynamicObject, context: &Context) ->
             return Ok(Action::await_change());
         }
     };
-    let mut put = match record(context, &object, spec).await {
+    let mut put = match record(context, object, spec, spec_sha256).await {
         Ok(put) => put,
         Err(error) => {
             // Nobody is told that an object is recorded which is not; the next pass tries again.
             if let Some(why) = error.outage().filter(|_| object.status.is_none()) {
-                status::write(context, &api, &object, &State::StoreUnavailable(why.to_string())).await?;
+                status::write(context, api, object, &State::StoreUnavailable(why.to_string())).await?;
             }
             return Err(error);
         }
     };
     let carried = match &mut put {
-        Put::Recorded { row, unresolved, .. } => run::advance(context, &object, row, unresolved).await?,
+        Put::Recorded { row, unresolved, .. } => run::advance(context, object, row, unresolved).await?,
         Put::Unresolved(_) | Put::Taken { .. } | Put::Refused(_) => None,
     };
-    status::write(context, &api, &object, &State::Put(&put, carried.as_ref())).await?;
+    status::write(context, api, object, &State::Put(&put, carried.as_ref())).await?;
     context.backoff.succeeded(&head.uid);
-    Ok(wait(context, &object, &put, carried.as_ref()))
+    Ok(wait(context, object, &put, carried.as_ref()))
 }
 
 /// Writes the object down, and wakes who waits for it. Database.
-async fn record(context: &Context, object: &Understood, spec: Spec) -> Result<Put, Error> {
+async fn record(context: &Context, object: &Understood, spec: Spec, spec_sha256: String) -> Result<Put, Error> {
     let head = &object.head;
     // Before anybody looks into the record: what is recorded from now on wakes this object.
-    context.objects.waiting.expect(&object.place(), object.wants());
+    context.objects.waiting.expect(&object.place(), &object.wants());
     let put = PutObject {
         id: head.id,
+        pin: object.pin,
         trace_id: head.trace_id.clone(),
         namespace: head.namespace.clone(),
         origin: Some(ObjectOrigin { name: head.name.clone(), uid: head.uid.clone() }),
         submitted_by: head.submitted_by.clone(),
         actor: object.actor.clone(),
         spec,
+        spec_sha256: Some(spec_sha256),
         created_at: head.created_at,
         at: Timestamp::now(),
     };
@@ -149,7 +223,7 @@ fn wait(context: &Context, object: &Understood, put: &Put, carried: Option<&Carr
     };
     wants.extend(carried.iter().flat_map(|carried| carried.wants.clone()));
     let waits = !wants.is_empty();
-    context.objects.waiting.expect(&object.place(), wants);
+    context.objects.waiting.expect(&object.place(), &wants);
     if waits {
         return Action::requeue(context.objects.rechecks.failed(&object.head.uid));
     }
@@ -165,25 +239,18 @@ fn has_ended(row: &ObjectRow) -> bool {
 }
 
 /// Records the deletion and lets the object go. Database, then API server.
-async fn release(context: &Context, api: &Api<DynamicObject>, object: &Understood) -> Result<Action, Error> {
-    let head = &object.head;
-    let id = recorded_id(object);
-    retire(context, object.kind, id, &head.uid).await?;
+async fn release(context: &Context, api: &Api<WorkObject>, kind: Kind, head: &Head) -> Result<Action, Error> {
+    retire(context, kind, head.id, &head.uid).await?;
     if head.has_finalizer {
         finalizer::remove(api, &head.name, &head.uid).await?;
     }
     let objects = &context.objects;
-    objects.waiting.expect(&object.place(), Vec::new());
+    let place = Place { kind, namespace: head.namespace.clone(), name: head.name.clone() };
+    objects.waiting.expect(&place, &[]);
     objects.rechecks.succeeded(&head.uid);
     objects.written.forget(&head.uid);
     context.backoff.succeeded(&head.uid);
     Ok(Action::await_change())
-}
-
-/// A Repo may have taken over a row that has another id than its own: the status has it.
-fn recorded_id(object: &Understood) -> Id {
-    let said = object.status.as_ref().and_then(|status| status.id.as_ref()?.parse().ok());
-    said.unwrap_or(object.head.id)
 }
 
 /// Records that the custom resource with this uid is gone; what waits for its place is looked at again. Database.

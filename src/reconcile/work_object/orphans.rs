@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::api::Api;
-use kube::core::DynamicObject;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::retire;
+use super::{WorkObject, retire};
 use crate::crd::cwom::api_resource;
 use crate::domain::cwom::Kind;
 use crate::reconcile::orphans::is_gone;
@@ -21,7 +20,7 @@ use crate::store::PresentObject;
 const INTERVAL: Duration = Duration::from_secs(600);
 
 /// Looks for orphans of a kind at once, and then until `shutdown`. The cache has to be filled.
-pub async fn watch(context: Arc<Context>, kind: Kind, objects: Store<DynamicObject>, shutdown: CancellationToken) {
+pub async fn watch(context: Arc<Context>, kind: Kind, objects: Store<WorkObject>, shutdown: CancellationToken) {
     loop {
         if let Err(error) = sweep(&context, kind, &objects).await {
             warn!(%kind, %error, category = error.category(), "orphans could not be looked for");
@@ -37,14 +36,14 @@ pub async fn watch(context: Arc<Context>, kind: Kind, objects: Store<DynamicObje
 ///
 /// # Errors
 /// If database or API server do not answer.
-pub async fn sweep(context: &Context, kind: Kind, objects: &Store<DynamicObject>) -> Result<(), Error> {
+pub async fn sweep(context: &Context, kind: Kind, objects: &Store<WorkObject>) -> Result<(), Error> {
     let mut after: Option<PresentObject> = None;
     loop {
         let page = context.store.present_objects(kind, after.as_ref()).await;
         let page = page.map_err(Error::store("list work objects"))?;
         for object in &page {
-            if is_orphan(context, kind, objects, object).await? {
-                let PresentObject { id, namespace, name, uid } = object;
+            if object.is_superseded || is_orphan(context, kind, objects, object).await? {
+                let PresentObject { id, namespace, name, uid, is_superseded: _ } = object;
                 info!(%kind, %id, namespace, name, "work object without a custom resource is closed");
                 retire(context, kind, *id, uid).await?;
             }
@@ -59,11 +58,11 @@ pub async fn sweep(context: &Context, kind: Kind, objects: &Store<DynamicObject>
 async fn is_orphan(
     context: &Context,
     kind: Kind,
-    objects: &Store<DynamicObject>,
-    PresentObject { id: _, namespace, name, uid }: &PresentObject,
+    objects: &Store<WorkObject>,
+    PresentObject { id: _, namespace, name, uid, is_superseded: _ }: &PresentObject,
 ) -> Result<bool, Error> {
     let resource = api_resource(kind);
-    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &resource);
+    let api: Api<WorkObject> = Api::namespaced_with(context.client.clone(), namespace, &resource);
     let reference = ObjectRef::new_with(name, resource).within(namespace);
     is_gone(&api, objects, &reference, uid).await
 }

@@ -2,13 +2,13 @@
 
 use jiff::Timestamp;
 use kube::api::Api;
-use kube::core::DynamicObject;
 
 use super::run::Carried;
 use super::validate::Understood;
+use super::view::WorkObject;
 use crate::crd::cwom::{ResolvedRef, WorkCondition, WorkObjectStatus, WorkReason};
 use crate::domain::cwom::{Kind, Ref, Run, Spec, Status, Target};
-use crate::domain::{FailureReason, Finding, Naming};
+use crate::domain::{FailureReason, Finding, Id, Naming};
 use crate::reconcile::status::{self, Fact, Subject, conditions, shorten};
 use crate::reconcile::{Context, Error};
 use crate::store::{ObjectRow, Put, RefProblem, Unique, Unresolved};
@@ -47,7 +47,7 @@ pub fn project(
         State::Put(Put::Refused(findings), _) => unfit(WorkReason::ChangeRefused, findings),
         State::Put(Put::Taken { by, what }, _) => {
             status.id = None;
-            not_recorded(taken(*what), &format!("{} {by}", whose(*what, object.kind)))
+            not_recorded(taken(*what), &whose(*what, object.kind, *by))
         }
         State::Put(Put::Unresolved(missing), _) => {
             let message = format!("waits: {}", told(missing));
@@ -83,11 +83,16 @@ fn taken(what: Unique) -> WorkReason {
     }
 }
 
-fn whose(what: Unique, kind: Kind) -> String {
+/// Of an id nothing is told but that it is not to be had: whose it is, and whether in this namespace, is not for everybody.
+fn whose(what: Unique, kind: Kind, by: Id) -> String {
     match what {
-        Unique::Id => "the id that annotation jct.dev/id pins is that of another object:".into(),
-        Unique::Slug => format!("another {kind} of the namespace has the slug:"),
-        Unique::Doctrine => format!("another {kind} of the namespace has this namespace, name and version:"),
+        Unique::Id => {
+            "the id that annotation jct.dev/id pins is not this object's to have; without the annotation it gets \
+                       one of its own"
+                .into()
+        }
+        Unique::Slug => format!("another {kind} of the namespace has the slug: {by}"),
+        Unique::Doctrine => format!("another {kind} of the namespace has this namespace, name and version: {by}"),
     }
 }
 
@@ -197,7 +202,7 @@ fn pascal_case(status: Status) -> &'static str {
 /// [`Error::Api`] if the API server refuses. An object that is gone needs no status: that is no error.
 pub async fn write(
     context: &Context,
-    api: &Api<DynamicObject>,
+    api: &Api<WorkObject>,
     object: &Understood,
     state: &State<'_>,
 ) -> Result<bool, Error> {
@@ -205,5 +210,6 @@ pub async fn write(
     let version = head.resource_version.as_deref();
     let subject = Subject { name: &head.name, uid: &head.uid, resource_version: version };
     let project = |current: Option<&WorkObjectStatus>| project(object, state, current, Timestamp::now());
-    status::write(api, &context.objects.written, subject, object.status.clone(), project).await
+    let in_short = |status: &WorkObjectStatus| status.clone().in_short();
+    status::write_kept(api, &context.objects.written, subject, object.status.clone(), project, in_short).await
 }

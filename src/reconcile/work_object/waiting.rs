@@ -1,8 +1,9 @@
 //! Which objects wait for which, so that the order in which they are applied does not matter. In memory: whoever waits is
 //! known again after its first pass.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, Mutex};
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 
@@ -30,42 +31,65 @@ pub struct Wanted {
     pub target: Target,
 }
 
+/// What an object is waited for under: a hash that nobody outside of this process can aim at. Whoever has the same as
+/// another one is looked at once in vain.
+type Key = u64;
+
 #[derive(Debug, Default)]
 struct Table {
-    waiters: HashMap<Wanted, HashSet<Place>>,
-    wants: HashMap<Place, Vec<Wanted>>,
+    hasher: RandomState,
+    places: HashMap<Arc<Place>, (u32, Box<[Key]>)>,
+    by_number: HashMap<u32, Arc<Place>>,
+    last: u32,
+    waiters: BTreeSet<(Key, u32)>,
 }
 
-/// Who waits for what.
+impl Table {
+    fn forget(&mut self, place: &Place) {
+        let Some((number, keys)) = self.places.remove(place) else { return };
+        self.by_number.remove(&number);
+        for key in keys {
+            self.waiters.remove(&(key, number));
+        }
+    }
+
+    /// A number that no place has.
+    fn number(&mut self) -> u32 {
+        loop {
+            self.last = self.last.wrapping_add(1);
+            if !self.by_number.contains_key(&self.last) {
+                return self.last;
+            }
+        }
+    }
+}
+
+/// Who waits for what. An object can wait for hundreds of others with long names, and there can be thousands of such
+/// objects: none of those names is kept.
 #[derive(Debug, Default)]
 pub struct Waiting(Mutex<Table>);
 
 impl Waiting {
     /// `place` waits for these, and for nothing else.
-    pub fn expect(&self, place: &Place, wants: Vec<Wanted>) {
+    pub fn expect(&self, place: &Place, wants: &[Wanted]) {
         let Ok(mut table) = self.0.lock() else { return };
-        let Table { waiters, wants: all } = &mut *table;
-        for wanted in all.remove(place).unwrap_or_default() {
-            if let Some(found) = waiters.get_mut(&wanted) {
-                found.remove(place);
-                if found.is_empty() {
-                    waiters.remove(&wanted);
-                }
-            }
-        }
+        table.forget(place);
         if wants.is_empty() {
             return;
         }
-        for wanted in &wants {
-            waiters.entry(wanted.clone()).or_default().insert(place.clone());
-        }
-        all.insert(place.clone(), wants);
+        let keys: Box<[Key]> = wants.iter().map(|wanted| table.hasher.hash_one(wanted)).collect();
+        let (number, place) = (table.number(), Arc::new(place.clone()));
+        table.waiters.extend(keys.iter().map(|key| (*key, number)));
+        table.by_number.insert(number, place.clone());
+        table.places.insert(place, (number, keys));
     }
 
     /// Who waits for this one.
     pub fn waiters(&self, wanted: &Wanted) -> Vec<Place> {
         let Ok(table) = self.0.lock() else { return Vec::new() };
-        table.waiters.get(wanted).map(|places| places.iter().cloned().collect()).unwrap_or_default()
+        let key = table.hasher.hash_one(wanted);
+        let numbers = table.waiters.range((key, 0)..=(key, u32::MAX)).map(|(_, number)| number);
+        numbers.filter_map(|number| table.by_number.get(number)).map(|place| (**place).clone()).collect()
     }
 }
 
@@ -112,8 +136,8 @@ mod tests {
     #[test]
     fn waiters_are_known_until_they_wait_for_something_else() {
         let waiting = Waiting::default();
-        waiting.expect(&place("a"), vec![repo("team", "r"), repo("team", "s")]);
-        waiting.expect(&place("b"), vec![repo("team", "r")]);
+        waiting.expect(&place("a"), &[repo("team", "r"), repo("team", "s")]);
+        waiting.expect(&place("b"), &[repo("team", "r")]);
         let names = |wanted: &Wanted| {
             let mut names: Vec<String> = waiting.waiters(wanted).into_iter().map(|place| place.name).collect();
             names.sort();
@@ -121,12 +145,24 @@ mod tests {
         };
         assert_eq!(names(&repo("team", "r")), ["a", "b"]);
         assert_eq!(names(&repo("other", "r")), [""; 0]);
-        waiting.expect(&place("a"), vec![repo("team", "s")]);
+        waiting.expect(&place("a"), &[repo("team", "s")]);
         assert_eq!((names(&repo("team", "r")), names(&repo("team", "s"))), (vec!["b".into()], vec!["a".into()]));
-        waiting.expect(&place("a"), Vec::new());
-        waiting.expect(&place("b"), Vec::new());
+        waiting.expect(&place("a"), &[]);
+        waiting.expect(&place("b"), &[]);
         let table = waiting.0.into_inner().unwrap();
-        assert!(table.waiters.is_empty() && table.wants.is_empty(), "nothing is left behind");
+        let Table { places, by_number, waiters, .. } = table;
+        assert!(places.is_empty() && by_number.is_empty() && waiters.is_empty(), "nothing is left behind");
+    }
+
+    #[test]
+    fn long_names_that_are_waited_for_take_no_room() {
+        let waiting = Waiting::default();
+        let name = |n: usize| format!("{n}-{}", "n".repeat(240));
+        let wants: Vec<Wanted> = (0..600).map(|n| repo("team", &name(n))).collect();
+        waiting.expect(&place("greedy"), &wants);
+        assert_eq!(waiting.waiters(&repo("team", &name(599))).len(), 1);
+        let told = format!("{waiting:?}");
+        assert!(told.len() < 600 * 2 * 40 && !told.contains("nnnn"), "{} bytes", told.len());
     }
 
     #[test]

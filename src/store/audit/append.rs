@@ -10,6 +10,7 @@ use super::Change;
 use super::chain::AuditColumns;
 use crate::domain::{Actor, ActorKind};
 use crate::store::conn::{Argument, Conn, Values, execute, fetch};
+use crate::store::contents::in_digests;
 use crate::store::database_error::DATABASE;
 use crate::store::rows::without_nul;
 use crate::store::{Result, StoreError};
@@ -68,7 +69,7 @@ fn seal(change: Change, head: &Head, id: Ulid, now: Timestamp) -> AuditColumns {
     let Change { actor, action, entity_kind, entity_id, before, after, note, trace_id } = change;
     let Actor { kind, id: actor_id } = actor;
     let kind: ActorKind = kind;
-    let text = |value: Option<Value>| value.map(|value| value.to_string());
+    let text = |value: Option<Value>| in_digests(entity_kind, value).map(|value| value.to_string());
     let mut entry = AuditColumns {
         seq: head.seq + 1,
         id: id.to_string(),

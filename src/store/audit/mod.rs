@@ -3,6 +3,7 @@
 mod append;
 mod chain;
 mod query;
+mod replay;
 mod verify;
 
 use serde_json::Value;
@@ -14,6 +15,7 @@ pub(super) use append::{Head, append, lock_head};
 #[cfg(test)]
 pub(super) use query::{CREATED, DENIED, REMOVED};
 pub(super) use query::{denials_among, entry_parses, list, refusals_of, removals_of};
+pub(super) use replay::{Told, orphans, told_of};
 pub use verify::{AnchoredCheck, AuditCheck, AuditHead};
 pub(super) use verify::{head, verify, verify_all, verify_since, verify_up_to};
 

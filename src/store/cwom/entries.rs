@@ -29,7 +29,11 @@ pub(super) fn changed(before: &ObjectRow, after: &ObjectRow, actor: Actor, note:
 pub(super) fn deleted(row: &ObjectRow, actor: Actor) -> Change {
     let before = json!({"namespace": row.namespace, "name": row.origin.as_ref().map(|origin| &origin.name),
         "uid": row.origin.as_ref().map(|origin| &origin.uid)});
-    let note = "the custom resource was deleted; its record stays";
+    let note = if row.object.kind() == Kind::Repo && row.task_id.is_some() {
+        "the custom resource was deleted; the repository of the Task stays"
+    } else {
+        "the custom resource was deleted; its record stays"
+    };
     entry(row, actor, Action::Deleted, Some(before), None, Some(note.into()))
 }
 
@@ -71,8 +75,18 @@ fn entry(
 }
 
 /// The object, and what the record knows besides.
-fn state(row: &ObjectRow) -> Map<String, Value> {
-    let ObjectRow { object, namespace, origin, submitted_by, task_id, names: _, recorded_at: _, deleted_at } = row;
+pub(super) fn state(row: &ObjectRow) -> Map<String, Value> {
+    let ObjectRow {
+        object,
+        namespace,
+        origin,
+        submitted_by,
+        task_id,
+        names: _,
+        recorded_at: _,
+        deleted_at,
+        spec_sha256: _,
+    } = row;
     let mut state = match object.to_json() {
         Value::Object(fields) => fields,
         _ => Map::new(),
@@ -91,8 +105,13 @@ fn state(row: &ObjectRow) -> Map<String, Value> {
 }
 
 fn without_links(row: &ObjectRow) -> Map<String, Value> {
-    let kind: Kind = row.object.kind();
     let mut state = state(row);
+    strip_links(row.object.kind(), &mut state);
+    state
+}
+
+/// Takes the fields out whose entries are links.
+pub(super) fn strip_links(kind: Kind, state: &mut Map<String, Value>) {
     for join in Join::ALL {
         let (of, field, _) = join.field();
         if of != kind {
@@ -109,5 +128,4 @@ fn without_links(row: &ObjectRow) -> Map<String, Value> {
             }
         }
     }
-    state
 }

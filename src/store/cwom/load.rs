@@ -8,13 +8,14 @@ use super::view::{Holder, LinkFate, ObjectNeeds, Objects};
 use crate::domain::Id;
 use crate::domain::cwom::Kind;
 use crate::store::conn::{Argument, Conn, Values};
+use crate::store::contents::{self, Contents};
 use crate::store::operation::{Fate, Slot};
 use crate::store::rows::{named, parsed};
 use crate::store::{Result, StoreError};
 
 /// Loads what is needed.
 pub(in crate::store) async fn load_objects(conn: &mut Conn<'_>, needs: ObjectNeeds) -> Result<Objects> {
-    let ObjectNeeds { ids, any, names, unique, links_of, order } = needs;
+    let ObjectNeeds { ids, any, uids, names, unique, mut links_of, order } = needs;
     let mut objects = Objects::default();
     for (id, holder) in load_holders(conn, any.iter().copied()).await? {
         objects.holders.insert(id, holder);
@@ -22,12 +23,24 @@ pub(in crate::store) async fn load_objects(conn: &mut Conn<'_>, needs: ObjectNee
     for kind in Kind::ALL.iter().copied() {
         let ids = ids.get(&kind).into_iter().flatten().map(|id| vec![id.to_string().into()]);
         load(conn, &table(kind).by_id, kind, ids.collect(), &mut objects).await?;
+        let uids = uids.iter().filter(|(of, _)| *of == kind).map(|(_, uid)| vec![uid.into()]);
+        for id in load(conn, &table(kind).by_uid, kind, uids.collect(), &mut objects).await? {
+            let uid =
+                objects.row(kind, id).ok().flatten().and_then(|row| row.origin.as_ref()).map(|origin| &origin.uid);
+            if let Some(uid) = uid.cloned() {
+                objects.uids.insert((kind, uid), id);
+            }
+        }
         let names =
             names.iter().filter(|(of, ..)| *of == kind).map(|(_, namespace, name)| vec![namespace.into(), name.into()]);
         load(conn, &table(kind).by_name, kind, names.collect(), &mut objects).await?;
         let keys = unique.iter().filter(|(of, ..)| *of == kind);
         let keys = keys.map(|(_, namespace, key)| [namespace].into_iter().chain(key).map(Argument::from).collect());
         load(conn, &table(kind).by_unique, kind, keys.collect(), &mut objects).await?;
+    }
+    // Those whose id was not known before.
+    for ((kind, _), id) in &objects.uids {
+        links_of.entry(*kind).or_default().insert(*id);
     }
     for join in Join::ALL {
         let (kind, ..) = join.field();
@@ -57,8 +70,12 @@ pub(in crate::store) async fn save_objects(conn: &mut Conn<'_>, objects: &Object
             let slots = objects.rows.values().filter(move |slot| slot.fate == fate);
             slots.filter_map(|slot| slot.row.as_ref().ok()).filter(move |row| row.object.kind() == kind)
         };
-        table(kind).update.execute(conn, of(Fate::Updated).map(changing_columns).collect::<Result<_>>()?).await?;
-        table(kind).insert.execute(conn, of(Fate::Inserted).map(all_columns).collect::<Result<_>>()?).await?;
+        let mut contents = Vec::new();
+        let updated = of(Fate::Updated).map(|row| changing_columns(row, &mut contents)).collect::<Result<_>>()?;
+        let inserted = of(Fate::Inserted).map(|row| all_columns(row, &mut contents)).collect::<Result<_>>()?;
+        contents::save(conn, contents).await?;
+        table(kind).update.execute(conn, updated).await?;
+        table(kind).insert.execute(conn, inserted).await?;
     }
     let now = Timestamp::now().as_microsecond();
     for join in Join::ALL {
@@ -83,11 +100,13 @@ async fn load(
     kind: Kind,
     arguments: Vec<Vec<Argument>>,
     objects: &mut Objects,
-) -> Result<()> {
+) -> Result<Vec<Id>> {
+    let mut found = Vec::new();
     let rows: Vec<ObjectColumns> = statement.fetch(conn, arguments).await?;
+    let contents = Contents::load(conn, rows.iter().flat_map(ObjectColumns::digests).collect()).await?;
     for columns in rows {
         let id = columns.id(kind)?;
-        let row = columns.into_row(kind);
+        let row = columns.into_row(kind, &contents);
         if let Ok(row) = &row {
             if row.deleted_at.is_none() {
                 let namespace = || row.namespace.clone();
@@ -98,8 +117,9 @@ async fn load(
             objects.holders.insert(id, Holder { kind: Some(kind), namespace: row.namespace.clone() });
         }
         objects.rows.insert(id, Slot::loaded(row));
+        found.push(id);
     }
-    Ok(())
+    Ok(found)
 }
 
 const PACKETS_FOR: Values =

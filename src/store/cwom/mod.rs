@@ -8,6 +8,7 @@ mod load;
 mod model;
 mod put;
 mod query;
+mod replay;
 mod resolve;
 mod table;
 mod task;
@@ -23,7 +24,8 @@ pub use model::{
 
 pub(super) use belongings::{belongings, remove_objects};
 pub(super) use load::{load_objects, save_objects};
-pub(super) use query::{object_by_id, objects_of, objects_of_trace, present_objects};
+pub(super) use query::{object_by_id, objects_of, objects_of_trace, present_objects, recorded_spec};
+pub(super) use replay::{LinkTold, links_told, object_state, present_links, recorded_state};
 pub(super) use table::object_parses;
 pub(super) use task::{Advance, advance_objects, objects_of_new_task, objects_of_tasks};
 pub(super) use view::{ObjectChanges, ObjectNeeds, Objects};

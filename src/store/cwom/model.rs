@@ -27,6 +27,8 @@ pub struct ObjectRow {
     pub recorded_at: Timestamp,
     /// When the custom resource was deleted; the row stays.
     pub deleted_at: Option<Timestamp>,
+    /// The digest of the spec that is recorded, as its custom resource has it: who meets the same again need not read it.
+    pub spec_sha256: Option<String>,
 }
 
 /// The custom resource behind an object.
@@ -43,6 +45,8 @@ pub struct ObjectOrigin {
 pub struct PutObject {
     /// Derived from the custom resource, pinned by `jct.dev/id`, or new.
     pub id: Id,
+    /// The id that is pinned.
+    pub pin: Option<Id>,
     /// Its trace.
     pub trace_id: TraceId,
     /// Where it belongs.
@@ -55,6 +59,8 @@ pub struct PutObject {
     pub actor: Actor,
     /// What it says. Only references of a custom resource may have names.
     pub spec: Spec,
+    /// The digest of that, as the custom resource has it.
+    pub spec_sha256: Option<String>,
     /// When the custom resource was created; now, without one.
     pub created_at: Timestamp,
     /// Now.
@@ -158,7 +164,7 @@ pub enum Patched {
 pub struct DeleteObject {
     /// Its kind.
     pub kind: Kind,
-    /// Its id.
+    /// Its id; one that has another is found by the uid.
     pub id: Id,
     /// The uid of the custom resource that is gone; another one's row is left alone.
     pub uid: String,
@@ -194,6 +200,8 @@ pub struct PresentObject {
     pub name: String,
     /// Of the custom resource.
     pub uid: String,
+    /// Whether another row has the same custom resource, so that this one is over.
+    pub is_superseded: bool,
 }
 
 /// Which objects of a kind to list: those that fit every given filter.

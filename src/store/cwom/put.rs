@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use super::entries;
 use super::links::{Join, Linked, issue_of_packet, links_of};
 use super::model::{
-    DeleteObject, FailRun, ObjectRow, PatchObject, Patched, Put, PutObject, RefProblem, Unique, Unresolved,
+    DeleteObject, FailRun, ObjectOrigin, ObjectRow, PatchObject, Patched, Put, PutObject, RefProblem, Unique,
+    Unresolved,
 };
 use super::resolve::{Resolved, Whose, key, resolve};
 use super::table::unique_key;
 use super::view::{LinkFate, ObjectChanges, Objects};
 use crate::domain::cwom::{self, Failure, Kind, Mode, Object, Run, Spec, Status, Target, check_update};
-use crate::domain::{Actor, Id, Naming};
+use crate::domain::{Actor, Code, Finding, Id, Naming};
 use crate::store::Result;
 use crate::store::operation::{Changes, Needs, Operation, View};
 use crate::store::rows::stored;
@@ -30,6 +31,7 @@ impl Operation for PutObject {
             Found::Row(row) => Some(row),
             Found::Nothing => None,
             Found::Taken(by, what) => return Ok((Put::Taken { by, what }, Changes::default())),
+            Found::Repinned(id) => return Ok((Put::Refused(vec![repinned(id)]), Changes::default())),
         };
         let id = before.map_or(self.id, |row| row.object.id);
         let nothing = BTreeMap::new();
@@ -61,6 +63,7 @@ impl Operation for PutObject {
                 names: std::mem::take(&mut resolved.names),
                 recorded_at: stored(self.at),
                 deleted_at: None,
+                spec_sha256: self.spec_sha256.clone(),
             };
             let mut changes = Changes::default();
             create(&mut changes, objects, &row, &resolved.left_out(), &self.actor);
@@ -69,6 +72,9 @@ impl Operation for PutObject {
             return Ok((recorded, changes));
         };
         let old = renamed(&before.object.spec, &resolved);
+        if !self.may_have(before) && old != resolved.spec.clone().settled(before.object.created_at) {
+            return Ok((Put::Taken { by: self.id, what: Unique::Id }, Changes::default()));
+        }
         let spec = resolved.spec.clone().settled(before.object.created_at);
         let is_for_us_to_say = before.task_id.is_some() || is_ended_by_us(&spec, &before.object.spec);
         let spec = if is_for_us_to_say { as_the_task_says(spec, &before.object.spec) } else { spec };
@@ -81,6 +87,7 @@ impl Operation for PutObject {
             origin: self.origin.clone(),
             names: resolved.names.clone(),
             deleted_at: None,
+            spec_sha256: self.spec_sha256.clone(),
             ..before.clone()
         };
         let note = self.note(before);
@@ -95,26 +102,33 @@ enum Found<'v> {
     Row(&'v ObjectRow),
     Nothing,
     Taken(Id, Unique),
+    /// The object has this id, and pins another one.
+    Repinned(Id),
 }
 
 impl PutObject {
-    /// The row of the object: its own, one that it is restored to, or one made for a Task that it takes over.
+    /// The row of the object: its own, by the uid of its custom resource; one that it is restored to; or one made for a
+    /// Task that it describes.
     fn find<'v>(&self, objects: &'v Objects) -> Result<Found<'v>> {
         let kind = self.spec.kind();
-        let own = match objects.row(kind, self.id)? {
-            Some(row) if self.may_be(row) => Some(row),
-            Some(_) => return Ok(Found::Taken(self.id, Unique::Id)),
-            None if objects.holders.contains_key(&self.id) => return Ok(Found::Taken(self.id, Unique::Id)),
-            None => None,
+        let by_uid = self.uid().and_then(|uid| objects.of_uid(kind, uid));
+        let own = match by_uid.map(|id| objects.known(kind, id)).transpose()? {
+            Some(row) if self.pin.is_some_and(|pin| pin != row.object.id) => return Ok(Found::Repinned(row.object.id)),
+            Some(row) => Some(row),
+            None => match objects.row(kind, self.id)? {
+                Some(row) if self.may_be(row) => Some(row),
+                Some(_) => return Ok(Found::Taken(self.id, Unique::Id)),
+                None if objects.holders.contains_key(&self.id) => return Ok(Found::Taken(self.id, Unique::Id)),
+                None => None,
+            },
         };
         let holder = unique_key(&self.spec).and_then(|key| objects.unique(kind, &self.namespace, key));
         let Some(holder) = holder.filter(|holder| own.is_none_or(|row| row.object.id != *holder)) else {
             return Ok(own.map_or(Found::Nothing, Found::Row));
         };
         let row = objects.known(kind, holder)?;
-        // A Repo that was made for a Task is the one that the custom resource is about. So is one that it was before.
-        let is_its_own = row.origin.is_none() || row.origin.as_ref().map(|origin| &origin.uid) == self.uid();
-        if kind == Kind::Repo && own.is_none() && self.origin.is_some() && is_its_own {
+        // A Repo that was made for a Task, and that nobody has described yet, is what the custom resource is about.
+        if own.is_none() && self.origin.is_some() && is_undescribed(row) {
             return Ok(Found::Row(row));
         }
         let what = if kind == Kind::Repo { Unique::Slug } else { Unique::Doctrine };
@@ -125,16 +139,34 @@ impl PutObject {
         self.origin.as_ref().map(|origin| &origin.uid)
     }
 
-    /// Whether the row with the id is that of this object: by its uid, or restored under its old name, or pinned to one that
-    /// has no custom resource.
+    /// Whether the row with the id can be that of this object: by its uid, or restored under its old name, or pinned to one
+    /// that came by REST. What a Task recorded is nobody else's, and nobody can say that it is. See
+    /// [`PutObject::may_have`] for whose the row must be.
     fn may_be(&self, row: &ObjectRow) -> bool {
         let Some(wanted) = &self.origin else { return false };
+        let is_same = |origin: &ObjectOrigin| origin.uid == wanted.uid || origin.name == wanted.name;
         row.namespace == self.namespace
-            && row.origin.as_ref().is_none_or(|origin| origin.uid == wanted.uid || origin.name == wanted.name)
+            && match &row.origin {
+                Some(origin) => is_same(origin),
+                None => row.task_id.is_none() && self.is_by_submitter_of(row),
+            }
+    }
+
+    /// Whether the row is this object's, whatever it says: by its uid, or since the same user submits it. Somebody else may
+    /// restore it only as it was.
+    fn may_have(&self, row: &ObjectRow) -> bool {
+        let has_uid = row.origin.as_ref().map(|origin| &origin.uid) == self.uid();
+        has_uid || is_undescribed(row) || self.is_by_submitter_of(row)
+    }
+
+    /// Whether a webhook vouches for the same user here and there.
+    fn is_by_submitter_of(&self, row: &ObjectRow) -> bool {
+        self.submitted_by.is_some() && self.submitted_by == row.submitted_by
     }
 
     fn note(&self, before: &ObjectRow) -> Option<String> {
         match &before.origin {
+            None if is_undescribed(before) => Some("a custom resource describes the repository of a Task".into()),
             None => Some("a custom resource took the object over".into()),
             Some(_) if before.origin != self.origin => Some("the custom resource was restored under its id".into()),
             Some(_) => None,
@@ -149,9 +181,29 @@ impl PutObject {
         };
         let row = objects.known(kind, other)?;
         changes.entries.push(entries::deleted(row, Actor::controller()));
-        changes.objects.rows.push(ObjectRow { deleted_at: Some(stored(self.at)), ..row.clone() });
+        changes.objects.rows.push(gone(row, self.at));
         Ok(())
     }
+}
+
+/// Whether the row is a Repo that a Task has made, of which no custom resource tells more. Its slug is what the Task
+/// recorded; the rest is assumed, and whoever may create Repos in the namespace may say it.
+fn is_undescribed(row: &ObjectRow) -> bool {
+    row.object.kind() == Kind::Repo && row.task_id.is_some() && row.origin.is_none()
+}
+
+/// What becomes of the row when its custom resource is gone. What Tasks refer to stays theirs, and can be described anew.
+fn gone(row: &ObjectRow, at: jiff::Timestamp) -> ObjectRow {
+    if row.object.kind() == Kind::Repo && row.task_id.is_some() {
+        return ObjectRow { origin: None, spec_sha256: None, names: BTreeMap::new(), ..row.clone() };
+    }
+    ObjectRow { deleted_at: Some(stored(at)), ..row.clone() }
+}
+
+/// The finding about an object that has `id` and pins another.
+fn repinned(id: Id) -> Finding {
+    let message = format!("pins another id, but the id of an object never changes: put {id} there, or leave it out");
+    Finding::new(Code::InvalidSpec, "metadata.annotations[jct.dev/id]", message)
 }
 
 impl Operation for PatchObject {
@@ -197,15 +249,20 @@ impl Operation for DeleteObject {
 
     fn needs(&self, needs: &mut Needs) {
         needs.objects.row(self.kind, self.id);
+        needs.objects.uid(self.kind, &self.uid);
     }
 
     fn decide(&self, view: &View) -> Result<(Option<ObjectRow>, Changes)> {
-        let Some(before) = view.objects.row(self.kind, self.id)? else { return Ok((None, Changes::default())) };
-        let is_its_own = before.origin.as_ref().is_some_and(|origin| origin.uid == self.uid);
-        if !is_its_own || before.deleted_at.is_some() {
+        let objects = &view.objects;
+        let is_its_own = |row: &&ObjectRow| row.origin.as_ref().is_some_and(|origin| origin.uid == self.uid);
+        let by_uid = objects.of_uid(self.kind, &self.uid).map(|id| objects.known(self.kind, id)).transpose()?;
+        let Some(before) = objects.row(self.kind, self.id)?.filter(is_its_own).or(by_uid) else {
+            return Ok((None, Changes::default()));
+        };
+        if before.deleted_at.is_some() {
             return Ok((Some(before.clone()), Changes::default()));
         }
-        let after = ObjectRow { deleted_at: Some(stored(self.at)), ..before.clone() };
+        let after = gone(before, self.at);
         let changes = Changes {
             objects: ObjectChanges { rows: vec![after.clone()], ..ObjectChanges::default() },
             entries: vec![entries::deleted(before, self.actor.clone())],
@@ -279,10 +336,12 @@ pub(super) fn update(
         changes.entries.push(entries::link(*link, false, trace_id, actor.clone()));
         changes.objects.unlinked.push(*link);
     }
-    let links_changed = !changes.entries.is_empty();
     changes.entries.extend(entries::changed(before, &after, actor.clone(), note));
-    if links_changed || after != *before {
+    let differs = after != *before;
+    if !changes.entries.is_empty() {
         after.object.updated_at = stored(at).max(before.object.updated_at);
+    }
+    if differs || !changes.entries.is_empty() {
         changes.objects.rows.push(after.clone());
     }
     (after, changes)

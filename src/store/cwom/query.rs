@@ -8,6 +8,7 @@ use super::table::{ObjectColumns, Table, condition, table};
 use crate::domain::cwom::{Kind, Ref, Spec};
 use crate::domain::{Id, TraceId};
 use crate::store::conn::{Argument, Conn, Select, Values, fetch as fetch_rows};
+use crate::store::contents::Contents;
 use crate::store::rows::parsed;
 use crate::store::{MAX_PAGE, ObjectField, Page, Result};
 
@@ -64,16 +65,32 @@ pub(in crate::store) async fn present_objects(
         .map_or_else(Default::default, |after| (after.namespace.clone(), after.name.clone(), after.id.to_string()));
     let Table { name: table, present, .. } = *table(kind);
     let limit = i64::from(MAX_PAGE);
-    let rows = fetch_rows!((String, String, String, Option<String>), conn, present, namespace, name, id, limit)?;
-    let present = |(id, namespace, name, uid): (String, _, _, Option<_>)| {
-        Ok(PresentObject { id: parsed(table, &id, &id)?, namespace, name, uid: uid.unwrap_or_default() })
+    type Columns = (String, String, String, Option<String>, Option<i64>);
+    let rows = fetch_rows!(Columns, conn, present, namespace, name, id, limit)?;
+    let present = |(id, namespace, name, uid, superseded_at): Columns| {
+        let (uid, is_superseded) = (uid.unwrap_or_default(), superseded_at.is_some());
+        Ok(PresentObject { id: parsed(table, &id, &id)?, namespace, name, uid, is_superseded })
     };
     rows.into_iter().map(present).collect()
 }
 
+/// Of the object of this kind behind the custom resource with this uid, unless that was seen to go: its id, and the digest
+/// of the spec that is recorded of it.
+pub(in crate::store) async fn recorded_spec(
+    conn: &mut Conn<'_>,
+    kind: Kind,
+    uid: &str,
+) -> Result<Option<(Id, Option<String>)>> {
+    let Table { name: table, recorded_spec, .. } = *table(kind);
+    let row = fetch_rows!((String, Option<String>), conn, recorded_spec, uid)?.pop();
+    row.map(|(id, sha256)| Ok((parsed(table, &id, &id)?, sha256))).transpose()
+}
+
 async fn fetch(conn: &mut Conn<'_>, kind: Kind, select: Select) -> Result<Vec<ObjectRow>> {
     let rows: Vec<ObjectColumns> = select.fetch(conn).await?;
-    let mut rows = rows.into_iter().map(|columns| columns.into_row(kind)).collect::<Result<Vec<_>>>()?;
+    let contents = Contents::load(conn, rows.iter().flat_map(ObjectColumns::digests).collect()).await?;
+    let rows = rows.into_iter().map(|columns| columns.into_row(kind, &contents));
+    let mut rows = rows.collect::<Result<Vec<_>>>()?;
     if kind == Kind::Issue {
         derive(conn, &mut rows).await?;
     }

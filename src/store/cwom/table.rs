@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::model::{ObjectField, ObjectOrigin, ObjectRow};
 use crate::domain::Id;
 use crate::domain::cwom::{Kind, Object, Ref, Spec};
 use crate::store::Result;
 use crate::store::conn::{Argument, RawRow, Values};
+use crate::store::contents::{Content, Contents, digests_in, put_back, take_out};
 use crate::store::rows::{json, microseconds, parsed, time, time_or_null, to_json};
 
 /// The statements of one kind.
@@ -19,6 +22,10 @@ pub(super) struct Table {
     pub(super) by_id: Values,
     /// Rows by namespace and name of a custom resource that was not seen to go.
     pub(super) by_name: Values,
+    /// Rows by the uid of a custom resource that was not seen to go.
+    pub(super) by_uid: Values,
+    /// The id and the digest of the spec of such a row.
+    pub(super) recorded_spec: &'static str,
     /// Rows that were not seen to go, by namespace and what must be unique there.
     pub(super) by_unique: Values,
     /// Rows of custom resources that were not seen to go, a page of them after a namespace, name and id.
@@ -33,7 +40,7 @@ macro_rules! select {
     ($table:literal, $tail:expr) => {
         concat!(
             "SELECT id, trace_id, namespace, name, uid, submitted_by, task_id, created_at, updated_at, recorded_at, ",
-            "deleted_at, names, spec FROM ",
+            "deleted_at, names, spec, spec_sha256 FROM ",
             $table,
             $tail
         )
@@ -41,8 +48,8 @@ macro_rules! select {
 }
 
 /// The columns that every kind has; and of those, the ones of an UPDATE, with the id.
-const COMMON: usize = 13;
-const COMMON_UPDATED: usize = 8;
+const COMMON: usize = 14;
+const COMMON_UPDATED: usize = 9;
 
 /// Each own column with its place in the UPDATE.
 macro_rules! table {
@@ -55,8 +62,17 @@ macro_rules! table {
             by_name: Values {
                 before: select!($table, " JOIN (VALUES"),
                 width: 2,
-                after: ") AS v ON namespace = v.column1 AND name = v.column2 WHERE deleted_at IS NULL",
+                after: ") AS v ON namespace = v.column1 AND name = v.column2 \
+                        WHERE deleted_at IS NULL AND superseded_at IS NULL",
             },
+            by_uid: Values {
+                before: select!($table, " WHERE deleted_at IS NULL AND superseded_at IS NULL AND uid IN (VALUES"),
+                width: 1,
+                after: ")",
+            },
+            recorded_spec: concat!(
+                "SELECT id, spec_sha256 FROM ", $table, " WHERE deleted_at IS NULL AND superseded_at IS NULL AND uid = $1"
+            ),
             by_unique: Values {
                 before: select!($table, " JOIN (VALUES"),
                 width: 1 + <[&str]>::len(&[$($unique),*]),
@@ -65,13 +81,13 @@ macro_rules! table {
                 ),
             },
             present: concat!(
-                "SELECT id, namespace, name, uid FROM ", $table, " WHERE name IS NOT NULL AND deleted_at IS NULL ",
+                "SELECT id, namespace, name, uid, superseded_at FROM ", $table, " WHERE name IS NOT NULL AND deleted_at IS NULL ",
                 "AND (namespace, name, id) > ($1, $2, $3) ORDER BY namespace, name, id LIMIT $4"
             ),
             insert: Values {
                 before: concat!(
                     "INSERT INTO ", $table, " (id, trace_id, namespace, name, uid, submitted_by, task_id, created_at, ",
-                    "updated_at, recorded_at, deleted_at, names, spec", $(", ", $column,)+ ") VALUES"
+                    "updated_at, recorded_at, deleted_at, names, spec, spec_sha256", $(", ", $column,)+ ") VALUES"
                 ),
                 width: COMMON + [$($column),+].len(),
                 after: "",
@@ -79,7 +95,8 @@ macro_rules! table {
             update: Values {
                 before: concat!(
                     "UPDATE ", $table, " SET name = v.column2, uid = v.column3, task_id = v.column4, ",
-                    "updated_at = v.column5, deleted_at = v.column6, names = v.column7, spec = v.column8",
+                    "updated_at = v.column5, deleted_at = v.column6, names = v.column7, spec = v.column8, ",
+                    "spec_sha256 = v.column9",
                     $(", ", $column, " = v.column", $place,)+ " FROM (VALUES"
                 ),
                 width: COMMON_UPDATED + [$($column),+].len(),
@@ -91,15 +108,15 @@ macro_rules! table {
 
 /// The table of a kind.
 pub(super) fn table(kind: Kind) -> &'static Table {
-    const REPOS: Table = table!("cwom_repos", unique ["slug" 2], "slug" 9, "visibility" 10);
-    const ISSUES: Table = table!("cwom_issues", unique [], "repo_id" 9, "status" 10, "type" 11, "priority" 12);
-    const PACKETS: Table = table!("cwom_context_packets", unique [], "issue_id" 9);
-    const SNAPSHOTS: Table = table!("cwom_constraint_snapshots", unique [], "scope" 9);
+    const REPOS: Table = table!("cwom_repos", unique ["slug" 2], "slug" 10, "visibility" 11);
+    const ISSUES: Table = table!("cwom_issues", unique [], "repo_id" 10, "status" 11, "type" 12, "priority" 13);
+    const PACKETS: Table = table!("cwom_context_packets", unique [], "issue_id" 10);
+    const SNAPSHOTS: Table = table!("cwom_constraint_snapshots", unique [], "scope" 10);
     const DOCTRINES: Table = table!(
         "cwom_doctrine_refs", unique ["doctrine_namespace" 2, "doctrine_name" 3, "version" 4],
-        "doctrine_namespace" 9, "doctrine_name" 10, "version" 11, "type" 12, "priority" 13);
-    const RUNS: Table = table!("cwom_runs", unique [], "issue_id" 9, "repo_id" 10, "status" 11, "mode" 12);
-    const ARTIFACTS: Table = table!("cwom_artifacts", unique [], "run_id" 9, "issue_id" 10, "type" 11);
+        "doctrine_namespace" 10, "doctrine_name" 11, "version" 12, "type" 13, "priority" 14);
+    const RUNS: Table = table!("cwom_runs", unique [], "issue_id" 10, "repo_id" 11, "status" 12, "mode" 13);
+    const ARTIFACTS: Table = table!("cwom_artifacts", unique [], "run_id" 10, "issue_id" 11, "type" 12);
     match kind {
         Kind::Repo => &REPOS,
         Kind::Issue => &ISSUES,
@@ -177,6 +194,7 @@ pub(super) struct ObjectColumns {
     deleted_at: Option<i64>,
     names: String,
     spec: String,
+    spec_sha256: Option<String>,
 }
 
 impl ObjectColumns {
@@ -185,8 +203,13 @@ impl ObjectColumns {
         parsed(table(kind).name, &self.id, &self.id)
     }
 
-    /// The row of `kind`.
-    pub(super) fn into_row(self, kind: Kind) -> Result<ObjectRow> {
+    /// The digests of what of the spec is stored elsewhere.
+    pub(super) fn digests(&self) -> Vec<String> {
+        digests_in(&self.spec)
+    }
+
+    /// The row of `kind`, with what of it is stored elsewhere.
+    pub(super) fn into_row(self, kind: Kind, contents: &Contents) -> Result<ObjectRow> {
         let table = table(kind).name;
         let Self {
             id,
@@ -202,9 +225,11 @@ impl ObjectColumns {
             deleted_at,
             names,
             spec,
+            spec_sha256,
         } = self;
-        let spec = Spec::from_json(kind, json(table, &id, spec)?)
-            .map_err(|error| crate::store::StoreError::corrupt(table, &id, error))?;
+        let mut spec: Value = json(table, &id, spec)?;
+        put_back(&mut spec, contents).map_err(|problem| crate::store::StoreError::corrupt(table, &id, problem))?;
+        let spec = Spec::from_json(kind, spec).map_err(|error| crate::store::StoreError::corrupt(table, &id, error))?;
         Ok(ObjectRow {
             object: Object {
                 created_at: time(table, &id, created_at)?,
@@ -220,18 +245,29 @@ impl ObjectColumns {
             names: json::<BTreeMap<String, Id>>(table, &id, names)?,
             recorded_at: time(table, &id, recorded_at)?,
             deleted_at: time_or_null(table, &id, deleted_at)?,
+            spec_sha256,
         })
     }
 }
 
 /// Whether `row`, of all columns, can be read as one of `kind`.
 pub(in crate::store) fn object_parses(kind: Kind, row: &RawRow) -> Result<()> {
-    row.read::<ObjectColumns>()?.into_row(kind).map(drop)
+    row.read::<ObjectColumns>()?.into_row(kind, &Contents::any()).map(drop)
+}
+
+/// The spec as it goes into its column; to `contents` what of it is stored elsewhere.
+fn stored(object: &Object, contents: &mut Vec<(String, Content)>) -> String {
+    let mut json = object.spec.to_json();
+    let taken = take_out(object.kind().into(), &mut json);
+    contents.extend(taken.into_iter().map(|content| (object.id.to_string(), content)));
+    json.to_string()
 }
 
 /// In the order of the INSERT.
-pub(super) fn all_columns(row: &ObjectRow) -> Result<Vec<Argument>> {
-    let ObjectRow { object, namespace, origin, submitted_by, task_id, names, recorded_at, deleted_at } = row;
+pub(super) fn all_columns(row: &ObjectRow, contents: &mut Vec<(String, Content)>) -> Result<Vec<Argument>> {
+    let spec_text = stored(&row.object, contents);
+    let ObjectRow { object, namespace, origin, submitted_by, task_id, names, recorded_at, deleted_at, spec_sha256 } =
+        row;
     let Object { id, created_at, updated_at, trace_id, spec } = object;
     let mut columns = vec![
         id.to_string().into(),
@@ -246,15 +282,27 @@ pub(super) fn all_columns(row: &ObjectRow) -> Result<Vec<Argument>> {
         recorded_at.as_microsecond().into(),
         microseconds(*deleted_at).into(),
         to_json(names)?.into(),
-        to_json(spec)?.into(),
+        spec_text.into(),
+        spec_sha256.into(),
     ];
     columns.extend(own_columns(spec));
     Ok(columns)
 }
 
 /// In the order of the UPDATE.
-pub(super) fn changing_columns(row: &ObjectRow) -> Result<Vec<Argument>> {
-    let ObjectRow { object, namespace: _, origin, submitted_by: _, task_id, names, recorded_at: _, deleted_at } = row;
+pub(super) fn changing_columns(row: &ObjectRow, contents: &mut Vec<(String, Content)>) -> Result<Vec<Argument>> {
+    let spec_text = stored(&row.object, contents);
+    let ObjectRow {
+        object,
+        namespace: _,
+        origin,
+        submitted_by: _,
+        task_id,
+        names,
+        recorded_at: _,
+        deleted_at,
+        spec_sha256,
+    } = row;
     let Object { id, created_at: _, updated_at, trace_id: _, spec } = object;
     let mut columns = vec![
         id.to_string().into(),
@@ -264,7 +312,8 @@ pub(super) fn changing_columns(row: &ObjectRow) -> Result<Vec<Argument>> {
         updated_at.as_microsecond().into(),
         microseconds(*deleted_at).into(),
         to_json(names)?.into(),
-        to_json(spec)?.into(),
+        spec_text.into(),
+        spec_sha256.into(),
     ];
     columns.extend(own_columns(spec));
     Ok(columns)

@@ -253,6 +253,7 @@ fn row_of(task: &TaskRow, object: Object) -> ObjectRow {
         names: std::collections::BTreeMap::new(),
         recorded_at: task.recorded_at,
         deleted_at: None,
+        spec_sha256: None,
     }
 }
 

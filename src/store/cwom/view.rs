@@ -22,6 +22,8 @@ pub(in crate::store) struct ObjectNeeds {
     pub(super) ids: BTreeMap<Kind, BTreeSet<Id>>,
     /// What is known under these ids, whatever kind it is.
     pub(super) any: BTreeSet<Id>,
+    /// Rows by the uids of custom resources, and their links.
+    pub(super) uids: BTreeSet<(Kind, String)>,
     /// Rows by the names of custom resources.
     pub(super) names: BTreeSet<NameKey>,
     /// Rows by what must be unique.
@@ -36,6 +38,11 @@ impl ObjectNeeds {
     /// The row with this id.
     pub(in crate::store) fn row(&mut self, kind: Kind, id: Id) {
         self.ids.entry(kind).or_default().insert(id);
+    }
+
+    /// The row of the custom resource with this uid.
+    pub(super) fn uid(&mut self, kind: Kind, uid: &str) {
+        self.uids.insert((kind, uid.to_owned()));
     }
 
     /// The Repo that has this slug in its namespace.
@@ -62,6 +69,7 @@ impl ObjectNeeds {
         self.whole(kind, wanted.id);
         self.any.insert(wanted.id);
         if let Some(origin) = &wanted.origin {
+            self.uid(kind, &origin.uid);
             self.names.insert((kind, wanted.namespace.clone(), origin.name.clone()));
         }
         self.unique.extend(unique_key(&wanted.spec).map(|key| (kind, wanted.namespace.clone(), key)));
@@ -76,8 +84,13 @@ impl ObjectNeeds {
     }
 
     pub(in crate::store) fn is_empty(&self) -> bool {
-        let Self { ids, any, names, unique, links_of, order: _ } = self;
-        ids.is_empty() && any.is_empty() && names.is_empty() && unique.is_empty() && links_of.is_empty()
+        let Self { ids, any, uids, names, unique, links_of, order: _ } = self;
+        ids.is_empty()
+            && any.is_empty()
+            && uids.is_empty()
+            && names.is_empty()
+            && unique.is_empty()
+            && links_of.is_empty()
     }
 }
 
@@ -114,6 +127,7 @@ pub(super) enum LinkFate {
 pub(in crate::store) struct Objects {
     pub(super) rows: BTreeMap<Id, Slot<ObjectRow>>,
     pub(super) holders: BTreeMap<Id, Holder>,
+    pub(super) uids: BTreeMap<(Kind, String), Id>,
     pub(super) names: BTreeMap<NameKey, Id>,
     pub(super) unique: BTreeMap<UniqueKey, Id>,
     pub(super) links: BTreeMap<Linked, LinkFate>,
@@ -148,6 +162,11 @@ impl Objects {
     /// The object of this kind whose custom resource has this name.
     pub(super) fn named(&self, kind: Kind, namespace: &str, name: &str) -> Option<Id> {
         self.names.get(&(kind, namespace.to_owned(), name.to_owned())).copied()
+    }
+
+    /// The object of this kind whose custom resource has this uid.
+    pub(super) fn of_uid(&self, kind: Kind, uid: &str) -> Option<Id> {
+        self.uids.get(&(kind, uid.to_owned())).copied()
     }
 
     /// The links of an object.
@@ -199,8 +218,12 @@ impl Objects {
         let id = row.object.id;
         let is_there = row.deleted_at.is_none();
         let namespace = || row.namespace.clone();
+        // A name or uid that it had before is no longer its own.
+        self.names.retain(|_, holder| *holder != id);
+        self.uids.retain(|_, holder| *holder != id);
         let named = row.origin.as_ref().map(|origin| (kind, namespace(), origin.name.clone()));
         keep(&mut self.names, named, id, is_there);
+        keep(&mut self.uids, row.origin.as_ref().map(|origin| (kind, origin.uid.clone())), id, is_there);
         keep(&mut self.unique, unique_key(&row.object.spec).map(|key| (kind, namespace(), key)), id, is_there);
         self.holders.insert(id, Holder { kind: Some(kind), namespace: row.namespace.clone() });
         self.packets.extend(issue_of_packet(&row.object.spec).map(|issue| (issue, id)));

@@ -7,11 +7,11 @@
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Seek as _, SeekFrom, Write};
 
-use super::format::{Header, Line, Place, Reader, Tally, write_end, write_header, write_row};
+use super::format::{Header, Line, Place, Reader, Signer, Tally, write_end, write_header, write_row};
 use super::rows::{cells, from_json, key_of, page, to_json};
 use super::tables::TABLES;
 use super::{Database, TransferError, Transferred, begin_snapshot, refuse_unfinished_import};
-use crate::store::audit::{Head, head};
+use crate::store::audit::{AuditCheck, Head, head, verify_all};
 use crate::store::conn::{Argument, Conn, execute, fetch};
 use crate::store::{Result, StoreError};
 
@@ -29,6 +29,7 @@ struct Progress {
 /// An export that broke off, as its file tells.
 struct Partial {
     header: Header,
+    header_sha256: String,
     /// The last entry of the audit log in it.
     last_entry: Option<Place>,
     /// Up to that entry.
@@ -42,13 +43,18 @@ impl Database {
     ///
     /// # Errors
     /// [`TransferError::Refused`] unless the schema is up to date.
-    pub async fn export(&mut self, out: &mut dyn Write) -> Result<Transferred, TransferError> {
+    pub async fn export(
+        &mut self,
+        out: &mut dyn Write,
+        signer: Option<&Signer<'_>>,
+    ) -> Result<Transferred, TransferError> {
         let header = Header::new(self.current_schema().await?);
         let conn = &mut self.connected.borrow();
         refuse_unfinished_import(conn).await?;
         begin_snapshot(conn).await?;
-        write_header(out, &header)?;
-        let exported = write_rows(conn, out, Progress::default()).await?;
+        refuse_to_sign_what_does_not_hold(conn, signer).await?;
+        let header_sha256 = write_header(out, &header)?;
+        let exported = write_rows(conn, out, Progress::default(), &header_sha256, signer).await?;
         out.flush()?;
         execute!(conn, "COMMIT")?;
         Ok(exported)
@@ -58,7 +64,11 @@ impl Database {
     ///
     /// # Errors
     /// [`TransferError::Refused`] if there is nothing to go on with: it is finished, or of another database.
-    pub async fn resume_export(&mut self, file: &mut File) -> Result<Transferred, TransferError> {
+    pub async fn resume_export(
+        &mut self,
+        file: &mut File,
+        signer: Option<&Signer<'_>>,
+    ) -> Result<Transferred, TransferError> {
         let schema = self.current_schema().await?;
         file.seek(SeekFrom::Start(0))?;
         let partial = read_partial(file)?;
@@ -69,14 +79,30 @@ impl Database {
         let conn = &mut self.connected.borrow();
         refuse_unfinished_import(conn).await?;
         begin_snapshot(conn).await?;
+        refuse_to_sign_what_does_not_hold(conn, signer).await?;
+        let header_sha256 = partial.header_sha256.clone();
         let progress = go_on_from(conn, partial).await?;
         file.set_len(progress.bytes)?;
         file.seek(SeekFrom::End(0))?;
         let mut out = BufWriter::new(file);
-        let exported = write_rows(conn, &mut out, progress).await?;
+        let exported = write_rows(conn, &mut out, progress, &header_sha256, signer).await?;
         out.flush()?;
         execute!(conn, "COMMIT")?;
         Ok(exported)
+    }
+}
+
+/// A signature on an export says that the installation vouches for it: not for a log that somebody has rewritten.
+async fn refuse_to_sign_what_does_not_hold(
+    conn: &mut Conn<'_>,
+    signer: Option<&Signer<'_>>,
+) -> Result<(), TransferError> {
+    let Some(signer) = signer else { return Ok(()) };
+    match verify_all(conn, signer.checkpoints).await?.check {
+        AuditCheck::Intact { .. } => Ok(()),
+        AuditCheck::Broken { seq, problem, .. } => Err(TransferError::Refused(format!(
+            "the audit log is broken at entry {seq}: {problem}; it is not signed. --unsigned exports it as it is"
+        ))),
     }
 }
 
@@ -85,6 +111,8 @@ async fn write_rows(
     conn: &mut Conn<'_>,
     out: &mut dyn Write,
     progress: Progress,
+    header_sha256: &str,
+    signer: Option<&Signer<'_>>,
 ) -> Result<Transferred, TransferError> {
     let Progress { mut tally, table: begin, mut after, bytes: _ } = progress;
     let resumed_after = tally.total();
@@ -103,7 +131,7 @@ async fn write_rows(
         after = None;
     }
     let end = tally.end(present_head(conn).await?);
-    write_end(out, &end)?;
+    write_end(out, header_sha256, &end, signer)?;
     Ok(Transferred { rows: end.rows, audit_head: end.audit_head.hash, resumed_after })
 }
 
@@ -115,7 +143,7 @@ async fn present_head(conn: &mut Conn<'_>) -> Result<Place> {
 
 /// What of a broken-off export still holds.
 async fn go_on_from(conn: &mut Conn<'_>, partial: Partial) -> Result<Progress, TransferError> {
-    let Partial { header: _, last_entry, audit_log, all } = partial;
+    let Partial { header: _, header_sha256: _, last_entry, audit_log, all } = partial;
     let Some(last) = last_entry else { return Ok(audit_log) };
     let there = fetch!((String,), conn, "SELECT hash FROM audit_log WHERE seq = $1", last.seq)?;
     if there.first().is_none_or(|(hash,)| *hash != last.hash) {
@@ -160,5 +188,5 @@ fn read_partial(file: &mut File) -> Result<Partial, TransferError> {
         }
         None => audit_log.clone(),
     };
-    Ok(Partial { header, last_entry, audit_log, all })
+    Ok(Partial { header, header_sha256: reader.header_sha256, last_entry, audit_log, all })
 }

@@ -9,7 +9,8 @@
 //!
 //! Numbers are those of the database (times in microseconds since 1970 UTC); JSON of the database is text, for the chain of
 //! the audit log is over that text. `rows_sha256` is over the lines between the first and the last one, each with its end of
-//! line.
+//! line. The last line may also have `signature`, a DSSE envelope around the digest of the first line and `end`, and `keys`, the
+//! public keys of the installation.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
@@ -21,10 +22,15 @@ use sha2::{Digest as _, Sha256};
 
 use super::TransferError;
 use super::tables::{TABLES, Table};
-use crate::domain::id::hex;
+use crate::domain::checkpoint::Checkpoint;
+use crate::domain::id::{hex, sha256_hex};
+use crate::domain::provenance::Envelope;
 
 const FORMAT: &str = "jct-export";
 const VERSION: u32 = 1;
+
+/// `payloadType` of the signature on an export.
+pub const EXPORT_TYPE: &str = "application/vnd.jct.export.v1+json";
 
 /// The first line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -66,6 +72,71 @@ struct RowLine<'r> {
 #[derive(Serialize)]
 struct EndLine<'e> {
     end: &'e End,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signature: Option<Envelope>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<&'e Value>,
+}
+
+/// What is signed: the first line and the last one, which has the digest of all between.
+#[derive(Serialize)]
+struct Signed<'e> {
+    header_sha256: &'e str,
+    end: &'e End,
+}
+
+/// Signs exports.
+pub struct Signer<'s> {
+    /// An envelope of the type [`EXPORT_TYPE`] around this.
+    pub sign: &'s (dyn Fn(&[u8]) -> Envelope + Sync),
+    /// The public keys, a JSON Web Key Set, that travel with it.
+    pub keys: Value,
+    /// What the audit log must go through, or nothing is signed.
+    pub checkpoints: &'s [Checkpoint],
+}
+
+/// A signature on an export.
+#[derive(Clone, Debug)]
+pub struct Signature {
+    /// The envelope.
+    pub envelope: Envelope,
+    /// The public keys that travel with it: nobody vouches for them.
+    pub keys: Option<Value>,
+}
+
+/// Which exports are believed.
+pub struct Trust<'t> {
+    /// What was signed, if one of the right keys did so; else what is wrong.
+    pub verify: &'t (dyn Fn(&Signature) -> Result<Vec<u8>, String> + Sync),
+    /// Also those that are not signed.
+    pub allow_unsigned: bool,
+}
+
+/// The bytes that are signed.
+fn payload(header_sha256: &str, end: &End) -> Vec<u8> {
+    // Numbers, strings and maps with text keys always serialize.
+    serde_json::to_vec(&Signed { header_sha256, end }).unwrap_or_default()
+}
+
+/// Why the export that ends so is not believed; nothing if it is.
+pub(super) fn distrust(
+    trust: &Trust<'_>,
+    header_sha256: &str,
+    end: &End,
+    signature: Option<&Signature>,
+) -> Option<String> {
+    match signature {
+        None if trust.allow_unsigned => None,
+        None => Some(
+            "the export is not signed, so nothing tells whether it was changed: --allow-unsigned takes it all the same"
+                .into(),
+        ),
+        Some(signature) => match (trust.verify)(signature) {
+            Err(problem) => Some(format!("the signature of the export is not believed: {problem}")),
+            Ok(signed) if signed == payload(header_sha256, end) => None,
+            Ok(_) => Some("the signature of the export is of another one: the export was changed".into()),
+        },
+    }
 }
 
 #[derive(Deserialize)]
@@ -74,6 +145,8 @@ struct AnyLine {
     table: Option<String>,
     row: Option<Map<String, Value>>,
     end: Option<End>,
+    signature: Option<Envelope>,
+    keys: Option<Value>,
 }
 
 /// Rows counted and digested as they pass.
@@ -109,8 +182,11 @@ impl Tally {
     }
 }
 
-pub(super) fn write_header(out: &mut dyn Write, header: &Header) -> Result<(), TransferError> {
-    write(out, &to_line(header)?)
+/// Writes the first line; its digest.
+pub(super) fn write_header(out: &mut dyn Write, header: &Header) -> Result<String, TransferError> {
+    let line = to_line(header)?;
+    write(out, &line)?;
+    Ok(sha256_hex(&line))
 }
 
 pub(super) fn write_row(
@@ -124,8 +200,14 @@ pub(super) fn write_row(
     write(out, &line)
 }
 
-pub(super) fn write_end(out: &mut dyn Write, end: &End) -> Result<(), TransferError> {
-    write(out, &to_line(&EndLine { end })?)
+pub(super) fn write_end(
+    out: &mut dyn Write,
+    header_sha256: &str,
+    end: &End,
+    signer: Option<&Signer<'_>>,
+) -> Result<(), TransferError> {
+    let signature = signer.map(|signer| (signer.sign)(&payload(header_sha256, end)));
+    write(out, &to_line(&EndLine { end, signature, keys: signer.map(|signer| &signer.keys) })?)
 }
 
 fn write(out: &mut dyn Write, line: &[u8]) -> Result<(), TransferError> {
@@ -141,7 +223,7 @@ fn to_line(value: &impl Serialize) -> Result<Vec<u8>, TransferError> {
 /// A line between the first and the last one, or that one.
 pub(super) enum Line {
     Row { table: &'static Table, row: Map<String, Value> },
-    End(End),
+    End(End, Option<Signature>),
 }
 
 /// Reads an export line by line.
@@ -154,6 +236,8 @@ pub(super) struct Reader<'i> {
     pub(super) bytes: u64,
     /// The rows read.
     pub(super) tally: Tally,
+    /// The digest of the first line.
+    pub(super) header_sha256: String,
 }
 
 impl<'i> Reader<'i> {
@@ -162,7 +246,14 @@ impl<'i> Reader<'i> {
     /// # Errors
     /// If it is not that of an export that this program understands.
     pub(super) fn new(input: &'i mut dyn BufRead) -> Result<(Self, Header), TransferError> {
-        let mut reader = Self { input, line: Vec::new(), number: 0, bytes: 0, tally: Tally::default() };
+        let mut reader = Self {
+            input,
+            line: Vec::new(),
+            number: 0,
+            bytes: 0,
+            tally: Tally::default(),
+            header_sha256: String::new(),
+        };
         if !reader.read()? {
             return Err(reader.problem("this is no export: there is no complete line"));
         }
@@ -172,6 +263,7 @@ impl<'i> Reader<'i> {
             let message = format!("{} {} is not understood, only {FORMAT} {VERSION}", header.format, header.version);
             return Err(reader.problem(&message));
         }
+        reader.header_sha256 = sha256_hex(&reader.line);
         Ok((reader, header))
     }
 
@@ -185,13 +277,15 @@ impl<'i> Reader<'i> {
         }
         let line: AnyLine = serde_json::from_slice(&self.line).map_err(|error| self.problem(&error.to_string()))?;
         match line {
-            AnyLine { table: Some(name), row: Some(row), end: None } => {
+            AnyLine { table: Some(name), row: Some(row), end: None, signature: None, keys: None } => {
                 let found = TABLES.iter().find(|table| table.name == name);
                 let table = found.ok_or_else(|| self.problem(&format!("there is no table {name}")))?;
                 self.tally.add(table.name, &self.line);
                 Ok(Some(Line::Row { table, row }))
             }
-            AnyLine { table: None, row: None, end: Some(end) } => Ok(Some(Line::End(end))),
+            AnyLine { table: None, row: None, end: Some(end), signature, keys } => {
+                Ok(Some(Line::End(end, signature.map(|envelope| Signature { envelope, keys }))))
+            }
             _ => Err(self.problem("neither a row nor the end")),
         }
     }

@@ -6,10 +6,11 @@
 
 use std::io::BufRead;
 
-use super::format::{End, Line, Place, Reader, Tally};
+use super::format::{End, Line, Place, Reader, Signature, Tally, Trust, distrust};
+use super::replay::replay;
 use super::rows::{from_json, insert};
 use super::tables::{TABLES, Table};
-use super::{Database, TransferError, Transferred, has_table};
+use super::{Check, Database, TransferError, Transferred, has_table};
 use crate::store::audit::{AuditCheck, Head, head, verify_up_to};
 use crate::store::conn::{Argument, Conn, execute, fetch, fetch_raw};
 use crate::store::{Result, StoreError};
@@ -27,7 +28,7 @@ impl Database {
     ///
     /// # Errors
     /// [`TransferError::Refused`] if the database holds anything else, or the export is unfinished or was changed.
-    pub async fn import(&mut self, input: &mut dyn BufRead) -> Result<Transferred, TransferError> {
+    pub async fn import(&mut self, input: &mut dyn BufRead, trust: &Trust<'_>) -> Result<Transferred, TransferError> {
         if self.schema().await? == 0 {
             self.connected.migrate().await?;
         }
@@ -43,8 +44,12 @@ impl Database {
         }
         let conn = &mut self.connected.borrow();
         let resumed_after = begin(conn, &mut reader).await?;
-        let end = copy(conn, &mut reader).await?;
+        let (end, signature) = copy(conn, &mut reader).await?;
+        if let Some(problem) = distrust(trust, &reader.header_sha256, &end, signature.as_ref()) {
+            return Err(TransferError::Refused(problem));
+        }
         verify(conn, &end).await?;
+        follow_the_log(conn).await?;
         execute!(conn, "BEGIN")?;
         let Place { seq, hash } = end.audit_head.clone();
         execute!(conn, "UPDATE audit_head SET seq = $1, hash = $2 WHERE id = 1", seq, hash)?;
@@ -72,7 +77,7 @@ async fn begin(conn: &mut Conn<'_>, reader: &mut Reader<'_>) -> Result<u64, Tran
     while reader.tally.total() < seen {
         match reader.next()? {
             Some(Line::Row { .. }) => {}
-            Some(Line::End(_)) | None => return Err(another_export()),
+            Some(Line::End(..)) | None => return Err(another_export()),
         }
     }
     if reader.tally.sha256() == sha256 { Ok(seen) } else { Err(another_export()) }
@@ -145,13 +150,13 @@ impl Batch {
 }
 
 /// Copies what is left of the export; its last line.
-async fn copy(conn: &mut Conn<'_>, reader: &mut Reader<'_>) -> Result<End, TransferError> {
+async fn copy(conn: &mut Conn<'_>, reader: &mut Reader<'_>) -> Result<(End, Option<Signature>), TransferError> {
     let mut batch = Batch::default();
     loop {
         let line = reader.next()?;
         match &line {
             Some(Line::Row { .. }) => {}
-            Some(Line::End(_)) | None => insert_batch(conn, &mut batch, reader).await?,
+            Some(Line::End(..)) | None => insert_batch(conn, &mut batch, reader).await?,
         }
         match line {
             Some(Line::Row { table, row }) => {
@@ -160,8 +165,10 @@ async fn copy(conn: &mut Conn<'_>, reader: &mut Reader<'_>) -> Result<End, Trans
                     insert_batch(conn, &mut batch, reader).await?;
                 }
             }
-            Some(Line::End(end)) if end == reader.tally.end(end.audit_head.clone()) => return Ok(end),
-            Some(Line::End(_)) => {
+            Some(Line::End(end, signature)) if end == reader.tally.end(end.audit_head.clone()) => {
+                return Ok((end, signature));
+            }
+            Some(Line::End(..)) => {
                 let message = "the rows before it are not those that it counts: the export was changed or damaged";
                 return Err(reader.problem(message));
             }
@@ -194,6 +201,11 @@ async fn verify(conn: &mut Conn<'_>, end: &End) -> Result<(), TransferError> {
             return Err(TransferError::Refused(message));
         }
     }
+    let entries = end.rows.get("audit_log").copied().unwrap_or(0);
+    if entries != end.audit_head.seq.unsigned_abs() {
+        let message = format!("the export has {entries} audit entries, but its head is entry {}", end.audit_head.seq);
+        return Err(TransferError::Refused(message));
+    }
     let head = Head { seq: end.audit_head.seq, hash: end.audit_head.hash.clone() };
     match verify_up_to(conn, head).await? {
         AuditCheck::Intact { .. } => Ok(()),
@@ -202,4 +214,16 @@ async fn verify(conn: &mut Conn<'_>, end: &End) -> Result<(), TransferError> {
              comes from tells whether it was so before"
         ))),
     }
+}
+
+/// That every row follows from the log: one that was changed before it was exported does not.
+async fn follow_the_log(conn: &mut Conn<'_>) -> Result<(), TransferError> {
+    let mut check = Check::default();
+    replay(conn, &mut check).await?;
+    let Some(first) = check.problems.first() else { return Ok(()) };
+    let count = check.problems.len() as u64 + check.problems_left_out;
+    Err(TransferError::Refused(format!(
+        "the rows of the export do not follow from its audit log, in {count} places, first: {first}; `jct db check` of the \
+         database that it comes from tells whether it was so before"
+    )))
 }

@@ -3,9 +3,11 @@
 mod check;
 mod declared;
 mod export;
+mod fold;
 mod format;
 mod guards;
 mod import;
+mod replay;
 mod rows;
 mod schema;
 mod tables;
@@ -14,6 +16,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 pub use check::Check;
+pub use format::{EXPORT_TYPE, Signature, Signer, Trust};
 
 use super::conn::{Conn, execute, fetch};
 use super::connect::{Connected, Connector};

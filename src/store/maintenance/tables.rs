@@ -7,6 +7,7 @@ use crate::domain::cwom::Kind;
 use crate::store::Result;
 use crate::store::audit::entry_parses;
 use crate::store::conn::RawRow;
+use crate::store::contents::content_parses;
 use crate::store::cwom::object_parses;
 use crate::store::rows::{artifact_parses, job_parses, task_parses};
 
@@ -49,8 +50,11 @@ macro_rules! objects {
         Table {
             name: $name,
             key: &["id"],
-            text: &["id", "trace_id", "namespace", "name", "uid", "submitted_by", "task_id", "names", "spec" $(, $own)+],
-            numbers: &["created_at", "updated_at", "recorded_at", "deleted_at"],
+            text: &[
+                "id", "trace_id", "namespace", "name", "uid", "submitted_by", "task_id", "names", "spec", "spec_sha256"
+                $(, $own)+
+            ],
+            numbers: &["created_at", "updated_at", "recorded_at", "deleted_at", "superseded_at"],
             flags: &[],
             parses: |row| object_parses(Kind::$kind, row),
         }
@@ -73,7 +77,7 @@ macro_rules! links {
 
 /// Every table. The audit log is the first: it only grows, so what is exported of it stays true. The others follow, each
 /// after those that it refers to.
-pub(super) const TABLES: [Table; 18] = [
+pub(super) const TABLES: [Table; 20] = [
     Table {
         name: "audit_log",
         key: &["seq"],
@@ -94,6 +98,22 @@ pub(super) const TABLES: [Table; 18] = [
         numbers: &["seq", "ts"],
         flags: &[],
         parses: entry_parses,
+    },
+    Table {
+        name: "contents",
+        key: &["sha256"],
+        text: &["sha256", "body"],
+        numbers: &["size_bytes"],
+        flags: &[],
+        parses: content_parses,
+    },
+    Table {
+        name: "content_refs",
+        key: &["owner_id", "sha256"],
+        text: &["owner_id", "sha256"],
+        numbers: &[],
+        flags: &[],
+        parses: |_| Ok(()),
     },
     Table {
         name: "tasks",
@@ -180,7 +200,7 @@ pub(super) const TABLES: [Table; 18] = [
             "trace_removed_at",
             "trace_purged_at",
         ],
-        flags: &["trace_complete"],
+        flags: &["trace_complete", "manifest_announced"],
         parses: job_parses,
     },
     Table {

@@ -8,8 +8,11 @@ use crate::domain::audit::{Action, EntityKind};
 use crate::store::audit::Change;
 use crate::store::cwom::Advance;
 use crate::store::operation::{Changes, Needs, Operation, View};
+use crate::store::rows::files_digest;
 use crate::store::transition::{self, actor_of, note_of};
-use crate::store::{AttemptEnd, JobRow, MarkRunning, Result, StartAttempt, StoreError, TaskRow, TraceRecord};
+use crate::store::{
+    ArtifactRow, AttemptEnd, JobRow, MarkRunning, Result, StartAttempt, StoreError, TaskRow, TraceRecord,
+};
 
 impl Operation for StartAttempt {
     type Output = TaskRow;
@@ -73,7 +76,7 @@ impl Operation for AttemptEnd {
         let mut changes = Changes::default();
         if let Some(trace) = &self.trace {
             changes.artifacts = transition::artifacts(&after, &job, trace, self);
-            changes.entries.push(trace_created(&job, trace));
+            changes.entries.push(trace_created(&job, trace, &changes.artifacts));
         }
         let actor = actor_of(&self.next);
         changes.entries.push(job_changed(Some(job_before), &job, actor.clone()));
@@ -107,7 +110,7 @@ pub(super) fn job_changed(before: Option<&JobRow>, after: &JobRow, actor: Actor)
     }
 }
 
-fn trace_created(job: &JobRow, trace: &TraceRecord) -> Change {
+fn trace_created(job: &JobRow, trace: &TraceRecord, files: &[ArtifactRow]) -> Change {
     Change {
         actor: Actor::controller(),
         action: Action::Created,
@@ -121,9 +124,11 @@ fn trace_created(job: &JobRow, trace: &TraceRecord) -> Change {
             "attempt": job.attempt,
             "manifest_sha256": trace.manifest_sha256,
             "files": trace.files.len(),
+            "files_sha256": files_digest(files),
             "complete": trace.complete,
         })),
-        note: None,
+        note: (trace.complete && !trace.announced)
+            .then(|| "the worker did not announce this manifest: it was found on the volume".into()),
         trace_id: job.trace_id.clone(),
     }
 }

@@ -76,6 +76,8 @@ impl AdoptEnd {
             exit_code: None,
             trace_path: self.trace_path.clone(),
             manifest_sha256: self.manifest_sha256.clone(),
+            // Whether the worker had announced it is not in a status.
+            manifest_announced: self.manifest_sha256.as_ref().map(|_| false),
             trace_files: self.trace_files,
             trace_complete: self.trace_path.as_ref().map(|_| self.manifest_sha256.is_some()),
             trace_removed_at: None,

@@ -7,7 +7,7 @@ use crate::domain::cwom::Kind;
 use crate::store::audit::Change;
 use crate::store::cwom::objects_of_new_task;
 use crate::store::operation::{Changes, Needs, Operation, View};
-use crate::store::rows::stored;
+use crate::store::rows::{stored, task_created};
 use crate::store::{NewTask, Recording, Result, TaskRow};
 
 impl Operation for NewTask {
@@ -60,7 +60,7 @@ impl Operation for NewTask {
             entity_kind: EntityKind::Task,
             entity_id: self.id.to_string(),
             before: None,
-            after: Some(row.to_json()),
+            after: Some(task_created(&row)),
             note: None,
             trace_id: self.trace_id.clone(),
         };

@@ -2,6 +2,7 @@
 
 use super::{named, number, parsed, time};
 use crate::domain::Id;
+use crate::domain::id::sha256_hex;
 use crate::domain::trace::FileKind;
 use crate::store::conn::{Argument, Conn, RawRow, Values, fetch};
 use crate::store::{ArtifactRow, Result};
@@ -59,6 +60,38 @@ pub(in crate::store) async fn artifacts_of(conn: &mut Conn<'_>, task_id: Id) -> 
                WHERE a.task_id = $1 ORDER BY j.attempt, a.uri";
     let rows = fetch!(ArtifactColumns, conn, sql, task_id.to_string())?;
     rows.into_iter().map(ArtifactColumns::into_row).collect()
+}
+
+/// The files of the trace of one attempt.
+pub(in crate::store) async fn artifacts_of_job(conn: &mut Conn<'_>, job_id: Id) -> Result<Vec<ArtifactRow>> {
+    let sql = "SELECT id, task_id, job_id, trace_id, kind, uri, content_type, size_bytes, checksum, created_at \
+               FROM artifacts WHERE job_id = $1";
+    let rows = fetch!(ArtifactColumns, conn, sql, job_id.to_string())?;
+    rows.into_iter().map(ArtifactColumns::into_row).collect()
+}
+
+/// The digest of the files of a trace: of a line of JSON for each, in the order of their uris.
+pub(in crate::store) fn files_digest(files: &[ArtifactRow]) -> String {
+    let mut files: Vec<&ArtifactRow> = files.iter().collect();
+    files.sort_by(|a, b| a.uri.cmp(&b.uri));
+    let line = |row: &ArtifactRow| {
+        let ArtifactRow { id, task_id, job_id, trace_id, kind, uri, content_type, size_bytes, checksum, created_at } =
+            row;
+        let values = serde_json::json!([
+            id,
+            task_id,
+            job_id,
+            trace_id,
+            kind,
+            uri,
+            content_type,
+            size_bytes,
+            checksum,
+            created_at
+        ]);
+        format!("{values}\n")
+    };
+    sha256_hex(files.into_iter().map(line).collect::<String>().as_bytes())
 }
 
 /// Inserts the rows; one whose id or uri is there already stays as it is.

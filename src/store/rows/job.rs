@@ -12,7 +12,7 @@ macro_rules! select {
         concat!(
             "SELECT id, task_id, trace_id, attempt, job_name, status, worker_id, source_commit, created_at, ",
             "started_at, ended_at, exit_code, trace_path, manifest_sha256, trace_files, trace_complete, result, error, ",
-            "trace_removed_at, trace_removed_by, trace_purged_at FROM jobs",
+            "trace_removed_at, trace_removed_by, trace_purged_at, manifest_announced FROM jobs",
             $tail
         )
     };
@@ -41,6 +41,7 @@ struct JobColumns {
     trace_removed_at: Option<i64>,
     trace_removed_by: Option<String>,
     trace_purged_at: Option<i64>,
+    manifest_announced: Option<bool>,
 }
 
 impl JobColumns {
@@ -67,6 +68,7 @@ impl JobColumns {
             trace_removed_at,
             trace_removed_by,
             trace_purged_at,
+            manifest_announced,
         } = self;
         Ok(JobRow {
             task_id: parsed(TABLE, &id, &task_id)?,
@@ -89,6 +91,7 @@ impl JobColumns {
             trace_removed_at: time_or_null(TABLE, &id, trace_removed_at)?,
             trace_removed_by,
             trace_purged_at: time_or_null(TABLE, &id, trace_purged_at)?,
+            manifest_announced,
             id: parsed(TABLE, &id, &id)?,
         })
     }
@@ -102,6 +105,13 @@ pub(in crate::store) fn job_parses(row: &RawRow) -> Result<()> {
 /// The attempts of a Task, the first one first.
 pub(in crate::store) async fn jobs_of(conn: &mut Conn<'_>, task_id: Id) -> Result<Vec<JobRow>> {
     let rows = fetch!(JobColumns, conn, select!(" WHERE task_id = $1 ORDER BY attempt"), task_id.to_string())?;
+    rows.into_iter().map(JobColumns::into_row).collect()
+}
+
+/// Attempts of any Task, by id, after `after`.
+pub(in crate::store) async fn jobs_after(conn: &mut Conn<'_>, after: &str, limit: u32) -> Result<Vec<JobRow>> {
+    let sql = select!(" WHERE id > $1 ORDER BY id LIMIT $2");
+    let rows = fetch!(JobColumns, conn, sql, after, i64::from(limit))?;
     rows.into_iter().map(JobColumns::into_row).collect()
 }
 
@@ -129,8 +139,9 @@ pub(in crate::store) async fn insert_jobs<'r>(
     const INSERT: Values = Values {
         before: "INSERT INTO jobs (id, task_id, trace_id, attempt, job_name, status, worker_id, source_commit, \
                  created_at, started_at, ended_at, exit_code, trace_path, manifest_sha256, trace_files, \
-                 trace_complete, result, error, trace_removed_at, trace_removed_by, trace_purged_at) VALUES",
-        width: 21,
+                 trace_complete, result, error, trace_removed_at, trace_removed_by, trace_purged_at, \
+                 manifest_announced) VALUES",
+        width: 22,
         after: "",
     };
     INSERT.execute(conn, rows.into_iter().map(all_columns).collect::<Result<_>>()?).await?;
@@ -147,8 +158,9 @@ pub(in crate::store) async fn update_jobs<'r>(
                  started_at = v.column5, ended_at = v.column6, exit_code = v.column7, trace_path = v.column8, \
                  manifest_sha256 = v.column9, trace_files = v.column10, trace_complete = v.column11, \
                  result = v.column12, error = v.column13, trace_removed_at = v.column14, \
-                 trace_removed_by = v.column15, trace_purged_at = v.column16 FROM (VALUES",
-        width: 16,
+                 trace_removed_by = v.column15, trace_purged_at = v.column16, \
+                 manifest_announced = v.column17 FROM (VALUES",
+        width: 17,
         after: ") AS v WHERE jobs.id = v.column1",
     };
     let rows = rows.into_iter().map(|row| {
@@ -201,6 +213,7 @@ fn changing_columns(row: &JobRow) -> Result<Vec<Argument>> {
         trace_removed_at,
         trace_removed_by,
         trace_purged_at,
+        manifest_announced,
     } = row;
     Ok(vec![
         status.as_str().into(),
@@ -218,5 +231,6 @@ fn changing_columns(row: &JobRow) -> Result<Vec<Argument>> {
         microseconds(*trace_removed_at).into(),
         trace_removed_by.into(),
         microseconds(*trace_purged_at).into(),
+        (*manifest_announced).into(),
     ])
 }

@@ -17,13 +17,13 @@ use serde::de::DeserializeOwned;
 
 use super::{Result, StoreError};
 
-pub(super) use artifact::{artifact_parses, artifacts_of, insert_artifacts};
-pub(super) use job::{insert_jobs, job_parses, jobs_of, load_jobs, update_jobs};
+pub(super) use artifact::{artifact_parses, artifacts_of, artifacts_of_job, files_digest, insert_artifacts};
+pub(super) use job::{insert_jobs, job_parses, jobs_after, jobs_of, load_jobs, update_jobs};
 pub(super) use task::{
     load_tasks, load_tasks_by_key, load_tasks_by_uid, open_tasks, task_by_id, task_by_key, task_by_uid, task_parses,
     tasks_by_phase, tasks_of,
 };
-pub(super) use task_write::{insert_tasks, remove_task, task_state, update_tasks};
+pub(super) use task_write::{insert_tasks, remove_task, task_created, task_record, task_state, update_tasks};
 
 /// `text` as it goes into a column: neither JSON strings nor PostgreSQL's text hold a NUL.
 pub(super) fn without_nul(text: String) -> String {

@@ -8,6 +8,7 @@ use super::{json, json_or_null, named, number, number_or_null, parsed, time, tim
 use crate::domain::task::{Constraints, Operation, RequestedBy, Target};
 use crate::domain::{ActorKind, Id, Phase, Task};
 use crate::store::conn::{Conn, RawRow, Select, Values, fetch};
+use crate::store::contents::{Contents, digest_of_column};
 use crate::store::{MAX_PAGE, OpenTask, Page, Result, TaskFilter, TaskRow};
 
 const TABLE: &str = "tasks";
@@ -199,9 +200,33 @@ impl TaskColumns {
     }
 }
 
+impl TaskColumns {
+    /// Puts back what is stored elsewhere. What is missing stays a digest, which is no row of a Task.
+    fn fill(&mut self, contents: &Contents) {
+        for column in [&mut self.inputs, &mut self.metadata] {
+            let body = digest_of_column(column).and_then(|digest| contents.get(digest).ok());
+            if let Some(body) = body.map(str::to_owned) {
+                *column = body;
+            }
+        }
+    }
+}
+
+/// Rows with what of them is stored elsewhere.
+async fn filled(conn: &mut Conn<'_>, mut rows: Vec<TaskColumns>) -> Result<Vec<TaskColumns>> {
+    let digests =
+        rows.iter().flat_map(|row| [&row.inputs, &row.metadata]).filter_map(|column| digest_of_column(column));
+    let digests = digests.map(str::to_owned).collect();
+    let contents = Contents::load(conn, digests).await?;
+    rows.iter_mut().for_each(|row| row.fill(&contents));
+    Ok(rows)
+}
+
 /// Whether `row`, of all columns, can be read.
 pub(in crate::store) fn task_parses(row: &RawRow) -> Result<()> {
-    row.read::<TaskColumns>()?.into_row().map(drop)
+    let mut columns: TaskColumns = row.read()?;
+    columns.fill(&Contents::any());
+    columns.into_row().map(drop)
 }
 
 fn only(rows: Vec<TaskColumns>) -> Result<Option<TaskRow>> {
@@ -210,7 +235,8 @@ fn only(rows: Vec<TaskColumns>) -> Result<Option<TaskRow>> {
 
 /// The row with this id.
 pub(in crate::store) async fn task_by_id(conn: &mut Conn<'_>, id: Id) -> Result<Option<TaskRow>> {
-    only(fetch!(TaskColumns, conn, select!(" WHERE id = $1"), id.to_string())?)
+    let rows = fetch!(TaskColumns, conn, select!(" WHERE id = $1"), id.to_string())?;
+    only(filled(conn, rows).await?)
 }
 
 /// The row of the object with this uid: the live one, or else the first of those whose object went.
@@ -219,12 +245,14 @@ pub(in crate::store) async fn task_by_uid(conn: &mut Conn<'_>, uid: &str) -> Res
         " WHERE uid = $1 AND duplicate_of IS NULL \
          ORDER BY CASE WHEN deleted_at IS NULL THEN 0 ELSE 1 END, recorded_at, id LIMIT 1"
     );
-    only(fetch!(TaskColumns, conn, TAIL, uid)?)
+    let rows = fetch!(TaskColumns, conn, TAIL, uid)?;
+    only(filled(conn, rows).await?)
 }
 
 /// The row of the namespace with this idempotency key.
 pub(in crate::store) async fn task_by_key(conn: &mut Conn<'_>, namespace: &str, key: &str) -> Result<Option<TaskRow>> {
-    only(fetch!(TaskColumns, conn, select!(" WHERE namespace = $1 AND idempotency_key = $2"), namespace, key)?)
+    let rows = fetch!(TaskColumns, conn, select!(" WHERE namespace = $1 AND idempotency_key = $2"), namespace, key)?;
+    only(filled(conn, rows).await?)
 }
 
 /// The rows with these ids, which nobody else can change before this transaction ends; one that does not parse has its
@@ -242,6 +270,7 @@ pub(in crate::store) async fn load_tasks(
         Conn::Postgres(_) => LOCKED,
     };
     let rows: Vec<TaskColumns> = statement.fetch(conn, ids).await?;
+    let rows = filled(conn, rows).await?;
     rows.into_iter().map(|columns| Ok((parsed(TABLE, &columns.id, &columns.id)?, columns.into_row()))).collect()
 }
 
@@ -257,6 +286,7 @@ pub(in crate::store) async fn load_tasks_by_key(
     };
     let keys = keys.into_iter().map(|(namespace, key)| vec![namespace.into(), key.into()]).collect();
     let rows: Vec<TaskColumns> = BY_KEY.fetch(conn, keys).await?;
+    let rows = filled(conn, rows).await?;
     rows.into_iter()
         .map(|columns| {
             let key = (columns.namespace.clone(), columns.idempotency_key.clone().unwrap_or_default());
@@ -276,6 +306,7 @@ pub(in crate::store) async fn load_tasks_by_uid(
         after: ") AS v ON tasks.uid = v.column1 AND tasks.deleted_at IS NULL AND tasks.duplicate_of IS NULL",
     };
     let rows: Vec<TaskColumns> = BY_UID.fetch(conn, uids.into_iter().map(|uid| vec![uid.into()]).collect()).await?;
+    let rows = filled(conn, rows).await?;
     rows.into_iter()
         .map(|columns| Ok((columns.uid.clone(), parsed(TABLE, &columns.id, &columns.id)?, columns.into_row())))
         .collect()
@@ -294,7 +325,8 @@ pub(in crate::store) async fn tasks_of(conn: &mut Conn<'_>, filter: &TaskFilter,
     select.filter_by("trace_id = ?", trace_id.as_ref().map(|id| id.as_str()));
     select.filter_by("id < ?", after.map(|id| id.to_string()));
     select.page(" ORDER BY id DESC", limit.clamp(1, MAX_PAGE), offset);
-    select.fetch::<TaskColumns>(conn).await?.into_iter().map(TaskColumns::into_row).collect()
+    let rows = select.fetch::<TaskColumns>(conn).await?;
+    filled(conn, rows).await?.into_iter().map(TaskColumns::into_row).collect()
 }
 
 /// The rows that have not ended and are not deleted.

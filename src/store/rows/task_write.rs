@@ -6,6 +6,7 @@ use super::{microseconds, to_json, to_json_or_null};
 use crate::domain::task::{Constraints, RequestedBy, Target};
 use crate::domain::{Id, Task};
 use crate::store::conn::{Argument, Conn, Values, execute};
+use crate::store::contents::{self, Content};
 use crate::store::{Result, TaskRow};
 
 /// Inserts new rows; how many of them: one whose id, or whose idempotency key in its namespace, is taken is left out.
@@ -25,12 +26,15 @@ pub(in crate::store) async fn insert_tasks<'r>(
         width: 50,
         after: " ON CONFLICT DO NOTHING",
     };
+    let mut contents = Vec::new();
     let rows = rows.into_iter().map(|row| {
-        let mut columns = fixed_columns(row)?;
+        let mut columns = fixed_columns(row, &mut contents)?;
         columns.extend(changing_columns(row)?);
         Ok(columns)
     });
-    INSERT.execute(conn, rows.collect::<Result<_>>()?).await
+    let rows = rows.collect::<Result<_>>()?;
+    contents::save(conn, contents).await?;
+    INSERT.execute(conn, rows).await
 }
 
 /// Writes what may change of rows that are there.
@@ -71,8 +75,8 @@ pub(in crate::store) async fn remove_task(conn: &mut Conn<'_>, id: Id) -> Result
     Ok(())
 }
 
-/// What never changes, in the order of the INSERT.
-fn fixed_columns(row: &TaskRow) -> Result<Vec<Argument>> {
+/// What never changes, in the order of the INSERT; of it to `contents` what is stored elsewhere.
+fn fixed_columns(row: &TaskRow, contents: &mut Vec<(String, Content)>) -> Result<Vec<Argument>> {
     let Task {
         version,
         idempotency_key,
@@ -86,6 +90,11 @@ fn fixed_columns(row: &TaskRow) -> Result<Vec<Argument>> {
         acceptance_criteria,
         evidence_requirements,
     } = &row.task;
+    let mut stored = |json: &Map<String, Value>| -> Result<Argument> {
+        let (column, content) = contents::column(to_json(json)?);
+        contents.extend(content.map(|content| (row.id.to_string(), content)));
+        Ok(column.into())
+    };
     Ok(vec![
         row.id.to_string().into(),
         row.trace_id.as_str().into(),
@@ -105,8 +114,8 @@ fn fixed_columns(row: &TaskRow) -> Result<Vec<Argument>> {
         (*time_budget_seconds).into(),
         (*allow_network).into(),
         (*allow_secrets).into(),
-        to_json(inputs)?.into(),
-        to_json(metadata)?.into(),
+        stored(inputs)?,
+        stored(metadata)?,
         to_json(acceptance_criteria)?.into(),
         to_json(evidence_requirements)?.into(),
         (&row.executor).into(),
@@ -180,6 +189,29 @@ fn changing_columns(row: &TaskRow) -> Result<Vec<Argument>> {
         restored_by.into(),
         adopted_by.into(),
     ])
+}
+
+/// What the audit log says of a Task that is new: all of it, so that a later change of its row shows.
+pub(in crate::store) fn task_created(row: &TaskRow) -> Value {
+    let mut created = row.to_json();
+    if let Value::Object(fields) = &mut created {
+        fields.insert("record".into(), task_record(row).into());
+    }
+    created
+}
+
+/// The columns that neither REST shows nor [`task_state`] has all along.
+pub(in crate::store) fn task_record(row: &TaskRow) -> Map<String, Value> {
+    let record = value!({
+        "uid": row.uid,
+        "executor": row.executor,
+        "max_attempts": row.max_attempts,
+        "create_cwom": row.create_cwom,
+        "cwom_repo_id": row.cwom_repo_id,
+        "cwom_run_id": row.cwom_run_id,
+        "recorded_at": row.recorded_at,
+    });
+    if let Value::Object(record) = record { record } else { Map::new() }
 }
 
 /// The columns that may change, as the audit log shows them.

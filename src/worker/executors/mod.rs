@@ -76,6 +76,10 @@ pub trait Executor: Sync {
     fn execute(&self, assignment: &Assignment) -> anyhow::Result<Achieved>;
 }
 
+/// Exit codes of failures that are more than [`FailureReason::ExecutorFailed`].
+const CODES: [(FailureReason, u8); 2] =
+    [(FailureReason::ChangeNotAllowed, 3), (FailureReason::ExecutorNotConfigured, 4)];
+
 /// Every executor of this binary.
 pub const TABLE: &[&dyn Executor] = &[&analysis::Analysis, &code_change::CodeChange, &docs::Docs, &ops::Ops];
 
@@ -92,7 +96,17 @@ fn write_report(artifacts: &Path, report: &impl Serialize, markdown: &str) -> an
     fs::write(artifacts.join("report.md"), markdown).context("cannot write report.md")
 }
 
-/// Is the executor that `args` names. Exit code 0 is success; the result file tells more.
+/// What the exit code of a built-in executor says; nothing for one that others have too. Commands that it runs can write into
+/// its result, but not end it with a code.
+pub fn failure(exit_code: i32) -> Option<FailureReason> {
+    CODES.iter().find(|(_, code)| i32::from(*code) == exit_code).map(|(reason, _)| *reason)
+}
+
+fn exit_code(reason: FailureReason) -> u8 {
+    CODES.iter().find(|(of, _)| *of == reason).map_or(1, |(_, code)| *code)
+}
+
+/// Is the executor that `args` names. Exit code 0 is success; the result file tells more, in words.
 pub fn execute(args: &ExecuteArgs) -> ExitCode {
     let (result, code) = match find_and_run(args) {
         Ok(Achieved { summary, decision_log }) => {
@@ -101,8 +115,9 @@ pub fn execute(args: &ExecuteArgs) -> ExitCode {
         }
         Err((reason, message)) => {
             eprintln!("{message}");
+            let code = exit_code(reason);
             let reason = Some(reason.as_str().to_owned());
-            (ExecutorResult { summary: Some(message), reason, ..ExecutorResult::default() }, ExitCode::FAILURE)
+            (ExecutorResult { summary: Some(message), reason, ..ExecutorResult::default() }, ExitCode::from(code))
         }
     };
     match write_result(&args.result, &result) {

@@ -12,8 +12,6 @@ use crate::worker::redact::{Redactor, Rules};
 
 /// The line that ends a log which reached its limit.
 const TRUNCATED: &[u8] = "… truncated\n".as_bytes();
-/// A line that begins so tells that an allocation was refused.
-const OUT_OF_MEMORY: &[u8] = b"memory allocation of ";
 /// A line of standard output that begins so tells of a step.
 pub const STEP: &str = "::step::";
 /// Of a step's text more is not taken, in bytes.
@@ -32,8 +30,6 @@ pub struct Captured {
     pub truncated: bool,
     /// The last line that is not blank, redacted, at most 1000 bytes of it.
     pub last_line: String,
-    /// Whether a line tells that an allocation was refused, as Rust's programs say it before they abort.
-    pub says_out_of_memory: bool,
     /// How many steps there were beyond those that are told.
     pub steps_left_out: u64,
 }
@@ -166,8 +162,6 @@ impl Capture {
         let mut lines = bytes.rsplit(|byte| matches!(byte, b'\n' | b'\r'));
         if let Some(line) = lines.find(|line| !line.trim_ascii().is_empty()) {
             let line = line.trim_ascii();
-            self.captured.says_out_of_memory |=
-                bytes.split(|byte| *byte == b'\n').any(|line| line.starts_with(OUT_OF_MEMORY));
             self.captured.last_line = String::from_utf8_lossy(line.get(..1000).unwrap_or(line)).into_owned();
         }
     }
@@ -246,15 +240,6 @@ mod tests {
         assert!(captured.truncated);
         assert_eq!(captured.last_line, "password=[redacted]");
         assert_eq!(steps, ["last"]);
-    }
-
-    #[test]
-    fn a_refused_allocation_is_known_by_its_line() {
-        let words = b"memory allocation of 1048576 bytes failed\nnote: run with `RUST_BACKTRACE=1`\n";
-        for limit in [1000, 10] {
-            assert!(captured(&[b"begin\n", b"more\n", b"and more\n", words], limit).0.says_out_of_memory, "{limit}");
-        }
-        assert!(!captured(&[b"no memory allocation of any kind\n"], 1000).0.says_out_of_memory);
     }
 
     #[test]

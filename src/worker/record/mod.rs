@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use self::capture::{Capture, Captured, Gained};
 use self::verdict::{Told, judge};
 use super::attempt::{Attempt, Failure, read_regular};
-use super::link::{Account, Door, Frame, Receiver};
+use super::link::{Account, Door, End, Frame, Receiver, Stop};
 use super::trace::{self, Ending, Trace};
 use crate::domain::FailureReason;
 use crate::domain::trace::{CANCEL_FILE, ExecutorResult, STDERR_FILE, STDOUT_FILE, Source, Usage};
@@ -53,7 +53,7 @@ pub async fn record(
     let Some(link) = interrupted.run_until_cancelled(begun).await else {
         return Err(told_to_end(attempt, "before the executor began"));
     };
-    let link = link.map_err(open)?;
+    let (link, stop) = link.map_err(open)?;
     let budget = executor.budget_seconds(attempt.task.constraints.time_budget_seconds);
     let fields = json!({"executor": executor.name, "image": executor.image, "command": executor.command, "time_budget_seconds": budget});
     trace.event("executor_started", fields).map_err(lost)?;
@@ -64,14 +64,16 @@ pub async fn record(
     };
     let streams = [log(STDOUT_FILE)?, log(STDERR_FILE)?];
     let run = Duration::from_secs(u64::from(budget) + u64::from(executor.time.kill_after_seconds)) + PATIENCE;
-    let recording = Recording { trace, streams, link, account: None };
-    let (account, [stdout, stderr]) = recording.until(Instant::now() + run, interrupted).await.map_err(lost)?;
+    let recording = Recording { trace, streams, link, stop, account: None, is_gone: false };
+    let Recorded { account, streams: [stdout, stderr], is_gone } =
+        recording.until(Instant::now() + run, interrupted).await.map_err(lost)?;
     if account.is_none() {
         tokio::time::sleep(AFTERMATH).await;
     }
     let result = result(attempt, trace).map_err(lost)?;
     let told = Told {
         account: account.as_ref(),
+        is_built_in: executor.builtin.is_some(),
         stderr: &stderr,
         result: result.as_ref(),
         interrupted: interrupted.is_cancelled(),
@@ -88,6 +90,12 @@ pub async fn record(
         peak_memory_bytes: account.peak_memory_bytes,
     });
     let ending = Ending { failure, exit_code, result, usage, ..Ending::default() };
+    let has_ended = account.map_or(is_gone, |account| account.end != End::NotEnded);
+    if !has_ended {
+        // What is still worked at says nothing, and would be read while it changes.
+        trace.event("outputs_not_taken", json!({"reason": "the executor was not seen to end"})).map_err(lost)?;
+        return Ok(ending);
+    }
     outputs::take(attempt, source, trace, &executor, ending, deadline(interrupted), interrupted).await
 }
 
@@ -110,16 +118,22 @@ struct Recording<'a> {
     trace: &'a mut Trace,
     streams: [Capture; 2],
     link: Receiver,
+    stop: Stop,
     account: Option<Account>,
+    is_gone: bool,
+}
+
+/// What came of it.
+struct Recorded {
+    account: Option<Account>,
+    streams: [Captured; 2],
+    /// Whether the supervisor has ended, with or without its account.
+    is_gone: bool,
 }
 
 impl Recording<'_> {
     /// Writes down what comes until the supervisor's account, or its death, or until it should have been here.
-    async fn until(
-        mut self,
-        mut deadline: Instant,
-        interrupted: &CancellationToken,
-    ) -> std::io::Result<(Option<Account>, [Captured; 2])> {
+    async fn until(mut self, mut deadline: Instant, interrupted: &CancellationToken) -> std::io::Result<Recorded> {
         let mut is_told = false;
         while self.account.is_none() {
             let frame = {
@@ -131,6 +145,7 @@ impl Recording<'_> {
                         frame = timeout_at(deadline, &mut next) => break frame,
                         () = interrupted.cancelled(), if !is_told => {
                             is_told = true;
+                            self.stop.say().await;
                             deadline = deadline.min(Instant::now() + LAST_ACCOUNT);
                         }
                     }
@@ -138,7 +153,11 @@ impl Recording<'_> {
             };
             match frame {
                 Ok(Ok(Some(frame))) => self.take(frame)?,
-                Ok(Ok(None)) | Err(_) => break,
+                Ok(Ok(None)) => {
+                    self.is_gone = true;
+                    break;
+                }
+                Err(_) => break,
                 Ok(Err(error)) => {
                     self.trace.event("supervisor_not_understood", json!({"error": error.to_string()}))?;
                     break;
@@ -150,7 +169,7 @@ impl Recording<'_> {
         for (gained, name) in [(last_out, STDOUT_FILE), (last_err, STDERR_FILE)] {
             show(self.trace, name, gained)?;
         }
-        Ok((self.account, [stdout, stderr]))
+        Ok(Recorded { account: self.account, streams: [stdout, stderr], is_gone: self.is_gone })
     }
 
     fn take(&mut self, frame: Frame) -> std::io::Result<()> {

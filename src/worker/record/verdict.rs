@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use nix::sys::signal::Signal;
-
 use super::capture::Captured;
 use crate::domain::FailureReason;
 use crate::domain::trace::ExecutorResult;
 use crate::worker::attempt::Failure;
+use crate::worker::executors;
 use crate::worker::link::{Account, End};
 use crate::worker::redact::Rules;
 use crate::worker::termination::shorten;
@@ -17,18 +16,16 @@ const MAX_TEXT_CHARS: usize = 4000;
 /// Of a decision log more entries are not kept.
 const MAX_DECISIONS: usize = 200;
 
-/// What an executor may say of itself; all else that it could claim is for others to find.
-const EXECUTORS_REASONS: [FailureReason; 3] =
-    [FailureReason::ExecutorFailed, FailureReason::ExecutorNotConfigured, FailureReason::ChangeNotAllowed];
-
 /// What is known of the end.
 #[derive(Clone, Copy, Debug)]
 pub struct Told<'a> {
     /// The supervisor's account; none if it was killed.
     pub account: Option<&'a Account>,
-    /// The executor's standard error.
+    /// Whether the executor is one of ours, whose exit code has a meaning.
+    pub is_built_in: bool,
+    /// The executor's standard error: for a message, and no more.
     pub stderr: &'a Captured,
-    /// What the executor said.
+    /// What the executor said: likewise.
     pub result: Option<&'a ExecutorResult>,
     /// Whether the worker was told to end.
     pub interrupted: bool,
@@ -66,37 +63,43 @@ pub fn judge(told: &Told) -> (Option<Failure>, Option<i32>) {
             FailureReason::LimitExceeded,
             "the executor was ended because it took more disk than it may (limits.maxDiskBytes)".into(),
         ),
+        End::Unwatched => failed(
+            FailureReason::LimitExceeded,
+            format!(
+                "the executor was ended because what it used could not be seen, and no limit held: {}",
+                account.message.as_deref().unwrap_or("the watch gave no reason")
+            ),
+        ),
+        End::NotEnded => failed(
+            FailureReason::WorkerFailed,
+            "some of the executor's processes would not end; its outputs are left where they are".into(),
+        ),
         End::Unconfined => {
             failed(FailureReason::SandboxUnavailable, account.message.clone().unwrap_or_else(|| "no sandbox".into()))
         }
-        End::Exited(_) | End::Signalled(_) if account.out_of_memory || says_out_of_memory(account.end, told.stderr) => {
-            failed(
-                FailureReason::OomKilled,
-                "the executor was ended because it wanted more memory than the worker may have".into(),
-            )
-        }
+        End::Exited(_) | End::Signalled(_) if account.out_of_memory => failed(
+            FailureReason::OomKilled,
+            "the executor was ended because it wanted more memory than the worker may have".into(),
+        ),
         End::Signalled(signal) => {
             failed(FailureReason::ExecutorFailed, format!("the executor was ended by signal {signal}"))
         }
-        End::Exited(code) => Some(explain(code, told.result, &told.stderr.last_line)),
+        End::Exited(code) => {
+            let reason = told.is_built_in.then(|| executors::failure(code)).flatten();
+            let message = explain(code, told.result, &told.stderr.last_line);
+            failed(reason.unwrap_or(FailureReason::ExecutorFailed), message)
+        }
     };
     (failure, exit_code)
 }
 
-/// Whether an allocation was refused: Rust says so and aborts.
-fn says_out_of_memory(end: End, stderr: &Captured) -> bool {
-    end == End::Signalled(Signal::SIGABRT as i32) && stderr.says_out_of_memory
-}
-
-fn explain(code: i32, result: Option<&ExecutorResult>, last_line: &str) -> Failure {
+/// In the executor's words, if it has any.
+fn explain(code: i32, result: Option<&ExecutorResult>, last_line: &str) -> String {
     let said = result.and_then(|result| result.summary.clone());
-    let message = said.unwrap_or_else(|| match last_line {
+    said.unwrap_or_else(|| match last_line {
         "" => format!("the executor ended with exit code {code} and gave no reason"),
         line => format!("the executor ended with exit code {code}: {line}"),
-    });
-    let reason = result.and_then(|result| FailureReason::parse(result.reason.as_deref()?));
-    let reason = reason.filter(|reason| EXECUTORS_REASONS.contains(reason));
-    Failure::new(reason.unwrap_or(FailureReason::ExecutorFailed), message)
+    })
 }
 
 /// What an executor said, redacted and cut to what the record takes.
@@ -132,7 +135,7 @@ mod tests {
     #[case(Some(End::Exited(0)), None, true, None)]
     #[case(Some(End::Exited(1)), None, false, Some((FailureReason::ExecutorFailed, "the executor ended with exit code 1: oops")))]
     #[case(Some(End::Exited(1)), said(), false, Some((FailureReason::ExecutorFailed, "as said")))]
-    #[case(Some(End::Exited(1)), because("ChangeNotAllowed"), false, Some((FailureReason::ChangeNotAllowed, "as said")))]
+    #[case(Some(End::Exited(1)), because("ChangeNotAllowed"), false, Some((FailureReason::ExecutorFailed, "as said")))]
     #[case(Some(End::Exited(1)), because("REPO_NOT_ALLOWED"), false, Some((FailureReason::ExecutorFailed, "as said")))]
     #[case(Some(End::Exited(1)), None, true, Some((FailureReason::OomKilled, "memory")))]
     #[case(Some(End::Signalled(9)), None, true, Some((FailureReason::OomKilled, "memory")))]
@@ -141,6 +144,11 @@ mod tests {
     #[case(Some(End::Interrupted), None, false, Some((FailureReason::Evicted, "told to end")))]
     #[case(Some(End::TooManyProcesses), None, false, Some((FailureReason::LimitExceeded, "maxProcesses")))]
     #[case(Some(End::TooMuchDisk), None, false, Some((FailureReason::LimitExceeded, "maxDiskBytes")))]
+    #[case(Some(End::Unwatched), None, false, Some((FailureReason::LimitExceeded, "no limit held")))]
+    #[case(Some(End::NotEnded), None, false, Some((FailureReason::WorkerFailed, "would not end")))]
+    #[case(Some(End::Signalled(6)), None, false, Some((FailureReason::ExecutorFailed, "signal 6")))]
+    #[case(Some(End::Exited(1)), because("OOMKilled"), false, Some((FailureReason::ExecutorFailed, "as said")))]
+    #[case(Some(End::Exited(1)), because("Evicted"), false, Some((FailureReason::ExecutorFailed, "as said")))]
     #[case(Some(End::Unconfined), None, false, Some((FailureReason::SandboxUnavailable, "no sandbox")))]
     #[case(None, said(), false, Some((FailureReason::WorkerFailed, "killed")))]
     fn every_end_has_its_verdict(
@@ -151,9 +159,11 @@ mod tests {
     ) {
         let account =
             end.map(|end| Account { end, out_of_memory, message: None, wall_ms: 1, cpu_ms: 1, peak_memory_bytes: 1 });
-        let stderr = Captured { last_line: "oops".into(), ..Captured::default() };
+        let last_line = if end == Some(End::Signalled(6)) { "memory allocation of 8 bytes failed" } else { "oops" };
+        let stderr = Captured { last_line: last_line.into(), ..Captured::default() };
         let told = Told {
             account: account.as_ref(),
+            is_built_in: false,
             stderr: &stderr,
             result: result.as_ref(),
             interrupted: false,
@@ -164,6 +174,31 @@ mod tests {
         if let (Some(failure), Some((_, message))) = (failure, expected) {
             assert!(failure.message.contains(message), "{failure}");
         }
+    }
+
+    #[rstest]
+    #[case(true, 3, FailureReason::ChangeNotAllowed)]
+    #[case(true, 4, FailureReason::ExecutorNotConfigured)]
+    #[case(true, 1, FailureReason::ExecutorFailed)]
+    #[case(false, 3, FailureReason::ExecutorFailed)]
+    fn only_our_own_executors_have_reasons(
+        #[case] is_built_in: bool,
+        #[case] code: i32,
+        #[case] expected: FailureReason,
+    ) {
+        let end = End::Exited(code);
+        let account = Account { end, out_of_memory: false, message: None, wall_ms: 1, cpu_ms: 1, peak_memory_bytes: 1 };
+        let (stderr, said) = (Captured::default(), because("OOMKilled"));
+        let result = said.as_ref();
+        let told = Told {
+            account: Some(&account),
+            is_built_in,
+            stderr: &stderr,
+            result,
+            interrupted: false,
+            budget_seconds: 60,
+        };
+        assert_eq!(judge(&told).0.map(|failure| failure.reason), Some(expected));
     }
 
     #[test]

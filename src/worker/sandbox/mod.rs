@@ -8,7 +8,7 @@
 //! |---|---|
 //! | no new privileges | setuid and file capabilities |
 //! | Landlock | reading and writing outside the listed folders, TCP, signals to processes outside |
-//! | seccomp | sockets but AF_UNIX, ptrace, mounts, namespaces, bpf, keyrings, io_uring, kernel modules, clocks … |
+//! | seccomp | sockets but AF_UNIX, ptrace, mounts, namespaces, bpf, keyrings, io_uring, kernel modules, clocks, shared memory and queues of System V, limits and priorities of others, what is newer than we know … |
 //! | limits | processes, open files, file size, memory, core dumps |
 //! | priority | keeping the supervisor from its turn |
 
@@ -33,8 +33,8 @@ pub struct Sandbox {
     pub writes: Vec<PathBuf>,
     /// Whether it may open Unix sockets; a pair of them, connected to each other, it may always have.
     pub unix_sockets: bool,
-    /// The process that must not be disturbed.
-    pub supervisor: i32,
+    /// The process that must not be disturbed, by the ids of all its threads.
+    pub supervisor: Vec<i32>,
     /// What it may use up.
     pub limits: ProcessLimits,
     /// What to do where something is missing.

@@ -1,16 +1,27 @@
 //! seccomp: system calls that no executor needs, and that much harm begins with.
 //!
-//! What is refused fails with EPERM, as it does for want of a privilege: programs expect that, and go on or say so.
+//! What is refused fails with EPERM, as it does for want of a privilege: programs expect that, and go on or say so. What this
+//! version knows nothing of fails with ENOSYS, as on a kernel that has it not: programs take the older call then.
+//!
+//! Calls that take the id of a thread or process reach only the caller, by the id 0: another's is not known to be its own.
+//! Only signals reach others, and there the supervisor's ids are refused, those of its threads too.
 
 use std::collections::BTreeMap;
 
-use nix::libc::{self, c_long};
+use nix::libc::{self, c_int, c_long};
 use seccompiler::{
     BpfProgram, Error, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    TargetArch, apply_filter,
+    TargetArch, apply_filter, sock_filter,
 };
 
 use super::Sandbox;
+
+/// The highest number of a call that was looked at for this list: file_setattr, of Linux 6.17. Newer calls have the same
+/// number on every architecture, and x86-64's second way to each call, for short pointers, has numbers far above.
+const HIGHEST_KNOWN: u32 = 469;
+
+const OPEN_TREE_ATTR: c_long = 467;
+const FILE_SETATTR: c_long = 469;
 
 /// Refused whatever the arguments are.
 const REFUSED: &[c_long] = &[
@@ -19,9 +30,26 @@ const REFUSED: &[c_long] = &[
     libc::SYS_process_vm_readv,
     libc::SYS_process_vm_writev,
     libc::SYS_process_madvise,
+    libc::SYS_process_mrelease,
     libc::SYS_kcmp,
     libc::SYS_pidfd_getfd,
     libc::SYS_perf_event_open,
+    // What outlives the processes that made it, and what other programs of the user or the pod left.
+    libc::SYS_shmget,
+    libc::SYS_shmat,
+    libc::SYS_shmctl,
+    libc::SYS_semget,
+    libc::SYS_semop,
+    libc::SYS_semtimedop,
+    libc::SYS_semctl,
+    libc::SYS_msgget,
+    libc::SYS_msgsnd,
+    libc::SYS_msgrcv,
+    libc::SYS_msgctl,
+    libc::SYS_mq_open,
+    libc::SYS_mq_unlink,
+    // Memory that nobody else sees.
+    libc::SYS_memfd_secret,
     // Mounts and namespaces.
     libc::SYS_mount,
     libc::SYS_umount2,
@@ -32,6 +60,7 @@ const REFUSED: &[c_long] = &[
     libc::SYS_fsmount,
     libc::SYS_fspick,
     libc::SYS_mount_setattr,
+    OPEN_TREE_ATTR,
     libc::SYS_pivot_root,
     libc::SYS_chroot,
     libc::SYS_setns,
@@ -60,6 +89,8 @@ const REFUSED: &[c_long] = &[
     // Files by other ways than their paths.
     libc::SYS_name_to_handle_at,
     libc::SYS_open_by_handle_at,
+    // Flags of files by path, which Landlock does not see.
+    FILE_SETATTR,
     // Keys.
     libc::SYS_add_key,
     libc::SYS_request_key,
@@ -94,21 +125,39 @@ const NAMESPACES: [i32; 8] = [
 /// Of unshare alone: for clone, the bit is a part of the signal's number.
 const CLONE_NEWTIME: i32 = 0x80;
 
-/// Of ioprio_set: all processes of a user.
-const IOPRIO_WHO_USER: u64 = 3;
+/// Of ioprio_set: a process or thread.
+const IOPRIO_WHO_PROCESS: u64 = 1;
+/// Of close_range: have descriptors of its own first.
+const CLOSE_RANGE_UNSHARE: u64 = 2;
+/// Of fcntl.
+const F_SETOWN_EX: u64 = 15;
+/// Of prctl: share a core with a process.
+const PR_SCHED_CORE: c_int = 62;
 
-/// What types into the terminal of others.
-const TERMINAL_INPUT: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
+/// Requests of ioctl: what types into the terminal of others, and what has the kernel send signals to others.
+const REFUSED_REQUESTS: [u64; 4] =
+    [libc::TIOCSTI, libc::TIOCLINUX, 0x8901 /* FIOSETOWN */, 0x8902 /* SIOCSPGRP */];
 
-/// x86-64 has a second way to each call, for programs with short pointers; some have another number there.
-#[cfg(target_arch = "x86_64")]
-mod x32 {
-    /// Added to the number of a call.
-    pub const BIT: i64 = 0x4000_0000;
-    /// ptrace, kexec_load, process_vm_readv, process_vm_writev, rt_sigqueueinfo, rt_tgsigqueueinfo, ioctl, and others
-    /// that are of no use to anybody here: all from 512 on.
-    pub const OWN: std::ops::Range<i64> = 512..548;
-}
+/// Calls whose first argument says whom they reach: 0 is the caller.
+const OF_THE_CALLER: [c_long; 7] = [
+    libc::SYS_sched_setaffinity,
+    libc::SYS_sched_setscheduler,
+    libc::SYS_sched_setattr,
+    libc::SYS_sched_setparam,
+    libc::SYS_move_pages,
+    libc::SYS_migrate_pages,
+    libc::SYS_get_robust_list,
+];
+
+/// Calls whose first argument says who gets a signal, or may get one by a descriptor.
+const SIGNALS: [c_long; 6] = [
+    libc::SYS_kill,
+    libc::SYS_tkill,
+    libc::SYS_tgkill,
+    libc::SYS_rt_sigqueueinfo,
+    libc::SYS_rt_tgsigqueueinfo,
+    libc::SYS_pidfd_open,
+];
 
 /// Filters the calls of this process, for ever and for all that it starts. `signals_are_scoped`: whether something else
 /// keeps its signals away from the supervisor.
@@ -116,18 +165,40 @@ mod x32 {
 /// # Errors
 /// When the kernel refuses, or this architecture is not known.
 pub fn confine(sandbox: &Sandbox, signals_are_scoped: bool) -> Result<(), Error> {
+    for program in programs(sandbox, signals_are_scoped)? {
+        apply_filter(&program)?;
+    }
+    Ok(())
+}
+
+/// The filters, the first to be installed first. Where several refuse, the kernel takes the last one's error.
+fn programs(sandbox: &Sandbox, signals_are_scoped: bool) -> Result<[BpfProgram; 3], Error> {
     let arch: TargetArch = std::env::consts::ARCH.try_into()?;
     let (refuse, pretend) = (libc::EPERM.cast_unsigned(), libc::ENOSYS.cast_unsigned());
     // Its flags are in memory, where no filter sees them; the C libraries take the older call then.
     let unseen = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
-    install(unseen, SeccompAction::Errno(pretend), arch)?;
-    install(rules(sandbox, signals_are_scoped)?, SeccompAction::Errno(refuse), arch)
+    Ok([
+        known_only(pretend),
+        program(unseen, SeccompAction::Errno(pretend), arch)?,
+        program(rules(sandbox, signals_are_scoped)?, SeccompAction::Errno(refuse), arch)?,
+    ])
 }
 
-fn install(rules: Rules, action: SeccompAction, arch: TargetArch) -> Result<(), Error> {
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, action, arch)?;
-    let program: BpfProgram = filter.try_into()?;
-    apply_filter(&program)
+fn program(rules: Rules, action: SeccompAction, arch: TargetArch) -> Result<BpfProgram, Error> {
+    Ok(SeccompFilter::new(rules, SeccompAction::Allow, action, arch)?.try_into()?)
+}
+
+/// Refuses every call above [`HIGHEST_KNOWN`]. That the architecture is ours the other filters see to.
+fn known_only(errno: u32) -> BpfProgram {
+    let instruction = |code: u32, jt, jf, k| sock_filter { code: code as u16, jt, jf, k };
+    let give = |k| instruction(libc::BPF_RET | libc::BPF_K, 0, 0, k);
+    vec![
+        // The number comes first in what a filter is given.
+        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        instruction(libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K, 0, 1, HIGHEST_KNOWN),
+        give(libc::SECCOMP_RET_ERRNO | errno),
+        give(libc::SECCOMP_RET_ALLOW),
+    ]
 }
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
@@ -145,57 +216,69 @@ fn rules(sandbox: &Sandbox, signals_are_scoped: bool) -> Result<Rules, Error> {
         let bit = u64::from(flag.cast_unsigned());
         rule(0, SeccompCmpOp::MaskedEq(bit), bit)
     };
-    let namespaces = NAMESPACES.into_iter().map(flag).collect::<Result<Vec<_>, _>>()?;
-    rules.insert(libc::SYS_unshare, namespaces);
-    let of_clone = NAMESPACES.into_iter().filter(|bit| *bit != CLONE_NEWTIME);
-    rules.insert(libc::SYS_clone, of_clone.map(flag).collect::<Result<_, _>>()?);
-    let typing = TERMINAL_INPUT.into_iter().map(|request| rule(1, SeccompCmpOp::Eq, request));
-    rules.insert(libc::SYS_ioctl, typing.collect::<Result<_, _>>()?);
-    let supervisor = sandbox.supervisor;
-    // To the supervisor, to its group, to everybody.
-    let targets = [supervisor, -supervisor, -1].map(|id| u64::from(id.cast_unsigned()));
-    for call in [
-        libc::SYS_kill,
-        libc::SYS_tkill,
-        libc::SYS_tgkill,
-        libc::SYS_rt_sigqueueinfo,
-        libc::SYS_rt_tgsigqueueinfo,
-        libc::SYS_pidfd_open,
-    ] {
-        let to = targets.into_iter().map(|id| rule(0, SeccompCmpOp::Eq, id));
-        rules.insert(call, to.collect::<Result<_, _>>()?);
-    }
-    for call in [
-        libc::SYS_sched_setaffinity,
-        libc::SYS_sched_setscheduler,
-        libc::SYS_sched_setattr,
-        libc::SYS_sched_setparam,
-        libc::SYS_prlimit64,
-    ] {
-        rules.insert(call, vec![rule(0, SeccompCmpOp::Eq, u64::from(supervisor.cast_unsigned()))?]);
-    }
-    // Nobody else makes way for the executor's processes, nor lets them into his group.
-    let (process, user) = (u64::from(supervisor.cast_unsigned()), u64::from(libc::PRIO_USER));
-    for (call, user) in [(libc::SYS_setpriority, user), (libc::SYS_ioprio_set, IOPRIO_WHO_USER)] {
-        rules.insert(call, vec![rule(1, SeccompCmpOp::Eq, process)?, rule(0, SeccompCmpOp::Eq, user)?]);
-    }
-    rules.insert(libc::SYS_setpgid, vec![rule(1, SeccompCmpOp::Eq, process)?]);
-    // Who hides from others of its user hides the files that it holds open: see the watch on the disk.
-    let dumpable = [(0, SeccompCmpOp::Eq, libc::PR_SET_DUMPABLE.cast_unsigned()), (1, SeccompCmpOp::Ne, 1)];
-    let conditions = dumpable.map(|(argument, operator, value)| condition(argument, operator, value.into()));
-    let conditions = conditions.into_iter().collect::<Result<_, _>>()?;
-    rules.insert(libc::SYS_prctl, vec![SeccompRule::new(conditions).map_err(Error::Backend)?]);
+    let flags = NAMESPACES.into_iter().chain([libc::CLONE_FILES]);
+    rules.insert(libc::SYS_unshare, flags.map(flag).collect::<Result<_, _>>()?);
+    let flags = NAMESPACES.into_iter().filter(|bit| *bit != CLONE_NEWTIME);
+    let mut of_clone = flags.map(flag).collect::<Result<Vec<_>, _>>()?;
+    // The threads of a process share their descriptors, so that who looks at one of them sees what all of them hold open.
+    let [thread, files] = [libc::CLONE_THREAD, libc::CLONE_FILES].map(|flag| u64::from(flag.cast_unsigned()));
+    of_clone.push(rule(0, SeccompCmpOp::MaskedEq(thread | files), thread)?);
+    rules.insert(libc::SYS_clone, of_clone);
+    rules.insert(
+        libc::SYS_close_range,
+        vec![rule(2, SeccompCmpOp::MaskedEq(CLOSE_RANGE_UNSHARE), CLOSE_RANGE_UNSHARE)?],
+    );
+    let requests = REFUSED_REQUESTS.into_iter().map(|request| rule(1, SeccompCmpOp::Eq, request));
+    rules.insert(libc::SYS_ioctl, requests.collect::<Result<_, _>>()?);
+    rules.extend(of_the_caller()?);
+    rules.extend(signals(&sandbox.supervisor)?);
     if !signals_are_scoped {
         // By a descriptor anybody can be meant.
         rules.insert(libc::SYS_pidfd_send_signal, Vec::new());
     }
-    #[cfg(target_arch = "x86_64")]
-    {
-        let again: Vec<_> = rules.iter().map(|(call, rules)| (call | x32::BIT, rules.clone())).collect();
-        rules.extend(again);
-        rules.extend(x32::OWN.map(|call| (call | x32::BIT, Vec::new())));
-        rules.insert(libc::SYS_clone3 | x32::BIT, Vec::new());
+    // Who hides from others of its user hides the files that it holds open: see the watch on the disk.
+    let dumpable = [(0, SeccompCmpOp::Eq, libc::PR_SET_DUMPABLE), (1, SeccompCmpOp::Ne, 1)];
+    let share = [(0, SeccompCmpOp::Eq, PR_SCHED_CORE)];
+    rules.insert(libc::SYS_prctl, vec![all_of(&dumpable)?, all_of(&share)?]);
+    Ok(rules)
+}
+
+/// What reaches a thread or process by its id, as far as that is another's than the caller's.
+fn of_the_caller() -> Result<Rules, Error> {
+    let mut rules = Rules::new();
+    for call in OF_THE_CALLER {
+        rules.insert(call, vec![rule(0, SeccompCmpOp::Ne, 0)?]);
     }
+    // To look at another's limits is harmless, and the new ones are in memory: all that can be seen is that there are some.
+    let pointer = SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0).map_err(Error::Backend)?;
+    let other = condition(0, SeccompCmpOp::Ne, 0)?;
+    rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![other, pointer]).map_err(Error::Backend)?]);
+    // Neither another process nor a group or a user with all of theirs.
+    for (call, process) in
+        [(libc::SYS_setpriority, u64::from(libc::PRIO_PROCESS)), (libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS)]
+    {
+        rules.insert(call, vec![rule(0, SeccompCmpOp::Ne, process)?, rule(1, SeccompCmpOp::Ne, 0)?]);
+    }
+    Ok(rules)
+}
+
+/// What sends signals to the supervisor, a thread of it or its group, or lets others into that. Landlock refuses these too,
+/// from Linux 6.12 on.
+fn signals(supervisor: &[i32]) -> Result<Rules, Error> {
+    let ids: Vec<i32> = supervisor.iter().flat_map(|id| [*id, -*id]).collect();
+    let mut rules = Rules::new();
+    for call in SIGNALS {
+        // -1: everybody.
+        let to = ids.iter().chain(&[-1]).map(|id| rule(0, SeccompCmpOp::Eq, u64::from(id.cast_unsigned())));
+        rules.insert(call, to.collect::<Result<_, _>>()?);
+    }
+    let joins = supervisor.iter().map(|id| rule(1, SeccompCmpOp::Eq, u64::from(id.cast_unsigned())));
+    rules.insert(libc::SYS_setpgid, joins.collect::<Result<_, _>>()?);
+    // The kernel sends signals for who owns a descriptor. The second call has the owner in memory.
+    let owns = ids.iter().map(|id| all_of(&[(1, SeccompCmpOp::Eq, libc::F_SETOWN), (2, SeccompCmpOp::Eq, *id)]));
+    let mut owners = owns.collect::<Result<Vec<_>, _>>()?;
+    owners.push(rule(1, SeccompCmpOp::Eq, F_SETOWN_EX)?);
+    rules.insert(libc::SYS_fcntl, owners);
     Ok(rules)
 }
 
@@ -203,6 +286,17 @@ fn rule(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule,
     SeccompRule::new(vec![condition(argument, operator, value)?]).map_err(Error::Backend)
 }
 
+fn all_of(conditions: &[(u8, SeccompCmpOp, c_int)]) -> Result<SeccompRule, Error> {
+    let conditions = conditions
+        .iter()
+        .map(|(argument, operator, value)| condition(*argument, operator.clone(), value.cast_unsigned().into()));
+    SeccompRule::new(conditions.collect::<Result<_, _>>()?).map_err(Error::Backend)
+}
+
 fn condition(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompCondition, Error> {
     SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value).map_err(Error::Backend)
 }
+
+#[cfg(test)]
+#[path = "syscalls_tests.rs"]
+mod tests;

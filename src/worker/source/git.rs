@@ -20,6 +20,10 @@ use crate::worker::termination::shorten;
 const MAX_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
 /// How much of git's complaint is told, in characters.
 const MAX_COMPLAINT_CHARS: usize = 500;
+/// How git tells the status of an answer.
+const HTTP_STATUS: &str = "returned error: ";
+/// Those that say that it is elsewhere.
+const REDIRECTS: [&str; 6] = ["300", "301", "302", "303", "307", "308"];
 /// How often the size of what is fetched is looked at.
 const SIZE_CHECK: Duration = Duration::from_millis(250);
 
@@ -121,6 +125,14 @@ impl Git {
 impl Ended {
     /// The failure of a call that did not succeed. `what` begins its message.
     pub fn failure(&self, what: &str) -> Failure {
+        if REDIRECTS.iter().any(|code| self.complaint.contains(&format!("{HTTP_STATUS}{code}"))) {
+            return unavailable(format!(
+                "{what}: its server redirects to another place, which is not followed: only the repository that the Task names \
+                 was allowed. If it was renamed or moved, name it as it is called now; if its server always redirects, the \
+                 operator's source.urlTemplate must name the last place ({})",
+                self.complaint
+            ));
+        }
         let message = format!("{what}: {}", self.complaint);
         // A tree or a history made to need much memory would need it again.
         let out_of_memory =
@@ -208,6 +220,20 @@ mod tests {
             ended("fatal: Out of memory, malloc failed (tried to allocate 9 bytes)").failure("fetching failed");
         assert_eq!(failure.reason, FailureReason::SourceTooLarge);
         assert_eq!(ended("fatal: x").failure("fetching failed"), unavailable("fetching failed: fatal: x"));
+    }
+
+    #[test]
+    fn a_redirect_is_told_with_what_to_do() {
+        let ended = |status: &str| Ended {
+            success: false,
+            complaint: format!(
+                "fatal: unable to access 'http://host/a/b.git/': The requested URL returned error: {status}"
+            ),
+        };
+        let failure = ended("301").failure("the repository can't be reached");
+        assert_eq!(failure.reason, FailureReason::SourceUnavailable);
+        assert!(failure.message.contains("redirects") && failure.message.contains("source.urlTemplate"), "{failure}");
+        assert!(!ended("403").failure("x").message.contains("redirects"));
     }
 
     #[test]

@@ -11,11 +11,11 @@ use nix::sys::time::TimeValLike as _;
 use nix::unistd::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::disk;
+use super::disk::{self, Seen};
 use crate::worker::link::{End, Frame};
 use crate::worker::process::{Descendants, Group, cancel_after, end_all_descendants, strike_all_descendants};
 
@@ -25,6 +25,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const COUNT: Duration = Duration::from_millis(20);
 /// So many times as long as a count takes is the time to the next one.
 const REST: u32 = 10;
+/// So many counts one after the other may fail: memory or descriptors may be short for a moment.
+const FAILED_COUNTS: u32 = 5;
 /// The most that a process gets to end by itself when the worker has to end.
 const LAST_GRACE: Duration = Duration::from_secs(4);
 
@@ -37,8 +39,6 @@ pub struct Limits {
     pub kill_after: Duration,
     /// Threads of all its processes together.
     pub max_processes: u64,
-    /// Folders that it may write, and what they may take in bytes.
-    pub disk: (Vec<std::path::PathBuf>, u64),
     /// End all that descends from this process afterwards, also what left the group. Not for a process with other children.
     pub end_all: bool,
 }
@@ -48,6 +48,8 @@ pub struct Limits {
 pub struct Ended {
     /// Why.
     pub end: End,
+    /// Of what could not be seen, why.
+    pub message: Option<String>,
     /// From its start to its end.
     pub wall: Duration,
     /// What it and its children computed.
@@ -64,6 +66,7 @@ pub struct Ended {
 pub async fn run(
     command: &mut Command,
     limits: &Limits,
+    mut disk: DiskWatch,
     frames: &mpsc::Sender<Frame>,
     interrupted: &CancellationToken,
 ) -> io::Result<Ended> {
@@ -71,29 +74,19 @@ pub async fn run(
     let before = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let mut group = Group::spawn(command)?;
     let id = group.child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+    disk.begin(id);
     let stop = CancellationToken::new();
     let stdout = tokio::spawn(forward(group.child.stdout.take(), frames.clone(), Frame::Stdout, stop.clone()));
     let stderr = tokio::spawn(forward(group.child.stderr.take(), frames.clone(), Frame::Stderr, stop.clone()));
-    let mut disk = DiskWatch::start(&limits.disk, id);
-    let mut next_count = Instant::now();
     let budget = tokio::time::sleep(limits.budget);
-    tokio::pin!(budget);
-    let end = loop {
-        tokio::select! {
-            biased;
-            status = group.child.wait() => break ended(status?),
-            () = interrupted.cancelled() => break End::Interrupted,
-            () = frames.closed() => break End::Interrupted,
-            () = &mut budget => break End::OverBudget,
-            () = disk.exceeded() => break End::TooMuchDisk,
-            () = tokio::time::sleep_until(next_count) => {
-                let began = Instant::now();
-                if Descendants::are_more_than(limits.max_processes, id) {
-                    break End::TooManyProcesses;
-                }
-                next_count = Instant::now() + COUNT.max(began.elapsed() * REST);
-            }
-        }
+    let (mut end, mut message) = tokio::select! {
+        biased;
+        status = group.child.wait() => (ended(status?), None),
+        () = interrupted.cancelled() => (End::Interrupted, None),
+        () = frames.closed() => (End::Interrupted, None),
+        () = budget => (End::OverBudget, None),
+        seen = disk.seen() => because(seen, End::TooMuchDisk),
+        seen = count(limits.max_processes, id) => because(seen, End::TooManyProcesses),
     };
     if matches!(end, End::Interrupted | End::OverBudget) {
         let grace = if end == End::Interrupted { limits.kill_after.min(LAST_GRACE) } else { limits.kill_after };
@@ -104,15 +97,43 @@ pub async fn run(
     }
     group.signal(Signal::SIGKILL);
     group.child.wait().await?;
-    if limits.end_all {
-        end_all_descendants().await;
+    if limits.end_all && !end_all_descendants().await {
+        (end, message) = (End::NotEnded, None);
     }
     drop(disk);
     cancel_after(stop, LAST_WORDS);
     let _ = (stdout.await, stderr.await);
     let after = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-    let peak = u64::try_from(after.max_rss()).unwrap_or(0) * 1024;
-    Ok(Ended { end, wall: began.elapsed(), cpu: cpu(&after).saturating_sub(cpu(&before)), peak_memory_bytes: peak })
+    let peak_memory_bytes = u64::try_from(after.max_rss()).unwrap_or(0) * 1024;
+    let cpu = cpu(&after).saturating_sub(cpu(&before));
+    Ok(Ended { end, message, wall: began.elapsed(), cpu, peak_memory_bytes })
+}
+
+/// The end that a watch brings.
+fn because(seen: Seen, too_much: End) -> (End, Option<String>) {
+    match seen {
+        Seen::TooMuch => (too_much, None),
+        Seen::Nothing(why) => (End::Unwatched, Some(why)),
+    }
+}
+
+/// Counts the processes again and again until they are more than `limit`, or can't be counted.
+async fn count(limit: u64, child: Option<Pid>) -> Seen {
+    let mut failed = 0;
+    loop {
+        let began = Instant::now();
+        match Descendants::are_more_than(limit, child) {
+            Ok(true) => return Seen::TooMuch,
+            Ok(false) => failed = 0,
+            Err(error) => {
+                failed += 1;
+                if failed == FAILED_COUNTS {
+                    return Seen::Nothing(format!("its processes can't be counted: {error}"));
+                }
+            }
+        }
+        tokio::time::sleep(COUNT.max(began.elapsed() * REST)).await;
+    }
 }
 
 fn cpu(usage: &Usage) -> Duration {
@@ -142,28 +163,40 @@ async fn forward(
     }
 }
 
-/// Looks at the disk beside the rest, for it takes as long as the tree is large.
-struct DiskWatch {
+/// Looks at the disk beside the rest, for it takes as long as the tree is large: in a thread that is there before the child is,
+/// so that the child can be kept from it by its id.
+#[derive(Debug)]
+pub struct DiskWatch {
+    begin: std::sync::mpsc::Sender<Option<Pid>>,
     go_on: Arc<AtomicBool>,
-    exceeded: CancellationToken,
+    seen: oneshot::Receiver<Seen>,
 }
 
 impl DiskWatch {
-    fn start((folders, limit): &(Vec<std::path::PathBuf>, u64), child: Option<Pid>) -> Self {
+    /// A watch that waits for the child. `folders`: what that may write, which may take `limit` bytes.
+    pub fn prepare(folders: Vec<std::path::PathBuf>, limit: u64) -> Self {
         let go_on = Arc::new(AtomicBool::new(true));
-        let exceeded = CancellationToken::new();
-        let (folders, limit, goes_on, over) = (folders.clone(), *limit, go_on.clone(), exceeded.clone());
+        let goes_on = go_on.clone();
+        let (begin, begun) = std::sync::mpsc::channel();
+        let (tell, seen) = oneshot::channel();
         std::thread::spawn(move || {
-            let holders = || Descendants::now(child).processes;
-            if disk::watch(&folders, limit, holders, || goes_on.load(Ordering::Relaxed)) {
-                over.cancel();
+            let Ok(child) = begun.recv() else { return };
+            let holders = || Ok(Descendants::now(child)?.processes);
+            if let Some(found) = disk::watch(&folders, limit, holders, || goes_on.load(Ordering::Relaxed)) {
+                let _ = tell.send(found);
             }
         });
-        Self { go_on, exceeded }
+        Self { begin, go_on, seen }
     }
 
-    async fn exceeded(&mut self) {
-        self.exceeded.cancelled().await;
+    fn begin(&self, child: Option<Pid>) {
+        let _ = self.begin.send(child);
+    }
+
+    /// What it found; a watch that is gone has seen its last.
+    async fn seen(&mut self) -> Seen {
+        let lost = |_| Seen::Nothing("the watch on the disk has ended".into());
+        (&mut self.seen).await.unwrap_or_else(lost)
     }
 }
 
@@ -189,7 +222,7 @@ mod tests {
 
     use super::*;
 
-    struct Seen {
+    struct Run {
         ended: Ended,
         stdout: String,
         stderr: String,
@@ -197,10 +230,14 @@ mod tests {
 
     fn limits(budget: Duration) -> Limits {
         let kill_after = Duration::from_millis(200);
-        Limits { budget, kill_after, max_processes: 1000, disk: (Vec::new(), 0), end_all: false }
+        Limits { budget, kill_after, max_processes: 1000, end_all: false }
     }
 
-    async fn run_script(script: &str, limits: &Limits, interrupted: &CancellationToken) -> Seen {
+    async fn run_script(script: &str, limits: &Limits, interrupted: &CancellationToken) -> Run {
+        run_watched(script, limits, DiskWatch::prepare(Vec::new(), 0), interrupted).await
+    }
+
+    async fn run_watched(script: &str, limits: &Limits, disk: DiskWatch, interrupted: &CancellationToken) -> Run {
         let (frames, mut arriving) = mpsc::channel(4);
         let collect = tokio::spawn(async move {
             let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
@@ -213,10 +250,11 @@ mod tests {
             }
             (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
         });
-        let ended = run(Command::new("sh").args(["-c", script]), limits, &frames, interrupted).await.unwrap();
+        let mut command = Command::new("sh");
+        let ended = run(command.args(["-c", script]), limits, disk, &frames, interrupted).await.unwrap();
         drop(frames);
         let (stdout, stderr) = collect.await.unwrap();
-        Seen { ended, stdout, stderr }
+        Run { ended, stdout, stderr }
     }
 
     #[rstest]
@@ -247,7 +285,8 @@ mod tests {
         let (frames, arriving) = mpsc::channel(4);
         drop(arriving);
         let limits = limits(Duration::from_secs(60));
-        let ended = run(Command::new("sleep").arg("1000"), &limits, &frames, &CancellationToken::new()).await.unwrap();
+        let (mut command, disk) = (Command::new("sleep"), DiskWatch::prepare(Vec::new(), 0));
+        let ended = run(command.arg("1000"), &limits, disk, &frames, &CancellationToken::new()).await.unwrap();
         assert_eq!(ended.end, End::Interrupted);
     }
 
@@ -275,10 +314,10 @@ mod tests {
     #[tokio::test]
     async fn disk_is_limited() {
         let dir = tempfile::tempdir().unwrap();
-        let disk = (vec![dir.path().to_owned()], 1 << 20);
+        let disk = DiskWatch::prepare(vec![dir.path().to_owned()], 1 << 20);
         let script = format!("head -c 4000000 /dev/zero >{}; sleep 1000", Path::new(dir.path()).join("x").display());
-        let limits = Limits { disk, ..limits(Duration::from_secs(60)) };
-        let seen = run_script(&script, &limits, &CancellationToken::new()).await;
+        let limits = limits(Duration::from_secs(60));
+        let seen = run_watched(&script, &limits, disk, &CancellationToken::new()).await;
         assert_eq!(seen.ended.end, End::TooMuchDisk);
     }
 

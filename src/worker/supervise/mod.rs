@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use self::child::DiskWatch;
 use super::attempt::{Failure, read_regular, read_source};
 use super::launch::{Launch, UNCONFINED};
 use super::link::{Account, End, Frame, Note, Sender};
@@ -25,6 +26,8 @@ use crate::domain::{FailureReason, Task};
 
 /// The kernel counts the processes of a user on all of a node: a net far above what one executor may have.
 const PROCESS_NET: u64 = 16_384;
+/// Of the memory that a process may have, so much is taken for all, in hundredths.
+const NEARLY_ALL_PERCENT: u64 = 90;
 /// How many frames may wait for the recorder.
 const WAITING_FRAMES: usize = 16;
 /// How long the recorder may take for what is left at the end.
@@ -82,11 +85,18 @@ async fn supervise(args: &RunArgs) -> Result<(), Failure> {
         .map_err(|error| Failure::worker("read the Task", &error))?;
 
     let (frames, mut waiting) = mpsc::channel(WAITING_FRAMES);
+    let to_end = interrupted.clone();
     let sending = tokio::spawn(async move {
         loop {
             let frame = tokio::select! {
                 frame = waiting.recv() => frame,
-                () = link.gone() => return Err(std::io::Error::other("the recorder is gone")),
+                is_wanted = link.wants_end() => {
+                    if !is_wanted {
+                        return Err(std::io::Error::other("the recorder is gone"));
+                    }
+                    to_end.cancel();
+                    continue;
+                }
             };
             match frame {
                 Some(frame) => link.send(&frame).await?,
@@ -114,7 +124,12 @@ async fn run_executor(
     interrupted: &CancellationToken,
 ) -> Result<Account, Failure> {
     let own = std::env::current_exe().map_err(|error| Failure::worker("find its own program", &error))?;
-    let launch = Launch::Confined(sandbox(args, work, executor, &own));
+    let disk = DiskWatch::prepare(work.writable(), executor.limits.max_disk_bytes);
+    // All that there will be: what is started from here on is a process.
+    let threads = process::own_threads().map_err(|error| Failure::worker("list its own threads", &error))?;
+    let sandbox = sandbox(args, work, executor, &own, threads);
+    let share = sandbox.limits.data_bytes;
+    let launch = Launch::Confined(sandbox);
     let enforced = match in_place(work) {
         Ok(()) => probe(&launch, &own, work).await?,
         Err(why) => Err(why),
@@ -140,7 +155,6 @@ async fn run_executor(
         budget: Duration::from_secs(budget.into()),
         kill_after: Duration::from_secs(executor.time.kill_after_seconds.into()),
         max_processes: executor.limits.max_processes.into(),
-        disk: (work.writable(), executor.limits.max_disk_bytes),
         end_all: true,
     };
     let argv = argv(executor, &own, work);
@@ -150,17 +164,24 @@ async fn run_executor(
     let mut command = launch.command(&own, program);
     command.args(arguments).env_clear().envs(environment(args, work, executor, task)).current_dir(work.source());
     let kills_before = memory::oom_kills();
-    let ended = child::run(&mut command, &limits, frames, interrupted)
+    let ended = child::run(&mut command, &limits, disk, frames, interrupted)
         .await
         .map_err(|error| Failure::worker("run the executor", &error))?;
     Ok(Account {
         end: ended.end,
-        out_of_memory: memory::oom_kills() > kills_before,
-        message: None,
+        out_of_memory: memory::oom_kills() > kills_before || was_refused_memory(&ended, share),
+        message: ended.message,
         wall_ms: milliseconds(ended.wall),
         cpu_ms: milliseconds(ended.cpu),
         peak_memory_bytes: ended.peak_memory_bytes,
     })
+}
+
+/// Whether it died by a signal with as much memory as its limit leaves it: what an allocation that is refused mostly ends in.
+/// The limit is ours, and the peak the kernel's account: what it says of its end counts nothing.
+fn was_refused_memory(ended: &child::Ended, share: Option<u64>) -> bool {
+    let nearly_all = |share: u64| share / 100 * NEARLY_ALL_PERCENT;
+    matches!(ended.end, End::Signalled(_)) && share.is_some_and(|share| ended.peak_memory_bytes >= nearly_all(share))
 }
 
 fn milliseconds(duration: Duration) -> u64 {
@@ -168,7 +189,7 @@ fn milliseconds(duration: Duration) -> u64 {
 }
 
 /// What it may do: see [`Work`] for who writes what.
-fn sandbox(args: &RunArgs, work: &Work, executor: &Executor, own: &Path) -> Sandbox {
+fn sandbox(args: &RunArgs, work: &Work, executor: &Executor, own: &Path, supervisor: Vec<i32>) -> Sandbox {
     let mut reads = if args.reads.is_empty() { whole_image(work) } else { args.reads.clone() };
     reads.extend(work.readable());
     reads.push(own.to_owned());
@@ -176,7 +197,7 @@ fn sandbox(args: &RunArgs, work: &Work, executor: &Executor, own: &Path) -> Sand
         reads,
         writes: work.writable(),
         unix_sockets: !args.no_unix_sockets,
-        supervisor: nix::unistd::getpid().as_raw(),
+        supervisor,
         limits: ProcessLimits {
             processes: Some(PROCESS_NET.max(executor.limits.max_processes.into())),
             open_files: Some(executor.limits.max_open_files.into()),
@@ -297,6 +318,22 @@ mod tests {
         let mut found = beside(root, &root.join("work"));
         found.sort();
         assert_eq!(found, [root.join("proc"), root.join("usr")]);
+    }
+
+    #[test]
+    fn memory_was_refused_by_our_limit_and_the_kernels_account() {
+        let ended = |end, peak_memory_bytes| child::Ended {
+            end,
+            message: None,
+            wall: Duration::ZERO,
+            cpu: Duration::ZERO,
+            peak_memory_bytes,
+        };
+        let share = Some(1000);
+        assert!(was_refused_memory(&ended(End::Signalled(6), 950), share));
+        assert!(!was_refused_memory(&ended(End::Signalled(6), 100), share), "whatever it said");
+        assert!(!was_refused_memory(&ended(End::Exited(1), 950), share));
+        assert!(!was_refused_memory(&ended(End::Signalled(6), 950), None));
     }
 
     #[test]

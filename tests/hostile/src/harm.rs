@@ -8,6 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::sys::{ignore, is_child, on_path, try_call};
+use crate::threads::of_the_supervisor;
 use crate::told;
 
 pub fn run(escape: &str) -> bool {
@@ -18,6 +19,10 @@ pub fn run(escape: &str) -> bool {
         "disk" => fill_disk(),
         "disk by files without names" => fill_disk_nameless(),
         "disk by empty files" => fill_disk_empty(),
+        "disk behind a blinded watch" => fill_disk_blinded(),
+        "disk by a process without its first thread" => fill_disk_headless(),
+        "disk by a process that cannot be read" => fill_disk_unreadable(),
+        "disk below a folder that is closed again and again" => fill_disk_closed(),
         "disk below a hidden folder" => fill_disk_hidden(),
         "disk below a long path" => fill_disk_deep(),
         "daemon" => daemon(),
@@ -81,6 +86,57 @@ fn fill_disk_nameless() -> ! {
         open.extend(file.try_clone());
         fill(file);
     }
+    wait()
+}
+
+/// Takes descriptors, time and its turn from who counts, thread by thread.
+fn fill_disk_blinded() -> ! {
+    let (none, soon, idle) = ([0_u64, 0], [1_u64, 1], [0_i32]);
+    for id in of_the_supervisor() {
+        for (resource, limit) in [(libc::RLIMIT_NOFILE, &none), (libc::RLIMIT_CPU, &soon)] {
+            let arguments = [id, resource as usize, limit.as_ptr().addr()];
+            told(format!("limit {resource}"), try_call(libc::SYS_prlimit64, arguments));
+        }
+        told("idle", try_call(libc::SYS_sched_setscheduler, [id, 5, idle.as_ptr().addr()]));
+    }
+    fill_disk()
+}
+
+/// The first thread ends, and shows no descriptors then.
+fn fill_disk_headless() -> ! {
+    std::thread::spawn(|| fill_disk_nameless());
+    sleep(Duration::from_millis(200));
+    let _ = try_call(libc::SYS_exit, [0]);
+    wait()
+}
+
+/// The kernel shows nobody what a process holds open whose program nobody may read.
+fn fill_disk_unreadable() -> ! {
+    const AGAIN: &str = "JCT_HOSTILE_UNREADABLE";
+    if std::env::var_os(AGAIN).is_some() {
+        fill_disk_nameless();
+    }
+    let program = tmp().join("unreadable");
+    let _ = fs::copy("/hostile", &program);
+    let _ = fs::set_permissions(&program, fs::Permissions::from_mode(0o111));
+    let _ = std::os::unix::process::CommandExt::exec(std::process::Command::new(program).env(AGAIN, "1"));
+    wait()
+}
+
+/// Closes a folder as fast as the watch opens it.
+fn fill_disk_closed() -> ! {
+    let folder = tmp().join("closed");
+    let _ = fs::create_dir(&folder);
+    let mut open = Vec::new();
+    for n in 0..64 {
+        open.extend(File::create(folder.join(n.to_string())));
+    }
+    std::thread::spawn(move || {
+        loop {
+            let _ = fs::set_permissions(&folder, fs::Permissions::from_mode(0o0));
+        }
+    });
+    open.into_iter().for_each(fill);
     wait()
 }
 

@@ -11,7 +11,7 @@ use libc::c_long;
 use nix::errno::Errno;
 
 use crate::sys::{on_path, signed, try_call};
-use crate::told;
+use crate::{said, told};
 
 /// The process that supervises: in a pod the first one.
 const SUPERVISOR: usize = 1;
@@ -29,6 +29,8 @@ pub fn run(escape: &str) -> bool {
         "signals" => signals(),
         "clocks" => clocks(),
         "kernel" => kernel(),
+        "descriptors" => descriptors(),
+        "image" => image(),
         "terminal" => terminal(),
         _ => return false,
     }
@@ -191,7 +193,7 @@ fn privileges() {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     for field in ["CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp"] {
         let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(":\t"));
-        println!("{field}: {}", value.unwrap_or_default());
+        said(field, value.unwrap_or_default());
     }
     set_user_id();
 }
@@ -236,6 +238,35 @@ fn signals() {
     // Into the supervisor's own group, to reach it as one of it.
     told("join the supervisor's group", try_call(libc::SYS_setpgid, [0, SUPERVISOR]));
     told("reboot", try_call(libc::SYS_reboot, [0xfee1_dead, 672_274_793, 0x0123_4567]));
+}
+
+/// What it was given open: nothing but the three that it prints to and reads from.
+fn descriptors() {
+    let open = || {
+        let mut numbers: Vec<i32> = Vec::new();
+        for number in 0..1024 {
+            if try_call(libc::SYS_fcntl, [number, libc::F_GETFD as usize]).is_ok() {
+                numbers.push(number as i32);
+            }
+        }
+        format!("{numbers:?}")
+    };
+    said("descriptors", open());
+    let file = File::open("/hostile");
+    said("descriptors and one more", open());
+    drop(file);
+}
+
+/// What its image sets and links: see tests/e2e.sh.
+fn image() {
+    let mut names: Vec<String> = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
+    names.sort();
+    said("variables", names.join(" "));
+    said("PATH", std::env::var("PATH").unwrap_or_default());
+    told("read the Task by a link of the image", File::open("/link-in/task.json"));
+    told("read what is ours by a link of the image", File::open("/link-private/source.json"));
+    told("list what is ours by a link of the image", fs::read_dir("/link-private"));
+    told("read what is ours by a link to the root", File::open("/link-root/work/private/source.json"));
 }
 
 fn clocks() {
