@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use axum::Router;
 use kube::Client;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 use utoipa_axum::router::OpenApiRouter;
@@ -32,7 +33,7 @@ use utoipa_axum::routes;
 
 pub use health::Health;
 
-use crate::domain::StampKey;
+use crate::crd::Trust;
 use crate::policy::Policy;
 use crate::runtime::Denials;
 use crate::serve;
@@ -69,7 +70,7 @@ pub struct Shared {
     store: Store,
     client: Client,
     policy: Policy,
-    stamp_key: StampKey,
+    trust: watch::Receiver<Arc<Trust>>,
     cursor_key: CursorKey,
     access: Access,
     limits: Limits,
@@ -93,17 +94,18 @@ impl Api {
         health: Health,
         client: Client,
         policy: Policy,
-        stamp_key: StampKey,
+        trust: watch::Receiver<Arc<Trust>>,
         denials: Denials,
         settings: ApiSettings,
     ) -> Self {
+        let cursor_key = CursorKey::of(trust.borrow().keys.sealing());
         let authority = KubernetesAuthority::new(client.clone(), settings.audiences.clone());
         Self(Arc::new(Shared {
             store: health.store.clone(),
             client,
             policy,
-            cursor_key: CursorKey::of(&stamp_key),
-            stamp_key,
+            cursor_key,
+            trust,
             access: Access::new(Arc::new(authority), settings.keep_decisions),
             limits: Limits::new(settings.max_requests),
             denials,

@@ -12,10 +12,10 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::names::{FINALIZER, ID, RESERVED};
+use super::names::{FINALIZER, ID, reserved};
 use super::{Task, TaskStatus};
 use crate::domain::task::{Controls, Naming, read};
-use crate::domain::{ActorKind, FailureReason, spec_digest, task_digest};
+use crate::domain::{FailureReason, spec_digest, submitted_digest, task_digest};
 
 /// How long an annotation of ours may be and still be kept, in bytes: the longest are lists of groups.
 const MAX_ANNOTATION_BYTES: usize = 32 * 1024;
@@ -36,14 +36,14 @@ pub struct TaskView {
 pub struct SpecView {
     /// Its digest, as it was written; empty where there is none that can be read.
     pub sha256: String,
+    /// The digest of what it commits its submitter to: [`submitted_digest`]; empty where there is none that can be read.
+    pub submitted_sha256: String,
     /// Its digest, as it is understood: [`task_digest`]. None if it does not fit the schema.
     pub task_sha256: Option<String>,
     /// How the Task is to be handled.
     pub controls: Controls,
     /// Its idempotency key.
     pub idempotency_key: Option<String>,
-    /// The kind of requester that it claims.
-    pub requester_kind: Option<ActorKind>,
 }
 
 /// A Task with its whole spec, to be read when it is recorded.
@@ -93,9 +93,9 @@ impl SpecView {
         let key = spec.get("idempotencyKey").and_then(Value::as_str).filter(|key| key.chars().count() <= 256);
         Self {
             sha256: spec_digest(spec),
+            submitted_sha256: submitted_digest("Task", spec),
             task_sha256: task.as_ref().map(digest),
             idempotency_key: key.map(str::to_owned),
-            requester_kind: spec.pointer("/requestedBy/kind").and_then(|kind| ActorKind::parse(kind.as_str()?)),
             controls,
         }
     }
@@ -143,7 +143,7 @@ fn status_of(text: &str) -> Option<TaskStatus> {
 
 /// What is ours, and what every object has. Anybody who may write the object may put much into the rest.
 pub fn trimmed(metadata: ObjectMeta) -> ObjectMeta {
-    let ours = |name: &String| name == ID || RESERVED.contains(&name.as_str());
+    let ours = |name: &String| name == ID || reserved().any(|reserved| reserved == name);
     let annotations = metadata.annotations.map(|annotations| {
         annotations
             .into_iter()
@@ -158,6 +158,7 @@ pub fn trimmed(metadata: ObjectMeta) -> ObjectMeta {
             .owner_references
             .map(|owners| owners.into_iter().filter(|owner| owner.kind == "Run").take(1).collect()),
         name: metadata.name,
+        generate_name: metadata.generate_name,
         namespace: metadata.namespace,
         uid: metadata.uid,
         resource_version: metadata.resource_version,
@@ -248,7 +249,9 @@ mod tests {
         assert_eq!(spec.sha256, spec_digest(&object["spec"]));
         assert!(spec.task_sha256.is_some());
         assert!(spec.controls.suspend && spec.controls.ttl_seconds_after_finished == Some(5));
-        assert_eq!((spec.idempotency_key.as_deref(), spec.requester_kind), (Some("k"), Some(ActorKind::Agent)));
+        assert_eq!(spec.idempotency_key.as_deref(), Some("k"));
+        assert_eq!(spec.submitted_sha256, submitted_digest("Task", &object["spec"]));
+        assert_ne!(spec.submitted_sha256, spec.sha256, "it is suspended");
         assert_eq!(status.unwrap().attempt, Some(2));
     }
 

@@ -136,6 +136,10 @@ failure_reasons! {
     IdempotencyKeyReused = "IdempotencyKeyReused", no_retry;
     /// The object shows an end, or attempts, of which the record knows nothing: the database was lost or is an older one.
     RecordLost = "RecordLost", no_retry;
+    /// Nobody vouches for who wrote the Run as it stands.
+    AuthorUnknown = "AuthorUnknown", no_retry;
+    /// Who wrote the Run as it stands may not create Tasks in its namespace.
+    AuthorNotAllowed = "AuthorNotAllowed", no_retry;
     /// The repository could not be fetched.
     SourceUnavailable = "SourceUnavailable", retry;
     /// The repository has no such branch, tag or commit.

@@ -192,7 +192,7 @@ async fn conclude(
     let judgement = judge(&state.traces, row, ended).map_err(RunError::Trace)?;
     // Told to end, and then killed: who may do that here is who asked for the Task.
     let said = judgement.failure.as_ref().is_some_and(|(reason, _)| *reason == FailureReason::Cancelled);
-    let asker = || Actor::authenticated(row.submitted_by.as_deref().unwrap_or_default(), row.task.requested_by.kind);
+    let asker = || Actor::authenticated(row.submitted_by.as_deref().unwrap_or_default());
     let cancelled = cancelled.or_else(|| said.then(|| cancellation(&asker())));
     let after = state.store.finish_attempt(judgement.attempt_end(row, ended, cancelled, 0)).await?;
     vouch(state, row, url, executor).await?;

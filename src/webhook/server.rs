@@ -178,15 +178,16 @@ async fn admit(
     drop(bytes);
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| TurnedAway::Malformed(format!("no random bytes: {error}")))?;
+    let now = Timestamp::now();
     let Review { response, findings } = match findings.is_empty() {
-        true => app.reviewer.review(door, &request, random),
+        true => app.reviewer.review(door, caller, &request, random, now),
         false => super::review::refuse(&request, findings),
     };
     let result = match response.allowed {
         true => "allowed".to_owned(),
         false => refused(webhook, &request, &response),
     };
-    if let Some(denial) = app.reviewer.denial(&request, findings, caller, random, Timestamp::now()) {
+    if let Some(denial) = app.reviewer.denial(&request, findings, caller, random, now) {
         // Behind the API server's certificate each user is one source, else each address.
         let source = if denial.authenticated { denial.actor.id.clone() } else { source };
         app.denials.keep(denial, &source);

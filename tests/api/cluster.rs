@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
-use jct::domain::StampKey;
+use jct::crd::Trust;
 use jct::policy::{Policy, Verdict};
 use jct::reconcile::task::Object;
 use jct::reconcile::task::validate::{Specification, validate};
@@ -31,7 +31,7 @@ pub enum Controller {
 
 pub struct Cluster {
     store: Store,
-    key: StampKey,
+    trust: Trust,
     pub controller: Mutex<Controller>,
     /// Answers every call with this failure.
     pub failure: Mutex<Option<(u16, &'static str)>>,
@@ -45,10 +45,10 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    pub fn new(store: Store, key: StampKey) -> Arc<Self> {
+    pub fn new(store: Store, trust: Trust) -> Arc<Self> {
         Arc::new(Self {
             store,
-            key,
+            trust,
             controller: Mutex::new(Controller::Records),
             failure: Mutex::default(),
             tokens: Mutex::default(),
@@ -133,7 +133,7 @@ impl Cluster {
         metadata["namespace"] = json!(namespace);
         metadata["uid"] = json!(format!("uid-{number}"));
         metadata["resourceVersion"] = json!("1");
-        metadata["creationTimestamp"] = json!("2026-03-01T12:00:00Z");
+        metadata["creationTimestamp"] = json!(Timestamp::now().round(jiff::Unit::Second).unwrap().to_string());
         let name = (namespace.to_owned(), metadata["name"].as_str().unwrap().to_owned());
         let mut objects = self.objects.lock().unwrap();
         if objects.contains_key(&name) {
@@ -173,7 +173,7 @@ impl Cluster {
             Controller::Refuses => Policy::default(),
             Controller::Sleeps => return,
         };
-        let task = validate(&object, &self.key).unwrap();
+        let task = validate(&object, &self.trust).unwrap();
         let Specification { verdict, controls, sha256 } = Specification::of(&Ok(spec), &task.head, &policy);
         match verdict {
             Verdict::Accepted(accepted) => {

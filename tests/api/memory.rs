@@ -8,7 +8,6 @@ use axum::body::{Body, Bytes};
 use futures::future::join_all;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
-use jct::domain::StampKey;
 use jct::policy::Policy;
 use jct::runtime::{Denials, Metrics, Waiting};
 use jct::webhook::{self, Reviewer};
@@ -87,7 +86,7 @@ fn door() -> (Router, Waiting) {
     let (denials, waiting) = Denials::new(&metrics);
     let reviewer = Reviewer {
         policy: Policy::default().allowing("octo/"),
-        key: StampKey::from_slice(&[7; 32]).unwrap(),
+        trust: tokio::sync::watch::Sender::new(std::sync::Arc::new(crate::world::trust())).subscribe(),
         trusted_user: "system:serviceaccount:jct-system:jct".into(),
     };
     (webhook::router(reviewer, denials, metrics, false), waiting)

@@ -1,6 +1,7 @@
 //! Objects of the seven kinds: recorded, resolved in any order, let go.
 
 use jct::crd::names::{CHANGED_BY, FINALIZER};
+use jct::domain::Principal;
 use jct::domain::cwom::Kind;
 use kube::runtime::controller::Action;
 use rstest::rstest;
@@ -195,12 +196,16 @@ async fn a_change_is_recorded_as_that_of_who_made_it() {
     let world = World::new().await;
     let mut hello = world.object(Kind::Repo, "hello", repo("octo/hello"));
     world.object_pass(Kind::Repo, &hello, vec![status_of(Kind::Repo, "hello")]).await.result.unwrap();
-    hello["metadata"]["annotations"][CHANGED_BY] = json!("bob@example.org");
-    hello["metadata"]["generation"] = json!(2);
-    hello["spec"]["visibility"] = json!("public");
+    world.change(&mut hello, &Principal::named("bob@example.org"), json!({"visibility": "public"}));
     let pass = world.object_pass(Kind::Repo, &hello, vec![status_of(Kind::Repo, "hello")]).await;
     assert_eq!(pass.status()["observedGeneration"], 2);
     assert_eq!(world.audit().await[1], "Repo updated  by bob@example.org");
+    // The same change by somebody whom no webhook saw.
+    let mut forged = hello.clone();
+    forged["spec"]["visibility"] = json!("private");
+    forged["metadata"]["generation"] = json!(3);
+    world.object_pass(Kind::Repo, &forged, vec![status_of(Kind::Repo, "hello")]).await.result.unwrap();
+    assert_eq!(world.audit().await[2], "Repo updated  by unverified");
     // What the webhook would have refused is refused here too.
     hello["spec"]["slug"] = json!("octo/other");
     let pass = world.object_pass(Kind::Repo, &hello, vec![status_of(Kind::Repo, "hello")]).await;

@@ -29,7 +29,7 @@ pub use kubernetes::KubernetesAuthority;
 
 use super::Api;
 use super::error::Problem;
-use crate::domain::{Actor, ActorKind};
+use crate::domain::{Actor, Principal};
 use cache::Cache;
 
 /// A SHA-256: of a token, which is kept nowhere, or of an identity.
@@ -58,9 +58,15 @@ impl Caller {
         &self.identity.username
     }
 
-    /// Who the audit log names, where the request says nothing of agents.
+    /// Who the audit log names.
     pub fn actor(&self) -> Actor {
-        Actor::authenticated(self.username(), ActorKind::Human)
+        Actor::authenticated(self.username())
+    }
+
+    /// The same with all that is known of them.
+    pub fn principal(&self) -> Principal {
+        let Identity { username, uid, groups, extra } = &*self.identity;
+        Principal::new(username, uid.clone(), groups, extra)
     }
 }
 

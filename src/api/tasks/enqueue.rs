@@ -19,7 +19,7 @@ use crate::domain::cwom::adapter::CwomIds;
 use crate::domain::denial::{self, Door};
 use crate::domain::id::sha256_hex;
 use crate::domain::task::Naming;
-use crate::domain::{Actor, ActorKind, Denial, Finding, TraceId};
+use crate::domain::{Actor, Denial, Finding, TraceId};
 use crate::policy::{Verdict, gate};
 use crate::store::TaskRow;
 
@@ -66,7 +66,7 @@ pub async fn enqueue(
             return Err(problem);
         }
     };
-    let submission = Submission { namespace, submitted_by: caller.username().into(), trace_id, task, create_cwom };
+    let submission = Submission { namespace, submitter: caller.principal(), trace_id, task, create_cwom };
     match submit(&api, &submission, until).await? {
         Submitted::Recorded(row) => {
             let mut body = told("success", "the Task is recorded", &row, row.to_json());
@@ -89,11 +89,10 @@ pub async fn enqueue(
 /// What is written down of a request that the gate denied. Its uid is ours: one that a client chose could be that of
 /// another denial.
 fn denial(caller: &Caller, namespace: String, trace_id: TraceId, body: &Value, findings: Vec<Finding>) -> Denial {
-    let claimed = body.pointer("/requested_by/kind").and_then(|kind| ActorKind::parse(kind.as_str()?));
     Denial {
         door: Door::Rest,
         uid: TraceId::from_random(random()).to_string(),
-        actor: Actor::authenticated(caller.username(), claimed.unwrap_or(ActorKind::Human)),
+        actor: Actor::authenticated(caller.username()),
         authenticated: true,
         submitted_by: Some(caller.username().into()),
         trace_id,

@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use jiff::Timestamp;
 use kube::api::{Api as Objects, ObjectMeta, PostParams};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
 use crate::api::Api;
 use crate::api::error::Problem;
+use crate::api::frame::random;
 use crate::crd::names::FINALIZER;
+use crate::crd::stamps::{Issuer, Seal, Sealed};
 use crate::crd::{Stamps, Task as TaskObject, TaskSpec, TaskView};
-use crate::domain::id::sha256_hex;
+use crate::domain::id::{hex, sha256_hex};
 use crate::domain::task::Controls;
-use crate::domain::{Finding, Id, Task, TraceId, task_digest};
+use crate::domain::{Finding, Id, Principal, Task, TraceId, submitted_digest, task_digest};
 use crate::store::TaskRow;
 
 /// The first and the longest wait between two looks into the record.
@@ -28,7 +31,7 @@ pub struct Submission {
     /// Where.
     pub namespace: String,
     /// By whom.
-    pub submitted_by: String,
+    pub submitter: Principal,
     /// Under which trace.
     pub trace_id: TraceId,
     /// What.
@@ -113,15 +116,20 @@ async fn create(api: &Api, submission: &Submission, name: Option<String>) -> Res
     }
 }
 
-/// The object as the mutating webhook would leave it: sealed here too, for installations without the webhook.
+/// The object, sealed by the operator itself: the webhook takes its word for whom it is by that seal alone. Its name is made
+/// here, so that the seal is on the whole of it.
 fn object(api: &Api, submission: &Submission, name: Option<String>) -> TaskObject {
-    let Submission { namespace, submitted_by, trace_id, task, create_cwom } = submission;
-    let stamps = Stamps { submitted_by: submitted_by.clone(), trace_id: trace_id.clone(), run: None };
-    let mut object = TaskObject::new("", TaskSpec::of(task.clone(), *create_cwom));
+    let Submission { namespace, submitter, trace_id, task, create_cwom } = submission;
+    let name = name.unwrap_or_else(|| format!("task-{}", hex(&random()[..6])));
+    let stamps = Stamps { submitter: submitter.clone(), trace_id: trace_id.clone(), run: None };
+    let mut object = TaskObject::new(&name, TaskSpec::of(task.clone(), *create_cwom));
+    let sealed = Sealed { kind: "Task", namespace, name: &name, generate_name: "" };
+    let seal = Seal { issuer: Issuer::Operator, at: Timestamp::now() };
+    let spec_sha256 = submitted_digest(sealed.kind, &object.spec.to_json());
+    let annotations = stamps.annotations(&sealed, &spec_sha256, &seal, &api.trust.borrow().keys);
     object.metadata = ObjectMeta {
-        generate_name: name.is_none().then(|| "task-".into()),
-        name,
-        annotations: Some(stamps.annotations(namespace, &api.stamp_key)),
+        name: Some(name),
+        annotations: Some(annotations),
         finalizers: Some(vec![FINALIZER.into()]),
         ..ObjectMeta::default()
     };

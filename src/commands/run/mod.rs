@@ -18,7 +18,7 @@ use super::output::Output;
 use crate::domain::executor::{Executor, Executors, NoExecutor};
 use crate::domain::id::sha256_hex;
 use crate::domain::task::{Controls, Naming, Operation};
-use crate::domain::{Actor, ActorKind, Finding, task};
+use crate::domain::{Actor, Finding, task};
 use crate::local::{self, Process, Ran, Run, RunError, State};
 use crate::policy::{Verdict, judge};
 use crate::store::{NewTask, Refusal, Shown};
@@ -125,7 +125,7 @@ async fn gate_and_run(
     };
     let now = Timestamp::now();
     let who = Who::of(manifest, args, now)?;
-    let actor = Actor::authenticated(&who.user, accepted.requested_by.kind);
+    let actor = Actor::authenticated(&who.user);
     if let Some(field) = [("cancel", controls.cancel), ("suspend", controls.suspend)].iter().find(|(_, set)| *set) {
         bail!("spec.{} is true: nothing is run then; take it out", field.0);
     }
@@ -296,7 +296,7 @@ async fn refuse(args: &RunArgs, state: &State, manifest: &Manifest, findings: Ve
         namespace: who.namespace,
         name: who.name.clone(),
         uid: who.uid,
-        actor: Actor::authenticated(&who.user, ActorKind::Human),
+        actor: Actor::authenticated(&who.user),
         findings,
         spec_sha256: sha256_hex(manifest.spec().to_string().as_bytes()),
         refused_at: now,

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::validate::Validated;
 use crate::crd::TaskStatus;
 use crate::crd::status::{ConditionType, DecisionAction, Reason};
-use crate::domain::{Actor, ActorKind, Code, FailureReason, Phase};
+use crate::domain::{Actor, Code, FailureReason, Phase};
 use crate::reconcile::{Context, Error};
 use crate::store::{AdoptEnd, Failure, RunAgain, Shown, StartAttempt, TaskRow};
 
@@ -63,7 +63,7 @@ pub fn is_behind(row: &TaskRow, shown: Shown) -> bool {
 /// What an administrator decided.
 pub fn decision(task: &Validated) -> Option<(DecisionAction, Actor)> {
     let decision = task.status.as_ref()?.decision.as_ref()?;
-    Some((decision.action, Actor::authenticated(&decision.by, ActorKind::Human)))
+    Some((decision.action, Actor::authenticated(&decision.by)))
 }
 
 /// Takes the end that the status shows into the record. Database.

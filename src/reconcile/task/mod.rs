@@ -54,7 +54,7 @@ const SOON: Duration = Duration::from_secs(1);
 /// # Errors
 /// [`Error`] names the step that failed; the pass is repeated later.
 pub async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action, Error> {
-    let task = validate(&object, &context.stamp_key)?;
+    let task = validate(&object, &context.trust())?;
     if !task.head.has_finalizer && !task.head.is_being_deleted {
         finalizer::add(&tasks(&context, &task.head.namespace), &task.head.name, &task.head.uid).await?;
     }

@@ -6,10 +6,11 @@
 use serde_json::Value;
 
 use super::Object;
-use crate::crd::names::{CANCELLED_BY, ID};
-use crate::crd::{SpecView, TaskStatus, TaskView};
+use crate::crd::names::ID;
+use crate::crd::{SpecView, TaskStatus, TaskView, Trust};
+use crate::domain::digest::SpecDigests;
 use crate::domain::task::{Controls, Naming};
-use crate::domain::{Actor, ActorKind, Code, Finding, StampKey, spec_digest};
+use crate::domain::{Actor, Code, Finding, Principal, spec_digest};
 use crate::policy::{Policy, Verdict, judge};
 use crate::reconcile::Error;
 use crate::reconcile::head::Head;
@@ -58,8 +59,13 @@ impl Validated {
                 created_at: row.created_at,
                 is_being_deleted: true,
                 has_finalizer: false,
+                deleted_at: None,
                 submitted_by: row.submitted_by.clone(),
                 run: None,
+                author: None,
+                has_old_stamps: false,
+                canceller: None,
+                changes: Vec::new(),
             },
             actor: Actor::controller(),
             canceller: Actor::controller(),
@@ -90,15 +96,17 @@ impl Validated {
 ///
 /// # Errors
 /// [`Error::Invalid`] if it lacks what every stored object has.
-pub fn validate(object: &Object, key: &StampKey) -> Result<Validated, Error> {
+pub fn validate(object: &Object, trust: &Trust) -> Result<Validated, Error> {
     let TaskView { metadata, spec, status } = object;
-    let head = Head::read(metadata, key)?;
-    let cancelled_by = metadata.annotations.as_ref().and_then(|annotations| annotations.get(CANCELLED_BY));
-    let claimed = spec.requester_kind.unwrap_or(ActorKind::System);
-    let authenticated = |user: &str| Actor::authenticated(user, claimed);
+    // One that can't be read has no digest: it is not what was sealed.
+    let digests = SpecDigests { whole: spec.sha256.clone(), submitted: spec.submitted_sha256.clone() };
+    let head = Head::read("Task", metadata, Some(&digests), trust)?;
+    // The kind is that of who did it: what the Task claims of its requester is a field of its own.
+    let actor =
+        |who: Option<&Principal>| who.map_or_else(Actor::unverified, |principal| Actor::authenticated(&principal.user));
     Ok(Validated {
-        actor: head.submitted_by.as_deref().map_or_else(Actor::unverified, authenticated),
-        canceller: cancelled_by.map_or_else(Actor::unverified, |user| authenticated(user)),
+        actor: actor(head.author.as_ref()),
+        canceller: actor(head.canceller.as_ref()),
         head,
         spec: spec.clone(),
         status: status.clone(),

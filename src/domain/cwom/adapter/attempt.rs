@@ -191,6 +191,8 @@ pub fn failure_category(reason: FailureReason) -> FailureCategory {
         | Reason::IdConflict
         | Reason::IdempotencyKeyReused
         | Reason::RecordLost
+        | Reason::AuthorUnknown
+        | Reason::AuthorNotAllowed
         | Reason::ChangeNotAllowed => FailureCategory::Policy,
         Reason::ExecutorNotConfigured
         | Reason::SourceUnavailable
