@@ -514,7 +514,8 @@ fn what_the_executor_prints_is_redacted_and_what_it_leaves_is_swept() {
     let pod = pod.with_script(script);
     let (termination, manifest) = pod.run();
     pod.verify(&termination, &manifest);
-    assert!(!pod.trace_text().contains("CanaryCanary"));
+    let text = pod.trace_text();
+    assert!(!text.contains("CanaryCanary") && text.contains("https://[redacted]@host/x"), "{text}");
     assert_eq!(termination.reason, Some(FailureReason::ExecutorFailed));
     let names: Vec<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
     assert_eq!(names[0], "artifacts/kept.txt");

@@ -44,6 +44,8 @@ pub struct SpecView {
     pub controls: Controls,
     /// Its idempotency key.
     pub idempotency_key: Option<String>,
+    /// How long it is, in bytes.
+    pub bytes: usize,
 }
 
 /// A Task with its whole spec, to be read when it is recorded.
@@ -97,6 +99,7 @@ impl SpecView {
             task_sha256: task.as_ref().map(digest),
             idempotency_key: key.map(str::to_owned),
             controls,
+            bytes: 0,
         }
     }
 }
@@ -114,10 +117,11 @@ impl<'de> Deserialize<'de> for TaskView {
         }
 
         let Wire { metadata, spec, status } = Wire::deserialize(deserializer)?;
+        let bytes = spec.as_ref().map_or(0, |spec| spec.get().len());
         let spec: Option<Value> = spec.and_then(|spec| serde_json::from_str(spec.get()).ok());
         Ok(Self {
             metadata: trimmed(metadata),
-            spec: spec.as_ref().map(SpecView::of).unwrap_or_default(),
+            spec: SpecView { bytes, ..spec.as_ref().map(SpecView::of).unwrap_or_default() },
             status: status.and_then(|status| status_of(status.get())),
         })
     }

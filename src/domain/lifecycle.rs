@@ -128,6 +128,8 @@ failure_reasons! {
     NetworkAccessDenied = "NETWORK_ACCESS_DENIED", no_retry;
     /// Secrets were asked for.
     SecretsAccessDenied = "SECRETS_ACCESS_DENIED", no_retry;
+    /// As many Tasks of the namespace were open as may be: it was not admitted.
+    TooManyTasks = "TOO_MANY_TASKS", no_retry;
     /// No executor is configured for the operation, or the named one does not exist.
     ExecutorNotConfigured = "ExecutorNotConfigured", no_retry;
     /// The id pinned by `jct.dev/id` belongs to another Task.
@@ -204,6 +206,7 @@ impl From<crate::domain::Code> for FailureReason {
             Code::TimeBudgetTooHigh => Self::TimeBudgetTooHigh,
             Code::NetworkAccessDenied => Self::NetworkAccessDenied,
             Code::SecretsAccessDenied => Self::SecretsAccessDenied,
+            Code::TooManyTasks => Self::TooManyTasks,
         }
     }
 }

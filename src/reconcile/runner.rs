@@ -34,9 +34,9 @@ use crate::crd::names::TRACE_ID;
 use crate::domain::cwom::Kind;
 use crate::runtime::metrics::ReconcileLabels;
 
-/// The text of the specs, in KiB, that passes under way read together; parsed, recorded and written down it takes some
-/// twelve times that. One spec alone may have more: it goes alone.
-const SPECS_AT_ONCE_KIB: usize = 4096;
+/// The text of the specs, in KiB, that passes under way read together: parsed, recorded and written down it takes some
+/// twenty times that. A spec that has more goes alone.
+const SPECS_AT_ONCE_KIB: usize = 2048;
 
 /// Runs the controllers until `shutdown`; passes under way end first. Says on `ready` when the caches are filled.
 pub async fn run(context: Arc<Context>, concurrency: u16, ready: watch::Sender<bool>, shutdown: CancellationToken) {
@@ -140,7 +140,7 @@ async fn of_tasks(
         }
     });
     let pass = |object, context: Arc<Context>| async move { reconcile(object, context).await };
-    watched.control(stage, "Task", triggered.map(task_ref), |_| 0, pass).await;
+    watched.control(stage, "Task", triggered.map(task_ref), |view| view.spec.bytes, pass).await;
     // They end between two Tasks, on the same signal.
     let _ = sweeper.await;
     let _ = retention.await;

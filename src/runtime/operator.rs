@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use super::config_file::Configuration;
 use super::controller::Controller;
-use super::{ConfigFile, Denials, Metrics, Settings};
+use super::{ConfigFile, Denials, Metrics, OpenTasks, Settings};
 use crate::api;
 use crate::crd::Trust;
 use crate::serve::Tls;
@@ -55,6 +55,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     // Nothing waits for them: an outcome that is recorded before they are there is signed later.
     let keys = signing::keep(SecretKeys::new(client.clone(), settings.signing()), shutdown.clone());
     let (denials, waiting) = Denials::new(&metrics);
+    let open_tasks = OpenTasks::new(store.clone(), settings.max_open_tasks);
     let no_more_denials = CancellationToken::new();
     let recording = tokio::spawn(waiting.record(store.clone(), no_more_denials.clone()));
     let mut parts: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
@@ -64,7 +65,13 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         readiness.push(("webhook", is_ready));
         let reviewer =
             Reviewer { policy: settings.policy(), trust: trust.clone(), trusted_user: own_name(&client).await };
-        let router = webhook::router(reviewer, denials.clone(), metrics.clone(), settings.client_ca().is_some());
+        let router = webhook::router(
+            reviewer,
+            denials.clone(),
+            metrics.clone(),
+            open_tasks.clone(),
+            settings.client_ca().is_some(),
+        );
         let part = serve_webhook(&settings, keeper, identity, router, ready, shutdown.clone()).await?;
         parts.spawn(async move { ("webhook", part.await) });
     } else {
@@ -89,7 +96,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         parts.spawn(async move { ("controller", controller.run(lease, stop).await) });
     }
     let health = api::Health { store: store.clone(), parts: Arc::new(readiness), metrics, keys };
-    let api = api::Api::new(health, client, settings.policy(), trust, denials, settings.api());
+    let api = api::Api::new(health, client, settings.policy(), trust, denials, open_tasks, settings.api());
     let (address, stop) = (any(settings.api_port), shutdown.clone());
     parts.spawn(async move {
         let served = api::serve(address, api::router(api), stop).await;

@@ -22,6 +22,7 @@ mod request;
 mod retention;
 mod rows;
 mod settings;
+mod story;
 mod transition;
 mod writer;
 
@@ -45,6 +46,7 @@ pub use request::{
 };
 pub use retention::{DueRecord, DueTrace, Plan, RemoveRecord, RemoveTrace, TraceGone, UnpurgedTrace};
 pub use settings::{DatabaseUrl, InvalidDatabaseUrl, StoreSettings};
+pub use story::{TracePlace, TraceSight};
 
 use jiff::Timestamp;
 
@@ -255,6 +257,11 @@ impl Store {
         rows::open_tasks(&mut self.inner.readers.acquire().await?.borrow(), after).await
     }
 
+    /// How many Tasks of each namespace have not ended.
+    pub async fn open_by_namespace(&self) -> Result<BTreeMap<String, u64>> {
+        rows::open_by_namespace(&mut self.inner.readers.acquire().await?.borrow()).await
+    }
+
     /// How many Tasks are in each phase. Every phase is there.
     pub async fn counts(&self) -> Result<BTreeMap<&'static str, u64>> {
         rows::tasks_by_phase(&mut self.inner.readers.acquire().await?.borrow()).await
@@ -313,9 +320,30 @@ impl Store {
         cwom::present_objects(&mut self.inner.readers.acquire().await?.borrow(), kind, after).await
     }
 
+    /// Where the Tasks and the work objects of a trace are.
+    pub async fn places_of_trace(&self, trace_id: &TraceId) -> Result<Vec<TracePlace>> {
+        story::places(&mut self.inner.readers.acquire().await?.borrow(), trace_id).await
+    }
+
     /// The work objects of a trace, causes before effects; of each kind at most [`MAX_PAGE`], the oldest.
-    pub async fn objects_of_trace(&self, trace_id: &TraceId) -> Result<Vec<ObjectRow>> {
-        cwom::objects_of_trace(&mut self.inner.readers.acquire().await?.borrow(), trace_id).await
+    pub async fn objects_of_trace(&self, trace_id: &TraceId, sight: &TraceSight) -> Result<Vec<ObjectRow>> {
+        story::objects(&mut self.inner.readers.acquire().await?.borrow(), trace_id, sight).await
+    }
+
+    /// The Tasks of a trace, the oldest first, after the one with the id `after`.
+    pub async fn tasks_of_trace(
+        &self,
+        trace_id: &TraceId,
+        sight: &TraceSight,
+        after: Option<Id>,
+        limit: u32,
+    ) -> Result<Vec<TaskRow>> {
+        story::tasks(&mut self.inner.readers.acquire().await?.borrow(), trace_id, sight, after, limit).await
+    }
+
+    /// Audit entries of the trace that `query` names.
+    pub async fn audit_of_trace(&self, query: &AuditQuery, sight: &TraceSight) -> Result<Vec<Entry>> {
+        story::entries(&mut self.inner.readers.acquire().await?.borrow(), query, sight).await
     }
 
     /// Audit entries.

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::process::Command;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -9,11 +10,13 @@ use futures::future::join_all;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use jct::policy::Policy;
-use jct::runtime::{Denials, Metrics, Waiting};
+use jct::runtime::{Denials, Metrics, OpenTasks, Waiting};
 use jct::webhook::{self, Reviewer};
 use kube::core::DynamicObject;
 use kube::core::admission::AdmissionReview;
 use tower::ServiceExt as _;
+
+use crate::world::{NOBODY, World, request};
 
 const MEASURE: &str = "JCT_TEST_MEASURE";
 const MIB: u64 = 1 << 20;
@@ -89,7 +92,7 @@ fn door() -> (Router, Waiting) {
         trust: tokio::sync::watch::Sender::new(std::sync::Arc::new(crate::world::trust())).subscribe(),
         trusted_user: "system:serviceaccount:jct-system:jct".into(),
     };
-    (webhook::router(reviewer, denials, metrics, false), waiting)
+    (webhook::router(reviewer, denials, metrics, OpenTasks::unlimited(), false), waiting)
 }
 
 async fn reviews(text: Bytes, count: usize) {
@@ -148,4 +151,27 @@ async fn a_body_beyond_the_limit_is_not_read() {
     let text = review(&worst(8 << 20, "text"));
     let sent = Request::post("/mutate").body(pieces(&text)).unwrap();
     assert_eq!(router.oneshot(sent).await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_may_do_nothing_costs_nothing() {
+    const TEST: &str = "who_may_do_nothing_costs_nothing";
+    if std::env::var(MEASURE).is_ok() {
+        let world = std::sync::Arc::new(World::with(|settings| settings.timeout = Duration::from_secs(30)).await);
+        world.get(NOBODY, "/tasks?namespace=team").await;
+        let text = Bytes::from(worst((1 << 20) - 100, "arrays"));
+        let raised = raised_by(async {
+            let answers = (0..120).map(|n| {
+                let (world, body) = (world.clone(), pieces(&text));
+                let path = if n % 2 == 0 { "/tasks/enqueue" } else { "/cwom/issues" };
+                let sent = request("POST", NOBODY, path).header("content-type", "application/json");
+                async move { world.send(sent.body(body).unwrap()).await.status }
+            });
+            assert!(join_all(answers).await.iter().all(|status| *status == 403));
+        })
+        .await;
+        return println!("raised by {raised}");
+    }
+    let raised = measured(TEST, "refused");
+    assert!(raised < 16 * MIB, "{} MiB", raised / MIB);
 }

@@ -149,11 +149,13 @@ async fn a_story_shows_the_kinds_and_namespaces_that_its_reader_may_get() {
 async fn a_refusal_of_another_namespace_is_not_told() {
     let world = World::new().await;
     world.allow("eve", &["create"], "other");
-    told(&world).await;
+    // She may join the trace that Eve begins.
+    world.allow("ada", &["get"], "other");
     let sent = request("POST", EVE, "/cwom/repos?namespace=other").header("x-trace-id", TRACE);
     let body = least(Kind::Repo, &Known::new());
     let made = world.send(sent.body(Body::from(body.to_string())).unwrap()).await;
     assert_eq!(made.status, 201);
+    told(&world).await;
     let refusal = Refusal {
         id: Id::derive(Timestamp::now(), "refused"),
         trace_id: TRACE.parse().unwrap(),

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use super::submit::{Submission, Submitted, submit};
 use crate::api::Api;
 use crate::api::auth::{Caller, Right};
-use crate::api::body::JsonBody;
+use crate::api::body::Unread;
 use crate::api::error::Problem;
-use crate::api::frame::{RequestTrace, random};
+use crate::api::frame::{Joined, RequestTrace, random};
 use crate::api::query::Params;
 use crate::domain::cwom::adapter::CwomIds;
 use crate::domain::denial::{self, Door};
@@ -32,7 +32,7 @@ use crate::store::TaskRow;
     params(
         ("namespace" = Option<String>, Query, description = "Where; JCT_API_NAMESPACE by default"),
         ("create_cwom" = Option<bool>, Query, description = "false: make no CWOM objects"),
-        ("X-Trace-Id" = Option<String>, Header, description = "The trace id to use; else that of traceparent, else a new one")),
+        ("X-Trace-Id" = Option<String>, Header, description = "The trace id to use; else that of traceparent, else a new one. One of a trace that the caller may get nothing of is not used: the answer names it as parent_trace_id")),
     request_body(content = ref("#/components/schemas/TaskSpec"), content_type = "application/json"),
     responses(
         (status = 201, description = "Recorded", body = ref("#/components/schemas/Enqueued")),
@@ -42,14 +42,16 @@ use crate::store::TaskRow;
         (status = 415, description = "The body is no JSON by its Content-Type", body = ref("#/components/schemas/Problem")),
         (status = 422, description = "Policy (`policy_violation`) or schema (`validation_error`)",
          body = ref("#/components/schemas/Problem")),
+        (status = 429, description = "As many Tasks of the namespace are open as may be (`too_many_tasks`, code `TOO_MANY_TASKS`), or too many of the caller's requests are being served",
+         body = ref("#/components/schemas/Problem")),
         (status = 504, description = "Created, but not recorded in time; it may still be",
          body = ref("#/components/schemas/Problem"))))]
 pub async fn enqueue(
     State(api): State<Api>,
     caller: Caller,
-    RequestTrace(trace_id): RequestTrace,
+    trace: RequestTrace,
     mut query: Params,
-    JsonBody(body): JsonBody,
+    unread: Unread,
 ) -> Result<Response, Problem> {
     // Most of the request's time, so that the wait ends with an answer of its own.
     let until = Instant::now() + api.settings.timeout.mul_f32(0.9);
@@ -58,20 +60,27 @@ pub async fn enqueue(
     query.finish()?;
     // Before the gate, whose findings tell what the policy is.
     api.access.require(&caller, &Right::tasks("create", &namespace)).await?;
-    let task = match gate(&body, Naming::Rest, &api.policy) {
+    let Joined { trace_id, parent } = trace.join(&api, &caller).await?;
+    let json = unread.json(&api.room, &caller).await?;
+    let body = &json.value;
+    let task = match gate(body, Naming::Rest, &api.policy) {
         Verdict::Accepted(task) => *task,
         Verdict::Refused(findings) => {
             let problem = Problem::findings(&findings);
-            api.denials.keep(denial(&caller, namespace, trace_id, &body, findings), caller.username());
+            api.denials.keep(denial(&caller, namespace, trace_id, body, findings), caller.username());
             return Err(problem);
         }
     };
-    let submission = Submission { namespace, submitter: caller.principal(), trace_id, task, create_cwom };
+    let submitter = caller.principal();
+    let submission = Submission { namespace, submitter, trace_id, parent_trace_id: parent.clone(), task, create_cwom };
     match submit(&api, &submission, until).await? {
         Submitted::Recorded(row) => {
             let mut body = told("success", "the Task is recorded", &row, row.to_json());
             if let Some(ids) = row.cwom_ids() {
                 body["cwom"] = cwom_json(ids);
+            }
+            if let Some(parent) = parent {
+                body["parent_trace_id"] = json!(parent);
             }
             let location = format!("/tasks/{}", row.id);
             Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(body)).into_response())
@@ -83,7 +92,21 @@ pub async fn enqueue(
         }
         Submitted::KeyReused => Ok(conflict("IDEMPOTENCY_KEY_REUSED", KEY_REUSED, None)),
         Submitted::Refused(findings) => Err(Problem::findings(&findings)),
+        Submitted::TooMany(finding) => {
+            let problem = too_many(&finding);
+            let Submission { namespace, trace_id, .. } = submission;
+            api.denials.keep(denial(&caller, namespace, trace_id, body, vec![finding]), caller.username());
+            Err(problem)
+        }
     }
+}
+
+/// 429: there are as many open Tasks in the namespace as may be.
+fn too_many(finding: &Finding) -> Problem {
+    let code = finding.code.as_str();
+    let mut problem = Problem::named(StatusCode::TOO_MANY_REQUESTS, "too_many_tasks", finding.message.clone());
+    problem.detail["code"] = json!(code);
+    problem.retry_after(30)
 }
 
 /// What is written down of a request that the gate denied. Its uid is ours: one that a client chose could be that of

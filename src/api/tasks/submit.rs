@@ -16,7 +16,7 @@ use crate::crd::stamps::{Issuer, Seal, Sealed};
 use crate::crd::{Stamps, Task as TaskObject, TaskSpec, TaskView};
 use crate::domain::id::{hex, sha256_hex};
 use crate::domain::task::Controls;
-use crate::domain::{Finding, Id, Principal, Task, TraceId, submitted_digest, task_digest};
+use crate::domain::{Code, Finding, Id, Principal, Task, TraceId, submitted_digest, task_digest};
 use crate::store::TaskRow;
 
 /// The first and the longest wait between two looks into the record.
@@ -24,6 +24,9 @@ const LOOKS: (Duration, Duration) = (Duration::from_millis(4), Duration::from_mi
 
 /// How long the record may take to answer before anything is created.
 const RECORD_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The annotation that tells of the trace which the caller named and may not join.
+const PARENT_TRACE_ID: &str = "jct.dev/parent-trace-id";
 
 /// A Task to be created.
 #[derive(Clone, Debug)]
@@ -34,6 +37,8 @@ pub struct Submission {
     pub submitter: Principal,
     /// Under which trace.
     pub trace_id: TraceId,
+    /// A trace that the caller named and may not join.
+    pub parent_trace_id: Option<TraceId>,
     /// What.
     pub task: Task,
     /// Whether its CWOM objects are made.
@@ -51,6 +56,8 @@ pub enum Submitted {
     KeyReused,
     /// The controller refused it.
     Refused(Vec<Finding>),
+    /// As many are open in the namespace as may be. Nothing was made.
+    TooMany(Finding),
 }
 
 /// An object of the cluster, new or in the way.
@@ -70,6 +77,9 @@ pub async fn submit(api: &Api, submission: &Submission, until: Instant) -> Resul
     let key = submission.task.idempotency_key.as_deref();
     if let Some(first) = in_time(first_with(api, submission)).await? {
         return Ok(met(submission, Box::new(first)));
+    }
+    if let Some(finding) = api.open_tasks.check(&submission.namespace, "").await {
+        return Ok(Submitted::TooMany(finding));
     }
     // Nothing is made of which it is known that it cannot be recorded now.
     in_time(async { Ok(api.store.check().await?) }).await?;
@@ -119,14 +129,15 @@ async fn create(api: &Api, submission: &Submission, name: Option<String>) -> Res
 /// The object, sealed by the operator itself: the webhook takes its word for whom it is by that seal alone. Its name is made
 /// here, so that the seal is on the whole of it.
 fn object(api: &Api, submission: &Submission, name: Option<String>) -> TaskObject {
-    let Submission { namespace, submitter, trace_id, task, create_cwom } = submission;
+    let Submission { namespace, submitter, trace_id, parent_trace_id, task, create_cwom } = submission;
     let name = name.unwrap_or_else(|| format!("task-{}", hex(&random()[..6])));
     let stamps = Stamps { submitter: submitter.clone(), trace_id: trace_id.clone(), run: None };
     let mut object = TaskObject::new(&name, TaskSpec::of(task.clone(), *create_cwom));
     let sealed = Sealed { kind: "Task", namespace, name: &name, generate_name: "" };
     let seal = Seal { issuer: Issuer::Operator, at: Timestamp::now() };
     let spec_sha256 = submitted_digest(sealed.kind, &object.spec.to_json());
-    let annotations = stamps.annotations(&sealed, &spec_sha256, &seal, &api.trust.borrow().keys);
+    let mut annotations = stamps.annotations(&sealed, &spec_sha256, &seal, &api.trust.borrow().keys);
+    annotations.extend(parent_trace_id.iter().map(|parent| (PARENT_TRACE_ID.to_owned(), parent.to_string())));
     object.metadata = ObjectMeta {
         name: Some(name),
         annotations: Some(annotations),
@@ -203,6 +214,12 @@ pub fn cluster_problem(action: &str, namespace: &str, error: &kube::Error) -> Pr
     match status.code {
         404 => Problem::not_found(format!("Namespace '{namespace}' not found")),
         403 => Problem::named(StatusCode::FORBIDDEN, "refused_by_cluster", status.message.clone()),
+        422 if status.message.contains(Code::TooManyTasks.as_str()) => {
+            let mut problem =
+                Problem::named(StatusCode::TOO_MANY_REQUESTS, "too_many_tasks", status.message.clone()).retry_after(30);
+            problem.detail["code"] = Code::TooManyTasks.as_str().into();
+            problem
+        }
         400 | 422 => Problem::named(StatusCode::UNPROCESSABLE_ENTITY, "refused_by_cluster", status.message.clone()),
         _ => Problem::unavailable("the Kubernetes API server cannot do this now; try again"),
     }

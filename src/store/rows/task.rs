@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{json, json_or_null, named, number, number_or_null, parsed, time, time_or_null};
 use crate::domain::task::{Constraints, Operation, RequestedBy, Target};
-use crate::domain::{ActorKind, Id, Phase, Task};
+use crate::domain::{ActorKind, Id, Phase, Task, TraceId};
 use crate::store::conn::{Conn, RawRow, Select, Values, fetch};
 use crate::store::contents::{Contents, digest_of_column};
 use crate::store::{MAX_PAGE, OpenTask, Page, Result, TaskFilter, TaskRow};
@@ -327,6 +327,35 @@ pub(in crate::store) async fn tasks_of(conn: &mut Conn<'_>, filter: &TaskFilter,
     select.page(" ORDER BY id DESC", limit.clamp(1, MAX_PAGE), offset);
     let rows = select.fetch::<TaskColumns>(conn).await?;
     filled(conn, rows).await?.into_iter().map(TaskColumns::into_row).collect()
+}
+
+/// The rows of a trace in these namespaces, or in all, by id after `after`: the first were there first, however many come
+/// after them.
+pub(in crate::store) async fn tasks_of_trace(
+    conn: &mut Conn<'_>,
+    trace_id: &TraceId,
+    namespaces: Option<Vec<String>>,
+    after: Option<Id>,
+    limit: u32,
+) -> Result<Vec<TaskRow>> {
+    let mut select = Select::new(select!(""));
+    select.filter("trace_id = ?", trace_id.as_str());
+    if let Some(namespaces) = namespaces {
+        let places = vec!["?"; namespaces.len()].join(", ");
+        select.filter_all(&format!("namespace IN ({places})"), namespaces.into_iter().map(Into::into).collect());
+    }
+    select.filter_by("id > ?", after.map(|id| id.to_string()));
+    select.page(" ORDER BY id", limit.clamp(1, MAX_PAGE), 0);
+    let rows = select.fetch::<TaskColumns>(conn).await?;
+    filled(conn, rows).await?.into_iter().map(TaskColumns::into_row).collect()
+}
+
+/// How many rows of each namespace have not ended and are not deleted.
+pub(in crate::store) async fn open_by_namespace(conn: &mut Conn<'_>) -> Result<BTreeMap<String, u64>> {
+    let sql = "SELECT namespace, COUNT(*) FROM tasks \
+               WHERE deleted_at IS NULL AND status IN ('pending', 'queued', 'running') GROUP BY namespace";
+    let rows = fetch!((String, i64), conn, sql)?;
+    Ok(rows.into_iter().map(|(namespace, count)| (namespace, count.unsigned_abs())).collect())
 }
 
 /// The rows that have not ended and are not deleted.

@@ -188,6 +188,7 @@ pub fn failure_category(reason: FailureReason) -> FailureCategory {
         | Reason::TimeBudgetTooHigh
         | Reason::NetworkAccessDenied
         | Reason::SecretsAccessDenied
+        | Reason::TooManyTasks
         | Reason::IdConflict
         | Reason::IdempotencyKeyReused
         | Reason::RecordLost
