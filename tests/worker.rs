@@ -788,7 +788,9 @@ fn what_an_image_sets_widens_nothing() {
     assert_eq!(pod.source().outcome, Outcome::Succeeded);
     let pod = HOSTILE_ENVIRONMENT.iter().fold(pod, |pod, (name, value)| pod.with_env(name, value));
     let running = pod.start_run();
+    let mut looks = 0..20_000;
     let environment = loop {
+        assert!(looks.next().is_some(), "it does not start anew");
         // Gone once it has started anew.
         let own = fs::read(format!("/proc/{}/cmdline", running.supervisor.id())).unwrap();
         if String::from_utf8_lossy(&own).contains("--path=") {

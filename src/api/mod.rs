@@ -14,6 +14,7 @@ mod frame;
 mod health;
 mod namespaces;
 mod openapi;
+mod page;
 mod query;
 mod tasks;
 mod trace;
@@ -45,6 +46,7 @@ use cursor::CursorKey;
 use frame::Limits;
 use health::Readiness;
 use namespaces::Namespaces;
+use page::Answers;
 
 /// The settings of the API.
 #[derive(Clone, Debug)]
@@ -79,6 +81,7 @@ pub struct Shared {
     access: Access,
     limits: Limits,
     room: Room,
+    answers: Answers,
     namespaces: Namespaces,
     readiness: Readiness,
     denials: Denials,
@@ -118,6 +121,7 @@ impl Api {
             access: Access::new(Arc::new(authority), settings.keep_decisions),
             limits: Limits::new(settings.max_requests),
             room: Room::new(settings.max_body_bytes),
+            answers: Answers::default(),
             namespaces: Namespaces::new(client.clone()),
             readiness: Readiness::default(),
             denials,

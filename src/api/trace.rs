@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use axum::Json;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::Api;
@@ -44,6 +43,7 @@ pub async fn tell(
     let asked = query.finish()?;
     let trace_id: TraceId = trace_id.parse().map_err(|_| not_found())?;
     let mut sight = Sight::of(&api, &caller, &trace_id).await?;
+    let _turn = api.answers.turn().await?;
     let (story, more_tasks) = story(&api, &trace_id, &sight, tasks_after).await?;
     let mut told = Vec::new();
     let last = loop {
@@ -67,8 +67,10 @@ pub async fn tell(
         return Err(not_found());
     }
     let body = json!({"trace_id": trace_id, "objects": story.objects, "audit": told});
+    let text = serde_json::to_vec(&body).map_err(|error| Problem::internal("write a story", &error))?;
+    drop(body);
     let links = asked.links(&api.cursor_key, &[("next", "cursor", last), ("next-tasks", TASKS_CURSOR, more_tasks)]);
-    Ok((links, Json(body)).into_response())
+    api.answers.json(&caller, links, text).await
 }
 
 /// The parameter that says where the Tasks begin.

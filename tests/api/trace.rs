@@ -210,7 +210,7 @@ async fn a_flood_of_others_tasks_hides_nothing() {
     let row = world.store.task(mine).await.unwrap().unwrap();
     // As if made before joining was asked about.
     for n in 0..1100 {
-        let at: Timestamp = "2026-03-02T12:00:00Z".parse().unwrap();
+        let at = row.created_at + jiff::Span::new().hours(1);
         let new = NewTask {
             id: Id::derive(at, &format!("flood-{n}")),
             trace_id: row.trace_id.clone(),

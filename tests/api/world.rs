@@ -131,6 +131,11 @@ impl World {
         Answer { status: head.status.as_u16(), headers: head.headers, text, body }
     }
 
+    /// An answer of which nothing is read yet.
+    pub async fn unread(&self, token: &str, path: &str) -> Response<Body> {
+        self.router.clone().oneshot(request("GET", token, path).body(Body::empty()).unwrap()).await.unwrap()
+    }
+
     pub async fn get(&self, token: &str, path: &str) -> Answer {
         self.send(request("GET", token, path).body(Body::empty()).unwrap()).await
     }

@@ -274,8 +274,8 @@ async fn a_spec_is_read_where_the_record_does_not_have_it_and_not_else() {
     pass(&lost, &object, vec![read(&object)]).await.result.unwrap();
     assert_eq!(lost.audit().await, ["Repo created  by ada@example.org"]);
     let mut edited = object.clone();
-    edited["spec"]["visibility"] = json!("public");
-    pass(&world, &edited, vec![read(&edited)]).await.result.unwrap();
+    world.change(&mut edited, &Principal::named("ada@example.org"), json!({"visibility": "public"}));
+    pass(&world, &edited, vec![read(&edited), status_of(Kind::Repo, "hello")]).await.result.unwrap();
     assert_eq!(world.audit().await[1], "Repo updated  by ada@example.org");
     let mut pinned = edited.clone();
     pinned["metadata"]["annotations"]["jct.dev/id"] = json!("01KJMMA2G027CE4HT1RZKZBW4A");
