@@ -1,12 +1,16 @@
 //! What one admission costs in the webhook: parsing the review, the gate, the seal, writing the answer. Besides, the gate
 //! alone and a Job manifest. `cargo bench --bench gate`.
 
+use std::sync::Arc;
+
 use divan::{Bencher, black_box};
-use jct::domain::StampKey;
+use jct::crd::Trust;
 use jct::domain::task::Naming;
+use jct::domain::{StampKey, StampKeys};
 use jct::jobs::{Attempt, JobSettings, job};
 use jct::policy::{Policy, Verdict, gate};
-use jct::webhook::{Door, Reviewer};
+use jct::webhook::{Caller, Door, Reviewer};
+use jiff::Timestamp;
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionRequest, AdmissionReview};
 use serde_json::{Value, json};
@@ -40,16 +44,19 @@ fn review(inputs_bytes: usize) -> Vec<u8> {
 #[divan::bench(args = [0, 16 * 1024, 240 * 1024])]
 fn admission(bencher: Bencher, inputs_bytes: usize) {
     let body = review(inputs_bytes);
+    let key = StampKey::from_slice(&[7; 32]).unwrap_or_else(|| std::process::abort());
+    let trust = Trust::in_keys(StampKeys::new(key, Vec::new(), None), "jct-system");
     let reviewer = Reviewer {
         policy: Policy::default().allowing("octo/"),
-        key: StampKey::from_slice(&[7; 32]).unwrap_or_else(|| std::process::abort()),
+        trust: tokio::sync::watch::Sender::new(Arc::new(trust)).subscribe(),
         trusted_user: String::new(),
     };
     bencher.bench(|| {
         let parsed: Option<AdmissionReview<DynamicObject>> = serde_json::from_slice(black_box(&body)).ok();
         let request: Option<AdmissionRequest<DynamicObject>> = parsed.and_then(|review| review.try_into().ok());
         request.map(|request| {
-            serde_json::to_vec(&reviewer.review(Door::Mutate, &request, [1; 16]).response.into_review()).ok()
+            let review = reviewer.review(Door::Mutate, Caller::Anonymous, &request, [1; 16], Timestamp::now());
+            serde_json::to_vec(&review.response.into_review()).ok()
         })
     });
 }

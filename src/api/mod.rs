@@ -12,7 +12,9 @@ mod cwom;
 mod error;
 mod frame;
 mod health;
+mod namespaces;
 mod openapi;
+mod page;
 mod query;
 mod tasks;
 mod trace;
@@ -25,6 +27,7 @@ use std::time::Duration;
 
 use axum::Router;
 use kube::Client;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 use utoipa_axum::router::OpenApiRouter;
@@ -32,14 +35,18 @@ use utoipa_axum::routes;
 
 pub use health::Health;
 
-use crate::domain::StampKey;
+use crate::crd::Trust;
 use crate::policy::Policy;
-use crate::runtime::Denials;
+use crate::runtime::{Denials, OpenTasks};
 use crate::serve;
 use crate::store::Store;
 use auth::{Access, KubernetesAuthority};
+use body::Room;
 use cursor::CursorKey;
 use frame::Limits;
+use health::Readiness;
+use namespaces::Namespaces;
+use page::Answers;
 
 /// The settings of the API.
 #[derive(Clone, Debug)]
@@ -69,11 +76,16 @@ pub struct Shared {
     store: Store,
     client: Client,
     policy: Policy,
-    stamp_key: StampKey,
+    trust: watch::Receiver<Arc<Trust>>,
     cursor_key: CursorKey,
     access: Access,
     limits: Limits,
+    room: Room,
+    answers: Answers,
+    namespaces: Namespaces,
+    readiness: Readiness,
     denials: Denials,
+    open_tasks: OpenTasks,
     health: Health,
     settings: ApiSettings,
 }
@@ -88,25 +100,32 @@ impl Deref for Api {
 
 impl Api {
     /// An API over the record that `health` tells of, which creates Tasks through `client` if `policy` allows them, and
-    /// hands those that it does not to `denials`.
+    /// hands those that it does not to `denials`. `open_tasks` says when there are too many.
     pub fn new(
         health: Health,
         client: Client,
         policy: Policy,
-        stamp_key: StampKey,
+        trust: watch::Receiver<Arc<Trust>>,
         denials: Denials,
+        open_tasks: OpenTasks,
         settings: ApiSettings,
     ) -> Self {
+        let cursor_key = CursorKey::of(trust.borrow().keys.sealing());
         let authority = KubernetesAuthority::new(client.clone(), settings.audiences.clone());
         Self(Arc::new(Shared {
             store: health.store.clone(),
-            client,
+            client: client.clone(),
             policy,
-            cursor_key: CursorKey::of(&stamp_key),
-            stamp_key,
+            cursor_key,
+            trust,
             access: Access::new(Arc::new(authority), settings.keep_decisions),
             limits: Limits::new(settings.max_requests),
+            room: Room::new(settings.max_body_bytes),
+            answers: Answers::default(),
+            namespaces: Namespaces::new(client.clone()),
+            readiness: Readiness::default(),
             denials,
+            open_tasks,
             health,
             settings,
         }))

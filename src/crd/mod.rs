@@ -7,6 +7,7 @@ pub mod status;
 pub mod task;
 mod task_of;
 mod task_view;
+pub mod trust;
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,7 @@ pub use stamps::Stamps;
 pub use status::TaskStatus;
 pub use task::{Task, TaskSpec};
 pub use task_view::{SpecView, TaskView, WholeTask, trimmed};
+pub use trust::Trust;
 
 /// Every custom resource definition that is installed, as `jct crds` prints them.
 pub fn all() -> Vec<CustomResourceDefinition> {

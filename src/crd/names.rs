@@ -10,16 +10,43 @@ pub const SUBMITTED_BY: &str = "jct.dev/submitted-by";
 pub const TRACE_ID: &str = "jct.dev/trace-id";
 /// Annotation of a Task: the id of the Run that it carries out. Only the operator makes such Tasks.
 pub const RUN: &str = "jct.dev/run";
-/// Annotation: the webhook's seal on the three above, so that the controller knows that a webhook wrote them.
+/// Annotation: the seal on who submitted the object, its trace id, its Run, and the object itself.
 pub const STAMP: &str = "jct.dev/stamp";
 /// Annotation: the user that the API server authenticated when `spec.cancel` became true.
 pub const CANCELLED_BY: &str = "jct.dev/cancelled-by";
-/// Annotation of a work object: the user that the API server authenticated when the spec last changed.
+/// Annotation: the user that the API server authenticated when the spec last changed.
 pub const CHANGED_BY: &str = "jct.dev/changed-by";
-/// Annotation: pins the id, for a restore from a backup. The one that users may set.
+/// Annotation of a Task: the last changes of its spec, as JSON.
+pub const CHANGES: &str = "jct.dev/changes";
+/// Annotation: pins the id, for a restore from a backup. The one that users may set, when they create the object.
 pub const ID: &str = "jct.dev/id";
-/// The annotations that only the webhook writes.
-pub const RESERVED: [&str; 6] = [SUBMITTED_BY, TRACE_ID, RUN, STAMP, CANCELLED_BY, CHANGED_BY];
+
+/// The annotations about one user: who, and what else the API server said of them. The last one seals them.
+pub type OfUser = [&'static str; 5];
+/// Of who submitted the object.
+pub const SUBMITTED: OfUser =
+    [SUBMITTED_BY, "jct.dev/submitted-by-uid", "jct.dev/submitted-by-groups", "jct.dev/submitted-by-extra", STAMP];
+/// Of who changed its spec last.
+pub const CHANGED: OfUser = [
+    CHANGED_BY,
+    "jct.dev/changed-by-uid",
+    "jct.dev/changed-by-groups",
+    "jct.dev/changed-by-extra",
+    "jct.dev/changed-by-stamp",
+];
+/// Of who cancelled it.
+pub const CANCELLED: OfUser = [
+    CANCELLED_BY,
+    "jct.dev/cancelled-by-uid",
+    "jct.dev/cancelled-by-groups",
+    "jct.dev/cancelled-by-extra",
+    "jct.dev/cancelled-by-stamp",
+];
+
+/// The annotations that only JCT writes.
+pub fn reserved() -> impl Iterator<Item = &'static str> {
+    SUBMITTED.into_iter().chain(CHANGED).chain(CANCELLED).chain([TRACE_ID, RUN, CHANGES])
+}
 
 /// Finalizer: the deletion is recorded, and the Job ended, before the object goes.
 pub const FINALIZER: &str = "jct.dev/record";

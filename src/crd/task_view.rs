@@ -12,10 +12,10 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::names::{FINALIZER, ID, RESERVED};
+use super::names::{FINALIZER, ID, reserved};
 use super::{Task, TaskStatus};
 use crate::domain::task::{Controls, Naming, read};
-use crate::domain::{ActorKind, spec_digest, task_digest};
+use crate::domain::{FailureReason, spec_digest, submitted_digest, task_digest};
 
 /// How long an annotation of ours may be and still be kept, in bytes: the longest are lists of groups.
 const MAX_ANNOTATION_BYTES: usize = 32 * 1024;
@@ -36,14 +36,16 @@ pub struct TaskView {
 pub struct SpecView {
     /// Its digest, as it was written; empty where there is none that can be read.
     pub sha256: String,
+    /// The digest of what it commits its submitter to: [`submitted_digest`]; empty where there is none that can be read.
+    pub submitted_sha256: String,
     /// Its digest, as it is understood: [`task_digest`]. None if it does not fit the schema.
     pub task_sha256: Option<String>,
     /// How the Task is to be handled.
     pub controls: Controls,
     /// Its idempotency key.
     pub idempotency_key: Option<String>,
-    /// The kind of requester that it claims.
-    pub requester_kind: Option<ActorKind>,
+    /// How long it is, in bytes.
+    pub bytes: usize,
 }
 
 /// A Task with its whole spec, to be read when it is recorded.
@@ -68,6 +70,19 @@ impl WholeTask {
     }
 }
 
+impl TaskView {
+    /// Whether its status shows more than the record knows.
+    pub fn is_lost(&self) -> bool {
+        let reason = self.status.as_ref().and_then(|status| status.reason.as_deref());
+        reason == Some(FailureReason::RecordLost.as_str())
+    }
+
+    /// Whether an administrator has decided what becomes of it, though its record was lost.
+    pub fn is_decided(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| status.decision.is_some())
+    }
+}
+
 impl SpecView {
     /// What is kept of `spec`.
     pub fn of(spec: &Value) -> Self {
@@ -80,10 +95,11 @@ impl SpecView {
         let key = spec.get("idempotencyKey").and_then(Value::as_str).filter(|key| key.chars().count() <= 256);
         Self {
             sha256: spec_digest(spec),
+            submitted_sha256: submitted_digest("Task", spec),
             task_sha256: task.as_ref().map(digest),
             idempotency_key: key.map(str::to_owned),
-            requester_kind: spec.pointer("/requestedBy/kind").and_then(|kind| ActorKind::parse(kind.as_str()?)),
             controls,
+            bytes: 0,
         }
     }
 }
@@ -101,10 +117,11 @@ impl<'de> Deserialize<'de> for TaskView {
         }
 
         let Wire { metadata, spec, status } = Wire::deserialize(deserializer)?;
+        let bytes = spec.as_ref().map_or(0, |spec| spec.get().len());
         let spec: Option<Value> = spec.and_then(|spec| serde_json::from_str(spec.get()).ok());
         Ok(Self {
             metadata: trimmed(metadata),
-            spec: spec.as_ref().map(SpecView::of).unwrap_or_default(),
+            spec: SpecView { bytes, ..spec.as_ref().map(SpecView::of).unwrap_or_default() },
             status: status.and_then(|status| status_of(status.get())),
         })
     }
@@ -130,7 +147,7 @@ fn status_of(text: &str) -> Option<TaskStatus> {
 
 /// What is ours, and what every object has. Anybody who may write the object may put much into the rest.
 pub fn trimmed(metadata: ObjectMeta) -> ObjectMeta {
-    let ours = |name: &String| name == ID || RESERVED.contains(&name.as_str());
+    let ours = |name: &String| name == ID || reserved().any(|reserved| reserved == name);
     let annotations = metadata.annotations.map(|annotations| {
         annotations
             .into_iter()
@@ -145,6 +162,7 @@ pub fn trimmed(metadata: ObjectMeta) -> ObjectMeta {
             .owner_references
             .map(|owners| owners.into_iter().filter(|owner| owner.kind == "Run").take(1).collect()),
         name: metadata.name,
+        generate_name: metadata.generate_name,
         namespace: metadata.namespace,
         uid: metadata.uid,
         resource_version: metadata.resource_version,
@@ -235,7 +253,9 @@ mod tests {
         assert_eq!(spec.sha256, spec_digest(&object["spec"]));
         assert!(spec.task_sha256.is_some());
         assert!(spec.controls.suspend && spec.controls.ttl_seconds_after_finished == Some(5));
-        assert_eq!((spec.idempotency_key.as_deref(), spec.requester_kind), (Some("k"), Some(ActorKind::Agent)));
+        assert_eq!(spec.idempotency_key.as_deref(), Some("k"));
+        assert_eq!(spec.submitted_sha256, submitted_digest("Task", &object["spec"]));
+        assert_ne!(spec.submitted_sha256, spec.sha256, "it is suspended");
         assert_eq!(status.unwrap().attempt, Some(2));
     }
 

@@ -68,18 +68,17 @@ impl Actor {
         Self { kind: ActorKind::System, id: "unverified".into() }
     }
 
+    /// Somebody of whom nobody knows: what they did passed by every webhook.
+    pub fn unknown() -> Self {
+        Self { kind: ActorKind::System, id: "unknown".into() }
+    }
+
     /// The actor behind an authenticated Kubernetes user name.
     ///
-    /// Service accounts are systems, or agents when the request says that it comes from an agent. Other `system:` users
-    /// are systems. Everybody else is a person: a claim can lower that to an agent or a system, never raise to it.
-    pub fn authenticated(username: &str, claimed: ActorKind) -> Self {
-        let kind = if username.starts_with("system:serviceaccount:") {
-            if claimed == ActorKind::Agent { ActorKind::Agent } else { ActorKind::System }
-        } else if username.starts_with("system:") {
-            ActorKind::System
-        } else {
-            claimed
-        };
+    /// The kind is that of their own identity, whatever a Task claims: service accounts and other `system:` users are
+    /// systems, everybody else is a person.
+    pub fn authenticated(username: &str) -> Self {
+        let kind = if username.starts_with("system:") { ActorKind::System } else { ActorKind::Human };
         Self { kind, id: username.into() }
     }
 }
@@ -91,10 +90,9 @@ mod tests {
     #[test]
     fn a_service_account_is_never_a_person() {
         let name = "system:serviceaccount:argocd:controller";
-        assert_eq!(Actor::authenticated(name, ActorKind::Human).kind, ActorKind::System);
-        assert_eq!(Actor::authenticated(name, ActorKind::Agent).kind, ActorKind::Agent);
-        assert_eq!(Actor::authenticated("system:node:n1", ActorKind::Agent).kind, ActorKind::System);
-        assert_eq!(Actor::authenticated("ada@example.org", ActorKind::Human).kind, ActorKind::Human);
+        assert_eq!(Actor::authenticated(name).kind, ActorKind::System);
+        assert_eq!(Actor::authenticated("system:node:n1").kind, ActorKind::System);
+        assert_eq!(Actor::authenticated("ada@example.org").kind, ActorKind::Human);
     }
 
     #[test]

@@ -186,7 +186,7 @@ fn cut(text: &mut String, most_chars: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{ActorKind, Code};
+    use crate::domain::Code;
 
     #[test]
     fn nothing_is_longer_than_the_log_takes() {
@@ -195,7 +195,7 @@ mod tests {
         let denial = Denial {
             door: Door::Kubernetes,
             uid: long.clone(),
-            actor: Actor::authenticated(&long, ActorKind::Human),
+            actor: Actor::authenticated(&long),
             authenticated: true,
             submitted_by: Some(long.clone()),
             trace_id: TraceId::derive("x"),

@@ -15,6 +15,47 @@ use super::id::hex;
 ///
 /// Numbers are taken as the API server keeps them, which writes 1.0 and 1e0 as 1.
 pub fn spec_digest(spec: &Value) -> String {
+    digest_of(&Canonical(spec))
+}
+
+/// The digests of one spec.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SpecDigests {
+    /// Of all of it.
+    pub whole: String,
+    /// Of what it commits its submitter to: [`submitted_digest`].
+    pub submitted: String,
+}
+
+impl SpecDigests {
+    /// Those of a spec of `kind`.
+    pub fn of(kind: &str, spec: &Value) -> Self {
+        Self { whole: spec_digest(spec), submitted: submitted_digest(kind, spec) }
+    }
+}
+
+/// The fields of a Task's spec that may change.
+const CONTROLS: [&str; 2] = ["suspend", "cancel"];
+
+/// The digest of what a spec of `kind` commits its submitter to: for a Task all that can't change, for other kinds the whole.
+pub fn submitted_digest(kind: &str, spec: &Value) -> String {
+    match spec {
+        Value::Object(fields) if kind == "Task" => digest_of(&Submitted(fields)),
+        _ => spec_digest(spec),
+    }
+}
+
+/// A Task's spec without its controls.
+struct Submitted<'a>(&'a Map<String, Value>);
+
+impl Serialize for Submitted<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let kept = self.0.iter().filter(|(name, _)| !CONTROLS.contains(&name.as_str()));
+        serializer.collect_map(kept.map(|(name, value)| (name, Canonical(value))))
+    }
+}
+
+fn digest_of(document: &impl Serialize) -> String {
     struct Hash(Sha256);
 
     impl io::Write for Hash {
@@ -30,7 +71,7 @@ pub fn spec_digest(spec: &Value) -> String {
 
     let mut hash = Hash(Sha256::new());
     // Neither a Value nor a hash can fail to be written.
-    let _ = serde_json::to_writer(&mut hash, &Canonical(spec));
+    let _ = serde_json::to_writer(&mut hash, document);
     hex(&hash.0.finalize())
 }
 
@@ -180,5 +221,16 @@ mod tests {
             json_patch::merge(&mut other, &change);
             assert_ne!(of(&other), of(&least), "{change}");
         }
+    }
+
+    #[test]
+    fn a_task_may_be_suspended_and_cancelled_under_its_submitters_name_and_not_otherwise_changed() {
+        let of = |spec: Value| submitted_digest("Task", &spec);
+        let task = of(json!({"objective": "Look", "target": {"suspend": 1}}));
+        assert_eq!(task, spec_digest(&json!({"objective": "Look", "target": {"suspend": 1}})));
+        assert_eq!(of(json!({"objective": "Look", "target": {"suspend": 1.0}, "suspend": true, "cancel": true})), task);
+        assert_ne!(of(json!({"objective": "Look", "target": {}})), task);
+        let of_issue = |spec: Value| submitted_digest("Issue", &spec);
+        assert_ne!(of_issue(json!({"cancel": true})), of_issue(json!({})), "only Tasks have controls");
     }
 }

@@ -117,11 +117,13 @@ pub async fn run(state: &State, run: &Run, stop: &CancellationToken) -> Result<R
 
 fn not_recorded(id: Id, recording: Recording) -> Result<Ran, RunError> {
     match recording {
-        Recording::Recorded(row) | Recording::Known(row) | Recording::IdTaken { by: row } => Ok(Ran::Known(row)),
+        Recording::Recorded(row) | Recording::Known(row) => Ok(Ran::Known(row)),
         Recording::Duplicate { first } => Ok(Ran::Duplicate(first)),
         // The ids are new, or pinned by one whom the gate let through now: the record has it otherwise.
         Recording::Refused(_) => Err(StateError::Refused(id).into()),
         Recording::Removed { at } => Err(StateError::Removed { id, at }.into()),
+        Recording::IdTaken { .. } | Recording::Lost => Err(StateError::IdTaken(id).into()),
+        Recording::KeyReused => Err(StateError::KeyReused.into()),
     }
 }
 
@@ -191,7 +193,7 @@ async fn conclude(
     let judgement = judge(&state.traces, row, ended).map_err(RunError::Trace)?;
     // Told to end, and then killed: who may do that here is who asked for the Task.
     let said = judgement.failure.as_ref().is_some_and(|(reason, _)| *reason == FailureReason::Cancelled);
-    let asker = || Actor::authenticated(row.submitted_by.as_deref().unwrap_or_default(), row.task.requested_by.kind);
+    let asker = || Actor::authenticated(row.submitted_by.as_deref().unwrap_or_default());
     let cancelled = cancelled.or_else(|| said.then(|| cancellation(&asker())));
     let after = state.store.finish_attempt(judgement.attempt_end(row, ended, cancelled, 0)).await?;
     vouch(state, row, url, executor).await?;

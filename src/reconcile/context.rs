@@ -12,10 +12,11 @@ use super::status::Written;
 use super::work_object::Objects;
 use super::workers::Workers;
 use crate::crd::TaskStatus;
+use crate::crd::Trust;
+use crate::domain::Id;
 use crate::domain::checkpoint::Checkpoint;
 use crate::domain::executor::Executors;
 use crate::domain::retention::Retention;
-use crate::domain::{Id, StampKey};
 use crate::jobs::JobSettings;
 use crate::policy::Policy;
 use crate::runtime::Metrics;
@@ -39,8 +40,8 @@ pub struct Context {
     pub retention: watch::Receiver<Arc<Retention>>,
     /// Timing.
     pub timing: Timing,
-    /// Tells the webhook's stamps from forgeries.
-    pub stamp_key: StampKey,
+    /// Tells stamps from forgeries; changes with the webhook's Secret and configurations.
+    pub trust: watch::Receiver<Arc<Trust>>,
     /// The volume of traces.
     pub traces: TraceVolume,
     /// What provenance is signed with.
@@ -98,6 +99,11 @@ impl Context {
     /// What may do the work, now.
     pub fn executors(&self) -> Arc<Executors> {
         self.executors.borrow().clone()
+    }
+
+    /// Which seals are believed, now.
+    pub fn trust(&self) -> Arc<Trust> {
+        self.trust.borrow().clone()
     }
 }
 

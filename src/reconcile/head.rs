@@ -5,8 +5,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::Error;
 use crate::crd::names::{FINALIZER, TRACE_ID};
-use crate::crd::{Stamps, pinned_id};
-use crate::domain::{Finding, Id, StampKey, TraceId};
+use crate::crd::trust::Believed;
+use crate::crd::{Trust, pinned_id};
+use crate::domain::{Finding, Id, Principal, SpecChange, SpecDigests, TraceId};
 
 /// The metadata of an object, understood.
 #[derive(Clone, Debug)]
@@ -33,18 +34,29 @@ pub struct Head {
     pub is_being_deleted: bool,
     /// Whether our finalizer is on it.
     pub has_finalizer: bool,
+    /// When it was asked to be deleted.
+    pub deleted_at: Option<Timestamp>,
     /// The user that the webhook vouches for; none where no webhook looked.
     pub submitted_by: Option<String>,
     /// The Run that a Task carries out, if the operator says so.
     pub run: Option<Id>,
+    /// Who wrote the spec as it stands; none where nobody vouches for that.
+    pub author: Option<Principal>,
+    /// Whether the stamps are of the version before, which knew no groups.
+    pub has_old_stamps: bool,
+    /// Who cancelled it, if it is cancelled; none where nobody vouches for that.
+    pub canceller: Option<Principal>,
+    /// The last changes of a Task's spec.
+    pub changes: Vec<SpecChange>,
 }
 
 impl Head {
-    /// Understands `metadata`. Who submitted the object, and for which Run, is believed only under the seal.
+    /// Understands the metadata of an object of `kind`. Who did what to it is believed only under a seal, and of its `spec`
+    /// only if that is the one under the seal; without one that is not looked at.
     ///
     /// # Errors
     /// [`Error::Invalid`] if it lacks what every stored object has.
-    pub fn read(metadata: &ObjectMeta, key: &StampKey) -> Result<Self, Error> {
+    pub fn read(kind: &str, metadata: &ObjectMeta, spec: Option<&SpecDigests>, trust: &Trust) -> Result<Self, Error> {
         let uid = metadata.uid.clone().ok_or(Error::Invalid("metadata.uid"))?;
         let name = metadata.name.clone().ok_or(Error::Invalid("metadata.name"))?;
         let namespace = metadata.namespace.clone().ok_or(Error::Invalid("metadata.namespace"))?;
@@ -55,7 +67,7 @@ impl Head {
             Err(finding) => (None, Some(finding)),
         };
         let trace_id = annotations.and_then(|annotations| annotations.get(TRACE_ID)?.parse().ok());
-        let stamps = Stamps::verified(annotations, &namespace, key);
+        let Believed { submitted, is_v1, author, canceller, changes } = trust.read(kind, metadata, spec);
         Ok(Self {
             id: id.unwrap_or_else(|| Id::derive(created_at, &uid)),
             unfit_pin,
@@ -68,8 +80,13 @@ impl Head {
             created_at,
             is_being_deleted: metadata.deletion_timestamp.is_some(),
             has_finalizer: metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER),
-            run: stamps.as_ref().and_then(|stamps| stamps.run),
-            submitted_by: stamps.map(|stamps| stamps.submitted_by),
+            deleted_at: metadata.deletion_timestamp.as_ref().map(|time| time.0),
+            run: submitted.as_ref().and_then(|stamps| stamps.run),
+            submitted_by: submitted.map(|stamps| stamps.submitter.user),
+            author,
+            has_old_stamps: is_v1,
+            canceller,
+            changes,
         })
     }
 }

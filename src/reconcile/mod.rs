@@ -10,6 +10,7 @@ pub mod head;
 pub mod lists;
 pub mod orphans;
 pub mod retention;
+mod rights;
 mod runner;
 pub mod status;
 pub mod task;

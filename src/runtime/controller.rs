@@ -13,7 +13,7 @@ use tracing::warn;
 use super::lease::{Lease, LeaseSettings};
 use super::{Metrics, Settings};
 use crate::checkpoint::{CheckpointFile, CheckpointMap, Keeper, Places};
-use crate::domain::StampKey;
+use crate::crd::Trust;
 use crate::domain::checkpoint::{CHECKPOINTS_DIR, CHECKPOINTS_FILE, Checkpoint};
 use crate::domain::executor::Executors;
 use crate::domain::retention::Retention;
@@ -46,8 +46,8 @@ pub struct Controller {
     pub database: DatabaseUrl,
     /// The record.
     pub store: Store,
-    /// Tells the webhook's stamps from forgeries.
-    pub stamp_key: StampKey,
+    /// Tells stamps from forgeries.
+    pub trust: watch::Receiver<Arc<Trust>>,
     /// What provenance is signed with.
     pub keys: Keys,
     /// Counts.
@@ -160,7 +160,7 @@ impl Controller {
                 retry_delay: Duration::from_secs(settings.retry_delay_seconds.into()),
                 infrastructure_retries: settings.infrastructure_retries,
             },
-            stamp_key: self.stamp_key.clone(),
+            trust: self.trust.clone(),
             traces: self.traces()?,
             keys: self.keys.clone(),
             checkpoint,

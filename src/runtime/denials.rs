@@ -197,14 +197,14 @@ mod tests {
     use super::*;
     use crate::domain::audit::{Action, EntityKind, Entry};
     use crate::domain::denial::{Door, Request};
-    use crate::domain::{Actor, ActorKind, Code, Finding, TraceId};
+    use crate::domain::{Actor, Code, Finding, TraceId};
     use crate::store::{AuditQuery, Page, StoreSettings};
 
     fn denial(uid: usize) -> Denial {
         Denial {
             door: Door::Kubernetes,
             uid: uid.to_string(),
-            actor: Actor::authenticated(&format!("ada-{uid}"), ActorKind::Human),
+            actor: Actor::authenticated(&format!("ada-{uid}")),
             authenticated: true,
             submitted_by: Some("ada".into()),
             trace_id: TraceId::derive(&uid.to_string()),
@@ -295,7 +295,7 @@ mod tests {
         let metrics = Metrics::default();
         let (denials, mut waiting) = Denials::new(&metrics);
         for n in 0..5000 {
-            let user = Actor::authenticated(&format!("forged-{n}"), ActorKind::Human);
+            let user = Actor::authenticated(&format!("forged-{n}"));
             let forged = Denial { authenticated: false, actor: user, namespace: n.to_string(), ..denial(n) };
             denials.keep(forged, &format!("10.0.{}.{}", n / 200, n % 200));
         }

@@ -17,9 +17,9 @@ use tracing::{info, warn};
 
 use super::config_file::Configuration;
 use super::controller::Controller;
-use super::{ConfigFile, Denials, Metrics, Settings};
+use super::{ConfigFile, Denials, Metrics, OpenTasks, Settings};
 use crate::api;
-use crate::domain::StampKey;
+use crate::crd::Trust;
 use crate::serve::Tls;
 use crate::signing::{self, SecretKeys};
 use crate::store::{DatabaseUrl, Store, StoreSettings};
@@ -48,13 +48,14 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let store = Store::open_in_background(&StoreSettings::new(url.clone()));
     let client = Client::try_default().await.context("cannot find the Kubernetes API server")?;
     let metrics = Metrics::default();
-    let keeper = Keeper::new(client.clone(), keeper_settings(&settings), metrics.clone());
-    let (identity, stamp_key) = patiently(&keeper).await?;
+    let mut keeper = Keeper::new(client.clone(), keeper_settings(&settings), metrics.clone());
+    let (identity, trust) = patiently(&mut keeper).await?;
 
     let shutdown = CancellationToken::new();
     // Nothing waits for them: an outcome that is recorded before they are there is signed later.
     let keys = signing::keep(SecretKeys::new(client.clone(), settings.signing()), shutdown.clone());
     let (denials, waiting) = Denials::new(&metrics);
+    let open_tasks = OpenTasks::new(store.clone(), settings.max_open_tasks);
     let no_more_denials = CancellationToken::new();
     let recording = tokio::spawn(waiting.record(store.clone(), no_more_denials.clone()));
     let mut parts: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
@@ -63,10 +64,18 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         let (ready, is_ready) = watch::channel(false);
         readiness.push(("webhook", is_ready));
         let reviewer =
-            Reviewer { policy: settings.policy(), key: stamp_key.clone(), trusted_user: own_name(&client).await };
-        let router = webhook::router(reviewer, denials.clone(), metrics.clone(), settings.client_ca().is_some());
+            Reviewer { policy: settings.policy(), trust: trust.clone(), trusted_user: own_name(&client).await };
+        let router = webhook::router(
+            reviewer,
+            denials.clone(),
+            metrics.clone(),
+            open_tasks.clone(),
+            settings.client_ca().is_some(),
+        );
         let part = serve_webhook(&settings, keeper, identity, router, ready, shutdown.clone()).await?;
         parts.spawn(async move { ("webhook", part.await) });
+    } else {
+        tokio::spawn(keeper.follow());
     }
     if settings.controller {
         let (ready, is_ready) = watch::channel(false);
@@ -76,7 +85,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             client: client.clone(),
             database: url,
             store: store.clone(),
-            stamp_key: stamp_key.clone(),
+            trust: trust.clone(),
             keys: keys.clone(),
             metrics: metrics.clone(),
             executors: follow(executors, &metrics.executors_valid, &shutdown),
@@ -87,7 +96,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         parts.spawn(async move { ("controller", controller.run(lease, stop).await) });
     }
     let health = api::Health { store: store.clone(), parts: Arc::new(readiness), metrics, keys };
-    let api = api::Api::new(health, client, settings.policy(), stamp_key, denials, settings.api());
+    let api = api::Api::new(health, client, settings.policy(), trust, denials, open_tasks, settings.api());
     let (address, stop) = (any(settings.api_port), shutdown.clone());
     parts.spawn(async move {
         let served = api::serve(address, api::router(api), stop).await;
@@ -153,10 +162,10 @@ fn untimely(part: Result<(&'static str, anyhow::Result<()>), tokio::task::JoinEr
 }
 
 /// Certificates need the API server, which may be starting itself.
-async fn patiently(keeper: &Keeper) -> anyhow::Result<(Identity, StampKey)> {
+async fn patiently(keeper: &mut Keeper) -> anyhow::Result<(Identity, watch::Receiver<Arc<Trust>>)> {
     let mut tries = 0;
     loop {
-        match keeper.ensure().await {
+        match keeper.begin().await {
             Ok(found) => return Ok(found),
             Err(error) if tries < 5 => {
                 tries += 1;

@@ -8,9 +8,10 @@ use super::Caller;
 use super::review::{Reviewer, annotation, namespace, spec};
 use crate::crd::Stamps;
 use crate::crd::names::{SUBMITTED_BY, TRACE_ID};
+use crate::crd::stamps::Sealed;
 use crate::domain::denial::{Door, Request, request_uid};
 use crate::domain::id::sha256_hex;
-use crate::domain::{Actor, ActorKind, Denial, Finding, TraceId};
+use crate::domain::{Actor, Denial, Finding, TraceId};
 
 impl Reviewer {
     /// What is to be written down of `request`, refused for `findings`. None for a dry run, which leaves no trace.
@@ -36,8 +37,13 @@ impl Reviewer {
             _ => request.old_object.as_ref(),
         };
         // What a caller says whom nobody has vouched for must be under our seal: others would tell it of a foreign trace.
-        let annotations = stamped.and_then(|object| object.metadata.annotations.as_ref());
-        let is_sealed = || Stamps::verified(annotations, namespace(request), &self.key).is_some();
+        let trust = self.trust.borrow().clone();
+        let is_sealed = || {
+            let Some(object) = stamped else { return false };
+            let sealed = Sealed::of(&request.kind.kind, namespace(request), &object.metadata);
+            let annotations = object.metadata.annotations.as_ref();
+            annotations.is_some_and(|annotations| Stamps::verified(annotations, &sealed, &trust.keys).is_some())
+        };
         let stamped = stamped.filter(|_| caller == Caller::Authenticated || is_sealed());
         let stamp = |name| stamped.and_then(|object| annotation(object, name));
         let submitted_by = stamp(SUBMITTED_BY).or(match request.operation {
@@ -48,12 +54,11 @@ impl Reviewer {
             Operation::Create => submitted_by.unwrap_or(user),
             _ => user,
         };
-        let claimed = spec(object).pointer("/requestedBy/kind").and_then(|kind| ActorKind::parse(kind.as_str()?));
         let given = |name: &str| (!name.is_empty()).then(|| name.to_owned());
         Some(Denial {
             door: Door::Kubernetes,
             uid: request_uid(&request.uid),
-            actor: Actor::authenticated(who, claimed.unwrap_or(ActorKind::Human)),
+            actor: Actor::authenticated(who),
             authenticated: caller == Caller::Authenticated,
             submitted_by: submitted_by.map(str::to_owned),
             trace_id: stamp(TRACE_ID).and_then(|text| text.parse().ok()).unwrap_or(TraceId::from_random(random)),

@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::review::Door;
-use super::review_tests::{OPERATOR, reviewer};
+use super::review_tests::{OPERATOR, now, reviewer};
 use super::{Caller, router};
 use crate::crd::names::{SUBMITTED_BY, TRACE_ID};
 use crate::domain::denial::{self, Request};
 use crate::domain::id::sha256_hex;
 use crate::domain::{ActorKind, Code, Denial};
-use crate::runtime::{Denials, Metrics, Waiting};
+use crate::runtime::{Denials, Metrics, OpenTasks, Waiting};
 
 fn object(change: Value) -> Value {
     let mut task = json!({
@@ -47,8 +47,8 @@ fn review(object: &Value, change: Value) -> Value {
 fn denial_of(review: Value) -> Option<Denial> {
     let request: AdmissionRequest<DynamicObject> =
         serde_json::from_value::<AdmissionReview<DynamicObject>>(review).unwrap().try_into().unwrap();
-    let findings = reviewer().review(Door::Mutate, &request, [1; 16]).findings;
-    reviewer().denial(&request, findings, Caller::Authenticated, [1; 16], "2026-03-01T12:00:00Z".parse().unwrap())
+    let findings = reviewer().review(Door::Mutate, Caller::Authenticated, &request, [1; 16], now()).findings;
+    reviewer().denial(&request, findings, Caller::Authenticated, [1; 16], now())
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_denial_tells_who_what_and_why_and_nothing_of_the_spec() {
     let denial = denial_of(review(&object, json!({}))).unwrap();
     let codes: Vec<Code> = denial.findings.iter().map(|finding| finding.code).collect();
     assert_eq!(codes, [Code::RepoNotAllowed, Code::SecretsAccessDenied]);
-    assert_eq!((denial.actor.id.as_str(), denial.actor.kind), ("ada", ActorKind::Agent));
+    assert_eq!((denial.actor.id.as_str(), denial.actor.kind), ("ada", ActorKind::Human));
     assert_eq!((denial.door, denial.request), (denial::Door::Kubernetes, Request::Create));
     assert_eq!((denial.namespace.as_str(), denial.name.as_deref(), denial.kind.as_str()), ("team", Some("t"), "Task"));
     assert_eq!(
@@ -107,7 +107,8 @@ fn what_is_no_denial_leaves_none(#[case] change: Value) {
 
 async fn post(path: &str, review: &Value, denials: Denials) -> Value {
     let request = http::Request::post(path).body(Body::from(review.to_string())).unwrap();
-    let response = router(reviewer(), denials, Metrics::default(), false).oneshot(request).await.unwrap();
+    let response =
+        router(reviewer(), denials, Metrics::default(), OpenTasks::unlimited(), false).oneshot(request).await.unwrap();
     let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
     serde_json::from_slice(&body).unwrap()
 }

@@ -2,12 +2,20 @@
 //! configurations.
 //!
 //! Several replicas may do this at once: the Secret is written with compare-and-set, and all serve what it holds.
+//!
+//! It keeps the stamp keys too. One that was replaced in the Secret seals after a moment in which every replica has seen it,
+//! and the one before goes on verifying. And it looks since when the webhook configurations have been there, by which seals
+//! are believed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use jiff::Timestamp;
 use k8s_openapi::ByteString;
-use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, RuleWithOperations, ValidatingWebhookConfiguration,
+};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, Resource};
@@ -17,6 +25,8 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::certificates::{CertificateError, Identity, service_names};
+use super::stamp_keys::{Kept, Settling};
+use crate::crd::Trust;
 use crate::domain::StampKey;
 use crate::runtime::Metrics;
 use crate::serve::{Tls, TlsError};
@@ -71,36 +81,43 @@ pub struct Keeper {
     settings: KeeperSettings,
     metrics: Metrics,
     trusted: Option<bool>,
+    settling: Settling,
+    trust: Option<watch::Sender<Arc<Trust>>>,
 }
 
 impl Keeper {
     /// A keeper that has done nothing yet.
     pub fn new(client: Client, settings: KeeperSettings, metrics: Metrics) -> Self {
-        Self { client, settings, metrics, trusted: None }
+        Self { client, settings, metrics, trusted: None, settling: Settling::default(), trust: None }
     }
 
-    /// The certificates and the stamp key, made and stored if the Secret holds none that will do.
+    /// The certificates, made if there are none, and which seals are believed from now on.
     ///
     /// # Errors
     /// [`KeeperError`] names the step that failed.
-    pub async fn ensure(&self) -> Result<(Identity, StampKey), KeeperError> {
+    pub async fn begin(&mut self) -> Result<(Identity, watch::Receiver<Arc<Trust>>), KeeperError> {
+        let (identity, kept) = self.ensure().await?;
+        let configurations = self.configurations().await?;
+        let trust = self.tell(&kept, &configurations)?;
+        Ok((identity, trust))
+    }
+
+    /// The certificates and the stamp keys, made and stored if the Secret holds none that will do.
+    async fn ensure(&self) -> Result<(Identity, Kept), KeeperError> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.settings.namespace);
         let names = service_names(&self.settings.service, &self.settings.namespace);
         loop {
             let found = secrets.get_opt(&self.settings.secret).await.map_err(api("read the webhook's Secret"))?;
-            let (current, key) = found.as_ref().map_or((None, None), read);
+            let (current, found_keys) = found.as_ref().map_or_else(Default::default, read);
             let identity = Identity::maintained(current.as_ref(), &names, self.settings.life, SystemTime::now())?;
-            let stamp_key = match &key {
-                Some(key) => key.clone(),
-                None => new_stamp_key()?,
-            };
-            if current.as_ref() == Some(&identity) && key.is_some() {
-                return Ok((identity, stamp_key));
+            let kept = found_keys.maintained(new_stamp_key()?, self.settling.sealing(), Timestamp::now());
+            if current.as_ref() == Some(&identity) && kept == found_keys {
+                return Ok((identity, kept));
             }
             let exists = found.is_some();
             let mut secret = found.unwrap_or_default();
             secret.metadata.name = Some(self.settings.secret.clone());
-            secret.data = Some(data(&identity, &stamp_key));
+            secret.data = Some(data(&identity, &kept));
             let written = if exists {
                 secrets.replace(&self.settings.secret, &PostParams::default(), &secret).await
             } else {
@@ -108,8 +125,8 @@ impl Keeper {
             };
             match written {
                 Ok(_) => {
-                    info!(secret = self.settings.secret, "webhook certificates renewed");
-                    return Ok((identity, stamp_key));
+                    info!(secret = self.settings.secret, "the webhook's certificates and stamp keys are written");
+                    return Ok((identity, kept));
                 }
                 // Another replica was faster: take what it wrote.
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
@@ -118,17 +135,46 @@ impl Keeper {
         }
     }
 
+    async fn configurations(&self) -> Result<Configurations, KeeperError> {
+        let name = &self.settings.configuration;
+        let mutating: Api<MutatingWebhookConfiguration> = Api::all(self.client.clone());
+        let validating: Api<ValidatingWebhookConfiguration> = Api::all(self.client.clone());
+        let found = mutating.get_opt(name).await.or_else(unless_forbidden);
+        let mutating = found.map_err(api("read the mutating webhook configuration"))?;
+        let found = validating.get_opt(name).await.or_else(unless_forbidden);
+        let validating = found.map_err(api("read the validating webhook configuration"))?;
+        Ok(Configurations { mutating, validating })
+    }
+
+    /// Has everybody know what is believed from now on.
+    fn tell(
+        &mut self,
+        kept: &Kept,
+        configurations: &Configurations,
+    ) -> Result<watch::Receiver<Arc<Trust>>, KeeperError> {
+        // What is maintained has a key.
+        let missing = KeeperError::Random(getrandom::Error::UNEXPECTED);
+        let keys = self.settling.keys(kept, Instant::now()).ok_or(missing)?;
+        let covered_since = configurations.cover_since();
+        let trust = Arc::new(Trust { keys, covered_since, own_namespace: self.settings.namespace.clone() });
+        let sender = self.trust.get_or_insert_with(|| watch::Sender::new(trust.clone()));
+        let before = sender.send_replace(trust.clone());
+        if before.keys.sealing() != trust.keys.sealing() {
+            info!("stamps are sealed with a new key from now on");
+        }
+        Ok(sender.subscribe())
+    }
+
     /// Makes the webhook configurations trust `identity`. One that is missing is waited for: without it nothing is called.
     ///
     /// # Errors
     /// [`KeeperError::Api`] if the configurations cannot be read or patched.
-    pub async fn publish(&mut self, identity: &Identity) -> Result<(), KeeperError> {
+    async fn publish(&mut self, identity: &Identity, configurations: Configurations) -> Result<(), KeeperError> {
         let bundle = ByteString(identity.bundle().into_bytes());
         let name = self.settings.configuration.clone();
         let mutating: Api<MutatingWebhookConfiguration> = Api::all(self.client.clone());
         let validating: Api<ValidatingWebhookConfiguration> = Api::all(self.client.clone());
-        let one = mutating.get_opt(&name).await.map_err(api("read the mutating webhook configuration"))?;
-        let other = validating.get_opt(&name).await.map_err(api("read the validating webhook configuration"))?;
+        let Configurations { mutating: one, validating: other } = configurations;
         let complete = one.is_some() && other.is_some();
         if !complete && self.trusted != Some(false) {
             warn!(configuration = name, "a webhook configuration is missing: Tasks are gated by the controller alone");
@@ -164,16 +210,63 @@ impl Keeper {
         }
     }
 
+    /// Looks for ever which seals are believed, in a process that serves no webhook.
+    pub async fn follow(mut self) {
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            if let Err(error) = self.begin().await {
+                warn!(%error, "cannot look which stamps are believed; trying again");
+            }
+        }
+    }
+
     async fn pass(&mut self, tls: &Tls, served: &mut Identity) -> Result<(), KeeperError> {
-        let (identity, _) = self.ensure().await?;
+        let (identity, kept) = self.ensure().await?;
         if identity != *served {
             tls.reload(&identity.certificate, &identity.key)?;
             *served = identity;
             info!("webhook serves its new certificate");
         }
         self.metrics.certificate_expires_at(served.expires_at()?);
-        self.publish(served).await
+        let configurations = self.configurations().await?;
+        self.tell(&kept, &configurations)?;
+        self.publish(served, configurations).await
     }
+}
+
+/// An installation without webhooks may not even ask for their configurations.
+fn unless_forbidden<T>(error: kube::Error) -> kube::Result<Option<T>> {
+    match error {
+        kube::Error::Api(status) if status.code == 403 => Ok(None),
+        error => Err(error),
+    }
+}
+
+/// The webhook configurations, as far as they are there.
+struct Configurations {
+    mutating: Option<MutatingWebhookConfiguration>,
+    validating: Option<ValidatingWebhookConfiguration>,
+}
+
+impl Configurations {
+    /// Since when no object can have come past both of them.
+    fn cover_since(&self) -> Option<Timestamp> {
+        let (mutating, validating) = (self.mutating.as_ref()?, self.validating.as_ref()?);
+        let of_mutating = mutating.webhooks.iter().flatten();
+        let stamps = of_mutating.into_iter().any(|hook| holds(hook.failure_policy.as_deref(), hook.rules.as_deref()));
+        let of_validating = validating.webhooks.iter().flatten();
+        let checks = of_validating.into_iter().any(|hook| holds(hook.failure_policy.as_deref(), hook.rules.as_deref()));
+        let one = mutating.metadata.creation_timestamp.as_ref()?.0;
+        let other = validating.metadata.creation_timestamp.as_ref()?.0;
+        (stamps && checks).then(|| one.max(other))
+    }
+}
+
+/// Whether a webhook is asked about every new object, and none comes into being that it has not answered.
+fn holds(failure_policy: Option<&str>, rules: Option<&[RuleWithOperations]>) -> bool {
+    let operations = rules.into_iter().flatten().flat_map(|rule| rule.operations.iter().flatten());
+    let asked = operations.into_iter().any(|operation| operation == "CREATE" || operation == "*");
+    asked && failure_policy != Some("Ignore")
 }
 
 async fn trust<K>(
@@ -218,7 +311,7 @@ fn new_stamp_key() -> Result<StampKey, KeeperError> {
     StampKey::from_slice(&bytes).ok_or(KeeperError::Random(getrandom::Error::UNEXPECTED))
 }
 
-fn read(secret: &Secret) -> (Option<Identity>, Option<StampKey>) {
+fn read(secret: &Secret) -> (Option<Identity>, Kept) {
     let empty = BTreeMap::new();
     let data = secret.data.as_ref().unwrap_or(&empty);
     let text = |name: &str| data.get(name).and_then(|bytes| String::from_utf8(bytes.0.clone()).ok());
@@ -231,10 +324,10 @@ fn read(secret: &Secret) -> (Option<Identity>, Option<StampKey>) {
             key: text("tls.key")?,
         })
     };
-    (identity(), data.get("stamp.key").and_then(|bytes| StampKey::from_slice(&bytes.0)))
+    (identity(), Kept::read(data))
 }
 
-fn data(identity: &Identity, stamp_key: &StampKey) -> BTreeMap<String, ByteString> {
+fn data(identity: &Identity, kept: &Kept) -> BTreeMap<String, ByteString> {
     let Identity { ca, ca_key, previous_ca, certificate, key } = identity;
     let texts = [
         ("ca.crt", ca),
@@ -245,6 +338,6 @@ fn data(identity: &Identity, stamp_key: &StampKey) -> BTreeMap<String, ByteStrin
     ];
     let mut data: BTreeMap<String, ByteString> =
         texts.into_iter().map(|(name, text)| (name.to_owned(), ByteString(text.clone().into_bytes()))).collect();
-    data.insert("stamp.key".into(), ByteString(stamp_key.as_bytes().to_vec()));
+    kept.write(&mut data);
     data
 }

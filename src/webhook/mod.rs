@@ -9,6 +9,8 @@ mod keeper;
 mod read;
 mod review;
 mod server;
+mod stamp_keys;
+mod stamping;
 
 #[cfg(test)]
 mod denial_tests;

@@ -166,8 +166,8 @@ pub(super) fn read(body: &[u8]) -> Result<Read, String> {
         namespace: request.namespace,
         operation: request.operation,
         user_info,
-        object: new.map(|outline| object(outline, specs.new)).transpose()?,
-        old_object: old.map(|outline| object(outline, specs.old)).transpose()?,
+        object: new.map(|outline| object(outline, specs.new, specs.digested)).transpose()?,
+        old_object: old.map(|outline| object(outline, specs.old, specs.digested)).transpose()?,
         dry_run: request.dry_run,
         options: None,
     };
@@ -178,11 +178,20 @@ fn outline<'a>(raw: &'a RawValue, path: &str) -> Result<Outline<'a>, String> {
     serde_json::from_str(raw.get()).map_err(|error| format!("{path}: {error}"))
 }
 
-fn object(outline: Outline<'_>, spec: Option<Value>) -> Result<DynamicObject, String> {
+/// The field of an object's data that says that large fields of its spec are but digests.
+const DIGESTED: &str = "specIsDigested";
+
+/// Whether large fields of the object's spec are but digests: the digest of the whole can't be had from it.
+pub(super) fn is_digested(object: &DynamicObject) -> bool {
+    object.data.get(DIGESTED).is_some()
+}
+
+fn object(outline: Outline<'_>, spec: Option<Value>, digested: bool) -> Result<DynamicObject, String> {
     let Outline { api_version, kind, metadata, spec: _ } = outline;
     let types = kind.map(|kind| TypeMeta { api_version: api_version.unwrap_or_default(), kind });
     let metadata = metadata.map(self::metadata).transpose()?.unwrap_or_default();
     let data = match spec {
+        Some(spec) if digested => json!({ "spec": spec, DIGESTED: true }),
         Some(spec) => json!({ "spec": spec }),
         None => Value::Object(Map::new()),
     };
@@ -244,6 +253,7 @@ struct Outlined<'a> {
 struct Specs {
     new: Option<Value>,
     old: Option<Value>,
+    digested: bool,
     findings: Vec<Finding>,
 }
 
@@ -255,14 +265,10 @@ impl Specs {
         let size = |raw: Option<&RawValue>| raw.map_or(Size::default(), |raw| Size::of(raw.get().as_bytes()));
         let total = size(new).with(size(old));
         if total.nodes <= MAX_NODES && total.depth <= MAX_DEPTH {
-            return Ok(Self {
-                new: new.map(value).transpose()?,
-                old: old.map(value).transpose()?,
-                findings: Vec::new(),
-            });
+            return Ok(Self { new: new.map(value).transpose()?, old: old.map(value).transpose()?, ..Self::default() });
         }
         if !is_create {
-            return Ok(Self { new: new.map(digested), old: old.map(digested), ..Self::default() });
+            return Ok(Self { new: new.map(digested), old: old.map(digested), digested: true, ..Self::default() });
         }
         let message = if total.depth > MAX_DEPTH {
             format!("must not be nested deeper than {MAX_DEPTH}")

@@ -1,9 +1,10 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
+use super::Caller;
 use super::read::{MAX_NODES, read};
 use super::review::Door;
-use super::review_tests::reviewer;
+use super::review_tests::{now, reviewer};
 use crate::crd::names::FINALIZER;
 use crate::domain::Code;
 
@@ -78,7 +79,7 @@ fn one_that_is_stored_can_be_cancelled_and_labelled_but_not_changed(#[case] inpu
         json_patch::merge(&mut new, &change);
         let read = read(review("UPDATE", &new, &old).as_bytes()).unwrap();
         assert!(read.findings.is_empty());
-        reviewer().review(Door::Validate, &read.request, [1; 16]).findings
+        reviewer().review(Door::Mutate, Caller::Anonymous, &read.request, [1; 16], now()).findings
     };
     assert!(answer(json!({"metadata": {"labels": {"a": "b"}, "finalizers": []}})).is_empty());
     assert!(answer(json!({"spec": {"cancel": true}})).is_empty());
@@ -104,6 +105,7 @@ fn a_spec_of_nothing_but_fields_is_told_apart_as_a_whole() {
         let read = read(review("UPDATE", &of(new), &of(old)).as_bytes()).unwrap();
         let (new, old) = (read.request.object.unwrap(), read.request.old_object.unwrap());
         assert!(new.data["spec"].is_string() && old.data["spec"].is_string());
+        assert!(super::read::is_digested(&new), "what is sealed of it is told apart");
         new.data != old.data
     };
     assert!(!findings(fields(1), fields(1)));

@@ -1,6 +1,6 @@
-//! An admission request, answered. Pure but for the random bytes of a new trace id, which the caller passes in.
+//! An admission request, answered. Pure: the time and the random bytes of a new trace id are passed in.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation};
@@ -9,9 +9,14 @@ use kube::core::admission::{AdmissionRequest, AdmissionResponse, Operation};
 use kube::core::response::{Status, StatusCause, StatusDetails, StatusSummary};
 use serde_json::{Value, json};
 
-use crate::crd::names::{CANCELLED_BY, CHANGED_BY, FINALIZER, RESERVED, RUN, SUBMITTED_BY, TRACE_ID};
-use crate::crd::{Stamps, pinned_id};
-use crate::domain::{Code, Finding, StampKey, TraceId};
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::{Caller, stamping};
+use crate::crd::names::{FINALIZER, GROUP, ID, reserved};
+use crate::crd::stamps::{Annotations, Issuer};
+use crate::crd::{Trust, pinned_id};
+use crate::domain::{Code, Finding};
 use crate::policy::{Policy, Subject};
 
 /// Which of the two webhooks is asked.
@@ -23,16 +28,34 @@ pub enum Door {
     Validate,
 }
 
+/// Who seals what is answered to `caller`.
+fn issuer(caller: Caller) -> Issuer {
+    match caller {
+        Caller::Authenticated => Issuer::ApiServer,
+        Caller::Anonymous => Issuer::Anybody,
+    }
+}
+
 /// What a review needs to know.
 #[derive(Clone, Debug)]
 pub struct Reviewer {
     /// What Tasks are held against.
     pub policy: Policy,
-    /// Seals the stamps.
-    pub key: StampKey,
-    /// The one user whose stamps are taken over: the operator itself, which creates objects for its REST clients and for
-    /// Runs, and cancels Tasks.
+    /// What stamps are sealed with, and which are believed.
+    pub trust: watch::Receiver<Arc<Trust>>,
+    /// The operator itself, which creates objects for its REST clients and for Runs, and cancels Tasks: it seals those stamps
+    /// itself, and they are kept if their seal holds. Nobody's stamps are taken over for a name alone.
     pub trusted_user: String,
+}
+
+/// One request, and what it is reviewed with.
+pub(super) struct Context<'a> {
+    pub(super) trust: &'a Trust,
+    pub(super) request: &'a AdmissionRequest<DynamicObject>,
+    pub(super) by_operator: bool,
+    pub(super) issuer: Issuer,
+    pub(super) now: Timestamp,
+    pub(super) random: [u8; 16],
 }
 
 /// A review's answer, and for what it is a refusal.
@@ -51,16 +74,26 @@ enum Answer {
 }
 
 impl Reviewer {
-    /// Answers `request`. `random` becomes the trace id of a new object.
+    /// Answers `request` of `caller`. `random` becomes the trace id of a new object.
     ///
     /// Anything but the creation and update of one of our objects is admitted unchanged: the rules bring nothing else.
-    pub fn review(&self, door: Door, request: &AdmissionRequest<DynamicObject>, random: [u8; 16]) -> Review {
-        let ours = request.kind.group == crate::crd::names::GROUP && request.sub_resource.is_none();
+    pub fn review(
+        &self,
+        door: Door,
+        caller: Caller,
+        request: &AdmissionRequest<DynamicObject>,
+        random: [u8; 16],
+        now: Timestamp,
+    ) -> Review {
+        let ours = request.kind.group == GROUP && request.sub_resource.is_none();
         let subject = Subject::parse(&request.kind.kind).filter(|_| ours);
+        let trust = self.trust.borrow().clone();
+        let by_operator = !self.trusted_user.is_empty() && user(request) == self.trusted_user;
+        let context = Context { trust: &trust, request, by_operator, issuer: issuer(caller), now, random };
         let answer = match (&request.object, subject) {
             (Some(object), Some(subject)) => match request.operation {
-                Operation::Create => self.create(door, subject, request, object, random),
-                Operation::Update => self.update(subject, request, object),
+                Operation::Create => self.create(door, subject, &context, object),
+                Operation::Update => update(door, subject, &context, object),
                 Operation::Delete | Operation::Connect => admit(),
             },
             _ => admit(),
@@ -68,133 +101,96 @@ impl Reviewer {
         respond(request, answer)
     }
 
-    fn create(
-        &self,
-        door: Door,
-        subject: Subject,
-        request: &AdmissionRequest<DynamicObject>,
-        object: &DynamicObject,
-        random: [u8; 16],
-    ) -> Answer {
+    fn create(&self, door: Door, subject: Subject, context: &Context, object: &DynamicObject) -> Answer {
         let mut findings = subject.check_new(spec(object), &self.policy);
         findings.extend(pinned_id(object.metadata.annotations.as_ref()).err());
         if !findings.is_empty() {
             return Answer::Refuse(findings);
         }
         match door {
-            Door::Mutate => self.stamp(subject, request, object, random),
-            Door::Validate => self.check_stamp(request, object),
+            Door::Mutate => stamp(subject, context, object),
+            // What was stamped is what will be stored, other webhooks notwithstanding.
+            Door::Validate if stamping::is_submitted(context, object) => admit(),
+            Door::Validate => changed_stamps(crate::crd::names::SUBMITTED_BY),
         }
     }
+}
 
-    /// Writes who submitted the object, whatever the manifest says about it.
-    fn stamp(
-        &self,
-        subject: Subject,
-        request: &AdmissionRequest<DynamicObject>,
-        object: &DynamicObject,
-        random: [u8; 16],
-    ) -> Answer {
-        let empty = BTreeMap::new();
-        let given = object.metadata.annotations.as_ref().unwrap_or(&empty);
-        let user = request.user_info.username.as_deref().unwrap_or_default();
-        let trusted = user == self.trusted_user;
-        let said = |name: &str| given.get(name).filter(|_| trusted);
-        let stamps = Stamps {
-            submitted_by: said(SUBMITTED_BY).map_or(user, String::as_str).into(),
-            trace_id: said(TRACE_ID).and_then(|text| text.parse().ok()).unwrap_or_else(|| TraceId::from_random(random)),
-            run: said(RUN).filter(|_| subject == Subject::Task).and_then(|text| text.parse().ok()),
-        };
-        let stamped = stamps.annotations(namespace(request), &self.key);
-
-        let mut patch = Vec::new();
-        if object.metadata.annotations.is_none() {
-            patch.push(add(&["metadata", "annotations"], json!({})));
-        }
-        for name in RESERVED.iter().filter(|name| given.contains_key(**name) && !stamped.contains_key(**name)) {
-            patch.push(remove(&["metadata", "annotations", name]));
-        }
-        for (name, value) in &stamped {
-            patch.push(add(&["metadata", "annotations", name], json!(value)));
-        }
-        if is_cancelled(object) {
-            patch.push(add(&["metadata", "annotations", CANCELLED_BY], json!(user)));
-        }
-        let finalizers = object.metadata.finalizers.as_deref().unwrap_or_default();
-        if !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
-            let all: Vec<&str> = finalizers.iter().map(String::as_str).chain([FINALIZER]).collect();
-            patch.push(add(&["metadata", "finalizers"], json!(all)));
-        }
-        let ignored = RESERVED.iter().filter(|name| !trusted && given.contains_key(**name));
-        let warnings =
-            ignored.map(|name| format!("metadata.annotations[{name}] is set by JCT; the given value is ignored"));
-        Answer::Admit { patch, warnings: warnings.collect() }
+/// Writes who submitted the object, whatever the manifest says about it.
+fn stamp(subject: Subject, context: &Context, object: &DynamicObject) -> Answer {
+    let wanted = stamping::submission(subject, context, object);
+    let (mut patch, warnings) = put(object, &wanted.annotations, |name| {
+        let ignored = !wanted.are_given && annotation(object, name).is_some();
+        ignored.then(|| format!("metadata.annotations[{name}] is set by JCT; the given value is ignored"))
+    });
+    let finalizers = object.metadata.finalizers.as_deref().unwrap_or_default();
+    if !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
+        let all: Vec<&str> = finalizers.iter().map(String::as_str).chain([FINALIZER]).collect();
+        patch.push(add(&["metadata", "finalizers"], json!(all)));
     }
+    Answer::Admit { patch, warnings: warnings.into_iter().chain(wanted.warning).collect() }
+}
 
-    /// Makes sure that what was stamped is what will be stored, other webhooks notwithstanding.
-    fn check_stamp(&self, request: &AdmissionRequest<DynamicObject>, object: &DynamicObject) -> Answer {
-        let user = request.user_info.username.as_deref().unwrap_or_default();
-        let stamps = Stamps::verified(object.metadata.annotations.as_ref(), namespace(request), &self.key);
-        let trusted = user == self.trusted_user;
-        if stamps.is_some_and(|stamps| trusted || (stamps.submitted_by == user && stamps.run.is_none())) {
-            return admit();
-        }
-        Answer::Refuse(vec![Finding::new(
-            Code::InvalidSpec,
-            format!("metadata.annotations[{SUBMITTED_BY}]"),
-            "is not what JCT's mutating webhook wrote; is that webhook configured, and does another one change it?",
-        )])
+/// What may change is for the subject to say, and never an id; reserved annotations are put back as they were, and who
+/// changes or cancels the object is noted.
+fn update(door: Door, subject: Subject, context: &Context, object: &DynamicObject) -> Answer {
+    let Some(old) = &context.request.old_object else { return admit() };
+    let mut findings = subject.check_change(spec(old), spec(object));
+    if annotation(old, ID) != annotation(object, ID) {
+        let message = "cannot be added, changed or removed once the object is there";
+        findings.push(Finding::new(Code::InvalidSpec, format!("metadata.annotations[{ID}]"), message));
     }
+    if !findings.is_empty() {
+        return Answer::Refuse(findings);
+    }
+    if door == Door::Validate {
+        return stamping::altered(context, old, object).map_or_else(admit, changed_stamps);
+    }
+    let wanted = stamping::revision(subject, context, old, object);
+    let (patch, warnings) = put(object, &wanted.annotations, |name| {
+        let kept = !wanted.are_given && annotation(object, name) != annotation(old, name);
+        kept.then(|| format!("metadata.annotations[{name}] is kept by JCT as it was"))
+    });
+    Answer::Admit { patch, warnings: warnings.into_iter().chain(wanted.warning).collect() }
+}
 
-    /// What may change is for the subject to say; reserved annotations are put back as they were, and who cancels a Task, or
-    /// changes a work object, is noted.
-    fn update(&self, subject: Subject, request: &AdmissionRequest<DynamicObject>, object: &DynamicObject) -> Answer {
-        let Some(old) = &request.old_object else { return admit() };
-        let findings = subject.check_change(spec(old), spec(object));
-        if !findings.is_empty() {
-            return Answer::Refuse(findings);
+fn changed_stamps(name: &str) -> Answer {
+    Answer::Refuse(vec![Finding::new(
+        Code::InvalidSpec,
+        format!("metadata.annotations[{name}]"),
+        "is not what JCT's mutating webhook wrote; is that webhook configured, and does another one change it?",
+    )])
+}
+
+/// The patch by which the reserved annotations of `object` become `wanted`, and a warning for each that was given otherwise.
+fn put(
+    object: &DynamicObject,
+    wanted: &Annotations,
+    warning: impl Fn(&str) -> Option<String>,
+) -> (Vec<PatchOperation>, Vec<String>) {
+    let (mut patch, mut warnings) = (Vec::new(), Vec::new());
+    for name in reserved() {
+        let (found, value) = (annotation(object, name), wanted.get(name));
+        if found == value.map(String::as_str) {
+            continue;
         }
-        let user = request.user_info.username.as_deref();
-        // The operator cancels for its REST clients, and says for whom.
-        let for_whom = annotation(object, CANCELLED_BY).filter(|_| user == Some(&self.trusted_user));
-        let cancels = is_cancelled(object) && !is_cancelled(old);
-        let changes = subject != Subject::Task && spec(object) != spec(old);
-        let mut patch = Vec::new();
-        let mut warnings = Vec::new();
-        for name in RESERVED {
-            let found = annotation(object, name);
-            let wanted = match name {
-                CANCELLED_BY if cancels => for_whom.or(user),
-                CHANGED_BY if changes => user,
-                _ => annotation(old, name),
-            };
-            if found == wanted {
-                continue;
-            }
-            if found != annotation(old, name) {
-                warnings.push(format!("metadata.annotations[{name}] is kept by JCT as it was"));
-            }
-            match wanted {
-                Some(value) => {
-                    if object.metadata.annotations.is_none() && patch.is_empty() {
-                        patch.push(add(&["metadata", "annotations"], json!({})));
-                    }
-                    patch.push(add(&["metadata", "annotations", name], json!(value)));
+        warnings.extend(warning(name));
+        match value {
+            Some(value) => {
+                if object.metadata.annotations.is_none() && patch.is_empty() {
+                    patch.push(add(&["metadata", "annotations"], json!({})));
                 }
-                None => patch.push(remove(&["metadata", "annotations", name])),
+                patch.push(add(&["metadata", "annotations", name], json!(value)));
             }
+            None => patch.push(remove(&["metadata", "annotations", name])),
         }
-        Answer::Admit { patch, warnings }
     }
+    (patch, warnings)
 }
 
 /// The refusal of `request`, which is not looked at, for `findings`.
 pub(super) fn refuse(request: &AdmissionRequest<DynamicObject>, findings: Vec<Finding>) -> Review {
     respond(request, Answer::Refuse(findings))
-}
-
-fn is_cancelled(object: &DynamicObject) -> bool {
-    spec(object).get("cancel") == Some(&Value::Bool(true))
 }
 
 fn admit() -> Answer {
@@ -252,6 +248,10 @@ fn status(request: &AdmissionRequest<DynamicObject>, findings: &[Finding]) -> St
             retry_after_seconds: 0,
         }),
     }
+}
+
+pub(super) fn user(request: &AdmissionRequest<DynamicObject>) -> &str {
+    request.user_info.username.as_deref().unwrap_or_default()
 }
 
 pub(super) fn spec(object: &DynamicObject) -> &Value {

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
-use jct::domain::StampKey;
+use jct::crd::Trust;
 use jct::policy::{Policy, Verdict};
 use jct::reconcile::task::Object;
 use jct::reconcile::task::validate::{Specification, validate};
-use jct::store::{NewTask, Refusal, Store};
+use jct::store::{NewTask, Refusal, Shown, Store};
 use jiff::Timestamp;
 use kube::Client;
 use kube::client::Body;
@@ -31,7 +31,7 @@ pub enum Controller {
 
 pub struct Cluster {
     store: Store,
-    key: StampKey,
+    trust: Trust,
     pub controller: Mutex<Controller>,
     /// Answers every call with this failure.
     pub failure: Mutex<Option<(u16, &'static str)>>,
@@ -45,10 +45,10 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    pub fn new(store: Store, key: StampKey) -> Arc<Self> {
+    pub fn new(store: Store, trust: Trust) -> Arc<Self> {
         Arc::new(Self {
             store,
-            key,
+            trust,
             controller: Mutex::new(Controller::Records),
             failure: Mutex::default(),
             tokens: Mutex::default(),
@@ -83,6 +83,7 @@ impl Cluster {
             (Some((code, reason)), _) => failed(code, reason),
             (None, [.., "tokenreviews"]) => (201, self.review_token(body)),
             (None, [.., "subjectaccessreviews"]) => (201, self.review_access(body)),
+            (None, ["", "api", "v1", "namespaces", name]) => namespace(name),
             (None, [.., "nowhere", "tasks"]) => failed(404, "NotFound"),
             (None, [.., namespace, "tasks"]) => self.create(namespace, body),
             (None, [.., namespace, "tasks", name]) => self.touch(&head.method, namespace, name, &body),
@@ -133,7 +134,7 @@ impl Cluster {
         metadata["namespace"] = json!(namespace);
         metadata["uid"] = json!(format!("uid-{number}"));
         metadata["resourceVersion"] = json!("1");
-        metadata["creationTimestamp"] = json!("2026-03-01T12:00:00Z");
+        metadata["creationTimestamp"] = json!(Timestamp::now().round(jiff::Unit::Second).unwrap().to_string());
         let name = (namespace.to_owned(), metadata["name"].as_str().unwrap().to_owned());
         let mut objects = self.objects.lock().unwrap();
         if objects.contains_key(&name) {
@@ -173,7 +174,7 @@ impl Cluster {
             Controller::Refuses => Policy::default(),
             Controller::Sleeps => return,
         };
-        let task = validate(&object, &self.key).unwrap();
+        let task = validate(&object, &self.trust).unwrap();
         let Specification { verdict, controls, sha256 } = Specification::of(&Ok(spec), &task.head, &policy);
         match verdict {
             Verdict::Accepted(accepted) => {
@@ -190,6 +191,7 @@ impl Cluster {
                     max_attempts: controls.max_attempts,
                     create_cwom: controls.create_cwom,
                     for_run: None,
+                    shown: Shown::default(),
                     created_at: task.head.created_at,
                     recorded_at: Timestamp::now(),
                 };
@@ -210,6 +212,21 @@ impl Cluster {
                 self.store.record_refusal(refusal).await.unwrap();
             }
         }
+    }
+}
+
+/// Every namespace is there but `nowhere`; `going` is being deleted.
+fn namespace(name: &str) -> (u16, Value) {
+    let gone = (name == "going").then_some("2026-03-01T12:00:00Z");
+    match name {
+        "nowhere" => failed(404, "NotFound"),
+        _ => (
+            200,
+            json!({
+                "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+                "metadata": {"name": name, "deletionTimestamp": gone},
+            }),
+        ),
     }
 }
 

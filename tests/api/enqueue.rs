@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use jct::domain::denial::{Door, Request};
 use jct::domain::id::sha256_hex;
-use jct::domain::{Actor, ActorKind, Code, StampKey, TraceId};
+use jct::domain::{Actor, ActorKind, Code};
 use jct::store::{AuditQuery, RecordDeleted};
 use jiff::Timestamp;
 use rstest::rstest;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sqlx::Connection as _;
 
 use crate::cluster::Controller;
-use crate::world::{ADA, CI, World, steady, task};
+use crate::world::{ADA, CI, World, steady, task, trust};
 
 #[tokio::test]
 async fn a_task_is_answered_once_it_is_recorded() {
@@ -38,10 +38,14 @@ async fn the_object_is_what_kubectl_would_have_made() {
     assert_eq!(answer.status, 201, "{}", answer.text);
     let objects = world.cluster.objects.lock().unwrap();
     let mut object = objects.values().next().unwrap().clone();
+    let annotations = object["metadata"]["annotations"].as_object().unwrap();
+    assert!(annotations["jct.dev/stamp"].as_str().unwrap().starts_with("v2.operator."));
+    let (metadata, spec) = (serde_json::from_value(object["metadata"].clone()).unwrap(), object["spec"].clone());
+    let believed = trust().read("Task", &metadata, Some(&jct::domain::SpecDigests::of("Task", &spec)));
+    let submitter = believed.submitted.unwrap().submitter;
+    assert_eq!((submitter.user.as_str(), submitter.groups()), ("ada", Some(vec!["g".to_owned()])));
+    object["metadata"]["creationTimestamp"] = json!("2026-03-01T12:00:00Z");
     let annotations = object["metadata"]["annotations"].as_object_mut().unwrap();
-    let key = StampKey::from_slice(&[7; 32]).unwrap();
-    let trace_id: TraceId = annotations["jct.dev/trace-id"].as_str().unwrap().parse().unwrap();
-    assert!(key.verify("team", "ada", &trace_id, None, annotations["jct.dev/stamp"].as_str().unwrap()));
     annotations.remove("jct.dev/stamp");
     annotations.remove("jct.dev/trace-id");
     insta::assert_json_snapshot!("object", object);
@@ -94,17 +98,53 @@ async fn a_bad_query_is_told(#[case] query: &str, #[case] field: &str) {
 }
 
 #[tokio::test]
-async fn the_same_key_is_the_same_task_whatever_else_is_asked() {
+async fn a_request_that_is_repeated_is_the_same_task() {
     let mut world = World::new().await;
-    let first = world.enqueue(json!({"idempotency_key": "k"})).await;
-    let second = world.enqueue(json!({"idempotency_key": "k", "objective": "Something else"})).await;
+    let first = world.enqueue(json!({"idempotency_key": "k", "inputs": {"depth": 1.0}})).await;
+    // In other words.
+    let second = world
+        .enqueue(json!({"idempotency_key": "k", "inputs": {"depth": 1}, "objective": " Look around ", "metadata": {}}))
+        .await;
     assert_eq!(second.status, 409);
     insta::assert_json_snapshot!("duplicate", steady(second.body.clone()));
     assert_eq!(second.body["task"], first.body["task"]);
     world.restart();
-    let third = world.enqueue(json!({"idempotency_key": "k"})).await;
+    let third = world.enqueue(json!({"idempotency_key": "k", "inputs": {"depth": 1}})).await;
     assert_eq!((third.status, &third.body["task_id"]), (409, &first.body["task_id"]), "after a restart too");
     assert_eq!(world.cluster.objects.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_of_another_task_is_an_error_that_tells_nothing_of_it() {
+    let world = World::new().await;
+    let first = world.enqueue(json!({"idempotency_key": "k"})).await;
+    let others = [
+        world.enqueue(json!({"idempotency_key": "k", "objective": "Something else"})).await,
+        world.post(ADA, "/tasks/enqueue?create_cwom=false", &task(json!({"idempotency_key": "k"}))).await,
+    ];
+    for other in others {
+        assert_eq!((other.status, &other.body["error"]), (409, &json!("IDEMPOTENCY_KEY_REUSED")));
+        for nothing in ["task_id", "trace_id", "task"] {
+            assert!(other.body.get(nothing).is_some_and(serde_json::Value::is_null), "{nothing}: {}", other.text);
+        }
+        assert!(!other.text.contains(first.body["task_id"].as_str().unwrap()));
+    }
+    assert_eq!(world.cluster.objects.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn who_may_not_get_tasks_learns_of_a_duplicate_and_nothing_more() {
+    let world = World::new().await;
+    let first = world.enqueue(json!({"idempotency_key": "k"})).await;
+    world.cluster.rights.lock().unwrap().insert("ada", vec![("create", "tasks", "team")]);
+    let mut world = world;
+    world.restart();
+    let second = world.enqueue(json!({"idempotency_key": "k"})).await;
+    assert_eq!((second.status, &second.body["error"]), (409, &json!("DUPLICATE")));
+    for nothing in ["task_id", "trace_id", "task"] {
+        assert!(second.body.get(nothing).is_some_and(serde_json::Value::is_null), "{nothing}: {}", second.text);
+    }
+    assert!(!second.text.contains(first.body["task_id"].as_str().unwrap()));
 }
 
 #[tokio::test]
@@ -267,7 +307,7 @@ async fn a_denied_request_is_handed_to_the_audit_log() {
     let denials = world.denials.take();
     let [denial] = denials.as_slice() else { panic!("{denials:?}") };
     assert_eq!((denial.door, denial.request), (Door::Rest, Request::Create));
-    assert_eq!((denial.actor.id.as_str(), denial.actor.kind), ("ada", ActorKind::Agent));
+    assert_eq!((denial.actor.id.as_str(), denial.actor.kind), ("ada", ActorKind::Human));
     assert_eq!((denial.namespace.as_str(), denial.trace_id.as_str()), ("team", "trace-of-ada-1"));
     assert_eq!(denial.findings[0].code, Code::RepoNotAllowed);
     assert_eq!(denial.spec_sha256, sha256_hex(body.to_string().as_bytes()));

@@ -148,7 +148,10 @@ async fn cancelling_is_asked_of_the_object_in_the_callers_name() {
     let objects = world.cluster.objects.lock().unwrap();
     let object = objects.values().next().unwrap();
     assert_eq!(object["spec"]["cancel"], true);
-    assert_eq!(object["metadata"]["annotations"]["jct.dev/cancelled-by"], "ada");
+    let metadata = serde_json::from_value(object["metadata"].clone()).unwrap();
+    let believed =
+        crate::world::trust().read("Task", &metadata, Some(&jct::domain::SpecDigests::of("Task", &object["spec"])));
+    assert_eq!(believed.canceller.map(|who| who.user).as_deref(), Some("ada"), "sealed by the operator itself");
 }
 
 #[tokio::test]

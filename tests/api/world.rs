@@ -8,10 +8,11 @@ use axum::body::Body;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt as _;
 use jct::api::{Api, ApiSettings, Health, router};
+use jct::crd::Trust;
 use jct::domain::cwom::Kind;
-use jct::domain::{Id, StampKey};
+use jct::domain::{Id, StampKey, StampKeys};
 use jct::policy::Policy;
-use jct::runtime::{Denials, Metrics, Waiting};
+use jct::runtime::{Denials, Metrics, OpenTasks, Waiting};
 use jct::signing::{KeyRing, Keys, SigningKey};
 use jct::store::{Store, StoreSettings};
 use serde_json::{Value, json};
@@ -31,11 +32,14 @@ pub const EVE: &str = "token-of-eve";
 /// Is known, and may do nothing.
 pub const NOBODY: &str = "token-of-nobody";
 
+/// How many open Tasks a namespace may have.
+pub const MAX_OPEN_TASKS: u32 = 60;
+
 pub struct World {
     pub store: Store,
     pub cluster: Arc<Cluster>,
     pub settings: ApiSettings,
-    key: StampKey,
+    trust: Trust,
     router: Router,
     /// Denials that the API has handed in.
     pub denials: Waiting,
@@ -73,6 +77,12 @@ pub fn settings() -> ApiSettings {
     }
 }
 
+/// What the operator of this cluster seals with and believes.
+pub fn trust() -> Trust {
+    let key = StampKey::from_slice(&[7; 32]).unwrap();
+    Trust::in_keys(StampKeys::new(key, Vec::new(), None), "jct-system")
+}
+
 impl World {
     pub async fn new() -> Self {
         Self::with(|_| {}).await
@@ -82,8 +92,8 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("jct.db").display()).parse().unwrap();
         let store = Store::open(&StoreSettings::new(url)).await.unwrap();
-        let key = StampKey::from_slice(&[7; 32]).unwrap();
-        let cluster = Cluster::new(store.clone(), key.clone());
+        let trust = trust();
+        let cluster = Cluster::new(store.clone(), trust.clone());
         for (token, user) in [(ADA, "ada"), (ROOT, "root"), (CI, "ci"), (EVE, "eve"), (NOBODY, "nobody")] {
             cluster.tokens.lock().unwrap().insert(token.into(), (user, vec!["jct"]));
         }
@@ -96,13 +106,13 @@ impl World {
         }
         let mut settings = settings();
         change(&mut settings);
-        let (router, denials) = serve(&store, &cluster, &key, &settings);
-        Self { store, cluster, settings, key, router, denials, folder }
+        let (router, denials) = serve(&store, &cluster, &trust, &settings);
+        Self { store, cluster, settings, trust, router, denials, folder }
     }
 
     /// The API as it is after a restart: everything is there but what was in memory.
     pub fn restart(&mut self) {
-        (self.router, self.denials) = serve(&self.store, &self.cluster, &self.key, &self.settings);
+        (self.router, self.denials) = serve(&self.store, &self.cluster, &self.trust, &self.settings);
     }
 
     /// Locks the record against writing until the connection is closed.
@@ -119,6 +129,11 @@ impl World {
         let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap_or_default();
         let body = serde_json::from_str(&text).unwrap_or_default();
         Answer { status: head.status.as_u16(), headers: head.headers, text, body }
+    }
+
+    /// An answer of which nothing is read yet.
+    pub async fn unread(&self, token: &str, path: &str) -> Response<Body> {
+        self.router.clone().oneshot(request("GET", token, path).body(Body::empty()).unwrap()).await.unwrap()
     }
 
     pub async fn get(&self, token: &str, path: &str) -> Answer {
@@ -150,14 +165,16 @@ fn rules(verbs: &[&'static str], namespace: &'static str) -> Vec<Rule> {
     verbs.iter().flat_map(|verb| resources().map(|resource| (*verb, resource, namespace))).collect()
 }
 
-fn serve(store: &Store, cluster: &Arc<Cluster>, key: &StampKey, settings: &ApiSettings) -> (Router, Waiting) {
+fn serve(store: &Store, cluster: &Arc<Cluster>, trust: &Trust, settings: &ApiSettings) -> (Router, Waiting) {
     let metrics = Metrics::default();
     let (denials, waiting) = Denials::new(&metrics);
     let ring = KeyRing::new(SigningKey::from_seed(&[7; 32]).unwrap(), &[], "2026-03-01T12:00:00Z".parse().unwrap());
     let keys = Keys::fixed(Some(ring));
     let health = Health { store: store.clone(), parts: Arc::default(), metrics, keys };
     let policy = Policy::default().allowing("octo/");
-    (router(Api::new(health, cluster.client(), policy, key.clone(), denials, settings.clone())), waiting)
+    let trust = tokio::sync::watch::Sender::new(Arc::new(trust.clone())).subscribe();
+    let open_tasks = OpenTasks::new(store.clone(), MAX_OPEN_TASKS);
+    (router(Api::new(health, cluster.client(), policy, trust, denials, open_tasks, settings.clone())), waiting)
 }
 
 pub fn request(method: &str, token: &str, path: &str) -> http::request::Builder {
@@ -179,15 +196,23 @@ pub fn steady(mut body: Value) -> Value {
     fn is_id(value: &Value) -> bool {
         value.as_str().is_some_and(|text| text.parse::<Id>().is_ok())
     }
+    /// Whether the API made the name: there are 12 random digits in it.
+    fn is_made(value: &Value) -> bool {
+        let made = value.as_str().and_then(|name| name.strip_prefix("task-"));
+        made.is_some_and(|digits| digits.len() == 12)
+    }
     fn walk(value: &mut Value) {
         match value {
             Value::Array(items) => items.iter_mut().for_each(walk),
             Value::Object(fields) => {
+                let of_task = fields.contains_key("requested_by");
                 for (name, field) in fields {
                     match name.as_str() {
                         name if (name == "id" || name.ends_with("_id")) && is_id(field) => *field = json!("[id]"),
                         "trace_id" => *field = json!("[trace id]"),
                         "ts" => *field = json!("[now]"),
+                        "created_at" if of_task && field.is_string() => *field = json!("[created]"),
+                        "name" if is_made(field) => *field = json!("task-[made]"),
                         _ => walk(field),
                     }
                 }

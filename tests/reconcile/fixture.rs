@@ -1,16 +1,18 @@
 //! A Task, a store, a trace volume and a controller around a scripted API server.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jct::crd::names;
+use jct::crd::stamps::{Issuer, Revision, Seal, Sealed, Stamps, cancellation};
+use jct::crd::{Trust, names};
 use jct::domain::cwom::Kind;
 use jct::domain::executor::Executors;
 use jct::domain::id::sha256_hex;
 use jct::domain::provenance::DEFAULT_BUILDER_ID;
 use jct::domain::trace::{FileEntry, FileKind, MANIFEST_VERSION, Manifest, Outcome, Source, folder};
-use jct::domain::{FailureReason, Id, StampKey, TraceId};
+use jct::domain::{FailureReason, Id, Principal, StampKey, StampKeys, spec_digest, submitted_digest};
 use jct::jobs::JobSettings;
 use jct::policy::Policy;
 use jct::reconcile::context::{Context, Settled, Timing};
@@ -23,6 +25,7 @@ use jct::runtime::Metrics;
 use jct::signing::{KeyRing, Keys, SigningKey};
 use jct::store::{Store, StoreSettings, TaskRow};
 use jct::trace::TraceVolume;
+use kube::api::ObjectMeta;
 use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};
@@ -37,7 +40,7 @@ const CREATED: &str = "2026-03-01T12:00:00Z";
 pub struct World {
     folder: tempfile::TempDir,
     pub store: Store,
-    pub key: StampKey,
+    pub trust: Trust,
     pub keys: Keys,
     pub executors: Executors,
     pub policy: Policy,
@@ -74,7 +77,7 @@ impl World {
         Self {
             folder,
             store,
-            key: StampKey::from_slice(&[7; 32]).unwrap(),
+            trust: Trust::in_keys(keys_of(7), "jct-system"),
             keys: Keys::fixed(Some(ring)),
             executors: Executors::default(),
             policy: Policy::default().allowing("octo/"),
@@ -140,7 +143,7 @@ impl World {
                 retry_delay: Duration::from_secs(1),
                 infrastructure_retries: 1,
             },
-            stamp_key: self.key.clone(),
+            trust: tokio::sync::watch::Sender::new(Arc::new(self.trust.clone())).subscribe(),
             traces: TraceVolume::new(self.folder.path().join("traces")),
             keys: self.keys.clone(),
             checkpoint: tokio::sync::watch::channel(None).1,
@@ -230,33 +233,56 @@ impl World {
 
     /// A work object as the webhook leaves it. Its uid is made from kind and name.
     pub fn object(&self, kind: Kind, name: &str, spec: Value) -> Value {
-        let trace_id: TraceId = TRACE.parse().unwrap();
-        json!({
+        let mut object = json!({
             "apiVersion": "jct.dev/v1", "kind": kind.as_str(),
             "metadata": {
                 "name": name, "namespace": "team", "uid": object_uid(kind, name), "generation": 1, "resourceVersion": "10",
                 "creationTimestamp": CREATED, "finalizers": [names::FINALIZER],
-                "annotations": {
-                    names::SUBMITTED_BY: "ada@example.org", names::TRACE_ID: TRACE,
-                    names::STAMP: self.key.seal("team", "ada@example.org", &trace_id, None),
-                },
             },
             "spec": spec,
-        })
+        });
+        self.stamp(&mut object, &ada(), None);
+        object
+    }
+
+    /// Seals `object` as the webhook does for its submitter, or as the operator does for a Run.
+    pub fn stamp(&self, object: &mut Value, submitter: &Principal, run: Option<Id>) {
+        let metadata: ObjectMeta = serde_json::from_value(object["metadata"].clone()).unwrap();
+        let kind = object["kind"].as_str().unwrap().to_owned();
+        let sealed = Sealed::of(&kind, "team", &metadata);
+        let stamps = Stamps { submitter: submitter.clone(), trace_id: TRACE.parse().unwrap(), run };
+        let issuer = if run.is_some() { Issuer::Operator } else { Issuer::Anybody };
+        let seal = Seal { issuer, at: CREATED.parse().unwrap() };
+        let sha256 = submitted_digest(&kind, &object["spec"]);
+        let annotations = stamps.annotations(&sealed, &sha256, &seal, &self.trust.keys);
+        json_patch::merge(object, &json!({"metadata": {"annotations": annotations}}));
+    }
+
+    /// Changes the spec of `object` in the name of `by`, as the webhook leaves it.
+    pub fn change(&self, object: &mut Value, by: &Principal, spec: Value) {
+        json_patch::merge(object, &json!({"spec": spec}));
+        let generation = object["metadata"]["generation"].as_i64().unwrap() + 1;
+        object["metadata"]["generation"] = json!(generation);
+        let metadata: ObjectMeta = serde_json::from_value(object["metadata"].clone()).unwrap();
+        let (kind, uid) = (object["kind"].as_str().unwrap().to_owned(), metadata.uid.clone().unwrap());
+        let sealed = Sealed::of(&kind, "team", &metadata);
+        let seal = Seal { issuer: Issuer::Anybody, at: CREATED.parse().unwrap() };
+        let sha256 = spec_digest(&object["spec"]);
+        let revision = Revision { by: by.clone(), generation, spec_sha256: sha256, changes: Vec::new() };
+        let mut annotations = revision.annotations(&sealed, &uid, &seal, &self.trust.keys);
+        if object["spec"]["cancel"] == json!(true) {
+            annotations.extend(cancellation(by, &sealed, &uid, &seal, &self.trust.keys));
+        }
+        json_patch::merge(object, &json!({"metadata": {"annotations": annotations}}));
     }
 
     /// A Task as the webhook leaves it, with `change` merged in.
     pub fn task(&self, change: Value) -> Value {
-        let trace_id: TraceId = TRACE.parse().unwrap();
         let mut task = json!({
             "apiVersion": "jct.dev/v1", "kind": "Task",
             "metadata": {
                 "name": "look", "namespace": "team", "uid": UID, "generation": 1, "resourceVersion": "10",
                 "creationTimestamp": CREATED, "finalizers": [names::FINALIZER],
-                "annotations": {
-                    names::SUBMITTED_BY: "ada@example.org", names::TRACE_ID: TRACE,
-                    names::STAMP: self.key.seal("team", "ada@example.org", &trace_id, None),
-                },
             },
             "spec": {
                 "requestedBy": {"kind": "human", "id": "ada"}, "objective": "Look around",
@@ -264,8 +290,20 @@ impl World {
             },
         });
         json_patch::merge(&mut task, &change);
+        if change.pointer("/metadata/annotations") != Some(&Value::Null) {
+            self.stamp(&mut task, &ada(), None);
+        }
         task
     }
+}
+
+/// Who submits, unless a test says otherwise.
+pub fn ada() -> Principal {
+    Principal::new("ada@example.org", Some("uid-of-ada".into()), &["makers".into()], &BTreeMap::new())
+}
+
+pub fn keys_of(byte: u8) -> StampKeys {
+    StampKeys::new(StampKey::from_slice(&[byte; 32]).unwrap(), Vec::new(), None)
 }
 
 pub fn task_id() -> Id {

@@ -1,5 +1,5 @@
-use jct::domain::{FailureReason, Phase};
-use serde_json::json;
+use jct::domain::{Actor, ActorKind, FailureReason, Phase, Principal};
+use serde_json::{Value, json};
 
 use crate::api::{Answer, call};
 use crate::fixture::{World, job_name, running, seen, succeeded};
@@ -200,9 +200,8 @@ async fn a_suspended_task_is_recorded_and_waits() {
 async fn cancelling_ends_the_job_first_and_names_who_asked() {
     let world = World::new().await;
     started(&world).await;
-    let cancelled = world.task(json!({
-        "metadata": {"generation": 2, "annotations": {"jct.dev/cancelled-by": "bob@example.org"}}, "spec": {"cancel": true},
-    }));
+    let mut cancelled = world.task(json!({}));
+    world.change(&mut cancelled, &Principal::named("bob@example.org"), json!({"cancel": true}));
     let script = vec![
         call("DELETE", format!("{JOBS}/{}", job_name(1)), Answer::Object(crate::fixture::job(1, json!({})))),
         call("PATCH", STATUS, Answer::Echo),
@@ -220,6 +219,41 @@ async fn cancelling_ends_the_job_first_and_names_who_asked() {
     let pass = world.pass(&cancelled, script).await;
     assert_eq!((&pass.status()["phase"], &pass.status()["reason"]), (&json!("Cancelled"), &json!("Cancelled")));
     assert!(world.audit().await.contains(&"Task status_changed queued->cancelled by bob@example.org".to_owned()));
+}
+
+#[tokio::test]
+async fn who_cancelled_is_believed_only_under_a_seal_and_of_their_own_kind() {
+    let world = World::new().await;
+    let spec = json!({"suspend": true, "requestedBy": {"kind": "agent", "id": "bot"}});
+    let task = world.task(json!({"spec": spec}));
+    world.pass(&task, vec![call("PATCH", STATUS, Answer::Echo)]).await.result.unwrap();
+    // Past the webhooks: the annotation is there, the seal is not.
+    let mut blamed = task.clone();
+    json_patch::merge(
+        &mut blamed,
+        &json!({"metadata": {"generation": 2, "annotations": {"jct.dev/cancelled-by": "bob@example.org"}},
+            "spec": {"cancel": true}}),
+    );
+    let head = |object: &Value| {
+        let object: jct::reconcile::task::Object = serde_json::from_value(object.clone()).unwrap();
+        jct::reconcile::task::validate::validate(&object, &world.trust).unwrap()
+    };
+    assert_eq!(head(&blamed).canceller, Actor::unverified());
+    let mut cancelled = task.clone();
+    world.change(&mut cancelled, &Principal::named("mallory@example.org"), json!({"cancel": true}));
+    let mallory = Actor { kind: ActorKind::Human, id: "mallory@example.org".into() };
+    assert_eq!(head(&cancelled).canceller, mallory, "a person, whatever the Task is said to come from");
+    assert_eq!(head(&cancelled).actor.id, "ada@example.org", "what was submitted is as it was");
+    world.pass(&cancelled, vec![call("PATCH", STATUS, Answer::Echo)]).await.result.unwrap();
+    let query = jct::store::AuditQuery::default();
+    let entries = world.store.audit(&query).await.unwrap();
+    assert!(entries.iter().any(|entry| entry.actor == mallory), "{entries:?}");
+    // The same seal on another Task is worth nothing.
+    let mut copied = world.task(json!({"metadata": {"uid": "another", "generation": 2}, "spec": {"cancel": true}}));
+    for (name, value) in cancelled["metadata"]["annotations"].as_object().unwrap() {
+        copied["metadata"]["annotations"][name] = value.clone();
+    }
+    assert_eq!(head(&copied).canceller, Actor::unverified());
 }
 
 #[tokio::test]

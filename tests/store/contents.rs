@@ -42,6 +42,7 @@ async fn told_by_objects(store: &Store, row: &TaskRow) -> Task {
     let packet = read!(ContextPacket, ids.context_packet);
     let snapshot = read!(ConstraintSnapshot, ids.constraint_snapshot);
     let view = IssueView {
+        made_by_jct: jct::domain::cwom::adapter::MadeByJct::ALL,
         repo: &repo,
         issue: &issue,
         context_packet: Some(&packet),

@@ -1,6 +1,6 @@
 use jct::domain::audit::EntityKind;
 use jct::domain::denial::{Door, LeftOut, Notice, Repeats, Request};
-use jct::domain::{Actor, ActorKind, Code, Denial, Finding, TraceId};
+use jct::domain::{Actor, Code, Denial, Finding, TraceId};
 use jct::store::{AuditCheck, AuditQuery};
 use rstest::rstest;
 use serde_json::json;
@@ -11,7 +11,7 @@ pub fn denial(uid: &str) -> Denial {
     Denial {
         door: Door::Kubernetes,
         uid: uid.into(),
-        actor: Actor::authenticated("eve@example.org", ActorKind::Human),
+        actor: Actor::authenticated("eve@example.org"),
         authenticated: true,
         submitted_by: Some("eve@example.org".into()),
         trace_id: TraceId::derive(uid),

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
 use kube::api::{Api as Objects, Patch, PatchParams};
 use serde_json::json;
 
@@ -14,7 +15,7 @@ use crate::api::auth::Caller;
 use crate::api::error::Problem;
 use crate::api::query::{Params, PathId};
 use crate::crd::Task as TaskObject;
-use crate::crd::names::CANCELLED_BY;
+use crate::crd::stamps::{Issuer, Seal, Sealed, cancellation};
 
 /// End a Task
 ///
@@ -32,8 +33,11 @@ pub async fn cancel(State(api): State<Api>, caller: Caller, id: PathId, query: P
         return Err(Problem::conflict(format!("Task '{}' has ended as {}", row.id, row.phase)));
     }
     // The uid makes it this object or none: another one may have the name by now.
+    let sealed = Sealed { kind: "Task", namespace: &row.namespace, name: &row.name, generate_name: "" };
+    let seal = Seal { issuer: Issuer::Operator, at: Timestamp::now() };
+    let annotations = cancellation(&caller.principal(), &sealed, &row.uid, &seal, &api.trust.borrow().keys);
     let patch = json!({
-        "metadata": {"uid": row.uid, "annotations": {CANCELLED_BY: caller.username()}},
+        "metadata": {"uid": row.uid, "annotations": annotations},
         "spec": {"cancel": true},
     });
     let objects: Objects<TaskObject> = Objects::namespaced(api.client.clone(), &row.namespace);

@@ -21,10 +21,10 @@ use super::output::Output;
 use crate::domain::executor::{Executor, Executors, NoExecutor, SandboxMode};
 use crate::domain::id::sha256_hex;
 use crate::domain::task::{Controls, Naming, Operation};
-use crate::domain::{Actor, ActorKind, Finding, task};
+use crate::domain::{Actor, Finding, task};
 use crate::local::{self, Process, Ran, Run, RunError, State};
 use crate::policy::{Verdict, judge};
-use crate::store::{NewTask, Refusal};
+use crate::store::{NewTask, Refusal, Shown};
 
 /// What an executor may read of this machine, where there is such a thing; nobody's home is among it.
 const SYSTEM: [&str; 10] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/nix/store", "/proc"];
@@ -160,7 +160,7 @@ async fn gate_and_run(
     };
     let now = Timestamp::now();
     let who = Who::of(manifest, args, now)?;
-    let actor = Actor::authenticated(&who.user, accepted.requested_by.kind);
+    let actor = Actor::authenticated(&who.user);
     if let Some(field) = [("cancel", controls.cancel), ("suspend", controls.suspend)].iter().find(|(_, set)| *set) {
         bail!("spec.{} is true: nothing is run then; take it out", field.0);
     }
@@ -185,6 +185,7 @@ async fn gate_and_run(
         max_attempts: controls.max_attempts,
         create_cwom: controls.create_cwom,
         for_run: None,
+        shown: Shown::default(),
         created_at: now,
         recorded_at: now,
     };
@@ -351,7 +352,7 @@ async fn refuse(args: &RunArgs, state: &State, manifest: &Manifest, findings: Ve
         namespace: who.namespace,
         name: who.name.clone(),
         uid: who.uid,
-        actor: Actor::authenticated(&who.user, ActorKind::Human),
+        actor: Actor::authenticated(&who.user),
         findings,
         spec_sha256: sha256_hex(manifest.spec().to_string().as_bytes()),
         refused_at: now,

@@ -6,6 +6,7 @@
 
 pub mod orphans;
 mod run;
+mod sources;
 pub mod status;
 pub mod validate;
 pub mod view;
@@ -79,7 +80,7 @@ pub async fn reconcile_as_read(
     context: &Context,
     read: impl AsyncFnOnce(&Head) -> Result<Option<Whole>, Error>,
 ) -> Result<Action, Error> {
-    let head = Head::read(&object.metadata, &context.stamp_key)?;
+    let head = Head::read(kind.as_str(), &object.metadata, None, &context.trust())?;
     let api: Api<WorkObject> = Api::namespaced_with(context.client.clone(), &head.namespace, &api_resource(kind));
     if head.is_being_deleted {
         return release(context, &api, kind, &head).await;
@@ -96,7 +97,7 @@ pub async fn reconcile_as_read(
     let Some(whole) = whole.filter(|whole| whole.view.metadata.uid.as_ref() == Some(&head.uid)) else {
         return Ok(Action::await_change());
     };
-    let understood = validate(kind, &whole.view, whole.spec.get(), &context.stamp_key)?;
+    let understood = validate(kind, &whole.view, whole.spec.get(), &context.trust())?;
     if understood.head.is_being_deleted {
         // The event that says so is on its way.
         return Ok(Action::await_change());

@@ -4,24 +4,28 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::core::Status as Refusal;
-use serde_json::json;
+use serde_json::{Value, json};
 use tracing::{info, warn};
 
+use super::sources::gather;
 use super::validate::Understood;
 use super::waiting::Wanted;
 use crate::crd::names::{FINALIZER, GROUP};
+use crate::crd::stamps::{Issuer, Seal, Sealed, cancellation};
 use crate::crd::{Stamps, Task as TaskObject, TaskSpec};
-use crate::domain::cwom::adapter::{IssueView, failure_category, issue_to_task};
-use crate::domain::cwom::{
-    ConstraintSnapshot, ContextPacket, FailureCategory, Issue, Kind, Mode, Ref, Repo, Run, Spec, Status,
-};
-use crate::domain::{Actor, Code, Finding, Id, Task};
+use crate::domain::cwom::adapter::{failure_category, issue_to_task};
+use crate::domain::cwom::{FailureCategory, Kind, Mode, Spec, Status};
+use crate::domain::{Actor, Code, FailureReason, Finding, Id, Principal, Task, submitted_digest};
 use crate::reconcile::head::Head;
+use crate::reconcile::rights::may_create_tasks;
 use crate::reconcile::{Context, Error};
 use crate::store::{FailRun, ObjectRow, Unresolved};
 
-/// Who submitted a Run that came past the webhooks. A `system:` name, so that nobody takes it for a person.
-const UNVERIFIED: &str = "system:unverified";
+/// The kind of a Task.
+const TASK: &str = "Task";
+
+/// The field of a Task's metadata in which stands what it was made from.
+const MADE_FROM: &str = "jct.dev/made-from";
 
 /// How far a Run that JCT carries out is, besides what its row says.
 #[derive(Clone, Debug, Default)]
@@ -62,9 +66,9 @@ pub async fn advance(
         return Ok(None);
     }
     let has_ended = run.status.is_terminal(Kind::Run);
-    if row.task_id.is_some() {
+    if let Some(task_id) = row.task_id {
         if asked.status == Status::Canceled && !has_ended {
-            cancel(context, object, id).await?;
+            cancel(context, object, id, task_id).await?;
         }
         return Ok(Carried::by_task(id));
     }
@@ -89,10 +93,16 @@ pub async fn advance(
             return Ok(Some(Carried { waits_for, wants: vec![wanted], task_name: None }));
         }
     };
-    let failed = match issue_to_task(&sources.view(run)) {
-        // The key is that of the Task that made the Issue: another try at it is another Task.
-        Ok(task) => create(context, object, id, Task { idempotency_key: None, ..task }).await?,
-        Err(findings) => Some(refusal(&findings)),
+    let failed = match author(context, object).await? {
+        Err(failed) => Some(failed),
+        Ok(author) => match issue_to_task(&sources.view(run)) {
+            Ok(task) => {
+                let mut task = Task { idempotency_key: None, ..task };
+                task.metadata.insert(MADE_FROM.into(), sources.digests(id));
+                create(context, object, author, id, task).await?
+            }
+            Err(findings) => Some(refusal(&findings)),
+        },
     };
     let Some((category, message)) = failed else { return Ok(Carried::by_task(id)) };
     warn!(run_id = %id, trace_id = %object.head.trace_id, message, "Run cannot be carried out");
@@ -103,80 +113,60 @@ pub async fn advance(
     Ok(Some(Carried::default()))
 }
 
-/// What a Task is made from.
-struct Sources {
-    repo: Repo,
-    issue: Issue,
-    context_packet: Option<ContextPacket>,
-    constraint_snapshot: Option<ConstraintSnapshot>,
-}
-
-impl Sources {
-    fn view<'a>(&'a self, run: &'a Run) -> IssueView<'a> {
-        IssueView {
-            repo: &self.repo,
-            issue: &self.issue,
-            context_packet: self.context_packet.as_ref(),
-            constraint_snapshot: self.constraint_snapshot.as_ref(),
-            requester: Some(&run.executor.actor),
-        }
-    }
-}
-
-/// Reads what the Run is about from the record: its first ContextPacket and its ConstraintSnapshot; where it names none,
-/// the newest of its Issue. `Err` names what is not there yet.
-async fn gather(context: &Context, run: &Run) -> Result<Result<Sources, Ref>, Error> {
-    macro_rules! read {
-        ($reference:expr, $kind:ident) => {{
-            let reference: &Ref = $reference;
-            match object(context, reference).await? {
-                Some(Spec::$kind(spec)) => *spec,
-                _ => return Ok(Err(reference.clone())),
-            }
-        }};
-    }
-    let issue: Issue = read!(&run.for_issue, Issue);
-    let repo: Repo = read!(&run.repo, Repo);
-    let context_packet = match choose(run.inputs.context_packets.first(), &issue.context_packets) {
-        Some(reference) => Some(read!(reference, ContextPacket)),
-        None => None,
+/// Who wrote the Run as it stands, if they are known and may create Tasks in its namespace: a Run is no way around that
+/// right. Else why the Run has failed. API server.
+async fn author<'a>(
+    context: &Context,
+    run: &'a Understood,
+) -> Result<Result<&'a Principal, (FailureCategory, String)>, Error> {
+    let fail =
+        |reason: FailureReason, message: String| Ok(Err((failure_category(reason), format!("{reason}: {message}"))));
+    let namespace = &run.head.namespace;
+    let Some(author) = &run.head.author else {
+        let message = "nobody vouches for who wrote this Run as it stands: it came past the admission webhook, or is in the \
+                       operator's own namespace";
+        return fail(FailureReason::AuthorUnknown, message.into());
     };
-    let of_packet = context_packet.as_ref().and_then(|packet| packet.constraint_snapshot.as_ref());
-    let named = run.inputs.constraint_snapshot.as_ref().or(of_packet);
-    let constraint_snapshot = match choose(named, &issue.constraints) {
-        Some(reference) => Some(read!(reference, ConstraintSnapshot)),
-        None => None,
-    };
-    Ok(Ok(Sources { repo, issue, context_packet, constraint_snapshot }))
-}
-
-/// The one that is named, else one that is still to come, else the newest: ids grow with time.
-fn choose<'a>(named: Option<&'a Ref>, all: &'a [Ref]) -> Option<&'a Ref> {
-    named.or_else(|| all.iter().find(|one| one.id().is_none())).or_else(|| all.iter().max_by_key(|one| one.id()))
-}
-
-async fn object(context: &Context, reference: &Ref) -> Result<Option<Spec>, Error> {
-    let Some(id) = reference.id() else { return Ok(None) };
-    let row = context.store.object(reference.kind, id).await.map_err(Error::store("read a work object"))?;
-    Ok(row.map(|row| row.object.spec))
+    if author.is_cut() {
+        let message = format!(
+            "{} is in more groups than are kept with an object, so that what they may do can't be asked",
+            author.user
+        );
+        return fail(FailureReason::AuthorUnknown, message);
+    }
+    if !may_create_tasks(&context.client, author, namespace).await? {
+        let hint = match run.head.has_old_stamps {
+            true => "; the Run is from before their groups were kept with it: make a new one",
+            false => "",
+        };
+        let message = format!("{} may not create Tasks in namespace {namespace}{hint}", author.user);
+        return fail(FailureReason::AuthorNotAllowed, message);
+    }
+    Ok(Ok(author))
 }
 
 /// Creates the Task, or finds it. Says why the Run has failed, if it has.
 async fn create(
     context: &Context,
     run: &Understood,
+    author: &Principal,
     id: Id,
     task: Task,
 ) -> Result<Option<(FailureCategory, String)>, Error> {
     let api: Api<TaskObject> = Api::namespaced(context.client.clone(), &run.head.namespace);
-    let object = task_object(context, run, id, task);
+    let object = task_object(context, run, author, id, task);
     match api.create(&PostParams::default(), &object).await {
         Ok(_) => {
             info!(run_id = %id, trace_id = %run.head.trace_id, task = task_name(id), "Run is carried out by a Task");
             Ok(None)
         }
         Err(kube::Error::Api(status)) if status.code == 409 => known(context, &api, id).await,
-        Err(kube::Error::Api(status)) if status.code == 422 => Ok(Some(denial(&status))),
+        // That passes: it is tried again when others have ended.
+        Err(kube::Error::Api(status))
+            if status.code == 422 && !status.message.contains(Code::TooManyTasks.as_str()) =>
+        {
+            Ok(Some(denial(&status)))
+        }
         Err(error) => Err(Error::api("create the Task of a Run")(error)),
     }
 }
@@ -188,7 +178,7 @@ async fn known(context: &Context, api: &Api<TaskObject>, run: Id) -> Result<Opti
     let Some(found) = api.get_metadata_opt(&name).await.map_err(Error::api("read the Task of a Run"))? else {
         return Ok(None);
     };
-    let head = Head::read(&found.metadata, &context.stamp_key)?;
+    let head = Head::read(TASK, &found.metadata, None, &context.trust())?;
     if head.run != Some(run) {
         return Ok(Some((FailureCategory::Unknown, format!("another Task has the name {name}"))));
     }
@@ -196,14 +186,14 @@ async fn known(context: &Context, api: &Api<TaskObject>, run: Id) -> Result<Opti
     Ok(refused.map(|findings| refusal(&findings)))
 }
 
-/// The Task as the mutating webhook would leave it: sealed here too, for installations without the webhook.
-fn task_object(context: &Context, run: &Understood, id: Id, task: Task) -> TaskObject {
-    let Head { namespace, name, uid, trace_id, submitted_by, .. } = &run.head;
-    let stamps = Stamps {
-        submitted_by: submitted_by.clone().unwrap_or_else(|| UNVERIFIED.into()),
-        trace_id: trace_id.clone(),
-        run: Some(id),
-    };
+/// The Task, sealed by the operator itself: the webhook takes its word for whom and for what it is by that seal alone.
+fn task_object(context: &Context, run: &Understood, author: &Principal, id: Id, task: Task) -> TaskObject {
+    let Head { namespace, name, uid, trace_id, .. } = &run.head;
+    let (task_name, spec) = (task_name(id), TaskSpec::of(task, false));
+    let stamps = Stamps { submitter: author.clone(), trace_id: trace_id.clone(), run: Some(id) };
+    let sealed = Sealed { kind: TASK, namespace, name: &task_name, generate_name: "" };
+    let spec_sha256 = submitted_digest(TASK, &spec.to_json());
+    let annotations = stamps.annotations(&sealed, &spec_sha256, &operator_seal(), &context.trust().keys);
     let owner = OwnerReference {
         api_version: format!("{GROUP}/v1"),
         kind: Kind::Run.as_str().into(),
@@ -212,10 +202,10 @@ fn task_object(context: &Context, run: &Understood, id: Id, task: Task) -> TaskO
         controller: Some(true),
         block_owner_deletion: None,
     };
-    let mut object = TaskObject::new(&task_name(id), TaskSpec::of(task, false));
+    let mut object = TaskObject::new(&task_name, spec);
     object.metadata = ObjectMeta {
-        name: Some(task_name(id)),
-        annotations: Some(stamps.annotations(namespace, &context.stamp_key)),
+        name: Some(task_name),
+        annotations: Some(annotations),
         owner_references: Some(vec![owner]),
         finalizers: Some(vec![FINALIZER.into()]),
         ..ObjectMeta::default()
@@ -248,18 +238,30 @@ fn denial(status: &Refusal) -> (FailureCategory, String) {
     refusal(&findings)
 }
 
-/// Asks the Task to end, since the Run's author has called it off.
-async fn cancel(context: &Context, run: &Understood, id: Id) -> Result<(), Error> {
-    let api: Api<TaskObject> = Api::namespaced(context.client.clone(), &run.head.namespace);
-    let patch = Patch::Merge(json!({"spec": {"cancel": true}}));
-    let cancelled = api.patch_metadata(&task_name(id), &PatchParams::default(), &patch).await;
+/// Asks the Task to end, since the Run's author has called it off: in their name. Database, API server.
+async fn cancel(context: &Context, run: &Understood, id: Id, task_id: Id) -> Result<(), Error> {
+    let namespace = &run.head.namespace;
+    let task = context.store.task(task_id).await.map_err(Error::store("read the record of a Task"))?;
+    let Some(task) = task.filter(|task| !task.phase.is_terminal()) else { return Ok(()) };
+    let mut patch = json!({"metadata": {"uid": task.uid}, "spec": {"cancel": true}});
+    if let Some(author) = &run.head.author {
+        let sealed = Sealed { kind: TASK, namespace, name: &task.name, generate_name: "" };
+        let annotations = cancellation(author, &sealed, &task.uid, &operator_seal(), &context.trust().keys);
+        patch["metadata"]["annotations"] =
+            annotations.into_iter().map(|(name, text)| (name, Value::from(text))).collect();
+    }
+    let api: Api<TaskObject> = Api::namespaced(context.client.clone(), namespace);
+    let cancelled = api.patch_metadata(&task_name(id), &PatchParams::default(), &Patch::Merge(patch)).await;
     Error::unless_gone("cancel the Task of a Run", cancelled).map(drop)
+}
+
+fn operator_seal() -> Seal {
+    Seal { issuer: Issuer::Operator, at: Timestamp::now() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::cwom::Target;
 
     fn denied(answer: serde_json::Value) -> (FailureCategory, String) {
         denial(&serde_json::from_value(answer).unwrap())
@@ -289,17 +291,5 @@ mod tests {
         assert!(denied(answer).1.starts_with("TIME_BUDGET_TOO_LOW: Task is invalid"));
         let unknown = json!({"status": "Failure", "code": 422, "reason": "Invalid", "message": "no"});
         assert_eq!(denied(unknown), (FailureCategory::Policy, "INVALID_SPEC: no".into()));
-    }
-
-    #[test]
-    fn the_named_one_is_chosen_then_one_to_come_then_the_newest() {
-        let by_id = |id: &str| Ref::to(Kind::ContextPacket, id.parse().unwrap());
-        let (old, new) = (by_id("01KJMMA2G027CE4HT1RZKZBW4A"), by_id("01KJMMA2G127CE4HT1RZKZBW4A"));
-        let to_come = Ref { target: Target::Name("later".into()), ..old.clone() };
-        let all = [new.clone(), old.clone()];
-        assert_eq!(choose(Some(&old), &all), Some(&old));
-        assert_eq!(choose(None, &all), Some(&new));
-        assert_eq!(choose(None, &[new.clone(), to_come.clone()]), Some(&to_come));
-        assert_eq!(choose(None, &[]), None);
     }
 }

@@ -1,15 +1,13 @@
 //! What a work object says, understood once. Pure; the later steps never read the object again.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-
 use super::view::WorkObject;
 use super::waiting::{Place, Wanted};
+use crate::crd::Trust;
 use crate::crd::cwom::WorkObjectStatus;
-use crate::crd::names::CHANGED_BY;
 use crate::crd::pinned_id;
 use crate::domain::cwom::{Kind, Spec, read};
 use crate::domain::json::{MAX_VALUES, TOO_MANY_VALUES, values_in};
-use crate::domain::{Actor, ActorKind, Code, Finding, Id, Naming, StampKey};
+use crate::domain::{Actor, Code, Finding, Id, Naming, SpecDigests};
 use crate::reconcile::Error;
 use crate::reconcile::head::Head;
 
@@ -52,36 +50,33 @@ impl Understood {
 ///
 /// # Errors
 /// [`Error::Invalid`] if it lacks what every stored object has.
-pub fn validate(kind: Kind, object: &WorkObject, document: &str, key: &StampKey) -> Result<Understood, Error> {
-    let head = Head::read(&object.metadata, key)?;
-    let (spec, mut findings) = parse(kind, document);
+pub fn validate(kind: Kind, object: &WorkObject, document: &str, trust: &Trust) -> Result<Understood, Error> {
+    let (spec, mut findings, digests) = parse(kind, document);
+    let head = Head::read(kind.as_str(), &object.metadata, Some(&digests), trust)?;
     findings.extend(head.unfit_pin.clone());
     let spec = match spec {
         Some(spec) if findings.is_empty() => Ok(spec),
         _ => Err(findings),
     };
     let pin = pinned_id(object.metadata.annotations.as_ref()).ok().flatten();
-    Ok(Understood { kind, spec, actor: actor(&object.metadata, &head), status: object.status.clone(), head, pin })
+    // Whoever wrote the spec as it stands; of one that nobody vouches for, nobody knows.
+    let actor = head.author.as_ref().map_or_else(Actor::unverified, |author| Actor::authenticated(&author.user));
+    Ok(Understood { kind, spec, actor, status: object.status.clone(), head, pin })
 }
 
-/// What is too much is not parsed at all.
-fn parse(kind: Kind, document: &str) -> (Option<Spec>, Vec<Finding>) {
-    let unfit = |message: String| (None, vec![Finding::new(Code::InvalidSpec, "spec", message)]);
+/// What is too much is not parsed at all, and has no digest: it is not what was sealed.
+fn parse(kind: Kind, document: &str) -> (Option<Spec>, Vec<Finding>, SpecDigests) {
+    let unfit =
+        |message: String| (None, vec![Finding::new(Code::InvalidSpec, "spec", message)], SpecDigests::default());
     if values_in(document) > MAX_VALUES {
         return unfit(TOO_MANY_VALUES.into());
     }
     match serde_json::from_str(document) {
-        Ok(document) => read(kind, &document, Naming::CustomResource),
+        Ok(document) => {
+            let (spec, findings) = read(kind, &document, Naming::CustomResource);
+            (spec, findings, SpecDigests::of(kind.as_str(), &document))
+        }
         Err(error) => unfit(format!("cannot be read: {error}; JSON may nest 127 deep")),
-    }
-}
-
-/// Who changed the spec last; of an object that nobody vouches for, nobody knows.
-fn actor(metadata: &ObjectMeta, head: &Head) -> Actor {
-    let changed_by = metadata.annotations.as_ref().and_then(|annotations| annotations.get(CHANGED_BY));
-    match &head.submitted_by {
-        Some(submitted_by) => Actor::authenticated(changed_by.unwrap_or(submitted_by), ActorKind::Human),
-        None => Actor::unverified(),
     }
 }
 

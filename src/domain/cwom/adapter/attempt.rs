@@ -188,7 +188,12 @@ pub fn failure_category(reason: FailureReason) -> FailureCategory {
         | Reason::TimeBudgetTooHigh
         | Reason::NetworkAccessDenied
         | Reason::SecretsAccessDenied
+        | Reason::TooManyTasks
         | Reason::IdConflict
+        | Reason::IdempotencyKeyReused
+        | Reason::RecordLost
+        | Reason::AuthorUnknown
+        | Reason::AuthorNotAllowed
         | Reason::ChangeNotAllowed => FailureCategory::Policy,
         Reason::ExecutorNotConfigured
         | Reason::SourceUnavailable

@@ -19,7 +19,7 @@ pub use attempt::{
     Attempt, AttemptState, Ending, artifact_of_file, failure_category, is_of_interest, run_id, run_of_attempt,
 };
 pub use from_task::task_to_cwom;
-pub use to_task::{IssueView, issue_to_task, task_document};
+pub use to_task::{IssueView, MadeByJct, issue_to_task, task_document};
 
 /// The key in `meta` under which stands what only a Task knows.
 pub const TASK_META: &str = "task";
@@ -71,6 +71,7 @@ impl CwomBundle {
             issue: &self.issue.spec,
             context_packet: Some(&self.context_packet.spec),
             constraint_snapshot: Some(&self.constraint_snapshot.spec),
+            made_by_jct: MadeByJct::ALL,
             requester: None,
         }
     }

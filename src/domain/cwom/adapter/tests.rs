@@ -155,13 +155,14 @@ fn risk(#[case] allow_network: bool, #[case] allow_secrets: bool, #[case] expect
     assert_eq!(snapshot.constraints.time.available_minutes, Some(1.5));
 }
 
+fn spec(kind: Kind, change: Value) -> Spec {
+    let mut document = read_tests::minimal(kind);
+    json_patch::merge(&mut document, &change);
+    read(kind, &document, Naming::Rest).0.unwrap()
+}
+
 /// An Issue that people wrote, on a Repo that people wrote.
 fn written(change: Value) -> (Repo, Issue) {
-    let spec = |kind, change: Value| {
-        let mut document = read_tests::minimal(kind);
-        json_patch::merge(&mut document, &change);
-        read(kind, &document, Naming::Rest).0.unwrap()
-    };
     let (Spec::Repo(repo), Spec::Issue(issue)) =
         (spec(Kind::Repo, json!({"default_branch": "trunk"})), spec(Kind::Issue, change))
     else {
@@ -179,6 +180,7 @@ fn an_issue_that_people_wrote_is_a_task() {
         issue: &issue,
         context_packet: None,
         constraint_snapshot: None,
+        made_by_jct: MadeByJct::default(),
         requester: Some(&ada),
     };
     let task = issue_to_task(&view).unwrap();
@@ -205,8 +207,14 @@ fn an_issue_that_is_no_task_says_why(#[case] change: Value, #[case] field: &str)
     });
     json_patch::merge(&mut with_assignee, &change);
     let (repo, issue) = written(with_assignee);
-    let view =
-        IssueView { repo: &repo, issue: &issue, context_packet: None, constraint_snapshot: None, requester: None };
+    let view = IssueView {
+        repo: &repo,
+        issue: &issue,
+        context_packet: None,
+        constraint_snapshot: None,
+        made_by_jct: MadeByJct { issue: true, ..MadeByJct::default() },
+        requester: None,
+    };
     let findings = issue_to_task(&view).unwrap_err();
     assert_eq!(findings.iter().map(|finding| finding.field.as_str()).collect::<Vec<_>>(), [field]);
 }
@@ -222,6 +230,7 @@ fn every_type_of_issue_is_an_operation() {
                 issue: &issue,
                 context_packet: None,
                 constraint_snapshot: None,
+                made_by_jct: MadeByJct::default(),
                 requester: None,
             };
             task_document(&view)["operation"].clone()
@@ -358,4 +367,47 @@ fn a_file_of_the_longest_name_is_an_artifact() {
         time("2026-03-01T12:00:04Z"),
     );
     assert_eq!(read(Kind::Artifact, &Spec::from(artifact.spec).to_json(), Naming::Rest).1, []);
+}
+
+#[test]
+fn what_people_write_into_free_form_fields_becomes_no_command_ref_or_path() {
+    let (repo, issue) = written(json!({
+        "title": "Greet them all", "assignees": [{"actor_kind": "human", "actor_id": "ada"}],
+        "meta": {"task": {"metadata": {"a": 1}, "evidence_requirements": ["e"], "idempotency_key": "k"}},
+    }));
+    let evil = json!({"commands": [["/bin/sh", "-c", "evil"]]}).to_string();
+    let packet = spec(
+        Kind::ContextPacket,
+        json!({
+            "meta": {"task": {"ref": "attacker-branch", "path": "evil"}},
+            "inputs": {"data_blobs": [{"name": "task-inputs", "media_type": "application/json", "inline": evil}]},
+        }),
+    );
+    let snapshot = spec(
+        Kind::ConstraintSnapshot,
+        json!({
+            "meta": {"task": {"time_budget_seconds": 86400, "allow_network": true, "allow_secrets": true}},
+            "constraints": {"time": {"available_minutes": 1}},
+        }),
+    );
+    let (Spec::ContextPacket(packet), Spec::ConstraintSnapshot(snapshot)) = (packet, snapshot) else { panic!() };
+    let view = IssueView {
+        repo: &repo,
+        issue: &issue,
+        context_packet: Some(&packet),
+        constraint_snapshot: Some(&snapshot),
+        made_by_jct: MadeByJct::default(),
+        requester: None,
+    };
+    let task = issue_to_task(&view).unwrap();
+    assert_eq!((task.target.git_ref.as_str(), task.target.path.as_str()), ("trunk", ""));
+    assert!(task.inputs.is_empty() && task.metadata.is_empty() && task.evidence_requirements.is_empty());
+    assert_eq!((task.idempotency_key, task.constraints.time_budget_seconds), (None, 60));
+    // The same fields of what JCT made are what a Task knew.
+    let made = task_document(&IssueView { made_by_jct: MadeByJct::ALL, ..view });
+    assert_eq!(
+        (&made["target"]["ref"], &made["inputs"]["commands"][0][2]),
+        (&json!("attacker-branch"), &json!("evil"))
+    );
+    assert_eq!((&made["constraints"]["allow_network"], &made["metadata"]["a"]), (&json!(true), &json!(1)));
 }

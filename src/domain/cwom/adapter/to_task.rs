@@ -18,8 +18,27 @@ pub struct IssueView<'a> {
     pub context_packet: Option<&'a ContextPacket>,
     /// What it is done under.
     pub constraint_snapshot: Option<&'a ConstraintSnapshot>,
+    /// Which of them JCT made for a Task.
+    pub made_by_jct: MadeByJct,
     /// Who asks for the work, such as the executor of a Run; without one the first assignee, or the snapshot's owner.
     pub requester: Option<&'a Actor>,
+}
+
+/// Which objects JCT made for a Task. Only these have in their `meta` and data blobs what a Task knew: such free-form fields
+/// of others are what somebody wrote there, and never become a command, a ref or a path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MadeByJct {
+    /// The Issue.
+    pub issue: bool,
+    /// The ContextPacket.
+    pub context_packet: bool,
+    /// The ConstraintSnapshot.
+    pub constraint_snapshot: bool,
+}
+
+impl MadeByJct {
+    /// All of them.
+    pub const ALL: Self = Self { issue: true, context_packet: true, constraint_snapshot: true };
 }
 
 /// The Task of an Issue.
@@ -39,9 +58,11 @@ pub fn issue_to_task(view: &IssueView) -> Result<Task, Vec<Finding>> {
 
 /// The Task of an Issue as a REST body, for the gate to read and judge.
 pub fn task_document(view: &IssueView) -> Value {
-    let IssueView { repo, issue, context_packet, constraint_snapshot, requester } = *view;
-    let noted = |name: &str| issue.meta.get(TASK_META).and_then(|meta| meta.get(name)).cloned();
-    let packet_noted = |name: &str| context_packet.and_then(|packet| packet.meta.get(TASK_META)?.get(name)).cloned();
+    let IssueView { repo, issue, context_packet, constraint_snapshot, made_by_jct, requester } = *view;
+    let of_issue = issue.meta.get(TASK_META).filter(|_| made_by_jct.issue);
+    let noted = |name: &str| of_issue.and_then(|meta| meta.get(name)).cloned();
+    let of_task = context_packet.filter(|_| made_by_jct.context_packet);
+    let packet_noted = |name: &str| of_task.and_then(|packet| packet.meta.get(TASK_META)?.get(name)).cloned();
     let requester = requester.or(issue.assignees.first()).or(constraint_snapshot.map(|snapshot| &snapshot.owner));
     let objective = objective(issue, context_packet);
     json!({
@@ -56,8 +77,8 @@ pub fn task_document(view: &IssueView) -> Value {
             "ref": packet_noted("ref").unwrap_or_else(|| repo.default_branch.clone().into()),
             "path": packet_noted("path"),
         },
-        "constraints": constraint_snapshot.map_or(Value::Null, constraints),
-        "inputs": context_packet.map_or(Value::Null, inputs),
+        "constraints": constraint_snapshot.map_or(Value::Null, |snapshot| constraints(snapshot, made_by_jct.constraint_snapshot)),
+        "inputs": of_task.map_or(Value::Null, inputs),
         "metadata": noted("metadata"),
         "acceptance_criteria": criteria(issue, objective, noted("criteria_from_objective")),
         "evidence_requirements": noted("evidence_requirements"),
@@ -85,8 +106,8 @@ fn operation(issue_type: IssueType) -> Operation {
 }
 
 /// The exact values where a Task noted them, else what the snapshot says in minutes.
-fn constraints(snapshot: &ConstraintSnapshot) -> Value {
-    if let Some(exact) = snapshot.meta.get(TASK_META) {
+fn constraints(snapshot: &ConstraintSnapshot, is_by_jct: bool) -> Value {
+    if let Some(exact) = snapshot.meta.get(TASK_META).filter(|_| is_by_jct) {
         return exact.clone();
     }
     let seconds = snapshot.constraints.time.available_minutes.map(|minutes| (minutes * 60.0).round() as i64);
