@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use jct::commands::{audit, check, db, keys, release_finalizers, retention, run, trace};
+use jct::commands::{audit, check, db, keys, release_finalizers, retention, run, tasks, trace};
 use jct::domain::shown::plain_lines;
 use jct::runtime::settings::LogFormat;
 use jct::runtime::{Settings, operator, telemetry};
@@ -42,6 +42,9 @@ enum Command {
     /// Check traces offline
     #[command(subcommand)]
     Trace(trace::TraceCommand),
+    /// Decide about Tasks whose record was lost
+    #[command(subcommand)]
+    Tasks(tasks::TasksCommand),
     /// Show what retention would remove
     #[command(subcommand)]
     Retention(retention::RetentionCommand),
@@ -60,13 +63,14 @@ fn main() -> ExitCode {
         Command::Worker(command) => return command.run(),
         Command::Run(args) => {
             telemetry::start(LogFormat::Text, false);
-            return run_here(*args);
+            return run::run(&args);
         }
         Command::Check(args) => return check::run(&args),
         Command::Crds => print_crds(),
         Command::Audit(args) => block_on(audit::run(*args)),
         Command::Db(args) => block_on(db::run(args)),
         Command::Trace(command) => return trace::run(&command),
+        Command::Tasks(command) => block_on(tasks::run(command)),
         Command::Retention(command) => block_on(retention::run(command)),
         Command::Keys(command) => {
             telemetry::start(LogFormat::Text, false);
@@ -98,17 +102,6 @@ fn print_crds() -> anyhow::Result<()> {
         write!(out, "---\n{}", serde_yaml::to_string(&crd)?)?;
     }
     Ok(())
-}
-
-/// On this thread alone: the steps of a Task end with the thread that started them.
-fn run_here(args: run::RunArgs) -> ExitCode {
-    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(run::run(args)),
-        Err(error) => {
-            eprintln!("jct run: cannot start the runtime: {error}");
-            ExitCode::from(2)
-        }
-    }
 }
 
 fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use super::names::{FINALIZER, ID, reserved};
 use super::{Task, TaskStatus};
 use crate::domain::task::{Controls, Naming, read};
-use crate::domain::{spec_digest, submitted_digest, task_digest};
+use crate::domain::{FailureReason, spec_digest, submitted_digest, task_digest};
 
 /// How long an annotation of ours may be and still be kept, in bytes: the longest are lists of groups.
 const MAX_ANNOTATION_BYTES: usize = 32 * 1024;
@@ -67,6 +67,19 @@ impl WholeTask {
     pub fn spec(&self) -> Result<Value, String> {
         let spec = self.spec.as_deref().ok_or_else(|| "is not there".to_owned())?;
         serde_json::from_str(spec.get()).map_err(|error| error.to_string())
+    }
+}
+
+impl TaskView {
+    /// Whether its status shows more than the record knows.
+    pub fn is_lost(&self) -> bool {
+        let reason = self.status.as_ref().and_then(|status| status.reason.as_deref());
+        reason == Some(FailureReason::RecordLost.as_str())
+    }
+
+    /// Whether an administrator has decided what becomes of it, though its record was lost.
+    pub fn is_decided(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| status.decision.is_some())
     }
 }
 

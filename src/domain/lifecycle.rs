@@ -134,6 +134,10 @@ failure_reasons! {
     ExecutorNotConfigured = "ExecutorNotConfigured", no_retry;
     /// The id pinned by `jct.dev/id` belongs to another Task.
     IdConflict = "IdConflict", no_retry;
+    /// Another Task of the namespace, which asks for something else, has the idempotency key.
+    IdempotencyKeyReused = "IdempotencyKeyReused", no_retry;
+    /// The object shows an end, or attempts, of which the record knows nothing: the database was lost or is an older one.
+    RecordLost = "RecordLost", no_retry;
     /// Nobody vouches for who wrote the Run as it stands.
     AuthorUnknown = "AuthorUnknown", no_retry;
     /// Who wrote the Run as it stands may not create Tasks in its namespace.

@@ -53,7 +53,7 @@ pub async fn run(context: Arc<Context>, concurrency: u16, ready: watch::Sender<b
     };
     let of_pods = {
         let workers = context.workers.clone();
-        follow(pods, move || workers.clone(), |workers: &Workers| &workers.pods, trigger, pods_ready)
+        follow(pods, move || workers.clone(), |workers: &Workers| &workers.pods, trigger.clone(), pods_ready)
     };
     let followers = tokio::spawn(join(of_jobs, of_pods));
 
@@ -71,7 +71,7 @@ pub async fn run(context: Arc<Context>, concurrency: u16, ready: watch::Sender<b
     let specs = Arc::new(Semaphore::new(SPECS_AT_ONCE_KIB));
     let stage = Stage { context, lists, concurrency, specs, caches, shutdown };
     let objects = Kind::ALL.iter().map(|kind| of_objects(&stage, *kind));
-    join(of_tasks(&stage, triggered), join_all(objects)).await;
+    join(of_tasks(&stage, trigger, triggered), join_all(objects)).await;
     followers.abort();
     info!("controller stopped");
 }
@@ -103,13 +103,24 @@ impl Caches {
     }
 }
 
-async fn of_tasks(stage: &Stage, triggered: impl Stream<Item = (String, String)> + Send + 'static) {
+async fn of_tasks(
+    stage: &Stage,
+    trigger: mpsc::UnboundedSender<(String, String)>,
+    triggered: impl Stream<Item = (String, String)> + Send + 'static,
+) {
     let context = stage.context.clone();
     let told = context.clone();
     // A Run shows how its Task is: what becomes of the one is news of the other.
     let news = move |object: &task::Object| {
         if let Some(run) = run_of(object) {
             told.objects.triggers.send(run);
+        }
+        // A word in the status, which calls for no pass by itself.
+        if object.is_decided()
+            && let (Some(namespace), Some(name)) = (object.namespace(), &object.metadata.name)
+        {
+            // The receiver lives as long as the controller.
+            let _ = trigger.unbounded_send((namespace, name.clone()));
         }
     };
     let (filled, is_filled) = tokio::sync::oneshot::channel();

@@ -12,6 +12,7 @@ mod contents;
 mod cwom;
 mod database_error;
 mod error;
+mod lost;
 mod maintenance;
 mod model;
 mod one_writer;
@@ -35,6 +36,7 @@ pub use cwom::{
     Put, PutObject, RefProblem, Unique, Unresolved,
 };
 pub use error::{Conflict, Result, StoreError};
+pub use lost::{AdoptEnd, RunAgain, Shown};
 pub use maintenance::{Check, Database, EXPORT_TYPE, Migrated, Signature, Signer, TransferError, Transferred, Trust};
 pub use model::{ArtifactRow, Failure, JobRow, JobStatus, TaskRow};
 pub use one_writer::Sole;
@@ -45,6 +47,8 @@ pub use request::{
 pub use retention::{DueRecord, DueTrace, Plan, RemoveRecord, RemoveTrace, TraceGone, UnpurgedTrace};
 pub use settings::{DatabaseUrl, InvalidDatabaseUrl, StoreSettings};
 pub use story::{TracePlace, TraceSight};
+
+use jiff::Timestamp;
 
 use crate::domain::audit::Entry;
 use crate::domain::checkpoint::Checkpoint;
@@ -172,6 +176,12 @@ impl Store {
         Ok(found.into_iter().next().map(|(_, findings)| findings))
     }
 
+    /// When retention removed the record of the Task; none if it did not.
+    pub async fn removed(&self, id: Id) -> Result<Option<Timestamp>> {
+        let found = audit::removals_of(&mut self.inner.readers.acquire().await?.borrow(), [id]).await?;
+        Ok(found.into_iter().next().map(|(_, at)| at))
+    }
+
     /// Queues an attempt: the Task becomes `queued`, the attempt's row is `pending`. Only after this may its Job be
     /// created.
     ///
@@ -213,6 +223,23 @@ impl Store {
     /// The Task with this id.
     pub async fn task(&self, id: Id) -> Result<Option<TaskRow>> {
         rows::task_by_id(&mut self.inner.readers.acquire().await?.borrow(), id).await
+    }
+
+    /// Takes over the end of a Task from the status of its object, whose record was lost. A Task that has ended in the record
+    /// is returned as it is.
+    pub async fn adopt_end(&self, adopt: AdoptEnd) -> Result<TaskRow> {
+        self.inner.writer.write(adopt).await
+    }
+
+    /// Lets a Task whose record was lost run again, after the attempts that its status shows. One that has ended in the
+    /// record, or that has come so far, is returned as it is.
+    pub async fn run_again(&self, again: RunAgain) -> Result<TaskRow> {
+        self.inner.writer.write(again).await
+    }
+
+    /// The Task of the object with this uid: the live row, or else that of an object that went. An id plays no part.
+    pub async fn task_by_uid(&self, uid: &str) -> Result<Option<TaskRow>> {
+        rows::task_by_uid(&mut self.inner.readers.acquire().await?.borrow(), uid).await
     }
 
     /// The Task of `namespace` with this idempotency key.

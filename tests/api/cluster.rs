@@ -12,7 +12,7 @@ use jct::crd::Trust;
 use jct::policy::{Policy, Verdict};
 use jct::reconcile::task::Object;
 use jct::reconcile::task::validate::{Specification, validate};
-use jct::store::{NewTask, Refusal, Store};
+use jct::store::{NewTask, Refusal, Shown, Store};
 use jiff::Timestamp;
 use kube::Client;
 use kube::client::Body;
@@ -191,6 +191,7 @@ impl Cluster {
                     max_attempts: controls.max_attempts,
                     create_cwom: controls.create_cwom,
                     for_run: None,
+                    shown: Shown::default(),
                     created_at: task.head.created_at,
                     recorded_at: Timestamp::now(),
                 };

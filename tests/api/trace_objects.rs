@@ -4,7 +4,7 @@ use axum::body::Body;
 use jct::domain::cwom::Kind;
 use jct::domain::{Actor, Id, Naming};
 use jct::policy::{Policy, Verdict, gate};
-use jct::store::{AttemptEnd, Failure, NewTask, Next, Refusal, StartAttempt};
+use jct::store::{AttemptEnd, Failure, NewTask, Next, Refusal, Shown, StartAttempt};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -51,6 +51,7 @@ async fn tried_twice(world: &World) {
         max_attempts: 2,
         create_cwom: true,
         for_run: None,
+        shown: Shown::default(),
         created_at: at,
         recorded_at: at,
     };

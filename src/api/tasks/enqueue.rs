@@ -26,7 +26,8 @@ use crate::store::TaskRow;
 /// Ask for a Task
 ///
 /// It passes the same gate as `kubectl apply`, becomes a custom resource, and is answered once it is recorded. A request
-/// with an `idempotency_key` can be repeated: the same key in the same namespace is the same Task.
+/// with an `idempotency_key` can be repeated: the same key in the same namespace is the same Task. A key stays used whatever
+/// became of its Task; with it another Task is refused (`IDEMPOTENCY_KEY_REUSED`).
 #[utoipa::path(post, path = "/tasks/enqueue", tag = "tasks", operation_id = "enqueue_task",
     params(
         ("namespace" = Option<String>, Query, description = "Where; JCT_API_NAMESPACE by default"),
@@ -36,7 +37,7 @@ use crate::store::TaskRow;
     responses(
         (status = 201, description = "Recorded", body = ref("#/components/schemas/Enqueued")),
         (status = 404, description = "There is no such namespace", body = ref("#/components/schemas/Problem")),
-        (status = 409, description = "The key is that of another Task: this one", body = ref("#/components/schemas/Duplicate")),
+        (status = 409, description = "The key is used: by the same Task (`DUPLICATE`), which is told, or by another one (`IDEMPOTENCY_KEY_REUSED`)", body = ref("#/components/schemas/Duplicate")),
         (status = 413, description = "The body is too large", body = ref("#/components/schemas/Problem")),
         (status = 415, description = "The body is no JSON by its Content-Type", body = ref("#/components/schemas/Problem")),
         (status = 422, description = "Policy (`policy_violation`) or schema (`validation_error`)",
@@ -87,10 +88,9 @@ pub async fn enqueue(
         Submitted::Duplicate(first) => {
             // A right to create is none to read what others have created.
             let may_see = api.access.allows(&caller, &Right::tasks("get", &first.namespace)).await?;
-            let task = if may_see { first.to_json() } else { Value::Null };
-            let message = "a Task with this idempotency_key is recorded already; this is the first one";
-            Ok((StatusCode::CONFLICT, Json(told("conflict", message, &first, task))).into_response())
+            Ok(conflict("DUPLICATE", DUPLICATE, may_see.then_some(&*first)))
         }
+        Submitted::KeyReused => Ok(conflict("IDEMPOTENCY_KEY_REUSED", KEY_REUSED, None)),
         Submitted::Refused(findings) => Err(Problem::findings(&findings)),
         Submitted::TooMany(finding) => {
             let problem = too_many(&finding);
@@ -138,6 +138,24 @@ fn cwom_json(CwomIds { repo, issue, context_packet, constraint_snapshot }: CwomI
         "context_packet_id": context_packet,
         "constraint_snapshot_id": constraint_snapshot,
     })
+}
+
+const DUPLICATE: &str = "this Task, with this idempotency_key, is recorded already: nothing new was made. The key stays used, \
+                         whatever became of the Task; to have the work done again, ask with another key or without";
+const KEY_REUSED: &str = "another Task of this namespace, which asks for something else, has this idempotency_key: nothing was \
+                          made. The key stays used, whatever became of that Task; ask with another key or without";
+
+/// The key is used; `first` is told to who may know of it.
+fn conflict(error: &str, message: &str, first: Option<&TaskRow>) -> Response {
+    let body = json!({
+        "status": "conflict",
+        "error": error,
+        "task_id": first.map(|first| first.id),
+        "trace_id": first.map(|first| &first.trace_id),
+        "message": message,
+        "task": first.map(TaskRow::to_json),
+    });
+    (StatusCode::CONFLICT, Json(body)).into_response()
 }
 
 fn told(status: &str, message: &str, row: &TaskRow, task: Value) -> Value {

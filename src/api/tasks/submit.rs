@@ -13,9 +13,10 @@ use crate::api::error::Problem;
 use crate::api::frame::random;
 use crate::crd::names::FINALIZER;
 use crate::crd::stamps::{Issuer, Seal, Sealed};
-use crate::crd::{Stamps, Task as TaskObject, TaskSpec};
+use crate::crd::{Stamps, Task as TaskObject, TaskSpec, TaskView};
 use crate::domain::id::{hex, sha256_hex};
-use crate::domain::{Code, Finding, Id, Principal, Task, TraceId, submitted_digest};
+use crate::domain::task::Controls;
+use crate::domain::{Code, Finding, Id, Principal, Task, TraceId, submitted_digest, task_digest};
 use crate::store::TaskRow;
 
 /// The first and the longest wait between two looks into the record.
@@ -49,8 +50,10 @@ pub struct Submission {
 pub enum Submitted {
     /// It is recorded.
     Recorded(Box<TaskRow>),
-    /// Another one has its key; that one.
+    /// Another one, which asks for the same, has its key; that one.
     Duplicate(Box<TaskRow>),
+    /// Another one, which asks for something else, has its key.
+    KeyReused,
     /// The controller refused it.
     Refused(Vec<Finding>),
     /// As many are open in the namespace as may be. Nothing was made.
@@ -73,7 +76,7 @@ enum Found {
 pub async fn submit(api: &Api, submission: &Submission, until: Instant) -> Result<Submitted, Problem> {
     let key = submission.task.idempotency_key.as_deref();
     if let Some(first) = in_time(first_with(api, submission)).await? {
-        return Ok(Submitted::Duplicate(Box::new(first)));
+        return Ok(met(submission, Box::new(first)));
     }
     if let Some(finding) = api.open_tasks.check(&submission.namespace, "").await {
         return Ok(Submitted::TooMany(finding));
@@ -102,6 +105,12 @@ async fn in_time<T>(answer: impl Future<Output = Result<T, Problem>>) -> Result<
 async fn first_with(api: &Api, submission: &Submission) -> Result<Option<TaskRow>, Problem> {
     let Some(key) = &submission.task.idempotency_key else { return Ok(None) };
     Ok(api.store.task_by_key(&submission.namespace, key).await?)
+}
+
+/// The one that has the key: the same Task, or another one.
+fn met(Submission { task, create_cwom, .. }: &Submission, first: Box<TaskRow>) -> Submitted {
+    let asked = task_digest(task, None, Controls::default().max_attempts, *create_cwom);
+    if first.task_sha256() == asked { Submitted::Duplicate(first) } else { Submitted::KeyReused }
 }
 
 async fn create(api: &Api, submission: &Submission, name: Option<String>) -> Result<Found, Problem> {
@@ -140,7 +149,7 @@ fn object(api: &Api, submission: &Submission, name: Option<String>) -> TaskObjec
 
 /// Whether the object of this name has the key of the submission.
 async fn has_key(api: &Api, submission: &Submission, name: Option<&str>) -> Result<bool, Problem> {
-    let objects: Objects<TaskObject> = Objects::namespaced(api.client.clone(), &submission.namespace);
+    let objects: Objects<TaskView> = Objects::namespaced(api.client.clone(), &submission.namespace);
     let found = objects.get_opt(name.unwrap_or_default()).await;
     let found = found.map_err(|error| cluster_problem("read a Task", &submission.namespace, &error))?;
     // One that is gone already was recorded first: its row tells.
@@ -184,7 +193,7 @@ async fn look(
         _ => first_with(api, submission).await?,
     };
     if let Some(row) = row.map(Box::new) {
-        return Ok(Some(if Some(row.id) == id { Submitted::Recorded(row) } else { Submitted::Duplicate(row) }));
+        return Ok(Some(if Some(row.id) == id { Submitted::Recorded(row) } else { met(submission, row) }));
     }
     // Rare, so not looked for at first.
     match id {

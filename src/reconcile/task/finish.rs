@@ -41,9 +41,7 @@ pub fn cancellation(task: &Validated, end: End) -> (Failure, Actor) {
             let message = format!("cancelled by {}", task.canceller.id);
             (Failure::new(Reason::Cancelled.as_str(), message), task.canceller.clone())
         }
-        End::Deleted => {
-            (Failure::new(Reason::Deleted.as_str(), "its object was deleted before its end"), Actor::controller())
-        }
+        End::Deleted => (Failure::new(Reason::Deleted.as_str(), task.if_deleted), Actor::controller()),
     }
 }
 

@@ -190,6 +190,8 @@ pub fn failure_category(reason: FailureReason) -> FailureCategory {
         | Reason::SecretsAccessDenied
         | Reason::TooManyTasks
         | Reason::IdConflict
+        | Reason::IdempotencyKeyReused
+        | Reason::RecordLost
         | Reason::AuthorUnknown
         | Reason::AuthorNotAllowed
         | Reason::ChangeNotAllowed => FailureCategory::Policy,
