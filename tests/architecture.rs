@@ -165,7 +165,11 @@ fn documents() -> Vec<(String, String)> {
 
 /// The tests that `text` cites, as `path/file.rs::name`.
 fn cited_tests(text: &str) -> Vec<(&str, &str)> {
-    text.split('`').skip(1).step_by(2).filter_map(|code| code.split_once(".rs::").map(|_| code.split_once("::").unwrap())).collect()
+    text.split('`')
+        .skip(1)
+        .step_by(2)
+        .filter_map(|code| code.split_once(".rs::").map(|_| code.split_once("::").unwrap()))
+        .collect()
 }
 
 #[test]
@@ -174,7 +178,8 @@ fn tests_that_documents_cite_exist() {
     let mut cited = 0;
     for (document, text) in documents() {
         for (file, name) in cited_tests(&text) {
-            let source = fs::read_to_string(root.join(file)).unwrap_or_else(|_| panic!("{document} cites {file}: no such file"));
+            let source =
+                fs::read_to_string(root.join(file)).unwrap_or_else(|_| panic!("{document} cites {file}: no such file"));
             let name = name.rsplit("::").next().unwrap_or_default();
             assert!(source.contains(&format!("fn {name}(")), "{document} cites {file}::{name}: no such test");
             cited += 1;
