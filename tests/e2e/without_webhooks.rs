@@ -105,8 +105,10 @@ async fn schema_and_controller_hold_the_gate_when_the_webhooks_are_gone() {
 #[tokio::test]
 async fn while_the_webhook_is_down_tasks_cannot_be_written_and_all_else_can() {
     let world = World::alone("down").await;
-    world.create(task("before", json!({"suspend": true}))).await;
-    world.wait_for_reason("before", "Suspended").await;
+    for name in ["before", "forsaken", "kept"] {
+        world.create(task(name, json!({"suspend": true}))).await;
+        world.wait_for_reason(name, "Suspended").await;
+    }
     let scale = async |replicas: &str| {
         kubectl(&["scale", "deployment/jct", "--namespace", RELEASE_NAMESPACE, replicas]).await;
     };
@@ -123,8 +125,24 @@ async fn while_the_webhook_is_down_tasks_cannot_be_written_and_all_else_can() {
         ConfigMap { metadata: ObjectMeta { name: Some("free".into()), ..Default::default() }, ..Default::default() };
     maps.create(&PostParams::default(), &map).await.unwrap();
     assert_eq!(reason(&world.get("before").await), "Suspended");
-    world.tasks().delete("before", &Default::default()).await.unwrap();
+    for name in ["before", "forsaken"] {
+        world.tasks().delete(name, &Default::default()).await.unwrap();
+    }
     assert!(world.get("before").await.metadata.deletion_timestamp.is_some(), "the finalizer did not hold it");
+
+    // With the operator gone, an administrator can let go what is being deleted, and change nothing else of it.
+    for key in ["labels", "annotations"] {
+        let smuggled = json!({"metadata": {"finalizers": null, key: {"jct.dev/submitted-by": "somebody"}}});
+        let patched = world.patch("forsaken", smuggled).await;
+        assert!(closed(&patched), "{key}: {patched:?}");
+    }
+    let smuggled = json!({"metadata": {"finalizers": null}, "spec": {"suspend": false}});
+    let patched = world.patch("forsaken", smuggled).await;
+    assert!(closed(&patched), "{patched:?}");
+    world.patch("forsaken", json!({"metadata": {"finalizers": null}})).await.unwrap();
+    world.wait_until_gone("forsaken").await;
+    let patched = world.patch("kept", json!({"metadata": {"finalizers": null}})).await;
+    assert!(closed(&patched), "what is not being deleted keeps its finalizer: {patched:?}");
 
     scale("--replicas=1").await;
     kubectl(&["rollout", "status", "deployment/jct", "--namespace", RELEASE_NAMESPACE, "--timeout=100s"]).await;
