@@ -376,3 +376,42 @@ fn ran_and_said_so(machine: &Machine, (code, told, log): (i32, serde_json::Value
     assert!(event.contains("can change the mode, times and attributes of your files"), "{event}");
     assert!(said < log.find("begun").unwrap(), "before it runs");
 }
+
+#[test]
+fn a_command_and_what_it_reads_may_be_named_by_links() {
+    let machine = Machine::new();
+    fs::create_dir(machine.path("given")).unwrap();
+    fs::write(machine.path("given/note"), "mine").unwrap();
+    let (script, agent, given) = (machine.script("cat \"$1/note\""), machine.path("agent"), machine.path("link"));
+    std::os::unix::fs::symlink(script, &agent).unwrap();
+    std::os::unix::fs::symlink(machine.path("given"), &given).unwrap();
+    let mut command = machine.command(&json!({}));
+    command.arg("--read").arg(&given).arg("--").arg(&agent).arg(&given);
+    let (code, told, log) = outcome(command.output().unwrap());
+    assert_eq!(code, 0, "{log}");
+    let trace = Path::new(told["trace_folder"].as_str().unwrap()).join("stdout.log");
+    assert_eq!(fs::read_to_string(trace).unwrap(), "mine");
+}
+
+/// Of a configuration with secrets in it, what anybody on the machine can see while the executor runs.
+#[test]
+fn the_configuration_of_an_executor_is_on_no_command_line() {
+    let machine = Machine::new();
+    let secret = format!("a-secret-{}", std::process::id());
+    let file = machine.path("executors.yaml");
+    let yaml = format!(
+        "executors: [{{name: keyed, operations: [analysis], image: 'registry.example/x:1', env: {{A_KEY: {secret}}}, \
+         command: [sh, -c, 'cat /proc/[0-9]*/cmdline >/dev/null; test \"$A_KEY\" && echo begun && sleep 60']}}]"
+    );
+    fs::write(&file, yaml).unwrap();
+    let child = machine.command(&json!({"executor": "keyed"})).arg("--executors").arg(&file).spawn().unwrap();
+    until("the executor", || run_support::log_of(&machine).contains("begun"));
+    let lines =
+        || fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    let shown = |text: &str| lines().filter(|line| String::from_utf8_lossy(line).contains(text)).count();
+    let (secrets, steps) = (shown(&secret), shown(machine.path("state").to_str().unwrap()));
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    let (code, _, log) = outcome(child.wait_with_output().unwrap());
+    assert_eq!((code, secrets), (130, 0), "{log}");
+    assert!(steps > 1, "the steps were not seen at all");
+}

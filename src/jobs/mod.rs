@@ -111,13 +111,18 @@ pub fn source_url(task: &Task, template: &str) -> String {
 
 /// What every step of an attempt is told of it, wherever it runs: arguments, for an image may set any variable.
 pub fn told(attempt: &Attempt) -> Vec<String> {
+    // All of its parts are plain data: there is nothing that serializing could fail on.
+    told_with(attempt, &serde_json::to_string(attempt.executor).unwrap_or_default())
+}
+
+/// The same, with another text for the executor's configuration, such as `@` and a file that has it.
+pub fn told_with(attempt: &Attempt, executor: &str) -> Vec<String> {
     arguments(&[
         ("task-id", &attempt.task_id.to_string()),
         ("trace-id", attempt.trace_id.as_str()),
         ("namespace", attempt.namespace),
         ("attempt", &attempt.number.to_string()),
-        // All of its parts are plain data: there is nothing that serializing could fail on.
-        ("executor", &serde_json::to_string(attempt.executor).unwrap_or_default()),
+        ("executor", executor),
     ])
 }
 

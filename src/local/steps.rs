@@ -1,9 +1,10 @@
 //! The steps of the worker as processes of this machine: what containers are in a pod.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use super::{Held, State};
 use crate::domain::FailureReason;
 use crate::domain::trace::{Termination, folder};
 use crate::domain::url::{self, SOURCE_URL};
-use crate::jobs::{Attempt, arguments, job_name, told};
+use crate::jobs::{Attempt, arguments, job_name, told_with};
 use crate::outcome::Ended;
 use crate::trace::remove_tree;
 
@@ -74,6 +75,9 @@ struct Steps<'a> {
 impl Steps<'_> {
     async fn run(&self, stop: &CancellationToken) -> io::Result<Ended> {
         fs::create_dir_all(&self.work)?;
+        // It may have secrets in its `env`, and everybody on the machine sees command lines. No executor sees this folder.
+        let configuration = File::options().write(true).create_new(true).mode(0o600).open(self.configuration())?;
+        serde_json::to_writer(configuration, self.attempt.executor)?;
         let mut source = [self.start("source")?];
         let ended = self.wait(&mut source, stop).await?;
         if !ended.iter().all(ExitStatus::success) {
@@ -82,6 +86,11 @@ impl Steps<'_> {
         let mut both = [self.start("record")?, self.start("run")?];
         let ended = self.wait(&mut both, stop).await?;
         Ok(self.ended("record", ended.first()))
+    }
+
+    /// Where the executor's configuration is, for the steps alone.
+    fn configuration(&self) -> PathBuf {
+        self.work.join("executor.json")
     }
 
     fn start(&self, step: &str) -> io::Result<Child> {
@@ -93,7 +102,7 @@ impl Steps<'_> {
             // What is set here is the user's own affair, and no step's.
             .env_clear()
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
-            .args(told(self.attempt))
+            .args(told_with(self.attempt, &format!("@{}", self.configuration().display())))
             .arg("--work-dir")
             .arg(&self.work)
             .args(arguments(&[("parent", &std::process::id().to_string())]))

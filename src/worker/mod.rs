@@ -58,6 +58,11 @@ pub enum WorkerCommand {
     Execute(ExecuteArgs),
 }
 
+/// What an argument says, or what the file says that it names after an `@`.
+fn text_or_file(argument: &str) -> std::io::Result<String> {
+    argument.strip_prefix('@').map_or_else(|| Ok(argument.to_owned()), std::fs::read_to_string)
+}
+
 /// Which attempt this is, by what, and where: common to all steps.
 #[derive(Clone, Debug, Args)]
 pub struct TaskArgs {
@@ -73,8 +78,8 @@ pub struct TaskArgs {
     /// Number of the attempt, from 1
     #[arg(long, value_name = "N")]
     pub attempt: u32,
-    /// The executor's configuration
-    #[arg(long, value_name = "JSON")]
+    /// The executor's configuration; with an @ before it, the file that holds it: command lines are for everybody to see
+    #[arg(long, value_name = "JSON", value_parser = text_or_file)]
     pub executor: String,
     /// Scratch folder that the containers share
     #[arg(long, value_name = "DIR", default_value = "/work")]

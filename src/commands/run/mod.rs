@@ -273,6 +273,11 @@ fn reads(args: &RunArgs, state: &State) -> anyhow::Result<Vec<PathBuf>> {
                 root.display()
             );
         }
+        // A name that is a link is there too: PATH and the command go by it.
+        let shown = std::path::absolute(&path).with_context(|| format!("--read {}", path.display()))?;
+        if shown != found && shown.to_str().is_some_and(|text| !text.contains(',')) {
+            all.push(shown);
+        }
         all.push(found);
     }
     if let Some(system) = all.iter().find(|path| root.starts_with(path)) {

@@ -100,7 +100,9 @@ fn try_enter(enclosure: Enclosure, args: &LaunchArgs) -> Result<End, String> {
         fs::write("/proc/self/setgroups", "deny")
             .and_then(|()| fs::write("/proc/self/uid_map", format!("{user} {user} 1")))
             .and_then(|()| fs::write("/proc/self/gid_map", format!("{group} {group} 1")))
-            .map_err(|error| format!("this machine gives no user namespace: the user cannot be mapped: {error}"))?;
+            .map_err(|error| {
+                format!("this machine gives no user namespace: the user cannot be mapped: {error}{}", hint())
+            })?;
         keep_over_exec(CapabilitySet::SYS_ADMIN | CapabilitySet::SETPCAP)
             .map_err(|error| format!("this machine gives no rights in a user namespace: {error}{}", hint()))?;
     }

@@ -15,7 +15,10 @@ pub use operator::{
     configuration, configure, helm_fails, kill_operator, no_operator_restarted, operator_besides, operators, upgrade,
 };
 pub use postgres::Postgres;
-pub use record::{Trace, Write, audit, begun, jct, jobs_ever, lock_database, query, verified, verify_audit, writes};
+pub use record::{
+    Trace, Write, audit, begun, jct, jobs_ever, lock_database, query, verified, verify_audit, verify_other_audit,
+    writes,
+};
 pub use repository::{Entry, Held, Repository};
 pub use rest::{Rest, token};
 pub use world::{World, condition, id, phase, reason, until};

@@ -161,11 +161,11 @@ fn trace() {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mounted = mounts.lines().find(|line| line.contains("trace") || line.contains("jct-local"));
     told("find a mount of the trace volume", mounted.ok_or(Errno::ENOENT));
-    told("find a manifest", find("/", "claim.json", 0).ok_or(Errno::ENOENT));
+    told("find a manifest", find_anywhere("claim.json").ok_or(Errno::ENOENT));
     // That both looks see what is there.
     let work = mounts.lines().find(|line| line.contains("/work/in"));
     told("find a mount of the work volume", work.ok_or(Errno::ENOENT));
-    told("find the Task", find("/", "task.json", 0).ok_or(Errno::ENOENT));
+    told("find the Task", find_anywhere("task.json").ok_or(Errno::ENOENT));
     let (path, place) = (c"/work/in", PLACE);
     let arguments = [signed(libc::AT_FDCWD), path.as_ptr().addr(), place.as_ptr().addr(), place.as_ptr().addr(), 0];
     told("name_to_handle_at", try_call(libc::SYS_name_to_handle_at, arguments));
@@ -175,7 +175,29 @@ fn trace() {
     );
 }
 
-/// A file of that name, anywhere but in /proc and /sys.
+/// A file of that name, below any folder that may be there: who may not list the root can still try its names.
+fn find_anywhere(name: &str) -> Option<()> {
+    let work =
+        ["", "/in", "/source", "/out", "/home", "/private", "/run", "/repo.git"].map(|part| format!("/work{part}"));
+    let others = [
+        "/",
+        "/trace",
+        "/traces",
+        "/tmp",
+        "/jct",
+        "/home",
+        "/root",
+        "/var",
+        "/var/lib/jct",
+        "/mnt",
+        "/run",
+        "/opt",
+        "/etc",
+    ];
+    work.iter().map(String::as_str).chain(others).find_map(|folder| find(folder, name, 0))
+}
+
+/// A file of that name below a folder, but not in /proc and /sys.
 fn find(folder: &str, name: &str, depth: usize) -> Option<()> {
     if depth > 12 || ["//proc", "//sys"].contains(&folder) {
         return None;
