@@ -426,3 +426,13 @@ fn the_configuration_of_an_executor_is_on_no_command_line() {
     assert_eq!((code, secrets), (130, 0), "{log}");
     assert!(steps > 1, "the steps were not seen at all");
 }
+
+/// While it gives back its memory, a process is not its user's, and hides nothing.
+#[test]
+fn a_process_with_much_memory_may_end_while_others_run() {
+    let machine = Machine::new();
+    let script =
+        "for i in 1 2 3; do python3 -c 'a = bytearray(1 << 31); a[::4096] = b\"x\" * (1 << 19)'; done; echo done";
+    let (code, told, log) = machine.run_script(&json!({}), script);
+    assert_eq!((code, &told["status"]), (0, &json!("completed")), "{log}");
+}

@@ -338,20 +338,31 @@ impl Stat {
     }
 }
 
-/// Whether a thread, by its folder in the process table, has not ended.
+/// The kernel's PF_EXITING, in the flags of a thread.
+const EXITING: u32 = 0x4;
+
+/// Whether a thread, by its folder in the process table, has not ended and is not about to.
+///
+/// One that exits does nothing more that could count. It is no longer its user's then, so that it looks as if it hid what it
+/// has open, and with gigabytes of memory to give back it takes a second or more.
 ///
 /// # Errors
 /// When that can't be seen.
 pub fn is_running(thread: &Path) -> io::Result<bool> {
     match std::fs::read(thread.join("stat")) {
-        Ok(line) => {
-            let line = String::from_utf8_lossy(&line);
-            let state = line.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-            Ok(!matches!(state, None | Some('Z' | 'X')))
-        }
+        Ok(line) => Ok(runs(&String::from_utf8_lossy(&line))),
         Err(error) if is_gone(&error) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// See proc_pid_stat(5): state is the first field after the name, flags is the seventh.
+fn runs(stat: &str) -> bool {
+    let Some((_, rest)) = stat.rsplit_once(") ") else { return false };
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next();
+    let is_exiting = fields.nth(5).and_then(|flags| flags.parse().ok()).is_some_and(|flags: u32| flags & EXITING != 0);
+    !is_exiting && !matches!(state, None | Some("Z" | "X"))
 }
 
 /// Whether a process, or what it has open, is not there any more.

@@ -15,6 +15,19 @@ fn a_line_is_read_whatever_the_name_is() {
 }
 
 #[test]
+fn a_thread_that_exits_does_not_run_whatever_its_state_is() {
+    let line = |state: &str, flags: u32| {
+        format!("12 (a) b (c)) {state} 7 12 12 0 -1 {flags} 1 0 0 0 2 3 0 0 20 0 5 0 100 1 1")
+    };
+    for state in ["R", "S", "D"] {
+        assert!(runs(&line(state, 4_194_304)), "{state}");
+        assert!(!runs(&line(state, 4_194_304 | 0x4)), "{state}, exiting");
+    }
+    assert!(!runs(&line("Z", 4_194_304)) && !runs("nonsense"));
+    assert!(is_running(Path::new("/proc/self/task").join(nix::unistd::gettid().to_string()).as_path()).unwrap());
+}
+
+#[test]
 fn descendants_are_counted_over_generations() {
     let mut child =
         std::process::Command::new("sh").args(["-c", "sh -c 'sleep 60 & wait' & wait"]).process_group_and_spawn();
