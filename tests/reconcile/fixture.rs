@@ -21,7 +21,7 @@ use jct::reconcile::head::Head;
 use jct::reconcile::status::Written;
 use jct::reconcile::task::{Object, reconcile};
 use jct::reconcile::work_object::{Objects, Whole, WorkObject, reconcile_as_read};
-use jct::runtime::Metrics;
+use jct::runtime::{Deletions, Metrics};
 use jct::signing::{KeyRing, Keys, SigningKey};
 use jct::store::{Store, StoreSettings, TaskRow};
 use jct::trace::TraceVolume;
@@ -41,6 +41,7 @@ pub struct World {
     folder: tempfile::TempDir,
     pub store: Store,
     pub trust: Trust,
+    pub deletions: Deletions,
     pub keys: Keys,
     pub executors: Executors,
     pub policy: Policy,
@@ -78,6 +79,7 @@ impl World {
             folder,
             store,
             trust: Trust::in_keys(keys_of(7), "jct-system"),
+            deletions: Deletions::default(),
             keys: Keys::fixed(Some(ring)),
             executors: Executors::default(),
             policy: Policy::default().allowing("octo/"),
@@ -144,6 +146,7 @@ impl World {
                 infrastructure_retries: 1,
             },
             trust: tokio::sync::watch::Sender::new(Arc::new(self.trust.clone())).subscribe(),
+            deletions: self.deletions.clone(),
             traces: TraceVolume::new(self.folder.path().join("traces")),
             keys: self.keys.clone(),
             checkpoint: tokio::sync::watch::channel(None).1,

@@ -213,7 +213,7 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
                 end_task(context, task, Ending::Failed, failure, Actor::controller()).await?
             }
             Step::Cancel(end) => {
-                let (failure, actor) = finish::cancellation(task, end);
+                let (failure, actor) = finish::cancellation(context, task, end);
                 end_task(context, task, Ending::Cancelled, failure, actor).await?
             }
         };
@@ -328,7 +328,7 @@ async fn release(context: &Context, task: &Validated) -> Result<Action, Error> {
     let deleted = RecordDeleted {
         id: task.head.id,
         uid: task.head.uid.clone(),
-        actor: Actor::controller(),
+        actor: context.deleter(&task.head.uid),
         at: Timestamp::now(),
     };
     context.store.record_deleted(deleted).await.map_err(Error::store("record a deletion"))?;
