@@ -12,7 +12,7 @@ use jct::domain::trace::{FileEntry, FileKind};
 use jct::domain::{Actor, ActorKind, Id, Task, TraceId};
 use jct::store::{
     AttemptEnd, AuditCheck, AuditQuery, MAX_PAGE, MarkRunning, NewTask, Next, Page, StartAttempt, Store, StoreSettings,
-    TaskFilter, TraceRecord,
+    TaskFilter, TraceRecord, TraceSight,
 };
 use jiff::Timestamp;
 use serde_json::json;
@@ -99,7 +99,7 @@ async fn read(store: &Store, told: usize) -> anyhow::Result<()> {
             store.jobs(task.id).await?;
             store.artifacts(task.id).await?;
         }
-        store.objects_of_trace(&trace_id).await?;
+        store.objects_of_trace(&trace_id, &TraceSight::Everything).await?;
         let page = Page { limit: MAX_PAGE, ..Page::default() };
         store.audit(&AuditQuery { trace_id: Some(trace_id), page, ..AuditQuery::default() }).await?;
         times.push(began.elapsed());
@@ -187,6 +187,7 @@ fn new_task(id: Id, uid: String, at: Timestamp) -> anyhow::Result<NewTask> {
         max_attempts: 1,
         create_cwom: true,
         for_run: None,
+        shown: jct::store::Shown::default(),
         created_at: at,
         recorded_at: at,
     })

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use jct::commands::{audit, check, db, keys, release_finalizers, retention, run, trace};
+use jct::commands::{audit, check, db, keys, release_finalizers, retention, run, tasks, trace};
 use jct::domain::shown::plain_lines;
 use jct::runtime::settings::LogFormat;
 use jct::runtime::{Settings, operator, telemetry};
@@ -42,6 +42,9 @@ enum Command {
     /// Check traces offline
     #[command(subcommand)]
     Trace(trace::TraceCommand),
+    /// Decide about Tasks whose record was lost
+    #[command(subcommand)]
+    Tasks(tasks::TasksCommand),
     /// Show what retention would remove
     #[command(subcommand)]
     Retention(retention::RetentionCommand),
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Audit(args) => block_on(audit::run(*args)),
         Command::Db(args) => block_on(db::run(args)),
         Command::Trace(command) => return trace::run(&command),
+        Command::Tasks(command) => block_on(tasks::run(command)),
         Command::Retention(command) => block_on(retention::run(command)),
         Command::Keys(command) => {
             telemetry::start(LogFormat::Text, false);

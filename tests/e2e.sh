@@ -144,12 +144,20 @@ executors:
       resources: *small
     - { name: failing, operations: [analysis], image: "$AGENT_IMAGE", command: [sh, -c, "echo no >&2; exit 3"], resources: *small }
 END
+  if [[ -e "$STATE/webhook-client" ]]; then client_ca >>"$WORK/values.yaml"; fi
   kc delete namespaces --selector jct-e2e --wait=false >/dev/null
   kc create namespace "$RELEASE" --dry-run=client --output=yaml | quietly kc apply -f -
   quietly kc label namespace "$RELEASE" pod-security.kubernetes.io/enforce=restricted --overwrite
   quietly kc apply --server-side --force-conflicts -f charts/jct/crds
   KUBECONFIG="$KUBECONFIG_FILE" quietly "$TOOLS/helm" upgrade --install jct charts/jct --namespace "$RELEASE" \
     --values "$WORK/values.yaml" --wait --timeout 120s
+}
+
+# The API server shows a certificate of the cluster's CA, as kubelets and others do: the name tells which.
+client_ca() {
+  local authority='{.clusters[0].cluster.certificate-authority-data}'
+  printf 'webhook:\n  clientCA:\n    names: [%s]\n    pem: |\n' "$(<"$STATE/webhook-client")"
+  kc config view --raw --output=jsonpath="$authority" | base64 -d | sed 's/^/      /'
 }
 
 # As root, for volumes and the log of the API server are root's.

@@ -1,16 +1,16 @@
 //! The audit log, for those who may read all of it.
 
-use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use jiff::Timestamp;
 
 use super::Api;
 use super::auth::{Caller, Right};
 use super::error::Problem;
+use super::page;
 use super::query::Params;
 use crate::domain::ActorKind;
-use crate::domain::audit::{Action, EntityKind};
+use crate::domain::audit::{Action, EntityKind, Entry};
 use crate::store::{AuditQuery, Order, Page};
 
 /// The right to read the whole log. The resource stands for it where rights are granted; there are no objects of it.
@@ -52,8 +52,11 @@ pub async fn list(State(api): State<Api>, caller: Caller, mut query: Params) -> 
     };
     let asked = query.finish()?;
     api.access.require(&caller, &right()).await?;
-    let entries = api.store.audit(&wanted).await?;
-    let is_full = entries.len() >= page.limit as usize;
-    let last = entries.last().filter(|_| is_full).map(|entry| entry.id);
-    Ok((asked.next(&api.cursor_key, last), Json(entries)).into_response())
+    let _turn = api.answers.turn().await?;
+    let fetch = |page| {
+        let (api, wanted) = (&api, AuditQuery { page, ..wanted.clone() });
+        async move { api.store.audit(&wanted).await }
+    };
+    let (text, last) = page::array(page, fetch, |entry: &Entry| (entry.id, entry.clone())).await?;
+    api.answers.json(&caller, asked.next(&api.cursor_key, last), text).await
 }

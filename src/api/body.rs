@@ -1,39 +1,116 @@
-//! Reading a JSON body, whatever was sent.
+//! Reading a JSON body, whatever was sent, once its caller may send one.
 
-use axum::body::Bytes;
+use std::time::Duration;
+
+use axum::body::Body;
 use axum::extract::{FromRequest, Request};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
 
+use super::auth::Caller;
 use super::error::Problem;
+use crate::serve::json::Size;
+use crate::serve::{self, BodyError, BodyLimits, Budget, Charge};
 
 /// How deep a body may be nested. A Task is wrapped several times on its way – object, review, audit entry – and every
 /// reader on it, ours included, gives up at 128.
 const MAX_DEPTH: usize = 100;
+/// The most values and names in a body: each takes up to a hundred bytes, whatever its text.
+const MAX_NODES: usize = 50_000;
+/// How many of these are in memory at once, in all and of one caller.
+const NODES: (usize, usize) = (8 * MAX_NODES, 4 * MAX_NODES);
+/// How many of the greatest bodies are, in all and of one caller.
+const BODIES: (usize, usize) = (8, 4);
+/// How long a body may wait for room.
+const WAIT: Duration = Duration::from_secs(5);
+/// How long it may take to arrive.
+const READ: Duration = Duration::from_secs(10);
 
-/// The JSON of a request's body.
+/// The room that bodies have.
 #[derive(Debug)]
-pub struct JsonBody(pub Value);
+pub struct Room {
+    limits: BodyLimits,
+    bytes: Budget,
+    nodes: Budget,
+}
 
-impl<S: Send + Sync> FromRequest<S> for JsonBody {
+impl Room {
+    /// Room for bodies of at most `max_body_bytes`.
+    pub fn new(max_body_bytes: usize) -> Self {
+        let limits = BodyLimits { bytes: max_body_bytes, wait: WAIT, read: READ };
+        let bytes = Budget::new(BODIES.0 * max_body_bytes, BODIES.1 * max_body_bytes);
+        Self { limits, bytes, nodes: Budget::new(NODES.0, NODES.1) }
+    }
+}
+
+/// A body that nobody has read yet. Handlers take this, look whether the caller may do what they ask for, and read it then.
+#[derive(Debug)]
+pub struct Unread {
+    headers: HeaderMap,
+    body: Body,
+}
+
+impl<S: Sync> FromRequest<S> for Unread {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let content_type = request.headers().get(header::CONTENT_TYPE);
-        let is_json = content_type.is_none_or(|value| value.to_str().is_ok_and(is_json));
-        if !is_json {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let (head, body) = request.into_parts();
+        Ok(Self { headers: head.headers, body })
+    }
+}
+
+/// The JSON of a body, with the room that it takes: given back when this is dropped.
+#[derive(Debug)]
+pub struct Json {
+    /// What was sent.
+    pub value: Value,
+    _charges: [Charge; 2],
+}
+
+impl Unread {
+    /// Reads it, for `caller`.
+    ///
+    /// # Errors
+    /// 408, 413, 415, 422, and 503 if too many are being read.
+    pub async fn json(self, room: &Room, caller: &Caller) -> Result<Json, Problem> {
+        let content_type = self.headers.get(header::CONTENT_TYPE);
+        if !content_type.is_none_or(|value| value.to_str().is_ok_and(is_json)) {
             let message = "the body must be JSON: send it with Content-Type: application/json";
             return Err(Problem::named(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                let message = "the body is larger than this server accepts (JCT_API_MAX_BODY_BYTES)";
-                Problem::named(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
-            }
-            _ => Problem::invalid("body", "could not be read"),
-        })?;
-        parse(&bytes).map(Self)
+        let source = caller.username();
+        let read = serve::read(&self.headers, self.body, room.limits, &room.bytes, source).await;
+        let body = read.map_err(unread)?;
+        let text = utf8(&body.bytes)?;
+        let nodes = Size::of(text.as_bytes()).nodes;
+        if nodes > MAX_NODES {
+            return Err(invalid(format!("must have at most {MAX_NODES} values and names")));
+        }
+        let charge = room.nodes.charge(source, nodes, WAIT).await.ok_or_else(|| unread(BodyError::NoRoom))?;
+        Ok(Json { value: parse(text)?, _charges: [body.charge, charge] })
     }
+}
+
+fn unread(error: BodyError) -> Problem {
+    match error {
+        BodyError::TooLarge => {
+            let message = "the body is larger than this server accepts (JCT_API_MAX_BODY_BYTES)";
+            Problem::named(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+        }
+        BodyError::NoRoom => {
+            let message = "too many bodies are being read; try again";
+            Problem::named(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message).retry_after(1)
+        }
+        BodyError::TooSlow => {
+            let message = format!("the body did not arrive within {} seconds", READ.as_secs());
+            Problem::named(StatusCode::REQUEST_TIMEOUT, "body_timeout", message)
+        }
+        BodyError::Broken => Problem::invalid("body", "could not be read"),
+    }
+}
+
+fn invalid(message: String) -> Problem {
+    Problem::invalid("body", message)
 }
 
 fn is_json(content_type: &str) -> bool {
@@ -41,24 +118,17 @@ fn is_json(content_type: &str) -> bool {
     essence == "application/json" || essence.ends_with("+json")
 }
 
-fn parse(bytes: &[u8]) -> Result<Value, Problem> {
-    let invalid = |message: String| Problem::invalid("body", message);
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| invalid(format!("must be UTF-8, is not at byte {}", error.valid_up_to())))?;
+fn utf8(bytes: &[u8]) -> Result<&str, Problem> {
+    std::str::from_utf8(bytes)
+        .map_err(|error| invalid(format!("must be UTF-8, is not at byte {}", error.valid_up_to())))
+}
+
+fn parse(text: &str) -> Result<Value, Problem> {
     let body: Value = serde_json::from_str(text).map_err(|error| invalid(format!("must be JSON: {error}")))?;
-    if depth(&body) > MAX_DEPTH {
+    if Size::of(text.as_bytes()).depth > MAX_DEPTH {
         return Err(invalid(format!("must not be nested deeper than {MAX_DEPTH}")));
     }
     Ok(body)
-}
-
-/// How deep `value` is nested; the parser has bounded it.
-fn depth(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
-        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
-        _ => 0,
-    }
 }
 
 #[cfg(test)]
@@ -76,7 +146,7 @@ mod tests {
     #[case("[".repeat(10_000), "recursion limit")]
     #[case("[".repeat(101) + &"]".repeat(101), "deeper than 100")]
     fn what_is_no_json_is_told(#[case] bytes: impl AsRef<[u8]>, #[case] said: &str) {
-        let problem = parse(bytes.as_ref()).unwrap_err();
+        let problem = utf8(bytes.as_ref()).and_then(parse).unwrap_err();
         assert_eq!(problem.status, 422);
         assert!(problem.detail["message"].as_str().unwrap().contains(said), "{}", problem.detail);
     }

@@ -1,6 +1,6 @@
 //! Health, version, public keys and metrics.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Json;
@@ -8,7 +8,9 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
+use tracing::warn;
 
 use super::Api;
 use super::auth::{Caller, Right};
@@ -30,6 +32,53 @@ pub struct Health {
     pub keys: Keys,
 }
 
+/// How long the record counts as it was found.
+const FRESH: Duration = Duration::from_secs(2);
+/// How long the record may take to answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Whether the record can be written, as it was found a moment ago: to find out costs a write, and anybody may ask.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    found: RwLock<Option<(Instant, Result<(), String>)>>,
+    looking: Mutex<()>,
+}
+
+impl Readiness {
+    /// Whether `store` can be written; what is wrong, in words that tell nothing of it. The log has the rest.
+    async fn of(&self, store: &Store) -> Result<(), String> {
+        let (found, _one_at_a_time) = match (self.found(), self.looking.try_lock()) {
+            (Some((at, found)), _) if at.elapsed() < FRESH => return found,
+            (Some((_, found)), Err(_)) => return found,
+            (found, Ok(lock)) => (found, lock),
+            // Only before the first time.
+            (None, Err(_)) => {
+                let lock = self.looking.lock().await;
+                match self.found() {
+                    Some((_, found)) => return found,
+                    None => (None, lock),
+                }
+            }
+        };
+        let now = match tokio::time::timeout(PATIENCE, store.ping()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                if found.is_none_or(|(_, before)| before.is_ok()) {
+                    warn!(%error, category = error.category(), "the record cannot be written: not ready");
+                }
+                Err(error.summary())
+            }
+            Err(_) => Err("does not answer".to_owned()),
+        };
+        *self.found.write().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), now.clone()));
+        now
+    }
+
+    fn found(&self) -> Option<(Instant, Result<(), String>)> {
+        self.found.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// Whether the process answers
 #[utoipa::path(get, path = "/healthz", tag = "operation",
     responses((status = 200, description = "It does", body = String, content_type = "text/plain")))]
@@ -49,10 +98,8 @@ pub async fn readyz(State(api): State<Api>) -> Response {
         .filter(|(_, ready)| !*ready.borrow())
         .map(|(name, _)| format!("{name}: starting"))
         .collect();
-    match tokio::time::timeout(Duration::from_secs(3), health.store.ping()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => missing.push(format!("database: {error}")),
-        Err(_) => missing.push("database: does not answer".into()),
+    if let Err(why) = api.readiness.of(&health.store).await {
+        missing.push(format!("database: {why}"));
     }
     if missing.is_empty() {
         return "ready\n".into_response();

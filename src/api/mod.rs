@@ -12,7 +12,9 @@ mod cwom;
 mod error;
 mod frame;
 mod health;
+mod namespaces;
 mod openapi;
+mod page;
 mod query;
 mod tasks;
 mod trace;
@@ -35,12 +37,16 @@ pub use health::Health;
 
 use crate::crd::Trust;
 use crate::policy::Policy;
-use crate::runtime::Denials;
+use crate::runtime::{Denials, OpenTasks};
 use crate::serve;
 use crate::store::Store;
 use auth::{Access, KubernetesAuthority};
+use body::Room;
 use cursor::CursorKey;
 use frame::Limits;
+use health::Readiness;
+use namespaces::Namespaces;
+use page::Answers;
 
 /// The settings of the API.
 #[derive(Clone, Debug)]
@@ -74,7 +80,12 @@ pub struct Shared {
     cursor_key: CursorKey,
     access: Access,
     limits: Limits,
+    room: Room,
+    answers: Answers,
+    namespaces: Namespaces,
+    readiness: Readiness,
     denials: Denials,
+    open_tasks: OpenTasks,
     health: Health,
     settings: ApiSettings,
 }
@@ -89,26 +100,32 @@ impl Deref for Api {
 
 impl Api {
     /// An API over the record that `health` tells of, which creates Tasks through `client` if `policy` allows them, and
-    /// hands those that it does not to `denials`.
+    /// hands those that it does not to `denials`. `open_tasks` says when there are too many.
     pub fn new(
         health: Health,
         client: Client,
         policy: Policy,
         trust: watch::Receiver<Arc<Trust>>,
         denials: Denials,
+        open_tasks: OpenTasks,
         settings: ApiSettings,
     ) -> Self {
         let cursor_key = CursorKey::of(trust.borrow().keys.sealing());
         let authority = KubernetesAuthority::new(client.clone(), settings.audiences.clone());
         Self(Arc::new(Shared {
             store: health.store.clone(),
-            client,
+            client: client.clone(),
             policy,
             cursor_key,
             trust,
             access: Access::new(Arc::new(authority), settings.keep_decisions),
             limits: Limits::new(settings.max_requests),
+            room: Room::new(settings.max_body_bytes),
+            answers: Answers::default(),
+            namespaces: Namespaces::new(client.clone()),
+            readiness: Readiness::default(),
             denials,
+            open_tasks,
             health,
             settings,
         }))

@@ -17,7 +17,7 @@ use crate::domain::{Code, Finding, Id};
 use crate::store::{MAX_PAGE, Page};
 
 /// What says where in a list a page begins; no part of the query that a cursor belongs to.
-const PAGING: [&str; 3] = ["limit", "offset", "cursor"];
+const PAGING: [&str; 4] = ["limit", "offset", "cursor", "tasks_cursor"];
 
 /// The id in a path. What is no id is nothing's: it is not found.
 #[derive(Clone, Debug)]
@@ -167,17 +167,23 @@ impl Params {
     pub fn page(&mut self, key: &CursorKey, default_limit: u32) -> Page {
         let limit = self.number("limit", 1, MAX_PAGE).unwrap_or(default_limit);
         let offset = self.number("offset", 0, i32::MAX.unsigned_abs()).unwrap_or(0);
-        let (path, filters) = (self.path.clone(), self.filters());
-        let after = self.read("cursor", |cursor| {
-            key.open(&path, &filters, cursor).ok_or_else(|| {
-                "is no cursor of this query; take it from the Link header of the page before, with the same filters"
-                    .into()
-            })
-        });
+        let after = self.other_cursor(key, "cursor");
         if offset > 0 && self.given.contains_key("cursor") {
             self.invalid("offset", "does not go with cursor");
         }
         Page { limit, offset, after }
+    }
+
+    /// The row after which the list begins that the cursor `name` is of.
+    pub fn other_cursor(&mut self, key: &CursorKey, name: &'static str) -> Option<Id> {
+        let (path, mut filters) = (self.path.clone(), self.filters());
+        filters.insert(String::new(), name.to_owned());
+        self.read(name, |cursor| {
+            key.open(&path, &filters, cursor).ok_or_else(|| {
+                "is no cursor of this query; take it from the Link header of the page before, with the same filters"
+                    .into()
+            })
+        })
     }
 
     fn number(&mut self, name: &'static str, least: u32, greatest: u32) -> Option<u32> {
@@ -226,21 +232,35 @@ pub struct Asked {
 impl Asked {
     /// The headers of a page that was full and ended with the row `last`: where the next one is.
     pub fn next(&self, key: &CursorKey, last: Option<Id>) -> HeaderMap {
+        self.links(key, &[("next", "cursor", last)])
+    }
+
+    /// The headers of a page from which several lists go on: for each its relation, its cursor's name, and the last row of
+    /// it, if there are more.
+    pub fn links(&self, key: &CursorKey, lists: &[(&str, &str, Option<Id>)]) -> HeaderMap {
+        let links = lists.iter().filter_map(|(relation, name, last)| Some(self.link(key, relation, name, (*last)?)));
+        let links: Vec<String> = links.collect();
         let mut headers = HeaderMap::new();
-        let Some(last) = last else { return headers };
-        let cursor = key.seal(&self.path, &self.filters, last);
+        if let Ok(link) = HeaderValue::from_str(&links.join(", "))
+            && !links.is_empty()
+        {
+            headers.insert(LINK, link);
+        }
+        headers
+    }
+
+    fn link(&self, key: &CursorKey, relation: &str, name: &str, last: Id) -> String {
+        let mut sealed = self.filters.clone();
+        sealed.insert(String::new(), name.to_owned());
+        let cursor = key.seal(&self.path, &sealed, last);
         let limit = self.limit.iter().map(|limit| ("limit", limit.as_str()));
         let filters = self.filters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let query: Vec<String> = filters
             .chain(limit)
-            .chain([("cursor", cursor.as_str())])
+            .chain([(name, cursor.as_str())])
             .map(|(name, value)| format!("{}={}", encoded(name), encoded(value)))
             .collect();
-        let link = format!("<{}?{}>; rel=\"next\"", self.path, query.join("&"));
-        if let Ok(link) = HeaderValue::from_str(&link) {
-            headers.insert(LINK, link);
-        }
-        headers
+        format!("<{}?{}>; rel=\"{relation}\"", self.path, query.join("&"))
     }
 }
 

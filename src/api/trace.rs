@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use axum::Json;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::Api;
@@ -14,20 +13,21 @@ use super::query::Params;
 use crate::domain::audit::{EntityKind, Entry};
 use crate::domain::cwom::{Kind, Spec};
 use crate::domain::{Id, TraceId};
-use crate::store::{ArtifactRow, AuditQuery, MAX_PAGE, ObjectRow, Order, Page, TaskFilter, TaskRow};
+use crate::store::{ArtifactRow, AuditQuery, MAX_PAGE, ObjectRow, Order, Page, TaskRow, TraceSight};
 
 /// Everything with one trace id, causes before effects
 ///
 /// Work objects (Repo, Issue, ConstraintSnapshot, DoctrineRef, ContextPacket), Tasks, and for each attempt its Run, its
 /// Job, the files of its trace and its Artifacts; then the audit log. Callers see what they may `get`: a kind in a
 /// namespace or not, with its audit entries. Who may list the audit log sees all of it. Of a long story the header Link,
-/// rel="next", has more of the audit log.
+/// rel="next", has more of the audit log, and rel="next-tasks" more of the Tasks.
 #[utoipa::path(get, path = "/trace/{trace_id}", tag = "record", operation_id = "get_trace",
     params(
         ("trace_id" = String, Path, description = "The trace id"),
         ("limit" = Option<u32>, Query, description = "Of the audit entries: 1 to 1000, the default", minimum = 1, maximum = 1000),
         ("offset" = Option<u32>, Query, description = "Pass over this many audit entries"),
-        ("cursor" = Option<String>, Query, description = "From the Link header of the page before")),
+        ("cursor" = Option<String>, Query, description = "From the Link header of the page before"),
+        ("tasks_cursor" = Option<String>, Query, description = "Begin at further Tasks: from the Link header of the page before")),
     responses(
         (status = 200, description = "The story", body = ref("#/components/schemas/Trace")),
         (status = 404, description = "Nothing has this trace id, or nothing that the caller may get",
@@ -38,73 +38,94 @@ pub async fn tell(
     Path(trace_id): Path<String>,
     mut query: Params,
 ) -> Result<Response, Problem> {
-    let page = query.page(&api.cursor_key, MAX_PAGE);
+    let mut page = query.page(&api.cursor_key, MAX_PAGE);
+    let tasks_after = query.other_cursor(&api.cursor_key, TASKS_CURSOR);
     let asked = query.finish()?;
     let trace_id: TraceId = trace_id.parse().map_err(|_| not_found())?;
-    let mut sight = Sight::of(&api, &caller).await?;
-    let story = story(&api, &trace_id, &mut sight).await?;
-    let wanted =
-        AuditQuery { trace_id: Some(trace_id.clone()), order: Order::OldestFirst, page, ..AuditQuery::default() };
-    let entries = api.store.audit(&wanted).await?;
-    let is_full = entries.len() >= page.limit as usize;
-    let last = entries.last().filter(|_| is_full).map(|entry| entry.id);
+    let mut sight = Sight::of(&api, &caller, &trace_id).await?;
+    let _turn = api.answers.turn().await?;
+    let (story, more_tasks) = story(&api, &trace_id, &sight, tasks_after).await?;
     let mut told = Vec::new();
-    for entry in entries {
-        if sight.shows(&entry, &story.entities).await? {
-            told.push(entry);
+    let last = loop {
+        let wanted =
+            AuditQuery { trace_id: Some(trace_id.clone()), order: Order::OldestFirst, page, ..AuditQuery::default() };
+        let entries = api.store.audit_of_trace(&wanted, &sight.sight).await?;
+        let is_full = entries.len() >= page.limit as usize;
+        let last = entries.last().filter(|_| is_full).map(|entry| entry.id);
+        for entry in entries {
+            if sight.shows(&entry).await? {
+                told.push(entry);
+            }
         }
-    }
+        // Denied requests of others may fill a page.
+        if last.is_none() || !told.is_empty() {
+            break last;
+        }
+        page = Page { offset: 0, after: last, ..page };
+    };
     if story.objects.is_empty() && told.is_empty() {
         return Err(not_found());
     }
     let body = json!({"trace_id": trace_id, "objects": story.objects, "audit": told});
-    Ok((asked.next(&api.cursor_key, last), Json(body)).into_response())
+    let text = serde_json::to_vec(&body).map_err(|error| Problem::internal("write a story", &error))?;
+    drop(body);
+    let links = asked.links(&api.cursor_key, &[("next", "cursor", last), ("next-tasks", TASKS_CURSOR, more_tasks)]);
+    api.answers.json(&caller, links, text).await
 }
+
+/// The parameter that says where the Tasks begin.
+const TASKS_CURSOR: &str = "tasks_cursor";
+/// How many Tasks are told of at once, each with its attempts and their files.
+const TASKS: u32 = 100;
 
 fn not_found() -> Problem {
     Problem::not_found("Trace not found")
 }
 
-/// What a caller may see.
+/// What a caller may see of a trace.
 struct Sight<'a> {
     api: &'a Api,
     caller: &'a Caller,
-    /// Everything: they may read the audit log, which has all of it.
-    is_whole: bool,
-    /// Resources and namespaces that were asked about.
+    /// Everything, if they may read the audit log, which has all of it; else the kinds and namespaces that they may get.
+    sight: TraceSight,
+    /// Resources and namespaces of denied requests that were asked about.
     decided: BTreeMap<(&'static str, String), bool>,
 }
 
 impl<'a> Sight<'a> {
-    async fn of(api: &'a Api, caller: &'a Caller) -> Result<Self, Problem> {
-        let is_whole = api.access.allows(caller, &super::audit::right()).await?;
-        Ok(Self { api, caller, is_whole, decided: BTreeMap::new() })
+    async fn of(api: &'a Api, caller: &'a Caller, trace_id: &TraceId) -> Result<Self, Problem> {
+        let mut sight = Self { api, caller, sight: TraceSight::Everything, decided: BTreeMap::new() };
+        if !api.access.allows(caller, &super::audit::right()).await? {
+            let mut places = BTreeSet::new();
+            for place in api.store.places_of_trace(trace_id).await? {
+                if sight.may_get(place.kind.map_or("tasks", Kind::plural), &place.namespace).await? {
+                    places.insert(place);
+                }
+            }
+            sight.sight = TraceSight::Places(places);
+        }
+        Ok(sight)
     }
 
-    async fn has(&mut self, resource: &'static str, namespace: &str) -> Result<bool, Problem> {
+    async fn may_get(&mut self, resource: &'static str, namespace: &str) -> Result<bool, Problem> {
         let key = (resource, namespace.to_owned());
         if let Some(decided) = self.decided.get(&key) {
-            return Ok(self.is_whole || *decided);
+            return Ok(*decided);
         }
-        let right = Right::resource("get", resource, Some(namespace));
-        let may = self.is_whole || self.api.access.allows(self.caller, &right).await?;
+        let may = self.api.access.allows(self.caller, &Right::resource("get", resource, Some(namespace))).await?;
         self.decided.insert(key, may);
         Ok(may)
     }
 
-    /// Whether `entry` is told; `theirs` are the objects that are.
-    async fn shows(&mut self, entry: &Entry, theirs: &BTreeSet<String>) -> Result<bool, Problem> {
-        if self.is_whole || theirs.contains(&entry.entity_id) {
+    /// Whether `entry`, which the record has found fit, is told: of a denied request its own kind and namespace decide.
+    async fn shows(&mut self, entry: &Entry) -> Result<bool, Problem> {
+        if self.sight == TraceSight::Everything || entry.entity_kind != EntityKind::AdmissionDenial {
             return Ok(true);
         }
-        if entry.entity_kind != EntityKind::AdmissionDenial {
-            return Ok(false);
-        }
-        // A request can carry the trace id of somebody else's Task: its own kind and namespace decide.
         let text = |name: &str| entry.after.as_ref().and_then(|after| after.get(name)).and_then(Value::as_str);
         let resource = text("kind").and_then(Kind::parse).map_or("tasks", Kind::plural);
         match text("namespace") {
-            Some(namespace) => self.has(resource, namespace).await,
+            Some(namespace) => self.may_get(resource, namespace).await,
             None => Ok(false),
         }
     }
@@ -114,8 +135,6 @@ impl<'a> Sight<'a> {
 #[derive(Default)]
 struct Story {
     objects: Vec<Value>,
-    /// The ids that their audit entries have.
-    entities: BTreeSet<String>,
 }
 
 /// The work objects of a trace that are still to be told.
@@ -142,23 +161,24 @@ impl Untold {
     }
 }
 
-async fn story(api: &Api, trace_id: &TraceId, sight: &mut Sight<'_>) -> Result<Story, Problem> {
+/// The story, and the Task after which there are more of them.
+async fn story(
+    api: &Api,
+    trace_id: &TraceId,
+    sight: &Sight<'_>,
+    after: Option<Id>,
+) -> Result<(Story, Option<Id>), Problem> {
     let mut untold = Untold::default();
-    for row in api.store.objects_of_trace(trace_id).await? {
-        if sight.has(row.object.kind().plural(), &row.namespace).await? {
-            untold.add(row);
-        }
+    for row in api.store.objects_of_trace(trace_id, &sight.sight).await? {
+        untold.add(row);
     }
     let mut story = Story::default();
     story.add_all(std::mem::take(&mut untold.causes));
-    let filter = TaskFilter { trace_id: Some(trace_id.clone()), ..TaskFilter::default() };
-    let page = Page { limit: MAX_PAGE, ..Page::default() };
-    for task in api.store.tasks(&filter, page).await?.into_iter().rev() {
-        if sight.has("tasks", &task.namespace).await? {
-            story.entities.insert(task.id.to_string());
-            story.objects.push(of_kind("Task", task.to_json()));
-            story.add_attempts(api, &task, &mut untold).await?;
-        }
+    let tasks = api.store.tasks_of_trace(trace_id, &sight.sight, after, TASKS).await?;
+    let more = tasks.last().filter(|_| tasks.len() >= TASKS as usize).map(|task| task.id);
+    for task in &tasks {
+        story.objects.push(of_kind("Task", task.to_json()));
+        story.add_attempts(api, task, &mut untold).await?;
     }
     // Runs without a Task that is told, and Artifacts without such a Run.
     for (id, run) in std::mem::take(&mut untold.runs) {
@@ -166,12 +186,11 @@ async fn story(api: &Api, trace_id: &TraceId, sight: &mut Sight<'_>) -> Result<S
         story.add_all(untold.artifacts_of(id));
     }
     untold.artifacts.into_values().for_each(|artifacts| story.add_all(artifacts));
-    Ok(story)
+    Ok((story, more))
 }
 
 impl Story {
     fn add(&mut self, row: &ObjectRow) {
-        self.entities.insert(row.object.id.to_string());
         self.objects.push(row.object.to_json());
     }
 
@@ -185,8 +204,6 @@ impl Story {
         for job in api.store.jobs(task.id).await? {
             let run = task.run_id(job.attempt).and_then(|id| untold.runs.remove(&id));
             run.iter().for_each(|run| self.add(run));
-            self.entities.insert(job.id.to_string());
-            self.entities.extend(job.trace_path.clone());
             self.objects.push(of_kind("Job", json!(job)));
             let of_job = files.iter().filter(|file| file.job_id == job.id);
             self.objects.extend(of_job.map(|file| of_kind("TraceFile", file_json(file))));

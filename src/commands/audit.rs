@@ -152,8 +152,8 @@ async fn show(store: &Store, args: AuditArgs) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     for entry in &entries {
         match args.output {
-            Output::Json => writeln!(out, "{}", plain_json(&serde_json::to_string(entry)?))?,
-            Output::Table => writeln!(out, "{}", plain(&line(entry)))?,
+            Output::Json => writeln!(out, "{}", json(entry)?)?,
+            Output::Table => writeln!(out, "{}", line(entry))?,
         }
     }
     Ok(())
@@ -164,7 +164,12 @@ fn entity_kind(text: &str) -> Result<EntityKind, String> {
         .ok_or_else(|| format!("must be one of {}", EntityKind::ALL.map(EntityKind::as_str).join(", ")))
 }
 
-/// Where the entity was and is; of a denial, the codes.
+/// One object, harmless to a terminal.
+fn json(entry: &Entry) -> serde_json::Result<String> {
+    Ok(plain_json(&serde_json::to_string(entry)?))
+}
+
+/// Where the entity was and is; of a denial, the codes. Harmless to a terminal, and one line: what it says may be anybody's.
 fn line(entry: &Entry) -> String {
     let state = |value: &Option<serde_json::Value>| {
         value.as_ref().and_then(|value| value.get("status")).and_then(|status| status.as_str().map(str::to_owned))
@@ -174,7 +179,7 @@ fn line(entry: &Entry) -> String {
         (None, Some(after)) => after,
         _ => codes(entry),
     };
-    format!(
+    let line = format!(
         "{:.6}  {:<14} {:<5} {}  {} {}  {}  {}",
         entry.ts,
         entry.action,
@@ -184,13 +189,37 @@ fn line(entry: &Entry) -> String {
         entry.actor.id,
         change,
         entry.note.as_deref().unwrap_or_default()
-    )
-    .trim_end()
-    .to_owned()
+    );
+    plain(line.trim_end())
 }
 
 fn codes(entry: &Entry) -> String {
     let codes = entry.after.as_ref().and_then(|after| after.get("codes")).and_then(serde_json::Value::as_array);
     let codes = codes.into_iter().flatten().filter_map(serde_json::Value::as_str);
     codes.collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn nothing_in_an_entry_acts_on_the_terminal() {
+        let evil = "a\u{1b}[2J\u{9b}\u{202e}b\nintact: 1 entries";
+        let entry: Entry = serde_json::from_value(serde_json::json!({
+            "id": "01KJMMA2G027CE4HT1RZKZBW4A", "ts": "2026-03-01T12:00:00Z", "actor_kind": "human", "actor_id": evil,
+            "action": "created", "entity_kind": "AdmissionDenial", "entity_id": evil, "before": null,
+            "after": {"codes": [evil], "status": evil}, "note": evil, "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+        }))
+        .unwrap();
+        let acts = |text: &str| text.chars().any(|c| c.is_control() || c == '\u{202e}');
+        assert!(acts(&serde_json::to_string(&entry).unwrap()), "a control");
+        assert!(!acts(&line(&entry)), "{:?}", line(&entry));
+        assert!(line(&entry).contains(r"a\u{1b}[2J\u{9b}\u{202e}b intact"), "{}", line(&entry));
+        let shown = json(&entry).unwrap();
+        assert!(!acts(&shown), "{shown:?}");
+        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap()["note"], evil);
+    }
 }

@@ -9,5 +9,6 @@ mod output;
 pub mod release_finalizers;
 pub mod retention;
 pub mod run;
+pub mod tasks;
 pub mod trace;
 mod trust;

@@ -53,10 +53,34 @@ pub struct TaskStatus {
     /// When the Task ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Time>,
+    /// What an administrator decided about a Task whose record was lost (`jct tasks`), until that is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
     /// Accepted, Recorded, Succeeded, TraceCaptured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
+}
+
+/// What an administrator decided about a Task whose record was lost.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Decision {
+    /// Adopt: the end that is shown counts. Rerun: the work may be done again.
+    pub action: DecisionAction,
+    /// Who decided it, as the API server knows them.
+    pub by: String,
+    /// When.
+    pub at: Time,
+}
+
+/// The two ways to go on with a Task whose record was lost.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecisionAction {
+    /// The end that is shown counts.
+    Adopt,
+    /// The work may be done again.
+    Rerun,
 }
 
 /// Where the trace of an attempt lies, and the digest that binds it.
@@ -154,6 +178,8 @@ pub enum Reason {
     Duplicate,
     /// It has run, and retention has removed its record; it does not run again.
     RecordRemoved,
+    /// It is recorded, and the annotation `jct.dev/id` says another id by now, which is without effect.
+    PinIgnored,
     /// The trace is complete and its digests match.
     DigestsMatch,
     /// There is no trace yet.
@@ -194,6 +220,7 @@ impl Reason {
             Self::Deleted => "Deleted",
             Self::Duplicate => "Duplicate",
             Self::RecordRemoved => "RecordRemoved",
+            Self::PinIgnored => "PinIgnored",
             Self::DigestsMatch => "DigestsMatch",
             Self::NotYet => "NotYet",
             Self::Incomplete => "Incomplete",

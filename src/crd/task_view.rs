@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use super::names::{FINALIZER, ID, reserved};
 use super::{Task, TaskStatus};
 use crate::domain::task::{Controls, Naming, read};
-use crate::domain::{spec_digest, submitted_digest, task_digest};
+use crate::domain::{FailureReason, spec_digest, submitted_digest, task_digest};
 
 /// How long an annotation of ours may be and still be kept, in bytes: the longest are lists of groups.
 const MAX_ANNOTATION_BYTES: usize = 32 * 1024;
@@ -44,6 +44,8 @@ pub struct SpecView {
     pub controls: Controls,
     /// Its idempotency key.
     pub idempotency_key: Option<String>,
+    /// How long it is, in bytes.
+    pub bytes: usize,
 }
 
 /// A Task with its whole spec, to be read when it is recorded.
@@ -68,6 +70,19 @@ impl WholeTask {
     }
 }
 
+impl TaskView {
+    /// Whether its status shows more than the record knows.
+    pub fn is_lost(&self) -> bool {
+        let reason = self.status.as_ref().and_then(|status| status.reason.as_deref());
+        reason == Some(FailureReason::RecordLost.as_str())
+    }
+
+    /// Whether an administrator has decided what becomes of it, though its record was lost.
+    pub fn is_decided(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| status.decision.is_some())
+    }
+}
+
 impl SpecView {
     /// What is kept of `spec`.
     pub fn of(spec: &Value) -> Self {
@@ -84,6 +99,7 @@ impl SpecView {
             task_sha256: task.as_ref().map(digest),
             idempotency_key: key.map(str::to_owned),
             controls,
+            bytes: 0,
         }
     }
 }
@@ -101,10 +117,11 @@ impl<'de> Deserialize<'de> for TaskView {
         }
 
         let Wire { metadata, spec, status } = Wire::deserialize(deserializer)?;
+        let bytes = spec.as_ref().map_or(0, |spec| spec.get().len());
         let spec: Option<Value> = spec.and_then(|spec| serde_json::from_str(spec.get()).ok());
         Ok(Self {
             metadata: trimmed(metadata),
-            spec: spec.as_ref().map(SpecView::of).unwrap_or_default(),
+            spec: SpecView { bytes, ..spec.as_ref().map(SpecView::of).unwrap_or_default() },
             status: status.and_then(|status| status_of(status.get())),
         })
     }

@@ -22,11 +22,13 @@ pub enum Code {
     NetworkAccessDenied,
     /// `allow_secrets` is true.
     SecretsAccessDenied,
+    /// As many Tasks of the namespace are open as may be. A code of admission, not of the gate: asked once.
+    TooManyTasks,
 }
 
 impl Code {
     /// Every code, in the contract's order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::InvalidSpec,
         Self::InvalidOperation,
         Self::RepoNotAllowed,
@@ -34,6 +36,7 @@ impl Code {
         Self::TimeBudgetTooHigh,
         Self::NetworkAccessDenied,
         Self::SecretsAccessDenied,
+        Self::TooManyTasks,
     ];
 
     /// The code as users see it.
@@ -46,6 +49,7 @@ impl Code {
             Self::TimeBudgetTooHigh => "TIME_BUDGET_TOO_HIGH",
             Self::NetworkAccessDenied => "NETWORK_ACCESS_DENIED",
             Self::SecretsAccessDenied => "SECRETS_ACCESS_DENIED",
+            Self::TooManyTasks => "TOO_MANY_TASKS",
         }
     }
 }

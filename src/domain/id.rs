@@ -41,6 +41,16 @@ impl Id {
         Self(Ulid::from_parts(milliseconds, random))
     }
 
+    /// Its 16 bytes.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.to_bytes()
+    }
+
+    /// The id of these bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Ulid::from_bytes(bytes))
+    }
+
     /// The id in lower case, for the names of Kubernetes objects.
     pub fn to_lowercase(self) -> String {
         self.to_string().to_ascii_lowercase()

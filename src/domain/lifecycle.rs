@@ -128,10 +128,16 @@ failure_reasons! {
     NetworkAccessDenied = "NETWORK_ACCESS_DENIED", no_retry;
     /// Secrets were asked for.
     SecretsAccessDenied = "SECRETS_ACCESS_DENIED", no_retry;
+    /// As many Tasks of the namespace were open as may be: it was not admitted.
+    TooManyTasks = "TOO_MANY_TASKS", no_retry;
     /// No executor is configured for the operation, or the named one does not exist.
     ExecutorNotConfigured = "ExecutorNotConfigured", no_retry;
     /// The id pinned by `jct.dev/id` belongs to another Task.
     IdConflict = "IdConflict", no_retry;
+    /// Another Task of the namespace, which asks for something else, has the idempotency key.
+    IdempotencyKeyReused = "IdempotencyKeyReused", no_retry;
+    /// The object shows an end, or attempts, of which the record knows nothing: the database was lost or is an older one.
+    RecordLost = "RecordLost", no_retry;
     /// Nobody vouches for who wrote the Run as it stands.
     AuthorUnknown = "AuthorUnknown", no_retry;
     /// Who wrote the Run as it stands may not create Tasks in its namespace.
@@ -200,6 +206,7 @@ impl From<crate::domain::Code> for FailureReason {
             Code::TimeBudgetTooHigh => Self::TimeBudgetTooHigh,
             Code::NetworkAccessDenied => Self::NetworkAccessDenied,
             Code::SecretsAccessDenied => Self::SecretsAccessDenied,
+            Code::TooManyTasks => Self::TooManyTasks,
         }
     }
 }

@@ -116,11 +116,13 @@ pub async fn run(state: &State, run: &Run, stop: &CancellationToken) -> Result<R
 
 fn not_recorded(id: Id, recording: Recording) -> Result<Ran, RunError> {
     match recording {
-        Recording::Recorded(row) | Recording::Known(row) | Recording::IdTaken { by: row } => Ok(Ran::Known(row)),
+        Recording::Recorded(row) | Recording::Known(row) => Ok(Ran::Known(row)),
         Recording::Duplicate { first } => Ok(Ran::Duplicate(first)),
         // The ids are new, or pinned by one whom the gate let through now: the record has it otherwise.
         Recording::Refused(_) => Err(StateError::Refused(id).into()),
         Recording::Removed { at } => Err(StateError::Removed { id, at }.into()),
+        Recording::IdTaken { .. } | Recording::Lost => Err(StateError::IdTaken(id).into()),
+        Recording::KeyReused => Err(StateError::KeyReused.into()),
     }
 }
 

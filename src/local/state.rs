@@ -66,6 +66,14 @@ pub enum StateError {
     /// The record has the Task as refused.
     #[error("Task {0} was refused before, and that is final: give it another id, or none")]
     Refused(Id),
+    /// The record has another Task under the id.
+    #[error("the id {0} is that of another Task, which asks for something else: give this one another id, or none")]
+    IdTaken(Id),
+    /// The record has another Task with the key.
+    #[error(
+        "spec.idempotencyKey is that of another Task, which asks for something else: give this one another key, or none"
+    )]
+    KeyReused,
     /// It has run, and retention has removed its record.
     #[error("Task {id} has run, and its record was removed by retention at {at}: it does not run again")]
     Removed {

@@ -34,6 +34,7 @@ pub async fn watch(context: Arc<Context>, objects: Store<Object>, shutdown: Canc
 }
 
 async fn sweep(context: &Context, objects: &Store<Object>) -> Result<(), Error> {
+    context.metrics.records_lost.set(objects.state().iter().filter(|object| object.is_lost()).count() as i64);
     let mut after = None;
     loop {
         let page = context.store.unfinished(after).await.map_err(Error::store("list Tasks that have not ended"))?;
@@ -42,7 +43,7 @@ async fn sweep(context: &Context, objects: &Store<Object>) -> Result<(), Error> 
         for task in &page {
             if is_orphan(context, objects, task).await? {
                 info!(task_id = %task.id, namespace = task.namespace, name = task.name, "Task without an object is closed");
-                close(context, task.id).await?;
+                close(context, task.id, task.is_second).await?;
             }
         }
     }
@@ -50,6 +51,10 @@ async fn sweep(context: &Context, objects: &Store<Object>) -> Result<(), Error> 
 
 async fn is_orphan(context: &Context, objects: &Store<Object>, task: &OpenTask) -> Result<bool, Error> {
     let api: Api<Object> = Api::namespaced(context.client.clone(), &task.namespace);
+    if task.is_second {
+        // The object has its record; this one only goes on for nobody.
+        return Ok(true);
+    }
     let reference = ObjectRef::new(&task.name).within(&task.namespace);
     is_gone(&api, objects, &reference, &task.uid).await
 }

@@ -34,9 +34,9 @@ use crate::crd::names::TRACE_ID;
 use crate::domain::cwom::Kind;
 use crate::runtime::metrics::ReconcileLabels;
 
-/// The text of the specs, in KiB, that passes under way read together; parsed, recorded and written down it takes some
-/// twelve times that. One spec alone may have more: it goes alone.
-const SPECS_AT_ONCE_KIB: usize = 4096;
+/// The text of the specs, in KiB, that passes under way read together: parsed, recorded and written down it takes some
+/// twenty times that. A spec that has more goes alone.
+const SPECS_AT_ONCE_KIB: usize = 2048;
 
 /// Runs the controllers until `shutdown`; passes under way end first. Says on `ready` when the caches are filled.
 pub async fn run(context: Arc<Context>, concurrency: u16, ready: watch::Sender<bool>, shutdown: CancellationToken) {
@@ -53,7 +53,7 @@ pub async fn run(context: Arc<Context>, concurrency: u16, ready: watch::Sender<b
     };
     let of_pods = {
         let workers = context.workers.clone();
-        follow(pods, move || workers.clone(), |workers: &Workers| &workers.pods, trigger, pods_ready)
+        follow(pods, move || workers.clone(), |workers: &Workers| &workers.pods, trigger.clone(), pods_ready)
     };
     let followers = tokio::spawn(join(of_jobs, of_pods));
 
@@ -71,7 +71,7 @@ pub async fn run(context: Arc<Context>, concurrency: u16, ready: watch::Sender<b
     let specs = Arc::new(Semaphore::new(SPECS_AT_ONCE_KIB));
     let stage = Stage { context, lists, concurrency, specs, caches, shutdown };
     let objects = Kind::ALL.iter().map(|kind| of_objects(&stage, *kind));
-    join(of_tasks(&stage, triggered), join_all(objects)).await;
+    join(of_tasks(&stage, trigger, triggered), join_all(objects)).await;
     followers.abort();
     info!("controller stopped");
 }
@@ -103,13 +103,24 @@ impl Caches {
     }
 }
 
-async fn of_tasks(stage: &Stage, triggered: impl Stream<Item = (String, String)> + Send + 'static) {
+async fn of_tasks(
+    stage: &Stage,
+    trigger: mpsc::UnboundedSender<(String, String)>,
+    triggered: impl Stream<Item = (String, String)> + Send + 'static,
+) {
     let context = stage.context.clone();
     let told = context.clone();
     // A Run shows how its Task is: what becomes of the one is news of the other.
     let news = move |object: &task::Object| {
         if let Some(run) = run_of(object) {
             told.objects.triggers.send(run);
+        }
+        // A word in the status, which calls for no pass by itself.
+        if object.is_decided()
+            && let (Some(namespace), Some(name)) = (object.namespace(), &object.metadata.name)
+        {
+            // The receiver lives as long as the controller.
+            let _ = trigger.unbounded_send((namespace, name.clone()));
         }
     };
     let (filled, is_filled) = tokio::sync::oneshot::channel();
@@ -129,7 +140,7 @@ async fn of_tasks(stage: &Stage, triggered: impl Stream<Item = (String, String)>
         }
     });
     let pass = |object, context: Arc<Context>| async move { reconcile(object, context).await };
-    watched.control(stage, "Task", triggered.map(task_ref), |_| 0, pass).await;
+    watched.control(stage, "Task", triggered.map(task_ref), |view| view.spec.bytes, pass).await;
     // They end between two Tasks, on the same signal.
     let _ = sweeper.await;
     let _ = retention.await;

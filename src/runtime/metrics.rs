@@ -72,6 +72,8 @@ pub struct Metrics {
     pub outcomes: Family<OutcomeLabels, Counter>,
     /// Provenance that could not be signed or written, each try.
     pub provenance_failures: Counter,
+    /// Tasks whose object shows more than the record knows: an administrator has to decide.
+    pub records_lost: Gauge,
     /// 0 while the audit log is not the one that was signed.
     pub audit_log_intact: Gauge,
     /// 1 while this process runs the controller.
@@ -102,6 +104,7 @@ impl Default for Metrics {
         let reconciles = Family::default();
         let outcomes = Family::default();
         let provenance_failures = Counter::default();
+        let records_lost = Gauge::default();
         let audit_log_intact = Gauge::default();
         audit_log_intact.set(1);
         let leads = Gauge::default();
@@ -154,6 +157,11 @@ impl Default for Metrics {
             "provenance_failures",
             "Tries to sign and write the provenance of an attempt that failed",
             provenance_failures.clone(),
+        );
+        registry.register(
+            "tasks_record_lost",
+            "Tasks whose object shows more than the record knows; nothing runs of them until an administrator decides",
+            records_lost.clone(),
         );
         registry.register(
             "audit_log_intact",
@@ -213,6 +221,7 @@ impl Default for Metrics {
             reconcile_seconds,
             outcomes,
             provenance_failures,
+            records_lost,
             audit_log_intact,
             leads,
             executors_valid,

@@ -105,6 +105,10 @@ pub struct Settings {
           value_parser = clap::value_parser!(u32).range(i64::from(MIN_TIME_BUDGET_SECONDS)..=i64::from(MAX_TIME_BUDGET_SECONDS)))]
     pub max_time_budget_seconds: u32,
 
+    /// The most Tasks of one namespace that have not ended: one more is refused with TOO_MANY_TASKS; 0 for no limit
+    #[arg(long, env = "JCT_MAX_OPEN_TASKS", default_value_t = 1_000)]
+    pub max_open_tasks: u32,
+
     /// The operator's own namespace
     #[arg(long, env = "JCT_NAMESPACE", default_value = "jct-system")]
     pub namespace: String,

@@ -8,7 +8,7 @@ use super::conn::{Conn, execute};
 use super::cwom::{belongings, load_objects, objects_of_tasks, remove_objects, save_objects};
 use super::operation::{Fate, Needs, Slot, View};
 use super::rows::{insert_artifacts, insert_jobs, insert_tasks, load_jobs, load_tasks, load_tasks_by_key};
-use super::rows::{remove_task, update_jobs, update_tasks};
+use super::rows::{load_tasks_by_uid, remove_task, update_jobs, update_tasks};
 use super::{Result, StoreError, contents};
 
 /// Loads what is needed. The Tasks, and with them their attempts, can't be changed by others until the transaction ends.
@@ -18,10 +18,14 @@ pub(super) async fn load(conn: &mut Conn<'_>, needs: Needs) -> Result<View> {
         // the midst of things. What has no row to lock, such as a refusal or a name that is free, holds still too.
         lock_head(conn).await?;
     }
-    let Needs { tasks, keys, jobs_of, mut refusals, denials, belongings: belongings_of, mut objects } = needs;
+    let Needs { tasks, uids, keys, jobs_of, mut refusals, denials, belongings: belongings_of, mut objects } = needs;
     let mut view = View::default();
     for (key, id, row) in load_tasks_by_key(conn, keys).await? {
         view.keys.insert(key, id);
+        view.tasks.insert(id, Slot::loaded(row));
+    }
+    for (uid, id, row) in load_tasks_by_uid(conn, uids).await? {
+        view.uids.insert(uid, id);
         view.tasks.insert(id, Slot::loaded(row));
     }
     for (id, row) in load_tasks(conn, tasks).await? {
@@ -50,6 +54,7 @@ pub(super) async fn load(conn: &mut Conn<'_>, needs: Needs) -> Result<View> {
 pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator) -> Result<u64> {
     let View {
         tasks,
+        uids: _,
         keys: _,
         jobs,
         refusals: _,

@@ -150,6 +150,17 @@ impl Select {
         }
     }
 
+    /// Adds a condition with as many `?` as there are arguments.
+    pub(super) fn filter_all(&mut self, condition: &str, arguments: Vec<Argument>) {
+        self.sql.push_str(if self.arguments.is_empty() { " WHERE " } else { " AND " });
+        let mut pieces = condition.split('?');
+        self.sql.push_str(pieces.next().unwrap_or_default());
+        for (argument, piece) in arguments.into_iter().zip(pieces) {
+            self.arguments.push(argument);
+            self.sql.push_str(&format!("${}{piece}", self.arguments.len()));
+        }
+    }
+
     /// Adds an order and the bounds of the page.
     pub(super) fn page(&mut self, order: &'static str, limit: u32, offset: u32) {
         self.sql.push_str(order);
@@ -351,6 +362,15 @@ mod tests {
             select.sql,
             "SELECT 1 FROM t WHERE a = $1 AND c < (SELECT d FROM e WHERE f = $2) ORDER BY a LIMIT 10 OFFSET 0"
         );
+    }
+
+    #[test]
+    fn a_condition_of_many_arguments_is_numbered_on() {
+        let mut select = Select::new("SELECT 1 FROM t");
+        select.filter("a = ?", 1_i64);
+        select.filter_all("(b IN (?, ?) OR c = ?)", vec![1_i64.into(), 2_i64.into(), 3_i64.into()]);
+        assert_eq!(select.sql, "SELECT 1 FROM t WHERE a = $1 AND (b IN ($2, $3) OR c = $4)");
+        assert_eq!(select.arguments.len(), 4);
     }
 
     #[test]

@@ -121,6 +121,23 @@ impl StoreError {
         }
     }
 
+    /// What is wrong, without what the database says of it: for those who need not know where it is and what is in it.
+    pub fn summary(&self) -> String {
+        let whole = self.to_string();
+        match self {
+            Self::Unavailable(detail)
+            | Self::Full(detail)
+            | Self::ReadOnly(detail)
+            | Self::Migration(detail)
+            | Self::Internal(detail) => {
+                whole.strip_suffix(detail.as_str()).unwrap_or(&whole).trim_end_matches(": ").into()
+            }
+            Self::Corrupt { .. } => "the record is corrupt".into(),
+            Self::UnknownTask(_) | Self::Conflict { .. } => "the record does not fit".into(),
+            Self::NewerSchema(_) | Self::ImportUnfinished | Self::Closed => whole,
+        }
+    }
+
     /// Whether the same request can succeed later without anybody changing it.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Full(_) | Self::ReadOnly(_))
@@ -132,5 +149,29 @@ impl StoreError {
 
     pub(super) fn conflict(task_id: Id, reason: Conflict) -> Self {
         Self::Conflict { task_id, reason }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_tells_what_is_wrong_and_not_where() {
+        let detail = || "connection to db.internal:5432 as jct refused: row (secret)".to_owned();
+        for error in [
+            StoreError::Unavailable(detail()),
+            StoreError::Full(detail()),
+            StoreError::ReadOnly(detail()),
+            StoreError::Migration(detail()),
+            StoreError::Internal(detail()),
+            StoreError::Corrupt { table: "tasks", id: detail(), detail: detail() },
+        ] {
+            let summary = error.summary();
+            assert!(!summary.contains("internal:5432") && !summary.ends_with([':', ' ']), "{summary}");
+            assert!(error.to_string().contains("internal:5432"), "the control");
+        }
+        assert_eq!(StoreError::Unavailable(detail()).summary(), "the database is not available");
+        assert_eq!(StoreError::Closed.summary(), "the store is closed");
     }
 }

@@ -12,6 +12,7 @@ mod contents;
 mod cwom;
 mod database_error;
 mod error;
+mod lost;
 mod maintenance;
 mod model;
 mod one_writer;
@@ -21,6 +22,7 @@ mod request;
 mod retention;
 mod rows;
 mod settings;
+mod story;
 mod transition;
 mod writer;
 
@@ -34,6 +36,7 @@ pub use cwom::{
     Put, PutObject, RefProblem, Unique, Unresolved,
 };
 pub use error::{Conflict, Result, StoreError};
+pub use lost::{AdoptEnd, RunAgain, Shown};
 pub use maintenance::{Check, Database, EXPORT_TYPE, Migrated, Signature, Signer, TransferError, Transferred, Trust};
 pub use model::{ArtifactRow, Failure, JobRow, JobStatus, TaskRow};
 pub use one_writer::Sole;
@@ -43,6 +46,9 @@ pub use request::{
 };
 pub use retention::{DueRecord, DueTrace, Plan, RemoveRecord, RemoveTrace, TraceGone, UnpurgedTrace};
 pub use settings::{DatabaseUrl, InvalidDatabaseUrl, StoreSettings};
+pub use story::{TracePlace, TraceSight};
+
+use jiff::Timestamp;
 
 use crate::domain::audit::Entry;
 use crate::domain::checkpoint::Checkpoint;
@@ -170,6 +176,12 @@ impl Store {
         Ok(found.into_iter().next().map(|(_, findings)| findings))
     }
 
+    /// When retention removed the record of the Task; none if it did not.
+    pub async fn removed(&self, id: Id) -> Result<Option<Timestamp>> {
+        let found = audit::removals_of(&mut self.inner.readers.acquire().await?.borrow(), [id]).await?;
+        Ok(found.into_iter().next().map(|(_, at)| at))
+    }
+
     /// Queues an attempt: the Task becomes `queued`, the attempt's row is `pending`. Only after this may its Job be
     /// created.
     ///
@@ -213,6 +225,23 @@ impl Store {
         rows::task_by_id(&mut self.inner.readers.acquire().await?.borrow(), id).await
     }
 
+    /// Takes over the end of a Task from the status of its object, whose record was lost. A Task that has ended in the record
+    /// is returned as it is.
+    pub async fn adopt_end(&self, adopt: AdoptEnd) -> Result<TaskRow> {
+        self.inner.writer.write(adopt).await
+    }
+
+    /// Lets a Task whose record was lost run again, after the attempts that its status shows. One that has ended in the
+    /// record, or that has come so far, is returned as it is.
+    pub async fn run_again(&self, again: RunAgain) -> Result<TaskRow> {
+        self.inner.writer.write(again).await
+    }
+
+    /// The Task of the object with this uid: the live row, or else that of an object that went. An id plays no part.
+    pub async fn task_by_uid(&self, uid: &str) -> Result<Option<TaskRow>> {
+        rows::task_by_uid(&mut self.inner.readers.acquire().await?.borrow(), uid).await
+    }
+
     /// The Task of `namespace` with this idempotency key.
     pub async fn task_by_key(&self, namespace: &str, key: &str) -> Result<Option<TaskRow>> {
         rows::task_by_key(&mut self.inner.readers.acquire().await?.borrow(), namespace, key).await
@@ -226,6 +255,11 @@ impl Store {
     /// Tasks that have not ended and whose object was not seen to go, by id, after `after`; at most [`MAX_PAGE`].
     pub async fn unfinished(&self, after: Option<Id>) -> Result<Vec<OpenTask>> {
         rows::open_tasks(&mut self.inner.readers.acquire().await?.borrow(), after).await
+    }
+
+    /// How many Tasks of each namespace have not ended.
+    pub async fn open_by_namespace(&self) -> Result<BTreeMap<String, u64>> {
+        rows::open_by_namespace(&mut self.inner.readers.acquire().await?.borrow()).await
     }
 
     /// How many Tasks are in each phase. Every phase is there.
@@ -286,9 +320,30 @@ impl Store {
         cwom::present_objects(&mut self.inner.readers.acquire().await?.borrow(), kind, after).await
     }
 
+    /// Where the Tasks and the work objects of a trace are.
+    pub async fn places_of_trace(&self, trace_id: &TraceId) -> Result<Vec<TracePlace>> {
+        story::places(&mut self.inner.readers.acquire().await?.borrow(), trace_id).await
+    }
+
     /// The work objects of a trace, causes before effects; of each kind at most [`MAX_PAGE`], the oldest.
-    pub async fn objects_of_trace(&self, trace_id: &TraceId) -> Result<Vec<ObjectRow>> {
-        cwom::objects_of_trace(&mut self.inner.readers.acquire().await?.borrow(), trace_id).await
+    pub async fn objects_of_trace(&self, trace_id: &TraceId, sight: &TraceSight) -> Result<Vec<ObjectRow>> {
+        story::objects(&mut self.inner.readers.acquire().await?.borrow(), trace_id, sight).await
+    }
+
+    /// The Tasks of a trace, the oldest first, after the one with the id `after`.
+    pub async fn tasks_of_trace(
+        &self,
+        trace_id: &TraceId,
+        sight: &TraceSight,
+        after: Option<Id>,
+        limit: u32,
+    ) -> Result<Vec<TaskRow>> {
+        story::tasks(&mut self.inner.readers.acquire().await?.borrow(), trace_id, sight, after, limit).await
+    }
+
+    /// Audit entries of the trace that `query` names.
+    pub async fn audit_of_trace(&self, query: &AuditQuery, sight: &TraceSight) -> Result<Vec<Entry>> {
+        story::entries(&mut self.inner.readers.acquire().await?.borrow(), query, sight).await
     }
 
     /// Audit entries.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::domain::cwom::adapter::{CwomIds, Origin, run_id};
 use crate::domain::trace::FileKind;
-use crate::domain::{Id, Phase, Task, TraceId};
+use crate::domain::{Id, Phase, Task, TraceId, task_digest};
 
 /// Why a Task ended without the work done, or an attempt failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,10 @@ pub struct TaskRow {
     pub uid: String,
     /// The user who was authenticated when the object was created.
     pub submitted_by: Option<String>,
+    /// Who created the present object, where that is not who submitted the Task: it was restored under its id.
+    pub restored_by: Option<String>,
+    /// The administrator by whose decision the end was taken from the status of the object, whose record was lost.
+    pub adopted_by: Option<String>,
     /// What is to be done.
     pub task: Task,
     /// The executor asked for; by operation when absent.
@@ -117,6 +121,11 @@ impl TaskRow {
         Some(self.cwom_run_id.filter(|_| attempt == 1).unwrap_or_else(|| run_id(&self.origin(), attempt)))
     }
 
+    /// The digest of the Task and of what is asked for beside it: [`task_digest`].
+    pub fn task_sha256(&self) -> String {
+        task_digest(&self.task, self.executor.as_deref(), self.max_attempts, self.create_cwom)
+    }
+
     /// The Task as the origin of its work objects.
     pub(super) fn origin(&self) -> Origin<'_> {
         Origin { task_id: self.id, created_at: self.created_at, trace_id: &self.trace_id }
@@ -131,6 +140,8 @@ impl TaskRow {
             name,
             uid: _,
             submitted_by,
+            restored_by,
+            adopted_by,
             task,
             executor: _,
             max_attempts: _,
@@ -179,6 +190,10 @@ impl TaskRow {
         });
         if let (Value::Object(shown), Ok(Value::Object(task))) = (&mut shown, serde_json::to_value(task)) {
             shown.extend(task);
+            // Of most Tasks there is nothing to say here.
+            for (name, user) in [("restored_by", restored_by), ("adopted_by", adopted_by)] {
+                shown.extend(user.as_ref().map(|user| (name.to_owned(), json!(user))));
+            }
         }
         shown
     }

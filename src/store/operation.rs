@@ -31,6 +31,8 @@ pub(super) trait Operation: Send + Sync + 'static {
 pub(super) struct Needs {
     /// Tasks.
     pub(super) tasks: BTreeSet<Id>,
+    /// Live Tasks by the uid of their object.
+    pub(super) uids: BTreeSet<String>,
     /// Tasks by namespace and idempotency key.
     pub(super) keys: BTreeSet<(String, String)>,
     /// The attempts of these Tasks.
@@ -48,8 +50,9 @@ pub(super) struct Needs {
 impl Needs {
     /// Whether nothing is looked at.
     pub(super) fn is_empty(&self) -> bool {
-        let Self { tasks, keys, jobs_of, refusals, denials, belongings, objects } = self;
-        let nothing_of_tasks = tasks.is_empty() && keys.is_empty() && jobs_of.is_empty() && refusals.is_empty();
+        let Self { tasks, uids, keys, jobs_of, refusals, denials, belongings, objects } = self;
+        let nothing_of_tasks =
+            tasks.is_empty() && uids.is_empty() && keys.is_empty() && jobs_of.is_empty() && refusals.is_empty();
         nothing_of_tasks && denials.is_empty() && belongings.is_empty() && objects.is_empty()
     }
 }
@@ -61,6 +64,8 @@ pub(super) struct Changes {
     pub(super) task: Option<TaskRow>,
     /// An attempt as it will be.
     pub(super) job: Option<JobRow>,
+    /// An attempt before that one, which was left open.
+    pub(super) earlier_job: Option<JobRow>,
     /// Files of a trace.
     pub(super) artifacts: Vec<ArtifactRow>,
     /// Work objects.
@@ -81,6 +86,7 @@ pub(super) struct Changes {
 #[derive(Debug, Default)]
 pub(super) struct View {
     pub(super) tasks: BTreeMap<Id, Slot<TaskRow>>,
+    pub(super) uids: BTreeMap<String, Id>,
     pub(super) keys: BTreeMap<(String, String), Id>,
     pub(super) jobs: BTreeMap<(Id, u32), Slot<JobRow>>,
     pub(super) refusals: BTreeMap<Id, Vec<Finding>>,
@@ -140,6 +146,12 @@ impl View {
         self.task(id)?.ok_or(StoreError::UnknownTask(id))
     }
 
+    /// The live Task of the object with this uid.
+    pub(super) fn task_by_uid(&self, uid: &str) -> Result<Option<&TaskRow>> {
+        let Some(id) = self.uids.get(uid) else { return Ok(None) };
+        Ok(self.task(*id)?.filter(|row| row.uid == uid && row.deleted_at.is_none()))
+    }
+
     /// The Task of the namespace with this idempotency key.
     pub(super) fn task_by_key(&self, namespace: &str, key: &str) -> Result<Option<&TaskRow>> {
         match self.keys.get(&(namespace.to_owned(), key.to_owned())) {
@@ -166,14 +178,17 @@ impl View {
 
     /// Takes over what was decided.
     pub(super) fn stage(&mut self, changes: Changes) {
-        let Changes { task, job, artifacts, objects, refusal, denials, removal, entries, probe } = changes;
+        let Changes { task, job, earlier_job, artifacts, objects, refusal, denials, removal, entries, probe } = changes;
         if let Some(row) = task {
+            if row.deleted_at.is_none() {
+                self.uids.insert(row.uid.clone(), row.id);
+            }
             if let Some(key) = &row.task.idempotency_key {
                 self.keys.insert((row.namespace.clone(), key.clone()), row.id);
             }
             put(&mut self.tasks, row.id, row);
         }
-        if let Some(row) = job {
+        for row in earlier_job.into_iter().chain(job) {
             put(&mut self.jobs, (row.task_id, row.attempt), row);
         }
         self.refusals.extend(refusal);

@@ -4,11 +4,12 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::lost::Shown;
 use super::model::{Failure, TaskRow};
 use crate::domain::audit::{Action, EntityKind};
 use crate::domain::task::Operation;
 use crate::domain::trace::{ExecutorResult, FileEntry};
-use crate::domain::{Actor, ActorKind, Finding, Id, Phase, Task, TraceId};
+use crate::domain::{Actor, ActorKind, Finding, Id, Phase, Task, TraceId, task_digest};
 
 /// A Task that passed the gate, to be recorded as `pending`.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,10 +38,19 @@ pub struct NewTask {
     pub create_cwom: bool,
     /// The Run that the Task carries out, where it was made for one; then no objects are made.
     pub for_run: Option<Id>,
+    /// What the status of the object shows.
+    pub shown: Shown,
     /// When the object was created.
     pub created_at: Timestamp,
     /// Now.
     pub recorded_at: Timestamp,
+}
+
+impl NewTask {
+    /// The digest of the Task and of what is asked for beside it: [`task_digest`].
+    pub fn task_sha256(&self) -> String {
+        task_digest(&self.task, self.executor.as_deref(), self.max_attempts, self.create_cwom)
+    }
 }
 
 /// What became of a [`NewTask`]. Only a `Recorded` or `Known` Task may run.
@@ -55,7 +65,11 @@ pub enum Recording {
         /// That Task.
         first: Box<TaskRow>,
     },
-    /// The pinned id belongs to another Task. Nothing was written.
+    /// Another Task of the namespace, which asks for something else, has the idempotency key. Nothing was written.
+    KeyReused,
+    /// The object's status shows an end, or attempts, of which the record knows nothing. Nothing was written.
+    Lost,
+    /// The pinned id belongs to another Task, or to the same one with another specification. Nothing was written.
     IdTaken {
         /// That Task.
         by: Box<TaskRow>,
@@ -336,4 +350,6 @@ pub struct OpenTask {
     pub uid: String,
     /// Where it is.
     pub phase: Phase,
+    /// Whether another row is the record of its object: earlier versions could make more than one.
+    pub is_second: bool,
 }

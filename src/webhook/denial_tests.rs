@@ -15,7 +15,7 @@ use crate::crd::names::{SUBMITTED_BY, TRACE_ID};
 use crate::domain::denial::{self, Request};
 use crate::domain::id::sha256_hex;
 use crate::domain::{ActorKind, Code, Denial};
-use crate::runtime::{Denials, Metrics, Waiting};
+use crate::runtime::{Denials, Metrics, OpenTasks, Waiting};
 
 fn object(change: Value) -> Value {
     let mut task = json!({
@@ -107,7 +107,8 @@ fn what_is_no_denial_leaves_none(#[case] change: Value) {
 
 async fn post(path: &str, review: &Value, denials: Denials) -> Value {
     let request = http::Request::post(path).body(Body::from(review.to_string())).unwrap();
-    let response = router(reviewer(), denials, Metrics::default(), false).oneshot(request).await.unwrap();
+    let response =
+        router(reviewer(), denials, Metrics::default(), OpenTasks::unlimited(), false).oneshot(request).await.unwrap();
     let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
     serde_json::from_slice(&body).unwrap()
 }

@@ -12,7 +12,7 @@ use axum::routing::post;
 use axum::{Extension, Json, Router};
 use jiff::Timestamp;
 use kube::core::DynamicObject;
-use kube::core::admission::AdmissionRequest;
+use kube::core::admission::{AdmissionRequest, Operation};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -20,8 +20,9 @@ use tracing::{info, warn};
 use super::Caller;
 use super::read::{Read, read};
 use super::review::{Door, Review, Reviewer};
+use crate::crd::names::GROUP;
 use crate::runtime::metrics::ReviewLabels;
-use crate::runtime::{Denials, Metrics};
+use crate::runtime::{Denials, Metrics, OpenTasks};
 use crate::serve::{self, Body, BodyError, BodyLimits, Budget, Limits, Peer, Tls};
 
 /// An object of 1.5 MiB is the most that etcd takes. A review has the object as it was too, and who asks.
@@ -54,6 +55,7 @@ struct Shared {
     reviewer: Reviewer,
     denials: Denials,
     metrics: Metrics,
+    open_tasks: OpenTasks,
     /// Whether callers must show a certificate.
     authenticates: bool,
     bodies: Budget,
@@ -63,12 +65,19 @@ struct Shared {
 
 /// The routes: `/mutate`, `/validate` and `/deletion`. What they refuse is handed to `denials`. With `authenticates`, who has shown no
 /// certificate gets no answer of theirs.
-pub fn router(reviewer: Reviewer, denials: Denials, metrics: Metrics, authenticates: bool) -> Router {
+pub fn router(
+    reviewer: Reviewer,
+    denials: Denials,
+    metrics: Metrics,
+    open_tasks: OpenTasks,
+    authenticates: bool,
+) -> Router {
     let (all, of_one) = BODIES;
     let shared = Shared {
         reviewer,
         denials,
         metrics,
+        open_tasks,
         authenticates,
         bodies: Budget::new(all, of_one),
         readers: Semaphore::new(READ_AT_ONCE),
@@ -181,10 +190,11 @@ async fn admit(
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| TurnedAway::Malformed(format!("no random bytes: {error}")))?;
     let now = Timestamp::now();
-    let Review { response, findings } = match findings.is_empty() {
+    let review = match findings.is_empty() {
         true => app.reviewer.review(door, caller, &request, random, now),
         false => super::review::refuse(&request, findings),
     };
+    let Review { response, findings } = unless_too_many(app, door, caller, &request, review).await;
     let result = match response.allowed {
         true => "allowed".to_owned(),
         false => refused(webhook, &request, &response),
@@ -195,6 +205,34 @@ async fn admit(
         app.denials.keep(denial, &source);
     }
     Ok((result, Json(response.into_review()).into_response()))
+}
+
+/// The review, or a refusal of one more Task where as many are open as may be. Asked at the last, of what is about to be
+/// stored: a dry run is refused as well, and not counted.
+async fn unless_too_many(
+    app: &Shared,
+    door: Door,
+    caller: Caller,
+    request: &AdmissionRequest<DynamicObject>,
+    review: Review,
+) -> Review {
+    let is_new_task = door == Door::Validate
+        && request.operation == Operation::Create
+        && request.kind.group == GROUP
+        && request.kind.kind == "Task"
+        && request.sub_resource.is_none();
+    if !is_new_task || !review.response.allowed {
+        return review;
+    }
+    let namespace = request.namespace.as_deref().unwrap_or_default();
+    if let Some(finding) = app.open_tasks.check(namespace, "metadata.namespace").await {
+        return super::review::refuse(request, vec![finding]);
+    }
+    // Strangers could make a namespace look full by telling of Tasks that nobody makes.
+    if caller == Caller::Authenticated && !request.dry_run {
+        app.open_tasks.admit(namespace);
+    }
+    review
 }
 
 /// Logs a refusal and gives its first code.

@@ -12,7 +12,7 @@ use jct::crd::Trust;
 use jct::policy::{Policy, Verdict};
 use jct::reconcile::task::Object;
 use jct::reconcile::task::validate::{Specification, validate};
-use jct::store::{NewTask, Refusal, Store};
+use jct::store::{NewTask, Refusal, Shown, Store};
 use jiff::Timestamp;
 use kube::Client;
 use kube::client::Body;
@@ -83,6 +83,7 @@ impl Cluster {
             (Some((code, reason)), _) => failed(code, reason),
             (None, [.., "tokenreviews"]) => (201, self.review_token(body)),
             (None, [.., "subjectaccessreviews"]) => (201, self.review_access(body)),
+            (None, ["", "api", "v1", "namespaces", name]) => namespace(name),
             (None, [.., "nowhere", "tasks"]) => failed(404, "NotFound"),
             (None, [.., namespace, "tasks"]) => self.create(namespace, body),
             (None, [.., namespace, "tasks", name]) => self.touch(&head.method, namespace, name, &body),
@@ -190,6 +191,7 @@ impl Cluster {
                     max_attempts: controls.max_attempts,
                     create_cwom: controls.create_cwom,
                     for_run: None,
+                    shown: Shown::default(),
                     created_at: task.head.created_at,
                     recorded_at: Timestamp::now(),
                 };
@@ -210,6 +212,21 @@ impl Cluster {
                 self.store.record_refusal(refusal).await.unwrap();
             }
         }
+    }
+}
+
+/// Every namespace is there but `nowhere`; `going` is being deleted.
+fn namespace(name: &str) -> (u16, Value) {
+    let gone = (name == "going").then_some("2026-03-01T12:00:00Z");
+    match name {
+        "nowhere" => failed(404, "NotFound"),
+        _ => (
+            200,
+            json!({
+                "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+                "metadata": {"name": name, "deletionTimestamp": gone},
+            }),
+        ),
     }
 }
 

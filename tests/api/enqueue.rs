@@ -98,17 +98,53 @@ async fn a_bad_query_is_told(#[case] query: &str, #[case] field: &str) {
 }
 
 #[tokio::test]
-async fn the_same_key_is_the_same_task_whatever_else_is_asked() {
+async fn a_request_that_is_repeated_is_the_same_task() {
     let mut world = World::new().await;
-    let first = world.enqueue(json!({"idempotency_key": "k"})).await;
-    let second = world.enqueue(json!({"idempotency_key": "k", "objective": "Something else"})).await;
+    let first = world.enqueue(json!({"idempotency_key": "k", "inputs": {"depth": 1.0}})).await;
+    // In other words.
+    let second = world
+        .enqueue(json!({"idempotency_key": "k", "inputs": {"depth": 1}, "objective": " Look around ", "metadata": {}}))
+        .await;
     assert_eq!(second.status, 409);
     insta::assert_json_snapshot!("duplicate", steady(second.body.clone()));
     assert_eq!(second.body["task"], first.body["task"]);
     world.restart();
-    let third = world.enqueue(json!({"idempotency_key": "k"})).await;
+    let third = world.enqueue(json!({"idempotency_key": "k", "inputs": {"depth": 1}})).await;
     assert_eq!((third.status, &third.body["task_id"]), (409, &first.body["task_id"]), "after a restart too");
     assert_eq!(world.cluster.objects.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_of_another_task_is_an_error_that_tells_nothing_of_it() {
+    let world = World::new().await;
+    let first = world.enqueue(json!({"idempotency_key": "k"})).await;
+    let others = [
+        world.enqueue(json!({"idempotency_key": "k", "objective": "Something else"})).await,
+        world.post(ADA, "/tasks/enqueue?create_cwom=false", &task(json!({"idempotency_key": "k"}))).await,
+    ];
+    for other in others {
+        assert_eq!((other.status, &other.body["error"]), (409, &json!("IDEMPOTENCY_KEY_REUSED")));
+        for nothing in ["task_id", "trace_id", "task"] {
+            assert!(other.body.get(nothing).is_some_and(serde_json::Value::is_null), "{nothing}: {}", other.text);
+        }
+        assert!(!other.text.contains(first.body["task_id"].as_str().unwrap()));
+    }
+    assert_eq!(world.cluster.objects.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn who_may_not_get_tasks_learns_of_a_duplicate_and_nothing_more() {
+    let world = World::new().await;
+    let first = world.enqueue(json!({"idempotency_key": "k"})).await;
+    world.cluster.rights.lock().unwrap().insert("ada", vec![("create", "tasks", "team")]);
+    let mut world = world;
+    world.restart();
+    let second = world.enqueue(json!({"idempotency_key": "k"})).await;
+    assert_eq!((second.status, &second.body["error"]), (409, &json!("DUPLICATE")));
+    for nothing in ["task_id", "trace_id", "task"] {
+        assert!(second.body.get(nothing).is_some_and(serde_json::Value::is_null), "{nothing}: {}", second.text);
+    }
+    assert!(!second.text.contains(first.body["task_id"].as_str().unwrap()));
 }
 
 #[tokio::test]

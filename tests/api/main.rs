@@ -10,6 +10,7 @@ mod cwom_any;
 mod cwom_hostile;
 mod cwom_refs;
 mod cwom_rights;
+mod doors;
 mod enqueue;
 mod frame;
 mod memory;

@@ -2,18 +2,24 @@
 
 use std::future::Future;
 use std::process::Command;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use futures::future::join_all;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
+use jct::domain::{Actor, Id};
 use jct::policy::Policy;
-use jct::runtime::{Denials, Metrics, Waiting};
+use jct::runtime::{Denials, Metrics, OpenTasks, Waiting};
+use jct::store::NewTask;
 use jct::webhook::{self, Reviewer};
 use kube::core::DynamicObject;
 use kube::core::admission::AdmissionReview;
+use serde_json::json;
 use tower::ServiceExt as _;
+
+use crate::world::{ADA, NOBODY, World, request};
 
 const MEASURE: &str = "JCT_TEST_MEASURE";
 const MIB: u64 = 1 << 20;
@@ -90,7 +96,7 @@ fn door() -> (Router, Waiting) {
         trusted_user: "system:serviceaccount:jct-system:jct".into(),
         deletions: jct::runtime::Deletions::default(),
     };
-    (webhook::router(reviewer, denials, metrics, false), waiting)
+    (webhook::router(reviewer, denials, metrics, OpenTasks::unlimited(), false), waiting)
 }
 
 async fn reviews(text: Bytes, count: usize) {
@@ -149,4 +155,95 @@ async fn a_body_beyond_the_limit_is_not_read() {
     let text = review(&worst(8 << 20, "text"));
     let sent = Request::post("/mutate").body(pieces(&text)).unwrap();
     assert_eq!(router.oneshot(sent).await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_may_do_nothing_costs_nothing() {
+    const TEST: &str = "who_may_do_nothing_costs_nothing";
+    if std::env::var(MEASURE).is_ok() {
+        let world = std::sync::Arc::new(World::with(|settings| settings.timeout = Duration::from_secs(30)).await);
+        world.get(NOBODY, "/tasks?namespace=team").await;
+        let text = Bytes::from(worst((1 << 20) - 100, "arrays"));
+        let raised = raised_by(async {
+            let answers = (0..120).map(|n| {
+                let (world, body) = (world.clone(), pieces(&text));
+                let path = if n % 2 == 0 { "/tasks/enqueue" } else { "/cwom/issues" };
+                let sent = request("POST", NOBODY, path).header("content-type", "application/json");
+                async move { world.send(sent.body(body).unwrap()).await.status }
+            });
+            assert!(join_all(answers).await.iter().all(|status| *status == 403));
+        })
+        .await;
+        return println!("raised by {raised}");
+    }
+    let raised = measured(TEST, "refused");
+    assert!(raised < 16 * MIB, "{} MiB", raised / MIB);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn large_rows_make_no_large_answers() {
+    const TEST: &str = "large_rows_make_no_large_answers";
+    if std::env::var(MEASURE).is_ok() {
+        let world = std::sync::Arc::new(World::new().await);
+        let inputs = json!({"text": "x".repeat(250 << 10)});
+        let made = world.enqueue(json!({"inputs": inputs.clone()})).await;
+        let row = world.store.task(made.body["task_id"].as_str().unwrap().parse().unwrap()).await.unwrap().unwrap();
+        for n in 0..200 {
+            let at = row.created_at;
+            let new = NewTask {
+                id: Id::derive(at, &n.to_string()),
+                trace_id: row.trace_id.clone(),
+                namespace: "team".into(),
+                name: n.to_string(),
+                uid: n.to_string(),
+                submitted_by: None,
+                actor: Actor::controller(),
+                task: row.task.clone(),
+                executor: None,
+                max_attempts: 1,
+                create_cwom: false,
+                for_run: None,
+                shown: jct::store::Shown::default(),
+                created_at: at,
+                recorded_at: at,
+            };
+            world.store.record_task(new).await.unwrap();
+        }
+        // Fifty readers who do not read: their answers wait.
+        let raised = raised_by(async {
+            let asked = (0..50).map(|_| world.unread(ADA, "/tasks?namespace=team&limit=1000"));
+            let answers = join_all(asked).await;
+            assert!(answers.iter().any(|answer| answer.status() == 200));
+        })
+        .await;
+        let (mut pages, mut seen, mut next) = (0, 0, Some("/tasks?namespace=team&limit=1000".to_owned()));
+        while let Some(path) = next {
+            let page = world.get(ADA, &path).await;
+            assert!(page.status == 200 && page.text.len() < 5 << 20, "{}", page.status);
+            (pages, seen) = (pages + 1, seen + page.body.as_array().unwrap().len());
+            next = page.next();
+        }
+        assert_eq!(seen, 201, "on {pages} pages");
+        return println!("raised by {raised}");
+    }
+    let raised = measured(TEST, "pages");
+    assert!(raised < 128 * MIB, "{} MiB", raised / MIB);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_anybody_may_ask_for_is_in_memory_once() {
+    const TEST: &str = "what_anybody_may_ask_for_is_in_memory_once";
+    if std::env::var(MEASURE).is_ok() {
+        let world = World::new().await;
+        let raised = raised_by(async {
+            for path in ["/openapi.json", "/docs/swagger-ui-bundle.js"] {
+                let answers = join_all((0..500).map(|_| world.unread("", path))).await;
+                assert!(answers.iter().all(|answer| answer.status() == 200));
+            }
+        })
+        .await;
+        return println!("raised by {raised}");
+    }
+    let raised = measured(TEST, "public");
+    assert!(raised < 32 * MIB, "{} MiB", raised / MIB);
 }

@@ -1,8 +1,8 @@
 use axum::body::Body;
-use jct::domain::Id;
 use jct::domain::id::sha256_hex;
 use jct::domain::trace::{FileEntry, FileKind};
-use jct::store::{AttemptEnd, MarkRunning, Next, StartAttempt, TraceRecord};
+use jct::domain::{Actor, Id};
+use jct::store::{AttemptEnd, MarkRunning, NewTask, Next, StartAttempt, TraceRecord};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -155,4 +155,120 @@ async fn a_denial_is_seen_by_those_who_may_see_the_tasks_of_its_namespace() {
     let listed = world.get(ROOT, "/audit?entity_kind=AdmissionDenial&actor_id=ada").await;
     assert_eq!(listed.body.as_array().unwrap().len(), 2);
     assert_eq!(world.get(ADA, "/audit?entity_kind=AdmissionDenial").await.status, 403);
+}
+
+/// Enqueues a Task in `namespace` under this trace id, if it may be had.
+async fn enqueue_under(world: &World, token: &str, namespace: &str, trace: &str) -> crate::world::Answer {
+    let sent = request("POST", token, &format!("/tasks/enqueue?namespace={namespace}")).header("x-trace-id", trace);
+    world.send(sent.body(Body::from(task(json!({})).to_string())).unwrap()).await
+}
+
+#[tokio::test]
+async fn nobody_joins_a_trace_of_which_they_may_get_nothing() {
+    let world = World::new().await;
+    lived(&world, "team").await;
+    world.allow("eve", &["create"], "other");
+    let theirs = enqueue_under(&world, EVE, "other", TRACE).await;
+    assert_eq!(theirs.status, 201, "{}", theirs.text);
+    assert_ne!(theirs.body["trace_id"], TRACE);
+    assert_eq!(theirs.header("x-trace-id"), theirs.body["trace_id"]);
+    assert_eq!((&theirs.body["parent_trace_id"], theirs.header("x-parent-trace-id")), (&json!(TRACE), TRACE));
+    let objects = world.cluster.objects.lock().unwrap().clone();
+    let object = objects.iter().find(|((namespace, _), _)| namespace == "other").unwrap().1;
+    assert!(object.to_string().contains(&format!("\"jct.dev/parent-trace-id\":\"{TRACE}\"")), "{object}");
+    let repo = json!({"name": "hello", "slug": "octo/other", "source": {"system": "github"}});
+    let sent = request("POST", EVE, "/cwom/repos?namespace=other").header("x-trace-id", TRACE);
+    let made = world.send(sent.body(Body::from(repo.to_string())).unwrap()).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    assert_ne!(made.body["repo"]["trace_id"], TRACE);
+    assert_eq!(kinds(&world.get(ROOT, &format!("/trace/{TRACE}")).await.body), KINDS, "the trace is as it was");
+    // The controls: who may get a Task of it, and whoever is the first.
+    let ours = enqueue_under(&world, ADA, "team", TRACE).await;
+    assert_eq!((&ours.body["trace_id"], &ours.body["parent_trace_id"]), (&json!(TRACE), &Value::Null));
+    let first = enqueue_under(&world, EVE, "other", "another-story").await;
+    assert_eq!(first.body["trace_id"], "another-story");
+}
+
+#[tokio::test]
+async fn a_denied_request_does_not_get_into_a_foreign_trace_either() {
+    let mut world = World::new().await;
+    lived(&world, "team").await;
+    world.allow("eve", &["create"], "other");
+    let sent = request("POST", EVE, "/tasks/enqueue?namespace=other").header("x-trace-id", TRACE);
+    let bad = task(json!({"target": {"repo": "evil/x"}}));
+    let answer = world.send(sent.body(Body::from(bad.to_string())).unwrap()).await;
+    assert_eq!(answer.status, 422);
+    let denials = world.denials.take();
+    assert_ne!(denials[0].trace_id.as_str(), TRACE);
+    assert_eq!(answer.header("x-trace-id"), denials[0].trace_id.as_str());
+}
+
+#[tokio::test]
+async fn a_flood_of_others_tasks_hides_nothing() {
+    let world = World::new().await;
+    let mine = lived(&world, "team").await;
+    let row = world.store.task(mine).await.unwrap().unwrap();
+    // As if made before joining was asked about.
+    for n in 0..1100 {
+        let at = row.created_at + jiff::Span::new().hours(1);
+        let new = NewTask {
+            id: Id::derive(at, &format!("flood-{n}")),
+            trace_id: row.trace_id.clone(),
+            namespace: "other".into(),
+            name: format!("flood-{n}"),
+            uid: format!("flood-{n}"),
+            submitted_by: Some("mallory".into()),
+            actor: Actor::controller(),
+            task: row.task.clone(),
+            executor: None,
+            max_attempts: 1,
+            create_cwom: false,
+            for_run: None,
+            shown: jct::store::Shown::default(),
+            created_at: at,
+            recorded_at: at,
+        };
+        world.store.record_task(new).await.unwrap();
+    }
+    let path = format!("/trace/{TRACE}");
+    let mut seen = world.get(ADA, &path).await;
+    assert_eq!(kinds(&seen.body), KINDS);
+    let mut entries = seen.body["audit"].as_array().unwrap().len();
+    assert!(entries > 0 && seen.next().is_none(), "what she may not see takes no place: {entries}");
+    // Whoever sees all of it sees the first ones first, and all in pages.
+    let mut ids = std::collections::BTreeSet::new();
+    let mut next = Some(path.clone());
+    while let Some(path) = next {
+        seen = world.get(ROOT, &path).await;
+        assert_eq!(seen.status, 200);
+        for object in seen.body["objects"].as_array().unwrap().iter().filter(|object| object["kind"] == "Task") {
+            ids.insert(object["id"].as_str().unwrap().to_owned());
+        }
+        if entries > 0 {
+            assert!(ids.contains(&mine.to_string()), "the first page has the oldest");
+            entries = 0;
+        }
+        let link = seen.header("link").to_owned();
+        next = link.split(", ").find(|link| link.ends_with("rel=\"next-tasks\"")).map(|link| {
+            assert!(!link.contains(&mine.to_string()));
+            link[1..link.find('>').unwrap()].to_owned()
+        });
+    }
+    assert_eq!(ids.len(), 1101);
+}
+
+#[tokio::test]
+async fn a_cursor_names_no_entry() {
+    let world = World::new().await;
+    lived(&world, "team").await;
+    let first = world.get(ADA, &format!("/trace/{TRACE}?limit=1")).await;
+    let next = first.next().unwrap();
+    let whole = world.get(ROOT, &format!("/trace/{TRACE}")).await;
+    for entry in whole.body["audit"].as_array().unwrap() {
+        let id = entry["id"].as_str().unwrap();
+        assert!(!next.to_uppercase().contains(id), "{next}");
+        // A ULID begins with its time.
+        assert!(!next.to_uppercase().contains(&id[..10]), "{next}");
+    }
+    assert_eq!(world.get(ADA, &next).await.status, 200);
 }

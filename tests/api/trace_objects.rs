@@ -4,7 +4,7 @@ use axum::body::Body;
 use jct::domain::cwom::Kind;
 use jct::domain::{Actor, Id, Naming};
 use jct::policy::{Policy, Verdict, gate};
-use jct::store::{AttemptEnd, Failure, NewTask, Next, Refusal, StartAttempt};
+use jct::store::{AttemptEnd, Failure, NewTask, Next, Refusal, Shown, StartAttempt};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -51,6 +51,7 @@ async fn tried_twice(world: &World) {
         max_attempts: 2,
         create_cwom: true,
         for_run: None,
+        shown: Shown::default(),
         created_at: at,
         recorded_at: at,
     };
@@ -148,11 +149,13 @@ async fn a_story_shows_the_kinds_and_namespaces_that_its_reader_may_get() {
 async fn a_refusal_of_another_namespace_is_not_told() {
     let world = World::new().await;
     world.allow("eve", &["create"], "other");
-    told(&world).await;
+    // She may join the trace that Eve begins.
+    world.allow("ada", &["get"], "other");
     let sent = request("POST", EVE, "/cwom/repos?namespace=other").header("x-trace-id", TRACE);
     let body = least(Kind::Repo, &Known::new());
     let made = world.send(sent.body(Body::from(body.to_string())).unwrap()).await;
     assert_eq!(made.status, 201);
+    told(&world).await;
     let refusal = Refusal {
         id: Id::derive(Timestamp::now(), "refused"),
         trace_id: TRACE.parse().unwrap(),

@@ -12,7 +12,7 @@ use jct::crd::Trust;
 use jct::domain::cwom::Kind;
 use jct::domain::{Id, StampKey, StampKeys};
 use jct::policy::Policy;
-use jct::runtime::{Denials, Metrics, Waiting};
+use jct::runtime::{Denials, Metrics, OpenTasks, Waiting};
 use jct::signing::{KeyRing, Keys, SigningKey};
 use jct::store::{Store, StoreSettings};
 use serde_json::{Value, json};
@@ -31,6 +31,9 @@ pub const CI: &str = "token-of-ci";
 pub const EVE: &str = "token-of-eve";
 /// Is known, and may do nothing.
 pub const NOBODY: &str = "token-of-nobody";
+
+/// How many open Tasks a namespace may have.
+pub const MAX_OPEN_TASKS: u32 = 60;
 
 pub struct World {
     pub store: Store,
@@ -128,6 +131,11 @@ impl World {
         Answer { status: head.status.as_u16(), headers: head.headers, text, body }
     }
 
+    /// An answer of which nothing is read yet.
+    pub async fn unread(&self, token: &str, path: &str) -> Response<Body> {
+        self.router.clone().oneshot(request("GET", token, path).body(Body::empty()).unwrap()).await.unwrap()
+    }
+
     pub async fn get(&self, token: &str, path: &str) -> Answer {
         self.send(request("GET", token, path).body(Body::empty()).unwrap()).await
     }
@@ -165,7 +173,8 @@ fn serve(store: &Store, cluster: &Arc<Cluster>, trust: &Trust, settings: &ApiSet
     let health = Health { store: store.clone(), parts: Arc::default(), metrics, keys };
     let policy = Policy::default().allowing("octo/");
     let trust = tokio::sync::watch::Sender::new(Arc::new(trust.clone())).subscribe();
-    (router(Api::new(health, cluster.client(), policy, trust, denials, settings.clone())), waiting)
+    let open_tasks = OpenTasks::new(store.clone(), MAX_OPEN_TASKS);
+    (router(Api::new(health, cluster.client(), policy, trust, denials, open_tasks, settings.clone())), waiting)
 }
 
 pub fn request(method: &str, token: &str, path: &str) -> http::request::Builder {

@@ -14,7 +14,32 @@ make_certificates() {
   new_key "$pki/service-accounts.key"
   certificate apiserver /CN=kube-apiserver "subjectAltName=$names"
   certificate admin /O=system:masters/CN=admin
+  certificate "$WEBHOOK_CLIENT" "/CN=$WEBHOOK_CLIENT"
+  webhook_client
   touch "$pki/complete"
+}
+
+# By what the API server shows webhooks who it is: docs/install.md.
+WEBHOOK_CLIENT=kube-apiserver-webhooks
+webhook_client() {
+  local pki="$STATE/pki" plugin
+  {
+    echo "{ apiVersion: apiserver.config.k8s.io/v1, kind: AdmissionConfiguration, plugins: ["
+    for plugin in MutatingAdmissionWebhook ValidatingAdmissionWebhook; do
+      echo "  { name: $plugin, configuration: { apiVersion: apiserver.config.k8s.io/v1, kind: WebhookAdmissionConfiguration,"
+      echo "    kubeConfigFile: $pki/webhooks.kubeconfig } },"
+    done
+    echo "] }"
+  } >"$pki/admission.yaml"
+  cat >"$pki/webhooks.kubeconfig" <<END
+apiVersion: v1
+kind: Config
+users:
+  - name: jct-webhook.jct-system.svc
+    user: { client-certificate: $pki/$WEBHOOK_CLIENT.crt, client-key: $pki/$WEBHOOK_CLIENT.key }
+END
+  # For those who may not look into the folder.
+  echo "$WEBHOOK_CLIENT" >"$STATE/webhook-client"
 }
 
 new_key() { openssl ecparam -name prime256v1 -genkey -noout -out "$1"; }

@@ -105,9 +105,9 @@ containerd() {
   start_daemon containerd containerd --config "$STATE/containerd.toml"
 }
 
-# etcd CLIENT-PORT PEER-PORT
+# etcd CLIENT-PORT PEER-PORT. Tests of memory write large objects, each of which it keeps several times until it compacts.
 etcd() {
-  start_daemon etcd etcd --name=default --data-dir="$STATE/etcd" --logger=zap --log-level=warn \
+  start_daemon etcd etcd --name=default --data-dir="$STATE/etcd" --logger=zap --log-level=warn --quota-backend-bytes=8589934592 \
     --listen-client-urls="http://127.0.0.1:$1" --advertise-client-urls="http://127.0.0.1:$1" \
     --listen-peer-urls="http://127.0.0.1:$2" --initial-advertise-peer-urls="http://127.0.0.1:$2" \
     --initial-cluster="default=http://127.0.0.1:$2"
@@ -117,6 +117,8 @@ etcd() {
 apiserver() {
   local etcd_port="$1" port="$2" pki="$STATE/pki"
   shift 2
+  # A cluster that was made before has none.
+  if [[ -e "$pki/admission.yaml" ]]; then set -- "$@" --admission-control-config-file="$pki/admission.yaml"; fi
   start_daemon apiserver "$TOOLS/kube-apiserver" --etcd-servers="http://127.0.0.1:$etcd_port" --secure-port="$port" \
     --service-cluster-ip-range="$SERVICE_SUBNET" --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction \
     --client-ca-file="$pki/ca.crt" --tls-cert-file="$pki/apiserver.crt" --tls-private-key-file="$pki/apiserver.key" \

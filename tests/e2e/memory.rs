@@ -10,7 +10,7 @@ use http::Request;
 use kube::Client;
 use serde_json::{Value, json};
 
-use crate::support::{World, kill_operator, kubectl, no_operator_restarted, operator_besides, operators, task, until};
+use crate::support::{World, kill_operator, kubectl, no_operator_restarted, operator_besides, operators, task};
 
 const TENANT: &str = "mallory";
 /// Of Tasks, and of work objects.
@@ -19,7 +19,7 @@ const MANY: usize = 500;
 /// As many values as a spec may have, or few and long ones; 256 KiB in any case.
 fn inputs(n: usize) -> Value {
     if n.is_multiple_of(2) {
-        json!({"zeros": vec![0; 19_000], "text": "x".repeat(220 * 1024), "n": n})
+        json!({"zeros": vec![0; 19_000], "text": "x".repeat(210 * 1024), "n": n})
     } else {
         json!({"text": format!("{n}-{}", "y".repeat(255 * 1024))})
     }
@@ -71,21 +71,30 @@ async fn create(world: &World, client: &Client, plural: &str, manifest: &Value) 
     created.unwrap_or_else(|error| panic!("{plural} {}: {error}", manifest["metadata"]["name"]));
 }
 
-/// How many objects show `wanted` in one of their columns.
-async fn shown(world: &World, plural: &str, wanted: &str) -> usize {
-    // Not the objects themselves: all of them are hundreds of megabytes.
+/// What kubectl would show, and not the objects themselves: all of them are hundreds of megabytes.
+async fn rows(world: &World, plural: &str) -> Vec<Value> {
     let path = format!("/apis/jct.dev/v1/namespaces/{}/{plural}?includeObject=None", world.namespace);
     let table: Value = world.get_raw(&path, "application/json;as=Table;v=v1;g=meta.k8s.io").await;
-    let rows = table["rows"].as_array().unwrap().iter();
-    rows.filter(|row| row["cells"].as_array().unwrap().contains(&json!(wanted))).count()
+    table["rows"].as_array().cloned().unwrap_or_default()
 }
 
+/// How many objects show `wanted` in one of their columns.
+async fn shown(world: &World, plural: &str, wanted: &str) -> usize {
+    let shows = |row: &&Value| row["cells"].as_array().is_some_and(|cells| cells.contains(&json!(wanted)));
+    rows(world, plural).await.iter().filter(shows).count()
+}
+
+/// Waits until so many do, as long as it goes on.
 async fn all_show(world: &World, plural: &str, wanted: &str, count: usize) {
-    until(&format!("{count} {plural} to be {wanted}"), async || {
-        let found = shown(world, plural, wanted).await;
-        if found >= count { Ok(()) } else { Err(format!("{found}")) }
-    })
-    .await;
+    let (mut found, mut since) = (0, Instant::now());
+    while found < count {
+        let now = shown(world, plural, wanted).await;
+        if now > found {
+            (found, since) = (now, Instant::now());
+        }
+        assert!(since.elapsed() < Duration::from_secs(60), "{found} of {count} {plural} are {wanted}, and no more");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 /// Asks the webhook again and again, by a Task that is not stored; how often it did not answer.
@@ -169,11 +178,18 @@ async fn a_thousand_objects_of_the_greatest_size_leave_the_operator_its_memory()
     no_operator_restarted(&world).await;
 
     kubectl(&["delete", "namespace", &world.namespace, "--wait=false"]).await;
-    until("the namespace to be gone", async || {
-        let left = crate::support::run("kubectl", &["get", "namespace", &world.namespace, "--output=name"], "").await;
-        if left.is_err() { Ok(()) } else { Err("it is there".into()) }
-    })
-    .await;
+    let (mut left, mut since) = (usize::MAX, Instant::now());
+    while left > 0 {
+        let mut now = 0;
+        for plural in ["tasks", "issues", "contextpackets"] {
+            now += rows(&world, plural).await.len();
+        }
+        if now < left {
+            (left, since) = (now, Instant::now());
+        }
+        assert!(since.elapsed() < Duration::from_secs(60), "{left} objects are left, and no fewer");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
     println!("memory: deleted after {:.0?}, peak {}", began.elapsed(), peak(&world).await);
     no_operator_restarted(&world).await;
 }

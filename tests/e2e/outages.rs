@@ -110,7 +110,7 @@ async fn two_replicas(world: &World, postgres: &Postgres, token: &str) {
 
     // It is gone, and a worker runs: whoever asks is refused.
     postgres.stop();
-    the_record_is_away(world, task("gone", json!({})), token, "the database is not available: ").await;
+    the_record_is_away(world, task("gone", json!({})), token, "the database is not available").await;
     postgres.start();
     for name in ["hung", "gone"] {
         world.wait_for(name, "Completed").await;

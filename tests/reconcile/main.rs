@@ -7,6 +7,8 @@ mod fixture;
 mod gate;
 mod lease;
 mod lifecycle;
+mod lost;
+mod one_record;
 mod outage;
 mod provenance;
 mod recovery;

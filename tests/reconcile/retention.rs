@@ -4,7 +4,7 @@ use jct::domain::retention::Retention;
 use jct::reconcile::Error;
 use jct::reconcile::retention::{Swept, sweep};
 use jct::reconcile::task::Object;
-use jct::store::{NewTask, RemoveTrace};
+use jct::store::{NewTask, RemoveTrace, Shown};
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::reflector::{Store, store};
 use kube::runtime::watcher::Event;
@@ -169,6 +169,7 @@ async fn more_records_than_are_planned_at_once_go_in_one_sweep() {
         max_attempts: 1,
         create_cwom: false,
         for_run: None,
+        shown: Shown::default(),
         created_at: row.created_at,
         recorded_at: row.created_at,
     };

@@ -3,6 +3,7 @@
 use jct::crd::names::{CHANGED_BY, FINALIZER};
 use jct::domain::Principal;
 use jct::domain::cwom::Kind;
+use jct::reconcile::work_object::{WorkObject, reconcile};
 use kube::runtime::controller::Action;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -252,4 +253,63 @@ async fn while_the_database_does_not_answer_that_is_told_once() {
     drop(lock);
     let pass = world.object_pass(Kind::Repo, &object, vec![status_of(Kind::Repo, "hello")]).await;
     assert_eq!(condition(&pass, "Recorded"), is("True", "Recorded"));
+}
+
+#[tokio::test]
+async fn a_spec_is_read_where_the_record_does_not_have_it_and_not_else() {
+    let mut object = World::new().await.object(Kind::Repo, "hello", repo("octo/hello"));
+    let pass = async |world: &World, object: &Value, script: Vec<Call>| {
+        let cached: WorkObject = serde_json::from_str(&object.to_string()).unwrap();
+        world.passes(script, async |context| reconcile(Kind::Repo, &cached, &context).await).await
+    };
+    let read = |object: &Value| call("GET", "/namespaces/team/repos/hello", Answer::Object(object.clone()));
+    let world = World::new().await;
+    let first = pass(&world, &object, vec![read(&object), status_of(Kind::Repo, "hello")]).await;
+    assert_eq!(condition(&first, "Recorded"), is("True", "Recorded"));
+    object["status"] = first.status().clone();
+    pass(&world, &object, vec![]).await.result.unwrap();
+
+    // A database that lost it, an edit, and an id that is pinned later are each a reason to look.
+    let lost = World::new().await;
+    pass(&lost, &object, vec![read(&object)]).await.result.unwrap();
+    assert_eq!(lost.audit().await, ["Repo created  by ada@example.org"]);
+    let mut edited = object.clone();
+    world.change(&mut edited, &Principal::named("ada@example.org"), json!({"visibility": "public"}));
+    pass(&world, &edited, vec![read(&edited), status_of(Kind::Repo, "hello")]).await.result.unwrap();
+    assert_eq!(world.audit().await[1], "Repo updated  by ada@example.org");
+    let mut pinned = edited.clone();
+    pinned["metadata"]["annotations"]["jct.dev/id"] = json!("01KJMMA2G027CE4HT1RZKZBW4A");
+    let refused = pass(&world, &pinned, vec![read(&pinned), status_of(Kind::Repo, "hello")]).await;
+    assert_eq!(condition(&refused, "Recorded"), is("False", "ChangeRefused"));
+    assert!(told(&refused, "Recorded").contains("metadata.annotations[jct.dev/id]"));
+
+    // Another object of the name is another pass's business.
+    let mut other = edited.clone();
+    other["metadata"]["uid"] = json!("another");
+    edited["spec"]["visibility"] = json!("private");
+    pass(&world, &edited, vec![read(&other)]).await.result.unwrap();
+    assert_eq!(world.audit().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_pinned_id_that_is_anothers_tells_nothing_of_it() {
+    let world = World::new().await;
+    let hello = world.object(Kind::Repo, "hello", repo("octo/hello"));
+    world.object_pass(Kind::Repo, &hello, vec![status_of(Kind::Repo, "hello")]).await.result.unwrap();
+    let id = object_id(Kind::Repo, "hello");
+    let mut messages = Vec::new();
+    for (namespace, kind, name) in [("other", Kind::Repo, "a"), ("team", Kind::Repo, "b")] {
+        let mut stranger = world.object(kind, name, repo("octo/other"));
+        stranger["metadata"]["namespace"] = json!(namespace);
+        stranger["metadata"]["annotations"] = json!({"jct.dev/id": id});
+        let path = format!("/apis/jct.dev/v1/namespaces/{namespace}/repos/{name}/status");
+        let pass = world.object_pass(kind, &stranger, vec![call("PATCH", path, Answer::Echo)]).await;
+        assert_eq!(condition(&pass, "Recorded"), is("False", "IdConflict"));
+        assert_eq!(pass.status()["id"], Value::Null);
+        messages.push(told(&pass, "Recorded"));
+    }
+    assert_eq!(messages[0], messages[1]);
+    for told in ["hello", "team", "Repo", &id.to_string()] {
+        assert!(!messages[0].contains(told), "{}", messages[0]);
+    }
 }

@@ -8,7 +8,7 @@ use jct::domain::task::{Constraints, Operation, Repo, RequestedBy, Target};
 use jct::domain::trace::{ExecutorCost, ExecutorResult, FileEntry, FileKind};
 use jct::domain::{Actor, ActorKind, Id, Task, TraceId};
 use jct::store::{
-    AttemptEnd, AuditQuery, MarkRunning, NewTask, Next, Order, Page, Recording, Report, StartAttempt, Store,
+    AttemptEnd, AuditQuery, MarkRunning, NewTask, Next, Order, Page, Recording, Report, Shown, StartAttempt, Store,
     StoreSettings, TaskRow, TraceRecord,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -46,6 +46,48 @@ impl Database {
 
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// A database as a program left it whose last migration was this one, with what `sql` puts into it; then opened by this
+    /// program.
+    pub async fn upgraded(backend: Backend, version: u32, sql: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (url, kind) = match backend {
+            Backend::Sqlite => (format!("sqlite://{}", folder.path().join("jct.db").display()), "sqlite"),
+            Backend::Postgres => (postgres::fresh().await, "postgres"),
+        };
+        let migrations = folder.path().join("migrations");
+        std::fs::create_dir(&migrations).unwrap();
+        let ours = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(kind);
+        for file in std::fs::read_dir(ours).unwrap() {
+            let file = file.unwrap();
+            let name = file.file_name().into_string().unwrap();
+            if name[..4].parse::<u32>().unwrap() <= version {
+                std::fs::copy(file.path(), migrations.join(name)).unwrap();
+            }
+        }
+        let migrator = sqlx::migrate::Migrator::new(migrations).await.unwrap();
+        match backend {
+            Backend::Sqlite => {
+                let options: sqlx::sqlite::SqliteConnectOptions = url.parse().unwrap();
+                let mut conn = SqliteConnection::connect_with(&options.create_if_missing(true)).await.unwrap();
+                migrator.run(&mut conn).await.unwrap();
+                conn.close().await.unwrap();
+            }
+            Backend::Postgres => {
+                let mut conn = PgConnection::connect(&url).await.unwrap();
+                migrator.run(&mut conn).await.unwrap();
+                conn.close().await.unwrap();
+            }
+        }
+        let mut settings = StoreSettings::new(url.parse().unwrap());
+        settings.wait = Duration::from_secs(20);
+        // Not opened yet: what is to be put into it is of the old schema.
+        let store = Store::open_in_background(&StoreSettings::new("sqlite::memory:".parse().unwrap()));
+        let mut db = Self { store, settings, url, folder };
+        db.execute(sql).await.unwrap();
+        db.store = Store::open(&db.settings).await.unwrap();
+        db
     }
 
     pub fn file(&self) -> PathBuf {
@@ -156,6 +198,7 @@ pub fn new_task(uid: &str) -> NewTask {
         max_attempts: 2,
         create_cwom: false,
         for_run: None,
+        shown: Shown::default(),
         created_at: created_at(),
         recorded_at: at(1),
     }

@@ -7,7 +7,7 @@ use jct::domain::cwom::{FailureCategory, Kind, Spec, Status, Target, read};
 use jct::domain::{Id, Naming, TraceId};
 use jct::store::{
     DeleteObject, Ending, FailRun, Failure, FinishTask, NewTask, Next, ObjectField, ObjectFilter, ObjectOrigin,
-    ObjectRow, Page, PatchObject, Patched, Put, PutObject, RefProblem, Store, Unique,
+    ObjectRow, Page, PatchObject, Patched, Put, PutObject, RefProblem, Store, TraceSight, Unique,
 };
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -374,8 +374,13 @@ async fn a_task_makes_its_objects_and_they_follow(#[values(Sqlite, Postgres)] ba
     let artifacts = store.objects(Kind::Artifact, &filter, Page::default()).await.unwrap();
     assert_eq!(artifacts.len(), 1, "the report; not a copy of the Task");
     insta::assert_json_snapshot!("task", audit(store).await);
-    let story: Vec<Value> =
-        store.objects_of_trace(&task.trace_id).await.unwrap().iter().map(|row| row.object.to_json()).collect();
+    let story: Vec<Value> = store
+        .objects_of_trace(&task.trace_id, &TraceSight::Everything)
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| row.object.to_json())
+        .collect();
     insta::assert_json_snapshot!("story", story);
 
     // The next Task on the same repository uses its Repo; one that wants none makes none.

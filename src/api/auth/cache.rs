@@ -34,6 +34,13 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         cell.get_or_try_init(|| decide).await.map(|(value, _)| value.clone())
     }
 
+    /// The decision on `key`, if there is one.
+    pub fn known(&self, key: &K, now: Instant) -> Option<V> {
+        let cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (value, until) = cells.get(key)?.get()?;
+        (now < *until).then(|| value.clone())
+    }
+
     fn cell(&self, key: K, now: Instant) -> Cell<V> {
         let fresh = |cell: &Cell<V>| cell.get().is_none_or(|(_, until)| now < *until);
         let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);

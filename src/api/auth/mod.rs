@@ -30,7 +30,8 @@ pub use kubernetes::KubernetesAuthority;
 use super::Api;
 use super::error::Problem;
 use crate::domain::{Actor, Principal};
-use cache::Cache;
+use crate::serve::{Budget, Peer};
+pub use cache::Cache;
 
 /// A SHA-256: of a token, which is kept nowhere, or of an identity.
 type Digest = [u8; 32];
@@ -85,7 +86,18 @@ pub struct Access {
     callers: Cache<Digest, Option<Caller>>,
     decisions: Cache<(Digest, Right), bool>,
     keep: Duration,
+    /// Requests whose token is not known yet, and those of them that the authority is being asked about.
+    strangers: Budget,
+    reviews: Budget,
 }
+
+/// How many requests with tokens that are not known may wait, in all and from one address: they have come no further than
+/// their head.
+const STRANGERS: (usize, usize) = (256, 128);
+/// About how many tokens the authority is asked at once. Made-up ones cost it as much as others.
+const REVIEWS: (usize, usize) = (8, 4);
+/// How long a token may wait to be asked about.
+const REVIEW_WAIT: Duration = Duration::from_secs(3);
 
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -96,29 +108,47 @@ impl fmt::Debug for Access {
 impl Access {
     /// Decisions of `authority`, each kept for `keep`, a refusal for a fifth of it.
     pub fn new(authority: Arc<dyn Authority>, keep: Duration) -> Self {
-        Self { authority, callers: Cache::default(), decisions: Cache::default(), keep }
+        Self {
+            authority,
+            callers: Cache::default(),
+            decisions: Cache::default(),
+            keep,
+            strangers: Budget::new(STRANGERS.0, STRANGERS.1),
+            reviews: Budget::new(REVIEWS.0, REVIEWS.1),
+        }
     }
 
-    /// Who sends these headers.
+    /// Who sends these headers, from `source`.
     ///
     /// # Errors
-    /// 401 if it is not known; 503 if the authority does not answer.
-    pub async fn identify(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+    /// 401 if it is not known; 503 if the authority does not answer, or too many tokens are being asked about.
+    pub async fn identify(&self, headers: &HeaderMap, source: &str) -> Result<Caller, Problem> {
         let Some(value) = headers.get(header::AUTHORIZATION) else {
             let message = "a Kubernetes token is required: send it as Authorization: Bearer TOKEN";
             return Err(Problem::unauthenticated(message, CHALLENGE));
         };
         let refused = || Problem::unauthenticated("the token is not valid here", REFUSAL);
         let token = value.to_str().ok().and_then(token::of_header).ok_or_else(refused)?;
-        let caller = self.callers.get(Sha256::digest(token.as_bytes()).into(), Instant::now(), async {
-            let caller = self.authority.identify(token).await?.map(Caller::new);
+        let digest: Digest = Sha256::digest(token.as_bytes()).into();
+        let now = Instant::now();
+        if let Some(known) = self.callers.known(&digest, now) {
+            return known.ok_or_else(refused);
+        }
+        let busy = || {
+            let message = "too many tokens are being asked about; try again";
+            Problem::named(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message).retry_after(1)
+        };
+        let _place = self.strangers.charge(source, 1, Duration::ZERO).await.ok_or_else(busy)?;
+        let caller = self.callers.get(digest, now, async {
+            let _turn = self.reviews.charge(source, 1, REVIEW_WAIT).await.ok_or_else(busy)?;
+            let caller = self.authority.identify(token).await.map_err(AuthorityError::into_problem)?.map(Caller::new);
             let keep = match caller {
                 Some(_) => self.keep.min(token::time_left(token, Timestamp::now())),
                 None => self.keep / 5,
             };
-            Ok((caller, Instant::now() + keep))
+            Ok::<_, Problem>((caller, Instant::now() + keep))
         });
-        caller.await.map_err(AuthorityError::into_problem)?.ok_or_else(refused)
+        caller.await?.ok_or_else(refused)
     }
 
     /// Whether `caller` has `right`.
@@ -202,7 +232,9 @@ pub async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let caller = api.access.identify(&headers).await?;
+    let peer = request.extensions().get::<Peer>();
+    let source = peer.map_or_else(String::new, |peer| peer.address.to_string());
+    let caller = api.access.identify(&headers, &source).await?;
     request.headers_mut().remove(header::AUTHORIZATION);
     request.extensions_mut().insert(caller.clone());
     let mut response = next.run(request).await;

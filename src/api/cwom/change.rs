@@ -12,7 +12,7 @@ use super::problem::{of_custom_resource, of_task, unresolved};
 use super::{find, told};
 use crate::api::Api;
 use crate::api::auth::Caller;
-use crate::api::body::JsonBody;
+use crate::api::body::Unread;
 use crate::api::error::Problem;
 use crate::api::query::{Params, PathId};
 use crate::domain::cwom::Status;
@@ -26,15 +26,16 @@ pub async fn patch(
     caller: Caller,
     id: PathId,
     query: Params,
-    JsonBody(body): JsonBody,
+    unread: Unread,
 ) -> Result<Response, Problem> {
     query.finish()?;
     let row = find(&api, &caller, "patch", of, &id).await?;
-    let findings = not_to_be_changed(of, &body);
+    let mut json = unread.json(&api.room, &caller).await?;
+    let findings = not_to_be_changed(of, &json.value);
     if !findings.is_empty() {
         return Err(Problem::findings(&findings));
     }
-    change(&api, &caller, of, &row, body).await
+    change(&api, &caller, of, &row, json.value.take()).await
 }
 
 /// Changes the status of an object to what the query says.

@@ -11,9 +11,9 @@ use super::problem::{taken, unresolved};
 use super::told;
 use crate::api::Api;
 use crate::api::auth::{Caller, Right};
-use crate::api::body::JsonBody;
+use crate::api::body::Unread;
 use crate::api::error::Problem;
-use crate::api::frame::{RequestTrace, random};
+use crate::api::frame::{Joined, RequestTrace, random};
 use crate::api::query::Params;
 use crate::domain::cwom::read;
 use crate::domain::id::hex;
@@ -25,14 +25,18 @@ pub async fn create(
     of: &Collection,
     State(api): State<Api>,
     caller: Caller,
-    RequestTrace(trace_id): RequestTrace,
+    trace: RequestTrace,
     mut query: Params,
-    JsonBody(body): JsonBody,
+    unread: Unread,
 ) -> Result<Response, Problem> {
     let namespace = query.namespace_as(of.namespace_parameter()).unwrap_or_else(|| api.settings.namespace.clone());
     query.finish()?;
     api.access.require(&caller, &Right::resource("create", of.kind.plural(), Some(&namespace))).await?;
-    let (spec, findings) = read(of.kind, &body, Naming::Rest);
+    // For a Task the API server looks itself.
+    api.namespaces.require(&namespace).await?;
+    let Joined { trace_id, parent: _ } = trace.join(&api, &caller).await?;
+    let json = unread.json(&api.room, &caller).await?;
+    let (spec, findings) = read(of.kind, &json.value, Naming::Rest);
     let Some(spec) = spec else { return Err(Problem::findings(&findings)) };
     let at = Timestamp::now();
     let put = PutObject {

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde_json::Value;
 
 use super::collection::{Collection, Part};
@@ -10,9 +10,10 @@ use super::find;
 use crate::api::Api;
 use crate::api::auth::{Caller, Right};
 use crate::api::error::Problem;
+use crate::api::page;
 use crate::api::query::{Asked, Params, PathId};
 use crate::domain::cwom::Kind;
-use crate::store::{ObjectFilter, Page};
+use crate::store::{ObjectFilter, ObjectRow, Page};
 
 /// One object of `of`.
 pub async fn get(of: &Collection, State(api): State<Api>, caller: Caller, id: PathId) -> Result<Json<Value>, Problem> {
@@ -34,7 +35,7 @@ pub async fn list(
     let page = query.page(&api.cursor_key, Page::default().limit);
     let asked = query.finish()?;
     api.access.require_list(&caller, of.kind.plural(), filter.namespace.as_deref(), parameter).await?;
-    answer(&api, of.kind, &filter, page, &asked).await
+    answer(&api, &caller, of.kind, &filter, page, &asked).await
 }
 
 /// The objects that belong to one object of `of`, the newest first.
@@ -52,13 +53,19 @@ pub async fn list_part(
     api.access.require(&caller, &Right::resource("list", part.kind.plural(), Some(&whole.namespace))).await?;
     let filter =
         ObjectFilter { namespace: Some(whole.namespace), fields: vec![(part.by, whole.object.id.to_string())] };
-    answer(&api, part.kind, &filter, page, &asked).await
+    answer(&api, &caller, part.kind, &filter, page, &asked).await
 }
 
-async fn answer(api: &Api, kind: Kind, filter: &ObjectFilter, page: Page, asked: &Asked) -> Result<Response, Problem> {
-    let rows = api.store.objects(kind, filter, page).await?;
-    let is_full = rows.len() >= page.limit as usize;
-    let last = rows.last().filter(|_| is_full).map(|row| row.object.id);
-    let objects: Vec<Value> = rows.iter().map(|row| row.object.to_json()).collect();
-    Ok((asked.next(&api.cursor_key, last), Json(objects)).into_response())
+async fn answer(
+    api: &Api,
+    caller: &Caller,
+    kind: Kind,
+    filter: &ObjectFilter,
+    page: Page,
+    asked: &Asked,
+) -> Result<Response, Problem> {
+    let _turn = api.answers.turn().await?;
+    let show = |row: &ObjectRow| (row.object.id, row.object.to_json());
+    let (text, last) = page::array(page, |page| api.store.objects(kind, filter, page), show).await?;
+    api.answers.json(caller, asked.next(&api.cursor_key, last), text).await
 }

@@ -19,7 +19,7 @@ pub use collection::{COLLECTIONS, Changes, Collection};
 
 use super::Api;
 use super::auth::Caller;
-use super::body::JsonBody;
+use super::body::Unread;
 use super::error::Problem;
 use super::frame::RequestTrace;
 use super::query::{Params, PathId};
@@ -41,7 +41,7 @@ pub fn routes() -> OpenApiRouter<Api> {
 }
 
 fn of_collection(router: OpenApiRouter<Api>, of: &'static Collection) -> OpenApiRouter<Api> {
-    let create = post(move |api: State<Api>, caller: Caller, trace: RequestTrace, query: Params, body: JsonBody| {
+    let create = post(move |api: State<Api>, caller: Caller, trace: RequestTrace, query: Params, body: Unread| {
         create::create(of, api, caller, trace, query, body)
     });
     let router = route(router, &of.path(), HttpMethod::Post, document::create(of), create);
@@ -62,7 +62,7 @@ fn of_one(router: OpenApiRouter<Api>, of: &'static Collection) -> OpenApiRouter<
             route(router, &path, HttpMethod::Patch, document::refuse(of, "patch"), patch(refuse))
         }
         Changes::All | Changes::Only(_) => {
-            let change = patch(move |api: State<Api>, caller: Caller, id: PathId, query: Params, body: JsonBody| {
+            let change = patch(move |api: State<Api>, caller: Caller, id: PathId, query: Params, body: Unread| {
                 change::patch(of, api, caller, id, query, body)
             });
             let router = route(router, &path, HttpMethod::Patch, document::patch(of), change);

@@ -1,5 +1,7 @@
 //! The identity of a request: its trace id and request id, taken over or made, answered, and in the access log.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
@@ -10,20 +12,76 @@ use axum::response::Response;
 use tracing::{debug, info};
 
 use crate::api::Api;
-use crate::api::auth::Caller;
+use crate::api::auth::{Caller, Right};
 use crate::api::error::Problem;
 use crate::domain::TraceId;
+use crate::domain::cwom::Kind;
 use crate::domain::id::hex;
 use crate::runtime::Metrics;
 use crate::runtime::metrics::RequestLabels;
+use crate::store::TracePlace;
 
 const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// The trace id of a request: `X-Trace-Id`, else that of `traceparent`, else a new one.
+/// The trace id that tells of one that was asked for and not taken.
+const PARENT_TRACE_ID: HeaderName = HeaderName::from_static("x-parent-trace-id");
+
+/// The trace id of a request: `X-Trace-Id`, else that of `traceparent`, else a new one. One that was given is the caller's
+/// to use for a correlation; whether they may make a part of that trace is asked by [`RequestTrace::join`].
 #[derive(Clone, Debug)]
-pub struct RequestTrace(pub TraceId);
+pub struct RequestTrace(Arc<Ids>);
+
+#[derive(Debug)]
+struct Ids {
+    given: Option<TraceId>,
+    fresh: TraceId,
+    /// Whether the fresh one is used though another one was given.
+    parted: AtomicBool,
+}
+
+/// The trace that what a request makes belongs to.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    /// Its id.
+    pub trace_id: TraceId,
+    /// The id that was given, if it is of a trace that the caller may not join.
+    pub parent: Option<TraceId>,
+}
+
+impl RequestTrace {
+    fn new(given: Option<TraceId>, fresh: TraceId) -> Self {
+        Self(Arc::new(Ids { given, fresh, parted: AtomicBool::new(false) }))
+    }
+
+    fn current(&self) -> &TraceId {
+        let Ids { given, fresh, parted } = &*self.0;
+        given.as_ref().filter(|_| !parted.load(Ordering::Relaxed)).unwrap_or(fresh)
+    }
+
+    fn parent(&self) -> Option<&TraceId> {
+        self.0.given.as_ref().filter(|_| self.0.parted.load(Ordering::Relaxed))
+    }
+
+    /// The trace that `caller` makes a part of: the one whose id was given, if nothing has it yet, or if they may `get` a
+    /// Task or a work object of it; else a new one. Who could join any trace could bury what is in it.
+    ///
+    /// # Errors
+    /// If the record or the API server does not answer.
+    pub async fn join(&self, api: &Api, caller: &Caller) -> Result<Joined, Problem> {
+        if let Some(given) = &self.0.given {
+            let places = api.store.places_of_trace(given).await?;
+            let mut may_join = places.is_empty();
+            for TracePlace { kind, namespace } in &places {
+                let right = Right::resource("get", kind.map_or("tasks", Kind::plural), Some(namespace));
+                may_join = may_join || api.access.allows(caller, &right).await?;
+            }
+            self.0.parted.store(!may_join, Ordering::Relaxed);
+        }
+        Ok(Joined { trace_id: self.current().clone(), parent: self.parent().cloned() })
+    }
+}
 
 impl<S: Sync> FromRequestParts<S> for RequestTrace {
     type Rejection = Problem;
@@ -38,17 +96,19 @@ impl<S: Sync> FromRequestParts<S> for RequestTrace {
 pub async fn context(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let random = random();
-    let trace_id = given(request.headers(), &TRACE_ID).or_else(|| traceparent(request.headers()));
-    let trace_id = trace_id.unwrap_or_else(|| TraceId::from_random(random));
+    let asked = given(request.headers(), &TRACE_ID).or_else(|| traceparent(request.headers()));
+    let trace = RequestTrace::new(asked, TraceId::from_random(random));
     // A request id has the form of a trace id.
     let request_id = given(request.headers(), &REQUEST_ID).unwrap_or_else(|| TraceId::from_random(self::random()));
-    request.extensions_mut().insert(RequestTrace(trace_id.clone()));
+    request.extensions_mut().insert(trace.clone());
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let route = request.extensions().get::<MatchedPath>().cloned();
 
     let mut response = next.run(request).await;
+    let trace_id = trace.current();
     let headers = response.headers_mut();
-    for (name, value) in [(TRACE_ID, &trace_id), (REQUEST_ID, &request_id)] {
+    let ids = [(TRACE_ID, Some(trace_id)), (PARENT_TRACE_ID, trace.parent()), (REQUEST_ID, Some(&request_id))];
+    for (name, value) in ids.into_iter().filter_map(|(name, value)| Some((name, value?))) {
         if let Ok(value) = HeaderValue::from_str(value.as_str()) {
             headers.insert(name, value);
         }
@@ -58,7 +118,7 @@ pub async fn context(State(api): State<Api>, mut request: Request, next: Next) -
         headers.insert(TRACEPARENT, parent);
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    log(&method, &uri, &response, began, &trace_id, &request_id);
+    log(&method, &uri, &response, began, trace_id, &request_id);
     count(&api.health.metrics, route.as_ref(), &response, began);
     response
 }

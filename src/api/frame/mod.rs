@@ -5,11 +5,10 @@ mod limits;
 mod net;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use tower_http::catch_panic::CatchPanicLayer;
 
-pub use context::{RequestTrace, random};
+pub use context::{Joined, RequestTrace, random};
 pub use limits::Limits;
 
 use super::Api;
@@ -18,11 +17,11 @@ use super::auth::authenticate;
 /// Puts `router` behind authentication and limits. What is added last is met first.
 pub fn guard(router: Router<Api>, api: &Api) -> Router<Api> {
     router
-        .layer(DefaultBodyLimit::max(api.settings.max_body_bytes))
         .layer(from_fn_with_state(api.clone(), limits::share))
+        .layer(from_fn_with_state(api.clone(), limits::shed))
+        // Before a place is taken: whose token is of no use takes none.
         .layer(from_fn_with_state(api.clone(), authenticate))
         .layer(from_fn_with_state(api.clone(), limits::hurry))
-        .layer(from_fn_with_state(api.clone(), limits::shed))
 }
 
 /// Puts what every request needs around `router`.

@@ -3,9 +3,8 @@
 mod schemas;
 mod work_objects;
 
-use std::sync::Arc;
-
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::Extension;
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -16,13 +15,13 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::Api;
 
 /// The document as it is served.
-type Served = Arc<str>;
+type Served = Bytes;
 
 /// This document
 #[utoipa::path(get, path = "/openapi.json", tag = "operation",
     responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value)))]
 pub async fn serve(Extension(document): Extension<Served>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], document.to_string())
+    ([(header::CONTENT_TYPE, "application/json")], document)
 }
 
 /// The layer that gives [`serve`] the document.

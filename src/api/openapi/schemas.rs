@@ -61,14 +61,17 @@ fn others() -> Map<String, Value> {
         },
         "Duplicate": {
             "type": "object",
-            "required": ["status", "task_id", "trace_id", "message", "task"],
+            "required": ["status", "error", "task_id", "trace_id", "message", "task"],
             "properties": {
                 "status": {"type": "string", "enum": ["conflict"]},
-                "task_id": id(),
-                "trace_id": trace_id(),
+                "error": {"type": "string", "enum": ["DUPLICATE", "IDEMPOTENCY_KEY_REUSED"],
+                          "description": "Whether the Task with the key asks for the same"},
+                "task_id": or_null(id()),
+                "trace_id": or_null(trace_id()),
                 "message": {"type": "string"},
                 "task": {"anyOf": [{"$ref": "#/components/schemas/Task"}, {"type": "null"}],
-                         "description": "The first Task with the key; null if the caller may not get it"},
+                         "description": "The first Task with the key; this and its ids are null if it asks for something \
+                                         else, or the caller may not get it"},
             },
         },
         "Tasks": {"type": "array", "items": {"$ref": "#/components/schemas/Task"}},

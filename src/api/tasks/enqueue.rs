@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use super::submit::{Submission, Submitted, submit};
 use crate::api::Api;
 use crate::api::auth::{Caller, Right};
-use crate::api::body::JsonBody;
+use crate::api::body::Unread;
 use crate::api::error::Problem;
-use crate::api::frame::{RequestTrace, random};
+use crate::api::frame::{Joined, RequestTrace, random};
 use crate::api::query::Params;
 use crate::domain::cwom::adapter::CwomIds;
 use crate::domain::denial::{self, Door};
@@ -26,29 +26,32 @@ use crate::store::TaskRow;
 /// Ask for a Task
 ///
 /// It passes the same gate as `kubectl apply`, becomes a custom resource, and is answered once it is recorded. A request
-/// with an `idempotency_key` can be repeated: the same key in the same namespace is the same Task.
+/// with an `idempotency_key` can be repeated: the same key in the same namespace is the same Task. A key stays used whatever
+/// became of its Task; with it another Task is refused (`IDEMPOTENCY_KEY_REUSED`).
 #[utoipa::path(post, path = "/tasks/enqueue", tag = "tasks", operation_id = "enqueue_task",
     params(
         ("namespace" = Option<String>, Query, description = "Where; JCT_API_NAMESPACE by default"),
         ("create_cwom" = Option<bool>, Query, description = "false: make no CWOM objects"),
-        ("X-Trace-Id" = Option<String>, Header, description = "The trace id to use; else that of traceparent, else a new one")),
+        ("X-Trace-Id" = Option<String>, Header, description = "The trace id to use; else that of traceparent, else a new one. One of a trace that the caller may get nothing of is not used: the answer names it as parent_trace_id")),
     request_body(content = ref("#/components/schemas/TaskSpec"), content_type = "application/json"),
     responses(
         (status = 201, description = "Recorded", body = ref("#/components/schemas/Enqueued")),
         (status = 404, description = "There is no such namespace", body = ref("#/components/schemas/Problem")),
-        (status = 409, description = "The key is that of another Task: this one", body = ref("#/components/schemas/Duplicate")),
+        (status = 409, description = "The key is used: by the same Task (`DUPLICATE`), which is told, or by another one (`IDEMPOTENCY_KEY_REUSED`)", body = ref("#/components/schemas/Duplicate")),
         (status = 413, description = "The body is too large", body = ref("#/components/schemas/Problem")),
         (status = 415, description = "The body is no JSON by its Content-Type", body = ref("#/components/schemas/Problem")),
         (status = 422, description = "Policy (`policy_violation`) or schema (`validation_error`)",
+         body = ref("#/components/schemas/Problem")),
+        (status = 429, description = "As many Tasks of the namespace are open as may be (`too_many_tasks`, code `TOO_MANY_TASKS`), or too many of the caller's requests are being served",
          body = ref("#/components/schemas/Problem")),
         (status = 504, description = "Created, but not recorded in time; it may still be",
          body = ref("#/components/schemas/Problem"))))]
 pub async fn enqueue(
     State(api): State<Api>,
     caller: Caller,
-    RequestTrace(trace_id): RequestTrace,
+    trace: RequestTrace,
     mut query: Params,
-    JsonBody(body): JsonBody,
+    unread: Unread,
 ) -> Result<Response, Problem> {
     // Most of the request's time, so that the wait ends with an answer of its own.
     let until = Instant::now() + api.settings.timeout.mul_f32(0.9);
@@ -57,20 +60,27 @@ pub async fn enqueue(
     query.finish()?;
     // Before the gate, whose findings tell what the policy is.
     api.access.require(&caller, &Right::tasks("create", &namespace)).await?;
-    let task = match gate(&body, Naming::Rest, &api.policy) {
+    let Joined { trace_id, parent } = trace.join(&api, &caller).await?;
+    let json = unread.json(&api.room, &caller).await?;
+    let body = &json.value;
+    let task = match gate(body, Naming::Rest, &api.policy) {
         Verdict::Accepted(task) => *task,
         Verdict::Refused(findings) => {
             let problem = Problem::findings(&findings);
-            api.denials.keep(denial(&caller, namespace, trace_id, &body, findings), caller.username());
+            api.denials.keep(denial(&caller, namespace, trace_id, body, findings), caller.username());
             return Err(problem);
         }
     };
-    let submission = Submission { namespace, submitter: caller.principal(), trace_id, task, create_cwom };
+    let submitter = caller.principal();
+    let submission = Submission { namespace, submitter, trace_id, parent_trace_id: parent.clone(), task, create_cwom };
     match submit(&api, &submission, until).await? {
         Submitted::Recorded(row) => {
             let mut body = told("success", "the Task is recorded", &row, row.to_json());
             if let Some(ids) = row.cwom_ids() {
                 body["cwom"] = cwom_json(ids);
+            }
+            if let Some(parent) = parent {
+                body["parent_trace_id"] = json!(parent);
             }
             let location = format!("/tasks/{}", row.id);
             Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(body)).into_response())
@@ -78,12 +88,25 @@ pub async fn enqueue(
         Submitted::Duplicate(first) => {
             // A right to create is none to read what others have created.
             let may_see = api.access.allows(&caller, &Right::tasks("get", &first.namespace)).await?;
-            let task = if may_see { first.to_json() } else { Value::Null };
-            let message = "a Task with this idempotency_key is recorded already; this is the first one";
-            Ok((StatusCode::CONFLICT, Json(told("conflict", message, &first, task))).into_response())
+            Ok(conflict("DUPLICATE", DUPLICATE, may_see.then_some(&*first)))
         }
+        Submitted::KeyReused => Ok(conflict("IDEMPOTENCY_KEY_REUSED", KEY_REUSED, None)),
         Submitted::Refused(findings) => Err(Problem::findings(&findings)),
+        Submitted::TooMany(finding) => {
+            let problem = too_many(&finding);
+            let Submission { namespace, trace_id, .. } = submission;
+            api.denials.keep(denial(&caller, namespace, trace_id, body, vec![finding]), caller.username());
+            Err(problem)
+        }
     }
+}
+
+/// 429: there are as many open Tasks in the namespace as may be.
+fn too_many(finding: &Finding) -> Problem {
+    let code = finding.code.as_str();
+    let mut problem = Problem::named(StatusCode::TOO_MANY_REQUESTS, "too_many_tasks", finding.message.clone());
+    problem.detail["code"] = json!(code);
+    problem.retry_after(30)
 }
 
 /// What is written down of a request that the gate denied. Its uid is ours: one that a client chose could be that of
@@ -115,6 +138,24 @@ fn cwom_json(CwomIds { repo, issue, context_packet, constraint_snapshot }: CwomI
         "context_packet_id": context_packet,
         "constraint_snapshot_id": constraint_snapshot,
     })
+}
+
+const DUPLICATE: &str = "this Task, with this idempotency_key, is recorded already: nothing new was made. The key stays used, \
+                         whatever became of the Task; to have the work done again, ask with another key or without";
+const KEY_REUSED: &str = "another Task of this namespace, which asks for something else, has this idempotency_key: nothing was \
+                          made. The key stays used, whatever became of that Task; ask with another key or without";
+
+/// The key is used; `first` is told to who may know of it.
+fn conflict(error: &str, message: &str, first: Option<&TaskRow>) -> Response {
+    let body = json!({
+        "status": "conflict",
+        "error": error,
+        "task_id": first.map(|first| first.id),
+        "trace_id": first.map(|first| &first.trace_id),
+        "message": message,
+        "task": first.map(TaskRow::to_json),
+    });
+    (StatusCode::CONFLICT, Json(body)).into_response()
 }
 
 fn told(status: &str, message: &str, row: &TaskRow, task: Value) -> Value {

@@ -2,13 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde_json::Value;
 
 use super::find;
 use crate::api::Api;
 use crate::api::auth::Caller;
 use crate::api::error::Problem;
+use crate::api::page;
 use crate::api::query::{Params, PathId};
 use crate::domain::task::{Operation, Repo};
 use crate::domain::{ActorKind, Phase};
@@ -54,9 +55,8 @@ pub async fn list(State(api): State<Api>, caller: Caller, mut query: Params) -> 
     let page = query.page(&api.cursor_key, Page::default().limit);
     let asked = query.finish()?;
     api.access.require_list(&caller, "tasks", filter.namespace.as_deref(), "namespace").await?;
-    let rows = api.store.tasks(&filter, page).await?;
-    let is_full = rows.len() >= page.limit as usize;
-    let last = rows.last().filter(|_| is_full).map(|row| row.id);
-    let tasks: Vec<Value> = rows.iter().map(TaskRow::to_json).collect();
-    Ok((asked.next(&api.cursor_key, last), Json(tasks)).into_response())
+    let _turn = api.answers.turn().await?;
+    let show = |row: &TaskRow| (row.id, row.to_json());
+    let (text, last) = page::array(page, |page| api.store.tasks(&filter, page), show).await?;
+    api.answers.json(&caller, asked.next(&api.cursor_key, last), text).await
 }

@@ -13,9 +13,10 @@ use crate::api::error::Problem;
 use crate::api::frame::random;
 use crate::crd::names::FINALIZER;
 use crate::crd::stamps::{Issuer, Seal, Sealed};
-use crate::crd::{Stamps, Task as TaskObject, TaskSpec};
+use crate::crd::{Stamps, Task as TaskObject, TaskSpec, TaskView};
 use crate::domain::id::{hex, sha256_hex};
-use crate::domain::{Finding, Id, Principal, Task, TraceId, submitted_digest};
+use crate::domain::task::Controls;
+use crate::domain::{Code, Finding, Id, Principal, Task, TraceId, submitted_digest, task_digest};
 use crate::store::TaskRow;
 
 /// The first and the longest wait between two looks into the record.
@@ -23,6 +24,9 @@ const LOOKS: (Duration, Duration) = (Duration::from_millis(4), Duration::from_mi
 
 /// How long the record may take to answer before anything is created.
 const RECORD_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The annotation that tells of the trace which the caller named and may not join.
+const PARENT_TRACE_ID: &str = "jct.dev/parent-trace-id";
 
 /// A Task to be created.
 #[derive(Clone, Debug)]
@@ -33,6 +37,8 @@ pub struct Submission {
     pub submitter: Principal,
     /// Under which trace.
     pub trace_id: TraceId,
+    /// A trace that the caller named and may not join.
+    pub parent_trace_id: Option<TraceId>,
     /// What.
     pub task: Task,
     /// Whether its CWOM objects are made.
@@ -44,10 +50,14 @@ pub struct Submission {
 pub enum Submitted {
     /// It is recorded.
     Recorded(Box<TaskRow>),
-    /// Another one has its key; that one.
+    /// Another one, which asks for the same, has its key; that one.
     Duplicate(Box<TaskRow>),
+    /// Another one, which asks for something else, has its key.
+    KeyReused,
     /// The controller refused it.
     Refused(Vec<Finding>),
+    /// As many are open in the namespace as may be. Nothing was made.
+    TooMany(Finding),
 }
 
 /// An object of the cluster, new or in the way.
@@ -66,7 +76,10 @@ enum Found {
 pub async fn submit(api: &Api, submission: &Submission, until: Instant) -> Result<Submitted, Problem> {
     let key = submission.task.idempotency_key.as_deref();
     if let Some(first) = in_time(first_with(api, submission)).await? {
-        return Ok(Submitted::Duplicate(Box::new(first)));
+        return Ok(met(submission, Box::new(first)));
+    }
+    if let Some(finding) = api.open_tasks.check(&submission.namespace, "").await {
+        return Ok(Submitted::TooMany(finding));
     }
     // Nothing is made of which it is known that it cannot be recorded now.
     in_time(async { Ok(api.store.check().await?) }).await?;
@@ -94,6 +107,12 @@ async fn first_with(api: &Api, submission: &Submission) -> Result<Option<TaskRow
     Ok(api.store.task_by_key(&submission.namespace, key).await?)
 }
 
+/// The one that has the key: the same Task, or another one.
+fn met(Submission { task, create_cwom, .. }: &Submission, first: Box<TaskRow>) -> Submitted {
+    let asked = task_digest(task, None, Controls::default().max_attempts, *create_cwom);
+    if first.task_sha256() == asked { Submitted::Duplicate(first) } else { Submitted::KeyReused }
+}
+
 async fn create(api: &Api, submission: &Submission, name: Option<String>) -> Result<Found, Problem> {
     let objects: Objects<TaskObject> = Objects::namespaced(api.client.clone(), &submission.namespace);
     match objects.create(&PostParams::default(), &object(api, submission, name)).await {
@@ -110,14 +129,15 @@ async fn create(api: &Api, submission: &Submission, name: Option<String>) -> Res
 /// The object, sealed by the operator itself: the webhook takes its word for whom it is by that seal alone. Its name is made
 /// here, so that the seal is on the whole of it.
 fn object(api: &Api, submission: &Submission, name: Option<String>) -> TaskObject {
-    let Submission { namespace, submitter, trace_id, task, create_cwom } = submission;
+    let Submission { namespace, submitter, trace_id, parent_trace_id, task, create_cwom } = submission;
     let name = name.unwrap_or_else(|| format!("task-{}", hex(&random()[..6])));
     let stamps = Stamps { submitter: submitter.clone(), trace_id: trace_id.clone(), run: None };
     let mut object = TaskObject::new(&name, TaskSpec::of(task.clone(), *create_cwom));
     let sealed = Sealed { kind: "Task", namespace, name: &name, generate_name: "" };
     let seal = Seal { issuer: Issuer::Operator, at: Timestamp::now() };
     let spec_sha256 = submitted_digest(sealed.kind, &object.spec.to_json());
-    let annotations = stamps.annotations(&sealed, &spec_sha256, &seal, &api.trust.borrow().keys);
+    let mut annotations = stamps.annotations(&sealed, &spec_sha256, &seal, &api.trust.borrow().keys);
+    annotations.extend(parent_trace_id.iter().map(|parent| (PARENT_TRACE_ID.to_owned(), parent.to_string())));
     object.metadata = ObjectMeta {
         name: Some(name),
         annotations: Some(annotations),
@@ -129,7 +149,7 @@ fn object(api: &Api, submission: &Submission, name: Option<String>) -> TaskObjec
 
 /// Whether the object of this name has the key of the submission.
 async fn has_key(api: &Api, submission: &Submission, name: Option<&str>) -> Result<bool, Problem> {
-    let objects: Objects<TaskObject> = Objects::namespaced(api.client.clone(), &submission.namespace);
+    let objects: Objects<TaskView> = Objects::namespaced(api.client.clone(), &submission.namespace);
     let found = objects.get_opt(name.unwrap_or_default()).await;
     let found = found.map_err(|error| cluster_problem("read a Task", &submission.namespace, &error))?;
     // One that is gone already was recorded first: its row tells.
@@ -173,7 +193,7 @@ async fn look(
         _ => first_with(api, submission).await?,
     };
     if let Some(row) = row.map(Box::new) {
-        return Ok(Some(if Some(row.id) == id { Submitted::Recorded(row) } else { Submitted::Duplicate(row) }));
+        return Ok(Some(if Some(row.id) == id { Submitted::Recorded(row) } else { met(submission, row) }));
     }
     // Rare, so not looked for at first.
     match id {
@@ -194,6 +214,12 @@ pub fn cluster_problem(action: &str, namespace: &str, error: &kube::Error) -> Pr
     match status.code {
         404 => Problem::not_found(format!("Namespace '{namespace}' not found")),
         403 => Problem::named(StatusCode::FORBIDDEN, "refused_by_cluster", status.message.clone()),
+        422 if status.message.contains(Code::TooManyTasks.as_str()) => {
+            let mut problem =
+                Problem::named(StatusCode::TOO_MANY_REQUESTS, "too_many_tasks", status.message.clone()).retry_after(30);
+            problem.detail["code"] = Code::TooManyTasks.as_str().into();
+            problem
+        }
         400 | 422 => Problem::named(StatusCode::UNPROCESSABLE_ENTITY, "refused_by_cluster", status.message.clone()),
         _ => Problem::unavailable("the Kubernetes API server cannot do this now; try again"),
     }

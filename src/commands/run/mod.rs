@@ -21,7 +21,7 @@ use crate::domain::task::{Controls, Naming, Operation};
 use crate::domain::{Actor, Finding, task};
 use crate::local::{self, Process, Ran, Run, RunError, State};
 use crate::policy::{Verdict, judge};
-use crate::store::{NewTask, Refusal};
+use crate::store::{NewTask, Refusal, Shown};
 
 /// What an executor may read of this machine, where there is such a thing; nobody's home is among it.
 const SYSTEM: [&str; 10] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/nix/store", "/proc"];
@@ -144,6 +144,7 @@ async fn gate_and_run(
         max_attempts: controls.max_attempts,
         create_cwom: controls.create_cwom,
         for_run: None,
+        shown: Shown::default(),
         created_at: now,
         recorded_at: now,
     };

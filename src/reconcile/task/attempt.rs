@@ -9,7 +9,9 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, P
 use serde_json::json;
 
 use super::jobs;
+use super::lost::shown;
 use super::observe::{Limits, Observation, is_finished, observe};
+use super::validate::Validated;
 use crate::crd::names;
 use crate::domain::Phase;
 use crate::domain::executor::{Executor, NoExecutor};
@@ -33,7 +35,7 @@ pub struct Look {
 ///
 /// # Errors
 /// If the API server or the volume does not answer.
-pub async fn look(context: &Context, row: &TaskRow) -> Result<Look, Error> {
+pub async fn look(context: &Context, task: &Validated, row: &TaskRow) -> Result<Look, Error> {
     if !row.attempt_is_open() {
         return Ok(Look { observation: Observation::Missing, has_begun: false });
     }
@@ -57,8 +59,7 @@ pub async fn look(context: &Context, row: &TaskRow) -> Result<Look, Error> {
         pods = listed.iter().collect();
     }
     let observation = observe(jobs_seen.first().map(AsRef::as_ref), &pods, limits(context, row), Timestamp::now());
-    let has_begun =
-        observation == Observation::Missing && (row.phase == Phase::Running || has_begun(context, row).await?);
+    let has_begun = observation == Observation::Missing && has_begun(context, task, row).await?;
     Ok(Look { observation, has_begun })
 }
 
@@ -69,7 +70,16 @@ fn limits(context: &Context, row: &TaskRow) -> Limits {
     Limits { start_timeout: context.timing.start_timeout, run_timeout }
 }
 
-async fn has_begun(context: &Context, row: &TaskRow) -> Result<bool, Error> {
+/// Whether the worker of the open attempt is known to have begun: by the record, by the status of the object, which may know
+/// more than a record that was restored, or by the trace folder. Such an attempt is never started again. Volume.
+///
+/// # Errors
+/// If the volume does not answer.
+pub async fn has_begun(context: &Context, task: &Validated, row: &TaskRow) -> Result<bool, Error> {
+    let shown = shown(task.status.as_ref());
+    if row.phase == Phase::Running || (shown.runs && shown.attempt == row.attempt) {
+        return Ok(true);
+    }
     let (traces, namespace, id, attempt) = (context.traces.clone(), row.namespace.clone(), row.id, row.attempt);
     blocking(move || traces.has_begun(&namespace, id, attempt)).await.map_err(Error::volume("look into a trace folder"))
 }

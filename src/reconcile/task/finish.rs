@@ -41,10 +41,7 @@ pub fn cancellation(context: &Context, task: &Validated, end: End) -> (Failure, 
             let message = format!("cancelled by {}", task.canceller.id);
             (Failure::new(Reason::Cancelled.as_str(), message), task.canceller.clone())
         }
-        End::Deleted => {
-            let deleter = context.deleter(&task.head.uid);
-            (Failure::new(Reason::Deleted.as_str(), "its object was deleted before its end"), deleter)
-        }
+        End::Deleted => (Failure::new(Reason::Deleted.as_str(), task.if_deleted), context.deleter(&task.head.uid)),
     }
 }
 

@@ -7,8 +7,10 @@ mod attempt;
 pub mod decide;
 mod finish;
 mod gate;
+mod lost;
 pub mod observe;
 mod provenance;
+mod record;
 pub mod status;
 pub mod validate;
 
@@ -20,9 +22,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
-use kube::Resource as _;
-use kube::api::{Api, DeleteParams, GetParams};
-use kube::core::Request;
+use kube::api::{Api, DeleteParams};
 use kube::runtime::controller::Action;
 
 pub(super) use self::attempt::blocking;
@@ -30,15 +30,15 @@ pub(super) use self::attempt::blocking;
 use self::attempt::Look;
 use self::decide::{End, Situation, Step, decide};
 use self::observe::job_created;
+use self::record::{record, record_anew};
 use self::status::State;
-use self::validate::{Specification, Validated, validate};
+use self::validate::{Validated, validate};
 use super::{Context, Error, finalizer};
-use crate::crd::status::Reason;
-use crate::crd::{TaskView, WholeTask};
-use crate::domain::{Actor, Finding, Id};
+use crate::crd::TaskView;
+use crate::crd::status::{DecisionAction, Reason};
+use crate::domain::{Actor, FailureReason, Finding, Id};
 use crate::jobs::job_name;
-use crate::policy::Verdict;
-use crate::store::{Ending, Failure, FinishTask, NewTask, RecordDeleted, Recording, Refusal, TaskRow};
+use crate::store::{Ending, Failure, FinishTask, RecordDeleted, Recording, TaskRow};
 
 /// A Task as the controller watches it: without its spec.
 pub type Object = TaskView;
@@ -71,93 +71,63 @@ pub async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Act
 async fn step(context: &Context, task: &Validated) -> Result<Action, Error> {
     let Some(recording) = record(context, task).await? else { return Ok(Action::requeue(SOON)) };
     match recording {
-        Recording::Recorded(row) | Recording::Known(row) => advance(context, task, *row).await,
+        Recording::Recorded(row) | Recording::Known(row) => known(context, &task.clone().recorded_as(&row), *row).await,
         Recording::Duplicate { first } => copy_outcome(context, task, &first).await,
-        Recording::IdTaken { by } => settle(context, task, &State::IdConflict(&by)).await,
+        Recording::KeyReused => settle(context, task, &State::KeyReused).await,
+        Recording::IdTaken { .. } => settle(context, task, &State::IdConflict).await,
         Recording::Removed { at } => settle(context, task, &State::RecordRemoved(at)).await,
         Recording::Refused(findings) => settle(context, task, &State::Refused(&findings)).await,
+        Recording::Lost => unrecorded(context, task).await,
     }
 }
 
-/// Brings a Task whose object is gone a step further: its Job is ended, its record closed. Database, API server.
+/// A Task that is recorded: it goes on from there, unless its object shows more than the record knows.
+async fn known(context: &Context, task: &Validated, row: TaskRow) -> Result<Action, Error> {
+    let shown = lost::shown(task.status.as_ref());
+    if !lost::is_behind(&row, shown) {
+        return advance(context, task, row).await;
+    }
+    let row = match (lost::decision(task), &task.status) {
+        (Some((DecisionAction::Adopt, by)), Some(status)) if shown.has_ended => {
+            lost::adopt(context, status, row, by).await?
+        }
+        (Some((DecisionAction::Rerun, by)), _) => lost::run_again(context, &row, shown, by).await?,
+        _ if task.head.is_being_deleted => {
+            if row.attempt_is_open() {
+                attempt::end_job(context, &row).await?;
+            }
+            let failure = Failure::new(FailureReason::RecordLost.as_str(), lost::DELETED);
+            end_task(context, task, Ending::Failed, failure, Actor::controller()).await?
+        }
+        _ => return settle(context, task, &State::RecordLost(&lost::advice(task))).await,
+    };
+    advance(context, task, row).await
+}
+
+/// A Task whose object shows that it was recorded, and of which there is no record. Only an administrator brings it back.
+async fn unrecorded(context: &Context, task: &Validated) -> Result<Action, Error> {
+    let recording = match lost::decision(task) {
+        None => return settle(context, task, &State::RecordLost(&lost::advice(task))).await,
+        Some((action, _)) => record_anew(context, task, action).await?,
+    };
+    match recording {
+        None => Ok(Action::requeue(SOON)),
+        Some(Recording::Recorded(row) | Recording::Known(row)) => {
+            known(context, &task.clone().recorded_as(&row), *row).await
+        }
+        Some(_) => settle(context, task, &State::RecordLost(lost::NO_PLACE)).await,
+    }
+}
+
+/// Brings a Task whose object is gone a step further, or has another record (`is_second`): its Job is ended, its record closed.
+/// Database, API server.
 ///
 /// # Errors
 /// As for [`reconcile`]; to be repeated later.
-pub async fn close(context: &Context, id: Id) -> Result<(), Error> {
+pub async fn close(context: &Context, id: Id, is_second: bool) -> Result<(), Error> {
     let row = context.store.task(id).await.map_err(Error::store("read the record of a Task"))?;
     let Some(row) = row else { return Ok(()) };
-    advance(context, &Validated::orphan(&row), row).await.map(|_| ())
-}
-
-/// What the record says of a Task: written now if it was not there. None if the object is not the one that the watch showed:
-/// it brings the news. Database, API server.
-async fn record(context: &Context, task: &Validated) -> Result<Option<Recording>, Error> {
-    let row = context.store.task(task.head.id).await.map_err(Error::store("read the record of a Task"))?;
-    if let Some(row) = row.filter(|row| row.uid == task.head.uid) {
-        return Ok(Some(Recording::Known(Box::new(row))));
-    }
-    let Some(Specification { verdict, controls, sha256 }) = specification(context, task).await? else {
-        return Ok(None);
-    };
-    match verdict {
-        Verdict::Accepted(accepted) => {
-            let new = NewTask {
-                id: task.head.id,
-                trace_id: task.head.trace_id.clone(),
-                namespace: task.head.namespace.clone(),
-                name: task.head.name.clone(),
-                uid: task.head.uid.clone(),
-                submitted_by: task.head.submitted_by.clone(),
-                actor: task.actor.clone(),
-                task: *accepted,
-                executor: controls.executor,
-                max_attempts: controls.max_attempts,
-                create_cwom: controls.create_cwom,
-                for_run: task.head.run,
-                created_at: task.head.created_at,
-                recorded_at: Timestamp::now(),
-            };
-            context.store.record_task(new).await.map_err(Error::store("record a Task")).map(Some)
-        }
-        Verdict::Refused(findings) => refuse(context, task, &findings, sha256).await.map(Some),
-    }
-}
-
-/// The spec of the object, as it is now; none if that is not the one that the watch showed. API server.
-async fn specification(context: &Context, task: &Validated) -> Result<Option<Specification>, Error> {
-    // A spec is many times larger in memory than as text.
-    let _permit = context.whole.acquire().await;
-    let request = Request::new(TaskView::url_path(&(), Some(&task.head.namespace)));
-    let request = request.get(&task.head.name, &GetParams::default());
-    let request = request.map_err(|error| Error::api("read a Task")(kube::Error::BuildRequest(error)))?;
-    let found = Error::unless_gone("read a Task", context.client.request::<WholeTask>(request).await)?;
-    let Some(found) = found.filter(|found| found.metadata.uid.as_ref() == Some(&task.head.uid)) else {
-        return Ok(None);
-    };
-    let specification = Specification::of(&found.spec(), &task.head, &context.policy);
-    Ok(Some(specification).filter(|specification| specification.sha256 == task.spec.sha256))
-}
-
-/// Writes down that a Task came past the webhooks and does not run. Database.
-async fn refuse(
-    context: &Context,
-    task: &Validated,
-    findings: &[Finding],
-    spec_sha256: String,
-) -> Result<Recording, Error> {
-    let refusal = Refusal {
-        id: task.head.id,
-        trace_id: task.head.trace_id.clone(),
-        namespace: task.head.namespace.clone(),
-        name: task.head.name.clone(),
-        uid: task.head.uid.clone(),
-        actor: task.actor.clone(),
-        findings: findings.to_vec(),
-        spec_sha256,
-        refused_at: Timestamp::now(),
-    };
-    let findings = context.store.record_refusal(refusal).await.map_err(Error::store("record a refusal"))?;
-    Ok(Recording::Refused(findings))
+    advance(context, &Validated::orphan(&row, is_second), row).await.map(|_| ())
 }
 
 /// Looks at the attempt, decides, acts, until there is nothing more to do in this pass. All parts.
@@ -169,20 +139,21 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
         if row.phase.is_terminal() {
             return end(context, task, &row, settled).await;
         }
-        let look = attempt::look(context, &row).await?;
+        let look = attempt::look(context, task, &row).await?;
         let findings = if row.attempt_is_open() { Vec::new() } else { gate::findings(&context.policy, task, &row) };
         let step = decide(&situation(context, task, &row, look, &findings));
         tracing::debug!(task_id = %task.head.id, trace_id = %task.head.trace_id, ?step, "next step");
         row = match step {
             Step::Start(attempt) => {
                 row = attempt::start(context, &row, attempt).await?;
-                attempt::create_job(context, &row).await?;
-                return wait(context, task, &row, Some(job_created(&job_name(row.id, row.attempt))), LOOK_AGAIN).await;
+                if attempt::has_begun(context, task, &row).await? {
+                    // Started before, and the record of that was lost: what is there of it is judged.
+                    row
+                } else {
+                    return create(context, task, &row).await;
+                }
             }
-            Step::Resume => {
-                attempt::create_job(context, &row).await?;
-                return wait(context, task, &row, Some(job_created(&job_name(row.id, row.attempt))), LOOK_AGAIN).await;
-            }
+            Step::Resume => return create(context, task, &row).await,
             Step::NoteRunning { pod, since } => {
                 let row = attempt::note_running(context, row, pod, since).await?;
                 return wait(context, task, &row, None, LOOK_AGAIN).await;
@@ -219,6 +190,12 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
         };
     }
     Ok(Action::requeue(LOOK_AGAIN))
+}
+
+/// Makes the Job of the open attempt, and says so. Volume, API server.
+async fn create(context: &Context, task: &Validated, row: &TaskRow) -> Result<Action, Error> {
+    attempt::create_job(context, row).await?;
+    wait(context, task, row, Some(job_created(&job_name(row.id, row.attempt))), LOOK_AGAIN).await
 }
 
 fn situation<'a>(

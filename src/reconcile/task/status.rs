@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use kube::api::Api;
 
 use super::Object;
+use super::lost;
 use super::validate::Validated;
 use crate::crd::TaskStatus;
 use crate::crd::status::{ConditionType, CwomStatus, Reason, TraceStatus};
@@ -21,8 +22,12 @@ pub enum State<'a> {
     Recorded(&'a TaskRow, Option<(Reason, String)>),
     /// Another Task has its idempotency key.
     Duplicate(&'a TaskRow),
-    /// Another Task has its pinned id.
-    IdConflict(&'a TaskRow),
+    /// Another Task, which asks for something else, has its idempotency key.
+    KeyReused,
+    /// Another Task has its pinned id, or the same one with another specification.
+    IdConflict,
+    /// It shows more than the record knows; what about it, in a sentence.
+    RecordLost(&'a str),
     /// It has run and ended, and retention has removed its record.
     RecordRemoved(Timestamp),
     /// What is to be recorded of it can't be.
@@ -39,6 +44,9 @@ pub fn project(task: &Validated, state: &State, current: Option<&TaskStatus>, no
         // How it ended is known nowhere else, but in the audit log.
         return current.clone();
     }
+    if let (State::RecordLost(message), Some(current)) = (state, current) {
+        return record_lost(current, message, now);
+    }
     let mut status = TaskStatus {
         observed_generation: task.head.generation,
         id: Some(task.head.id.to_string()),
@@ -48,9 +56,23 @@ pub fn project(task: &Validated, state: &State, current: Option<&TaskStatus>, no
     };
     let facts = match state {
         State::Refused(findings) => refused(&mut status, findings),
-        State::Recorded(row, waiting) => recorded(&mut status, row, waiting.as_ref()),
+        State::Recorded(row, waiting) => {
+            let mut facts = recorded(&mut status, row, waiting.as_ref());
+            note_identity(&mut facts, task, row);
+            facts
+        }
         State::Duplicate(first) => duplicate(&mut status, first),
-        State::IdConflict(by) => id_conflict(&mut status, by),
+        State::KeyReused => {
+            let message = "another Task of this namespace, which asks for something else, has this idempotencyKey, and a key \
+                           stays used whatever became of its Task: make this one with another key, or without";
+            never_ran(&mut status, FailureReason::IdempotencyKeyReused.as_str(), message)
+        }
+        State::IdConflict => {
+            let message = "the id that annotation jct.dev/id pins is not free: it is that of another Task, or this one was \
+                           recorded with another specification; make it without the annotation";
+            never_ran(&mut status, FailureReason::IdConflict.as_str(), message)
+        }
+        State::RecordLost(message) => never_ran(&mut status, FailureReason::RecordLost.as_str(), message),
         State::RecordRemoved(at) => record_removed(&mut status, *at),
         State::StoreUnavailable(message) => unavailable(&mut status, message),
     };
@@ -156,16 +178,30 @@ fn duplicate(status: &mut TaskStatus, first: &TaskRow) -> Vec<Fact> {
     facts
 }
 
-fn id_conflict(status: &mut TaskStatus, by: &TaskRow) -> Vec<Fact> {
-    let reason = FailureReason::IdConflict.as_str();
-    let message = format!("the id that annotation jct.dev/id pins is that of {}/{}", by.namespace, by.name);
+/// What there is to say of who the Task is, besides that it is recorded.
+fn note_identity(facts: &mut [Fact], task: &Validated, row: &TaskRow) {
+    let Some(fact) = facts.iter_mut().find(|fact| fact.type_ == ConditionType::Recorded.as_str()) else { return };
+    if let Some(user) = &row.restored_by {
+        fact.message = format!("the object was restored under its id, and created by {user}");
+    }
+    if let Some(user) = &row.adopted_by {
+        fact.message = format!("the record was lost; {user} had this end taken over from the status");
+    }
+    if let Some(problem) = &task.ignored_pin {
+        fact.reason = Reason::PinIgnored.as_str().into();
+        fact.message = problem.clone();
+    }
+}
+
+/// It failed before anything ran, and without a record of its own.
+fn never_ran(status: &mut TaskStatus, reason: &str, message: &str) -> Vec<Fact> {
     status.phase = Some(Phase::Failed.as_condition().into());
     status.reason = Some(reason.into());
-    status.message = Some(message.clone());
+    status.message = Some(message.into());
     vec![
         Fact::no(ConditionType::Accepted.as_str(), reason, message),
         Fact::no(ConditionType::Recorded.as_str(), reason, ""),
-        Fact::no(ConditionType::Succeeded.as_str(), reason, ""),
+        Fact::no(ConditionType::Succeeded.as_str(), reason, message),
         Fact::no(ConditionType::TraceCaptured.as_str(), Reason::NothingRan.as_str(), ""),
     ]
 }
@@ -198,6 +234,19 @@ fn unavailable(status: &mut TaskStatus, message: &str) -> Vec<Fact> {
         Fact::unknown(ConditionType::Succeeded.as_str(), reason, ""),
         Fact::unknown(ConditionType::TraceCaptured.as_str(), Reason::NotYet.as_str(), ""),
     ]
+}
+
+/// The status of a Task of which the record knows less: the end, or the attempt, that it shows stays.
+fn record_lost(current: &TaskStatus, message: &str, now: Timestamp) -> TaskStatus {
+    let reason = FailureReason::RecordLost.as_str();
+    let mut status = current.clone();
+    status.reason = Some(reason.into());
+    status.message = Some(shorten(message));
+    let recorded = ConditionType::Recorded.as_str();
+    status.conditions.retain(|condition| condition.type_ != recorded);
+    let fact = Fact::no(recorded, reason, shorten(message));
+    status.conditions.extend(conditions(vec![fact], current.observed_generation, &current.conditions, now));
+    status
 }
 
 /// The status of a Task that was seen before: what it says is as old as the record.
@@ -247,7 +296,7 @@ pub async fn write_outage(context: &Context, task: &Validated, why: &StoreError)
 }
 
 fn has_ended(status: &TaskStatus) -> bool {
-    Phase::ALL.into_iter().any(|phase| phase.is_terminal() && status.phase.as_deref() == Some(phase.as_condition()))
+    lost::end(status).is_some()
 }
 
 fn tells_of_outage(status: &TaskStatus) -> bool {

@@ -3,7 +3,10 @@
 //! The watch brings no spec: [`validate`] understands what it does bring, [`Specification::of`] a spec that was read for the
 //! purpose of recording it.
 
+use serde_json::Value;
+
 use super::Object;
+use crate::crd::names::ID;
 use crate::crd::{SpecView, TaskStatus, TaskView, Trust};
 use crate::domain::digest::SpecDigests;
 use crate::domain::task::{Controls, Naming};
@@ -26,13 +29,23 @@ pub struct Validated {
     pub spec: SpecView,
     /// The status in the cache.
     pub status: Option<TaskStatus>,
+    /// What is wrong with the id that it pins by now, though it is recorded under another one.
+    pub ignored_pin: Option<String>,
     /// Whether there is an object at all: see [`Validated::orphan`].
     pub has_object: bool,
+    /// How it ends if its object goes before its end.
+    pub if_deleted: &'static str,
 }
 
+/// Said of a Task whose object went before its end.
+const DELETED: &str = "its object was deleted before its end";
+/// Said of a record that is not the one of its object.
+const SECOND: &str = "another record is that of its object, whose id had been changed while it lived";
+
 impl Validated {
-    /// A recorded Task whose object is gone, as if it were being deleted: all that is left to do is to close it.
-    pub fn orphan(row: &TaskRow) -> Self {
+    /// A recorded Task whose object is gone, as if it were being deleted: all that is left to do is to close it. Or one whose
+    /// object has another record: `is_second`.
+    pub fn orphan(row: &TaskRow, is_second: bool) -> Self {
         Self {
             head: Head {
                 id: row.id,
@@ -58,8 +71,24 @@ impl Validated {
             canceller: Actor::controller(),
             spec: SpecView::default(),
             status: None,
+            ignored_pin: None,
             has_object: false,
+            if_deleted: if is_second { SECOND } else { DELETED },
         }
+    }
+
+    /// The same, known by its record: by the id of that, whatever the object claims by now.
+    #[must_use]
+    pub fn recorded_as(mut self, row: &TaskRow) -> Self {
+        if self.head.id != row.id || self.head.unfit_pin.is_some() {
+            let id = row.id;
+            self.ignored_pin = Some(format!(
+                "the annotation {ID} is not what it was when the Task was recorded under the id {id}: that has no effect"
+            ));
+        }
+        self.head.id = row.id;
+        self.head.trace_id = row.trace_id.clone();
+        self
     }
 }
 
@@ -81,7 +110,9 @@ pub fn validate(object: &Object, trust: &Trust) -> Result<Validated, Error> {
         head,
         spec: spec.clone(),
         status: status.clone(),
+        ignored_pin: None,
         has_object: true,
+        if_deleted: DELETED,
     })
 }
 
@@ -97,9 +128,24 @@ pub struct Specification {
 }
 
 impl Specification {
+    /// Understands a spec without asking the gate: what ran before is not held against the policy of today.
+    pub fn ungated(spec: &Result<Value, String>) -> Self {
+        let permissive = Policy { allowed_repo_prefixes: vec![String::new()], ..Policy::default() };
+        Self::judged(spec, &permissive)
+    }
+
     /// Understands the spec of the object that `head` is of; `Err` says why it cannot be read.
-    pub fn of(spec: &Result<serde_json::Value, String>, head: &Head, policy: &Policy) -> Self {
-        let mut specification = match spec {
+    pub fn of(spec: &Result<Value, String>, head: &Head, policy: &Policy) -> Self {
+        let mut specification = Self::judged(spec, policy);
+        if let Some(finding) = &head.unfit_pin {
+            let findings = specification.verdict.findings().iter().chain([finding]).cloned();
+            specification.verdict = Verdict::Refused(findings.collect());
+        }
+        specification
+    }
+
+    fn judged(spec: &Result<Value, String>, policy: &Policy) -> Self {
+        match spec {
             Ok(spec) => {
                 let (verdict, controls) = judge(spec, Naming::CustomResource, policy);
                 Self { verdict, controls, sha256: spec_digest(spec) }
@@ -109,11 +155,6 @@ impl Specification {
                 controls: Controls::default(),
                 sha256: String::new(),
             },
-        };
-        if let Some(finding) = &head.unfit_pin {
-            let findings = specification.verdict.findings().iter().chain([finding]).cloned();
-            specification.verdict = Verdict::Refused(findings.collect());
         }
-        specification
     }
 }

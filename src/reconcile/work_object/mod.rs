@@ -31,8 +31,8 @@ use super::status::Written;
 use super::{Context, Error, finalizer};
 use crate::crd::cwom::{WorkObjectStatus, api_resource};
 use crate::crd::pinned_id;
+use crate::domain::Id;
 use crate::domain::cwom::{Kind, Spec, Target};
-use crate::domain::{Actor, Id};
 use crate::store::{DeleteObject, ObjectOrigin, ObjectRow, Put, PutObject, Unresolved};
 
 /// How often a Run under way is looked at, though nothing told of it.

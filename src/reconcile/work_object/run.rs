@@ -161,7 +161,12 @@ async fn create(
             Ok(None)
         }
         Err(kube::Error::Api(status)) if status.code == 409 => known(context, &api, id).await,
-        Err(kube::Error::Api(status)) if status.code == 422 => Ok(Some(denial(&status))),
+        // That passes: it is tried again when others have ended.
+        Err(kube::Error::Api(status))
+            if status.code == 422 && !status.message.contains(Code::TooManyTasks.as_str()) =>
+        {
+            Ok(Some(denial(&status)))
+        }
         Err(error) => Err(Error::api("create the Task of a Run")(error)),
     }
 }

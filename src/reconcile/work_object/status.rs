@@ -44,7 +44,11 @@ pub fn project(
     let facts = match state {
         State::Invalid(findings) => unfit(WorkReason::InvalidSpec, findings),
         State::StoreUnavailable(message) => not_recorded(WorkReason::StoreUnavailable, message),
-        State::Put(Put::Refused(findings), _) => unfit(WorkReason::ChangeRefused, findings),
+        State::Put(Put::Refused(findings), _) => {
+            // It may pin another one now.
+            status.id = current.and_then(|current| current.id.clone()).or(status.id);
+            unfit(WorkReason::ChangeRefused, findings)
+        }
         State::Put(Put::Taken { by, what }, _) => {
             status.id = None;
             not_recorded(taken(*what), &whose(*what, object.kind, *by))

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::chain::AuditColumns;
 use crate::domain::audit::{Action, EntityKind, Entry};
 use crate::domain::{Actor, ActorKind, Finding, Id};
-use crate::store::conn::{Conn, RawRow, Select, Values};
+use crate::store::conn::{Argument, Conn, RawRow, Select, Values};
 use crate::store::rows::{json, named, parsed, time};
 use crate::store::{AuditQuery, MAX_PAGE, Order, Page, Result, StoreError};
 
@@ -17,6 +17,15 @@ const SELECT: &str = "SELECT seq, id, ts, actor_kind, actor_id, action, entity_k
 
 /// The entries that fit `query`, in the order of the chain or against it.
 pub(in crate::store) async fn list(conn: &mut Conn<'_>, query: &AuditQuery) -> Result<Vec<Entry>> {
+    list_where(conn, query, None).await
+}
+
+/// The same, of those that fit `also` too: a condition, with an argument for each `?`.
+pub(in crate::store) async fn list_where(
+    conn: &mut Conn<'_>,
+    query: &AuditQuery,
+    also: Option<(String, Vec<Argument>)>,
+) -> Result<Vec<Entry>> {
     let AuditQuery { entity_kind, entity_id, trace_id, actor_kind, actor_id, action, since, until, order, page } =
         query;
     let Page { limit, offset, after } = *page;
@@ -29,6 +38,9 @@ pub(in crate::store) async fn list(conn: &mut Conn<'_>, query: &AuditQuery) -> R
     select.filter_by("action = ?", action.map(Action::as_str));
     select.filter_by("ts >= ?", since.map(|since| since.as_microsecond()));
     select.filter_by("ts < ?", until.map(|until| until.as_microsecond()));
+    if let Some((condition, arguments)) = also {
+        select.filter_all(&condition, arguments);
+    }
     let (beyond, by) = match order {
         Order::NewestFirst => ("seq < (SELECT seq FROM audit_log WHERE id = ?)", " ORDER BY seq DESC"),
         Order::OldestFirst => ("seq > (SELECT seq FROM audit_log WHERE id = ?)", " ORDER BY seq"),

@@ -29,11 +29,7 @@ pub(super) fn changed(before: &ObjectRow, after: &ObjectRow, actor: Actor, note:
 pub(super) fn deleted(row: &ObjectRow, actor: Actor) -> Change {
     let before = json!({"namespace": row.namespace, "name": row.origin.as_ref().map(|origin| &origin.name),
         "uid": row.origin.as_ref().map(|origin| &origin.uid)});
-    let note = if row.object.kind() == Kind::Repo && row.task_id.is_some() {
-        "the custom resource was deleted; the repository of the Task stays"
-    } else {
-        "the custom resource was deleted; its record stays"
-    };
+    let note = "the custom resource was deleted; its record stays";
     entry(row, actor, Action::Deleted, Some(before), None, Some(note.into()))
 }
 

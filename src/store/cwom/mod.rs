@@ -24,7 +24,7 @@ pub use model::{
 
 pub(super) use belongings::{belongings, remove_objects};
 pub(super) use load::{load_objects, save_objects};
-pub(super) use query::{object_by_id, objects_of, objects_of_trace, present_objects, recorded_spec};
+pub(super) use query::{object_by_id, objects_of, objects_of_trace, present_objects, recorded_spec, table_name};
 pub(super) use replay::{LinkTold, links_told, object_state, present_links, recorded_state};
 pub(super) use table::object_parses;
 pub(super) use task::{Advance, advance_objects, objects_of_new_task, objects_of_tasks};

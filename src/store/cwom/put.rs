@@ -14,6 +14,7 @@ use super::view::{LinkFate, ObjectChanges, Objects};
 use crate::domain::cwom::{self, Failure, Kind, Mode, Object, Run, Spec, Status, Target, check_update};
 use crate::domain::{Actor, Code, Finding, Id, Naming};
 use crate::store::Result;
+use crate::store::audit::Change;
 use crate::store::operation::{Changes, Needs, Operation, View};
 use crate::store::rows::stored;
 
@@ -180,8 +181,9 @@ impl PutObject {
             return Ok(());
         };
         let row = objects.known(kind, other)?;
-        changes.entries.push(entries::deleted(row, Actor::controller()));
-        changes.objects.rows.push(gone(row, self.at));
+        let (after, entry) = gone(row, Actor::controller(), self.at);
+        changes.entries.extend(entry);
+        changes.objects.rows.push(after);
         Ok(())
     }
 }
@@ -192,12 +194,16 @@ fn is_undescribed(row: &ObjectRow) -> bool {
     row.object.kind() == Kind::Repo && row.task_id.is_some() && row.origin.is_none()
 }
 
-/// What becomes of the row when its custom resource is gone. What Tasks refer to stays theirs, and can be described anew.
-fn gone(row: &ObjectRow, at: jiff::Timestamp) -> ObjectRow {
+/// What becomes of the row when its custom resource is gone, and the entry about it. What Tasks refer to stays theirs, and
+/// can be described anew.
+fn gone(row: &ObjectRow, actor: Actor, at: jiff::Timestamp) -> (ObjectRow, Option<Change>) {
     if row.object.kind() == Kind::Repo && row.task_id.is_some() {
-        return ObjectRow { origin: None, spec_sha256: None, names: BTreeMap::new(), ..row.clone() };
+        let after = ObjectRow { origin: None, spec_sha256: None, names: BTreeMap::new(), ..row.clone() };
+        let note = "the custom resource was deleted; the repository of the Task stays";
+        let entry = entries::changed(row, &after, actor, Some(note.into()));
+        return (after, entry);
     }
-    ObjectRow { deleted_at: Some(stored(at)), ..row.clone() }
+    (ObjectRow { deleted_at: Some(stored(at)), ..row.clone() }, Some(entries::deleted(row, actor)))
 }
 
 /// The finding about an object that has `id` and pins another.
@@ -262,10 +268,10 @@ impl Operation for DeleteObject {
         if before.deleted_at.is_some() {
             return Ok((Some(before.clone()), Changes::default()));
         }
-        let after = gone(before, self.at);
+        let (after, entry) = gone(before, self.actor.clone(), self.at);
         let changes = Changes {
             objects: ObjectChanges { rows: vec![after.clone()], ..ObjectChanges::default() },
-            entries: vec![entries::deleted(before, self.actor.clone())],
+            entries: entry.into_iter().collect(),
             ..Changes::default()
         };
         Ok((Some(after), changes))

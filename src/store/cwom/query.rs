@@ -10,7 +10,8 @@ use crate::domain::{Id, TraceId};
 use crate::store::conn::{Argument, Conn, Select, Values, fetch as fetch_rows};
 use crate::store::contents::Contents;
 use crate::store::rows::parsed;
-use crate::store::{MAX_PAGE, ObjectField, Page, Result};
+use crate::store::story::TraceSight;
+use crate::store::{MAX_PAGE, Page, Result};
 
 /// The object of this kind with this id.
 pub(in crate::store) async fn object_by_id(conn: &mut Conn<'_>, kind: Kind, id: Id) -> Result<Option<ObjectRow>> {
@@ -39,20 +40,33 @@ pub(in crate::store) async fn objects_of(
     fetch(conn, kind, select).await
 }
 
-/// The objects of a trace, causes before effects; of each kind at most [`MAX_PAGE`], the oldest.
-pub(in crate::store) async fn objects_of_trace(conn: &mut Conn<'_>, trace_id: &TraceId) -> Result<Vec<ObjectRow>> {
+/// The objects of a trace that somebody may see, causes before effects; of each kind at most [`MAX_PAGE`], the oldest.
+pub(in crate::store) async fn objects_of_trace(
+    conn: &mut Conn<'_>,
+    trace_id: &TraceId,
+    sight: &TraceSight,
+) -> Result<Vec<ObjectRow>> {
     use Kind::{Artifact, ConstraintSnapshot, ContextPacket, DoctrineRef, Issue, Repo, Run};
-    let condition = ObjectField::TraceId;
     let mut rows = Vec::new();
     for kind in [Repo, Issue, ConstraintSnapshot, DoctrineRef, ContextPacket, Run, Artifact] {
         let mut select = Select::new(table(kind).select);
-        if let Some(condition) = self::condition(kind, condition) {
-            select.filter(condition, trace_id.as_str());
+        select.filter("trace_id = ?", trace_id.as_str());
+        if let Some(namespaces) = sight.namespaces(Some(kind)) {
+            if namespaces.is_empty() {
+                continue;
+            }
+            let places = vec!["?"; namespaces.len()].join(", ");
+            select.filter_all(&format!("namespace IN ({places})"), namespaces.into_iter().map(Into::into).collect());
         }
         select.page(" ORDER BY created_at, id", MAX_PAGE, 0);
         rows.extend(fetch(conn, kind, select).await?);
     }
     Ok(rows)
+}
+
+/// The name of the table of a kind.
+pub(in crate::store) fn table_name(kind: Kind) -> &'static str {
+    table(kind).name
 }
 
 /// The objects of this kind whose custom resource was not seen to go, after `after`; at most [`MAX_PAGE`].

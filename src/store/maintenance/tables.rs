@@ -151,6 +151,9 @@ pub(super) const TABLES: [Table; 20] = [
             "cwom_issue_id",
             "cwom_repo_id",
             "cwom_run_id",
+            "restored_by",
+            "adopted_by",
+            "duplicate_of",
         ],
         numbers: &[
             "time_budget_seconds",

@@ -3,6 +3,7 @@
 
 mod attempt;
 mod deny;
+mod lost;
 mod record;
 mod refuse;
 mod retention;

@@ -15,6 +15,7 @@ impl Operation for NewTask {
 
     fn needs(&self, needs: &mut Needs) {
         needs.tasks.insert(self.id);
+        needs.uids.insert(self.uid.clone());
         needs.refusals.insert(self.id);
         needs.keys.extend(self.task.idempotency_key.clone().map(|key| (self.namespace.clone(), key)));
         match self.for_run {
@@ -25,19 +26,32 @@ impl Operation for NewTask {
     }
 
     fn decide(&self, view: &View) -> Result<(Recording, Changes)> {
+        let unchanged = |recording| Ok((recording, Changes::default()));
+        if let Some(row) = view.task_by_uid(&self.uid)? {
+            // Whatever id the object claims by now.
+            return unchanged(Recording::Known(Box::new(row.clone())));
+        }
         if let Some(row) = view.task(self.id)? {
             return Ok(self.meet(row));
         }
         if let Some(at) = view.removed.get(&self.id) {
-            return Ok((Recording::Removed { at: *at }, Changes::default()));
+            return unchanged(Recording::Removed { at: *at });
         }
         if let Some(findings) = view.refusal(self.id) {
-            return Ok((Recording::Refused(findings.clone()), Changes::default()));
+            return unchanged(Recording::Refused(findings.clone()));
+        }
+        if self.shown.has_ended && self.shown.by_itself {
+            return unchanged(Recording::Lost);
         }
         if let Some(key) = &self.task.idempotency_key
             && let Some(first) = view.task_by_key(&self.namespace, key)?
         {
-            return Ok((Recording::Duplicate { first: Box::new(first.clone()) }, Changes::default()));
+            let is_same = first.task_sha256() == self.task_sha256();
+            let first = Box::new(first.clone());
+            return unchanged(if is_same { Recording::Duplicate { first } } else { Recording::KeyReused });
+        }
+        if self.shown.has_ended || self.shown.is_beyond(0) {
+            return unchanged(Recording::Lost);
         }
         let (row, objects) = objects_of_new_task(&view.objects, self, self.row())?;
         let entry = Change {
@@ -59,15 +73,25 @@ impl Operation for NewTask {
 impl NewTask {
     /// There is a row with the id: the same Task, the same one restored, or another one.
     fn meet(&self, row: &TaskRow) -> (Recording, Changes) {
-        if row.uid == self.uid {
+        if row.uid == self.uid && row.deleted_at.is_none() {
             return (Recording::Known(Box::new(row.clone())), Changes::default());
         }
-        if (&row.namespace, &row.name) != (&self.namespace, &self.name) {
-            return (Recording::IdTaken { by: Box::new(row.clone()) }, Changes::default());
+        let is_same_place = (&row.namespace, &row.name) == (&self.namespace, &self.name);
+        if !is_same_place || row.task_sha256() != self.task_sha256() {
+            let taken = Recording::IdTaken { by: Box::new(row.clone()) };
+            let is_lost = self.shown.has_ended && self.shown.by_itself;
+            return (if is_lost { Recording::Lost } else { taken }, Changes::default());
         }
-        let restored = TaskRow { uid: self.uid.clone(), deleted_at: None, ..row.clone() };
-        let note = Some("the object was restored under its id".into());
-        let entry = task_changed(row, &restored, self.actor.clone(), note);
+        let restored_by = (self.submitted_by != row.submitted_by).then(|| self.actor.id.clone());
+        let note = match &restored_by {
+            None => "the object was restored under its id".into(),
+            Some(user) => {
+                let first = row.submitted_by.as_deref().unwrap_or("somebody unverified");
+                format!("the object was restored under its id by {user}; {first} had submitted the Task")
+            }
+        };
+        let restored = TaskRow { uid: self.uid.clone(), restored_by, deleted_at: None, ..row.clone() };
+        let entry = task_changed(row, &restored, self.actor.clone(), Some(note));
         let changes = Changes { task: Some(restored.clone()), entries: vec![entry], ..Changes::default() };
         (Recording::Known(Box::new(restored)), changes)
     }
@@ -86,6 +110,7 @@ impl NewTask {
             max_attempts,
             create_cwom,
             for_run: _,
+            shown: _,
             created_at,
             recorded_at,
         } = self.clone();
@@ -96,6 +121,8 @@ impl NewTask {
             name,
             uid,
             submitted_by,
+            restored_by: None,
+            adopted_by: None,
             task,
             executor,
             max_attempts,

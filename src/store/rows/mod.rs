@@ -20,7 +20,8 @@ use super::{Result, StoreError};
 pub(super) use artifact::{artifact_parses, artifacts_of, artifacts_of_job, files_digest, insert_artifacts};
 pub(super) use job::{insert_jobs, job_parses, jobs_after, jobs_of, load_jobs, update_jobs};
 pub(super) use task::{
-    load_tasks, load_tasks_by_key, open_tasks, task_by_id, task_by_key, task_parses, tasks_by_phase, tasks_of,
+    load_tasks, load_tasks_by_key, load_tasks_by_uid, open_by_namespace, open_tasks, task_by_id, task_by_key,
+    task_by_uid, task_parses, tasks_by_phase, tasks_of, tasks_of_trace,
 };
 pub(super) use task_write::{insert_tasks, remove_task, task_created, task_record, task_state, update_tasks};
 

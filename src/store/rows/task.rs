@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{json, json_or_null, named, number, number_or_null, parsed, time, time_or_null};
 use crate::domain::task::{Constraints, Operation, RequestedBy, Target};
-use crate::domain::{ActorKind, Id, Phase, Task};
+use crate::domain::{ActorKind, Id, Phase, Task, TraceId};
 use crate::store::conn::{Conn, RawRow, Select, Values, fetch};
 use crate::store::contents::{Contents, digest_of_column};
 use crate::store::{MAX_PAGE, OpenTask, Page, Result, TaskFilter, TaskRow};
@@ -22,7 +22,7 @@ macro_rules! select {
             "evidence_requirements, executor, max_attempts, create_cwom, status, attempt, attempt_ended_at, job_name, ",
             "source_commit, created_at, recorded_at, queued_at, started_at, completed_at, assigned_to, result, error, ",
             "trace_path, manifest_sha256, trace_files, cwom_issue_id, cwom_repo_id, cwom_run_id, deleted_at, ",
-            "infrastructure_failures, trace_removed_at FROM tasks",
+            "infrastructure_failures, trace_removed_at, restored_by, adopted_by FROM tasks",
             $tail
         )
     };
@@ -78,6 +78,8 @@ struct TaskColumns {
     cwom_run_id: Option<String>,
     deleted_at: Option<i64>,
     trace_removed_at: Option<i64>,
+    restored_by: Option<String>,
+    adopted_by: Option<String>,
 }
 
 impl TaskColumns {
@@ -131,6 +133,8 @@ impl TaskColumns {
             cwom_run_id,
             deleted_at,
             trace_removed_at,
+            restored_by,
+            adopted_by,
         } = self;
         let task = Task {
             version,
@@ -163,6 +167,8 @@ impl TaskColumns {
             name,
             uid,
             submitted_by,
+            restored_by,
+            adopted_by,
             task,
             executor,
             max_attempts: number(TABLE, &id, max_attempts)?,
@@ -233,6 +239,16 @@ pub(in crate::store) async fn task_by_id(conn: &mut Conn<'_>, id: Id) -> Result<
     only(filled(conn, rows).await?)
 }
 
+/// The row of the object with this uid: the live one, or else the first of those whose object went.
+pub(in crate::store) async fn task_by_uid(conn: &mut Conn<'_>, uid: &str) -> Result<Option<TaskRow>> {
+    const TAIL: &str = select!(
+        " WHERE uid = $1 AND duplicate_of IS NULL \
+         ORDER BY CASE WHEN deleted_at IS NULL THEN 0 ELSE 1 END, recorded_at, id LIMIT 1"
+    );
+    let rows = fetch!(TaskColumns, conn, TAIL, uid)?;
+    only(filled(conn, rows).await?)
+}
+
 /// The row of the namespace with this idempotency key.
 pub(in crate::store) async fn task_by_key(conn: &mut Conn<'_>, namespace: &str, key: &str) -> Result<Option<TaskRow>> {
     let rows = fetch!(TaskColumns, conn, select!(" WHERE namespace = $1 AND idempotency_key = $2"), namespace, key)?;
@@ -279,6 +295,23 @@ pub(in crate::store) async fn load_tasks_by_key(
         .collect()
 }
 
+/// The live rows of the objects with these uids, likewise.
+pub(in crate::store) async fn load_tasks_by_uid(
+    conn: &mut Conn<'_>,
+    uids: impl IntoIterator<Item = String>,
+) -> Result<Vec<(String, Id, Result<TaskRow>)>> {
+    const BY_UID: Values = Values {
+        before: select!(" JOIN (VALUES"),
+        width: 1,
+        after: ") AS v ON tasks.uid = v.column1 AND tasks.deleted_at IS NULL AND tasks.duplicate_of IS NULL",
+    };
+    let rows: Vec<TaskColumns> = BY_UID.fetch(conn, uids.into_iter().map(|uid| vec![uid.into()]).collect()).await?;
+    let rows = filled(conn, rows).await?;
+    rows.into_iter()
+        .map(|columns| Ok((columns.uid.clone(), parsed(TABLE, &columns.id, &columns.id)?, columns.into_row())))
+        .collect()
+}
+
 /// The rows that fit `filter`, the newest first.
 pub(in crate::store) async fn tasks_of(conn: &mut Conn<'_>, filter: &TaskFilter, page: Page) -> Result<Vec<TaskRow>> {
     let TaskFilter { namespace, phase, operation, requester_kind, target_repo, trace_id } = filter;
@@ -296,17 +329,47 @@ pub(in crate::store) async fn tasks_of(conn: &mut Conn<'_>, filter: &TaskFilter,
     filled(conn, rows).await?.into_iter().map(TaskColumns::into_row).collect()
 }
 
+/// The rows of a trace in these namespaces, or in all, by id after `after`: the first were there first, however many come
+/// after them.
+pub(in crate::store) async fn tasks_of_trace(
+    conn: &mut Conn<'_>,
+    trace_id: &TraceId,
+    namespaces: Option<Vec<String>>,
+    after: Option<Id>,
+    limit: u32,
+) -> Result<Vec<TaskRow>> {
+    let mut select = Select::new(select!(""));
+    select.filter("trace_id = ?", trace_id.as_str());
+    if let Some(namespaces) = namespaces {
+        let places = vec!["?"; namespaces.len()].join(", ");
+        select.filter_all(&format!("namespace IN ({places})"), namespaces.into_iter().map(Into::into).collect());
+    }
+    select.filter_by("id > ?", after.map(|id| id.to_string()));
+    select.page(" ORDER BY id", limit.clamp(1, MAX_PAGE), 0);
+    let rows = select.fetch::<TaskColumns>(conn).await?;
+    filled(conn, rows).await?.into_iter().map(TaskColumns::into_row).collect()
+}
+
+/// How many rows of each namespace have not ended and are not deleted.
+pub(in crate::store) async fn open_by_namespace(conn: &mut Conn<'_>) -> Result<BTreeMap<String, u64>> {
+    let sql = "SELECT namespace, COUNT(*) FROM tasks \
+               WHERE deleted_at IS NULL AND status IN ('pending', 'queued', 'running') GROUP BY namespace";
+    let rows = fetch!((String, i64), conn, sql)?;
+    Ok(rows.into_iter().map(|(namespace, count)| (namespace, count.unsigned_abs())).collect())
+}
+
 /// The rows that have not ended and are not deleted.
 pub(in crate::store) async fn open_tasks(conn: &mut Conn<'_>, after: Option<Id>) -> Result<Vec<OpenTask>> {
-    let sql = "SELECT id, namespace, name, uid, status FROM tasks \
+    let sql = "SELECT id, namespace, name, uid, status, duplicate_of FROM tasks \
                WHERE deleted_at IS NULL AND status IN ('pending', 'queued', 'running') AND id > $1 \
                ORDER BY id LIMIT $2";
     let after = after.map(|id| id.to_string()).unwrap_or_default();
-    let rows = fetch!((String, String, String, String, String), conn, sql, after, i64::from(MAX_PAGE))?;
+    let rows = fetch!((String, String, String, String, String, Option<String>), conn, sql, after, i64::from(MAX_PAGE))?;
     rows.into_iter()
-        .map(|(id, namespace, name, uid, status)| {
+        .map(|(id, namespace, name, uid, status, duplicate_of)| {
             let phase = named(TABLE, &id, "status", &status, Phase::parse)?;
-            Ok(OpenTask { id: parsed(TABLE, &id, &id)?, namespace, name, uid, phase })
+            let is_second = duplicate_of.is_some();
+            Ok(OpenTask { id: parsed(TABLE, &id, &id)?, namespace, name, uid, phase, is_second })
         })
         .collect()
 }

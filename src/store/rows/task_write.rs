@@ -22,8 +22,8 @@ pub(in crate::store) async fn insert_tasks<'r>(
                  recorded_at, uid, status, attempt, attempt_ended_at, job_name, source_commit, queued_at, started_at, \
                  completed_at, assigned_to, result, error, trace_path, manifest_sha256, trace_files, cwom_issue_id, \
                  cwom_repo_id, cwom_run_id, deleted_at, infrastructure_failures, \
-                 trace_removed_at) VALUES",
-        width: 48,
+                 trace_removed_at, restored_by, adopted_by) VALUES",
+        width: 50,
         after: " ON CONFLICT DO NOTHING",
     };
     let mut contents = Vec::new();
@@ -49,8 +49,9 @@ pub(in crate::store) async fn update_tasks<'r>(
                  assigned_to = v.column11, result = v.column12, error = v.column13, trace_path = v.column14, \
                  manifest_sha256 = v.column15, trace_files = v.column16, cwom_issue_id = v.column17, \
                  cwom_repo_id = v.column18, cwom_run_id = v.column19, deleted_at = v.column20, \
-                 infrastructure_failures = v.column21, trace_removed_at = v.column22 FROM (VALUES",
-        width: 22,
+                 infrastructure_failures = v.column21, trace_removed_at = v.column22, restored_by = v.column23, \
+                 adopted_by = v.column24 FROM (VALUES",
+        width: 24,
         after: ") AS v WHERE tasks.id = v.column1",
     };
     let rows = rows.into_iter().map(|row| {
@@ -134,6 +135,8 @@ fn changing_columns(row: &TaskRow) -> Result<Vec<Argument>> {
         name: _,
         uid,
         submitted_by: _,
+        restored_by,
+        adopted_by,
         task: _,
         executor: _,
         max_attempts: _,
@@ -183,6 +186,8 @@ fn changing_columns(row: &TaskRow) -> Result<Vec<Argument>> {
         microseconds(*deleted_at).into(),
         (*infrastructure_failures).into(),
         microseconds(*trace_removed_at).into(),
+        restored_by.into(),
+        adopted_by.into(),
     ])
 }
 
@@ -234,5 +239,10 @@ pub(in crate::store) fn task_state(row: &TaskRow) -> Map<String, Value> {
         "infrastructure_failures": row.infrastructure_failures,
         "trace_removed_at": row.trace_removed_at,
     });
-    if let Value::Object(state) = state { state } else { Map::new() }
+    let Value::Object(mut state) = state else { return Map::new() };
+    // Of most Tasks there is nothing to say here.
+    for (name, user) in [("restored_by", &row.restored_by), ("adopted_by", &row.adopted_by)] {
+        state.extend(user.as_ref().map(|user| (name.to_owned(), value!(user))));
+    }
+    state
 }

@@ -117,7 +117,7 @@ fn fill_disk_unreadable() -> ! {
         fill_disk_nameless();
     }
     let program = tmp().join("unreadable");
-    let _ = fs::copy("/hostile", &program);
+    let _ = fs::copy("/proc/self/exe", &program);
     let _ = fs::set_permissions(&program, fs::Permissions::from_mode(0o111));
     let _ = std::os::unix::process::CommandExt::exec(std::process::Command::new(program).env(AGAIN, "1"));
     wait()

@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use std::net::ToSocketAddrs as _;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::symlink;
-use std::os::unix::net::{SocketAddr, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
 use libc::c_long;
 use nix::errno::Errno;
@@ -64,13 +64,21 @@ fn network() {
 fn unix_sockets() {
     told("connect /work/private/door", UnixStream::connect("/work/private/door"));
     told("list /work/private", fs::read_dir("/work/private"));
+    told("connect to any socket that there is", reach_any().ok_or(Errno::ECONNREFUSED));
+    // That the look would find one.
+    let own = UnixListener::bind(format!("{}/own", std::env::var("TMPDIR").unwrap_or_default()));
+    told("connect to a socket of its own", reach_any().ok_or(Errno::ECONNREFUSED));
+    drop(own);
+}
+
+/// Connects to the first socket of the table that takes it.
+fn reach_any() -> Option<UnixStream> {
     let table = fs::read_to_string("/proc/net/unix").unwrap_or_default();
-    let names: Vec<&str> = table.lines().filter_map(|line| line.split_whitespace().nth(7)).collect();
-    let reached = names.iter().find_map(|name| match name.strip_prefix('@') {
+    let mut names = table.lines().filter_map(|line| line.split_whitespace().nth(7));
+    names.find_map(|name| match name.strip_prefix('@') {
         Some(name) => UnixStream::connect_addr(&SocketAddr::from_abstract_name(name).ok()?).ok(),
         None => UnixStream::connect(name).ok(),
-    });
-    told("connect to any socket that there is", reached.ok_or(Errno::ECONNREFUSED));
+    })
 }
 
 fn supervisor() {
@@ -154,6 +162,10 @@ fn trace() {
     let mounted = mounts.lines().find(|line| line.contains("trace") || line.contains("jct-local"));
     told("find a mount of the trace volume", mounted.ok_or(Errno::ENOENT));
     told("find a manifest", find("/", "claim.json", 0).ok_or(Errno::ENOENT));
+    // That both looks see what is there.
+    let work = mounts.lines().find(|line| line.contains("/work/in"));
+    told("find a mount of the work volume", work.ok_or(Errno::ENOENT));
+    told("find the Task", find("/", "task.json", 0).ok_or(Errno::ENOENT));
     let (path, place) = (c"/work/in", PLACE);
     let arguments = [signed(libc::AT_FDCWD), path.as_ptr().addr(), place.as_ptr().addr(), place.as_ptr().addr(), 0];
     told("name_to_handle_at", try_call(libc::SYS_name_to_handle_at, arguments));
@@ -222,7 +234,7 @@ fn signals() {
     let thread = threads.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(|id| *id != SUPERVISOR);
     told(
         "kill a thread of the supervisor",
-        thread.map_or(Err(Errno::EPERM), |id| try_call(libc::SYS_tkill, [id, kill])),
+        thread.map_or(Err(Errno::ESRCH), |id| try_call(libc::SYS_tkill, [id, kill])),
     );
     let place = PLACE;
     told("rt_sigqueueinfo", try_call(libc::SYS_rt_sigqueueinfo, [SUPERVISOR, kill, place.as_ptr().addr()]));
@@ -252,7 +264,7 @@ fn descriptors() {
         format!("{numbers:?}")
     };
     said("descriptors", open());
-    let file = File::open("/hostile");
+    let file = File::open("/proc/self/status");
     said("descriptors and one more", open());
     drop(file);
 }

@@ -125,8 +125,10 @@ fn owners() {
         told(name, try_call(libc::SYS_ioctl, [descriptor, request, owner[1..].as_ptr().addr()]));
     }
     // A folder of the process table is as good as a descriptor of the process.
-    let folder = File::open("/proc/1").map_or(usize::MAX, |folder| folder.as_raw_fd() as usize);
-    told("signal by a folder of /proc", try_call(libc::SYS_pidfd_send_signal, [folder, libc::SIGTERM as usize, 0, 0]));
+    let folder = File::open("/proc/1").ok();
+    let descriptor = folder.as_ref().map_or(usize::MAX, |folder| folder.as_raw_fd() as usize);
+    let arguments = [descriptor, libc::SIGTERM as usize, 0, 0];
+    told("signal by a folder of /proc", try_call(libc::SYS_pidfd_send_signal, arguments));
 }
 
 /// What would be there after its end, or is another's.

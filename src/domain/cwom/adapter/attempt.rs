@@ -188,7 +188,10 @@ pub fn failure_category(reason: FailureReason) -> FailureCategory {
         | Reason::TimeBudgetTooHigh
         | Reason::NetworkAccessDenied
         | Reason::SecretsAccessDenied
+        | Reason::TooManyTasks
         | Reason::IdConflict
+        | Reason::IdempotencyKeyReused
+        | Reason::RecordLost
         | Reason::AuthorUnknown
         | Reason::AuthorNotAllowed
         | Reason::ChangeNotAllowed => FailureCategory::Policy,
