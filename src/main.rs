@@ -63,7 +63,7 @@ fn main() -> ExitCode {
         Command::Worker(command) => return command.run(),
         Command::Run(args) => {
             telemetry::start(LogFormat::Text, false);
-            return run_here(*args);
+            return run::run(&args);
         }
         Command::Check(args) => return check::run(&args),
         Command::Crds => print_crds(),
@@ -102,17 +102,6 @@ fn print_crds() -> anyhow::Result<()> {
         write!(out, "---\n{}", serde_yaml::to_string(&crd)?)?;
     }
     Ok(())
-}
-
-/// On this thread alone: the steps of a Task end with the thread that started them.
-fn run_here(args: run::RunArgs) -> ExitCode {
-    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(run::run(args)),
-        Err(error) => {
-            eprintln!("jct run: cannot start the runtime: {error}");
-            ExitCode::from(2)
-        }
-    }
 }
 
 fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {

@@ -2,152 +2,20 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // test code that is not in a #[test]
 
+mod run_support;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, Stdio};
 
 use jct::domain::trace::{CANCEL_FILE, Manifest, Outcome};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rstest::rstest;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-/// A machine with a repository, a folder for the state, and manifests.
-struct Machine {
-    dir: TempDir,
-}
-
-impl Machine {
-    fn new() -> Self {
-        let machine = Self { dir: tempfile::tempdir().unwrap() };
-        fs::create_dir(machine.path("repo")).unwrap();
-        fs::write(machine.path("repo/README.md"), "# Hello\n").unwrap();
-        let git = |args: &[&str]| {
-            let mut git = Command::new("git");
-            git.args(["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]).args(args);
-            git.current_dir(machine.path("repo")).env("GIT_CONFIG_GLOBAL", "/dev/null");
-            assert!(git.status().unwrap().success(), "git {args:?}");
-        };
-        git(&["init", "-q", "-b", "main", "."]);
-        git(&["add", "-A"]);
-        git(&["commit", "-q", "-m", "Begin"]);
-        machine
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    /// A manifest whose spec has these fields besides what every one needs.
-    fn manifest(&self, fields: &Value) -> PathBuf {
-        let mut spec = json!({
-            "requestedBy": {"kind": "human", "id": "ada"}, "objective": "Look around", "operation": "analysis",
-            "target": {"repo": "octo/hello"},
-        });
-        spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        let object = json!({"apiVersion": "jct.dev/v1", "kind": "Task", "metadata": {"name": "look"}, "spec": spec});
-        let path = self.path("task.yaml");
-        fs::write(&path, object.to_string()).unwrap();
-        path
-    }
-
-    /// `jct run` with these fields in its spec.
-    fn command(&self, fields: &Value) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_jct"));
-        command.arg("run").arg("-f").arg(self.manifest(fields)).arg("--repo").arg(self.path("repo"));
-        command.arg("--state").arg(self.path("state")).args(["-o", "json"]);
-        for name in ["JCT_ALLOWED_REPO_PREFIXES", "JCT_EXECUTORS_FILE", "JCT_STATE", "JCT_REPO"] {
-            command.env_remove(name);
-        }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
-    /// A script that does the work.
-    fn script(&self, text: &str) -> PathBuf {
-        let path = self.path("agent.sh");
-        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        path
-    }
-
-    fn run_script(&self, fields: &Value, script: &str) -> (i32, Value, String) {
-        let script = self.script(script);
-        outcome(self.command(fields).arg("--").arg(script).output().unwrap())
-    }
-
-    fn start_script(&self, script: &str) -> Child {
-        let script = self.script(script);
-        self.command(&json!({})).arg("--").arg(script).spawn().unwrap()
-    }
-
-    /// The one trace that there is.
-    fn trace(&self) -> PathBuf {
-        let mut path = self.path("state/traces/default");
-        for _ in 0..2 {
-            let entries: Vec<_> = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()).collect();
-            assert_eq!(entries.len(), 1, "{entries:?}");
-            path = entries.into_iter().next().unwrap();
-        }
-        path
-    }
-
-    /// The commands for people find nothing wrong with what is there.
-    fn check(&self) {
-        let jct = |args: &[&str]| {
-            let output = Command::new(env!("CARGO_BIN_EXE_jct")).args(args).output().unwrap();
-            assert!(output.status.success(), "{args:?}: {output:?}");
-            String::from_utf8(output.stdout).unwrap()
-        };
-        let (keys, traces) = (self.path("state/keys.json"), self.path("state/traces"));
-        if fs::read_dir(&traces).unwrap().next().is_some() {
-            jct(&["trace", "verify", "--keys", keys.to_str().unwrap(), traces.to_str().unwrap()]);
-        }
-        let record = format!("sqlite://{}", self.path("state/record.db").display());
-        let traced = fs::read_dir(&traces).unwrap().next().is_some();
-        let statements = traces.to_str().unwrap();
-        let verified = jct(&["audit", "--verify", "--offline", "--statements", statements, "--database-url", &record]);
-        assert!(!traced || verified.contains("anchored by the checkpoint of"), "{verified}");
-        assert!(!traced || !verified.contains(": 0 checkpoints"), "each statement names one: {verified}");
-        assert!(!verified.contains("NOT BELIEVED"), "{verified}");
-        jct(&["db", "check", "--database-url", &record]);
-        assert_eq!(fs::read_dir(self.path("state/work")).unwrap().count(), 0, "work is left behind");
-    }
-
-    /// What the audit log says of actions on Tasks.
-    fn audit(&self) -> Vec<Value> {
-        let record = format!("sqlite://{}", self.path("state/record.db").display());
-        let output = Command::new(env!("CARGO_BIN_EXE_jct"))
-            .args(["audit", "--database-url", &record, "-o", "json"])
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-}
-
-fn outcome(output: Output) -> (i32, Value, String) {
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let told = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
-    (output.status.code().unwrap(), told, said)
-}
-
-fn manifest_in(told: &Value) -> Manifest {
-    let path = PathBuf::from(told["trace_folder"].as_str().unwrap()).join("manifest.json");
-    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
-}
-
-fn until(what: &str, mut look: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !look() {
-        assert!(began.elapsed() < Duration::from_secs(60), "waited too long for {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
+use self::run_support::{Machine, log_of, manifest_in, outcome, until};
 
 #[test]
 fn a_task_takes_the_whole_way() {
@@ -263,14 +131,31 @@ fn an_interrupt_cancels_and_seals() {
     machine.check();
 }
 
-/// What the executor printed so far.
-fn log_of(machine: &Machine) -> String {
-    if !machine.path("state/traces/default").is_dir() {
-        return String::new();
+#[test]
+fn what_is_ignored_at_the_start_stays_ignored_and_a_termination_counts() {
+    let machine = Machine::new();
+    let mut command = Command::new("/usr/bin/env");
+    // As nohup does, and a shell with what it starts in the background.
+    command.args(["--ignore-signal=HUP,INT,QUIT", "--default-signal=TERM"]).arg(env!("CARGO_BIN_EXE_jct"));
+    let script = "grep SigIgn /proc/self/status >\"$JCT_OUT/ignored\"; echo begun; sleep 60";
+    command.args(machine.command(&json!({})).get_args().skip(2)).arg("--").arg(machine.script(script));
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    until("the executor", || log_of(&machine).contains("begun"));
+    let id = Pid::from_raw(child.id().try_into().unwrap());
+    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+        kill(id, signal).unwrap();
     }
-    let traces = fs::read_dir(machine.path("state/traces/default")).unwrap();
-    let logs = traces.map(|entry| fs::read_to_string(entry.unwrap().path().join("1/stdout.log")));
-    logs.filter_map(Result::ok).collect()
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(!machine.trace().join("manifest.json").exists(), "it goes on");
+    kill(id, Signal::SIGTERM).unwrap();
+    let (code, told, log) = outcome(child.wait_with_output().unwrap());
+    assert_eq!((code, &told["status"]), (130, &json!("cancelled")), "{log}");
+    // The executor has none ignored of these: what nohup means is meant for us.
+    let ignored = fs::read_to_string(machine.trace().join("artifacts/ignored")).unwrap();
+    let ignored = u64::from_str_radix(ignored.trim().rsplit('\t').next().unwrap(), 16).unwrap();
+    let of = |signal: Signal| 1_u64 << (signal as i32 - 1);
+    assert_eq!(ignored & (of(Signal::SIGHUP) | of(Signal::SIGINT) | of(Signal::SIGQUIT)), 0, "{ignored:x}");
+    machine.check();
 }
 
 #[test]
@@ -314,29 +199,45 @@ fn an_executor_finds_no_way_to_the_machine_of_its_user() {
     let machine = Machine::new();
     let secret = machine.path("secret");
     fs::write(&secret, "mine").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::create_dir(machine.path("state")).unwrap();
     let socket = machine.path("server");
     let _server = UnixListener::bind(&socket).unwrap();
+    let mut other = Command::new("sleep").arg("600").env("HAS", "an environment").spawn().unwrap();
     let script = format!(
-        "tried() {{ if \"$@\" 2>/dev/null; then echo \"BAD $*\"; else echo \"refused $1\"; fi; }}\n\
-         tried cat {secret}; tried ls {state}; tried cat /proc/{id}/environ; tried kill -0 {id}; tried kill -0 $PPID\n\
-         tried python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect(\"{socket}\")'\n\
-         tried python3 -c 'import socket; socket.socket()'\n\
-         tried touch {secret}.new",
+        "tried read cat {secret}
+         tried list sh -c 'ls {state} | grep -q signing.key'
+         tried create touch {secret}.new
+         tried overwrite sh -c 'echo theirs >{secret}.changed'
+         tried environ grep -q environment /proc/{id}/environ
+         tried signal kill -0 {id}
+         tried see test -d /proc/{id}/fd
+         tried unix /usr/bin/python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect(\"{socket}\")'
+         tried network /usr/bin/python3 -c 'import socket; socket.socket()'",
         secret = secret.display(),
         state = machine.path("state").display(),
         socket = socket.display(),
-        id = std::process::id(),
+        id = other.id(),
     );
-    let (code, _, log) = machine.run_script(&json!({}), &script);
-    assert_eq!(code, 0, "{log}");
-    let printed = log_of(&machine);
-    assert!(!printed.contains("BAD") && printed.lines().count() == 8, "{printed}");
+    let confined = machine.tries(&script, &[]);
+    let left = [".new", ".changed"].map(|end| machine.path(&format!("secret{end}")).exists());
+    let free = machine.tries_unconfined(&script);
+    assert!(free.len() == 9 && free.values().all(|got| *got), "the user cannot do it either: {free:?}");
+    assert_eq!(left, [false, false], "what it makes is not on the machine");
+    // Where it finds /tmp, its own is: there it may write.
+    let own = ["create", "overwrite"];
+    let got: Vec<_> = confined.iter().filter(|(name, got)| **got && !own.contains(&name.as_str())).collect();
+    assert!(confined.len() == 9 && got.is_empty(), "{confined:?}");
+    // What makes these tries works in there.
+    let usual =
+        "tried python /usr/bin/python3 -c 'import socket'; tried see test -d /proc/$$/fd; tried signal kill -0 $$";
+    assert!(machine.tries(usual, &[]).values().all(|got| *got));
     // What is given is there.
-    let mut command = machine.command(&json!({}));
-    let script = machine.script(&format!("cat {}", secret.display()));
-    let (code, told, log) = outcome(command.arg("--read").arg(&secret).arg("--").arg(script).output().unwrap());
-    let trace = PathBuf::from(told["trace_folder"].as_str().unwrap());
-    assert_eq!((code, fs::read(trace.join("stdout.log")).unwrap()), (0, b"mine".to_vec()), "{log}");
+    let given =
+        machine.tries(&format!("tried read grep -q mine {}", secret.display()), &["--read", secret.to_str().unwrap()]);
+    assert!(given["read"]);
+    other.kill().unwrap();
+    other.wait().unwrap();
 }
 
 #[rstest]
@@ -398,17 +299,29 @@ fn a_password_is_for_the_environment_and_nobody_else_learns_it() {
     let run = |script: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_jct"));
         command.arg("run").arg("-f").arg(machine.manifest(&json!({}))).arg("--state").arg(machine.path("state"));
-        command.args(["-o", "json"]).env("JCT_REPO", &url).arg("--").arg(machine.script(script)).output().unwrap()
+        command.args(["-o", "json"]).env("JCT_REPO", &url).arg("--").arg(machine.script(script));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        until("the executor", || log_of(&machine).contains("begun"));
+        assert_eq!(environments_with("hunter22"), [0; 0], "while the executor runs");
+        child.wait_with_output().unwrap()
     };
-    let (code, told, log) =
-        outcome(run("(cat /proc/[0-9]*/cmdline; env; cat /proc/[0-9]*/environ) 2>/dev/null | tr 2 Z; true"));
+    let look = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ >\"$JCT_OUT/seen\" 2>/dev/null; env >>\"$JCT_OUT/seen\"";
+    let (code, told, log) = outcome(run(&format!("{look}; echo begun; sleep 2")));
     assert_eq!(code, 0, "{log}");
-    // What is redacted was known all the same.
-    assert!(log_of(&machine).contains("JCT_OBJECTIVE") && !log_of(&machine).contains("hunterZZ"), "{log}");
+    // An artifact is what it was: nothing in it is redacted.
+    let seen = fs::read(machine.trace().join("artifacts/seen")).unwrap();
+    let seen = String::from_utf8_lossy(&seen);
+    assert!(seen.contains("JCT_OBJECTIVE") && !seen.contains("hunter22"), "{log}");
     assert!(!format!("{told}{log}").contains("hunter22"), "{log}");
     for file in ["manifest.json", "provenance.dsse.json", "events.jsonl", "task.json"] {
         assert!(!fs::read_to_string(machine.trace().join(file)).unwrap().contains("hunter22"), "{file}");
     }
+    // Whoever keeps it is found.
+    let mut keeps = Command::new("sleep").arg("600").env("JCT_REPO", &url).spawn().unwrap();
+    until("the environment", || environments_with("hunter22") == [keeps.id()]);
+    keeps.kill().unwrap();
+    keeps.wait().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_jct"))
         .args(["run", "-f", "task.yaml", "--repo", &url])
         .current_dir(machine.dir.path())
@@ -416,6 +329,16 @@ fn a_password_is_for_the_environment_and_nobody_else_learns_it() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(2) && said.contains("JCT_REPO") && !said.contains("hunter22"), "{output:?}");
+}
+
+/// The processes that this user may look into, and that began with this in their environment.
+fn environments_with(text: &str) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let has_it = |id: &u32| {
+        let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+        String::from_utf8_lossy(&environment).contains(text)
+    };
+    entries.filter(has_it).collect()
 }
 
 #[rstest]

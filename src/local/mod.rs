@@ -11,6 +11,7 @@
 //! | a controller that starts again | `leftover`: what a killed run left open is closed by the next one |
 
 mod leftover;
+mod private;
 mod state;
 mod steps;
 

@@ -2,9 +2,10 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use super::private;
 use crate::checkpoint::CheckpointFile;
 use crate::domain::Id;
 use crate::domain::checkpoint::CHECKPOINTS_FILE;
@@ -52,6 +53,14 @@ pub enum StateError {
     /// The keys.
     #[error("--state: {0}")]
     Keys(#[from] FileKeyError),
+    /// Somebody else's, or open to others.
+    #[error("--state {}: {problem}; choose a folder of your own", path.display())]
+    NotOwn {
+        /// The folder, or what is in it.
+        path: PathBuf,
+        /// Why it is not one for the user alone.
+        problem: String,
+    },
     /// Its path is too long for the socket in it.
     #[error("--state {} has a path of {bytes} bytes, which is too long for a socket in it; choose one of at most {most}", path.display(), most = State::MAX_PATH_BYTES)]
     TooLong {
@@ -97,22 +106,21 @@ impl State {
         if bytes > Self::MAX_PATH_BYTES {
             return Err(StateError::TooLong { path: root.into(), bytes });
         }
-        for name in ["", "traces", "work", "running"] {
-            let path = root.join(name);
-            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
-            made.map_err(|source| StateError::Io { path, source })?;
-        }
+        private::folders(root)?;
         let record = root.join("record.db");
         // Only one may make its tables.
         let opening = root.join(".opening.lock");
-        let locked = File::create(&opening).and_then(|file| file.lock().map(|()| file));
+        let locked = private::file(&opening).and_then(|file| file.lock().map(|()| file));
         let locked = locked.map_err(|source| StateError::Io { path: opening, source })?;
+        // SQLite gives the files beside it the same mode.
+        private::file(&record).map_err(|source| StateError::Io { path: record.clone(), source })?;
         let store = Store::open(&StoreSettings::new(DatabaseUrl::file(&record))).await;
         let store = store.map_err(|source| StateError::Store { path: record, source })?;
         drop(locked);
+        let keys = keys_in(root)?;
         let checkpoints = CheckpointFile::new(root.join(CHECKPOINTS_FILE));
-        let traces = TraceVolume::new(root.join("traces"));
-        Ok(Self { store, traces, keys: keys_in(root)?, checkpoints, root: root.into() })
+        private::files(root)?;
+        Ok(Self { store, traces: TraceVolume::new(root.join("traces")), keys, checkpoints, root: root.into() })
     }
 
     /// Where it is.

@@ -1,5 +1,6 @@
 //! The steps of the worker as processes of this machine: what containers are in a pod.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd as _;
@@ -8,7 +9,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
@@ -21,19 +22,8 @@ use crate::jobs::{Attempt, arguments, job_name, told};
 use crate::outcome::Ended;
 use crate::trace::remove_tree;
 
-/// How git gets out of this machine, for the step that fetches.
-const WAYS_OUT: [&str; 10] = [
-    "http_proxy",
-    "https_proxy",
-    "HTTPS_PROXY",
-    "no_proxy",
-    "NO_PROXY",
-    "all_proxy",
-    "ALL_PROXY",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "GIT_SSL_CAINFO",
-];
+/// What a terminal sends to all that run at it.
+const TERMINAL: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP];
 /// How long steps may take to seal what there is once they are told to end.
 const LAST_WORDS: Duration = Duration::from_secs(20);
 
@@ -44,8 +34,12 @@ pub struct Process {
     pub program: PathBuf,
     /// Where the repository is fetched from.
     pub url: String,
+    /// How git gets out of this machine: variables for the step that fetches alone, such as those of proxies.
+    pub ways_out: BTreeMap<String, String>,
     /// What the executor may read of the machine.
     pub reads: Vec<PathBuf>,
+    /// Whether the executor may be root, where there are no namespaces.
+    pub as_root: bool,
 }
 
 /// Runs the steps of an attempt to their end. `stop` ends them early.
@@ -105,12 +99,11 @@ impl Steps<'_> {
             .args(arguments(&[("parent", &std::process::id().to_string())]))
             .current_dir(&self.work)
             .stdout(io::stderr().as_fd().try_clone_to_owned()?)
-            .stderr(Stdio::inherit())
-            // Of its own group: what people type at the terminal is for us alone, who know what it means.
-            .process_group(0);
+            .stderr(Stdio::inherit());
         if step == "run" {
             let reads: Vec<_> = self.process.reads.iter().map(|path| path.display().to_string()).collect();
             command.stdin(Stdio::null()).args(arguments(&[("read", &reads.join(","))])).arg("--no-unix-sockets");
+            command.arg("--namespaces").args(self.process.as_root.then_some("--as-root"));
         } else {
             command
                 // So that the Task is held for as long as one of them may write to its trace.
@@ -123,9 +116,13 @@ impl Steps<'_> {
         }
         if step == "source" {
             command.args(arguments(&[("protocols", &url::SCHEMES.join(","))])).env(SOURCE_URL, &self.process.url);
-            command.envs(WAYS_OUT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+            command.envs(&self.process.ways_out);
         }
-        command.spawn()
+        // Until it has a session of its own, and knows what to do.
+        let before = SigSet::from_iter(TERMINAL).thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        let child = command.spawn();
+        before.thread_set_mask()?;
+        child
     }
 
     /// Waits for all; when `stop` comes first, leaves word that it is a cancellation, and tells them to end.

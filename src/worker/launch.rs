@@ -1,5 +1,7 @@
 //! `jct worker launch`: takes this process's rights away, then becomes the program.
 //!
+//! First of all, what whoever started it left open is closed: nothing but input, output and error goes on to the program.
+//!
 //! A process of its own, with one thread, so that nothing of it escapes the restrictions, and no code runs between fork and
 //! exec in a process that others depend on.
 
@@ -10,8 +12,9 @@ use std::process::{Command, ExitCode};
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
-use super::LaunchArgs;
+use super::namespaces::{self, Enclosure};
 use super::sandbox::{Enforced, ProcessLimits, Sandbox, confine};
+use super::{LaunchArgs, descriptors, privileges};
 
 /// Exit code where the sandbox cannot be had.
 pub const UNCONFINED: u8 = 125;
@@ -27,6 +30,10 @@ pub enum Launch {
     Limited(ProcessLimits),
     /// Confined: for everybody else's.
     Confined(Sandbox),
+    /// Confined, in namespaces of its own: where there is no pod around it.
+    Enclosed(Box<Enclosure>),
+    /// The first process of these, which starts the confined one: for [`namespaces`] alone.
+    Inside(Box<Enclosure>),
 }
 
 impl Launch {
@@ -44,6 +51,16 @@ impl Launch {
         command
     }
 
+    /// What carries out `args`, launched so, by `own`: the next of several stages.
+    pub fn start(&self, own: &Path, args: &LaunchArgs) -> Command {
+        let mut command = Command::new(own);
+        command.args(["worker", "launch", "--how", &self.to_json()]);
+        if !args.command.is_empty() {
+            command.arg("--").args(&args.command);
+        }
+        command
+    }
+
     fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
@@ -53,13 +70,18 @@ impl Launch {
 pub fn launch(args: &LaunchArgs) -> ExitCode {
     // Whoever started us is who ends us; were it gone, nobody would.
     let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+    if let Err(error) = descriptors::close_inherited() {
+        return say(UNCONFINED, &format!("what was left open cannot be closed: {error}"));
+    }
     let how: Launch = match serde_json::from_str(&args.how) {
         Ok(how) => how,
         Err(error) => return say(UNCONFINED, &format!("--how: {error}")),
     };
-    let enforced = match &how {
+    let enforced = match how {
         Launch::Limited(limits) => limits.apply().map(|()| Enforced::default()).map_err(|error| error.to_string()),
-        Launch::Confined(sandbox) => confine(sandbox),
+        Launch::Confined(sandbox) => privileges::drop_capabilities().and_then(|()| confine(&sandbox)),
+        Launch::Enclosed(enclosure) => return namespaces::enter(*enclosure, args),
+        Launch::Inside(enclosure) => return namespaces::init(*enclosure, args),
     };
     let enforced = match enforced {
         Ok(enforced) => enforced,

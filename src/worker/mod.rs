@@ -14,11 +14,14 @@
 
 mod attempt;
 pub mod change;
+mod descriptors;
 mod executors;
 mod git;
 mod launch;
 mod link;
 mod memory;
+mod namespaces;
+mod privileges;
 mod process;
 mod record;
 mod redact;
@@ -148,6 +151,12 @@ pub struct RunArgs {
     /// Where the executor finds programs: what its image says
     #[arg(long, value_name = "LIST", hide = true)]
     pub path: Option<std::ffi::OsString>,
+    /// Give the executor namespaces of its own: where no pod is around it
+    #[arg(long, hide = true)]
+    pub namespaces: bool,
+    /// Let the executor be root where this runs as root and there are no namespaces
+    #[arg(long, hide = true)]
+    pub as_root: bool,
     /// How long the recorder may take to appear, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub patience_seconds: u32,
@@ -200,6 +209,11 @@ impl WorkerCommand {
     ///
     /// Starts a tokio runtime of its own where it needs one: not to be called from within another.
     pub fn run(self) -> ExitCode {
+        // Nobody has anything open for a step. What is to be launched closes it itself.
+        if let Err(error) = descriptors::close_inherited() {
+            eprintln!("jct worker: what was left open cannot be closed: {error}");
+            return ExitCode::FAILURE;
+        }
         match self {
             Self::Source(args) => steps::source(&args),
             Self::Run(args) => steps::run(&args),

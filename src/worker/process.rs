@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, getpid, getppid};
 use tokio::process::{Child, Command};
@@ -99,9 +99,24 @@ pub fn on_termination() -> io::Result<CancellationToken> {
     Ok(token)
 }
 
-/// Has this process told to end when `parent` ends, which started it; at once if that has ended already.
+/// Has this process told to end when `parent` ends, which started it; at once if that has ended already. In a session of its
+/// own: what people type at the terminal is for the parent, which knows what it means, and no program that is started here has
+/// that terminal to write to, to read from or to set.
+///
+/// Called once signals are waited for: those of the terminal, which the parent has blocked until then, are heard now.
 pub fn end_with(parent: Option<i32>) {
     let Some(parent) = parent else { return };
+    if let Err(error) = nix::unistd::setsid() {
+        tracing::warn!(%error, "this step keeps the terminal of its parent");
+    }
+    // A program that is started has what it is used to, whatever nohup or a shell in the background had us ignore: a signal
+    // that is waited for is no longer ignored by those that are started.
+    for ignored in [SignalKind::hangup(), SignalKind::quit()] {
+        if let Err(error) = signal(ignored) {
+            tracing::warn!(%error, "a signal is ignored by what is started here");
+        }
+    }
+    let _ = SigSet::all().thread_unblock();
     if let Err(error) = nix::sys::prctl::set_pdeathsig(Signal::SIGTERM) {
         tracing::warn!(%error, "this step goes on when its parent ends");
     }

@@ -22,15 +22,20 @@ make_certificates() {
 # By what the API server shows webhooks who it is: docs/install.md.
 WEBHOOK_CLIENT=kube-apiserver-webhooks
 webhook_client() {
-  local pki="$STATE/pki" plugin
-  {
-    echo "{ apiVersion: apiserver.config.k8s.io/v1, kind: AdmissionConfiguration, plugins: ["
-    for plugin in MutatingAdmissionWebhook ValidatingAdmissionWebhook; do
-      echo "  { name: $plugin, configuration: { apiVersion: apiserver.config.k8s.io/v1, kind: WebhookAdmissionConfiguration,"
-      echo "    kubeConfigFile: $pki/webhooks.kubeconfig } },"
-    done
-    echo "] }"
-  } >"$pki/admission.yaml"
+  local pki="$STATE/pki"
+  # It begins with a bracket only if it is JSON.
+  cat >"$pki/admission.yaml" <<END
+apiVersion: apiserver.config.k8s.io/v1
+kind: AdmissionConfiguration
+plugins:
+  - name: MutatingAdmissionWebhook
+    configuration: &webhooks
+      apiVersion: apiserver.config.k8s.io/v1
+      kind: WebhookAdmissionConfiguration
+      kubeConfigFile: $pki/webhooks.kubeconfig
+  - name: ValidatingAdmissionWebhook
+    configuration: *webhooks
+END
   cat >"$pki/webhooks.kubeconfig" <<END
 apiVersion: v1
 kind: Config

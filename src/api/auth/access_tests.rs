@@ -124,7 +124,7 @@ impl Authority for Slow {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn made_up_tokens_wear_out_neither_the_authority_nor_those_who_are_known() {
     let slow = Arc::new(Slow { at_once: AtomicU32::new(0), most: AtomicU32::new(0) });
     let access = Access::new(slow.clone(), Duration::from_secs(3600));

@@ -1,9 +1,11 @@
 //! `jct run`: a Task on this machine, without a cluster, for those who write executors or try JCT for the first time.
 
+mod aside;
 mod source;
 mod stop;
 mod told;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,10 +14,11 @@ use clap::Args;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use self::aside::Aside;
 use self::told::{complain, how_it_is, outcome, say};
 use super::manifests::{Manifest, PolicyArgs, manifests, read};
 use super::output::Output;
-use crate::domain::executor::{Executor, Executors, NoExecutor};
+use crate::domain::executor::{Executor, Executors, NoExecutor, SandboxMode};
 use crate::domain::id::sha256_hex;
 use crate::domain::task::{Controls, Naming, Operation};
 use crate::domain::{Actor, Finding, task};
@@ -66,6 +69,17 @@ pub struct RunArgs {
     #[arg(short, long, default_value = "default")]
     pub namespace: String,
 
+    /// What to do where this machine cannot confine the executor in full: required has the Task fail, best-effort runs it with
+    /// what there is, and says what is missing. As the executor's configuration says without, which is required by default
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub sandbox: Option<Confine>,
+
+    /// Let the executor be root, where this is run as root, the machine gives no namespaces, and the sandbox is best-effort. It
+    /// has no capabilities then, but owns what root owns: it can change modes and times of all files of root, and so make any
+    /// program set-user-ID. With namespaces it is never root
+    #[arg(long)]
+    pub as_root: bool,
+
     /// What the gate goes by.
     #[command(flatten)]
     pub policy: PolicyArgs,
@@ -79,9 +93,23 @@ pub struct RunArgs {
     pub command: Vec<String>,
 }
 
-/// Runs the Task. [`RunArgs`] tells the exit codes.
-pub async fn run(args: RunArgs) -> ExitCode {
-    match try_run(&args).await {
+/// What to do where something is missing: [`SandboxMode`], as an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Confine {
+    /// The Task fails.
+    Required,
+    /// It runs with what there is.
+    BestEffort,
+}
+
+/// Runs the Task, on this thread alone: the steps of a Task end with the thread that started them. [`RunArgs`] tells the exit
+/// codes. Not to be called from within a runtime, and only by a program whose arguments these are: it begins anew.
+pub fn run(args: &RunArgs) -> ExitCode {
+    let done = aside::set_aside(args).and_then(|aside| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.context("cannot start the runtime")?.block_on(try_run(args, aside))
+    });
+    match done {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             complain(&error);
@@ -90,21 +118,28 @@ pub async fn run(args: RunArgs) -> ExitCode {
     }
 }
 
-async fn try_run(args: &RunArgs) -> anyhow::Result<u8> {
+async fn try_run(args: &RunArgs, aside: Aside) -> anyhow::Result<u8> {
     let manifest = the_task(&args.file)?;
-    let url = source::url(&args.repo)?;
+    let url = source::url(&aside.repo)?;
     let executors = executors(args)?;
     let stop = stop::when_told()?;
     let state = State::open(&folder(args)?).await?;
-    let done = gate_and_run(args, &manifest, url, &executors, &state, &stop).await;
+    let source = Source { url, ways_out: aside.ways_out };
+    let done = gate_and_run(args, &manifest, source, &executors, &state, &stop).await;
     state.store.close().await;
     done
+}
+
+/// Where the repository is, and the variables with which git gets there.
+struct Source {
+    url: String,
+    ways_out: BTreeMap<String, String>,
 }
 
 async fn gate_and_run(
     args: &RunArgs,
     manifest: &Manifest,
-    url: String,
+    source: Source,
     executors: &Executors,
     state: &State,
     stop: &CancellationToken,
@@ -129,7 +164,13 @@ async fn gate_and_run(
     if let Some(field) = [("cancel", controls.cancel), ("suspend", controls.suspend)].iter().find(|(_, set)| *set) {
         bail!("spec.{} is true: nothing is run then; take it out", field.0);
     }
-    let executor = executor(args, executors, &who.namespace, accepted.operation, &controls)?;
+    let mut executor = executor(args, executors, &who.namespace, accepted.operation, &controls)?;
+    if let (Ok(executor), Some(mode)) = (&mut executor, args.sandbox) {
+        executor.sandbox = match mode {
+            Confine::Required => SandboxMode::Required,
+            Confine::BestEffort => SandboxMode::BestEffort,
+        };
+    }
     let reads = reads(args, state)?;
     let new = NewTask {
         id: who.id,
@@ -149,7 +190,8 @@ async fn gate_and_run(
         recorded_at: now,
     };
     let program = std::env::current_exe().context("cannot find its own program")?;
-    let run = Run { new, executor, process: Process { program, url, reads } };
+    let Source { url, ways_out } = source;
+    let run = Run { new, executor, process: Process { program, url, ways_out, reads, as_root: args.as_root } };
     match local::run(state, &run, stop).await? {
         Ran::Ended(row) => outcome(args.output, state, &row),
         Ran::Duplicate(row) => {
@@ -273,10 +315,8 @@ impl Who {
             );
         }
         let suffix = if manifest.text("/metadata/name").is_some() { "" } else { &uid[..5] };
-        let user = nix::unistd::getuid();
-        let name = nix::unistd::User::from_uid(user).ok().flatten().map(|user| user.name);
         Ok(Self {
-            user: format!("local:{}", name.unwrap_or_else(|| user.to_string())),
+            user: format!("local:{}", user_name(nix::unistd::getuid().as_raw())),
             namespace: namespace.into(),
             name: format!("{}{suffix}", manifest.name().unwrap_or("task-")),
             id: pinned.unwrap_or(id),
@@ -284,6 +324,22 @@ impl Who {
             uid,
         })
     }
+}
+
+/// The user's name as /etc/passwd has it, else their number. Read by ourselves: the C library asks plugins for those that are
+/// not there, such as LDAP's, and a static program that loads such a one may end by SIGSEGV.
+fn user_name(id: u32) -> String {
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    name_in(&users, id).map_or_else(|| id.to_string(), str::to_owned)
+}
+
+/// See passwd(5).
+fn name_in(users: &str, id: u32) -> Option<&str> {
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next().filter(|name| !name.is_empty())?;
+        (fields.nth(1)?.parse() == Ok(id)).then_some(name)
+    })
 }
 
 /// Tells what is wrong, and records who was refused what.
@@ -304,4 +360,15 @@ async fn refuse(args: &RunArgs, state: &State, manifest: &Manifest, findings: Ve
     let findings = state.store.record_refusal(refusal).await.map_err(RunError::Store)?;
     told::refusal(args.output, &who.name, &findings)?;
     Ok(REFUSED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_has_the_name_that_the_machine_knows() {
+        let users = "root:x:0:0:root:/root:/bin/sh\n+::::::\nada:x:1000:1000::/home/ada:/bin/sh\nodd\n";
+        assert_eq!((name_in(users, 0), name_in(users, 1000), name_in(users, 7)), (Some("root"), Some("ada"), None));
+    }
 }

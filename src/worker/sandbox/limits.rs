@@ -28,7 +28,9 @@ impl ProcessLimits {
             (Resource::RLIMIT_NPROC, processes),
             (Resource::RLIMIT_NOFILE, open_files),
             (Resource::RLIMIT_FSIZE, file_bytes),
-            (Resource::RLIMIT_CORE, Some(0)),
+            // Not 0: that keeps the kernel from writing files alone. Where core_pattern names a program, it would start that, as
+            // root of the machine, and leave it what the process made of itself.
+            (Resource::RLIMIT_CORE, Some(1)),
             // Last: our own allocator may be above it already, and this process is about to be another.
             (Resource::RLIMIT_DATA, data_bytes),
         ] {

@@ -2,6 +2,7 @@
 //! ends all that it started, and tells the recorder. It has no trace to write to, and no secret.
 
 mod child;
+mod confinement;
 mod disk;
 
 use std::ffi::OsString;
@@ -10,15 +11,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use self::child::DiskWatch;
+use self::confinement::Place;
 use super::attempt::{Failure, read_regular, read_source};
-use super::launch::{Launch, UNCONFINED};
 use super::link::{Account, End, Frame, Note, Sender};
-use super::sandbox::{Enforced, ProcessLimits, Sandbox};
+use super::sandbox::{ProcessLimits, Sandbox};
 use super::work::Work;
 use super::{RunArgs, memory, process};
 use crate::domain::executor::Executor;
@@ -129,15 +129,16 @@ async fn run_executor(
     let threads = process::own_threads().map_err(|error| Failure::worker("list its own threads", &error))?;
     let sandbox = sandbox(args, work, executor, &own, threads);
     let share = sandbox.limits.data_bytes;
-    let launch = Launch::Confined(sandbox);
-    let enforced = match in_place(work) {
-        Ok(()) => probe(&launch, &own, work).await?,
+    let place = Place { own: &own, work, namespaces: args.namespaces, as_root: args.as_root };
+    let confinement = match in_place(work) {
+        Ok(()) => place.confine(sandbox).await?,
         Err(why) => Err(why),
     };
-    match enforced {
-        Ok(enforced) => {
-            let fields = json!({"landlock_abi": enforced.landlock_abi, "seccomp": enforced.seccomp, "missing": enforced.missing});
-            let _ = frames.send(Frame::Note(Note { event: "executor_confined".into(), fields })).await;
+    let launch = match confinement {
+        Ok(confinement) => {
+            let note = Note { event: "executor_confined".into(), fields: confinement.event() };
+            let _ = frames.send(Frame::Note(note)).await;
+            confinement.launch
         }
         Err(why) => {
             return Ok(Account {
@@ -149,7 +150,7 @@ async fn run_executor(
                 peak_memory_bytes: 0,
             });
         }
-    }
+    };
     let budget = executor.budget_seconds(task.constraints.time_budget_seconds);
     let limits = child::Limits {
         budget: Duration::from_secs(budget.into()),
@@ -230,27 +231,6 @@ fn in_place(work: &Work) -> Result<(), String> {
         None => Ok(()),
         Some(folder) => Err(format!("{} is no folder, or a link of the executor's image", folder.display())),
     }
-}
-
-/// What of the sandbox holds here; `Err` says what is missing.
-async fn probe(launch: &Launch, own: &Path, work: &Work) -> Result<Result<Enforced, String>, Failure> {
-    let output = launch
-        .probe(own)
-        .env_clear()
-        .current_dir(work.source())
-        .stdin(std::process::Stdio::null())
-        .output()
-        .await
-        .map_err(|error| Failure::worker("try the sandbox", &error))?;
-    if output.status.code() == Some(UNCONFINED.into()) {
-        let why = String::from_utf8_lossy(&output.stderr);
-        return Ok(Err(why.trim().trim_start_matches("jct worker launch: ").to_owned()));
-    }
-    if !output.status.success() {
-        let error = format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
-        return Err(Failure::worker("try the sandbox", &error));
-    }
-    serde_json::from_slice(&output.stdout).map(Ok).map_err(|error| Failure::worker("try the sandbox", &error))
 }
 
 /// Program and arguments.
