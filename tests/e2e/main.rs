@@ -18,6 +18,7 @@ mod hostile_sources;
 mod identity;
 mod lifecycle;
 mod load;
+mod lost_record;
 mod memory;
 mod outages;
 mod pod_security;

@@ -111,7 +111,10 @@ async fn there_and_back_is_the_same(#[case] here: Backend, #[case] there: Backen
 
     // And one goes on there.
     let store = Store::open(&second.settings).await.unwrap();
-    assert!(matches!(store.record_task(with_key("other", "key é3")).await.unwrap(), Recording::Duplicate { .. }));
+    assert!(matches!(
+        store.record_task(NewTask { create_cwom: true, ..with_key("other", "key é3") }).await.unwrap(),
+        Recording::Duplicate { .. }
+    ));
     let open = row(store.record_task(with_key("uid-1", "key é1")).await.unwrap());
     assert_eq!(store.finish_attempt(end(&open, 1, completed())).await.unwrap().phase.as_str(), "completed");
     assert_eq!(problems(&second).await, [] as [&str; 0]);

@@ -21,6 +21,15 @@ fn admin() -> Actor {
     Actor { kind: ActorKind::Human, id: "root@example.org".into() }
 }
 
+/// The log, replayed, gives the rows.
+async fn is_sound(db: &Database) {
+    db.store.close().await;
+    let mut whole = jct::store::Database::open(&db.settings).await.unwrap();
+    let check = whole.check().await.unwrap();
+    assert!(check.problems.is_empty(), "{:?}", check.problems);
+    whole.close().await;
+}
+
 async fn delete(store: &Store, row: &TaskRow) {
     let deleted = RecordDeleted { id: row.id, uid: row.uid.clone(), actor: ada(), at: at(50) };
     store.record_deleted(deleted).await.unwrap();
@@ -142,6 +151,10 @@ async fn who_restores_the_task_of_another_is_noted(#[values(Sqlite, Postgres)] b
     let unverified = Actor::unverified();
     let nobody = NewTask { id: first.id, name: "a".into(), submitted_by: None, actor: unverified, ..new_task("a3") };
     assert_eq!(row(store.record_task(nobody).await.unwrap()).restored_by.as_deref(), Some("unverified"));
+    // And by its own submitter again.
+    let by_ada = NewTask { id: first.id, name: "a".into(), ..new_task("a4") };
+    assert_eq!(row(store.record_task(by_ada).await.unwrap()).restored_by, None);
+    is_sound(&db).await;
 }
 
 /// After etcd was restored from a snapshot.
@@ -158,6 +171,7 @@ async fn an_object_that_is_back_with_its_uid_has_its_record_again(#[values(Sqlit
     let before = db.rows().await;
     assert_eq!(row(store.record_task(new_task("a")).await.unwrap()), back);
     assert_eq!(db.rows().await, before);
+    is_sound(&db).await;
 }
 
 #[rstest]
@@ -263,6 +277,7 @@ async fn an_adopted_end_is_one_like_any_other_and_marked(#[values(Sqlite, Postgr
     assert_eq!((&end["actor_id"], &end["action"]), (&json!("root@example.org"), &json!("status_changed")));
     assert!(end["note"].as_str().unwrap().contains("taken over from the status"), "{end}");
     assert!(matches!(store.verify_audit().await.unwrap(), AuditCheck::Intact { .. }));
+    is_sound(&db).await;
 }
 
 #[rstest]
@@ -305,6 +320,7 @@ async fn what_an_older_record_has_as_open_is_closed(#[values(Sqlite, Postgres)] 
     assert_eq!(store.jobs(again.id).await.unwrap()[0].error.as_ref().unwrap().reason, "RecordLost");
     store.start_attempt(start(&again, 3)).await.unwrap();
     assert!(matches!(store.verify_audit().await.unwrap(), AuditCheck::Intact { .. }));
+    is_sound(&db).await;
 }
 
 #[rstest]
@@ -333,4 +349,5 @@ async fn a_task_that_runs_again_begins_after_what_it_shows(#[values(Sqlite, Post
         at: at(99),
     };
     assert_eq!(store.finish_task(finish).await.unwrap().phase, Phase::Completed);
+    is_sound(&db).await;
 }
