@@ -11,8 +11,9 @@ use jct::domain::cwom::Kind;
 use jct::domain::executor::Executors;
 use jct::domain::id::sha256_hex;
 use jct::domain::provenance::DEFAULT_BUILDER_ID;
+use jct::domain::spec_change::MAX_SPEC_CHANGES;
 use jct::domain::trace::{FileEntry, FileKind, MANIFEST_VERSION, Manifest, Outcome, Source, folder};
-use jct::domain::{FailureReason, Id, Principal, StampKey, StampKeys, spec_digest, submitted_digest};
+use jct::domain::{FailureReason, Id, Principal, SpecChange, StampKey, StampKeys, spec_digest, submitted_digest};
 use jct::jobs::JobSettings;
 use jct::policy::Policy;
 use jct::reconcile::context::{Context, Settled, Timing};
@@ -263,7 +264,10 @@ impl World {
 
     /// Changes the spec of `object` in the name of `by`, as the webhook leaves it.
     pub fn change(&self, object: &mut Value, by: &Principal, spec: Value) {
+        let flags = |object: &Value| ["suspend", "cancel"].map(|name| object["spec"][name] == json!(true));
+        let before = flags(object);
         json_patch::merge(object, &json!({"spec": spec}));
+        let now = flags(object);
         let generation = object["metadata"]["generation"].as_i64().unwrap() + 1;
         object["metadata"]["generation"] = json!(generation);
         let metadata: ObjectMeta = serde_json::from_value(object["metadata"].clone()).unwrap();
@@ -271,7 +275,16 @@ impl World {
         let sealed = Sealed::of(&kind, "team", &metadata);
         let seal = Seal { issuer: Issuer::Anybody, at: CREATED.parse().unwrap() };
         let sha256 = spec_digest(&object["spec"]);
-        let revision = Revision { by: by.clone(), generation, spec_sha256: sha256, changes: Vec::new() };
+        let mut changes = Vec::new();
+        if kind == "Task" {
+            let annotations = metadata.annotations.clone().unwrap_or_default();
+            let last = Revision::verified(&annotations, &sealed, &uid, &self.trust.keys);
+            changes = last.map(|(revision, _)| revision.changes).unwrap_or_default();
+            let [suspend, cancel] = [0, 1].map(|n| Some(now[n]).filter(|now| *now != before[n]));
+            changes.push(SpecChange { generation, by: Some(by.user.clone()), at: Some(seal.at), suspend, cancel });
+            changes = changes.split_off(changes.len().saturating_sub(MAX_SPEC_CHANGES));
+        }
+        let revision = Revision { by: by.clone(), generation, spec_sha256: sha256, changes };
         let mut annotations = revision.annotations(&sealed, &uid, &seal, &self.trust.keys);
         if object["spec"]["cancel"] == json!(true) {
             annotations.extend(cancellation(by, &sealed, &uid, &seal, &self.trust.keys));

@@ -83,6 +83,7 @@ async fn step(context: &Context, task: &Validated) -> Result<Action, Error> {
 
 /// A Task that is recorded: it goes on from there, unless its object shows more than the record knows.
 async fn known(context: &Context, task: &Validated, row: TaskRow) -> Result<Action, Error> {
+    let row = record::note_changes(context, task, row).await?;
     let shown = lost::shown(task.status.as_ref());
     if !lost::is_behind(&row, shown) {
         return advance(context, task, row).await;
