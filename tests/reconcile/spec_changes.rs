@@ -1,12 +1,15 @@
 //! Who holds a Task back, lets it go and cancels it: in the audit log, each change once, whenever the operator comes to see it.
 
+use std::time::Duration;
+
 use jct::domain::audit::{Action, EntityKind};
 use jct::domain::{Actor, ActorKind, Principal};
 use jct::store::{AuditQuery, Order};
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 
 use crate::api::{Answer, Call, call};
-use crate::fixture::World;
+use crate::fixture::{World, job, job_name, running, seen};
 
 const STATUS: &str = "/apis/jct.dev/v1/namespaces/team/tasks/look/status";
 
@@ -14,7 +17,7 @@ fn status() -> Vec<Call> {
     vec![call("PATCH", STATUS, Answer::Echo)]
 }
 
-async fn seen(world: &World, task: &Value) {
+async fn pass(world: &World, task: &Value) {
     world.pass(task, status()).await.result.unwrap();
 }
 
@@ -34,7 +37,7 @@ fn by(kind: ActorKind, user: &str, before: Value, after: Value) -> (Actor, Value
 async fn who_released_and_who_suspended_is_noted_once_each_though_both_came_unseen() {
     let world = World::new().await;
     let mut task = world.task(json!({"spec": {"suspend": true}}));
-    seen(&world, &task).await;
+    pass(&world, &task).await;
     assert_eq!(changes(&world).await, [], "a control: it was created so");
     // The operator is down meanwhile.
     world.change(&mut task, &Principal::named("bob@example.org"), json!({"suspend": false}));
@@ -57,13 +60,13 @@ async fn who_released_and_who_suspended_is_noted_once_each_though_both_came_unse
     ];
     // Each pass is that of an operator that has just started.
     for _ in 0..3 {
-        seen(&world, &task).await;
+        pass(&world, &task).await;
         assert_eq!(changes(&world).await, expected);
     }
     world.change(&mut task, &Principal::named("eve@example.org"), json!({"cancel": true}));
-    seen(&world, &task).await;
+    pass(&world, &task).await;
     // A replica whose cache is behind.
-    seen(&world, &earlier).await;
+    pass(&world, &earlier).await;
     let last = by(
         ActorKind::Human,
         "eve@example.org",
@@ -74,7 +77,7 @@ async fn who_released_and_who_suspended_is_noted_once_each_though_both_came_unse
     assert_eq!(world.audit().await.last().unwrap(), "Task status_changed pending->cancelled by eve@example.org");
     // After its end, too.
     world.change(&mut task, &Principal::named("bob@example.org"), json!({"suspend": false}));
-    seen(&world, &task).await;
+    pass(&world, &task).await;
     assert_eq!(changes(&world).await.last().unwrap().0.id, "bob@example.org");
 }
 
@@ -82,12 +85,12 @@ async fn who_released_and_who_suspended_is_noted_once_each_though_both_came_unse
 async fn a_change_that_no_seal_explains_is_by_nobody_known() {
     let world = World::new().await;
     let mut task = world.task(json!({"spec": {"suspend": true}}));
-    seen(&world, &task).await;
+    pass(&world, &task).await;
     world.change(&mut task, &Principal::named("bob@example.org"), json!({"suspend": false}));
     // Past the webhooks, with what bob's seal leaves: it is not on this spec.
     json_patch::merge(&mut task, &json!({"spec": {"suspend": true}, "metadata": {"generation": 3}}));
     for _ in 0..2 {
-        seen(&world, &task).await;
+        pass(&world, &task).await;
         let unknown = |before, after| {
             let state = |generation: i64| json!({"spec_generation": generation});
             (Actor::unknown(), state(before), state(after))
@@ -100,7 +103,7 @@ async fn a_change_that_no_seal_explains_is_by_nobody_known() {
 async fn what_was_changed_before_it_was_deleted_is_noted_too() {
     let world = World::new().await;
     let mut task = world.task(json!({"spec": {"suspend": true}}));
-    seen(&world, &task).await;
+    pass(&world, &task).await;
     world.change(&mut task, &Principal::named("bob@example.org"), json!({"suspend": false}));
     json_patch::merge(&mut task, &json!({"metadata": {"deletionTimestamp": "2026-03-01T12:05:00Z"}}));
     let metadata =
@@ -114,4 +117,25 @@ async fn what_was_changed_before_it_was_deleted_is_noted_too() {
     assert_eq!(changes.len(), 1, "{changes:?}");
     assert_eq!(changes[0].0.id, "bob@example.org");
     assert!(world.row().await.deleted_at.is_some());
+}
+
+#[tokio::test]
+async fn a_worker_is_ended_though_the_database_does_not_take_who_asked_for_it() {
+    let world = World::with(|settings| settings.wait = Duration::from_millis(300)).await;
+    let mut task = world.task(json!({}));
+    let started = vec![call("POST", "/jobs", Answer::Echo), call("PATCH", STATUS, Answer::Echo)];
+    world.pass(&task, started).await.result.unwrap();
+    world.change(&mut task, &Principal::named("bob@example.org"), json!({"cancel": true}));
+    let script = || {
+        let job_ended = Answer::Object(job(1, json!({})));
+        vec![call("DELETE", format!("/jobs/{}", job_name(1)), job_ended), call("PATCH", STATUS, Answer::Echo)]
+    };
+    let lock = world.lock().await;
+    let pass = world.pass_with(&task, script(), |context| seen(context, 1, json!({}), running())).await;
+    assert_eq!(pass.result.as_ref().unwrap_err().category(), "store");
+    assert_eq!(pass.status()["reason"], "StoreUnavailable");
+    lock.close().await.unwrap();
+    let pass = world.pass_with(&task, script(), |context| seen(context, 1, json!({}), running())).await;
+    pass.result.unwrap();
+    assert_eq!(changes(&world).await.len(), 1);
 }

@@ -44,21 +44,21 @@ pub async fn record_anew(
     record_as(context, task, specification, Shown::default()).await.map(Some)
 }
 
-/// Writes down who changed the spec since it was last looked at, before anything follows from it. Database.
+/// Writes down who changed the spec since it was last looked at, before anything follows from it; none if nobody did. Database.
 ///
 /// # Errors
 /// If it does not answer.
-pub async fn note_changes(context: &Context, task: &Validated, row: TaskRow) -> Result<TaskRow, Error> {
+pub async fn note_changes(context: &Context, task: &Validated, row: &TaskRow) -> Result<Option<TaskRow>, Error> {
     let noted = NoteSpecChanges {
         task_id: row.id,
         uid: task.head.uid.clone(),
         changes: task.head.changes.clone(),
         since_sealed: task.head.has_old_stamps,
     };
-    if !noted.are_news(&row) {
-        return Ok(row);
+    if !noted.are_news(row) {
+        return Ok(None);
     }
-    context.store.note_spec_changes(noted).await.map_err(Error::store("record who changed a Task"))
+    context.store.note_spec_changes(noted).await.map(Some).map_err(Error::store("record who changed a Task"))
 }
 
 async fn record_as(
