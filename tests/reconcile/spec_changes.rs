@@ -74,7 +74,8 @@ async fn who_released_and_who_suspended_is_noted_once_each_though_both_came_unse
         json!({"cancel": true, "spec_generation": 4}),
     );
     assert_eq!(changes(&world).await, [expected, vec![last]].concat());
-    assert_eq!(world.audit().await.last().unwrap(), "Task status_changed pending->cancelled by eve@example.org");
+    let ended = "Task status_changed pending->cancelled by eve@example.org";
+    assert!(world.audit().await.iter().any(|entry| entry == ended));
     // After its end, too.
     world.change(&mut task, &Principal::named("bob@example.org"), json!({"suspend": false}));
     pass(&world, &task).await;
