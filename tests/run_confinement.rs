@@ -261,12 +261,23 @@ fn the_terminal_of_the_user_is_not_its() {
 #[test]
 fn a_crash_of_it_is_nothing_to_the_machines_crash_handler() {
     let machine = Machine::new();
-    let (code, _, log) = machine.run_script(&json!({}), "grep 'core file' /proc/self/limits >\"$JCT_OUT/limits\"");
+    let show = "grep 'core file' /proc/self/limits >>\"$JCT_OUT/limits\"";
+    // As programs with secrets do, which end where they can't.
+    let script = format!("{show}; ulimit -c 0 || exit 1; {show}");
+    let seen = |folder: &Path| -> Vec<[String; 2]> {
+        let limits = fs::read_to_string(folder.join("limits")).unwrap();
+        let fields = |line: &str| -> Vec<String> { line.split_ascii_whitespace().map(Into::into).collect() };
+        limits.lines().map(|line| fields(line)[4..6].to_vec().try_into().unwrap()).collect()
+    };
+    let (code, _, log) = machine.run_script(&json!({}), &script);
     assert_eq!(code, 0, "{log}");
-    let limits = fs::read_to_string(machine.trace().join("artifacts/limits")).unwrap();
-    let limits: Vec<&str> = limits.split_ascii_whitespace().collect();
     // 0 keeps the kernel from files alone, 1 from starting a handler too: see core(5) and do_coredump() in fs/coredump.c.
-    assert_eq!(limits[4..6], ["1", "1"], "{limits:?}");
+    assert_eq!(seen(&machine.trace().join("artifacts")), [["1", "1"], ["1", "1"]]);
+    // Without JCT it is lowered.
+    let out = tempfile::tempdir().unwrap();
+    let free = Command::new(machine.script(&script)).env("JCT_OUT", out.path()).status().unwrap();
+    assert!(free.success());
+    assert_eq!(seen(out.path())[1], ["0", "0"]);
 }
 
 #[test]

@@ -762,6 +762,20 @@ fn too_many_processes_are_ended() {
     assert_eq!(termination.reason, Some(FailureReason::LimitExceeded), "{termination:?}");
 }
 
+#[test]
+fn the_dead_that_nobody_waits_for_count_no_longer() {
+    let repository = greeting();
+    let server = Server::start(&repository);
+    // Their parents are gone: they are the supervisor's to reap, while the executor goes on.
+    let mut many = scripted("for n in $(seq 300); do (true &); done; sleep 1; echo done >\"$JCT_OUT/done\"");
+    many.limits.max_processes = 40;
+    let pod = Pod::new(&server, "main").with_executor(&many);
+    assert_eq!(pod.source().outcome, Outcome::Succeeded);
+    let (termination, manifest) = pod.run();
+    pod.verify(&termination, &manifest);
+    assert_eq!((termination.outcome, termination.reason), (Outcome::Succeeded, None), "{termination:?}");
+}
+
 /// What the image of an executor may set: settings of ours as they were called once, and what libraries read.
 const HOSTILE_ENVIRONMENT: [(&str, &str); 12] = [
     ("JCT_PARENT", "1"),

@@ -139,6 +139,24 @@ pub fn close_ourselves() {
     }
 }
 
+/// Which of this process's dead children are reaped by who looks at them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reap {
+    /// None: for each there may be somebody in this process who waits for it.
+    Nothing,
+    /// All but the one that somebody waits for. Only for a process that has no other child of its own.
+    AllBut(Option<Pid>),
+}
+
+impl Reap {
+    fn includes(self, id: Pid) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::AllBut(ours) => Some(id) != ours,
+        }
+    }
+}
+
 /// What descends from this process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Descendants {
@@ -149,11 +167,11 @@ pub struct Descendants {
 }
 
 impl Descendants {
-    /// Those that there are now; the dead that nobody but us would bury are reaped. `ours`: a child that somebody waits for.
+    /// Those that there are now, without those that are reaped.
     ///
     /// # Errors
     /// When the process table can't be read, such as for want of a descriptor: nobody knows then what there is.
-    pub fn now(ours: Option<Pid>) -> io::Result<Self> {
+    pub fn now(reap: Reap) -> io::Result<Self> {
         let own = getpid();
         let mut children: HashMap<Pid, Vec<Stat>> = HashMap::new();
         for stat in all_but(own)? {
@@ -165,7 +183,7 @@ impl Descendants {
         let mut threads = 0;
         while let Some(parent) = found.get(next).copied() {
             for stat in children.remove(&parent).unwrap_or_default() {
-                if stat.bury(own, ours) {
+                if stat.bury(own, reap) {
                     continue;
                 }
                 found.push(stat.id);
@@ -182,17 +200,17 @@ impl Descendants {
     ///
     /// # Errors
     /// As [`Self::now`].
-    pub fn are_more_than(limit: u64, ours: Option<Pid>) -> io::Result<bool> {
+    pub fn are_more_than(limit: u64, reap: Reap) -> io::Result<bool> {
         let own = getpid();
         if own != FIRST {
             // Here are others besides.
-            return Ok(Self::now(ours)?.threads > limit);
+            return Ok(Self::now(reap)?.threads > limit);
         }
         let (mut living, mut dead) = (0, 0);
         for stat in all_but(own)? {
             let stat = stat?;
             if stat.is_dead {
-                dead += u64::from(!stat.bury(own, ours));
+                dead += u64::from(!stat.bury(own, reap));
             } else {
                 living += stat.threads;
             }
@@ -225,7 +243,8 @@ fn number(entry: std::fs::DirEntry) -> Option<i32> {
     entry.file_name().to_str()?.parse().ok()
 }
 
-/// Strikes all that descends from this process at once; `ours`, a child that somebody waits for, is not reaped.
+/// Strikes all that descends from this process at once; `ours`, a child that somebody waits for, is not reaped. Only for a
+/// process that has no other child of its own.
 ///
 /// As the first process of a container it asks the kernel to do it: no bomb forks faster than that. Elsewhere all are stopped
 /// before they are killed: what is killed makes room for others to fork, what is stopped does not.
@@ -236,7 +255,7 @@ pub fn strike_all_descendants(ours: Option<Pid>) {
     }
     let mut stopped = HashSet::new();
     for _ in 0..1000 {
-        let Ok(Descendants { processes: found, .. }) = Descendants::now(ours) else {
+        let Ok(Descendants { processes: found, .. }) = Descendants::now(Reap::AllBut(ours)) else {
             // What is there will be there in a moment, too: to look again is all that can be done.
             std::thread::sleep(Duration::from_millis(1));
             continue;
@@ -260,7 +279,7 @@ pub fn strike_all_descendants(ours: Option<Pid>) {
 pub async fn end_all_descendants() -> bool {
     for _ in 0..100 {
         strike_all_descendants(None);
-        if let Ok(Descendants { processes: left, .. }) = Descendants::now(None) {
+        if let Ok(Descendants { processes: left, .. }) = Descendants::now(Reap::AllBut(None)) {
             if left.is_empty() {
                 return true;
             }
@@ -284,9 +303,9 @@ struct Stat {
 }
 
 impl Stat {
-    /// Reaps it if it is dead, a child of `own`, and not the one that somebody waits for: whether nothing is to be seen of it.
-    fn bury(&self, own: Pid, ours: Option<Pid>) -> bool {
-        let is_for_us = self.parent == own && self.is_dead && Some(self.id) != ours;
+    /// Reaps it if it is dead, a child of `own`, and one of those to be reaped: whether nothing is to be seen of it.
+    fn bury(&self, own: Pid, reap: Reap) -> bool {
+        let is_for_us = self.parent == own && self.is_dead && reap.includes(self.id);
         if is_for_us {
             let _ = waitpid(self.id, Some(WaitPidFlag::WNOHANG));
         }
@@ -341,44 +360,5 @@ pub fn is_gone(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_is_read_whatever_the_name_is() {
-        let line = "12 (a) b (c)) S 7 12 12 0 -1 4194304 1 0 0 0 2 3 0 0 20 0 5 0 100 1 1";
-        let expected = Stat { id: Pid::from_raw(12), parent: Pid::from_raw(7), is_dead: false, threads: 5 };
-        assert_eq!(Stat::parse(line), Some(expected));
-        assert_eq!(Stat::parse("nonsense"), None);
-        let dead = |threads| Stat::parse(&line.replace(" S ", " Z ").replace(" 20 0 5 ", threads)).unwrap().is_dead;
-        assert!(dead(" 20 0 1 ") && !dead(" 20 0 2 "), "its first thread has ended, and another has not");
-        let own = Stat::read(Some(std::process::id().try_into().unwrap())).unwrap().unwrap();
-        assert!(own.threads >= 1 && !own.is_dead);
-    }
-
-    #[test]
-    fn descendants_are_counted_over_generations() {
-        let mut child =
-            std::process::Command::new("sh").args(["-c", "sh -c 'sleep 60 & wait' & wait"]).process_group_and_spawn();
-        let id = Pid::from_raw(child.id().try_into().unwrap());
-        let three = (0..500).any(|_| {
-            std::thread::sleep(Duration::from_millis(10));
-            let all = Descendants::now(Some(id)).unwrap().processes;
-            all.contains(&id) && all.len() >= 3
-        });
-        killpg(id, Signal::SIGKILL).unwrap();
-        child.wait().unwrap();
-        assert!(three);
-    }
-
-    trait InGroup {
-        fn process_group_and_spawn(&mut self) -> std::process::Child;
-    }
-
-    impl InGroup for std::process::Command {
-        fn process_group_and_spawn(&mut self) -> std::process::Child {
-            use std::os::unix::process::CommandExt;
-            self.process_group(0).spawn().unwrap()
-        }
-    }
-}
+#[path = "process_tests.rs"]
+mod tests;

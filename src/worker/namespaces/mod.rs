@@ -28,7 +28,6 @@ use std::process::{ExitCode, ExitStatus, Stdio};
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, getegid, geteuid, getpid};
@@ -135,7 +134,8 @@ fn as_it_ended(status: ExitStatus) -> End {
 
 /// Ends this process by the signal that ended the program, so that whoever waits sees the same.
 fn end_by(signal: i32) -> ExitCode {
-    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    // It is no crash: neither a core dump nor the machine's crash handler is to come of it.
+    let _ = nix::sys::prctl::set_dumpable(false);
     let _ = SigSet::all().thread_unblock();
     if let Ok(signal) = Signal::try_from(signal) {
         let _ = kill(getpid(), signal);

@@ -17,27 +17,38 @@ pub struct ProcessLimits {
     pub data_bytes: Option<u64>,
 }
 
+/// Has no process leave a core dump, nor be handed to the machine's crash handler.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn leave_no_core() -> nix::Result<()> {
+    // Not 0: that keeps the kernel from writing files alone. Where core_pattern names a program, it would start that, as root of
+    // the machine, and leave it what the process made of itself.
+    lower(Resource::RLIMIT_CORE, 1)
+}
+
+fn lower(resource: Resource, limit: u64) -> nix::Result<()> {
+    let (_, hard) = getrlimit(resource)?;
+    let limit = limit.min(hard);
+    setrlimit(resource, limit, limit)
+}
+
 impl ProcessLimits {
     /// Sets them for this process and those that it starts. None is ever raised. No process leaves a core dump.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub fn apply(&self) -> nix::Result<()> {
+        leave_no_core()?;
         let Self { processes, open_files, file_bytes, data_bytes } = *self;
         for (resource, limit) in [
             (Resource::RLIMIT_NPROC, processes),
             (Resource::RLIMIT_NOFILE, open_files),
             (Resource::RLIMIT_FSIZE, file_bytes),
-            // Not 0: that keeps the kernel from writing files alone. Where core_pattern names a program, it would start that, as
-            // root of the machine, and leave it what the process made of itself.
-            (Resource::RLIMIT_CORE, Some(1)),
             // Last: our own allocator may be above it already, and this process is about to be another.
             (Resource::RLIMIT_DATA, data_bytes),
         ] {
-            let Some(limit) = limit else { continue };
-            let (_, hard) = getrlimit(resource)?;
-            let limit = limit.min(hard);
-            setrlimit(resource, limit, limit)?;
+            limit.map_or(Ok(()), |limit| lower(resource, limit))?;
         }
         Ok(())
     }

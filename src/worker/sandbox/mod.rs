@@ -63,6 +63,8 @@ pub fn confine(sandbox: &Sandbox) -> Result<Enforced, String> {
     let mut enforced = Enforced::default();
     nix::sys::prctl::set_no_new_privs().map_err(|error| format!("privileges cannot be given up: {error}"))?;
     rustix::process::setpriority_process(None, NICENESS).map_err(|error| format!("priority cannot be set: {error}"))?;
+    // Before the system calls: that one is not set any more afterwards.
+    limits::leave_no_core().map_err(|error| format!("limits cannot be set: {error}"))?;
     files::confine(sandbox, &mut enforced)?;
     let scoped = enforced.landlock_abi >= files::SIGNALS_SINCE;
     match syscalls::confine(sandbox, scoped) {

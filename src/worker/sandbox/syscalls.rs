@@ -1,7 +1,9 @@
 //! seccomp: system calls that no executor needs, and that much harm begins with.
 //!
 //! What is refused fails with EPERM, as it does for want of a privilege: programs expect that, and go on or say so. What this
-//! version knows nothing of fails with ENOSYS, as on a kernel that has it not: programs take the older call then.
+//! version knows nothing of fails with ENOSYS, as on a kernel that has it not: programs take the older call then. Who sets the
+//! limit of core dumps is told that it is set, and it stays as it is: programs with secrets set it to 0 and end where they
+//! can't. What they want holds already; 0 would be an invitation to the machine's crash handler, see [`super::limits`].
 //!
 //! Calls that take the id of a thread or process reach only the caller, by the id 0: another's is not known to be its own.
 //! Only signals reach others, and there the supervisor's ids are refused, those of its threads too.
@@ -131,6 +133,8 @@ const IOPRIO_WHO_PROCESS: u64 = 1;
 const CLOSE_RANGE_UNSHARE: u64 = 2;
 /// Of fcntl.
 const F_SETOWN_EX: u64 = 15;
+/// RLIMIT_CORE, whose type is not the same in every C library.
+const LIMIT_OF_CORE_DUMPS: u64 = 4;
 /// Of prctl: share a core with a process.
 const PR_SCHED_CORE: c_int = 62;
 
@@ -171,8 +175,8 @@ pub fn confine(sandbox: &Sandbox, signals_are_scoped: bool) -> Result<(), Error>
     Ok(())
 }
 
-/// The filters, the first to be installed first. Where several refuse, the kernel takes the last one's error.
-fn programs(sandbox: &Sandbox, signals_are_scoped: bool) -> Result<[BpfProgram; 3], Error> {
+/// The filters, the first to be installed first. Where several give an error, 0 included, the kernel takes the last one's.
+fn programs(sandbox: &Sandbox, signals_are_scoped: bool) -> Result<[BpfProgram; 4], Error> {
     let arch: TargetArch = std::env::consts::ARCH.try_into()?;
     let (refuse, pretend) = (libc::EPERM.cast_unsigned(), libc::ENOSYS.cast_unsigned());
     // Its flags are in memory, where no filter sees them; the C libraries take the older call then.
@@ -180,6 +184,7 @@ fn programs(sandbox: &Sandbox, signals_are_scoped: bool) -> Result<[BpfProgram; 
     Ok([
         known_only(pretend),
         program(unseen, SeccompAction::Errno(pretend), arch)?,
+        program(done_already()?, SeccompAction::Errno(0), arch)?,
         program(rules(sandbox, signals_are_scoped)?, SeccompAction::Errno(refuse), arch)?,
     ])
 }
@@ -243,6 +248,15 @@ fn rules(sandbox: &Sandbox, signals_are_scoped: bool) -> Result<Rules, Error> {
     Ok(rules)
 }
 
+/// What succeeds and does nothing.
+fn done_already() -> Result<Rules, Error> {
+    let of_prlimit = SeccompRule::new(vec![condition(1, SeccompCmpOp::Eq, LIMIT_OF_CORE_DUMPS)?, is_given(2)?]);
+    Ok(Rules::from([
+        (libc::SYS_setrlimit, vec![rule(0, SeccompCmpOp::Eq, LIMIT_OF_CORE_DUMPS)?]),
+        (libc::SYS_prlimit64, vec![of_prlimit.map_err(Error::Backend)?]),
+    ]))
+}
+
 /// What reaches a thread or process by its id, as far as that is another's than the caller's.
 fn of_the_caller() -> Result<Rules, Error> {
     let mut rules = Rules::new();
@@ -250,9 +264,11 @@ fn of_the_caller() -> Result<Rules, Error> {
         rules.insert(call, vec![rule(0, SeccompCmpOp::Ne, 0)?]);
     }
     // To look at another's limits is harmless, and the new ones are in memory: all that can be seen is that there are some.
-    let pointer = SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0).map_err(Error::Backend)?;
-    let other = condition(0, SeccompCmpOp::Ne, 0)?;
-    rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![other, pointer]).map_err(Error::Backend)?]);
+    let of_another = vec![condition(0, SeccompCmpOp::Ne, 0)?, is_given(2)?];
+    // Who wants the old ones as well can't be told that all is done: they would not be there.
+    let with_the_old = vec![condition(1, SeccompCmpOp::Eq, LIMIT_OF_CORE_DUMPS)?, is_given(2)?, is_given(3)?];
+    let of_prlimit = [of_another, with_the_old].map(|all| SeccompRule::new(all).map_err(Error::Backend));
+    rules.insert(libc::SYS_prlimit64, of_prlimit.into_iter().collect::<Result<_, _>>()?);
     // Neither another process nor a group or a user with all of theirs.
     for (call, process) in
         [(libc::SYS_setpriority, u64::from(libc::PRIO_PROCESS)), (libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS)]
@@ -291,6 +307,11 @@ fn all_of(conditions: &[(u8, SeccompCmpOp, c_int)]) -> Result<SeccompRule, Error
         .iter()
         .map(|(argument, operator, value)| condition(*argument, operator.clone(), value.cast_unsigned().into()));
     SeccompRule::new(conditions.collect::<Result<_, _>>()?).map_err(Error::Backend)
+}
+
+/// That a pointer leads somewhere.
+fn is_given(argument: u8) -> Result<SeccompCondition, Error> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0).map_err(Error::Backend)
 }
 
 fn condition(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompCondition, Error> {

@@ -13,8 +13,8 @@ const THREAD: i32 = 41;
 const OTHER: i32 = 77;
 const AUDIT_ARCH: u32 = if cfg!(target_arch = "x86_64") { 0xc000_003e } else { 0xc000_00b7 };
 
-/// What the kernel gives for a call: its error, or 0 where it lets it through.
-fn errno(signals_are_scoped: bool, call: c_long, arguments: &[i64]) -> i32 {
+/// What a call gets without the kernel's doing anything, 0 for success; none where the kernel does it.
+fn answer(signals_are_scoped: bool, call: c_long, arguments: &[i64]) -> Option<i32> {
     let sandbox = Sandbox {
         reads: Vec::new(),
         writes: Vec::new(),
@@ -30,10 +30,17 @@ fn errno(signals_are_scoped: bool, call: c_long, arguments: &[i64]) -> i32 {
     let results = programs(&sandbox, signals_are_scoped).unwrap().map(|program| run(&program, &data));
     // The newest first, and of those that refuse it counts.
     let refused = results.iter().rev().find(|result| **result != libc::SECCOMP_RET_ALLOW);
-    refused.map_or(0, |result| {
+    refused.map(|result| {
         assert_eq!(result & libc::SECCOMP_RET_ACTION_FULL, libc::SECCOMP_RET_ERRNO, "{result:x}");
         (result & libc::SECCOMP_RET_DATA).cast_signed()
     })
+}
+
+/// What the kernel gives for a call: its error, or 0 where it lets it through.
+fn errno(signals_are_scoped: bool, call: c_long, arguments: &[i64]) -> i32 {
+    let answer = answer(signals_are_scoped, call, arguments);
+    assert_ne!(answer, Some(0), "it only seems to be done");
+    answer.unwrap_or(0)
 }
 
 /// The instructions that filters are made of here: see bpf(4).
@@ -87,6 +94,26 @@ fn limits_are_set_for_the_caller_alone_and_read_for_all() {
         for id in [SUPERVISOR, THREAD, OTHER] {
             assert!(refused(libc::SYS_prlimit64, &[id.into(), nofile, pointer, 0]), "{id}");
         }
+    }
+}
+
+#[test]
+fn the_limit_of_core_dumps_stays_while_its_setter_is_told_that_it_is_set() {
+    let [core, nofile] = [libc::RLIMIT_CORE, libc::RLIMIT_NOFILE].map(i64::from);
+    // Also a pointer whose lower half is zero, and rubbish above the number of the limit.
+    for limits in [0x7fff_0000_1000, 0x7fff_0000_0000] {
+        for number in [core, core | 1 << 32] {
+            assert_eq!(answer(true, libc::SYS_setrlimit, &[number, limits]), Some(0));
+            assert_eq!(answer(true, libc::SYS_prlimit64, &[0, number, limits, 0]), Some(0));
+            assert!(refused(libc::SYS_prlimit64, &[0, number, limits, limits]), "the old one would not be told");
+            assert!(refused(libc::SYS_prlimit64, &[OTHER.into(), number, limits, 0]), "another's");
+        }
+        assert_eq!(answer(true, libc::SYS_setrlimit, &[nofile, limits]), None);
+        assert_eq!(answer(true, libc::SYS_prlimit64, &[0, nofile, limits, limits]), None);
+        for id in [0, OTHER] {
+            assert_eq!(answer(true, libc::SYS_prlimit64, &[id.into(), core, 0, limits]), None, "to look at it");
+        }
+        assert_eq!(answer(true, libc::SYS_getrlimit, &[core, limits]), None);
     }
 }
 

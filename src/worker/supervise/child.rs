@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::disk::{self, Seen};
 use crate::worker::link::{End, Frame};
-use crate::worker::process::{Descendants, Group, cancel_after, end_all_descendants, strike_all_descendants};
+use crate::worker::process::{Descendants, Group, Reap, cancel_after, end_all_descendants, strike_all_descendants};
 
 /// How long output is still read after the child has ended, for a process that escaped from its group.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -39,7 +39,8 @@ pub struct Limits {
     pub kill_after: Duration,
     /// Threads of all its processes together.
     pub max_processes: u64,
-    /// End all that descends from this process afterwards, also what left the group. Not for a process with other children.
+    /// End all that descends from this process, also what left the group, and reap all that dies of it. Not for a process with
+    /// other children.
     pub end_all: bool,
 }
 
@@ -74,7 +75,8 @@ pub async fn run(
     let before = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let mut group = Group::spawn(command)?;
     let id = group.child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
-    disk.begin(id);
+    let reap = if limits.end_all { Reap::AllBut(id) } else { Reap::Nothing };
+    disk.begin(reap);
     let stop = CancellationToken::new();
     let stdout = tokio::spawn(forward(group.child.stdout.take(), frames.clone(), Frame::Stdout, stop.clone()));
     let stderr = tokio::spawn(forward(group.child.stderr.take(), frames.clone(), Frame::Stderr, stop.clone()));
@@ -86,7 +88,7 @@ pub async fn run(
         () = frames.closed() => (End::Interrupted, None),
         () = budget => (End::OverBudget, None),
         seen = disk.seen() => because(seen, End::TooMuchDisk),
-        seen = count(limits.max_processes, id) => because(seen, End::TooManyProcesses),
+        seen = count(limits.max_processes, reap) => because(seen, End::TooManyProcesses),
     };
     if matches!(end, End::Interrupted | End::OverBudget) {
         let grace = if end == End::Interrupted { limits.kill_after.min(LAST_GRACE) } else { limits.kill_after };
@@ -118,11 +120,11 @@ fn because(seen: Seen, too_much: End) -> (End, Option<String>) {
 }
 
 /// Counts the processes again and again until they are more than `limit`, or can't be counted.
-async fn count(limit: u64, child: Option<Pid>) -> Seen {
+async fn count(limit: u64, reap: Reap) -> Seen {
     let mut failed = 0;
     loop {
         let began = Instant::now();
-        match Descendants::are_more_than(limit, child) {
+        match Descendants::are_more_than(limit, reap) {
             Ok(true) => return Seen::TooMuch,
             Ok(false) => failed = 0,
             Err(error) => {
@@ -167,7 +169,7 @@ async fn forward(
 /// so that the child can be kept from it by its id.
 #[derive(Debug)]
 pub struct DiskWatch {
-    begin: std::sync::mpsc::Sender<Option<Pid>>,
+    begin: std::sync::mpsc::Sender<Reap>,
     go_on: Arc<AtomicBool>,
     seen: oneshot::Receiver<Seen>,
 }
@@ -180,8 +182,8 @@ impl DiskWatch {
         let (begin, begun) = std::sync::mpsc::channel();
         let (tell, seen) = oneshot::channel();
         std::thread::spawn(move || {
-            let Ok(child) = begun.recv() else { return };
-            let holders = || Ok(Descendants::now(child)?.processes);
+            let Ok(reap) = begun.recv() else { return };
+            let holders = || Ok(Descendants::now(reap)?.processes);
             if let Some(found) = disk::watch(&folders, limit, holders, || goes_on.load(Ordering::Relaxed)) {
                 let _ = tell.send(found);
             }
@@ -189,8 +191,8 @@ impl DiskWatch {
         Self { begin, go_on, seen }
     }
 
-    fn begin(&self, child: Option<Pid>) {
-        let _ = self.begin.send(child);
+    fn begin(&self, reap: Reap) {
+        let _ = self.begin.send(reap);
     }
 
     /// What it found; a watch that is gone has seen its last.
