@@ -50,6 +50,7 @@ fn admission(bencher: Bencher, inputs_bytes: usize) {
         policy: Policy::default().allowing("octo/"),
         trust: tokio::sync::watch::Sender::new(Arc::new(trust)).subscribe(),
         trusted_user: String::new(),
+        deletions: jct::runtime::Deletions::default(),
     };
     bencher.bench(|| {
         let parsed: Option<AdmissionReview<DynamicObject>> = serde_json::from_slice(black_box(&body)).ok();

@@ -171,6 +171,7 @@ fn facts<'a>(uid: &str, attempt: u32, trace_id: &'a TraceId, bound: Bound<'a>) -
         task_id: task_id(uid),
         trace_id,
         namespace: "team",
+        submitted_by: Some("ada"),
         attempt,
         executor: "analysis",
         task: serde_json::from_slice(&task()).unwrap(),

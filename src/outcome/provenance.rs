@@ -106,6 +106,7 @@ fn statement(row: &TaskRow, job: &JobRow, trace: &Trace, witness: &Witness) -> S
         task_id: row.id,
         trace_id: &row.trace_id,
         namespace: &row.namespace,
+        submitted_by: row.submitted_by.as_deref(),
         attempt: job.attempt,
         executor: trace.manifest.as_ref().map_or(executor, |manifest| &manifest.executor),
         // As in task.json, which is made from the same row.

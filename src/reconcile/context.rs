@@ -13,13 +13,13 @@ use super::work_object::Objects;
 use super::workers::Workers;
 use crate::crd::TaskStatus;
 use crate::crd::Trust;
-use crate::domain::Id;
 use crate::domain::checkpoint::Checkpoint;
 use crate::domain::executor::Executors;
 use crate::domain::retention::Retention;
+use crate::domain::{Actor, Id};
 use crate::jobs::JobSettings;
 use crate::policy::Policy;
-use crate::runtime::Metrics;
+use crate::runtime::{Deletions, Metrics};
 use crate::signing::Keys;
 use crate::store::Store;
 use crate::trace::TraceVolume;
@@ -42,6 +42,8 @@ pub struct Context {
     pub timing: Timing,
     /// Tells stamps from forgeries; changes with the webhook's Secret and configurations.
     pub trust: watch::Receiver<Arc<Trust>>,
+    /// Who asked for deletions.
+    pub deletions: Deletions,
     /// The volume of traces.
     pub traces: TraceVolume,
     /// What provenance is signed with.
@@ -99,6 +101,11 @@ impl Context {
     /// What may do the work, now.
     pub fn executors(&self) -> Arc<Executors> {
         self.executors.borrow().clone()
+    }
+
+    /// Who deleted the object with this uid, as far as a webhook saw it.
+    pub fn deleter(&self, uid: &str) -> Actor {
+        self.deletions.by(uid, &self.trust())
     }
 
     /// Which seals are believed, now.

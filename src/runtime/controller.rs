@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::lease::{Lease, LeaseSettings};
-use super::{Metrics, Settings};
+use super::{Deletions, Metrics, Settings};
 use crate::checkpoint::{CheckpointFile, CheckpointMap, Keeper, Places};
 use crate::crd::Trust;
 use crate::domain::checkpoint::{CHECKPOINTS_DIR, CHECKPOINTS_FILE, Checkpoint};
@@ -48,6 +48,8 @@ pub struct Controller {
     pub store: Store,
     /// Tells stamps from forgeries.
     pub trust: watch::Receiver<Arc<Trust>>,
+    /// Who asked for deletions.
+    pub deletions: Deletions,
     /// What provenance is signed with.
     pub keys: Keys,
     /// Counts.
@@ -161,6 +163,7 @@ impl Controller {
                 infrastructure_retries: settings.infrastructure_retries,
             },
             trust: self.trust.clone(),
+            deletions: self.deletions.clone(),
             traces: self.traces()?,
             keys: self.keys.clone(),
             checkpoint,

@@ -2,6 +2,7 @@
 
 mod config_file;
 mod controller;
+mod deletions;
 mod denials;
 pub mod lease;
 pub mod metrics;
@@ -11,6 +12,7 @@ pub mod settings;
 pub mod telemetry;
 
 pub use config_file::ConfigFile;
+pub use deletions::Deletions;
 pub use denials::{Denials, Waiting};
 pub use metrics::Metrics;
 pub use open_tasks::OpenTasks;

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use super::config_file::Configuration;
 use super::controller::Controller;
-use super::{ConfigFile, Denials, Metrics, OpenTasks, Settings};
+use super::{ConfigFile, Deletions, Denials, Metrics, OpenTasks, Settings};
 use crate::api;
 use crate::crd::Trust;
 use crate::serve::Tls;
@@ -55,6 +55,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     // Nothing waits for them: an outcome that is recorded before they are there is signed later.
     let keys = signing::keep(SecretKeys::new(client.clone(), settings.signing()), shutdown.clone());
     let (denials, waiting) = Denials::new(&metrics);
+    let deletions = Deletions::default();
     let open_tasks = OpenTasks::new(store.clone(), settings.max_open_tasks);
     let no_more_denials = CancellationToken::new();
     let recording = tokio::spawn(waiting.record(store.clone(), no_more_denials.clone()));
@@ -63,8 +64,12 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     if settings.webhook {
         let (ready, is_ready) = watch::channel(false);
         readiness.push(("webhook", is_ready));
-        let reviewer =
-            Reviewer { policy: settings.policy(), trust: trust.clone(), trusted_user: own_name(&client).await };
+        let reviewer = Reviewer {
+            policy: settings.policy(),
+            trust: trust.clone(),
+            trusted_user: own_name(&client).await,
+            deletions: deletions.clone(),
+        };
         let router = webhook::router(
             reviewer,
             denials.clone(),
@@ -86,6 +91,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             database: url,
             store: store.clone(),
             trust: trust.clone(),
+            deletions: deletions.clone(),
             keys: keys.clone(),
             metrics: metrics.clone(),
             executors: follow(executors, &metrics.executors_valid, &shutdown),

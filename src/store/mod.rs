@@ -41,8 +41,8 @@ pub use maintenance::{Check, Database, EXPORT_TYPE, Migrated, Signature, Signer,
 pub use model::{ArtifactRow, Failure, JobRow, JobStatus, TaskRow};
 pub use one_writer::Sole;
 pub use request::{
-    AttemptEnd, AuditQuery, Ending, FinishTask, MAX_PAGE, MarkRunning, NewTask, Next, OpenTask, Order, Page,
-    RecordDeleted, Recording, Refusal, Report, StartAttempt, TaskFilter, TraceRecord,
+    AttemptEnd, AuditQuery, Ending, FinishTask, MAX_PAGE, MarkRunning, NewTask, Next, NoteSpecChanges, OpenTask, Order,
+    Page, RecordDeleted, Recording, Refusal, Report, StartAttempt, TaskFilter, TraceRecord,
 };
 pub use retention::{DueRecord, DueTrace, Plan, RemoveRecord, RemoveTrace, TraceGone, UnpurgedTrace};
 pub use settings::{DatabaseUrl, InvalidDatabaseUrl, StoreSettings};
@@ -213,6 +213,11 @@ impl Store {
     /// stays: a Task that has ended is returned as it is.
     pub async fn finish_task(&self, finish: FinishTask) -> Result<TaskRow> {
         self.inner.writer.write(finish).await
+    }
+
+    /// Writes down who changed the Task's spec, each change once.
+    pub async fn note_spec_changes(&self, noted: NoteSpecChanges) -> Result<TaskRow> {
+        self.inner.writer.write(noted).await
     }
 
     /// Writes down that the Task's object is gone. The row stays. None if no such Task is recorded.

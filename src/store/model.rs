@@ -87,6 +87,8 @@ pub struct TaskRow {
     pub trace_removed_at: Option<Timestamp>,
     /// How many of its attempts the cluster failed: they don't count among those that the Task allows.
     pub infrastructure_failures: u32,
+    /// Up to which generation of the object the changes of its spec are in the audit log; 0 before the first.
+    pub spec_generation: i64,
     /// The Issue made for it, or that of the Run that it carries out.
     pub cwom_issue_id: Option<Id>,
     /// The Repo of that Issue.
@@ -164,6 +166,7 @@ impl TaskRow {
             trace_files: _,
             trace_removed_at,
             infrastructure_failures: _,
+            spec_generation: _,
             cwom_issue_id,
             cwom_repo_id: _,
             cwom_run_id: _,

@@ -9,7 +9,7 @@ use super::model::{Failure, TaskRow};
 use crate::domain::audit::{Action, EntityKind};
 use crate::domain::task::Operation;
 use crate::domain::trace::{ExecutorResult, FileEntry};
-use crate::domain::{Actor, ActorKind, Finding, Id, Phase, Task, TraceId, task_digest};
+use crate::domain::{Actor, ActorKind, Finding, Id, Phase, SpecChange, Task, TraceId, task_digest};
 
 /// A Task that passed the gate, to be recorded as `pending`.
 #[derive(Clone, Debug, PartialEq)]
@@ -250,6 +250,32 @@ impl Ending {
             Self::Cancelled => Phase::Cancelled,
         }
     }
+}
+
+/// The last changes of a Task's spec, for the audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoteSpecChanges {
+    /// The Task.
+    pub task_id: Id,
+    /// The uid of its object: generations are counted for each anew.
+    pub uid: String,
+    /// The changes, in the order of their generations.
+    pub changes: Vec<SpecChange>,
+    /// Whether those before the first of them are nobody's news: they were made before changes were sealed.
+    pub since_sealed: bool,
+}
+
+impl NoteSpecChanges {
+    /// Whether one of them is not noted yet in this row.
+    pub fn are_news(&self, row: &TaskRow) -> bool {
+        let noted = noted_generation(row);
+        row.uid == self.uid && self.changes.iter().any(|change| change.generation > noted)
+    }
+}
+
+/// The generation that nothing needs to be said about, nor about those before. With the first an object is created.
+pub(super) fn noted_generation(row: &TaskRow) -> i64 {
+    row.spec_generation.max(1)
 }
 
 /// A Task whose object was deleted.

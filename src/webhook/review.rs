@@ -18,14 +18,17 @@ use crate::crd::stamps::{Annotations, Issuer};
 use crate::crd::{Trust, pinned_id};
 use crate::domain::{Code, Finding};
 use crate::policy::{Policy, Subject};
+use crate::runtime::Deletions;
 
-/// Which of the two webhooks is asked.
+/// Which of the webhooks is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Door {
     /// Called first, before schema and CEL: stamps.
     Mutate,
     /// Called last, on the final object: decides.
     Validate,
+    /// Called where something is deleted: notes by whom, and never refuses.
+    Deletion,
 }
 
 /// Who seals what is answered to `caller`.
@@ -46,6 +49,8 @@ pub struct Reviewer {
     /// The operator itself, which creates objects for its REST clients and for Runs, and cancels Tasks: it seals those stamps
     /// itself, and they are kept if their seal holds. Nobody's stamps are taken over for a name alone.
     pub trusted_user: String,
+    /// Where it is noted who deletes what.
+    pub deletions: Deletions,
 }
 
 /// One request, and what it is reviewed with.
@@ -91,6 +96,7 @@ impl Reviewer {
         let by_operator = !self.trusted_user.is_empty() && user(request) == self.trusted_user;
         let context = Context { trust: &trust, request, by_operator, issuer: issuer(caller), now, random };
         let answer = match (&request.object, subject) {
+            _ if door == Door::Deletion => self.deletion(caller, request),
             (Some(object), Some(subject)) => match request.operation {
                 Operation::Create => self.create(door, subject, &context, object),
                 Operation::Update => update(door, subject, &context, object),
@@ -101,6 +107,14 @@ impl Reviewer {
         respond(request, answer)
     }
 
+    fn deletion(&self, caller: Caller, request: &AdmissionRequest<DynamicObject>) -> Answer {
+        let uid = request.old_object.as_ref().and_then(|object| object.metadata.uid.as_deref());
+        if let Some(uid) = uid.filter(|_| request.operation == Operation::Delete && !request.dry_run) {
+            self.deletions.note(uid, namespace(request), user(request), caller == Caller::Authenticated);
+        }
+        admit()
+    }
+
     fn create(&self, door: Door, subject: Subject, context: &Context, object: &DynamicObject) -> Answer {
         let mut findings = subject.check_new(spec(object), &self.policy);
         findings.extend(pinned_id(object.metadata.annotations.as_ref()).err());
@@ -109,6 +123,7 @@ impl Reviewer {
         }
         match door {
             Door::Mutate => stamp(subject, context, object),
+            Door::Deletion => admit(),
             // What was stamped is what will be stored, other webhooks notwithstanding.
             Door::Validate if stamping::is_submitted(context, object) => admit(),
             Door::Validate => changed_stamps(crate::crd::names::SUBMITTED_BY),

@@ -25,6 +25,7 @@ pub fn reviewer() -> Reviewer {
         policy: Policy::default().allowing("octo/"),
         trust: tokio::sync::watch::Sender::new(std::sync::Arc::new(trust())).subscribe(),
         trusted_user: OPERATOR.into(),
+        deletions: crate::runtime::Deletions::default(),
     }
 }
 
@@ -470,6 +471,23 @@ fn a_task_from_before_the_webhook_gets_no_stamp_by_an_update() {
     assert!(reserved().all(|name| annotation(&object, name).is_none()));
     assert_eq!(annotation(&object, SUBMITTED_BY), None);
     assert_eq!(annotation(&object, TRACE_ID), None);
+}
+
+#[rstest]
+#[case::a_deletion(json!({}), "mallory")]
+#[case::a_dry_run(json!({"dryRun": true}), "unknown")]
+#[case::no_deletion(json!({"operation": "UPDATE"}), "unknown")]
+fn who_deletes_is_noted_and_never_refused(#[case] change: Value, #[case] deleter: &str) {
+    let old = stamped(&task(json!({})), "ada");
+    let mut request = request("DELETE", "mallory", &Value::Null, Some(&old));
+    request.dry_run = change["dryRun"] == json!(true);
+    if change["operation"] == json!("UPDATE") {
+        request.operation = kube::core::admission::Operation::Update;
+    }
+    let reviewer = reviewer();
+    let answer = reviewer.review(Door::Deletion, Caller::Anonymous, &request, [1; 16], now()).response;
+    assert!(answer.allowed && answer.patch.is_none());
+    assert_eq!(reviewer.deletions.by("uid-of-t", &trust()).id, deleter);
 }
 
 #[test]

@@ -63,7 +63,7 @@ struct Shared {
     requests: Semaphore,
 }
 
-/// The routes: `/mutate` and `/validate`. What they refuse is handed to `denials`. With `authenticates`, who has shown no
+/// The routes: `/mutate`, `/validate` and `/deletion`. What they refuse is handed to `denials`. With `authenticates`, who has shown no
 /// certificate gets no answer of theirs.
 pub fn router(
     reviewer: Reviewer,
@@ -86,6 +86,7 @@ pub fn router(
     Router::new()
         .route("/mutate", post(|app, peer, request| answer(Door::Mutate, app, peer, request)))
         .route("/validate", post(|app, peer, request| answer(Door::Validate, app, peer, request)))
+        .route("/deletion", post(|app, peer, request| answer(Door::Deletion, app, peer, request)))
         .with_state(App(Arc::new(shared)))
 }
 
@@ -116,6 +117,7 @@ async fn answer(door: Door, State(App(app)): State<App>, peer: Option<Extension<
     let webhook = match door {
         Door::Mutate => "mutate",
         Door::Validate => "validate",
+        Door::Deletion => "deletion",
     };
     let (result, response) = match admit(&app, door, webhook, peer.map(|Extension(peer)| peer), request).await {
         Ok(answered) => answered,

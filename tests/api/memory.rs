@@ -94,6 +94,7 @@ fn door() -> (Router, Waiting) {
         policy: Policy::default().allowing("octo/"),
         trust: tokio::sync::watch::Sender::new(std::sync::Arc::new(crate::world::trust())).subscribe(),
         trusted_user: "system:serviceaccount:jct-system:jct".into(),
+        deletions: jct::runtime::Deletions::default(),
     };
     (webhook::router(reviewer, denials, metrics, OpenTasks::unlimited(), false), waiting)
 }

@@ -11,8 +11,9 @@ use jct::domain::cwom::Kind;
 use jct::domain::executor::Executors;
 use jct::domain::id::sha256_hex;
 use jct::domain::provenance::DEFAULT_BUILDER_ID;
+use jct::domain::spec_change::MAX_SPEC_CHANGES;
 use jct::domain::trace::{FileEntry, FileKind, MANIFEST_VERSION, Manifest, Outcome, Source, folder};
-use jct::domain::{FailureReason, Id, Principal, StampKey, StampKeys, spec_digest, submitted_digest};
+use jct::domain::{FailureReason, Id, Principal, SpecChange, StampKey, StampKeys, spec_digest, submitted_digest};
 use jct::jobs::JobSettings;
 use jct::policy::Policy;
 use jct::reconcile::context::{Context, Settled, Timing};
@@ -21,7 +22,7 @@ use jct::reconcile::head::Head;
 use jct::reconcile::status::Written;
 use jct::reconcile::task::{Object, reconcile};
 use jct::reconcile::work_object::{Objects, Whole, WorkObject, reconcile_as_read};
-use jct::runtime::Metrics;
+use jct::runtime::{Deletions, Metrics};
 use jct::signing::{KeyRing, Keys, SigningKey};
 use jct::store::{Store, StoreSettings, TaskRow};
 use jct::trace::TraceVolume;
@@ -41,6 +42,7 @@ pub struct World {
     folder: tempfile::TempDir,
     pub store: Store,
     pub trust: Trust,
+    pub deletions: Deletions,
     pub keys: Keys,
     pub executors: Executors,
     pub policy: Policy,
@@ -78,6 +80,7 @@ impl World {
             folder,
             store,
             trust: Trust::in_keys(keys_of(7), "jct-system"),
+            deletions: Deletions::default(),
             keys: Keys::fixed(Some(ring)),
             executors: Executors::default(),
             policy: Policy::default().allowing("octo/"),
@@ -144,6 +147,7 @@ impl World {
                 infrastructure_retries: 1,
             },
             trust: tokio::sync::watch::Sender::new(Arc::new(self.trust.clone())).subscribe(),
+            deletions: self.deletions.clone(),
             traces: TraceVolume::new(self.folder.path().join("traces")),
             keys: self.keys.clone(),
             checkpoint: tokio::sync::watch::channel(None).1,
@@ -260,7 +264,10 @@ impl World {
 
     /// Changes the spec of `object` in the name of `by`, as the webhook leaves it.
     pub fn change(&self, object: &mut Value, by: &Principal, spec: Value) {
+        let flags = |object: &Value| ["suspend", "cancel"].map(|name| object["spec"][name] == json!(true));
+        let before = flags(object);
         json_patch::merge(object, &json!({"spec": spec}));
+        let now = flags(object);
         let generation = object["metadata"]["generation"].as_i64().unwrap() + 1;
         object["metadata"]["generation"] = json!(generation);
         let metadata: ObjectMeta = serde_json::from_value(object["metadata"].clone()).unwrap();
@@ -268,7 +275,16 @@ impl World {
         let sealed = Sealed::of(&kind, "team", &metadata);
         let seal = Seal { issuer: Issuer::Anybody, at: CREATED.parse().unwrap() };
         let sha256 = spec_digest(&object["spec"]);
-        let revision = Revision { by: by.clone(), generation, spec_sha256: sha256, changes: Vec::new() };
+        let mut changes = Vec::new();
+        if kind == "Task" {
+            let annotations = metadata.annotations.clone().unwrap_or_default();
+            let last = Revision::verified(&annotations, &sealed, &uid, &self.trust.keys);
+            changes = last.map(|(revision, _)| revision.changes).unwrap_or_default();
+            let [suspend, cancel] = [0, 1].map(|n| Some(now[n]).filter(|now| *now != before[n]));
+            changes.push(SpecChange { generation, by: Some(by.user.clone()), at: Some(seal.at), suspend, cancel });
+            changes = changes.split_off(changes.len().saturating_sub(MAX_SPEC_CHANGES));
+        }
+        let revision = Revision { by: by.clone(), generation, spec_sha256: sha256, changes };
         let mut annotations = revision.annotations(&sealed, &uid, &seal, &self.trust.keys);
         if object["spec"]["cancel"] == json!(true) {
             annotations.extend(cancellation(by, &sealed, &uid, &seal, &self.trust.keys));

@@ -269,6 +269,7 @@ async fn a_deleted_task_is_let_go_once_its_deletion_is_recorded() {
     let world = World::new().await;
     started(&world).await;
     let deleted = world.task(json!({"metadata": {"deletionTimestamp": "2026-03-01T12:05:00Z"}}));
+    world.deletions.note(crate::fixture::UID, "team", "mallory@example.org", false);
     world.leave_trace(1, Some(FailureReason::Interrupted));
     let metadata =
         json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": deleted["metadata"]});
@@ -284,5 +285,5 @@ async fn a_deleted_task_is_let_go_once_its_deletion_is_recorded() {
     let row = world.row().await;
     assert_eq!(row.phase, Phase::Cancelled);
     assert!(row.deleted_at.is_some());
-    assert_eq!(world.audit().await.last().unwrap(), "Task deleted cancelled by jct-controller");
+    assert_eq!(world.audit().await.last().unwrap(), "Task deleted cancelled by mallory@example.org");
 }

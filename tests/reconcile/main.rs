@@ -16,4 +16,5 @@ mod refusal;
 mod retention;
 mod runs;
 mod signing_keys;
+mod spec_changes;
 mod work_objects;

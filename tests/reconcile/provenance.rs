@@ -78,6 +78,8 @@ async fn a_sealed_attempt_gets_a_statement_that_verifies() {
     let task: Value = serde_json::from_slice(&fs::read(world.trace_folder(1).join("task.json")).unwrap()).unwrap();
     assert_eq!(build.external_parameters, task);
     assert_eq!(build.internal_parameters.executor, "analysis");
+    assert_eq!(build.internal_parameters.submitted_by.as_deref(), Some("ada@example.org"), "beside who is claimed");
+    assert_eq!(task["requested_by"]["id"], "ada");
     let [repository, source, worker] = build.resolved_dependencies.as_slice() else { panic!("{build:?}") };
     assert_eq!(repository.uri.as_deref(), Some("git+u@main"));
     assert_eq!(repository.digest["gitCommit"], "c0ffee".repeat(6) + "c0ff");

@@ -146,7 +146,7 @@ async fn a_slug_that_is_taken_names_its_holder_and_is_waited_for() {
     assert_eq!(pass.calls[2].2["metadata"]["finalizers"], json!([]));
     let row = world.store.object(Kind::Repo, object_id(Kind::Repo, "hello")).await.unwrap().unwrap();
     assert!(row.deleted_at.is_some());
-    assert_eq!(world.audit().await.last().unwrap(), "Repo deleted  by jct-controller");
+    assert_eq!(world.audit().await.last().unwrap(), "Repo deleted  by unknown");
 
     let pass = world.object_pass(Kind::Repo, &second, vec![status_of(Kind::Repo, "again")]).await;
     assert_eq!(condition(&pass, "Recorded"), is("True", "Recorded"));

@@ -18,5 +18,6 @@ mod postgres;
 mod recording;
 mod replay;
 mod retention;
+mod spec_changes;
 mod upgrade;
 mod writer;

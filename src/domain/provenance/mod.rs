@@ -90,6 +90,10 @@ pub struct InternalParameters {
     pub attempt: u32,
     /// The Task's namespace.
     pub namespace: String,
+    /// The user whom the API server authenticated as the Task's submitter; none where nobody vouched for one. What the Task
+    /// says of its requester is a claim, in [`BuildDefinition::external_parameters`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub submitted_by: Option<String>,
     /// The Task.
     pub task_id: String,
     /// Its trace.
@@ -195,6 +199,8 @@ pub struct Facts<'a> {
     pub trace_id: &'a TraceId,
     /// Its namespace.
     pub namespace: &'a str,
+    /// The authenticated submitter, where one was vouched for.
+    pub submitted_by: Option<&'a str>,
     /// 1 for the first.
     pub attempt: u32,
     /// The executor's name.
@@ -246,6 +252,7 @@ impl Statement {
                         executor: facts.executor.into(),
                         attempt: facts.attempt,
                         namespace: facts.namespace.into(),
+                        submitted_by: facts.submitted_by.map(str::to_owned),
                         task_id: facts.task_id.to_string(),
                         trace_id: facts.trace_id.to_string(),
                         audit_checkpoint: facts.checkpoint.cloned(),
@@ -452,6 +459,7 @@ mod tests {
             task_id: Id::derive(time("2026-03-01T12:00:00Z"), "uid"),
             trace_id,
             namespace: "team",
+            submitted_by: Some("ada@example.org"),
             attempt: 2,
             executor: "analysis",
             task: json!({"version": "1.0", "objective": "Look around"}),

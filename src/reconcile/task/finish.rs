@@ -18,7 +18,7 @@ use crate::store::{Failure, TaskRow};
 pub async fn finish(context: &Context, task: &Validated, row: &TaskRow, ended: &Ended) -> Result<TaskRow, Error> {
     let (traces, of, how) = (context.traces.clone(), row.clone(), ended.clone());
     let judgement = blocking(move || judge(&traces, &of, &how)).await.map_err(Error::volume("check a trace"))?;
-    let cancelled = requested_end(task).map(|end| cancellation(task, end));
+    let cancelled = requested_end(task).map(|end| cancellation(context, task, end));
     let end = judgement.attempt_end(row, ended, cancelled, context.timing.infrastructure_retries);
     let recorded = context.store.finish_attempt(end).await.map_err(Error::store("record the outcome of an attempt"))?;
     note_outcome(context, &recorded);
@@ -35,13 +35,13 @@ pub async fn finish(context: &Context, task: &Validated, row: &TaskRow, ended: &
 }
 
 /// Why and by whom a Task is cancelled.
-pub fn cancellation(task: &Validated, end: End) -> (Failure, Actor) {
+pub fn cancellation(context: &Context, task: &Validated, end: End) -> (Failure, Actor) {
     match end {
         End::Cancelled => {
             let message = format!("cancelled by {}", task.canceller.id);
             (Failure::new(Reason::Cancelled.as_str(), message), task.canceller.clone())
         }
-        End::Deleted => (Failure::new(Reason::Deleted.as_str(), task.if_deleted), Actor::controller()),
+        End::Deleted => (Failure::new(Reason::Deleted.as_str(), task.if_deleted), context.deleter(&task.head.uid)),
     }
 }
 

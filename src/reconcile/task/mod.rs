@@ -83,6 +83,13 @@ async fn step(context: &Context, task: &Validated) -> Result<Action, Error> {
 
 /// A Task that is recorded: it goes on from there, unless its object shows more than the record knows.
 async fn known(context: &Context, task: &Validated, row: TaskRow) -> Result<Action, Error> {
+    let row = match record::note_changes(context, task, &row).await {
+        Ok(noted) => noted.unwrap_or(row),
+        Err(error) => {
+            end_worker(context, task, &row).await?;
+            return Err(error);
+        }
+    };
     let shown = lost::shown(task.status.as_ref());
     if !lost::is_behind(&row, shown) {
         return advance(context, task, row).await;
@@ -102,6 +109,19 @@ async fn known(context: &Context, task: &Validated, row: TaskRow) -> Result<Acti
         _ => return settle(context, task, &State::RecordLost(&lost::advice(task))).await,
     };
     advance(context, task, row).await
+}
+
+/// Ends the worker of a Task that is to end: that does not wait until the database says who asked for it. API server.
+async fn end_worker(context: &Context, task: &Validated, row: &TaskRow) -> Result<(), Error> {
+    if !row.attempt_is_open() || requested_end(task).is_none() {
+        return Ok(());
+    }
+    let look = attempt::look(context, task, row).await?;
+    if decide(&situation(context, task, row, look, &[])) == Step::EndJob {
+        attempt::announce_cancel(context, row).await?;
+        attempt::end_job(context, row).await?;
+    }
+    Ok(())
 }
 
 /// A Task whose object shows that it was recorded, and of which there is no record. Only an administrator brings it back.
@@ -184,7 +204,7 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
                 end_task(context, task, Ending::Failed, failure, Actor::controller()).await?
             }
             Step::Cancel(end) => {
-                let (failure, actor) = finish::cancellation(task, end);
+                let (failure, actor) = finish::cancellation(context, task, end);
                 end_task(context, task, Ending::Cancelled, failure, actor).await?
             }
         };
@@ -305,7 +325,7 @@ async fn release(context: &Context, task: &Validated) -> Result<Action, Error> {
     let deleted = RecordDeleted {
         id: task.head.id,
         uid: task.head.uid.clone(),
-        actor: Actor::controller(),
+        actor: context.deleter(&task.head.uid),
         at: Timestamp::now(),
     };
     context.store.record_deleted(deleted).await.map_err(Error::store("record a deletion"))?;

@@ -12,7 +12,7 @@ use crate::crd::{TaskView, WholeTask};
 use crate::domain::Finding;
 use crate::policy::Verdict;
 use crate::reconcile::{Context, Error};
-use crate::store::{Conflict, NewTask, Recording, Refusal, Shown, StoreError};
+use crate::store::{Conflict, NewTask, NoteSpecChanges, Recording, Refusal, Shown, StoreError, TaskRow};
 
 /// What the record says of a Task: written now if it was not there. None if the object is not the one that the watch showed:
 /// it brings the news. Database, API server.
@@ -42,6 +42,23 @@ pub async fn record_anew(
         return Ok(None);
     };
     record_as(context, task, specification, Shown::default()).await.map(Some)
+}
+
+/// Writes down who changed the spec since it was last looked at, before anything follows from it; none if nobody did. Database.
+///
+/// # Errors
+/// If it does not answer.
+pub async fn note_changes(context: &Context, task: &Validated, row: &TaskRow) -> Result<Option<TaskRow>, Error> {
+    let noted = NoteSpecChanges {
+        task_id: row.id,
+        uid: task.head.uid.clone(),
+        changes: task.head.changes.clone(),
+        since_sealed: task.head.has_old_stamps,
+    };
+    if !noted.are_news(row) {
+        return Ok(None);
+    }
+    context.store.note_spec_changes(noted).await.map(Some).map_err(Error::store("record who changed a Task"))
 }
 
 async fn record_as(

@@ -31,8 +31,8 @@ use super::status::Written;
 use super::{Context, Error, finalizer};
 use crate::crd::cwom::{WorkObjectStatus, api_resource};
 use crate::crd::pinned_id;
+use crate::domain::Id;
 use crate::domain::cwom::{Kind, Spec, Target};
-use crate::domain::{Actor, Id};
 use crate::store::{DeleteObject, ObjectOrigin, ObjectRow, Put, PutObject, Unresolved};
 
 /// How often a Run under way is looked at, though nothing told of it.
@@ -259,7 +259,7 @@ async fn release(context: &Context, api: &Api<WorkObject>, kind: Kind, head: &He
 /// # Errors
 /// [`Error::Store`] if the database does not take it.
 pub async fn retire(context: &Context, kind: Kind, id: Id, uid: &str) -> Result<(), Error> {
-    let delete = DeleteObject { kind, id, uid: uid.to_owned(), actor: Actor::controller(), at: Timestamp::now() };
+    let delete = DeleteObject { kind, id, uid: uid.to_owned(), actor: context.deleter(uid), at: Timestamp::now() };
     let row = context.store.delete_object(delete).await.map_err(Error::store("record a deletion"))?;
     if let Some(row) = row {
         wake(context, kind, &row);

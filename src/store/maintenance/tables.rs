@@ -169,6 +169,7 @@ pub(super) const TABLES: [Table; 20] = [
             "deleted_at",
             "infrastructure_failures",
             "trace_removed_at",
+            "spec_generation",
         ],
         flags: &["allow_network", "allow_secrets", "create_cwom"],
         parses: task_parses,

@@ -7,6 +7,7 @@ mod lost;
 mod record;
 mod refuse;
 mod retention;
+mod spec_change;
 mod task_end;
 
 use serde_json::{Map, Value};

@@ -90,7 +90,8 @@ impl NewTask {
                 format!("the object was restored under its id by {user}; {first} had submitted the Task")
             }
         };
-        let restored = TaskRow { uid: self.uid.clone(), restored_by, deleted_at: None, ..row.clone() };
+        let restored =
+            TaskRow { uid: self.uid.clone(), restored_by, deleted_at: None, spec_generation: 0, ..row.clone() };
         let entry = task_changed(row, &restored, self.actor.clone(), Some(note));
         let changes = Changes { task: Some(restored.clone()), entries: vec![entry], ..Changes::default() };
         (Recording::Known(Box::new(restored)), changes)
@@ -145,6 +146,7 @@ impl NewTask {
             trace_files: None,
             trace_removed_at: None,
             infrastructure_failures: 0,
+            spec_generation: 0,
             cwom_issue_id: None,
             cwom_repo_id: None,
             cwom_run_id: None,

@@ -22,7 +22,7 @@ macro_rules! select {
             "evidence_requirements, executor, max_attempts, create_cwom, status, attempt, attempt_ended_at, job_name, ",
             "source_commit, created_at, recorded_at, queued_at, started_at, completed_at, assigned_to, result, error, ",
             "trace_path, manifest_sha256, trace_files, cwom_issue_id, cwom_repo_id, cwom_run_id, deleted_at, ",
-            "infrastructure_failures, trace_removed_at, restored_by, adopted_by FROM tasks",
+            "infrastructure_failures, trace_removed_at, restored_by, adopted_by, spec_generation FROM tasks",
             $tail
         )
     };
@@ -80,6 +80,7 @@ struct TaskColumns {
     trace_removed_at: Option<i64>,
     restored_by: Option<String>,
     adopted_by: Option<String>,
+    spec_generation: i64,
 }
 
 impl TaskColumns {
@@ -135,6 +136,7 @@ impl TaskColumns {
             trace_removed_at,
             restored_by,
             adopted_by,
+            spec_generation,
         } = self;
         let task = Task {
             version,
@@ -190,6 +192,7 @@ impl TaskColumns {
             manifest_sha256,
             trace_files: number_or_null(TABLE, &id, trace_files)?,
             infrastructure_failures: number(TABLE, &id, infrastructure_failures)?,
+            spec_generation,
             cwom_issue_id: cwom_issue_id.map(|issue| parsed(TABLE, &id, &issue)).transpose()?,
             cwom_repo_id: cwom_repo_id.map(|repo| parsed(TABLE, &id, &repo)).transpose()?,
             cwom_run_id: cwom_run_id.map(|run| parsed(TABLE, &id, &run)).transpose()?,

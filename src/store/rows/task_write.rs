@@ -22,8 +22,8 @@ pub(in crate::store) async fn insert_tasks<'r>(
                  recorded_at, uid, status, attempt, attempt_ended_at, job_name, source_commit, queued_at, started_at, \
                  completed_at, assigned_to, result, error, trace_path, manifest_sha256, trace_files, cwom_issue_id, \
                  cwom_repo_id, cwom_run_id, deleted_at, infrastructure_failures, \
-                 trace_removed_at, restored_by, adopted_by) VALUES",
-        width: 50,
+                 trace_removed_at, restored_by, adopted_by, spec_generation) VALUES",
+        width: 51,
         after: " ON CONFLICT DO NOTHING",
     };
     let mut contents = Vec::new();
@@ -50,8 +50,8 @@ pub(in crate::store) async fn update_tasks<'r>(
                  manifest_sha256 = v.column15, trace_files = v.column16, cwom_issue_id = v.column17, \
                  cwom_repo_id = v.column18, cwom_run_id = v.column19, deleted_at = v.column20, \
                  infrastructure_failures = v.column21, trace_removed_at = v.column22, restored_by = v.column23, \
-                 adopted_by = v.column24 FROM (VALUES",
-        width: 24,
+                 adopted_by = v.column24, spec_generation = v.column25 FROM (VALUES",
+        width: 25,
         after: ") AS v WHERE tasks.id = v.column1",
     };
     let rows = rows.into_iter().map(|row| {
@@ -159,6 +159,7 @@ fn changing_columns(row: &TaskRow) -> Result<Vec<Argument>> {
         trace_files,
         trace_removed_at,
         infrastructure_failures,
+        spec_generation,
         cwom_issue_id,
         cwom_repo_id,
         cwom_run_id,
@@ -188,6 +189,7 @@ fn changing_columns(row: &TaskRow) -> Result<Vec<Argument>> {
         microseconds(*trace_removed_at).into(),
         restored_by.into(),
         adopted_by.into(),
+        (*spec_generation).into(),
     ])
 }
 
@@ -237,6 +239,7 @@ pub(in crate::store) fn task_state(row: &TaskRow) -> Map<String, Value> {
         "cwom_run_id": row.cwom_run_id,
         "deleted_at": row.deleted_at,
         "infrastructure_failures": row.infrastructure_failures,
+        "spec_generation": row.spec_generation,
         "trace_removed_at": row.trace_removed_at,
     });
     let Value::Object(mut state) = state else { return Map::new() };
