@@ -63,7 +63,11 @@ impl Trust {
             Some((stamps, None)) => (Some(stamps), true, true),
             None => (None, false, false),
         };
-        let revision = self.revision(annotations, &object, uid, metadata.generation, spec);
+        // A deletion is a generation of its own, and no change of the spec.
+        let deletion = i64::from(metadata.deletion_timestamp.is_some());
+        let of_spec = metadata.generation.map(|generation| generation - deletion);
+        let generations = [metadata.generation, of_spec];
+        let revision = self.revision(annotations, &object, uid, generations, spec);
         let submitter = submitted.as_ref().map(|stamps| &stamps.submitter);
         // Of the version before: unsealed, but put there by a webhook if that has been there all the time.
         let v1 = |name: &str| {
@@ -76,7 +80,7 @@ impl Trust {
             None if is_v1 && annotations.contains_key(CHANGED_BY) => v1(CHANGED_BY),
             None => submitter.filter(|_| wrote_this).cloned(),
         };
-        let unchanged = metadata.generation.is_none_or(|generation| generation == 1);
+        let unchanged = of_spec.is_none_or(|generation| generation == 1);
         let canceller = match canceller(annotations, &object, uid, &self.keys) {
             Some((by, seal)) if self.believes(&seal, namespace) => Some(by),
             _ if unchanged && !annotations.contains_key(CANCELLED_BY) => submitter.cloned(),
@@ -85,7 +89,7 @@ impl Trust {
         let changes = match revision {
             // What changed before seals knew of changes is nobody's news.
             None if is_v1 || kind != "Task" => Vec::new(),
-            revision => changes(metadata.generation, revision.map(|revision| revision.changes)),
+            revision => changes(of_spec, revision.map(|revision| revision.changes)),
         };
         Believed { is_v1, author, canceller, changes, submitted }
     }
@@ -125,12 +129,12 @@ impl Trust {
         annotations: &Annotations,
         object: &Sealed,
         uid: &str,
-        generation: Option<i64>,
+        generations: [Option<i64>; 2],
         spec: Option<&SpecDigests>,
     ) -> Option<Revision> {
         let (revision, seal) = Revision::verified(annotations, object, uid, &self.keys)?;
         let same = spec.is_none_or(|spec| revision.spec_sha256.is_empty() || spec.whole == revision.spec_sha256);
-        let is_last = generation == Some(revision.generation);
+        let is_last = generations.contains(&Some(revision.generation));
         (same && is_last && self.believes(&seal, object.namespace)).then_some(revision)
     }
 }
@@ -139,13 +143,14 @@ fn created(metadata: &ObjectMeta) -> Option<Timestamp> {
     metadata.creation_timestamp.as_ref().map(|time| time.0)
 }
 
-/// The changes up to `generation`; those of which nothing is known are by nobody.
+/// The changes up to `generation`. Where nothing is known of the last ones, the last of all is by nobody, and stands for those
+/// before it.
 fn changes(generation: Option<i64>, known: Option<Vec<SpecChange>>) -> Vec<SpecChange> {
     let Some(generation) = generation.filter(|generation| *generation > 1) else { return Vec::new() };
     let mut known = known.unwrap_or_default();
     let first_gap = known.last().map_or(generation, |last| last.generation + 1);
-    if first_gap <= generation && generation - first_gap < crate::domain::spec_change::MAX_SPEC_CHANGES as i64 {
-        known.extend((first_gap..=generation).map(SpecChange::unseen));
+    if first_gap <= generation {
+        known.push(SpecChange::unseen(generation));
     }
     known
 }

@@ -106,7 +106,8 @@ async fn what_was_changed_before_it_was_deleted_is_noted_too() {
     let mut task = world.task(json!({"spec": {"suspend": true}}));
     pass(&world, &task).await;
     world.change(&mut task, &Principal::named("bob@example.org"), json!({"suspend": false}));
-    json_patch::merge(&mut task, &json!({"metadata": {"deletionTimestamp": "2026-03-01T12:05:00Z"}}));
+    // As the API server does it: a deletion is a generation of its own.
+    json_patch::merge(&mut task, &json!({"metadata": {"deletionTimestamp": "2026-03-01T12:05:00Z", "generation": 3}}));
     let metadata =
         json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": task["metadata"]});
     let script = vec![
