@@ -83,7 +83,7 @@ async fn schema_and_controller_hold_the_gate_when_the_webhooks_are_gone() {
     upgrade(&[]).await;
     until("the caBundle to be back", async || {
         let found = bundles(&world).await;
-        if found.len() == 2 && found.iter().all(|bundle| bundle.contains("BEGIN CERTIFICATE")) {
+        if found.len() == 3 && found.iter().all(|bundle| bundle.contains("BEGIN CERTIFICATE")) {
             Ok(())
         } else {
             Err(format!("{found:?}"))
