@@ -1,5 +1,5 @@
-//! What one tenant can put into the cluster, and the operator's memory: run by `tests/e2e.sh` after all others, for it fills
-//! the cluster.
+//! What one tenant can put into the cluster, and the operator's memory: run by `tests/e2e.sh --ignored memory::` alone, for it
+//! fills the cluster, and takes long with a development build.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
