@@ -47,7 +47,7 @@ impl CheckpointMap {
         Ok(found)
     }
 
-    /// Adds a line, and drops the oldest ones beyond [`MOST`].
+    /// Adds a line, and drops the oldest ones beyond `MOST`.
     ///
     /// # Errors
     /// If it cannot be written.

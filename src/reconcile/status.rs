@@ -149,10 +149,10 @@ where
     write_kept(api, written, subject, cached, project, S::clone).await
 }
 
-/// As [`write`], for statuses that caches hold in short: `cached` is what `keep` made of one.
+/// As [`write()`], for statuses that caches hold in short: `cached` is what `keep` made of one.
 ///
 /// # Errors
-/// As for [`write`].
+/// As for [`write()`].
 pub async fn write_kept<K, S>(
     api: &Api<K>,
     written: &Written<S>,
