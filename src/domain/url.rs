@@ -4,6 +4,20 @@ use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+/// Variables that say how git gets out of a machine: proxies and certificate authorities. A proxy's URL may hold a password.
+pub const WAYS_OUT: [&str; 10] = [
+    "http_proxy",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "no_proxy",
+    "NO_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "GIT_SSL_CAINFO",
+];
+
 /// The variable by which the step that fetches a repository is told from where. All else that a worker is told is in its
 /// arguments: an executor's image may set any variable, but this step runs in our own image, before the executor, and the URL
 /// may hold a password, which arguments show to everybody on the node.

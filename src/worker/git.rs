@@ -4,20 +4,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-/// Environment variables that git may have from ours: where programs, proxies and certificate authorities are.
-const INHERITED: [&str; 11] = [
-    "PATH",
-    "http_proxy",
-    "https_proxy",
-    "HTTPS_PROXY",
-    "no_proxy",
-    "NO_PROXY",
-    "all_proxy",
-    "ALL_PROXY",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "GIT_SSL_CAINFO",
-];
+use crate::domain::url::WAYS_OUT;
 
 /// Options before the subcommand. Attribute-driven programs (filters, external diffs) need configuration, and there is
 /// none; hooks are off; objects are read in small windows so that a large pack needs little memory. Redirects are not followed,
@@ -67,7 +54,10 @@ pub fn environment(dir: &Path, home: &Path, protocol: Option<&str>) -> Vec<(OsSt
         ("GIT_ALLOW_PROTOCOL", protocol.unwrap_or("")),
         ("LC_ALL", "C"),
     ];
-    let inherited = INHERITED.iter().filter_map(|name| std::env::var_os(name).map(|value| (name.into(), value)));
+    let inherited = ["PATH"]
+        .into_iter()
+        .chain(WAYS_OUT)
+        .filter_map(|name| std::env::var_os(name).map(|value| (name.into(), value)));
     fixed
         .into_iter()
         .map(|(name, value)| (name.into(), value.into()))

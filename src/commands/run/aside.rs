@@ -19,24 +19,12 @@ use nix::sys::stat::{Mode, umask};
 use serde::{Deserialize, Serialize};
 
 use super::RunArgs;
+use crate::domain::url::WAYS_OUT;
 
 /// Says, the second time, which descriptor the file of memory is. The same process: so it is its own.
 const ASIDE: &str = "JCT_RUN_ASIDE";
 /// Stands for the repository's URL, the second time.
 const SET_ASIDE: &str = "set-aside";
-/// How git gets out of this machine; a proxy's URL may hold a password too.
-const WAYS_OUT: [&str; 10] = [
-    "http_proxy",
-    "https_proxy",
-    "HTTPS_PROXY",
-    "no_proxy",
-    "NO_PROXY",
-    "all_proxy",
-    "ALL_PROXY",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "GIT_SSL_CAINFO",
-];
 /// What is needed of the rest, besides the arguments that may be given as variables.
 const KEPT: [&str; 6] = ["HOME", "XDG_STATE_HOME", "JCT_LOG", "TERM", "NO_COLOR", "RUST_BACKTRACE"];
 
