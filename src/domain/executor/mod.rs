@@ -396,7 +396,10 @@ redact: ["corp-[0-9a-f]{8}"]
         let refused = name("shopping", Operation::CodeChange, None).unwrap_err().to_string();
         assert!(refused.contains("allowed in spec.executor: code-change"), "{refused}");
         let refused = name("shopping", Operation::Docs, Some("agent")).unwrap_err().to_string();
-        assert!(refused.contains("\"agent\" is not for namespace shopping; allowed in spec.executor: docs"), "{refused}");
+        assert!(
+            refused.contains("\"agent\" is not for namespace shopping; allowed in spec.executor: docs"),
+            "{refused}"
+        );
         let refused = name("shop", Operation::Ops, Some("agent")).unwrap_err().to_string();
         assert!(refused.contains("\"agent\" does not do ops; allowed"), "{refused}");
         let refused = name("shop", Operation::Ops, Some("agnet")).unwrap_err().to_string();

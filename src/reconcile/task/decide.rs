@@ -108,9 +108,9 @@ fn open_attempt(situation: &Situation) -> Step {
         Observation::Missing => match (situation.end, &situation.no_executor) {
             (Some(_), _) => Step::Finish(vanished()),
             // Taken away by an edit of the configuration in between.
-            (None, Some(none)) => none.waited_for().unwrap_or_else(|| {
-                Step::Finish(Ended::unseen(FailureReason::ExecutorNotConfigured, none.why.clone()))
-            }),
+            (None, Some(none)) => none
+                .waited_for()
+                .unwrap_or_else(|| Step::Finish(Ended::unseen(FailureReason::ExecutorNotConfigured, none.why.clone()))),
             (None, None) => Step::Resume,
         },
         Observation::Waiting(..) | Observation::Running { .. } if situation.end.is_some() => Step::EndJob,
