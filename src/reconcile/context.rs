@@ -8,6 +8,7 @@ use kube::Client;
 use tokio::sync::{Semaphore, watch};
 
 use super::error::Backoff;
+use super::events::Announcer;
 use super::status::Written;
 use super::work_object::Objects;
 use super::workers::Workers;
@@ -62,6 +63,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// Failures in a row.
     pub backoff: Backoff,
+    /// What people are told by Kubernetes Events.
+    pub events: Announcer,
     /// What was written to statuses and may not be in the cache yet.
     pub written: Written<TaskStatus>,
     /// Taken by whoever has the whole spec of a Task in memory.

@@ -5,6 +5,7 @@
 
 pub mod context;
 pub mod error;
+pub mod events;
 mod finalizer;
 pub mod head;
 pub mod lists;
@@ -14,6 +15,7 @@ mod rights;
 mod runner;
 pub mod status;
 pub mod task;
+pub mod troubles;
 pub mod work_object;
 pub mod workers;
 

@@ -8,6 +8,7 @@ pub mod lease;
 pub mod metrics;
 mod open_tasks;
 pub mod operator;
+mod placement;
 pub mod settings;
 pub mod telemetry;
 

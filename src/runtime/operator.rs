@@ -59,6 +59,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let open_tasks = OpenTasks::new(store.clone(), settings.max_open_tasks);
     let no_more_denials = CancellationToken::new();
     let recording = tokio::spawn(waiting.record(store.clone(), no_more_denials.clone()));
+    let executors = follow(executors, &metrics.executors_valid, &shutdown);
     let mut parts: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
     let mut readiness = Vec::new();
     if settings.webhook {
@@ -69,6 +70,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             trust: trust.clone(),
             trusted_user: own_name(&client).await,
             deletions: deletions.clone(),
+            executors: executors.clone(),
         };
         let router = webhook::router(
             reviewer,
@@ -94,7 +96,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             deletions: deletions.clone(),
             keys: keys.clone(),
             metrics: metrics.clone(),
-            executors: follow(executors, &metrics.executors_valid, &shutdown),
+            executors,
             retention: follow(retention, &metrics.retention_valid, &shutdown),
             ready,
         };

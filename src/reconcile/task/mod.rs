@@ -9,6 +9,7 @@ mod finish;
 mod gate;
 mod lost;
 pub mod observe;
+mod progress;
 mod provenance;
 mod record;
 pub mod status;
@@ -74,7 +75,12 @@ async fn step(context: &Context, task: &Validated) -> Result<Action, Error> {
     match recording {
         Recording::Recorded(row) | Recording::Known(row) => known(context, &task.clone().recorded_as(&row), *row).await,
         Recording::Duplicate { first } => copy_outcome(context, task, &first).await,
-        Recording::KeyReused => settle(context, task, &State::KeyReused).await,
+        Recording::KeyReused => {
+            let key = task.spec.idempotency_key.as_deref().unwrap_or_default();
+            let first = context.store.task_by_key(&task.head.namespace, key).await;
+            let first = first.map_err(Error::store("read the Task that has a key"))?;
+            settle(context, task, &State::KeyReused(first.as_ref())).await
+        }
         Recording::IdTaken { .. } => settle(context, task, &State::IdConflict).await,
         Recording::Removed { at } => settle(context, task, &State::RecordRemoved(at)).await,
         Recording::Refused(findings) => settle(context, task, &State::Refused(&findings)).await,
@@ -181,6 +187,15 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
             }
             Step::Wait(reason, message) => {
                 return wait(context, task, &row, Some((reason, message)), LOOK_AGAIN).await;
+            }
+            Step::WaitFor(time, Reason::Retrying, follows) => {
+                let message = match attempt::last_failure(context, &row).await? {
+                    Some(failure) => {
+                        format!("{follows}: attempt {} failed, {}: {}", row.attempt, failure.reason, failure.message)
+                    }
+                    None => follows,
+                };
+                return wait(context, task, &row, Some((Reason::Retrying, message)), time).await;
             }
             Step::WaitFor(time, reason, message) => {
                 return wait(context, task, &row, Some((reason, message)), time).await;
