@@ -19,7 +19,7 @@ use crate::domain::retention::Retention;
 use crate::domain::{Actor, Id};
 use crate::jobs::JobSettings;
 use crate::policy::Policy;
-use crate::runtime::{Deletions, Metrics};
+use crate::runtime::{Deletions, LostTasks, Metrics};
 use crate::signing::Keys;
 use crate::store::Store;
 use crate::trace::TraceVolume;
@@ -44,6 +44,8 @@ pub struct Context {
     pub trust: watch::Receiver<Arc<Trust>>,
     /// Who asked for deletions.
     pub deletions: Deletions,
+    /// Tasks whose record was lost, as the last sweep found them.
+    pub lost: LostTasks,
     /// The volume of traces.
     pub traces: TraceVolume,
     /// What provenance is signed with.
