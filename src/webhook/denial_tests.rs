@@ -2,8 +2,6 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionRequest, AdmissionReview};
 use rstest::rstest;
@@ -164,10 +162,9 @@ async fn ask(router: &axum::Router, review: &Value) -> Value {
     let mut review = review.clone();
     let mutated = answer(router, "/mutate", &review).await;
     assert_eq!(mutated["allowed"], true, "it is asked at the last: {mutated}");
-    if let Some(patch) = mutated["patch"].as_str() {
-        let patch = serde_json::from_slice::<json_patch::Patch>(&STANDARD.decode(patch).unwrap()).unwrap();
-        json_patch::patch(&mut review["request"]["object"], &patch).unwrap();
-    }
+    let patch: Vec<u8> = serde_json::from_value(mutated["patch"].clone()).unwrap();
+    let patch: json_patch::Patch = serde_json::from_slice(&patch).unwrap();
+    json_patch::patch(&mut review["request"]["object"], &patch).unwrap();
     answer(router, "/validate", &review).await
 }
 
