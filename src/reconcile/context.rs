@@ -7,20 +7,20 @@ use std::time::{Duration, Instant};
 use kube::Client;
 use tokio::sync::{Semaphore, watch};
 
-use super::error::Backoff;
+use super::error::{Backoff, Error};
 use super::events::Announcer;
 use super::status::Written;
 use super::work_object::Objects;
 use super::workers::Workers;
 use crate::crd::TaskStatus;
 use crate::crd::Trust;
+use crate::domain::Id;
 use crate::domain::checkpoint::Checkpoint;
 use crate::domain::executor::Executors;
 use crate::domain::retention::Retention;
-use crate::domain::{Actor, Id};
 use crate::jobs::JobSettings;
 use crate::policy::Policy;
-use crate::runtime::{Deletions, Metrics};
+use crate::runtime::{Deleter, Deletions, LostTasks, Metrics};
 use crate::signing::Keys;
 use crate::store::Store;
 use crate::trace::TraceVolume;
@@ -47,6 +47,8 @@ pub struct Context {
     pub trust: watch::Receiver<Arc<Trust>>,
     /// Who asked for deletions.
     pub deletions: Deletions,
+    /// Tasks whose record was lost, as the last sweep found them.
+    pub lost: LostTasks,
     /// The volume of traces.
     pub traces: TraceVolume,
     /// What provenance is signed with.
@@ -108,9 +110,15 @@ impl Context {
         self.executors.borrow().clone()
     }
 
-    /// Who deleted the object with this uid, as far as a webhook saw it.
-    pub fn deleter(&self, uid: &str) -> Actor {
-        self.deletions.by(uid, &self.trust())
+    /// Who deleted the object with this uid, as far as the webhook of any replica saw it. Database.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn deleter(&self, uid: &str) -> Result<Deleter, Error> {
+        let mut notes = self.deletions.of(uid);
+        let told = self.store.deletion_notes(uid).await;
+        notes.extend(told.map_err(Error::store("look who asked for a deletion"))?);
+        Ok(Deleter::of(&notes, &self.trust()))
     }
 
     /// Which seals are believed, now.

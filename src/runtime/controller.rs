@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::lease::{Lease, LeaseSettings};
 use super::metrics::PhaseLabels;
-use super::{Deletions, Metrics, Settings};
+use super::{Deletions, LostTasks, Metrics, Settings};
 use crate::checkpoint::{CheckpointFile, CheckpointMap, Keeper, Places};
 use crate::crd::Trust;
 use crate::domain::Phase;
@@ -53,6 +53,8 @@ pub struct Controller {
     pub trust: watch::Receiver<Arc<Trust>>,
     /// Who asked for deletions.
     pub deletions: Deletions,
+    /// Whose record was lost.
+    pub lost: LostTasks,
     /// What provenance is signed with.
     pub keys: Keys,
     /// Counts.
@@ -128,8 +130,10 @@ impl Controller {
         let checkpoints = tokio::spawn(self.checkpoints(newest)?.run(stop.clone()));
         let counting = tokio::spawn(count_tasks(self.store.clone(), self.metrics.clone(), stop.clone()));
         self.metrics.leads.set(1);
+        self.deletions.lead(true);
         reconcile::run(context, self.settings.concurrency, self.ready, stop).await;
         self.metrics.leads.set(0);
+        self.deletions.lead(false);
         // It ends with the term, and leaves no count of one that is over.
         let _ = counting.await;
         if timeout(LAST_CHECKPOINT, checkpoints).await.is_err() {
@@ -172,6 +176,7 @@ impl Controller {
             started: Instant::now(),
             trust: self.trust.clone(),
             deletions: self.deletions.clone(),
+            lost: self.lost.clone(),
             traces: self.traces()?,
             keys: self.keys.clone(),
             checkpoint,
