@@ -508,13 +508,18 @@ mod tests {
 
     #[test]
     fn pods_are_placed_and_labelled_by_the_settings() {
-        let of = |value| serde_json::from_value(value).unwrap();
         let placed = JobSettings {
             placement: Placement {
                 node_selector: [("pool".to_owned(), "work".to_owned())].into(),
-                tolerations: of(json!([{"key": "work", "operator": "Exists", "effect": "NoSchedule"}])),
-                affinity: of(json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
-                    {"nodeSelectorTerms": [{"matchExpressions": [{"key": "gpu", "operator": "DoesNotExist"}]}]}}})),
+                tolerations: serde_json::from_value(
+                    json!([{"key": "work", "operator": "Exists", "effect": "NoSchedule"}]),
+                )
+                .unwrap(),
+                affinity: serde_json::from_value(
+                    json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
+                    {"nodeSelectorTerms": [{"matchExpressions": [{"key": "gpu", "operator": "DoesNotExist"}]}]}}}),
+                )
+                .unwrap(),
                 priority_class: Some("low".into()),
                 labels: [("cost".to_owned(), "a".to_owned()), (names::ATTEMPT_LABEL.to_owned(), "9".to_owned())].into(),
             },

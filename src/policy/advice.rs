@@ -17,8 +17,9 @@ pub fn advice(spec: &Value, naming: Naming, namespace: &str, executors: &Executo
             .builtin
             .and_then(|builtin| lacks(builtin, task.operation, &task.inputs))
             .map(|(input, does)| {
+                let spec = if naming == Naming::Rest { "" } else { "spec." };
                 format!(
-                    "spec.inputs.{input} is missing: the built-in executor {} {does}, and does nothing by spec.objective. The Task \
+                    "{spec}inputs.{input} is missing: the built-in executor {} {does}, and does nothing by {spec}objective. The Task \
                      will fail",
                     executor.name
                 )

@@ -99,7 +99,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             lost,
             keys: keys.clone(),
             metrics: metrics.clone(),
-            executors,
+            executors: executors.clone(),
             retention: follow(retention, &metrics.retention_valid, &shutdown),
             ready,
         };
@@ -107,7 +107,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         parts.spawn(async move { ("controller", controller.run(lease, stop).await) });
     }
     let health = api::Health { store: store.clone(), parts: Arc::new(readiness), metrics, keys };
-    let api = api::Api::new(health, client, settings.policy(), trust, denials, limits, settings.api());
+    let api = api::Api::new(health, client, settings.policy(), trust, denials, limits, settings.api())
+        .with_executors(executors);
     let (address, stop) = (any(settings.api_port), shutdown.clone());
     parts.spawn(async move {
         let served = api::serve(address, api::router(api), stop).await;
