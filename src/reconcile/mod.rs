@@ -1,8 +1,9 @@
 //! The controller: brings what happened in line with what was asked for, one object at a time.
 //!
 //! `task/` holds the steps for a Task, `work_object/` those for the seven CWOM kinds; the files here hold what every kind
-//! needs: the runner, metadata, finalizer and status, errors and their backoff, the caches of workers.
+//! needs: the runner, metadata, finalizer and status, errors and their backoff, the caches of workers, what is remembered between passes.
 
+pub mod by_uid;
 pub mod context;
 pub mod error;
 mod finalizer;

@@ -33,8 +33,16 @@ pub async fn watch(context: Arc<Context>, objects: Store<Object>, shutdown: Canc
     }
 }
 
-async fn sweep(context: &Context, objects: &Store<Object>) -> Result<(), Error> {
-    context.metrics.records_lost.set(objects.state().iter().filter(|object| object.is_lost()).count() as i64);
+/// Closes the record of every Task that has not ended and whose object is gone; what is remembered of objects that are gone is
+/// forgotten.
+///
+/// # Errors
+/// If database or API server do not answer.
+pub async fn sweep(context: &Context, objects: &Store<Object>) -> Result<(), Error> {
+    let there = objects.state();
+    context.metrics.records_lost.set(there.iter().filter(|object| object.is_lost()).count() as i64);
+    context.keep(&there.iter().filter_map(|object| object.uid()).collect());
+    drop(there);
     let mut after = None;
     loop {
         let page = context.store.unfinished(after).await.map_err(Error::store("list Tasks that have not ended"))?;

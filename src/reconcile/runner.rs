@@ -24,6 +24,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::error::Backoff;
 use super::task::{self, reconcile};
 use super::work_object::WorkObject;
 use super::work_object::waiting::Place;
@@ -140,7 +141,7 @@ async fn of_tasks(
         }
     });
     let pass = |object, context: Arc<Context>| async move { reconcile(object, context).await };
-    watched.control(stage, "Task", triggered.map(task_ref), |view| view.spec.bytes, pass).await;
+    watched.control(stage, None, triggered.map(task_ref), |view| view.spec.bytes, pass).await;
     // They end between two Tasks, on the same signal.
     let _ = sweeper.await;
     let _ = retention.await;
@@ -171,7 +172,7 @@ async fn of_objects(stage: &Stage, kind: Kind) {
     let pass = move |object: Arc<WorkObject>, context: Arc<Context>| async move {
         work_object::reconcile(kind, &object, &context).await
     };
-    watched.control(stage, kind.as_str(), triggered, |object| object.spec_bytes, pass).await;
+    watched.control(stage, Some(kind), triggered, |object| object.spec_bytes, pass).await;
     let _ = sweeper.await;
 }
 
@@ -236,10 +237,11 @@ where
     S: Stream<Item = Result<K, watcher::Error>> + Send + 'static,
 {
     /// Calls `pass` for each object that changed or is triggered, until shutdown. `spec_bytes` is how much it may have to read.
+    /// They are of a `kind` of work objects, or Tasks.
     async fn control<F>(
         self,
         stage: &Stage,
-        kind: &'static str,
+        kind: Option<Kind>,
         triggered: impl Stream<Item = ObjectRef<K>> + Send + 'static,
         spec_bytes: impl Fn(&K) -> usize + Send + Sync + Clone + 'static,
         pass: impl Fn(Arc<K>, Arc<Context>) -> F + Send + Sync + Clone + 'static,
@@ -248,6 +250,7 @@ where
     {
         let stop = stage.shutdown.clone();
         let specs = stage.specs.clone();
+        let called = kind.map_or("Task", Kind::as_str);
         let weighed = move |object: Arc<K>, context: Arc<Context>| {
             let kib = (spec_bytes(&object) / 1024 + 1).min(SPECS_AT_ONCE_KIB);
             let (specs, pass) = (specs.clone(), pass.clone());
@@ -262,14 +265,17 @@ where
             .reconcile_on(triggered)
             .graceful_shutdown_on(async move { stop.cancelled().await })
             .run(
-                move |object, context| measured(kind, context.clone(), weighed(object, context)),
-                move |object, error, context| failed(kind, &*object, error, &context),
+                move |object, context| measured(called, context.clone(), weighed(object, context)),
+                move |object, error, context| {
+                    let backoff = kind.map_or(&context.backoff, |kind| &context.objects.notes(kind).backoff);
+                    failed(called, &*object, error, backoff)
+                },
                 stage.context.clone(),
             )
             .for_each(|result| async move {
                 // Failures of passes are logged where they are handled; here remain those of the machinery.
                 if let Err(kube::runtime::controller::Error::QueueError(error)) = result {
-                    warn!(kind, %error, "watch interrupted");
+                    warn!(kind = called, %error, "watch interrupted");
                 }
             })
             .await;
@@ -290,7 +296,7 @@ async fn measured(
 }
 
 /// Called for a pass that failed: logs it once and says when to try again.
-fn failed(kind: &'static str, object: &impl Resource, error: &Error, context: &Context) -> Action {
+fn failed(kind: &'static str, object: &impl Resource, error: &Error, backoff: &Backoff) -> Action {
     let metadata = object.meta();
     let namespace = metadata.namespace.as_deref().unwrap_or_default();
     let name = metadata.name.as_deref().unwrap_or_default();
@@ -300,7 +306,7 @@ fn failed(kind: &'static str, object: &impl Resource, error: &Error, context: &C
         warn!(kind, namespace, name, trace_id, %error, "object cannot be handled; waiting for an edit");
         return Action::await_change();
     }
-    let wait = context.backoff.failed(metadata.uid.as_deref().unwrap_or_default());
+    let wait = backoff.failed(metadata.uid.as_deref().unwrap_or_default());
     warn!(kind, namespace, name, trace_id, %error, category = error.category(), retry_in = ?wait, "pass failed");
     Action::requeue(wait)
 }

@@ -1,8 +1,7 @@
 //! How statuses are written: conditions that keep their times, and a patch only where something differs.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt::Debug;
-use std::sync::Mutex;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -13,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::Error;
+use super::by_uid::ByUid;
 
 /// One condition, but for its times.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,13 +77,13 @@ pub fn shorten(message: &str) -> String {
     message.chars().take(MOST - 1).chain(['…']).collect()
 }
 
-/// The statuses last written, by uid: a cache that lags would make the controller write them again.
+/// The statuses last written, by uid, until the cache shows them: one that lags would make the controller write them again.
 #[derive(Debug)]
-pub struct Written<S>(Mutex<HashMap<String, (u64, S)>>);
+pub struct Written<S>(ByUid<(u64, S)>);
 
 impl<S> Default for Written<S> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self(ByUid::default())
     }
 }
 
@@ -92,32 +92,41 @@ impl<S: Clone> Written<S> {
     ///
     /// Resource versions are comparable numbers (Kubernetes API concepts, 1.35).
     pub fn current(&self, uid: &str, resource_version: Option<&str>, cached: Option<S>) -> Option<S> {
-        let Ok(mut written) = self.0.lock() else { return cached };
-        let seen = resource_version.and_then(|version| version.parse().ok()).unwrap_or(u64::MAX);
-        match written.get(uid) {
-            Some((version, status)) if *version > seen => Some(status.clone()),
-            Some(_) => {
-                written.remove(uid);
-                cached
-            }
-            None => cached,
-        }
+        let seen = number(resource_version).unwrap_or(u64::MAX);
+        self.0.forget_if(uid, |(version, _)| *version <= seen);
+        self.0.get(uid).map_or(cached, |(_, status)| Some(status))
     }
 
     /// Notes what was written, and the resource version that it made.
     pub fn note(&self, uid: &str, resource_version: Option<&str>, status: S) {
-        let version = resource_version.and_then(|version| version.parse().ok());
-        if let (Some(version), Ok(mut written)) = (version, self.0.lock()) {
-            written.insert(uid.to_owned(), (version, status));
+        if let Some(version) = number(resource_version) {
+            self.0.put(uid, (version, status));
         }
     }
 
     /// Forgets an object that is gone.
     pub fn forget(&self, uid: &str) {
-        if let Ok(mut written) = self.0.lock() {
-            written.remove(uid);
-        }
+        self.0.forget(uid);
     }
+
+    /// Forgets all objects but these.
+    pub fn keep(&self, there: &HashSet<String>) {
+        self.0.keep(there);
+    }
+
+    /// Of how many objects the cache lags behind.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether the cache has all that was written.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+fn number(resource_version: Option<&str>) -> Option<u64> {
+    resource_version?.parse().ok()
 }
 
 /// The object whose status is written.

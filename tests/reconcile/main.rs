@@ -4,6 +4,7 @@
 
 mod api;
 mod fixture;
+mod forgetting;
 mod gate;
 mod lease;
 mod lifecycle;

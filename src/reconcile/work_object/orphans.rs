@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio_util::sync::CancellationToken;
@@ -32,11 +33,17 @@ pub async fn watch(context: Arc<Context>, kind: Kind, objects: Store<WorkObject>
     }
 }
 
-/// Closes the record of every object of the kind whose custom resource is gone.
+/// Closes the record of every object of the kind whose custom resource is gone; what is remembered of those that are gone is
+/// forgotten.
 ///
 /// # Errors
 /// If database or API server do not answer.
 pub async fn sweep(context: &Context, kind: Kind, objects: &Store<WorkObject>) -> Result<(), Error> {
+    let there = objects.state();
+    context.objects.notes(kind).keep(&there.iter().filter_map(|object| object.uid()).collect());
+    let names = there.iter().filter_map(|object| Some((object.namespace()?, object.metadata.name.clone()?)));
+    context.objects.waiting.keep(kind, &names.collect());
+    drop(there);
     let mut after: Option<PresentObject> = None;
     loop {
         let page = context.store.present_objects(kind, after.as_ref()).await;
