@@ -1,14 +1,14 @@
 //! How statuses are written: conditions that keep their times, and a patch only where something differs.
 
 use std::collections::HashSet;
-use std::fmt::Debug;
 
+use http::{HeaderValue, header};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::ResourceExt;
-use kube::api::{Api, Patch, PatchParams};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use kube::Resource;
+use kube::api::{Api, ObjectMeta, Patch, PatchParams};
+use kube::core::Request;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Error;
@@ -104,6 +104,11 @@ impl<S: Clone> Written<S> {
         }
     }
 
+    /// The cache has the object in this version, and no pass began with an older one.
+    pub fn seen(&self, uid: &str, seen: u64) {
+        self.0.forget_if(uid, |(version, _)| *version <= seen);
+    }
+
     /// Forgets an object that is gone.
     pub fn forget(&self, uid: &str) {
         self.0.forget(uid);
@@ -129,6 +134,9 @@ fn number(resource_version: Option<&str>) -> Option<u64> {
     resource_version?.parse().ok()
 }
 
+/// An answer that has the metadata of an object alone.
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+
 /// The object whose status is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
@@ -152,7 +160,7 @@ pub async fn write<K, S>(
     project: impl FnOnce(Option<&S>) -> S,
 ) -> Result<bool, Error>
 where
-    K: Clone + DeserializeOwned + Debug + ResourceExt,
+    K: Resource + Clone,
     S: Clone + Default + PartialEq + Serialize,
 {
     write_kept(api, written, subject, cached, project, S::clone).await
@@ -171,7 +179,7 @@ pub async fn write_kept<K, S>(
     keep: impl FnOnce(&S) -> S,
 ) -> Result<bool, Error>
 where
-    K: Clone + DeserializeOwned + Debug + ResourceExt,
+    K: Resource + Clone,
     S: Clone + Default + PartialEq + Serialize,
 {
     let Subject { name, uid, resource_version } = subject;
@@ -183,10 +191,24 @@ where
     }
     // The uid makes it a conflict where the name has passed to another object.
     let patch = json!({"metadata": {"uid": uid}, "status": merge(&current.unwrap_or_default(), &wanted)});
-    let answer = api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await;
-    let Some(object) = Error::unless_gone("write a status", answer)? else { return Ok(false) };
-    written.note(uid, object.resource_version().as_deref(), kept);
+    let Some(metadata) = Error::unless_gone("write a status", patch_status(api, name, patch).await)? else {
+        return Ok(false);
+    };
+    written.note(uid, metadata.resource_version.as_deref(), kept);
     Ok(true)
+}
+
+/// Patches a status, and has only the metadata sent back: the spec may have half a megabyte, and is known.
+async fn patch_status<K: Resource + Clone>(api: &Api<K>, name: &str, patch: Value) -> kube::Result<ObjectMeta> {
+    #[derive(Deserialize)]
+    struct Answer {
+        metadata: ObjectMeta,
+    }
+    let request = Request::new(api.resource_url());
+    let request = request.patch_subresource("status", name, &PatchParams::default(), &Patch::Merge(patch));
+    let mut request = request.map_err(kube::Error::BuildRequest)?;
+    request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static(METADATA));
+    api.clone().into_client().request::<Answer>(request).await.map(|answer| answer.metadata)
 }
 
 /// A JSON merge patch (RFC 7396) that makes `wanted` of `current`: what is no longer there is null.

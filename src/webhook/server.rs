@@ -34,6 +34,9 @@ const BODY: BodyLimits =
     BodyLimits { bytes: MAX_BODY_BYTES, wait: Duration::from_secs(2), read: Duration::from_secs(2) };
 /// How many reviews are made values of at once. It takes no waiting, so more would not be faster.
 const READ_AT_ONCE: usize = 2;
+/// Reviews from this length on, in bytes, are looked at aside: meanwhile the bodies of others, each of which has its time to
+/// arrive, are read.
+const LARGE: usize = 64 * 1024;
 /// How many requests are under way at once, most of them waiting for one of the above.
 const MAX_REQUESTS: usize = 256;
 /// The API server keeps one connection, or a few.
@@ -169,7 +172,7 @@ impl TurnedAway {
 
 /// Answers a review, and says how it was answered.
 async fn admit(
-    app: &Shared,
+    app: &Arc<Shared>,
     door: Door,
     webhook: &'static str,
     peer: Option<Peer>,
@@ -185,14 +188,15 @@ async fn admit(
     let body = serve::read(&head.headers, body, BODY, &app.bodies, &source).await.map_err(TurnedAway::Unread)?;
     let _reader = app.readers.acquire().await.map_err(|_| TurnedAway::Busy)?;
     let Body { bytes, charge: _charge } = body;
-    let Read { request, findings } = read(&bytes).map_err(TurnedAway::Malformed)?;
-    drop(bytes);
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| TurnedAway::Malformed(format!("no random bytes: {error}")))?;
     let now = Timestamp::now();
-    let review = match findings.is_empty() {
-        true => app.reviewer.review(door, caller, &request, random, now),
-        false => super::review::refuse(&request, findings),
+    let (request, review) = if bytes.len() < LARGE {
+        judge(app, door, caller, bytes, random, now)?
+    } else {
+        let app = app.clone();
+        let judging = tokio::task::spawn_blocking(move || judge(&app, door, caller, bytes, random, now));
+        judging.await.map_err(|_| TurnedAway::Busy)??
     };
     let Review { response, findings } = unless_too_many(app, door, caller, &request, review).await;
     let result = match response.allowed {
@@ -205,6 +209,24 @@ async fn admit(
         app.denials.keep(denial, &source);
     }
     Ok((result, Json(response.into_review()).into_response()))
+}
+
+/// Reads a review and looks at what is asked. Takes no waiting, but time: as much as there is to read.
+fn judge(
+    app: &Shared,
+    door: Door,
+    caller: Caller,
+    bytes: Vec<u8>,
+    random: [u8; 16],
+    now: Timestamp,
+) -> Result<(AdmissionRequest<DynamicObject>, Review), TurnedAway> {
+    let Read { request, findings } = read(&bytes).map_err(TurnedAway::Malformed)?;
+    drop(bytes);
+    let review = match findings.is_empty() {
+        true => app.reviewer.review(door, caller, &request, random, now),
+        false => super::review::refuse(&request, findings),
+    };
+    Ok((request, review))
 }
 
 /// The review, or a refusal of one more Task where as many are open as may be. Asked at the last, of what is about to be

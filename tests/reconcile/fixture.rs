@@ -16,6 +16,7 @@ use jct::domain::trace::{FileEntry, FileKind, MANIFEST_VERSION, Manifest, Outcom
 use jct::domain::{FailureReason, Id, Principal, SpecChange, StampKey, StampKeys, spec_digest, submitted_digest};
 use jct::jobs::JobSettings;
 use jct::policy::Policy;
+use jct::reconcile::Action;
 use jct::reconcile::context::{Context, Settled, Timing};
 use jct::reconcile::error::{Backoff, Error};
 use jct::reconcile::head::Head;
@@ -27,7 +28,6 @@ use jct::signing::{KeyRing, Keys, SigningKey};
 use jct::store::{Store, StoreSettings, TaskRow};
 use jct::trace::TraceVolume;
 use kube::api::ObjectMeta;
-use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};
 
@@ -334,7 +334,7 @@ pub async fn reconcile_object(kind: Kind, object: &Value, context: &Context) -> 
     reconcile_as_read(kind, &cached, context, read).await
 }
 
-fn object_uid(kind: Kind, name: &str) -> String {
+pub fn object_uid(kind: Kind, name: &str) -> String {
     format!("uid-of-{kind}-{name}")
 }
 

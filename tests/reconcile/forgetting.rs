@@ -6,12 +6,12 @@ use std::time::Duration;
 use jct::crd::TaskStatus;
 use jct::crd::cwom::{WorkObjectStatus, api_resource};
 use jct::domain::cwom::{Kind, Target};
+use jct::reconcile::queue::cache::Tasks;
 use jct::reconcile::work_object::WorkObject;
 use jct::reconcile::work_object::waiting::{Place, Wanted};
-use jct::reconcile::{Context, orphans, work_object};
-use kube::runtime::controller::Action;
+use jct::reconcile::{Action, Context, orphans, work_object};
+use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::Writer;
-use kube::runtime::reflector::{Store, store};
 use kube::runtime::watcher::Event;
 use serde_json::json;
 
@@ -28,8 +28,8 @@ fn next_wait(context: &Context, uid: &str) -> Duration {
 #[tokio::test]
 async fn a_sweep_over_tasks_forgets_those_that_are_gone_and_no_others() {
     let world = World::new().await;
-    let (objects, mut writer) = store();
-    writer.apply_watcher_event(&Event::Apply(serde_json::from_value(world.task(json!({}))).unwrap()));
+    let objects = Tasks::default();
+    objects.apply(serde_json::from_str(&world.task(json!({})).to_string()).unwrap());
     let passes = async |context: std::sync::Arc<Context>| {
         let status = |reason: &str| TaskStatus { reason: Some(reason.into()), ..TaskStatus::default() };
         for uid in [UID, GONE] {

@@ -30,6 +30,8 @@ pub struct Situation<'a> {
     pub findings: &'a [Finding],
     /// Why no executor does it, if none does.
     pub no_executor: Option<String>,
+    /// Whether it is its turn to have its first worker.
+    pub has_turn: bool,
     /// Before the second attempt; doubled for each further one.
     pub retry_delay: Duration,
     /// Now.
@@ -112,6 +114,9 @@ fn between_attempts(situation: &Situation) -> Step {
     if situation.suspend {
         return Step::Wait(Reason::Suspended, "held back by spec.suspend".into());
     }
+    if situation.attempt == 0 && !situation.has_turn {
+        return Step::Wait(Reason::WaitingForTurn, TURN.into());
+    }
     if let Some(ended_at) = situation.attempt_ended_at
         && situation.attempt > 0
     {
@@ -124,6 +129,10 @@ fn between_attempts(situation: &Situation) -> Step {
     }
     Step::Start(situation.attempt + 1)
 }
+
+/// Said of who waits for a first worker.
+const TURN: &str =
+    "its Job is made when it is its turn: first come, first served in its namespace, and namespaces take turns";
 
 /// The end of an attempt whose Job is gone.
 fn vanished() -> Ended {
@@ -146,6 +155,7 @@ mod tests {
             observation: Observation::Missing,
             findings: &[],
             no_executor: None,
+            has_turn: true,
             retry_delay: Duration::from_secs(10),
             now: now(),
         }
@@ -168,6 +178,18 @@ mod tests {
         assert_eq!(decide(&cancelled), Step::Cancel(End::Cancelled));
         let homeless = Situation { no_executor: Some("none".into()), ..situation() };
         assert!(matches!(decide(&homeless), Step::EndTask(FailureReason::ExecutorNotConfigured, _)));
+    }
+
+    #[test]
+    fn a_new_task_waits_for_its_turn_and_nothing_else_does() {
+        let waits = |situation: Situation| {
+            matches!(decide(&Situation { has_turn: false, ..situation }), Step::Wait(Reason::WaitingForTurn, _))
+        };
+        assert!(waits(situation()));
+        assert!(!waits(Situation { end: Some(End::Cancelled), ..situation() }));
+        assert!(!waits(Situation { suspend: true, ..situation() }), "that has another reason");
+        assert!(!waits(Situation { attempt: 1, attempt_ended_at: Some(now()), ..situation() }));
+        assert!(!waits(open(Observation::Missing)));
     }
 
     #[test]

@@ -18,7 +18,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::Resource as _;
 use kube::api::{Api, GetParams};
-use kube::runtime::controller::Action;
 use tracing::warn;
 
 use self::run::Carried;
@@ -29,7 +28,7 @@ use self::waiting::{Place, Triggers, Waiting, Wanted};
 use super::error::Backoff;
 use super::head::Head;
 use super::status::Written;
-use super::{Context, Error, finalizer};
+use super::{Action, Context, Error, finalizer};
 use crate::crd::cwom::{WorkObjectStatus, api_resource};
 use crate::crd::pinned_id;
 use crate::domain::Id;

@@ -71,5 +71,8 @@ async fn is_orphan(
     let resource = api_resource(kind);
     let api: Api<WorkObject> = Api::namespaced_with(context.client.clone(), namespace, &resource);
     let reference = ObjectRef::new_with(name, resource).within(namespace);
-    is_gone(&api, objects, &reference, uid).await
+    if objects.get(&reference).is_some_and(|object| object.uid().as_deref() == Some(uid)) {
+        return Ok(false);
+    }
+    is_gone(&api, name, uid).await
 }
