@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::Client;
 use tokio::sync::{Semaphore, watch};
@@ -41,6 +41,8 @@ pub struct Context {
     pub retention: watch::Receiver<Arc<Retention>>,
     /// Timing.
     pub timing: Timing,
+    /// Since when this controller works.
+    pub started: Instant,
     /// Tells stamps from forgeries; changes with the webhook's Secret and configurations.
     pub trust: watch::Receiver<Arc<Trust>>,
     /// Who asked for deletions.
@@ -131,4 +133,6 @@ pub struct Timing {
     pub retry_delay: Duration,
     /// How often an attempt is repeated that the cluster failed, apart from the Task's own `maxAttempts`.
     pub infrastructure_retries: u32,
+    /// How long a Task waits for an executor that is not configured.
+    pub executor_patience: Duration,
 }

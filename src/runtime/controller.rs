@@ -1,7 +1,7 @@
 //! The controller as a part of the operator: on one replica alone, for as long as that one holds the Lease.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use kube::Client;
@@ -161,7 +161,9 @@ impl Controller {
                 job_ttl_seconds: settings.job_ttl_seconds,
                 retry_delay: Duration::from_secs(settings.retry_delay_seconds.into()),
                 infrastructure_retries: settings.infrastructure_retries,
+                executor_patience: Duration::from_secs(settings.executor_wait_seconds.into()),
             },
+            started: Instant::now(),
             trust: self.trust.clone(),
             deletions: self.deletions.clone(),
             traces: self.traces()?,

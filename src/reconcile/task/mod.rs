@@ -35,6 +35,7 @@ use self::validate::{Validated, validate};
 use super::{Action, Context, Error, finalizer};
 use crate::crd::TaskView;
 use crate::crd::status::{DecisionAction, Reason};
+use crate::domain::executor::NoExecutor;
 use crate::domain::{Actor, FailureReason, Finding, Id};
 use crate::jobs::job_name;
 use crate::store::{Ending, Failure, FinishTask, RecordDeleted, Recording, TaskRow};
@@ -254,11 +255,20 @@ fn situation<'a>(
         has_begun: look.has_begun,
         observation: look.observation,
         findings,
-        no_executor: attempt::executor(context, row).err().map(|none| none.to_string()),
+        no_executor: attempt::executor(context, row).err().map(|none| none_yet(context, row, &none)),
         has_turn: task.has_turn,
         retry_delay: context.timing.retry_delay,
         now: Timestamp::now(),
     }
+}
+
+/// That no executor does it, and how long one may still come.
+fn none_yet(context: &Context, row: &TaskRow, none: &NoExecutor) -> decide::NoExecutor {
+    let since = row.attempt_ended_at.unwrap_or(row.recorded_at);
+    let waited = Duration::try_from(Timestamp::now().duration_since(since)).unwrap_or_default();
+    // A Task that was let go now may have been recorded long ago: a configuration that came with it needs a restart.
+    let waited = waited.min(context.started.elapsed());
+    decide::NoExecutor { why: none.to_string(), patience: context.timing.executor_patience.saturating_sub(waited) }
 }
 
 /// Whether somebody wants the Task to end before its time.
