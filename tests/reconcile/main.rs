@@ -12,6 +12,7 @@ mod lost;
 mod one_record;
 mod outage;
 mod provenance;
+mod queue;
 mod recovery;
 mod refusal;
 mod retention;

@@ -41,7 +41,7 @@ const TOLD_AT_ONCE: usize = 5;
 const NEVER: Duration = Duration::from_secs(3600);
 
 /// The controller of Tasks.
-pub(super) struct Queue {
+pub struct Queue {
     context: Arc<Context>,
     tasks: Arc<Tasks>,
     specs: Arc<Semaphore>,
@@ -68,7 +68,8 @@ struct Running {
 }
 
 impl Queue {
-    pub(super) fn new(context: Arc<Context>, tasks: Arc<Tasks>, specs: Arc<Semaphore>, concurrency: u16) -> Self {
+    /// One that passes over so many `tasks` at once; each takes a permit of `specs` for each KiB of a spec that it may read.
+    pub fn new(context: Arc<Context>, tasks: Arc<Tasks>, specs: Arc<Semaphore>, concurrency: u16) -> Self {
         Self {
             context,
             tasks,
@@ -87,7 +88,7 @@ impl Queue {
 
     /// Passes over every Task of `events` that changed, and over those that are `triggered`, until `shutdown`; passes under way
     /// end first. Every object that comes or changes is shown to `news`; `filled` is called once, when all are listed.
-    pub(super) async fn run(
+    pub async fn run(
         mut self,
         events: impl Stream<Item = Result<Event<Object>, watcher::Error>> + Send,
         triggered: impl Stream<Item = (String, String)> + Send,
