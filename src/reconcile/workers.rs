@@ -70,9 +70,9 @@ impl Projected for Job {
         if let Some(spec) = &mut self.spec {
             *spec = JobSpec { ttl_seconds_after_finished: spec.ttl_seconds_after_finished, ..JobSpec::default() };
         }
-        if let Some(status) = &mut self.status {
-            *status = JobStatus { conditions: status.conditions.take(), ..JobStatus::default() };
-        }
+        let conditions =
+            self.status.take().and_then(|status| status.conditions).filter(|conditions| !conditions.is_empty());
+        self.status = conditions.map(|conditions| JobStatus { conditions: Some(conditions), ..JobStatus::default() });
     }
 }
 
