@@ -8,19 +8,18 @@ use kube::Client;
 use tokio::sync::{Semaphore, watch};
 
 use super::by_uid::ByUid;
-use super::error::Backoff;
+use super::error::{Backoff, Error};
 use super::status::Written;
 use super::work_object::Objects;
 use super::workers::Workers;
 use crate::crd::TaskStatus;
 use crate::crd::Trust;
-use crate::domain::Actor;
 use crate::domain::checkpoint::Checkpoint;
 use crate::domain::executor::Executors;
 use crate::domain::retention::Retention;
 use crate::jobs::JobSettings;
 use crate::policy::Policy;
-use crate::runtime::{Deletions, Metrics};
+use crate::runtime::{Deleter, Deletions, Metrics};
 use crate::signing::Keys;
 use crate::store::Store;
 use crate::trace::TraceVolume;
@@ -102,9 +101,15 @@ impl Context {
         self.executors.borrow().clone()
     }
 
-    /// Who deleted the object with this uid, as far as a webhook saw it.
-    pub fn deleter(&self, uid: &str) -> Actor {
-        self.deletions.by(uid, &self.trust())
+    /// Who deleted the object with this uid, as far as the webhook of any replica saw it. Database.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn deleter(&self, uid: &str) -> Result<Deleter, Error> {
+        let mut notes = self.deletions.of(uid);
+        let told = self.store.deletion_notes(uid).await;
+        notes.extend(told.map_err(Error::store("look who asked for a deletion"))?);
+        Ok(Deleter::of(&notes, &self.trust()))
     }
 
     /// Forgets all Tasks but those with these uids.

@@ -124,8 +124,10 @@ impl Controller {
         let context = Arc::new(self.context(newest.subscribe())?);
         let checkpoints = tokio::spawn(self.checkpoints(newest)?.run(stop.clone()));
         self.metrics.leads.set(1);
+        self.deletions.lead(true);
         reconcile::run(context, self.settings.concurrency, self.ready, stop).await;
         self.metrics.leads.set(0);
+        self.deletions.lead(false);
         if timeout(LAST_CHECKPOINT, checkpoints).await.is_err() {
             warn!("the last checkpoint of the audit log was not made in time; the next one covers it");
         }

@@ -38,6 +38,7 @@ use crate::crd::status::{DecisionAction, Reason};
 use crate::domain::executor::NoExecutor;
 use crate::domain::{Actor, FailureReason, Finding, Id};
 use crate::jobs::job_name;
+use crate::runtime::Deleter;
 use crate::store::{Ending, Failure, FinishTask, RecordDeleted, Recording, TaskRow};
 
 /// A Task as the controller watches it: without its spec.
@@ -219,7 +220,7 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
                 end_task(context, task, Ending::Failed, failure, Actor::controller()).await?
             }
             Step::Cancel(end) => {
-                let (failure, actor) = finish::cancellation(context, task, end);
+                let (failure, actor) = finish::cancellation(context, task, end).await?;
                 end_task(context, task, Ending::Cancelled, failure, actor).await?
             }
         };
@@ -356,12 +357,8 @@ async fn settle(context: &Context, task: &Validated, state: &State<'_>) -> Resul
 
 /// Records the deletion and lets the object go. Database, then API server.
 async fn release(context: &Context, task: &Validated) -> Result<Action, Error> {
-    let deleted = RecordDeleted {
-        id: task.head.id,
-        uid: task.head.uid.clone(),
-        actor: context.deleter(&task.head.uid),
-        at: Timestamp::now(),
-    };
+    let Deleter { actor, note } = context.deleter(&task.head.uid).await?;
+    let deleted = RecordDeleted { id: task.head.id, uid: task.head.uid.clone(), actor, note, at: Timestamp::now() };
     context.store.record_deleted(deleted).await.map_err(Error::store("record a deletion"))?;
     if task.head.has_finalizer {
         finalizer::remove(&tasks(context, &task.head.namespace), &task.head.name, &task.head.uid).await?;
