@@ -62,7 +62,7 @@ struct Shared {
     /// Whether callers must show a certificate.
     authenticates: bool,
     bodies: Budget,
-    readers: Semaphore,
+    readers: Arc<Semaphore>,
     requests: Semaphore,
 }
 
@@ -83,7 +83,7 @@ pub fn router(
         open_tasks,
         authenticates,
         bodies: Budget::new(all, of_one),
-        readers: Semaphore::new(READ_AT_ONCE),
+        readers: Arc::new(Semaphore::new(READ_AT_ONCE)),
         requests: Semaphore::new(MAX_REQUESTS),
     };
     Router::new()
@@ -190,18 +190,20 @@ async fn admit(
     let (head, body) = request.into_parts();
     let source = peer.map_or_else(String::new, |peer| peer.address.to_string());
     let body = serve::read(&head.headers, body, BODY, &app.bodies, &source).await.map_err(TurnedAway::Unread)?;
-    let _reader = app.readers.acquire().await.map_err(|_| TurnedAway::Busy)?;
-    let Body { bytes, charge: _charge } = body;
+    let reader = app.readers.clone().acquire_owned().await.map_err(|_| TurnedAway::Busy)?;
+    let Body { bytes, charge } = body;
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| TurnedAway::Malformed(format!("no random bytes: {error}")))?;
     let now = Timestamp::now();
-    let (request, review) = if bytes.len() < LARGE {
-        judge(app, door, caller, bytes, random, now)?
-    } else {
-        let app = app.clone();
-        let judging = tokio::task::spawn_blocking(move || judge(&app, door, caller, bytes, random, now));
-        judging.await.map_err(|_| TurnedAway::Busy)??
+    let is_large = bytes.len() >= LARGE;
+    // What it holds it holds to its end, though nobody waits for that any more.
+    let held = (app.clone(), reader, charge);
+    let judge = move || judge(&held.0, door, caller, bytes, random, now).map(|judged| (judged, held));
+    let judged = match is_large {
+        true => tokio::task::spawn_blocking(judge).await.map_err(|_| TurnedAway::Busy)?,
+        false => judge(),
     };
+    let ((request, review), _held) = judged?;
     let Review { response, findings } = unless_too_many(app, door, caller, &request, review).await;
     let result = match response.allowed {
         true => "allowed".to_owned(),
