@@ -24,7 +24,7 @@ use kube::core::PartialObjectMeta;
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 
-use support::{Cluster, Operator, Process, all, number, path, post, shown, wait};
+use support::{Cluster, Operator, Process, all, doors, free_port, number, path, post, shown, wait};
 
 const WORKERS: &str = "workers";
 
@@ -41,7 +41,14 @@ fn main() -> anyhow::Result<()> {
 async fn measure(cluster: &Cluster) -> anyhow::Result<()> {
     let client = cluster.client(&["jct-system", "team", "other", WORKERS, "ended"]).await?;
     let folder = tempfile::tempdir()?;
-    let settings = [("JCT_WORKER_NAMESPACE", WORKERS), ("JCT_NAMESPACE", "jct-system")];
+    let (rest, webhook) = (free_port()?.to_string(), free_port()?.to_string());
+    let settings = [
+        ("JCT_WORKER_NAMESPACE", WORKERS),
+        ("JCT_API", "true"),
+        ("API_PORT", &rest),
+        ("JCT_WEBHOOK", "true"),
+        ("JCT_WEBHOOK_PORT", &webhook),
+    ];
     let seen = Arc::new(Seen::default());
     tokio::spawn(follow(client.clone(), seen.clone()));
     let bench = Bench { cluster, client, folder: folder.path(), settings: &settings, seen };
@@ -64,6 +71,11 @@ async fn measure(cluster: &Cluster) -> anyhow::Result<()> {
     if let Some(operator) = &mut operator {
         bench.turns(operator).await?;
     }
+    let door = doors::rest(&bench.client, &rest).await?;
+    for callers in [1, 16, 64] {
+        doors::enqueue(&door, count.min(100 * callers), callers).await?;
+    }
+    doors::reviews(&bench.client, &door, &webhook, 500, 10).await?;
     let operator = bench.queued(operator, number("JCT_BENCH_QUEUED", 10_000)?).await?;
     bench.ended(operator, number("JCT_BENCH_ENDED", 0)?).await
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each bench uses a part of it")]
 
+pub mod doors;
+
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -122,6 +124,7 @@ impl Operator {
             .env("JCT_WEBHOOK", "false")
             .env("JCT_API", "false")
             .env("JCT_MAX_OPEN_TASKS", "1000000")
+            .env("API_PORT", free_port()?.to_string())
             .envs(settings.iter().copied())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -144,6 +147,11 @@ impl Drop for Operator {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// A port that nobody has at the moment.
+pub fn free_port() -> std::io::Result<u16> {
+    std::net::TcpListener::bind("127.0.0.1:0")?.local_addr().map(|address| address.port())
 }
 
 pub fn path(namespace: &str, plural: &str) -> String {
