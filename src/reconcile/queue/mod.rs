@@ -27,7 +27,7 @@ use super::runner::{failed, measured, weight};
 use super::task::{Object, reconcile, reconcile_in_line};
 use super::{Action, Context, Error};
 
-/// While so many wait for a pass, nothing more is listed: what is at hand would be gone before its turn.
+/// While so many wait for a pass, the first list does not go on: what is at hand would be gone before its turn.
 const ENOUGH: usize = VIEWS / 2;
 
 /// How long a Task waits for its first worker before that is told: for most the news would be old when it is read.
@@ -107,7 +107,7 @@ impl Queue {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 Some(ended) = self.passes.join_next_with_id(), if !self.passes.is_empty() => self.ended(ended),
-                Some(event) = events.next(), if self.turns.soon() < ENOUGH => {
+                Some(event) = events.next(), if self.is_listed || self.turns.soon() < ENOUGH => {
                     self.take_up(event, &news);
                     if self.is_listed && let Some(filled) = filled.take() {
                         filled();

@@ -194,7 +194,7 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
                 return wait(context, task, &row, None, left).await;
             }
             Step::Wait(reason, message) => {
-                let again = look_again(row.queued_at.unwrap_or(row.created_at));
+                let again = look_again(row.queued_at.unwrap_or(row.created_at), row.id);
                 return wait(context, task, &row, Some((reason, message)), again).await;
             }
             Step::WaitFor(time, reason, message) => {
@@ -234,10 +234,12 @@ async fn create(context: &Context, task: &Validated, row: &TaskRow) -> Result<Ac
     wait(context, task, row, Some(job_created(&job_name(row.id, row.attempt))), LOOK_AGAIN).await
 }
 
-/// When to look again at what has waited since a moment: after a quarter of that.
-fn look_again(since: Timestamp) -> Duration {
+/// When to look again at a Task that has waited since a moment: after a quarter of that, and not together with all others.
+fn look_again(since: Timestamp, id: Id) -> Duration {
     let waited = Duration::try_from(Timestamp::now().duration_since(since)).unwrap_or_default();
-    (waited / 4).clamp(LOOK_AGAIN, LOOK_AGAIN_AT_LEAST)
+    let wait = (waited / 4).clamp(LOOK_AGAIN, LOOK_AGAIN_AT_LEAST);
+    let part = id.to_string().bytes().map(u32::from).sum::<u32>() % 32;
+    wait + wait * part / 64
 }
 
 fn situation<'a>(
@@ -343,7 +345,7 @@ async fn copy_outcome(context: &Context, task: &Validated, first: &TaskRow) -> R
     if first.phase.is_terminal() || task.head.is_being_deleted {
         return Ok(action);
     }
-    Ok(Action::requeue(look_again(task.head.created_at)))
+    Ok(Action::requeue(look_again(task.head.created_at, task.head.id)))
 }
 
 /// A Task that has no row of its own: only its status, or its release.
