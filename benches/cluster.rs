@@ -20,7 +20,6 @@ use axum::http::Request;
 use futures::TryStreamExt as _;
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{Api, WatchEvent, WatchParams};
-use kube::core::PartialObjectMeta;
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 
@@ -111,10 +110,10 @@ impl Seen {
 }
 
 async fn follow(client: Client, seen: Arc<Seen>) {
-    let jobs: Api<PartialObjectMeta<Job>> = Api::namespaced(client, WORKERS);
+    let jobs: Api<Job> = Api::namespaced(client, WORKERS);
     let mut version = "0".to_owned();
     loop {
-        let Ok(events) = jobs.watch(&WatchParams::default(), &version).await else {
+        let Ok(events) = jobs.watch_metadata(&WatchParams::default(), &version).await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
