@@ -10,10 +10,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::body::{self, Bytes};
-use futures::{StreamExt as _, stream};
 use http::request::Parts;
-use http::{Method, Request, Uri};
+use http::{Method, Request, Response, Uri};
 use http_body_util::BodyExt as _;
 use kube::Client;
 use kube::client::Body;
@@ -54,7 +52,7 @@ pub fn one_at_a_time(client: &Client) -> Client {
             let turn = turns.acquire_owned().await?;
             let (request, _) = request.into_parts();
             let kind = request.uri.path().to_owned();
-            let (answer, frames) = loop {
+            let (answer, bytes) = loop {
                 let limit = pages.limit(&kind);
                 // One that does not end is cut off, and the watch tries again.
                 let until = Instant::now() + PATIENCE;
@@ -62,20 +60,19 @@ pub fn one_at_a_time(client: &Client) -> Client {
                 let (head, body) = answer.into_parts();
                 let most = if limit <= LEAST { usize::MAX } else { MOST_BYTES };
                 match timeout_at(until, read(body, most)).await?? {
-                    Some(frames) => {
-                        pages.note(&kind, limit, frames.iter().map(Bytes::len).sum());
-                        break (head, frames);
+                    Some(bytes) => {
+                        pages.note(&kind, limit, bytes.len());
+                        break (head, bytes);
                     }
                     None => pages.note(&kind, limit, usize::MAX),
                 }
             };
             // The turn ends with the body.
-            let bytes = stream::iter(frames).map(move |bytes| {
+            let body = Body::from(bytes).map_frame(move |frame| {
                 let _held = &turn;
-                Ok::<_, tower::BoxError>(bytes)
+                frame
             });
-            let body = body::Body::from_stream(bytes).map_err(tower::BoxError::from).boxed_unsync();
-            Ok::<_, tower::BoxError>(http::Response::from_parts(answer, body))
+            Ok::<_, tower::BoxError>(Response::from_parts(answer, body.map_err(tower::BoxError::from).boxed_unsync()))
         }
     });
     Client::new(service, namespace)
@@ -118,18 +115,17 @@ fn page(request: &Parts, limit: u32) -> Result<Request<Body>, tower::BoxError> {
 }
 
 /// All of a body; none if it is longer than `most`.
-async fn read(mut body: Body, most: usize) -> Result<Option<Vec<Bytes>>, kube::Error> {
-    let (mut frames, mut length) = (Vec::new(), 0);
+async fn read(mut body: Body, most: usize) -> Result<Option<Vec<u8>>, kube::Error> {
+    let mut all = Vec::new();
     while let Some(frame) = body.frame().await {
         if let Ok(bytes) = frame?.into_data() {
-            length += bytes.len();
-            if length > most {
+            if all.len() + bytes.len() > most {
                 return Ok(None);
             }
-            frames.push(bytes);
+            all.extend_from_slice(&bytes);
         }
     }
-    Ok(Some(frames))
+    Ok(Some(all))
 }
 
 /// A page of a list, and no watch.
@@ -141,7 +137,6 @@ fn is_list(request: &Request<Body>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::Response;
     use k8s_openapi::api::core::v1::Pod;
     use kube::api::{Api, ListParams};
     use serde_json::json;

@@ -38,7 +38,9 @@ pub async fn watch(context: Arc<Context>, objects: Arc<Tasks>, shutdown: Cancell
 /// # Errors
 /// If database or API server do not answer.
 pub async fn sweep(context: &Context, objects: &Tasks) -> Result<(), Error> {
-    context.metrics.records_lost.set(i64::try_from(objects.lost()).unwrap_or(i64::MAX));
+    let lost = objects.lost();
+    context.metrics.records_lost.set(i64::try_from(lost.len()).unwrap_or(i64::MAX));
+    context.lost.set(lost);
     context.keep(&objects.present().uids);
     let mut after = None;
     loop {

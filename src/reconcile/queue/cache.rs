@@ -3,7 +3,7 @@
 //! There may be a hundred thousand of them, most of which have ended and are looked at no more. So what a pass looks at is kept
 //! for a bounded number; who is passed over later is read again.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -154,9 +154,9 @@ impl Tasks {
         self.table().by_key.get(key).is_some_and(|held| &*held.uid == uid)
     }
 
-    /// How many show more than the record knows.
-    pub fn lost(&self) -> usize {
-        self.table().by_key.values().filter(|held| held.is_lost).count()
+    /// The uids of those that show more than the record knows.
+    pub fn lost(&self) -> BTreeSet<String> {
+        self.table().by_key.values().filter(|held| held.is_lost).map(|held| held.uid.to_string()).collect()
     }
 
     /// How many there are.
