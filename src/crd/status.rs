@@ -191,6 +191,8 @@ pub enum Reason {
     StoreUnavailable,
     /// Held back by `spec.suspend`.
     Suspended,
+    /// Its first Job is made when it is its turn.
+    WaitingForTurn,
     /// The Job waits for the scheduler.
     WaitingForScheduling,
     /// The Job is created.
@@ -249,9 +251,10 @@ impl Reason {
     ];
 
     /// What a Task can wait for.
-    pub const WAITING: [Self; 11] = [
+    pub const WAITING: [Self; 12] = [
         Self::StoreUnavailable,
         Self::Suspended,
+        Self::WaitingForTurn,
         Self::WaitingForScheduling,
         Self::JobCreated,
         Self::Retrying,
@@ -270,6 +273,7 @@ impl Reason {
             Self::Recorded => "Recorded",
             Self::StoreUnavailable => "StoreUnavailable",
             Self::Suspended => "Suspended",
+            Self::WaitingForTurn => "WaitingForTurn",
             Self::WaitingForScheduling => "WaitingForScheduling",
             Self::JobCreated => "JobCreated",
             Self::Retrying => "Retrying",
