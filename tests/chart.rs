@@ -127,7 +127,7 @@ fn workers_are_placed_by_values() {
     let told = (variable(&pod, "JCT_SOURCE_CA_CONFIG_MAP"), variable(&pod, "JCT_SOURCE_CA_KEY"));
     assert_eq!(told, ("jct-source-ca".into(), "ca.crt".into()));
     assert!(
-        refusal("source: {ca: {pem: '-----BEGIN CERTIFICATE-----x', configMap: y}}")
+        refusal("source: {ca: {pem: '-----BEGIN CERTIFICATE-----x', configMap: corporate}}")
             .contains("one of pem and configMap")
     );
     assert!(refusal("source: {proxy: 'http://me:secret@proxy.example'}").contains("proxy"));

@@ -88,12 +88,7 @@ async fn step(context: &Context, task: &Validated) -> Result<Action, Error> {
     match recording {
         Recording::Recorded(row) | Recording::Known(row) => known(context, &task.clone().recorded_as(&row), *row).await,
         Recording::Duplicate { first } => copy_outcome(context, task, &first).await,
-        Recording::KeyReused => {
-            let key = task.spec.idempotency_key.as_deref().unwrap_or_default();
-            let first = context.store.task_by_key(&task.head.namespace, key).await;
-            let first = first.map_err(Error::store("read the Task that has a key"))?;
-            settle(context, task, &State::KeyReused(first.as_ref())).await
-        }
+        Recording::KeyReused => settle(context, task, &State::KeyReused).await,
         Recording::IdTaken { .. } => settle(context, task, &State::IdConflict).await,
         Recording::Removed { at } => settle(context, task, &State::RecordRemoved(at)).await,
         Recording::Refused(findings) => settle(context, task, &State::Refused(&findings)).await,

@@ -22,8 +22,8 @@ pub enum State<'a> {
     Recorded(&'a TaskRow, Option<(Reason, String)>),
     /// Another Task has its idempotency key.
     Duplicate(&'a TaskRow),
-    /// Another Task, which asks for something else, has its idempotency key: that one.
-    KeyReused(Option<&'a TaskRow>),
+    /// Another Task, which asks for something else, has its idempotency key.
+    KeyReused,
     /// Another Task has its pinned id, or the same one with another specification.
     IdConflict,
     /// It shows more than the record knows; what about it, in a sentence.
@@ -62,16 +62,11 @@ pub fn project(task: &Validated, state: &State, current: Option<&TaskStatus>, no
             facts
         }
         State::Duplicate(first) => duplicate(&mut status, first),
-        State::KeyReused(first) => {
-            let which = first.map_or_else(
-                || "another Task".to_owned(),
-                |first| format!("Task {} ({}, {})", first.name, first.id, first.phase.as_condition()),
-            );
-            let message = format!(
-                "{which} of this namespace, which asks for something else, has this idempotencyKey, and a key stays used \
-                 whatever became of its Task: make this one with another key, or without"
-            );
-            never_ran(&mut status, FailureReason::IdempotencyKeyReused.as_str(), &message)
+        State::KeyReused => {
+            let message = "another Task of this namespace, which asks for something else, has this idempotencyKey, and a key \
+                           stays used whatever became of its Task: make this one with another key, or without. Who may \
+                           list Tasks finds the other one by its spec.idempotencyKey";
+            never_ran(&mut status, FailureReason::IdempotencyKeyReused.as_str(), message)
         }
         State::IdConflict => {
             let message = "the id that annotation jct.dev/id pins is not free: it is that of another Task, or this one was \
