@@ -23,16 +23,25 @@ impl Machine {
         let machine = Self { dir: tempfile::tempdir().unwrap() };
         fs::create_dir(machine.path("repo")).unwrap();
         fs::write(machine.path("repo/README.md"), "# Hello\n").unwrap();
-        let git = |args: &[&str]| {
-            let mut git = Command::new("git");
-            git.args(["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]).args(args);
-            git.current_dir(machine.path("repo")).env("GIT_CONFIG_GLOBAL", "/dev/null");
-            assert!(git.status().unwrap().success(), "git {args:?}");
-        };
-        git(&["init", "-q", "-b", "main", "."]);
-        git(&["add", "-A"]);
-        git(&["commit", "-q", "-m", "Begin"]);
+        machine.git("repo", &["init", "-q", "-b", "main", "."]);
+        machine.commit("Begin");
         machine
+    }
+
+    /// What git prints in a folder of the machine.
+    pub fn git(&self, folder: &str, args: &[&str]) -> String {
+        let mut git = Command::new("git");
+        git.args(["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]).args(args);
+        git.current_dir(self.path(folder)).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+        let output = git.output().unwrap();
+        assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Commits all that is in the repository's folder, ignored or not.
+    pub fn commit(&self, message: &str) {
+        self.git("repo", &["add", "-A", "-f"]);
+        self.git("repo", &["commit", "-q", "-m", message]);
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
