@@ -240,7 +240,7 @@ fn a_change_without_verification_says_so() {
 #[case(json!({}), "inputs.patch is missing: it must be a unified diff")]
 #[case(json!({"patch": PATCH, "verify": "make"}), "inputs.verify: must be a list")]
 #[case(json!({"patch": PATCH.replace("-two", "-zwei")}), "inputs.patch does not apply: src/a.txt, hunk 1 (@@ -1,3 +1,3 @@): line 2 of the file is \"two\", in the patch \"zwei\"")]
-#[case(json!({"patch": PATCH.replace("a/src/", "src/")}), "inputs.patch names some files with a prefix")]
+#[case(json!({"patch": format!("{PATCH}\ndiff --git b.txt b.txt\nold mode 100644\nnew mode 100755\n")}), "inputs.patch names some files with a prefix")]
 #[case(json!({"patch": PATCH.replace("a.txt", "none.txt")}), "src/none.txt: does not exist in index")]
 #[case(json!({"patch": "nonsense"}), "inputs.patch does not apply: No valid patches in input")]
 #[case(json!({"patch": PATCH.replace(" three\n", "")}), "corrupt patch at line 8")]
