@@ -71,7 +71,7 @@ impl<'a> Sections<'a> {
     /// What the patch says of the file with this path before or after.
     pub fn of(&self, path: &str) -> Option<&Section<'a>> {
         let mut sections = self.sections.iter();
-        sections.find(|section| self.stripped(section).iter().any(|name| *name == path.as_bytes()))
+        sections.find(|section| self.stripped(section).contains(&path.as_bytes()))
     }
 
     /// The part of the names that is taken for a prefix, if that is none of those that git writes.
