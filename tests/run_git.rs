@@ -110,3 +110,44 @@ fn crlf_survives_json_and_its_loss_in_a_yaml_block_is_named() {
     assert_eq!(code, 1, "{told}");
     assert!(message.contains("end with CRLF in the file and with LF in the patch; a YAML block"), "{message}");
 }
+
+#[rstest]
+#[case::a_branch("main")]
+#[case::a_tag("v1.2.0")]
+fn git_says_of_the_checkout_what_it_says_of_a_clone(#[case] git_ref: &str) {
+    let machine = Machine::new();
+    machine.git("repo", &["tag", "-a", "-m", "Release", "v1.2.0"]);
+    machine.git("repo", &["checkout", "-q", "-b", "elsewhere"]);
+    fs::write(machine.path("repo/x"), "1\n").unwrap();
+    machine.commit("Elsewhere");
+    machine.git("repo", &["tag", "other"]);
+    machine.git("repo", &["checkout", "-q", "main"]);
+    fs::write(machine.path("repo/y"), "1\n").unwrap();
+    machine.commit("Two");
+    let fields = json!({"target": {"repo": "octo/hello", "ref": git_ref}});
+    // Neither is anything changed, though the files may be another user's now.
+    let script = "git describe --tags --long --dirty >\"$JCT_OUT/version\"; git tag --list >\"$JCT_OUT/tags\"\n\
+                  git diff-index --quiet HEAD -- && git diff-files --quiet && touch \"$JCT_OUT/unchanged\"";
+    let (code, told, log) = machine.run_script(&fields, script);
+    assert_eq!(code, 0, "{log}");
+    let expected = machine.git("repo", &["describe", "--tags", "--long", git_ref]);
+    assert_eq!(fs::read_to_string(artifact(&told, "version")).unwrap(), expected);
+    assert_eq!(fs::read_to_string(artifact(&told, "tags")).unwrap(), "v1.2.0\n");
+    assert!(artifact(&told, "unchanged").exists(), "a file counts as changed");
+    assert!(log.contains("tags=1"), "{log}");
+}
+
+#[rstest]
+#[case::shallow(&["--depth=1"], "git fetch --unshallow")]
+#[case::partial(&["--filter=blob:none", "--no-checkout"], "git fetch --refetch --no-filter")]
+fn a_source_that_has_not_all_is_named(#[case] how: &[&str], #[case] expected: &str) {
+    let machine = Machine::new();
+    fs::write(machine.path("repo/README.md"), "# Bye\n").unwrap();
+    machine.commit("Two");
+    machine.git("repo", &["config", "uploadpack.allowFilter", "true"]);
+    let url = |folder: &str| format!("file://{}", machine.path(folder).display());
+    machine.git(".", &[&["clone", "-q"], how, &[&url("repo"), "part"]].concat());
+    let (code, told, log) = outcome(machine.command_on(&url("part"), &json!({})).output().unwrap());
+    assert_eq!((code, &told["error"]["reason"]), (1, &json!("SourceUnavailable")), "{log}");
+    assert!(told["error"]["message"].as_str().unwrap().contains(expected), "{told}");
+}

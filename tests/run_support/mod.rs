@@ -63,8 +63,13 @@ impl Machine {
 
     /// `jct run` with these fields in its spec.
     pub fn command(&self, fields: &Value) -> Command {
+        self.command_on(self.path("repo").to_str().unwrap(), fields)
+    }
+
+    /// The same on another repository.
+    pub fn command_on(&self, repo: &str, fields: &Value) -> Command {
         let mut command = jct();
-        command.arg("run").arg("-f").arg(self.manifest(fields)).arg("--repo").arg(self.path("repo"));
+        command.arg("run").arg("-f").arg(self.manifest(fields)).arg("--repo").arg(repo);
         command.arg("--state").arg(self.path("state")).args(["-o", "json"]);
         for name in ["JCT_ALLOWED_REPO_PREFIXES", "JCT_EXECUTORS_FILE", "JCT_STATE", "JCT_REPO"] {
             command.env_remove(name);
