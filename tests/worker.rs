@@ -572,7 +572,7 @@ fn the_report_knows_the_project() {
     repository.write("docs/guide.md", "# Guide\n");
     repository.write("README.md", "# Hello\n");
     repository.write("Cargo.toml", "[package]\nname = \"x\"\n\n[dependencies]\nserde = \"1\"\n");
-    repository.write("LICENSE", "Apache License\nVersion 2.0, January 2004\n");
+    repository.write("LICENSE", spdx::license_id("Apache-2.0").unwrap().text());
     repository.write(".github/workflows/ci.yml", "on: push\n");
     repository.write("tests/a.rs", "");
     repository.write("logo.png", "\u{89}PNG\0\0");

@@ -394,6 +394,34 @@ fn docs_tells_what_is_broken() {
 }
 
 #[test]
+fn docs_reads_anchors_and_texts_as_github_does() {
+    let bench = Bench::new(&[
+        (
+            "README.md",
+            "\u{feff}# Tool\n\n[a](#-usage) [b](#%EF%B8%8F-settings) [c](#\u{fe0f}-settings) [d](#-logo)\n[gone](#gone)\n\n\
+         ## \u{1f680} Usage\n\n## \u{2699}\u{fe0f} Settings\n\n## ![x](x.png) Logo\n",
+        ),
+        ("x.png", "x"),
+    ]);
+    bench.run("docs", "", json!({}));
+    assert_eq!(findings(&bench), ["README.md:4 broken_anchor"]);
+}
+
+#[test]
+fn analysis_gives_no_id_to_a_licence_with_a_condition_more() {
+    let mit = spdx::license_id("MIT").unwrap().text();
+    let more = format!("{mit}\nThe Software shall be used for nothing but good.\n");
+    let bench =
+        Bench::new(&[("LICENSE", mit), ("LICENSES/MIT.txt", &format!("\u{feff}{mit}")), ("LICENSES/more.txt", &more)]);
+    bench.run("analysis", "", json!({}));
+    let report = bench.json("report.json");
+    let licences = report["licences"].as_array().unwrap().iter();
+    let ids: Vec<String> =
+        licences.map(|licence| format!("{} {}", licence["path"], licence["spdx_id"]).replace('"', "")).collect();
+    assert_eq!(ids, ["LICENSE MIT", "LICENSES/MIT.txt MIT", "LICENSES/more.txt unrecognised"]);
+}
+
+#[test]
 fn docs_fails_on_findings_if_it_is_told_to() {
     let bench = Bench::new(&[("README.md", "# A\n[b](b.md)\n"), ("sub/c.md", "# C\n"), ("sub/README.md", "# Sub\n")]);
     let done = bench.run("docs", "", json!({"failOnFindings": true}));
