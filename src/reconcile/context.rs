@@ -19,7 +19,7 @@ use crate::domain::executor::Executors;
 use crate::domain::retention::Retention;
 use crate::jobs::JobSettings;
 use crate::policy::Policy;
-use crate::runtime::{Deleter, Deletions, Metrics};
+use crate::runtime::{Deleter, Deletions, LostTasks, Metrics};
 use crate::signing::Keys;
 use crate::store::Store;
 use crate::trace::TraceVolume;
@@ -46,6 +46,8 @@ pub struct Context {
     pub trust: watch::Receiver<Arc<Trust>>,
     /// Who asked for deletions.
     pub deletions: Deletions,
+    /// Tasks whose record was lost, as the last sweep found them.
+    pub lost: LostTasks,
     /// The volume of traces.
     pub traces: TraceVolume,
     /// What provenance is signed with.

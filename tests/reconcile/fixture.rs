@@ -22,7 +22,7 @@ use jct::reconcile::head::Head;
 use jct::reconcile::status::Written;
 use jct::reconcile::task::{Object, reconcile};
 use jct::reconcile::work_object::{Objects, Whole, WorkObject, reconcile_as_read};
-use jct::runtime::{Deletions, Metrics};
+use jct::runtime::{Deletions, LostTasks, Metrics};
 use jct::signing::{KeyRing, Keys, SigningKey};
 use jct::store::{Store, StoreSettings, TaskRow};
 use jct::trace::TraceVolume;
@@ -152,6 +152,7 @@ impl World {
             started: std::time::Instant::now(),
             trust: tokio::sync::watch::Sender::new(Arc::new(self.trust.clone())).subscribe(),
             deletions: self.deletions.clone(),
+            lost: LostTasks::default(),
             traces: TraceVolume::new(self.folder.path().join("traces")),
             keys: self.keys.clone(),
             checkpoint: tokio::sync::watch::channel(None).1,
