@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::work_objects;
 use crate::crd;
 use crate::domain::audit::{Action, EntityKind};
-use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS, Operation};
+use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS, Operation, VERSION};
 use crate::domain::{ActorKind, Code, Phase};
 
 /// What every guarded operation may answer besides its own, and what it means.
@@ -14,7 +14,10 @@ pub const GUARDED: [(&str, &str); 7] = [
     ("401", "No token, or one that is not valid here; see WWW-Authenticate"),
     ("403", "The caller lacks the right that the message names"),
     ("422", "The parameters or the body do not fit; `violations` names all that is wrong"),
-    ("429", "Too many requests of this caller are being served; see Retry-After"),
+    (
+        "429",
+        "Too many requests of this caller are being served, or too much of the namespace was recorded within an hour (`too_many_tasks`); see Retry-After",
+    ),
     ("500", "An internal error"),
     ("503", "Overloaded, or the API server or the record do not answer; see Retry-After"),
     ("504", "The request took too long"),
@@ -176,6 +179,8 @@ fn task_spec() -> Value {
         spec["properties"][name]["enum"] = json!(Operation::ALL);
     }
     spec["properties"]["requested_by"]["properties"]["kind"]["enum"] = json!(ActorKind::ALL);
+    spec["properties"]["version"]["enum"] = json!([VERSION]);
+    spec["properties"]["version"]["default"] = json!(VERSION);
     let budget = &mut spec["properties"]["constraints"]["properties"]["time_budget_seconds"];
     budget["minimum"] = json!(MIN_TIME_BUDGET_SECONDS);
     budget["maximum"] = json!(MAX_TIME_BUDGET_SECONDS);
