@@ -102,6 +102,37 @@ fn what_is_done_after_an_uninstall_is_not_done_while_the_operator_is_there() {
     assert!(may_look, "{role:?}");
 }
 
+/// A server on the loopback that answers each request with this line.
+fn server(line: &'static str) -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let _ = std::io::Read::read(&mut connection, &mut [0; 1024]).unwrap();
+            std::io::Write::write_all(&mut connection, format!("{line}\r\n\r\ntext\n").as_bytes()).unwrap();
+        }
+    });
+    port
+}
+
+/// The command of the pod is run as it stands.
+#[test]
+fn a_helm_test_tells_whether_the_operator_is_ready() {
+    let pod = object(&objects(""), "Pod", "jct-test");
+    let command = pod["spec"]["containers"][0]["command"].as_sequence().unwrap();
+    let command: Vec<&str> = command.iter().map(|part| part.as_str().unwrap()).collect();
+    let env = pod["spec"]["containers"][0]["env"].as_sequence().unwrap();
+    assert_eq!((env[0]["value"].as_str(), env[1]["value"].as_str()), (Some("jct-api"), Some("80")));
+    let passes = |line: &'static str| {
+        let mut asked = Command::new(command[0]);
+        asked.args(&command[1..]).env("HOST", "127.0.0.1").env("PORT", server(line).to_string());
+        asked.output().unwrap().status.success()
+    };
+    assert!(passes("HTTP/1.0 200 OK"));
+    assert!(!passes("HTTP/1.0 503 Service Unavailable"));
+}
+
 #[test]
 fn workers_are_placed_by_values() {
     let values = "workers:\n  nodeSelector: {pool: work}\n  tolerations: [{key: work, operator: Exists}]\n  podLabels: {cost: a}\n  \
