@@ -10,6 +10,7 @@ use sqlx::{ConnectOptions, Connection, PgPool, Postgres, Sqlite, SqlitePool};
 use tokio::sync::watch;
 
 use super::conn::{Conn, execute, fetch};
+use super::place::explained;
 use super::settings::Location;
 use super::{Result, StoreError, StoreSettings};
 
@@ -68,7 +69,10 @@ impl Connector {
 
     pub(super) async fn connect(&self) -> Result<Connected> {
         Ok(match self {
-            Self::Sqlite(options) => Connected::Sqlite(options.connect().await?),
+            Self::Sqlite(options) => {
+                let connected = options.connect().await.map_err(StoreError::from);
+                Connected::Sqlite(connected.map_err(|error| explained(error, options.get_filename()))?)
+            }
             Self::Postgres(options) => {
                 let mut connected = Connected::Postgres(options.connect().await?);
                 see_to_durability(&mut connected.borrow()).await?;

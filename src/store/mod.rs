@@ -19,6 +19,7 @@ mod model;
 mod one_writer;
 mod operation;
 mod ops;
+mod place;
 mod request;
 mod retention;
 mod rows;
