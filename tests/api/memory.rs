@@ -95,6 +95,7 @@ fn door() -> (Router, Waiting) {
         trust: tokio::sync::watch::Sender::new(std::sync::Arc::new(crate::world::trust())).subscribe(),
         trusted_user: "system:serviceaccount:jct-system:jct".into(),
         deletions: jct::runtime::Deletions::default(),
+        clock: jct::runtime::Clock::default(),
     };
     (webhook::router(reviewer, denials, metrics, OpenTasks::unlimited(), false), waiting)
 }
