@@ -19,7 +19,7 @@ use crate::domain::executor::Executors;
 use crate::domain::retention::Retention;
 use crate::jobs::JobSettings;
 use crate::policy::Policy;
-use crate::runtime::{Deleter, Deletions, Metrics};
+use crate::runtime::{Clock, Deleter, Deletions, Metrics};
 use crate::signing::Keys;
 use crate::store::Store;
 use crate::trace::TraceVolume;
@@ -42,6 +42,10 @@ pub struct Context {
     pub timing: Timing,
     /// Since when this controller works.
     pub started: Instant,
+    /// The API server's clock, as far as it is known.
+    pub clock: Clock,
+    /// Who waits for another attempt.
+    pub between: Between,
     /// Tells stamps from forgeries; changes with the webhook's Secret and configurations.
     pub trust: watch::Receiver<Arc<Trust>>,
     /// Who asked for deletions.
@@ -68,6 +72,30 @@ pub struct Context {
     pub whole: Semaphore,
     /// What work objects need besides.
     pub objects: Objects,
+}
+
+/// Since when Tasks wait for their next attempt, as far as this process has looked: the record has the end of the last one by the
+/// clock of a node, or of another replica, which may be ahead.
+#[derive(Debug, Default)]
+pub struct Between(Mutex<HashMap<Id, (u32, Instant)>>);
+
+impl Between {
+    /// How long this process has seen the Task wait after this attempt.
+    pub fn waited(&self, task_id: Id, attempt: u32) -> Duration {
+        let Ok(mut seen) = self.0.lock() else { return Duration::ZERO };
+        let first = seen.entry(task_id).or_insert_with(|| (attempt, Instant::now()));
+        if first.0 != attempt {
+            *first = (attempt, Instant::now());
+        }
+        first.1.elapsed()
+    }
+
+    /// Forgets a Task.
+    pub fn forget(&self, task_id: Id) {
+        if let Ok(mut seen) = self.0.lock() {
+            seen.remove(&task_id);
+        }
+    }
 }
 
 /// How many whole specs of Tasks may be in memory at once.

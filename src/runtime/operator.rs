@@ -8,6 +8,7 @@ use anyhow::{Context as _, anyhow};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::Client;
 use kube::api::{Api, PostParams};
+use kube::client::ClientBuilder;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -17,7 +18,7 @@ use tracing::{info, warn};
 
 use super::config_file::Configuration;
 use super::controller::Controller;
-use super::{ConfigFile, Deletions, Denials, Metrics, OpenTasks, Settings};
+use super::{Clock, ConfigFile, Deletions, Denials, Metrics, OpenTasks, Settings};
 use crate::api;
 use crate::crd::Trust;
 use crate::serve::Tls;
@@ -46,9 +47,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let retention = settings.retention_file.as_deref().map(ConfigFile::open).transpose()?;
     // A database that is away is no reason to end: admission needs none, and whoever comes back finds us there.
     let store = Store::open_in_background(&StoreSettings::new(url.clone()));
-    let client = Client::try_default().await.context("cannot find the Kubernetes API server")?;
     let metrics = Metrics::default();
-    let mut keeper = Keeper::new(client.clone(), keeper_settings(&settings), metrics.clone());
+    let clock = Clock::new(&metrics);
+    let client = client(&clock).await.context("cannot find the Kubernetes API server")?;
+    let mut keeper = Keeper::new(client.clone(), keeper_settings(&settings), metrics.clone(), clock.clone());
     let (identity, trust) = patiently(&mut keeper).await?;
 
     let shutdown = CancellationToken::new();
@@ -74,6 +76,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             trust: trust.clone(),
             trusted_user: own_name(&client).await,
             deletions: deletions.clone(),
+            clock: clock.clone(),
         };
         let router = webhook::router(
             reviewer,
@@ -99,6 +102,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             deletions: deletions.clone(),
             keys: keys.clone(),
             metrics: metrics.clone(),
+            clock: clock.clone(),
             executors: follow(executors, &metrics.executors_valid, &shutdown),
             retention: follow(retention, &metrics.retention_valid, &shutdown),
             ready,
@@ -106,7 +110,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         let stop = shutdown.clone();
         parts.spawn(async move { ("controller", controller.run(lease, stop).await) });
     }
-    let health = api::Health { store: store.clone(), parts: Arc::new(readiness), metrics, keys };
+    let health = api::Health { store: store.clone(), parts: Arc::new(readiness), metrics, keys, clock };
     let api = api::Api::new(health, client, settings.policy(), trust, denials, open_tasks, settings.api());
     let (address, stop) = (any(settings.api_port), shutdown.clone());
     parts.spawn(async move {
@@ -132,6 +136,12 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     }
     info!("jct operator stopped");
     ended
+}
+
+/// A client of the API server whose answers set `clock`.
+async fn client(clock: &Clock) -> anyhow::Result<Client> {
+    let config = kube::Config::infer().await?;
+    Ok(ClientBuilder::try_from(config)?.with_layer(&clock.layer()).build())
 }
 
 /// Whether the record may be kept there. What makes a connection unsafe is told in the log.

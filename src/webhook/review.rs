@@ -18,7 +18,7 @@ use crate::crd::stamps::{Annotations, Issuer};
 use crate::crd::{Trust, pinned_id};
 use crate::domain::{Code, DeletionNote, Finding};
 use crate::policy::{Policy, Subject};
-use crate::runtime::Deletions;
+use crate::runtime::{Clock, Deletions};
 
 /// Which of the webhooks is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +51,8 @@ pub struct Reviewer {
     pub trusted_user: String,
     /// Where it is noted who deletes what.
     pub deletions: Deletions,
+    /// By which stamps are dated.
+    pub clock: Clock,
 }
 
 /// One request, and what it is reviewed with.

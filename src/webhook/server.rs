@@ -10,7 +10,6 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Extension, Json, Router};
-use jiff::Timestamp;
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionRequest, Operation};
 use tokio::sync::Semaphore;
@@ -193,7 +192,7 @@ async fn admit(
     drop(bytes);
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| TurnedAway::Malformed(format!("no random bytes: {error}")))?;
-    let now = Timestamp::now();
+    let now = app.reviewer.clock.now();
     let review = match findings.is_empty() {
         true => app.reviewer.review(door, caller, &request, random, now),
         false => super::review::refuse(&request, findings),

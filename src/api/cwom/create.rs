@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
 
 use super::collection::Collection;
 use super::problem::{taken, unresolved};
@@ -38,7 +37,7 @@ pub async fn create(
     let json = unread.json(&api.room, &caller).await?;
     let (spec, findings) = read(of.kind, &json.value, Naming::Rest);
     let Some(spec) = spec else { return Err(Problem::findings(&findings)) };
-    let at = Timestamp::now();
+    let at = api.health.clock.now();
     let put = PutObject {
         pin: None,
         spec_sha256: None,

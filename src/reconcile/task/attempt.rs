@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::jobs;
 use super::lost::shown;
-use super::observe::{Limits, Observation, is_finished, observe};
+use super::observe::{Limits, Observation, clock_behind, is_finished, observe};
 use super::validate::Validated;
 use crate::crd::names;
 use crate::domain::Phase;
@@ -58,7 +58,11 @@ pub async fn look(context: &Context, task: &Validated, row: &TaskRow) -> Result<
         listed = api.list(&ListParams::default().labels(&selector)).await.map_err(Error::api("list pods"))?.items;
         pods = listed.iter().collect();
     }
-    let observation = observe(jobs_seen.first().map(AsRef::as_ref), &pods, limits(context, row), Timestamp::now());
+    let observation = observe(jobs_seen.first().map(AsRef::as_ref), &pods, limits(context, row), context.clock.now());
+    for pod in &pods {
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
+        context.clock.node_is_behind(node, clock_behind(pod));
+    }
     let has_begun = observation == Observation::Missing && has_begun(context, task, row).await?;
     Ok(Look { observation, has_begun })
 }
@@ -89,7 +93,7 @@ pub async fn has_begun(context: &Context, task: &Validated, row: &TaskRow) -> Re
 /// # Errors
 /// If the database does not take it.
 pub async fn start(context: &Context, row: &TaskRow, attempt: u32) -> Result<TaskRow, Error> {
-    let start = StartAttempt::of(row, attempt, job_name(row.id, attempt), Timestamp::now());
+    let start = StartAttempt::of(row, attempt, job_name(row.id, attempt), context.clock.now());
     context.store.start_attempt(start).await.map_err(Error::store("record the start of an attempt"))
 }
 

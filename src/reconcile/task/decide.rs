@@ -35,6 +35,8 @@ pub struct Situation<'a> {
     pub no_executor: Option<NoExecutor>,
     /// Before the second attempt; doubled for each further one.
     pub retry_delay: Duration,
+    /// How long the Task was seen to wait since the last attempt, whatever clock tells of its end.
+    pub waited: Duration,
     /// Now.
     pub now: Timestamp,
 }
@@ -138,7 +140,8 @@ fn between_attempts(situation: &Situation) -> Step {
         && situation.attempt > 0
     {
         let delay = situation.retry_delay.saturating_mul(1 << (situation.attempt - 1).min(10));
-        let passed = Duration::try_from(situation.now.duration_since(ended_at)).unwrap_or_default();
+        let passed =
+            Duration::try_from(situation.now.duration_since(ended_at)).unwrap_or_default().max(situation.waited);
         if passed < delay {
             let message = format!("attempt {} follows", situation.attempt + 1);
             return Step::WaitFor(delay - passed, Reason::Retrying, message);
@@ -169,6 +172,7 @@ mod tests {
             findings: &[],
             no_executor: None,
             retry_delay: Duration::from_secs(10),
+            waited: Duration::ZERO,
             now: now(),
         }
     }

@@ -20,7 +20,6 @@ mod observe_tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{Api, DeleteParams};
 use kube::runtime::controller::Action;
@@ -56,7 +55,7 @@ const SOON: Duration = Duration::from_secs(1);
 /// # Errors
 /// [`Error`] names the step that failed; the pass is repeated later.
 pub async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action, Error> {
-    let task = validate(&object, &context.trust())?;
+    let task = Validated { clock_is_off: context.clock.skew().is_some(), ..validate(&object, &context.trust())? };
     if !task.head.has_finalizer && !task.head.is_being_deleted {
         finalizer::add(&tasks(&context, &task.head.namespace), &task.head.name, &task.head.uid).await?;
     }
@@ -168,6 +167,7 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
         row = match step {
             Step::Start(attempt) => {
                 row = attempt::start(context, &row, attempt).await?;
+                context.between.forget(row.id);
                 if attempt::has_begun(context, task, &row).await? {
                     // Started before, and the record of that was lost: what is there of it is judged.
                     row
@@ -238,14 +238,18 @@ fn situation<'a>(
         findings,
         no_executor: attempt::executor(context, row).err().map(|none| none_yet(context, row, &none)),
         retry_delay: context.timing.retry_delay,
-        now: Timestamp::now(),
+        waited: match row.attempt_ended_at {
+            Some(_) if !row.attempt_is_open() => context.between.waited(row.id, row.attempt),
+            _ => Duration::ZERO,
+        },
+        now: context.clock.now(),
     }
 }
 
 /// That no executor does it, and how long one may still come.
 fn none_yet(context: &Context, row: &TaskRow, none: &NoExecutor) -> decide::NoExecutor {
     let since = row.attempt_ended_at.unwrap_or(row.recorded_at);
-    let waited = Duration::try_from(Timestamp::now().duration_since(since)).unwrap_or_default();
+    let waited = Duration::try_from(context.clock.now().duration_since(since)).unwrap_or_default();
     // A Task that was let go now may have been recorded long ago: a configuration that came with it needs a restart.
     let waited = waited.min(context.started.elapsed());
     decide::NoExecutor { why: none.to_string(), patience: context.timing.executor_patience.saturating_sub(waited) }
@@ -279,7 +283,7 @@ async fn end_task(
     failure: Failure,
     actor: Actor,
 ) -> Result<TaskRow, Error> {
-    let finish = FinishTask { task_id: task.head.id, ending, failure, actor, at: Timestamp::now() };
+    let finish = FinishTask { task_id: task.head.id, ending, failure, actor, at: context.clock.now() };
     let row = context.store.finish_task(finish).await.map_err(Error::store("record the end of a Task"))?;
     finish::note_outcome(context, &row);
     Ok(row)
@@ -304,7 +308,7 @@ async fn expire(context: &Context, task: &Validated, row: &TaskRow) -> Result<Ac
     let (Some(ttl), Some(completed_at)) = (task.spec.controls.ttl_seconds_after_finished, row.completed_at) else {
         return Ok(Action::await_change());
     };
-    let age = Duration::try_from(Timestamp::now().duration_since(completed_at)).unwrap_or_default();
+    let age = Duration::try_from(context.clock.now().duration_since(completed_at)).unwrap_or_default();
     let ttl = Duration::from_secs(ttl.into());
     if age < ttl {
         return Ok(Action::requeue(ttl - age));
@@ -334,13 +338,14 @@ async fn settle(context: &Context, task: &Validated, state: &State<'_>) -> Resul
 /// Records the deletion and lets the object go. Database, then API server.
 async fn release(context: &Context, task: &Validated) -> Result<Action, Error> {
     let Deleter { actor, note } = context.deleter(&task.head.uid).await?;
-    let deleted = RecordDeleted { id: task.head.id, uid: task.head.uid.clone(), actor, note, at: Timestamp::now() };
+    let deleted = RecordDeleted { id: task.head.id, uid: task.head.uid.clone(), actor, note, at: context.clock.now() };
     context.store.record_deleted(deleted).await.map_err(Error::store("record a deletion"))?;
     if task.head.has_finalizer {
         finalizer::remove(&tasks(context, &task.head.namespace), &task.head.name, &task.head.uid).await?;
     }
     context.written.forget(&task.head.uid);
     context.settled.forget(task.head.id);
+    context.between.forget(task.head.id);
     Ok(Action::await_change())
 }
 

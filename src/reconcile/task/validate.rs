@@ -35,6 +35,8 @@ pub struct Validated {
     pub has_object: bool,
     /// How it ends if its object goes before its end.
     pub if_deleted: &'static str,
+    /// Whether this machine's clock differs from the API server's.
+    pub clock_is_off: bool,
 }
 
 /// Said of a Task whose object went before its end.
@@ -74,6 +76,7 @@ impl Validated {
             ignored_pin: None,
             has_object: false,
             if_deleted: if is_second { SECOND } else { DELETED },
+            clock_is_off: false,
         }
     }
 
@@ -113,6 +116,7 @@ pub fn validate(object: &Object, trust: &Trust) -> Result<Validated, Error> {
         ignored_pin: None,
         has_object: true,
         if_deleted: DELETED,
+        clock_is_off: false,
     })
 }
 
