@@ -1,25 +1,25 @@
 //! What every pass of the controller may use.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kube::Client;
 use tokio::sync::{Semaphore, watch};
 
+use super::by_uid::ByUid;
 use super::error::{Backoff, Error};
 use super::status::Written;
 use super::work_object::Objects;
 use super::workers::Workers;
 use crate::crd::TaskStatus;
 use crate::crd::Trust;
-use crate::domain::Id;
 use crate::domain::checkpoint::Checkpoint;
 use crate::domain::executor::Executors;
 use crate::domain::retention::Retention;
 use crate::jobs::JobSettings;
 use crate::policy::Policy;
-use crate::runtime::{Clock, Deleter, Deletions, Metrics};
+use crate::runtime::{Clock, Deleter, Deletions, LostTasks, Metrics};
 use crate::signing::Keys;
 use crate::store::Store;
 use crate::trace::TraceVolume;
@@ -50,6 +50,8 @@ pub struct Context {
     pub trust: watch::Receiver<Arc<Trust>>,
     /// Who asked for deletions.
     pub deletions: Deletions,
+    /// Tasks whose record was lost, as the last sweep found them.
+    pub lost: LostTasks,
     /// The volume of traces.
     pub traces: TraceVolume,
     /// What provenance is signed with.
@@ -64,7 +66,7 @@ pub struct Context {
     pub workers: Arc<Workers>,
     /// Counts.
     pub metrics: Metrics,
-    /// Failures in a row.
+    /// Failures in a row of passes over Tasks.
     pub backoff: Backoff,
     /// What was written to statuses and may not be in the cache yet.
     pub written: Written<TaskStatus>,
@@ -77,53 +79,48 @@ pub struct Context {
 /// Since when Tasks wait for their next attempt, as far as this process has looked: the record has the end of the last one by the
 /// clock of a node, or of another replica, which may be ahead.
 #[derive(Debug, Default)]
-pub struct Between(Mutex<HashMap<Id, (u32, Instant)>>);
+pub struct Between(ByUid<Option<(u32, Instant)>>);
 
 impl Between {
     /// How long this process has seen the Task wait after this attempt.
-    pub fn waited(&self, task_id: Id, attempt: u32) -> Duration {
-        let Ok(mut seen) = self.0.lock() else { return Duration::ZERO };
-        let first = seen.entry(task_id).or_insert_with(|| (attempt, Instant::now()));
-        if first.0 != attempt {
-            *first = (attempt, Instant::now());
-        }
-        first.1.elapsed()
+    pub fn waited(&self, uid: &str, attempt: u32) -> Duration {
+        self.0.change(uid, |seen| match seen {
+            Some((of, since)) if *of == attempt => since.elapsed(),
+            _ => {
+                *seen = Some((attempt, Instant::now()));
+                Duration::ZERO
+            }
+        })
     }
 
     /// Forgets a Task.
-    pub fn forget(&self, task_id: Id) {
-        if let Ok(mut seen) = self.0.lock() {
-            seen.remove(&task_id);
-        }
+    pub fn forget(&self, uid: &str) {
+        self.0.forget(uid);
     }
 }
 
 /// How many whole specs of Tasks may be in memory at once.
 pub const WHOLE_SPECS: usize = 4;
 
-/// Up to which attempt Tasks have their provenance, as far as this process has looked: a Task that has ended is passed over
-/// often, and the volume need not be asked each time.
+/// Up to which attempt Tasks have their provenance, as far as this process has looked, by the uids of their objects: a Task
+/// that has ended is passed over often, and the volume need not be asked each time.
 #[derive(Debug, Default)]
-pub struct Settled(Mutex<HashMap<Id, u32>>);
+pub struct Settled(ByUid<u32>);
 
 impl Settled {
     /// Whether the attempts up to this one have it.
-    pub fn has(&self, task_id: Id, attempt: u32) -> bool {
-        self.0.lock().is_ok_and(|settled| settled.get(&task_id).is_some_and(|last| *last >= attempt))
+    pub fn has(&self, uid: &str, attempt: u32) -> bool {
+        self.0.get(uid).is_some_and(|last| last >= attempt)
     }
 
     /// Notes that the attempts up to this one have it.
-    pub fn note(&self, task_id: Id, attempt: u32) {
-        if let Ok(mut settled) = self.0.lock() {
-            settled.insert(task_id, attempt);
-        }
+    pub fn note(&self, uid: &str, attempt: u32) {
+        self.0.put(uid, attempt);
     }
 
     /// Forgets a Task.
-    pub fn forget(&self, task_id: Id) {
-        if let Ok(mut settled) = self.0.lock() {
-            settled.remove(&task_id);
-        }
+    pub fn forget(&self, uid: &str) {
+        self.0.forget(uid);
     }
 }
 
@@ -142,6 +139,14 @@ impl Context {
         let told = self.store.deletion_notes(uid).await;
         notes.extend(told.map_err(Error::store("look who asked for a deletion"))?);
         Ok(Deleter::of(&notes, &self.trust()))
+    }
+
+    /// Forgets all Tasks but those with these uids.
+    pub fn keep(&self, there: &HashSet<String>) {
+        self.settled.0.keep(there);
+        self.between.0.keep(there);
+        self.backoff.keep(there);
+        self.written.keep(there);
     }
 
     /// Which seals are believed, now.

@@ -111,7 +111,7 @@ impl Clock {
         }
     }
 
-    /// Tells that the clock of a node is behind, if it is by more than half a minute: once in ten minutes.
+    /// Tells that the clock of a node, by its address, is behind, if it is by more than half a minute: once in ten minutes.
     pub fn node_is_behind(&self, node: &str, by: SignedDuration) {
         if by < TOLD.0 {
             return;

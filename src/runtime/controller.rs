@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::lease::{Lease, LeaseSettings};
-use super::{Clock, Deletions, Metrics, Settings};
+use super::{Clock, Deletions, LostTasks, Metrics, Settings};
 use crate::checkpoint::{CheckpointFile, CheckpointMap, Keeper, Places};
 use crate::crd::Trust;
 use crate::domain::checkpoint::{CHECKPOINTS_DIR, CHECKPOINTS_FILE, Checkpoint};
@@ -50,6 +50,8 @@ pub struct Controller {
     pub trust: watch::Receiver<Arc<Trust>>,
     /// Who asked for deletions.
     pub deletions: Deletions,
+    /// Whose record was lost.
+    pub lost: LostTasks,
     /// What provenance is signed with.
     pub keys: Keys,
     /// Counts.
@@ -172,6 +174,7 @@ impl Controller {
             between: Between::default(),
             trust: self.trust.clone(),
             deletions: self.deletions.clone(),
+            lost: self.lost.clone(),
             traces: self.traces()?,
             keys: self.keys.clone(),
             checkpoint,

@@ -18,7 +18,7 @@ use tracing::{info, warn};
 
 use super::config_file::Configuration;
 use super::controller::Controller;
-use super::{Clock, ConfigFile, Deletions, Denials, Metrics, OpenTasks, Settings};
+use super::{Clock, ConfigFile, Deletions, Denials, LostTasks, Metrics, NamespaceLimits, Settings};
 use crate::api;
 use crate::crd::Trust;
 use crate::serve::Tls;
@@ -58,7 +58,9 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let keys = signing::keep(SecretKeys::new(client.clone(), settings.signing()), shutdown.clone());
     let (denials, waiting) = Denials::new(&metrics);
     let (deletions, untold) = Deletions::new();
-    let open_tasks = OpenTasks::new(store.clone(), settings.max_open_tasks);
+    let lost = LostTasks::default();
+    let limits =
+        NamespaceLimits::new(store.clone(), settings.max_open_tasks, settings.max_recorded_per_hour, lost.clone());
     let no_more_denials = CancellationToken::new();
     let recording = {
         let (store, stop) = (store.clone(), no_more_denials.clone());
@@ -78,13 +80,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             deletions: deletions.clone(),
             clock: clock.clone(),
         };
-        let router = webhook::router(
-            reviewer,
-            denials.clone(),
-            metrics.clone(),
-            open_tasks.clone(),
-            settings.client_ca().is_some(),
-        );
+        let router =
+            webhook::router(reviewer, denials.clone(), metrics.clone(), limits.clone(), settings.client_ca().is_some());
         let part = serve_webhook(&settings, keeper, identity, router, ready, shutdown.clone()).await?;
         parts.spawn(async move { ("webhook", part.await) });
     } else {
@@ -100,6 +97,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             store: store.clone(),
             trust: trust.clone(),
             deletions: deletions.clone(),
+            lost,
             keys: keys.clone(),
             metrics: metrics.clone(),
             clock: clock.clone(),
@@ -111,7 +109,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         parts.spawn(async move { ("controller", controller.run(lease, stop).await) });
     }
     let health = api::Health { store: store.clone(), parts: Arc::new(readiness), metrics, keys, clock };
-    let api = api::Api::new(health, client, settings.policy(), trust, denials, open_tasks, settings.api());
+    let api = api::Api::new(health, client, settings.policy(), trust, denials, limits, settings.api());
     let (address, stop) = (any(settings.api_port), shutdown.clone());
     parts.spawn(async move {
         let served = api::serve(address, api::router(api), stop).await;

@@ -109,6 +109,11 @@ pub struct Settings {
     #[arg(long, env = "JCT_MAX_OPEN_TASKS", default_value_t = 1_000)]
     pub max_open_tasks: u32,
 
+    /// The most Tasks and work objects of one namespace that are recorded within an hour: one more is refused with
+    /// TOO_MANY_TASKS; 0 for no limit
+    #[arg(long, env = "JCT_MAX_RECORDED_PER_HOUR", default_value_t = 10_000)]
+    pub max_recorded_per_hour: u32,
+
     /// The operator's own namespace
     #[arg(long, env = "JCT_NAMESPACE", default_value = "jct-system")]
     pub namespace: String,

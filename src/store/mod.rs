@@ -20,6 +20,7 @@ mod one_writer;
 mod operation;
 mod ops;
 mod place;
+mod recorded;
 mod request;
 mod retention;
 mod rows;
@@ -28,7 +29,7 @@ mod story;
 mod transition;
 mod writer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -274,9 +275,14 @@ impl Store {
         rows::open_tasks(&mut self.inner.readers.acquire().await?.borrow(), after).await
     }
 
-    /// How many Tasks of each namespace have not ended.
-    pub async fn open_by_namespace(&self) -> Result<BTreeMap<String, u64>> {
-        rows::open_by_namespace(&mut self.inner.readers.acquire().await?.borrow()).await
+    /// How many Tasks of each namespace have not ended, but for those of the `lost` objects with these uids.
+    pub async fn open_by_namespace(&self, lost: &BTreeSet<String>) -> Result<BTreeMap<String, u64>> {
+        rows::open_by_namespace(&mut self.inner.readers.acquire().await?.borrow(), lost).await
+    }
+
+    /// How many Tasks, and work objects that no Task made, were recorded since then: by namespace and minute since 1970.
+    pub async fn recorded_by_minute(&self, since: Timestamp) -> Result<Vec<(String, i64, u64)>> {
+        recorded::by_minute(&mut self.inner.readers.acquire().await?.borrow(), since).await
     }
 
     /// How many Tasks are in each phase. Every phase is there.

@@ -20,8 +20,9 @@ use super::Caller;
 use super::read::{Read, read};
 use super::review::{Door, Review, Reviewer};
 use crate::crd::names::GROUP;
+use crate::domain::cwom::Kind;
 use crate::runtime::metrics::ReviewLabels;
-use crate::runtime::{Denials, Metrics, OpenTasks};
+use crate::runtime::{Denials, Metrics, NamespaceLimits, TooMany};
 use crate::serve::{self, Body, BodyError, BodyLimits, Budget, Limits, Peer, Tls};
 
 /// An object of 1.5 MiB is the most that etcd takes. A review has the object as it was too, and who asks.
@@ -33,6 +34,9 @@ const BODY: BodyLimits =
     BodyLimits { bytes: MAX_BODY_BYTES, wait: Duration::from_secs(2), read: Duration::from_secs(2) };
 /// How many reviews are made values of at once. It takes no waiting, so more would not be faster.
 const READ_AT_ONCE: usize = 2;
+/// Reviews from this length on, in bytes, are looked at aside: meanwhile the bodies of others, each of which has its time to
+/// arrive, are read.
+const LARGE: usize = 64 * 1024;
 /// How many requests are under way at once, most of them waiting for one of the above.
 const MAX_REQUESTS: usize = 256;
 /// The API server keeps one connection, or a few.
@@ -54,11 +58,11 @@ struct Shared {
     reviewer: Reviewer,
     denials: Denials,
     metrics: Metrics,
-    open_tasks: OpenTasks,
+    limits: NamespaceLimits,
     /// Whether callers must show a certificate.
     authenticates: bool,
     bodies: Budget,
-    readers: Semaphore,
+    readers: Arc<Semaphore>,
     requests: Semaphore,
 }
 
@@ -68,7 +72,7 @@ pub fn router(
     reviewer: Reviewer,
     denials: Denials,
     metrics: Metrics,
-    open_tasks: OpenTasks,
+    limits: NamespaceLimits,
     authenticates: bool,
 ) -> Router {
     let (all, of_one) = BODIES;
@@ -76,10 +80,10 @@ pub fn router(
         reviewer,
         denials,
         metrics,
-        open_tasks,
+        limits,
         authenticates,
         bodies: Budget::new(all, of_one),
-        readers: Semaphore::new(READ_AT_ONCE),
+        readers: Arc::new(Semaphore::new(READ_AT_ONCE)),
         requests: Semaphore::new(MAX_REQUESTS),
     };
     Router::new()
@@ -172,7 +176,7 @@ impl TurnedAway {
 
 /// Answers a review, and says how it was answered.
 async fn admit(
-    app: &Shared,
+    app: &Arc<Shared>,
     door: Door,
     webhook: &'static str,
     peer: Option<Peer>,
@@ -186,17 +190,20 @@ async fn admit(
     let (head, body) = request.into_parts();
     let source = peer.map_or_else(String::new, |peer| peer.address.to_string());
     let body = serve::read(&head.headers, body, BODY, &app.bodies, &source).await.map_err(TurnedAway::Unread)?;
-    let _reader = app.readers.acquire().await.map_err(|_| TurnedAway::Busy)?;
-    let Body { bytes, charge: _charge } = body;
-    let Read { request, findings } = read(&bytes).map_err(TurnedAway::Malformed)?;
-    drop(bytes);
+    let reader = app.readers.clone().acquire_owned().await.map_err(|_| TurnedAway::Busy)?;
+    let Body { bytes, charge } = body;
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| TurnedAway::Malformed(format!("no random bytes: {error}")))?;
     let now = app.reviewer.clock.now();
-    let review = match findings.is_empty() {
-        true => app.reviewer.review(door, caller, &request, random, now),
-        false => super::review::refuse(&request, findings),
+    let is_large = bytes.len() >= LARGE;
+    // What it holds it holds to its end, though nobody waits for that any more.
+    let held = (app.clone(), reader, charge);
+    let judge = move || judge(&held.0, door, caller, bytes, random, now).map(|judged| (judged, held));
+    let judged = match is_large {
+        true => tokio::task::spawn_blocking(judge).await.map_err(|_| TurnedAway::Busy)?,
+        false => judge(),
     };
+    let ((request, review), _held) = judged?;
     let Review { response, findings } = unless_too_many(app, door, caller, &request, review).await;
     let result = match response.allowed {
         true => "allowed".to_owned(),
@@ -210,8 +217,26 @@ async fn admit(
     Ok((result, Json(response.into_review()).into_response()))
 }
 
-/// The review, or a refusal of one more Task where as many are open as may be. Asked at the last, of what is about to be
-/// stored: a dry run is refused as well, and not counted.
+/// Reads a review and looks at what is asked. Takes no waiting, but time: as much as there is to read.
+fn judge(
+    app: &Shared,
+    door: Door,
+    caller: Caller,
+    bytes: Vec<u8>,
+    random: [u8; 16],
+    now: Timestamp,
+) -> Result<(AdmissionRequest<DynamicObject>, Review), TurnedAway> {
+    let Read { request, findings } = read(&bytes).map_err(TurnedAway::Malformed)?;
+    drop(bytes);
+    let review = match findings.is_empty() {
+        true => app.reviewer.review(door, caller, &request, random, now),
+        false => super::review::refuse(&request, findings),
+    };
+    Ok((request, review))
+}
+
+/// The review, or a refusal of one more Task or work object where there are as many as may be. Asked at the last, of what is
+/// about to be stored: a dry run is refused as well, and not counted.
 async fn unless_too_many(
     app: &Shared,
     door: Door,
@@ -219,21 +244,26 @@ async fn unless_too_many(
     request: &AdmissionRequest<DynamicObject>,
     review: Review,
 ) -> Review {
-    let is_new_task = door == Door::Validate
+    let is_task = request.kind.kind == "Task";
+    let is_new = door == Door::Validate
         && request.operation == Operation::Create
         && request.kind.group == GROUP
-        && request.kind.kind == "Task"
+        && (is_task || Kind::ALL.iter().any(|kind| kind.as_str() == request.kind.kind))
         && request.sub_resource.is_none();
-    if !is_new_task || !review.response.allowed {
+    if !is_new || !review.response.allowed {
         return review;
     }
-    let namespace = request.namespace.as_deref().unwrap_or_default();
-    if let Some(finding) = app.open_tasks.check(namespace, "metadata.namespace").await {
+    let (namespace, field) = (request.namespace.as_deref().unwrap_or_default(), "metadata.namespace");
+    let too_many = match is_task {
+        true => app.limits.check_task(namespace, field).await,
+        false => app.limits.check_object(namespace, field).await,
+    };
+    if let Some(TooMany { finding, .. }) = too_many {
         return super::review::refuse(request, vec![finding]);
     }
-    // Strangers could make a namespace look full by telling of Tasks that nobody makes.
+    // Strangers could make a namespace look full by telling of what nobody makes.
     if caller == Caller::Authenticated && !request.dry_run {
-        app.open_tasks.admit(namespace);
+        if is_task { app.limits.admit_task(namespace) } else { app.limits.admit_object(namespace) }
     }
     review
 }

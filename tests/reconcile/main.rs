@@ -5,6 +5,7 @@
 mod api;
 mod clocks;
 mod fixture;
+mod forgetting;
 mod gate;
 mod lease;
 mod lifecycle;
@@ -12,6 +13,7 @@ mod lost;
 mod one_record;
 mod outage;
 mod provenance;
+mod queue;
 mod recovery;
 mod refusal;
 mod retention;

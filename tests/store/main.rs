@@ -10,6 +10,7 @@ mod denials;
 mod faults;
 mod harness;
 mod lifecycle;
+mod limits;
 mod maintenance;
 mod migration;
 mod object_identity;

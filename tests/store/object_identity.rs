@@ -221,8 +221,7 @@ async fn the_issue_of_a_task_ends_as_the_task_does(#[values(Sqlite, Postgres)] b
 }
 
 /// Undoes the migration that makes uids unique.
-const UNDO: &str =
-    "DROP INDEX {t}_uid; ALTER TABLE {t} DROP COLUMN spec_sha256; ALTER TABLE {t} DROP COLUMN superseded_at;";
+const UNDO: &str = "DROP INDEX {t}_superseded; DROP INDEX {t}_uid; ALTER TABLE {t} DROP COLUMN spec_sha256; ALTER TABLE {t} DROP COLUMN superseded_at;";
 
 #[rstest]
 #[tokio::test]

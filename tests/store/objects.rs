@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jct::domain::cwom::adapter::{Origin, run_id};
 use jct::domain::cwom::{FailureCategory, Kind, Spec, Status, Target, read};
+use jct::domain::id::sha256_hex;
 use jct::domain::{Id, Naming, TraceId};
 use jct::store::{
     DeleteObject, Ending, FailRun, Failure, FinishTask, NewTask, Next, ObjectField, ObjectFilter, ObjectOrigin,
@@ -33,7 +34,7 @@ pub fn resource(kind: Kind, name: &str, document: Value) -> PutObject {
         actor: ada(),
         pin: None,
         spec: spec(kind, &document, Naming::CustomResource),
-        spec_sha256: None,
+        spec_sha256: Some(sha256_hex(document.to_string().as_bytes())),
         created_at: created_at(),
         at: at(1),
     }
@@ -41,7 +42,12 @@ pub fn resource(kind: Kind, name: &str, document: Value) -> PutObject {
 
 /// What a REST body asks for.
 pub fn body(kind: Kind, uid: &str, document: Value) -> PutObject {
-    PutObject { origin: None, spec: spec(kind, &document, Naming::Rest), ..resource(kind, uid, minimal(kind)) }
+    PutObject {
+        origin: None,
+        spec_sha256: None,
+        spec: spec(kind, &document, Naming::Rest),
+        ..resource(kind, uid, minimal(kind))
+    }
 }
 
 pub fn minimal(kind: Kind) -> Value {

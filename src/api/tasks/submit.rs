@@ -16,6 +16,7 @@ use crate::crd::{Stamps, Task as TaskObject, TaskSpec, TaskView};
 use crate::domain::id::{hex, sha256_hex};
 use crate::domain::task::Controls;
 use crate::domain::{Code, Finding, Id, Principal, Task, TraceId, submitted_digest, task_digest};
+use crate::runtime::TooMany;
 use crate::store::TaskRow;
 
 /// The first and the longest wait between two looks into the record.
@@ -55,8 +56,8 @@ pub enum Submitted {
     KeyReused,
     /// The controller refused it.
     Refused(Vec<Finding>),
-    /// As many are open in the namespace as may be. Nothing was made.
-    TooMany(Finding),
+    /// There are as many in the namespace as may be. Nothing was made.
+    TooMany(TooMany),
 }
 
 /// An object of the cluster, new or in the way.
@@ -77,8 +78,8 @@ pub async fn submit(api: &Api, submission: &Submission, until: Instant) -> Resul
     if let Some(first) = in_time(first_with(api, submission)).await? {
         return Ok(met(submission, Box::new(first)));
     }
-    if let Some(finding) = api.open_tasks.check(&submission.namespace, "").await {
-        return Ok(Submitted::TooMany(finding));
+    if let Some(too_many) = api.namespace_limits.check_task(&submission.namespace, "").await {
+        return Ok(Submitted::TooMany(too_many));
     }
     // Nothing is made of which it is known that it cannot be recorded now.
     in_time(async { Ok(api.store.check().await?) }).await?;

@@ -60,11 +60,17 @@ pub async fn look(context: &Context, task: &Validated, row: &TaskRow) -> Result<
     }
     let observation = observe(jobs_seen.first().map(AsRef::as_ref), &pods, limits(context, row), context.clock.now());
     for pod in &pods {
-        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
-        context.clock.node_is_behind(node, clock_behind(pod));
+        let host = pod.status.as_ref().and_then(|status| status.host_ip.as_deref()).unwrap_or_default();
+        context.clock.node_is_behind(host, clock_behind(pod));
     }
     let has_begun = observation == Observation::Missing && has_begun(context, task, row).await?;
     Ok(Look { observation, has_begun })
+}
+
+/// How long a worker that runs since a moment has, before it has outlived all limits.
+pub fn time_left(context: &Context, row: &TaskRow, since: Timestamp) -> Duration {
+    let ran = Duration::try_from(context.clock.now().duration_since(since)).unwrap_or_default();
+    limits(context, row).run_timeout.saturating_sub(ran) + Duration::from_secs(1)
 }
 
 fn limits(context: &Context, row: &TaskRow) -> Limits {

@@ -81,14 +81,14 @@ pub(super) fn state(row: &ObjectRow) -> Map<String, Value> {
         names: _,
         recorded_at: _,
         deleted_at,
-        spec_sha256: _,
+        spec_sha256,
     } = row;
     let mut state = match object.to_json() {
         Value::Object(fields) => fields,
         _ => Map::new(),
     };
     state.remove("updated_at");
-    let about = json!({
+    let mut about = json!({
         "namespace": namespace,
         "name": origin.as_ref().map(|origin| &origin.name),
         "uid": origin.as_ref().map(|origin| &origin.uid),
@@ -96,6 +96,9 @@ pub(super) fn state(row: &ObjectRow) -> Map<String, Value> {
         "task_id": task_id,
         "deleted_at": deleted_at,
     });
+    if let (Value::Object(about), Some(sha256)) = (&mut about, spec_sha256) {
+        about.insert("spec_sha256".into(), sha256.as_str().into());
+    }
     state.insert("record".into(), about);
     state
 }
