@@ -20,6 +20,7 @@ mod observe_tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{Api, DeleteParams};
 
@@ -198,7 +199,7 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
                 return wait(context, task, &row, None, left).await;
             }
             Step::Wait(reason, message) => {
-                let again = look_again(row.queued_at.unwrap_or(row.created_at), row.id);
+                let again = look_again(context, row.queued_at.unwrap_or(row.created_at), row.id);
                 return wait(context, task, &row, Some((reason, message)), again).await;
             }
             Step::WaitFor(time, reason, message) => {
@@ -239,7 +240,7 @@ async fn create(context: &Context, task: &Validated, row: &TaskRow) -> Result<Ac
 }
 
 /// When to look again at a Task that has waited since a moment: after a quarter of that, and not together with all others.
-fn look_again(since: Timestamp, id: Id) -> Duration {
+fn look_again(context: &Context, since: Timestamp, id: Id) -> Duration {
     let waited = Duration::try_from(context.clock.now().duration_since(since)).unwrap_or_default();
     let wait = (waited / 4).clamp(LOOK_AGAIN, LOOK_AGAIN_AT_LEAST);
     let part = id.to_string().bytes().map(u32::from).sum::<u32>() % 32;
@@ -353,7 +354,7 @@ async fn copy_outcome(context: &Context, task: &Validated, first: &TaskRow) -> R
     if first.phase.is_terminal() || task.head.is_being_deleted {
         return Ok(action);
     }
-    Ok(Action::requeue(look_again(task.head.created_at, task.head.id)))
+    Ok(Action::requeue(look_again(context, task.head.created_at, task.head.id)))
 }
 
 /// A Task that has no row of its own: only its status, or its release.
