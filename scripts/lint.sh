@@ -14,6 +14,7 @@ main() {
   tests/cluster/tools.sh helm >/dev/null
   use_cluster lint
   "$TOOLS/helm" lint --quiet --strict charts/jct
+  scripts/check-chart-names.sh "$TOOLS/helm"
   echo "lint: clean"
 }
 

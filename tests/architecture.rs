@@ -139,6 +139,19 @@ fn crates_stay_where_they_belong() {
     }
 }
 
+/// What is compared with times of the API server's objects, or written beside them, is by its clock (`runtime::Clock`).
+#[test]
+fn who_deals_with_objects_goes_by_the_api_servers_clock() {
+    let mut seen = false;
+    for (module, path, code) in modules() {
+        let of_this_machine = ["Timestamp::now", "SystemTime::now"].iter().any(|now| code.contains(now));
+        let is_bound = ["reconcile", "webhook"].contains(&module.as_str());
+        assert!(!(is_bound && of_this_machine), "{}: ask the clock of the context", path.display());
+        seen |= of_this_machine;
+    }
+    assert!(seen, "the control: others do ask this machine's");
+}
+
 #[test]
 fn pure_modules_know_no_clock_and_no_io() {
     for (module, path, code) in modules() {

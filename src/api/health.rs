@@ -15,7 +15,7 @@ use tracing::warn;
 use super::Api;
 use super::auth::{Caller, Right};
 use super::error::Problem;
-use crate::runtime::Metrics;
+use crate::runtime::{Clock, Metrics};
 use crate::signing::Keys;
 use crate::store::Store;
 
@@ -30,6 +30,8 @@ pub struct Health {
     pub metrics: Metrics,
     /// What provenance is signed with.
     pub keys: Keys,
+    /// The API server's clock: stamps are dated by it.
+    pub clock: Clock,
 }
 
 /// How long the record counts as it was found.

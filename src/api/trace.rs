@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use super::Api;
 use super::auth::{Caller, Right};
 use super::cwom::shown;
 use super::error::Problem;
-use super::query::Params;
+use super::query::{Params, PathId};
 use crate::domain::audit::{EntityKind, Entry};
 use crate::domain::cwom::{Kind, Spec};
 use crate::domain::{Id, TraceId};
@@ -36,13 +36,13 @@ use crate::store::{ArtifactRow, AuditQuery, MAX_PAGE, ObjectRow, Order, Page, Ta
 pub async fn tell(
     State(api): State<Api>,
     caller: Caller,
-    Path(trace_id): Path<String>,
+    trace_id: PathId,
     mut query: Params,
 ) -> Result<Response, Problem> {
     let mut page = query.page(&api.cursor_key, MAX_PAGE);
     let tasks_after = query.other_cursor(&api.cursor_key, TASKS_CURSOR);
     let asked = query.finish()?;
-    let trace_id: TraceId = trace_id.parse().map_err(|_| not_found())?;
+    let trace_id: TraceId = trace_id.text().parse().map_err(|_| not_found())?;
     let mut sight = Sight::of(&api, &caller, &trace_id).await?;
     let _turn = api.answers.turn().await?;
     let (story, more_tasks) = story(&api, &trace_id, &sight, tasks_after).await?;

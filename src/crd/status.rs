@@ -225,6 +225,8 @@ pub enum Reason {
     RecordRemoved,
     /// It is recorded, and the annotation `jct.dev/id` says another id by now, which is without effect.
     PinIgnored,
+    /// It is recorded, by the API server's clock, from which the operator's differs.
+    ClockSkewed,
     /// The trace is complete and its digests match.
     DigestsMatch,
     /// There is no trace yet.
@@ -290,6 +292,7 @@ impl Reason {
             Self::Duplicate => "Duplicate",
             Self::RecordRemoved => "RecordRemoved",
             Self::PinIgnored => "PinIgnored",
+            Self::ClockSkewed => "ClockSkewed",
             Self::DigestsMatch => "DigestsMatch",
             Self::NotYet => "NotYet",
             Self::Incomplete => "Incomplete",

@@ -20,7 +20,7 @@ use crate::domain::executor::Executors;
 use crate::domain::retention::Retention;
 use crate::jobs::JobSettings;
 use crate::policy::Policy;
-use crate::runtime::{Deleter, Deletions, LostTasks, Metrics};
+use crate::runtime::{Clock, Deleter, Deletions, LostTasks, Metrics};
 use crate::signing::Keys;
 use crate::store::Store;
 use crate::trace::TraceVolume;
@@ -43,6 +43,10 @@ pub struct Context {
     pub timing: Timing,
     /// Since when this controller works.
     pub started: Instant,
+    /// The API server's clock, as far as it is known.
+    pub clock: Clock,
+    /// Who waits for another attempt.
+    pub between: Between,
     /// Tells stamps from forgeries; changes with the webhook's Secret and configurations.
     pub trust: watch::Receiver<Arc<Trust>>,
     /// Who asked for deletions.
@@ -73,6 +77,29 @@ pub struct Context {
     pub whole: Semaphore,
     /// What work objects need besides.
     pub objects: Objects,
+}
+
+/// Since when Tasks wait for their next attempt, as far as this process has looked: the record has the end of the last one by the
+/// clock of a node, or of another replica, which may be ahead.
+#[derive(Debug, Default)]
+pub struct Between(ByUid<Option<(u32, Instant)>>);
+
+impl Between {
+    /// How long this process has seen the Task wait after this attempt.
+    pub fn waited(&self, uid: &str, attempt: u32) -> Duration {
+        self.0.change(uid, |seen| match seen {
+            Some((of, since)) if *of == attempt => since.elapsed(),
+            _ => {
+                *seen = Some((attempt, Instant::now()));
+                Duration::ZERO
+            }
+        })
+    }
+
+    /// Forgets a Task.
+    pub fn forget(&self, uid: &str) {
+        self.0.forget(uid);
+    }
 }
 
 /// How many whole specs of Tasks may be in memory at once.
@@ -120,6 +147,7 @@ impl Context {
     /// Forgets all Tasks but those with these uids.
     pub fn keep(&self, there: &HashSet<String>) {
         self.settled.0.keep(there);
+        self.between.0.keep(there);
         self.backoff.keep(there);
         self.written.keep(there);
     }

@@ -56,7 +56,7 @@ pub async fn watch(context: Arc<Context>, objects: Arc<Tasks>, stop: Cancellatio
             continue;
         }
         let began = Instant::now();
-        let swept = sweep(&context, &retention, &objects, Timestamp::now(), &stop).await;
+        let swept = sweep(&context, &retention, &objects, context.clock.now(), &stop).await;
         (last, wait) = (began, None);
         match swept {
             Ok(swept) if swept == Swept::default() => {}
@@ -176,7 +176,7 @@ async fn delete(context: &Context, folders: &[Folder], swept: &mut Swept) -> Res
                 swept.folders += 1;
                 swept.bytes += freed.bytes;
                 context.metrics.retention_removed_bytes.inc_by(freed.bytes);
-                gone.push(TraceGone { task_id, attempt, at: Timestamp::now() });
+                gone.push(TraceGone { task_id, attempt, at: context.clock.now() });
             }
             Err(error) => {
                 swept.failures += 1;

@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::lease::{Lease, LeaseSettings};
 use super::metrics::PhaseLabels;
-use super::{Deletions, LostTasks, Metrics, Settings};
+use super::{Clock, Deletions, LostTasks, Metrics, Settings};
 use crate::checkpoint::{CheckpointFile, CheckpointMap, Keeper, Places};
 use crate::crd::Trust;
 use crate::domain::Phase;
@@ -20,7 +20,7 @@ use crate::domain::checkpoint::{CHECKPOINTS_DIR, CHECKPOINTS_FILE, Checkpoint};
 use crate::domain::executor::Executors;
 use crate::domain::retention::Retention;
 use crate::reconcile;
-use crate::reconcile::context::{Context, Settled, Timing, WHOLE_SPECS};
+use crate::reconcile::context::{Between, Context, Settled, Timing, WHOLE_SPECS};
 use crate::reconcile::error::Backoff;
 use crate::reconcile::events::Announcer;
 use crate::reconcile::status::Written;
@@ -59,6 +59,8 @@ pub struct Controller {
     pub keys: Keys,
     /// Counts.
     pub metrics: Metrics,
+    /// The API server's clock.
+    pub clock: Clock,
     /// What may do the work.
     pub executors: watch::Receiver<Arc<Executors>>,
     /// What may go.
@@ -174,6 +176,8 @@ impl Controller {
                 executor_patience: Duration::from_secs(settings.executor_wait_seconds.into()),
             },
             started: Instant::now(),
+            clock: self.clock.clone(),
+            between: Between::default(),
             trust: self.trust.clone(),
             deletions: self.deletions.clone(),
             lost: self.lost.clone(),

@@ -101,6 +101,8 @@ pub struct Metrics {
     pub retention_records_removed: Counter,
     /// Sweeps, and folders, that failed; each is tried again.
     pub retention_failures: Counter,
+    /// How far this machine's clock is ahead of the API server's.
+    pub clock_skew_seconds: Gauge,
     certificate_expiry: Gauge<f64, AtomicU64>,
     registry: Arc<Registry>,
 }
@@ -129,6 +131,7 @@ impl Default for Metrics {
         let retention_removed_bytes = Counter::default();
         let retention_records_removed = Counter::default();
         let retention_failures = Counter::default();
+        let clock_skew_seconds = Gauge::default();
         let certificate_expiry = Gauge::default();
         let review_seconds = Histogram::new([0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5]);
         let request_seconds = Histogram::new([0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0]);
@@ -223,6 +226,12 @@ impl Default for Metrics {
             "Sweeps of retention that broke off, and folders that it could not delete; each is tried again",
             retention_failures.clone(),
         );
+        registry.register_with_unit(
+            "clock_skew",
+            "How far this machine's clock is ahead of the API server's; negative if it is behind",
+            Unit::Seconds,
+            clock_skew_seconds.clone(),
+        );
         registry.register(
             "webhook_certificate_expiry_timestamp_seconds",
             "When the webhook's certificate ends, as Unix time; 0 if this process serves none",
@@ -251,6 +260,7 @@ impl Default for Metrics {
             retention_removed_bytes,
             retention_records_removed,
             retention_failures,
+            clock_skew_seconds,
             certificate_expiry,
             registry: Arc::new(registry),
         }

@@ -1,5 +1,6 @@
 //! What puts the parts together into processes: settings, logs, metrics, the Lease, shutdown.
 
+mod clock;
 mod config_file;
 mod controller;
 mod deletions;
@@ -12,6 +13,7 @@ mod placement;
 pub mod settings;
 pub mod telemetry;
 
+pub use clock::Clock;
 pub use config_file::ConfigFile;
 pub use deletions::{Deleter, Deletions};
 pub use denials::{Denials, Waiting};

@@ -8,6 +8,7 @@ use anyhow::{Context as _, anyhow};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::Client;
 use kube::api::{Api, PostParams};
+use kube::client::ClientBuilder;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -17,7 +18,7 @@ use tracing::{info, warn};
 
 use super::config_file::Configuration;
 use super::controller::Controller;
-use super::{ConfigFile, Deletions, Denials, LostTasks, Metrics, NamespaceLimits, Settings};
+use super::{Clock, ConfigFile, Deletions, Denials, LostTasks, Metrics, NamespaceLimits, Settings};
 use crate::api;
 use crate::crd::Trust;
 use crate::serve::Tls;
@@ -46,9 +47,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let retention = settings.retention_file.as_deref().map(ConfigFile::open).transpose()?;
     // A database that is away is no reason to end: admission needs none, and whoever comes back finds us there.
     let store = Store::open_in_background(&StoreSettings::new(url.clone()));
-    let client = Client::try_default().await.context("cannot find the Kubernetes API server")?;
     let metrics = Metrics::default();
-    let mut keeper = Keeper::new(client.clone(), keeper_settings(&settings), metrics.clone());
+    let clock = Clock::new(&metrics);
+    let client = client(&clock).await.context("cannot find the Kubernetes API server")?;
+    let mut keeper = Keeper::new(client.clone(), keeper_settings(&settings), metrics.clone(), clock.clone());
     let (identity, trust) = patiently(&mut keeper).await?;
 
     let shutdown = CancellationToken::new();
@@ -78,6 +80,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             trusted_user: own_name(&client).await,
             deletions: deletions.clone(),
             executors: executors.clone(),
+            clock: clock.clone(),
         };
         let router =
             webhook::router(reviewer, denials.clone(), metrics.clone(), limits.clone(), settings.client_ca().is_some());
@@ -100,13 +103,14 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             keys: keys.clone(),
             metrics: metrics.clone(),
             executors: executors.clone(),
+            clock: clock.clone(),
             retention: follow(retention, &metrics.retention_valid, &shutdown),
             ready,
         };
         let stop = shutdown.clone();
         parts.spawn(async move { ("controller", controller.run(lease, stop).await) });
     }
-    let health = api::Health { store: store.clone(), parts: Arc::new(readiness), metrics, keys };
+    let health = api::Health { store: store.clone(), parts: Arc::new(readiness), metrics, keys, clock };
     let api = api::Api::new(health, client, settings.policy(), trust, denials, limits, settings.api())
         .with_executors(executors);
     let (address, stop) = (any(settings.api_port), shutdown.clone());
@@ -133,6 +137,12 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     }
     info!("jct operator stopped");
     ended
+}
+
+/// A client of the API server whose answers set `clock`.
+async fn client(clock: &Clock) -> anyhow::Result<Client> {
+    let config = kube::Config::infer().await?;
+    Ok(ClientBuilder::try_from(config)?.with_layer(&clock.layer()).build())
 }
 
 /// Whether the record may be kept there. What makes a connection unsafe is told in the log.

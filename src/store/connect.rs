@@ -10,6 +10,7 @@ use sqlx::{ConnectOptions, Connection, PgPool, Postgres, Sqlite, SqlitePool};
 use tokio::sync::watch;
 
 use super::conn::{Conn, execute, fetch};
+use super::place::explained;
 use super::settings::Location;
 use super::{Result, StoreError, StoreSettings};
 
@@ -97,7 +98,10 @@ impl Connector {
 
     pub(super) async fn connect(&self) -> Result<Connected> {
         Ok(match self {
-            Self::Sqlite(options) => Connected::Sqlite(options.connect().await?),
+            Self::Sqlite(options) => {
+                let connected = options.connect().await.map_err(StoreError::from);
+                Connected::Sqlite(connected.map_err(|error| explained(error, options.get_filename()))?)
+            }
             Self::Postgres(options, patience) => {
                 let mut connected = Connected::Postgres(options.connect().await?, *patience);
                 see_to_durability(&mut connected.borrow()).await?;

@@ -19,6 +19,7 @@ mod model;
 mod one_writer;
 mod operation;
 mod ops;
+mod place;
 mod recorded;
 mod request;
 mod retention;

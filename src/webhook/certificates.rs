@@ -11,8 +11,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// How long a CA lives.
 const CA_LIFE: Duration = Duration::from_secs(3 * 365 * 24 * 3600);
-/// Certificates begin to be valid this long before now, for clocks that differ.
-const SKEW: Duration = Duration::from_secs(300);
+/// Certificates begin to be valid this long before now, for clocks that differ, by a time zone even.
+const SKEW: Duration = Duration::from_secs(25 * 3600);
 
 /// Everything that serving TLS takes, as PEM.
 #[derive(Clone, PartialEq, Eq)]
@@ -136,7 +136,7 @@ impl Identity {
                 .build()
                 .ok()?;
             // Time is judged elsewhere: verify at a moment at which the certificate is valid.
-            let moment = validity(&self.certificate).ok()?.not_before + SKEW;
+            let moment = validity(&self.certificate).ok()?.not_before + Duration::from_secs(1);
             let since_epoch = moment.duration_since(SystemTime::UNIX_EPOCH).ok()?;
             let moment = rustls::pki_types::UnixTime::since_unix_epoch(since_epoch);
             names
@@ -159,8 +159,9 @@ struct Validity {
 impl Validity {
     /// Whether less than two thirds of the life are over.
     fn is_fresh(&self, now: SystemTime) -> bool {
-        let life = self.not_after.duration_since(self.not_before).unwrap_or_default();
-        now >= self.not_before && now < self.not_before + life * 2 / 3
+        let made_at = self.not_before + SKEW;
+        let life = self.not_after.duration_since(made_at).unwrap_or_default();
+        now >= self.not_before && now < made_at + life * 2 / 3
     }
 }
 
@@ -204,6 +205,27 @@ mod tests {
         let later = Identity::maintained(Some(&first), &names(), 30 * HOUR, now + 21 * HOUR).unwrap();
         assert!(later.ca == first.ca && later.certificate != first.certificate);
         assert!(later.expires_at().unwrap() > first.expires_at().unwrap());
+    }
+
+    #[test]
+    fn a_new_identity_is_valid_for_those_whose_clock_is_behind() {
+        use rustls::client::danger::ServerCertVerifier as _;
+        let now = SystemTime::now();
+        let fresh = Identity::maintained(None, &names(), 30 * HOUR, now + HOUR).unwrap();
+        assert!(fresh == Identity::maintained(Some(&fresh), &names(), 30 * HOUR, now).unwrap(), "nor is it made again");
+        let certificate = CertificateDer::from_pem_slice(fresh.certificate.as_bytes()).unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(fresh.ca.as_bytes()).unwrap()).unwrap();
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = rustls::client::WebPkiServerVerifier::builder_with_provider(roots.into(), provider);
+        let verifier = verifier.build().unwrap();
+        let name = rustls::pki_types::ServerName::try_from(names()[0].clone()).unwrap();
+        let is_valid = |at: SystemTime| {
+            let at = rustls::pki_types::UnixTime::since_unix_epoch(at.duration_since(SystemTime::UNIX_EPOCH).unwrap());
+            verifier.verify_server_cert(&certificate, &[], &name, &[], at).is_ok()
+        };
+        assert!(is_valid(now) && is_valid(now - 23 * HOUR));
+        assert!(!is_valid(now - 26 * HOUR) && !is_valid(now + 32 * HOUR));
     }
 
     #[test]

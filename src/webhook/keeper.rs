@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
@@ -28,7 +28,7 @@ use super::certificates::{CertificateError, Identity, service_names};
 use super::stamp_keys::{Kept, Settling};
 use crate::crd::Trust;
 use crate::domain::StampKey;
-use crate::runtime::Metrics;
+use crate::runtime::{Clock, Metrics};
 use crate::serve::{Tls, TlsError};
 
 /// How often Secret and configurations are looked at. A configuration whose caBundle was reset blocks writes until then.
@@ -80,6 +80,7 @@ pub struct Keeper {
     client: Client,
     settings: KeeperSettings,
     metrics: Metrics,
+    clock: Clock,
     trusted: Option<bool>,
     settling: Settling,
     trust: Option<watch::Sender<Arc<Trust>>>,
@@ -87,8 +88,8 @@ pub struct Keeper {
 
 impl Keeper {
     /// A keeper that has done nothing yet.
-    pub fn new(client: Client, settings: KeeperSettings, metrics: Metrics) -> Self {
-        Self { client, settings, metrics, trusted: None, settling: Settling::default(), trust: None }
+    pub fn new(client: Client, settings: KeeperSettings, metrics: Metrics, clock: Clock) -> Self {
+        Self { client, settings, metrics, clock, trusted: None, settling: Settling::default(), trust: None }
     }
 
     /// The certificates, made if there are none, and which seals are believed from now on.
@@ -109,8 +110,10 @@ impl Keeper {
         loop {
             let found = secrets.get_opt(&self.settings.secret).await.map_err(api("read the webhook's Secret"))?;
             let (current, found_keys) = found.as_ref().map_or_else(Default::default, read);
-            let identity = Identity::maintained(current.as_ref(), &names, self.settings.life, SystemTime::now())?;
-            let kept = found_keys.maintained(new_stamp_key()?, self.settling.sealing(), Timestamp::now());
+            // By the clock of the answer that has just come: who calls the webhook goes by that, too.
+            let now = self.clock.system_time();
+            let identity = Identity::maintained(current.as_ref(), &names, self.settings.life, now)?;
+            let kept = found_keys.maintained(new_stamp_key()?, self.settling.sealing(), self.clock.now());
             if current.as_ref() == Some(&identity) && kept == found_keys {
                 return Ok((identity, kept));
             }

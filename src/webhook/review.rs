@@ -19,7 +19,7 @@ use crate::crd::{Trust, pinned_id};
 use crate::domain::executor::Executors;
 use crate::domain::{Code, DeletionNote, Finding, Naming};
 use crate::policy::{Policy, Subject, advice};
-use crate::runtime::Deletions;
+use crate::runtime::{Clock, Deletions};
 
 /// Which of the webhooks is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +54,8 @@ pub struct Reviewer {
     pub deletions: Deletions,
     /// What may do the work: whoever makes a Task that nothing can do is warned.
     pub executors: watch::Receiver<Arc<Executors>>,
+    /// By which stamps are dated.
+    pub clock: Clock,
 }
 
 /// One request, and what it is reviewed with.

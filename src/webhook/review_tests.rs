@@ -27,6 +27,7 @@ pub fn reviewer() -> Reviewer {
         trust: tokio::sync::watch::Sender::new(std::sync::Arc::new(trust())).subscribe(),
         trusted_user: OPERATOR.into(),
         deletions: crate::runtime::Deletions::default(),
+        clock: crate::runtime::Clock::default(),
     }
 }
 

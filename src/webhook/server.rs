@@ -195,7 +195,7 @@ async fn admit(
     let Body { bytes, charge } = body;
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| TurnedAway::Malformed(format!("no random bytes: {error}")))?;
-    let now = Timestamp::now();
+    let now = app.reviewer.clock.now();
     let is_large = bytes.len() >= LARGE;
     // What it holds it holds to its end, though nobody waits for that any more.
     let held = (app.clone(), reader, charge);

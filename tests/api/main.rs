@@ -5,6 +5,7 @@
 mod access;
 mod audit;
 mod cluster;
+mod conformance;
 mod cwom;
 mod cwom_any;
 mod cwom_hostile;

@@ -96,6 +96,7 @@ fn door() -> (Router, Waiting) {
         trusted_user: "system:serviceaccount:jct-system:jct".into(),
         deletions: jct::runtime::Deletions::default(),
         executors: tokio::sync::watch::Sender::new(std::sync::Arc::default()).subscribe(),
+        clock: jct::runtime::Clock::default(),
     };
     (webhook::router(reviewer, denials, metrics, NamespaceLimits::none(), false), waiting)
 }

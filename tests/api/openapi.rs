@@ -115,6 +115,7 @@ fn every_operation_has_a_name_of_its_own_and_its_parameters() {
             let name = operation["operationId"].as_str().unwrap_or_else(|| panic!("{method} {path} has no name"));
             assert!(names.insert(name.to_owned()), "{name} is the name of two");
             assert!(operation["summary"].is_string() && operation["tags"].is_array(), "{name}");
+            assert_ne!(operation.get("parameters"), Some(&Value::Null), "{name}");
             let parameters: Vec<&Value> = operation["parameters"].as_array().into_iter().flatten().collect();
             for placeholder in path.split('{').skip(1).map(|rest| rest.split('}').next().unwrap()) {
                 let is_it = |parameter: &&Value| parameter["name"] == placeholder && parameter["in"] == "path";

@@ -12,7 +12,7 @@ use jct::crd::Trust;
 use jct::domain::cwom::Kind;
 use jct::domain::{Id, StampKey, StampKeys};
 use jct::policy::Policy;
-use jct::runtime::{Denials, LostTasks, Metrics, NamespaceLimits, Waiting};
+use jct::runtime::{Clock, Denials, LostTasks, Metrics, NamespaceLimits, Waiting};
 use jct::signing::{KeyRing, Keys, SigningKey};
 use jct::store::{Store, StoreSettings};
 use serde_json::{Value, json};
@@ -20,6 +20,7 @@ use sqlx::{Connection as _, SqliteConnection};
 use tower::ServiceExt as _;
 
 use crate::cluster::{Cluster, Rule};
+use crate::conformance::problems;
 
 /// May do everything with the Tasks and the work objects of `team`.
 pub const ADA: &str = "token-of-ada";
@@ -126,11 +127,15 @@ impl World {
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().to_string(), request.uri().to_string());
         let response: Response<Body> = self.router.clone().oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
         let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap_or_default();
         let body = serde_json::from_str(&text).unwrap_or_default();
-        Answer { status: head.status.as_u16(), headers: head.headers, text, body }
+        let answer = Answer { status: head.status.as_u16(), headers: head.headers, text, body };
+        let problems = problems(&method, &path, answer.status, answer.header("content-type"), &answer.text);
+        assert!(problems.is_empty() || !self.settings.enabled, "{problems:#?}");
+        answer
     }
 
     /// An answer of which nothing is read yet.
@@ -178,7 +183,7 @@ fn serve(
     let (denials, waiting) = Denials::new(&metrics);
     let ring = KeyRing::new(SigningKey::from_seed(&[7; 32]).unwrap(), &[], "2026-03-01T12:00:00Z".parse().unwrap());
     let keys = Keys::fixed(Some(ring));
-    let health = Health { store: store.clone(), parts: Arc::default(), metrics, keys };
+    let health = Health { store: store.clone(), parts: Arc::default(), metrics, keys, clock: Clock::default() };
     let policy = Policy::default().allowing("octo/");
     let trust = tokio::sync::watch::Sender::new(Arc::new(trust.clone())).subscribe();
     let limits = NamespaceLimits::new(store.clone(), MAX_OPEN_TASKS, max_recorded, LostTasks::default());

@@ -18,14 +18,14 @@ use jct::jobs::JobSettings;
 use jct::jobs::placement::{Placement, WayOut};
 use jct::policy::Policy;
 use jct::reconcile::Action;
-use jct::reconcile::context::{Context, Settled, Timing};
+use jct::reconcile::context::{Between, Context, Settled, Timing};
 use jct::reconcile::error::{Backoff, Error};
 use jct::reconcile::events::Announcer;
 use jct::reconcile::head::Head;
 use jct::reconcile::status::Written;
 use jct::reconcile::task::{Object, reconcile};
 use jct::reconcile::work_object::{Objects, Whole, WorkObject, reconcile_as_read};
-use jct::runtime::{Deletions, LostTasks, Metrics};
+use jct::runtime::{Clock, Deletions, LostTasks, Metrics};
 use jct::signing::{KeyRing, Keys, SigningKey};
 use jct::store::{Store, StoreSettings, TaskRow};
 use jct::trace::TraceVolume;
@@ -46,6 +46,7 @@ pub struct World {
     pub store: Store,
     pub trust: Trust,
     pub deletions: Deletions,
+    pub clock: Clock,
     pub keys: Keys,
     pub executors: Executors,
     pub policy: Policy,
@@ -85,6 +86,7 @@ impl World {
             store,
             trust: Trust::in_keys(keys_of(7), "jct-system"),
             deletions: Deletions::default(),
+            clock: Clock::default(),
             keys: Keys::fixed(Some(ring)),
             executors: Executors::default(),
             policy: Policy::default().allowing("octo/"),
@@ -169,6 +171,8 @@ impl World {
             started: std::time::Instant::now(),
             trust: tokio::sync::watch::Sender::new(Arc::new(self.trust.clone())).subscribe(),
             deletions: self.deletions.clone(),
+            clock: self.clock.clone(),
+            between: Between::default(),
             lost: LostTasks::default(),
             traces: TraceVolume::new(self.folder.path().join("traces")),
             keys: self.keys.clone(),
@@ -372,9 +376,12 @@ pub fn job(attempt: u32, status: Value) -> Value {
 
 /// A pod of ours, for the cache.
 pub fn pod(attempt: u32, status: Value) -> Value {
+    // Not after its worker has begun.
+    let states = status["containerStatuses"][0]["state"].as_object().into_iter().flatten();
+    let began_at = states.filter_map(|(_, state)| state["startedAt"].as_str()).next().map(str::to_owned);
     json!({
         "metadata": {"name": format!("{}-x", job_name(attempt)), "labels": labels(attempt),
-            "creationTimestamp": jiff::Timestamp::now().to_string()},
+            "creationTimestamp": began_at.unwrap_or_else(now)},
         "status": status,
     })
 }

@@ -48,6 +48,7 @@ async fn play_a_role() {
         "write until killed" => write_until_killed(file).await,
         "fill the disk" => fill_the_disk(file).await,
         "read only" => read_only(file).await,
+        "read only mount" => read_only_mount(file).await,
         other => panic!("{other}"),
     }
     println!("role played");
@@ -167,6 +168,40 @@ async fn read_only(file: &Path) {
     assert_eq!(told, error);
     assert!(told.to_string().contains("give back the right to write"), "{told}");
     assert!(Command::new("umount").arg(file).status().unwrap().success());
+    tokio::time::timeout(Duration::from_secs(20), store.opened()).await.expect("it is opened by itself");
+    row(store.record_task(new_task("a")).await.unwrap());
+}
+
+/// With a database there, and without.
+#[test]
+fn a_read_only_mount_is_named() {
+    let script = r#"
+        folder="$(dirname "$JCT_TEST_STORE_FILE")"
+        mount --bind "$folder" "$folder"
+        mount -o remount,ro,bind "$folder"
+        exec "$@"
+    "#;
+    for is_there in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("jct.db");
+        if is_there {
+            let made = tokio::runtime::Runtime::new().unwrap();
+            made.block_on(async { Store::open(&settings(&file)).await.unwrap().close().await });
+        }
+        succeeds(child("read only mount", &file, Some(script)));
+    }
+}
+
+async fn read_only_mount(file: &Path) {
+    let error = Store::open(&settings(file)).await.unwrap_err();
+    let folder = file.parent().unwrap();
+    let cause = format!(": the folder {} is on a file system that is mounted read-only", folder.display());
+    assert_eq!(error.category(), "read_only", "{error}");
+    assert!(error.to_string().ends_with(&cause), "{error}");
+    assert!(!error.summary().contains("folder /"), "who may not know where it is: {}", error.summary());
+    let store = Store::open_in_background(&settings(file));
+    assert_eq!(why_not_open(&store).await, error);
+    assert!(Command::new("umount").arg(folder).status().unwrap().success());
     tokio::time::timeout(Duration::from_secs(20), store.opened()).await.expect("it is opened by itself");
     row(store.record_task(new_task("a")).await.unwrap());
 }

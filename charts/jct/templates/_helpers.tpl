@@ -4,27 +4,34 @@
 
 {{/* Prefix of every name: the release's name, with the chart's where that isn't in it. */}}
 {{- define "jct.fullname" -}}
+{{- $name := printf "%s-%s" .Release.Name (include "jct.name" .) }}
 {{- if .Values.fullnameOverride }}
-{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
+{{- $name = .Values.fullnameOverride }}
 {{- else if contains (include "jct.name" .) .Release.Name }}
-{{- .Release.Name | trunc 40 | trimSuffix "-" }}
-{{- else }}
-{{- printf "%s-%s" .Release.Name (include "jct.name" .) | trunc 40 | trimSuffix "-" }}
+{{- $name = .Release.Name }}
 {{- end }}
+{{- if contains "." $name }}
+{{- fail (printf "the name of all objects would be %q, but a Service's name has no dots: take another release name, nameOverride or fullnameOverride" $name) }}
+{{- end }}
+{{- /* A Service's name begins with a letter. */}}
+{{- if regexMatch "^[0-9]" $name }}
+{{- $name = printf "jct-%s" $name }}
+{{- end }}
+{{- $name | trunc 40 | trimSuffix "-" }}
 {{- end }}
 
 {{- define "jct.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "jct.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "jct.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: operator
 {{- end }}
 
 {{- define "jct.commonLabels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-app.kubernetes.io/name: {{ include "jct.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" | quote }}
+app.kubernetes.io/name: {{ include "jct.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 app.kubernetes.io/part-of: jct
 {{- end }}
 
@@ -136,7 +143,7 @@ artifacts, constraintsnapshots, contextpackets, doctrinerefs, issues, repos, run
 {{- else if $ca.configMap }}
 {{- printf "configMap: { name: %q, %s }" $ca.configMap $items }}
 {{- else }}
-{{- printf "configMap: { name: %s-client-ca }" (include "jct.fullname" .) }}
+{{- printf "configMap: { name: %q }" (printf "%s-client-ca" (include "jct.fullname" .)) }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::collection::{Changes, Collection};
@@ -82,7 +81,8 @@ async fn change(
     row: &ObjectRow,
     change: Value,
 ) -> Result<Response, Problem> {
-    let patch = PatchObject { kind: of.kind, id: row.object.id, change, actor: caller.actor(), at: Timestamp::now() };
+    let patch =
+        PatchObject { kind: of.kind, id: row.object.id, change, actor: caller.actor(), at: api.health.clock.now() };
     match api.store.patch_object(patch).await? {
         Patched::Patched(row) => {
             // Read back for what others tell of an Issue: its Runs, and the ContextPackets for it.

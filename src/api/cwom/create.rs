@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
 
 use super::collection::Collection;
 use super::problem::{taken, unreadable, unresolved};
@@ -46,7 +45,7 @@ pub async fn create(
         return Err(problem);
     }
     api.namespace_limits.admit_object(&namespace);
-    let at = Timestamp::now();
+    let at = api.health.clock.now();
     let put = PutObject {
         pin: None,
         spec_sha256: None,

@@ -10,6 +10,8 @@ use super::collection::{Collection, Filter, Part, Takes};
 use crate::domain::cwom::Status;
 
 const JSON: &str = "application/json";
+/// The form of a ULID.
+const ID_PATTERN: &str = "^[0-7][0-9A-HJKMNP-TV-Z]{25}$";
 
 /// POST on a collection.
 pub fn create(of: &Collection) -> Operation {
@@ -33,6 +35,7 @@ pub fn create(of: &Collection) -> Operation {
         )
         .request_body(Some(body(format!("{kind}Spec"))))
         .response("201", response("Recorded; the header Location has its path", format!("{kind}Answer")))
+        .response("404", problem("There is no such namespace"))
         .response("409", problem("What must be unique is taken"))
         .response("413", problem("The body is too large"))
         .response("415", problem("The body is no JSON by its Content-Type"))
@@ -142,7 +145,7 @@ fn narrowing(filter: &Filter) -> Parameter {
     let schema = ObjectBuilder::new().schema_type(Type::String);
     let (description, schema) = match filter.takes {
         Takes::Choice(names) => ("With this value", schema.enum_values(Some(names.iter().copied()))),
-        Takes::Id => ("Of the object with this id", schema),
+        Takes::Id => ("Of the object with this id", schema.pattern(Some(ID_PATTERN))),
         Takes::Text => ("With this value", schema),
     };
     ParameterBuilder::from(query(filter.name, description)).schema(Some(schema)).build()

@@ -1,5 +1,6 @@
 //! The OpenAPI document, made from the router, and the page to explore it with.
 
+mod parameters;
 mod schemas;
 mod work_objects;
 
@@ -56,6 +57,9 @@ pub fn document(public: OpenApi, mut guarded: OpenApi) -> Value {
     for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
         let is_public = public.get(path).is_some();
         for operation in item.as_object_mut().into_iter().flat_map(|item| item.values_mut()) {
+            for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
+                parameters::refine(path, parameter);
+            }
             operation["security"] = if is_public { json!([]) } else { json!([{"token": []}]) };
             for (status, _) in schemas::GUARDED.iter().filter(|_| !is_public) {
                 if operation["responses"].get(status).is_none() {

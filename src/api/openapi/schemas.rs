@@ -3,6 +3,7 @@
 use kube::CustomResourceExt as _;
 use serde_json::{Map, Value, json};
 
+use super::parameters::namespace;
 use super::work_objects;
 use crate::crd;
 use crate::domain::audit::{Action, EntityKind};
@@ -251,8 +252,8 @@ fn task() -> Value {
         ("id", id()),
         ("task_id", id()),
         ("trace_id", trace_id()),
-        ("namespace", json!({"type": "string"})),
-        ("name", json!({"type": "string"})),
+        ("namespace", namespace()),
+        ("name", json!({"type": "string", "maxLength": 253})),
         ("submitted_by", text()),
         ("status", json!({"type": "string", "enum": Phase::ALL})),
         ("created_at", json!({"type": "string", "format": "date-time"})),

@@ -55,7 +55,7 @@ fn spec(kind: Kind) -> Value {
 
 /// An object: the head, and every field.
 fn object(kind: Kind) -> Value {
-    let mut schema = whole(nulls(schema(kind, Naming::Rest)));
+    let mut schema = named(whole(nulls(schema(kind, Naming::Rest))));
     let time = || json!({"type": "string", "format": "date-time"});
     let head = [
         ("kind", json!({"type": "string", "enum": [kind.as_str()]})),
@@ -66,8 +66,30 @@ fn object(kind: Kind) -> Value {
     ];
     if let Some(properties) = schema["properties"].as_object_mut() {
         properties.extend(head.map(|(name, schema)| (name.to_owned(), schema)));
+        let names: Vec<String> = properties.keys().cloned().collect();
+        schema["required"] = json!(names);
     }
-    whole(schema)
+    schema
+}
+
+/// With references as they are answered: one of a custom resource, which is not there yet, has a name instead of an id.
+fn named(schema: Value) -> Value {
+    let is_reference = schema["properties"].as_object().is_some_and(|fields| fields.keys().eq(["id", "kind", "role"]));
+    if !is_reference {
+        return each_field(schema, &named);
+    }
+    let mut schema = schema;
+    schema["properties"]["name"] = json!({
+        "type": "string", "minLength": 1, "maxLength": 253,
+        "description": "Its name, instead of the id, as long as there is no such object: a custom resource of the same namespace.",
+    });
+    schema["required"] = json!(["kind", "role"]);
+    let mut ways = vec![json!({"type": "object", "required": ["id"]}), json!({"type": "object", "required": ["name"]})];
+    if schema["type"].is_array() {
+        ways.push(json!({"type": "null"}));
+    }
+    schema["oneOf"] = json!(ways);
+    schema
 }
 
 /// The fields that PATCH takes: some of them, each possibly null.
@@ -174,6 +196,22 @@ mod tests {
             json!(["kind", "id"])
         );
         assert!(schemas.get("RepoChange").is_none() && schemas.get("ContextPacketChange").is_none());
+    }
+
+    #[test]
+    fn a_reference_is_answered_by_id_or_by_name_and_posted_by_id() {
+        let schemas = Value::Object(all());
+        let refs =
+            |schema: &str| schemas[schema]["properties"]["applicability"]["properties"]["repo_refs"]["items"].clone();
+        let answered = refs("DoctrineRef");
+        assert_eq!(answered["required"], json!(["kind", "role"]));
+        let ways = json!([{"type": "object", "required": ["id"]}, {"type": "object", "required": ["name"]}]);
+        assert_eq!(answered["oneOf"], ways);
+        let parent = &schemas["Issue"]["properties"]["relationships"]["properties"]["parent"];
+        assert_eq!((&parent["type"], &parent["oneOf"][2]), (&json!(["object", "null"]), &json!({"type": "null"})));
+        assert!(answered["properties"]["name"].is_object());
+        let posted = refs("DoctrineRefSpec");
+        assert_eq!((&posted["required"], &posted["properties"]["name"]), (&json!(["kind", "id"]), &Value::Null));
     }
 
     #[test]

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
 use kube::api::{Api as Objects, Patch, PatchParams};
 use serde_json::json;
 
@@ -34,7 +33,7 @@ pub async fn cancel(State(api): State<Api>, caller: Caller, id: PathId, query: P
     }
     // The uid makes it this object or none: another one may have the name by now.
     let sealed = Sealed { kind: "Task", namespace: &row.namespace, name: &row.name, generate_name: "" };
-    let seal = Seal { issuer: Issuer::Operator, at: Timestamp::now() };
+    let seal = Seal { issuer: Issuer::Operator, at: api.health.clock.now() };
     let annotations = cancellation(&caller.principal(), &sealed, &row.uid, &seal, &api.trust.borrow().keys);
     let patch = json!({
         "metadata": {"uid": row.uid, "annotations": annotations},

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use jiff::Timestamp;
 use kube::api::{Api as Objects, ObjectMeta, PostParams};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
@@ -135,7 +134,7 @@ fn object(api: &Api, submission: &Submission, name: Option<String>) -> TaskObjec
     let stamps = Stamps { submitter: submitter.clone(), trace_id: trace_id.clone(), run: None };
     let mut object = TaskObject::new(&name, TaskSpec::of(task.clone(), *create_cwom));
     let sealed = Sealed { kind: "Task", namespace, name: &name, generate_name: "" };
-    let seal = Seal { issuer: Issuer::Operator, at: Timestamp::now() };
+    let seal = Seal { issuer: Issuer::Operator, at: api.health.clock.now() };
     let spec_sha256 = submitted_digest(sealed.kind, &object.spec.to_json());
     let mut annotations = stamps.annotations(&sealed, &spec_sha256, &seal, &api.trust.borrow().keys);
     annotations.extend(parent_trace_id.iter().map(|parent| (PARENT_TRACE_ID.to_owned(), parent.to_string())));

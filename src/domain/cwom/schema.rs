@@ -49,7 +49,18 @@ fn described(field: &Field, naming: Naming) -> Value {
     schema
 }
 
+/// Any text but the character NUL, which no database takes.
+const NO_NUL: &str = "^[^\\u0000]*$";
+
 fn value(holds: &Holds, naming: Naming) -> Value {
+    let mut schema = any(holds, naming);
+    if naming == Naming::Rest && matches!(holds, Holds::Text(..) | Holds::Bytes(_)) {
+        schema["pattern"] = json!(NO_NUL);
+    }
+    schema
+}
+
+fn any(holds: &Holds, naming: Naming) -> Value {
     match holds {
         Holds::Text(least, most) => sized(json!({"type": "string", "maxLength": most}), "minLength", *least),
         Holds::Bytes(most) => json!({"type": "string", "maxLength": most}),

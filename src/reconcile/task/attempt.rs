@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::jobs;
 use super::lost::shown;
-use super::observe::{Limits, Observation, is_finished, observe};
+use super::observe::{Limits, Observation, clock_behind, is_finished, observe};
 use super::validate::Validated;
 use crate::crd::names;
 use crate::domain::Phase;
@@ -58,7 +58,11 @@ pub async fn look(context: &Context, task: &Validated, row: &TaskRow) -> Result<
         listed = api.list(&ListParams::default().labels(&selector)).await.map_err(Error::api("list pods"))?.items;
         pods = listed.iter().collect();
     }
-    let observation = observe(jobs_seen.first().map(AsRef::as_ref), &pods, limits(context, row), Timestamp::now());
+    let observation = observe(jobs_seen.first().map(AsRef::as_ref), &pods, limits(context, row), context.clock.now());
+    for pod in &pods {
+        let host = pod.status.as_ref().and_then(|status| status.host_ip.as_deref()).unwrap_or_default();
+        context.clock.node_is_behind(host, clock_behind(pod));
+    }
     let pod = pods.first().and_then(|pod| pod.metadata.name.as_deref());
     let trouble = pod.or(row.job_name.as_deref()).and_then(|name| context.workers.troubles.of(name));
     let observation = observation.explained(trouble);
@@ -68,7 +72,7 @@ pub async fn look(context: &Context, task: &Validated, row: &TaskRow) -> Result<
 
 /// How long a worker that runs since a moment has, before it has outlived all limits.
 pub fn time_left(context: &Context, row: &TaskRow, since: Timestamp) -> Duration {
-    let ran = Duration::try_from(Timestamp::now().duration_since(since)).unwrap_or_default();
+    let ran = Duration::try_from(context.clock.now().duration_since(since)).unwrap_or_default();
     limits(context, row).run_timeout.saturating_sub(ran) + Duration::from_secs(1)
 }
 
@@ -107,7 +111,7 @@ pub async fn last_failure(context: &Context, row: &TaskRow) -> Result<Option<Fai
 /// # Errors
 /// If the database does not take it.
 pub async fn start(context: &Context, row: &TaskRow, attempt: u32) -> Result<TaskRow, Error> {
-    let start = StartAttempt::of(row, attempt, job_name(row.id, attempt), Timestamp::now());
+    let start = StartAttempt::of(row, attempt, job_name(row.id, attempt), context.clock.now());
     context.store.start_attempt(start).await.map_err(Error::store("record the start of an attempt"))
 }
 

@@ -38,6 +38,8 @@ pub struct Situation<'a> {
     pub has_turn: bool,
     /// Before the second attempt; doubled for each further one.
     pub retry_delay: Duration,
+    /// How long the Task was seen to wait since the last attempt, whatever clock tells of its end.
+    pub waited: Duration,
     /// Now.
     pub now: Timestamp,
 }
@@ -144,7 +146,8 @@ fn between_attempts(situation: &Situation) -> Step {
         && situation.attempt > 0
     {
         let delay = situation.retry_delay.saturating_mul(1 << (situation.attempt - 1).min(10));
-        let passed = Duration::try_from(situation.now.duration_since(ended_at)).unwrap_or_default();
+        let passed =
+            Duration::try_from(situation.now.duration_since(ended_at)).unwrap_or_default().max(situation.waited);
         if passed < delay {
             let at = ended_at.checked_add(delay).map_or_else(|_| "later".into(), |at| format!("at {}", seconds(at).0));
             let message = format!("attempt {} follows {at}", situation.attempt + 1);
@@ -181,6 +184,7 @@ mod tests {
             no_executor: None,
             has_turn: true,
             retry_delay: Duration::from_secs(10),
+            waited: Duration::ZERO,
             now: now(),
         }
     }

@@ -75,7 +75,7 @@ pub fn decision(task: &Validated) -> Option<(DecisionAction, String)> {
 /// If the database does not take it.
 pub async fn adopt(context: &Context, status: &TaskStatus, row: TaskRow, by: String) -> Result<TaskRow, Error> {
     let Some(phase) = end(status) else { return Ok(row) };
-    let adopted = adopted(status, phase, &row, by, Timestamp::now());
+    let adopted = adopted(status, phase, &row, by, context.clock.now());
     context.store.adopt_end(adopted).await.map_err(Error::store("adopt the end of a Task"))
 }
 
@@ -84,8 +84,13 @@ pub async fn adopt(context: &Context, status: &TaskStatus, row: TaskRow, by: Str
 /// # Errors
 /// If the database does not take it.
 pub async fn run_again(context: &Context, row: &TaskRow, shown: Shown, by: String) -> Result<TaskRow, Error> {
-    let again =
-        RunAgain { task_id: row.id, after: shown.attempt, by: Actor::unverified(), claims: by, at: Timestamp::now() };
+    let again = RunAgain {
+        task_id: row.id,
+        after: shown.attempt,
+        by: Actor::unverified(),
+        claims: by,
+        at: context.clock.now(),
+    };
     context.store.run_again(again).await.map_err(Error::store("let a Task run again"))
 }
 

@@ -58,7 +58,7 @@ const SOON: Duration = Duration::from_secs(1);
 /// # Errors
 /// [`Error`] names the step that failed; the pass is repeated later.
 pub async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action, Error> {
-    pass(&context, &validate(&object, &context.trust())?).await
+    pass(&context, &understood(&object, &context)?).await
 }
 
 /// As [`reconcile`], for a Task whose turn has not come: it is recorded, and told that it waits.
@@ -66,7 +66,11 @@ pub async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Act
 /// # Errors
 /// As for [`reconcile`].
 pub async fn reconcile_in_line(object: Arc<Object>, context: Arc<Context>) -> Result<Action, Error> {
-    pass(&context, &Validated { has_turn: false, ..validate(&object, &context.trust())? }).await
+    pass(&context, &Validated { has_turn: false, ..understood(&object, &context)? }).await
+}
+
+fn understood(object: &Object, context: &Context) -> Result<Validated, Error> {
+    Ok(Validated { clock_is_off: context.clock.skew().is_some(), ..validate(object, &context.trust())? })
 }
 
 async fn pass(context: &Context, task: &Validated) -> Result<Action, Error> {
@@ -181,6 +185,7 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
         row = match step {
             Step::Start(attempt) => {
                 row = attempt::start(context, &row, attempt).await?;
+                context.between.forget(&task.head.uid);
                 if attempt::has_begun(context, task, &row).await? {
                     // Started before, and the record of that was lost: what is there of it is judged.
                     row
@@ -195,7 +200,7 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
                 return wait(context, task, &row, None, left).await;
             }
             Step::Wait(reason, message) => {
-                let again = look_again(row.queued_at.unwrap_or(row.created_at), row.id);
+                let again = look_again(context, row.queued_at.unwrap_or(row.created_at), row.id);
                 return wait(context, task, &row, Some((reason, message)), again).await;
             }
             Step::WaitFor(time, Reason::Retrying, follows) => {
@@ -245,8 +250,8 @@ async fn create(context: &Context, task: &Validated, row: &TaskRow) -> Result<Ac
 }
 
 /// When to look again at a Task that has waited since a moment: after a quarter of that, and not together with all others.
-fn look_again(since: Timestamp, id: Id) -> Duration {
-    let waited = Duration::try_from(Timestamp::now().duration_since(since)).unwrap_or_default();
+fn look_again(context: &Context, since: Timestamp, id: Id) -> Duration {
+    let waited = Duration::try_from(context.clock.now().duration_since(since)).unwrap_or_default();
     let wait = (waited / 4).clamp(LOOK_AGAIN, LOOK_AGAIN_AT_LEAST);
     let part = id.to_string().bytes().map(u32::from).sum::<u32>() % 32;
     wait + wait * part / 64
@@ -271,14 +276,18 @@ fn situation<'a>(
         no_executor: attempt::executor(context, row).err().map(|none| none_yet(context, row, &none)),
         has_turn: task.has_turn,
         retry_delay: context.timing.retry_delay,
-        now: Timestamp::now(),
+        waited: match row.attempt_ended_at {
+            Some(_) if !row.attempt_is_open() => context.between.waited(&task.head.uid, row.attempt),
+            _ => Duration::ZERO,
+        },
+        now: context.clock.now(),
     }
 }
 
 /// That no executor does it, and how long one may still come.
 fn none_yet(context: &Context, row: &TaskRow, none: &NoExecutor) -> decide::NoExecutor {
     let since = row.attempt_ended_at.unwrap_or(row.recorded_at);
-    let waited = Duration::try_from(Timestamp::now().duration_since(since)).unwrap_or_default();
+    let waited = Duration::try_from(context.clock.now().duration_since(since)).unwrap_or_default();
     // A Task that was let go now may have been recorded long ago: a configuration that came with it needs a restart.
     let waited = waited.min(context.started.elapsed());
     decide::NoExecutor { why: none.to_string(), patience: context.timing.executor_patience.saturating_sub(waited) }
@@ -312,7 +321,7 @@ async fn end_task(
     failure: Failure,
     actor: Actor,
 ) -> Result<TaskRow, Error> {
-    let finish = FinishTask { task_id: task.head.id, ending, failure, actor, at: Timestamp::now() };
+    let finish = FinishTask { task_id: task.head.id, ending, failure, actor, at: context.clock.now() };
     let row = context.store.finish_task(finish).await.map_err(Error::store("record the end of a Task"))?;
     finish::note_outcome(context, &row);
     Ok(row)
@@ -337,7 +346,7 @@ async fn expire(context: &Context, task: &Validated, row: &TaskRow) -> Result<Ac
     let (Some(ttl), Some(completed_at)) = (task.spec.controls.ttl_seconds_after_finished, row.completed_at) else {
         return Ok(Action::await_change());
     };
-    let age = Duration::try_from(Timestamp::now().duration_since(completed_at)).unwrap_or_default();
+    let age = Duration::try_from(context.clock.now().duration_since(completed_at)).unwrap_or_default();
     let ttl = Duration::from_secs(ttl.into());
     if age < ttl {
         return Ok(Action::requeue(ttl - age));
@@ -355,7 +364,7 @@ async fn copy_outcome(context: &Context, task: &Validated, first: &TaskRow) -> R
     if first.phase.is_terminal() || task.head.is_being_deleted {
         return Ok(action);
     }
-    Ok(Action::requeue(look_again(task.head.created_at, task.head.id)))
+    Ok(Action::requeue(look_again(context, task.head.created_at, task.head.id)))
 }
 
 /// A Task that has no row of its own: only its status, or its release.
@@ -370,13 +379,14 @@ async fn settle(context: &Context, task: &Validated, state: &State<'_>) -> Resul
 /// Records the deletion and lets the object go. Database, then API server.
 async fn release(context: &Context, task: &Validated) -> Result<Action, Error> {
     let Deleter { actor, note } = context.deleter(&task.head.uid).await?;
-    let deleted = RecordDeleted { id: task.head.id, uid: task.head.uid.clone(), actor, note, at: Timestamp::now() };
+    let deleted = RecordDeleted { id: task.head.id, uid: task.head.uid.clone(), actor, note, at: context.clock.now() };
     context.store.record_deleted(deleted).await.map_err(Error::store("record a deletion"))?;
     if task.head.has_finalizer {
         finalizer::remove(&tasks(context, &task.head.namespace), &task.head.name, &task.head.uid).await?;
     }
     context.written.forget(&task.head.uid);
     context.settled.forget(&task.head.uid);
+    context.between.forget(&task.head.uid);
     Ok(Action::await_change())
 }
 

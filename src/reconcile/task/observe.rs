@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod};
 
@@ -122,13 +122,14 @@ fn starting(job: &Job) -> Observation {
 
 fn unfinished(job: &Job, pod: &Pod, created_at: Timestamp, limits: Limits, now: Timestamp) -> Observation {
     let name = pod.metadata.name.clone().unwrap_or_default();
-    let running_since = running_since(pod);
+    let behind = clock_behind(pod);
+    let running_since = running_since(pod).map(|since| since + behind);
     if running_since.is_some_and(|since| elapsed(since, now) > limits.run_timeout) {
         let message = format!("pod {name} has outlived its budget and its grace; its node may be lost");
         return Observation::Stuck(FailureReason::NodeLost, message);
     }
     // The image of the executor is pulled only when the source is there.
-    let could_start_at = source_ended_at(pod).unwrap_or(created_at);
+    let could_start_at = source_ended_at(pod).map_or(created_at, |at| (at + behind).max(created_at));
     let late = elapsed(could_start_at, now) > limits.start_timeout;
     for status in statuses(pod) {
         let Some(waiting) = status.state.as_ref().and_then(|state| state.waiting.as_ref()) else { continue };
@@ -161,6 +162,22 @@ fn unfinished(job: &Job, pod: &Pod, created_at: Timestamp, limits: Limits, now: 
         }
         None => starting(job),
     }
+}
+
+/// How far the clock of the pod's node is behind that of the control plane, at least: the kubelet says when it saw the pod first,
+/// which was not before that was scheduled there, nor before it was made. That one is ahead can't be told from its being slow;
+/// then things seem to have taken less time than they have, and nothing is ended for it.
+pub fn clock_behind(pod: &Pod) -> SignedDuration {
+    let status = pod.status.as_ref();
+    let seen_at = status.and_then(|status| status.start_time.as_ref()).map(|time| time.0);
+    let began_at = running_since(pod).into_iter().chain(seen_at).min();
+    let scheduled_at = status
+        .and_then(|status| status.conditions.as_deref())
+        .and_then(|all| all.iter().find(|one| one.type_ == "PodScheduled" && one.status == "True"))
+        .and_then(|scheduled| scheduled.last_transition_time.as_ref());
+    let there_at = scheduled_at.max(pod.metadata.creation_timestamp.as_ref()).map(|time| time.0);
+    let behind = began_at.zip(there_at).map(|(began_at, there_at)| there_at.duration_since(began_at));
+    behind.unwrap_or_default().max(SignedDuration::ZERO)
 }
 
 /// Since when any of the worker's containers has run.
@@ -200,7 +217,7 @@ fn found_another(pod: &Pod) -> bool {
 }
 
 fn ended(pod: &Pod) -> Ended {
-    let terminated = terminated(pod);
+    let (terminated, behind) = (terminated(pod), clock_behind(pod));
     // The source container ends first; if it failed, the others never ran. Of those, the recorder knows best.
     let failed = |name: &str| terminated.iter().find(|(status, end)| status.name == name && end.exit_code != 0);
     let decisive = failed(SOURCE_CONTAINER)
@@ -220,8 +237,8 @@ fn ended(pod: &Pod) -> Ended {
         exit_code: decisive.map(|(_, end)| end.exit_code),
         termination,
         pod: pod.metadata.name.clone(),
-        started_at: running_since(pod),
-        ended_at: terminated.iter().filter_map(|(_, end)| end.finished_at.as_ref().map(|time| time.0)).max(),
+        started_at: running_since(pod).map(|at| at + behind),
+        ended_at: terminated.iter().filter_map(|(_, end)| end.finished_at.as_ref().map(|time| time.0 + behind)).max(),
         images: images(pod),
     }
 }

@@ -217,3 +217,31 @@ fn a_pod_that_found_another_one_there_tells_nothing() {
     let seen = observe(Some(&job(json!({}))), &[&second, &first], LIMITS, at(40));
     assert_eq!(seen, Observation::Running { pod: "t-1-x".into(), since: at(2) });
 }
+
+/// A worker that runs on a node whose clock is off by so many seconds, looked at after ten.
+fn on_a_node_ahead_by(seconds: i64, state: Value) -> Option<Pod> {
+    let status = json!({
+        "phase": "Running", "startTime": at(1 + seconds).to_string(),
+        "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": at(0).to_string()}],
+        "containerStatuses": [container("worker", state)],
+    });
+    Some(pod(status))
+}
+
+#[rstest]
+#[case::right(0)]
+#[case::an_hour_behind(-3600)]
+#[case::an_hour_ahead(3600)]
+fn no_work_is_given_up_for_the_clock_of_its_node(#[case] off: i64) {
+    let running = || on_a_node_ahead_by(off, json!({"running": {"startedAt": at(2 + off).to_string()}}));
+    let Observation::Running { since, .. } = see(Some(job(json!({}))), running(), 10) else { panic!("{off}") };
+    assert!(off > 0 || (at(1)..=at(2)).contains(&since), "{since}");
+    // The control: with a clock that is right, or behind, what outlives its budget is given up.
+    let late = see(Some(job(json!({}))), running(), 700);
+    assert_eq!(matches!(late, Observation::Stuck(FailureReason::NodeLost, _)), off <= 0, "{late:?}");
+    // Neither is a start: the image is waited for since the source was there, and not for an hour already.
+    let mut waits = on_a_node_ahead_by(off, json!({"waiting": {"reason": "ErrImagePull"}})).unwrap();
+    let source = container("source", json!({"terminated": {"exitCode": 0, "finishedAt": at(5 + off).to_string()}}));
+    waits.status.as_mut().unwrap().init_container_statuses = Some(vec![serde_json::from_value(source).unwrap()]);
+    assert!(matches!(see(Some(job(json!({}))), Some(waits), 10), Observation::Waiting(Reason::WaitingForImage, _)));
+}

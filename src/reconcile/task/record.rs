@@ -1,6 +1,5 @@
 //! How a Task gets into the record: read whole, held against the policy, written once.
 
-use jiff::Timestamp;
 use kube::Resource as _;
 use kube::api::GetParams;
 use kube::core::Request;
@@ -84,7 +83,7 @@ async fn record_as(
                 for_run: task.head.run,
                 shown,
                 created_at: task.head.created_at,
-                recorded_at: Timestamp::now(),
+                recorded_at: context.clock.now(),
             };
             context.store.record_task(new).await.map_err(Error::store("record a Task"))
         }
@@ -138,7 +137,7 @@ async fn refuse(
         actor: task.actor.clone(),
         findings: findings.to_vec(),
         spec_sha256,
-        refused_at: Timestamp::now(),
+        refused_at: context.clock.now(),
     };
     match context.store.record_refusal(refusal).await {
         Ok(findings) => Ok(Recording::Refused(findings)),

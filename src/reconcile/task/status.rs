@@ -34,6 +34,10 @@ pub enum State<'a> {
     StoreUnavailable(String),
 }
 
+/// Said of Tasks that go on while it is so.
+const CLOCK_SKEWED: &str = "the clocks of the operator's machine and of the API server differ (jct_clock_skew_seconds): the API \
+                            server's counts; set them (NTP)";
+
 /// The status for `state`. Times of conditions that did not change are those of `current`.
 pub fn project(task: &Validated, state: &State, current: Option<&TaskStatus>, now: Timestamp) -> TaskStatus {
     if let (State::StoreUnavailable(message), Some(current)) = (state, current.filter(|status| status.phase.is_some()))
@@ -186,6 +190,10 @@ fn duplicate(status: &mut TaskStatus, first: &TaskRow) -> Vec<Fact> {
 /// What there is to say of who the Task is, besides that it is recorded.
 fn note_identity(facts: &mut [Fact], task: &Validated, row: &TaskRow) {
     let Some(fact) = facts.iter_mut().find(|fact| fact.type_ == ConditionType::Recorded.as_str()) else { return };
+    if task.clock_is_off && !row.phase.is_terminal() {
+        fact.reason = Reason::ClockSkewed.as_str().into();
+        fact.message = CLOCK_SKEWED.into();
+    }
     if let Some(user) = &row.restored_by {
         fact.message = format!("the object was restored under its id, and created by {user}");
     }
@@ -285,7 +293,7 @@ pub async fn write(context: &Context, task: &Validated, state: &State<'_>) -> Re
     let subject = Subject { name: &task.head.name, uid: &task.head.uid, resource_version: version };
     let mut news = None;
     let project = |current: Option<&TaskStatus>| {
-        let mut wanted = project(task, state, current, Timestamp::now());
+        let mut wanted = project(task, state, current, context.clock.now());
         if let State::Recorded(row, _) = state {
             let configured = attempt::executor(context, row).ok().map(|executor| executor.name);
             wanted.executor = progress::executor(current, row, configured);

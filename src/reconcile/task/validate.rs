@@ -37,6 +37,8 @@ pub struct Validated {
     pub has_turn: bool,
     /// How it ends if its object goes before its end.
     pub if_deleted: &'static str,
+    /// Whether this machine's clock differs from the API server's.
+    pub clock_is_off: bool,
 }
 
 /// Said of a Task whose object went before its end.
@@ -77,6 +79,7 @@ impl Validated {
             has_object: false,
             has_turn: true,
             if_deleted: if is_second { SECOND } else { DELETED },
+            clock_is_off: false,
         }
     }
 
@@ -117,6 +120,7 @@ pub fn validate(object: &Object, trust: &Trust) -> Result<Validated, Error> {
         has_object: true,
         has_turn: true,
         if_deleted: DELETED,
+        clock_is_off: false,
     })
 }
 

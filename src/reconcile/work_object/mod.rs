@@ -15,7 +15,6 @@ pub mod waiting;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use kube::Resource as _;
 use kube::api::{Api, GetParams};
 use tracing::warn;
@@ -223,7 +222,7 @@ async fn record(context: &Context, object: &Understood, spec: Spec, spec_sha256:
         spec,
         spec_sha256: Some(spec_sha256),
         created_at: head.created_at,
-        at: Timestamp::now(),
+        at: context.clock.now(),
     };
     let put = context.store.put_object(put).await.map_err(Error::store("record a work object"))?;
     if let Put::Recorded { row, changed: true, .. } = &put {
@@ -289,7 +288,7 @@ async fn release(context: &Context, api: &Api<WorkObject>, kind: Kind, head: &He
 /// [`Error::Store`] if the database does not take it.
 pub async fn retire(context: &Context, kind: Kind, id: Id, uid: &str) -> Result<(), Error> {
     let Deleter { actor, note } = context.deleter(uid).await?;
-    let delete = DeleteObject { kind, id, uid: uid.to_owned(), actor, note, at: Timestamp::now() };
+    let delete = DeleteObject { kind, id, uid: uid.to_owned(), actor, note, at: context.clock.now() };
     let row = context.store.delete_object(delete).await.map_err(Error::store("record a deletion"))?;
     if let Some(row) = row {
         wake(context, kind, &row);

@@ -1,6 +1,5 @@
 //! Carries out a Run of an agent or a system: a Task made from its Issue, which passes the same gate as any other.
 
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::core::Status as Refusal;
@@ -111,7 +110,7 @@ pub async fn advance(
     };
     let Some((category, message)) = failed else { return Ok(Carried::by_task(id)) };
     warn!(run_id = %id, trace_id = %object.head.trace_id, message, "Run cannot be carried out");
-    let fail = FailRun { id, category, message, actor: Actor::controller(), at: Timestamp::now() };
+    let fail = FailRun { id, category, message, actor: Actor::controller(), at: context.clock.now() };
     if let Some(ended) = context.store.fail_run(fail).await.map_err(Error::store("record the end of a Run"))? {
         *row = ended;
     }
@@ -210,7 +209,7 @@ fn task_object(context: &Context, run: &Understood, author: &Principal, id: Id, 
     let stamps = Stamps { submitter: author.clone(), trace_id: trace_id.clone(), run: Some(id) };
     let sealed = Sealed { kind: TASK, namespace, name: &task_name, generate_name: "" };
     let spec_sha256 = submitted_digest(TASK, &spec.to_json());
-    let annotations = stamps.annotations(&sealed, &spec_sha256, &operator_seal(), &context.trust().keys);
+    let annotations = stamps.annotations(&sealed, &spec_sha256, &operator_seal(context), &context.trust().keys);
     let owner = OwnerReference {
         api_version: format!("{GROUP}/v1"),
         kind: Kind::Run.as_str().into(),
@@ -263,7 +262,7 @@ async fn cancel(context: &Context, run: &Understood, id: Id, task_id: Id) -> Res
     let mut patch = json!({"metadata": {"uid": task.uid}, "spec": {"cancel": true}});
     if let Some(author) = &run.head.author {
         let sealed = Sealed { kind: TASK, namespace, name: &task.name, generate_name: "" };
-        let annotations = cancellation(author, &sealed, &task.uid, &operator_seal(), &context.trust().keys);
+        let annotations = cancellation(author, &sealed, &task.uid, &operator_seal(context), &context.trust().keys);
         patch["metadata"]["annotations"] =
             annotations.into_iter().map(|(name, text)| (name, Value::from(text))).collect();
     }
@@ -272,8 +271,8 @@ async fn cancel(context: &Context, run: &Understood, id: Id, task_id: Id) -> Res
     Error::unless_gone("cancel the Task of a Run", cancelled).map(drop)
 }
 
-fn operator_seal() -> Seal {
-    Seal { issuer: Issuer::Operator, at: Timestamp::now() }
+fn operator_seal(context: &Context) -> Seal {
+    Seal { issuer: Issuer::Operator, at: context.clock.now() }
 }
 
 #[cfg(test)]

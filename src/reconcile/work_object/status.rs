@@ -213,7 +213,7 @@ pub async fn write(
     let head = &object.head;
     let version = head.resource_version.as_deref();
     let subject = Subject { name: &head.name, uid: &head.uid, resource_version: version };
-    let project = |current: Option<&WorkObjectStatus>| project(object, state, current, Timestamp::now());
+    let project = |current: Option<&WorkObjectStatus>| project(object, state, current, context.clock.now());
     let in_short = |status: &WorkObjectStatus| status.clone().in_short();
     let written = &context.objects.notes(object.kind).written;
     status::write_kept(api, written, subject, object.status.clone(), project, in_short).await
