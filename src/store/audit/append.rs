@@ -8,6 +8,7 @@ use ulid::{Generator, Ulid};
 
 use super::Change;
 use super::chain::AuditColumns;
+use crate::domain::audit::EntityKind;
 use crate::domain::{Actor, ActorKind};
 use crate::store::conn::{Argument, Conn, Values, execute, fetch};
 use crate::store::contents::in_digests;
@@ -69,7 +70,10 @@ fn seal(change: Change, head: &Head, id: Ulid, now: Timestamp) -> AuditColumns {
     let Change { actor, action, entity_kind, entity_id, before, after, note, trace_id } = change;
     let Actor { kind, id: actor_id } = actor;
     let kind: ActorKind = kind;
-    let text = |value: Option<Value>| in_digests(entity_kind, value).map(|value| value.to_string());
+    let text = |value: Option<Value>| {
+        let told = in_digests(entity_kind, value);
+        told.map(|told| if tells_state(entity_kind) { without_nothing(told) } else { told }.to_string())
+    };
     let mut entry = AuditColumns {
         seq: head.seq + 1,
         id: id.to_string(),
@@ -83,11 +87,33 @@ fn seal(change: Change, head: &Head, id: Ulid, now: Timestamp) -> AuditColumns {
         after: text(after),
         note: note.map(without_nul),
         trace_id: trace_id.into(),
-        prev_hash: head.hash.clone(),
+        prev_hash: String::new(),
         hash: String::new(),
     };
-    entry.hash = entry.expected_hash();
+    entry.hash = entry.hash_after(&head.hash);
     entry
+}
+
+/// Whether entries of this kind tell fields of a row, of which those that are not told are null or empty.
+fn tells_state(kind: EntityKind) -> bool {
+    !matches!(kind, EntityKind::Trace | EntityKind::AdmissionDenial | EntityKind::Database)
+}
+
+/// Without the fields of which nothing is known.
+fn without_nothing(told: Value) -> Value {
+    let is_nothing = |value: &Value| match value {
+        Value::Null => true,
+        Value::Array(entries) => entries.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    };
+    match told {
+        Value::Object(mut fields) => {
+            fields.retain(|_, value| !is_nothing(value));
+            fields.into()
+        }
+        other => other,
+    }
 }
 
 fn into_row(entry: AuditColumns) -> Vec<Argument> {

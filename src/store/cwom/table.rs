@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::model::{ObjectField, ObjectOrigin, ObjectRow};
 use crate::domain::Id;
-use crate::domain::cwom::{Kind, Object, Ref, Spec};
+use crate::domain::cwom::{Kind, Object, Ref, Spec, restore, shorten};
 use crate::store::Result;
 use crate::store::conn::{Argument, RawRow, Values};
 use crate::store::contents::{Content, Contents, digests_in, put_back, take_out};
@@ -155,10 +155,14 @@ fn own_columns(spec: &Spec) -> Vec<Argument> {
     }
 }
 
-/// The condition that lists a kind by a field; none if it does not have that one.
-pub(super) fn condition(kind: Kind, field: ObjectField) -> Option<&'static str> {
+/// The condition that lists a kind by a field; none if it does not have that one. What Tasks make is alike in some: of what is not
+/// so there is an index, which is about it in these words.
+pub(super) fn condition(kind: Kind, field: ObjectField, value: &str) -> Option<&'static str> {
     use Kind::{Artifact, ConstraintSnapshot, ContextPacket, DoctrineRef, Issue, Repo, Run};
     Some(match (field, kind) {
+        (ObjectField::Priority, Issue) if value != "P2" => "priority <> 'P2' AND priority = ?",
+        (ObjectField::Scope, ConstraintSnapshot) if value != "run" => "scope <> 'run' AND scope = ?",
+        (ObjectField::Mode, Run) if matches!(value, "human" | "hybrid") => "mode IN ('human', 'hybrid') AND mode = ?",
         (ObjectField::TraceId, _) => "trace_id = ?",
         (ObjectField::Slug, Repo) => "slug = ?",
         (ObjectField::Visibility, Repo) => "visibility = ?",
@@ -229,6 +233,7 @@ impl ObjectColumns {
         } = self;
         let mut spec: Value = json(table, &id, spec)?;
         put_back(&mut spec, contents).map_err(|problem| crate::store::StoreError::corrupt(table, &id, problem))?;
+        restore(kind, &mut spec);
         let spec = Spec::from_json(kind, spec).map_err(|error| crate::store::StoreError::corrupt(table, &id, error))?;
         Ok(ObjectRow {
             object: Object {
@@ -255,9 +260,10 @@ pub(in crate::store) fn object_parses(kind: Kind, row: &RawRow) -> Result<()> {
     row.read::<ObjectColumns>()?.into_row(kind, &Contents::any()).map(drop)
 }
 
-/// The spec as it goes into its column; to `contents` what of it is stored elsewhere.
+/// The spec as it goes into its column, without what is so by default; to `contents` what of it is stored elsewhere.
 fn stored(object: &Object, contents: &mut Vec<(String, Content)>) -> String {
     let mut json = object.spec.to_json();
+    shorten(object.kind(), &mut json);
     let taken = take_out(object.kind().into(), &mut json);
     contents.extend(taken.into_iter().map(|content| (object.id.to_string(), content)));
     json.to_string()
