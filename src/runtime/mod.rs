@@ -12,7 +12,7 @@ pub mod settings;
 pub mod telemetry;
 
 pub use config_file::ConfigFile;
-pub use deletions::Deletions;
+pub use deletions::{Deleter, Deletions};
 pub use denials::{Denials, Waiting};
 pub use limits::{LostTasks, NamespaceLimits, TooMany};
 pub use metrics::Metrics;

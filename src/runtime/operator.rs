@@ -55,12 +55,17 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     // Nothing waits for them: an outcome that is recorded before they are there is signed later.
     let keys = signing::keep(SecretKeys::new(client.clone(), settings.signing()), shutdown.clone());
     let (denials, waiting) = Denials::new(&metrics);
-    let deletions = Deletions::default();
+    let (deletions, untold) = Deletions::new();
     let lost = LostTasks::default();
     let limits =
         NamespaceLimits::new(store.clone(), settings.max_open_tasks, settings.max_recorded_per_hour, lost.clone());
     let no_more_denials = CancellationToken::new();
-    let recording = tokio::spawn(waiting.record(store.clone(), no_more_denials.clone()));
+    let recording = {
+        let (store, stop) = (store.clone(), no_more_denials.clone());
+        tokio::spawn(
+            async move { tokio::join!(waiting.record(store.clone(), stop.clone()), untold.record(store, stop)) },
+        )
+    };
     let mut parts: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
     let mut readiness = Vec::new();
     if settings.webhook {

@@ -184,6 +184,11 @@ pub struct Settings {
     #[arg(long, env = "JCT_INFRASTRUCTURE_RETRIES", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub infrastructure_retries: u32,
 
+    /// How long a Task waits for an executor that is not configured, before it fails, in seconds: a configuration that is
+    /// rolled out at the same time is not there at once
+    #[arg(long, env = "JCT_EXECUTOR_WAIT_SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(0..=3_600))]
+    pub executor_wait_seconds: u32,
+
     /// YAML file of executors, read again when it changes; without one there are those that are built in
     #[arg(long, env = "JCT_EXECUTORS_FILE")]
     pub executors_file: Option<PathBuf>,

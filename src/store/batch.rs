@@ -9,7 +9,7 @@ use super::cwom::{belongings, load_objects, objects_of_tasks, remove_objects, sa
 use super::operation::{Fate, Needs, Slot, View};
 use super::rows::{insert_artifacts, insert_jobs, insert_tasks, load_jobs, load_tasks, load_tasks_by_key};
 use super::rows::{load_tasks_by_uid, remove_task, update_jobs, update_tasks};
-use super::{Result, StoreError, contents};
+use super::{Result, StoreError, contents, deletion_notes as notes};
 
 /// Gives pages that are free back to the file system, at most 1 MiB at a time: whoever waits for the next batch waits for this too.
 /// Nothing where the file was made by an earlier version.
@@ -65,6 +65,8 @@ pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator) -
         removed: _,
         belongings: _,
         removals,
+        deletion_notes,
+        deleted_uids,
         denials: _,
         artifacts,
         objects,
@@ -91,6 +93,8 @@ pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator) -
     update_jobs(conn, rows(jobs.values(), Fate::Updated)).await?;
     insert_artifacts(conn, artifacts).await?;
     save_objects(conn, &objects).await?;
+    notes::insert(conn, deletion_notes).await?;
+    notes::forget(conn, deleted_uids).await?;
     if probe {
         let now = Timestamp::now().as_microsecond();
         execute!(conn, "UPDATE store_probe SET probed_at = $1 WHERE id = 1", now)?;

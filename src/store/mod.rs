@@ -11,6 +11,7 @@ mod connect;
 mod contents;
 mod cwom;
 mod database_error;
+mod deletion_notes;
 mod error;
 mod lost;
 mod maintenance;
@@ -55,7 +56,7 @@ use crate::domain::audit::Entry;
 use crate::domain::checkpoint::Checkpoint;
 use crate::domain::cwom::Kind;
 use crate::domain::denial::Notice;
-use crate::domain::{Finding, Id, TraceId};
+use crate::domain::{DeletionNote, Finding, Id, TraceId};
 
 use conn::fetch;
 use connect::{Connected, Connector, Readers};
@@ -169,6 +170,16 @@ impl Store {
     /// Writes down requests that the gate denied: an audit entry for each, once.
     pub async fn record_denials<N: Into<Notice>>(&self, denials: Vec<N>) -> Result<()> {
         self.inner.writer.write(ops::Denied(denials.into_iter().map(Into::into).collect())).await
+    }
+
+    /// Keeps who asked for deletions until these are recorded, or a week.
+    pub async fn note_deletions(&self, notes: Vec<DeletionNote>) -> Result<()> {
+        self.inner.writer.write(ops::DeletionsNoted(notes)).await
+    }
+
+    /// Who asked for the deletion of the object with this uid, the first ones; those that are vouched for before others.
+    pub async fn deletion_notes(&self, uid: &str) -> Result<Vec<DeletionNote>> {
+        deletion_notes::of(&mut self.inner.readers.acquire().await?.borrow(), uid).await
     }
 
     /// For what the Task was refused; none if it was not.

@@ -124,6 +124,10 @@ async fn answer(door: Door, State(App(app)): State<App>, peer: Option<Extension<
         Ok(answered) => answered,
         Err(turned_away) => turned_away.told(webhook),
     };
+    if door == Door::Deletion {
+        // The object may go as soon as this is answered, and another replica record that.
+        app.reviewer.deletions.told().await;
+    }
     app.metrics.reviews.get_or_create(&ReviewLabels { webhook, result }).inc();
     app.metrics.review_seconds.observe(began.elapsed().as_secs_f64());
     response

@@ -46,6 +46,7 @@ pub struct World {
     pub keys: Keys,
     pub executors: Executors,
     pub policy: Policy,
+    pub executor_patience: Duration,
 }
 
 /// One pass of the controller.
@@ -84,6 +85,7 @@ impl World {
             keys: Keys::fixed(Some(ring)),
             executors: Executors::default(),
             policy: Policy::default().allowing("octo/"),
+            executor_patience: Duration::ZERO,
         }
     }
 
@@ -145,7 +147,9 @@ impl World {
                 job_ttl_seconds: 600,
                 retry_delay: Duration::from_secs(1),
                 infrastructure_retries: 1,
+                executor_patience: self.executor_patience,
             },
+            started: std::time::Instant::now(),
             trust: tokio::sync::watch::Sender::new(Arc::new(self.trust.clone())).subscribe(),
             deletions: self.deletions.clone(),
             lost: LostTasks::default(),

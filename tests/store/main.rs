@@ -5,6 +5,7 @@
 mod audit;
 mod checkpoints;
 mod contents;
+mod deletions;
 mod denials;
 mod faults;
 mod harness;

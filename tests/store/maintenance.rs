@@ -20,7 +20,8 @@ pub async fn fill(store: &Store, from: usize, tasks: usize) {
         store.mark_running(running(&recorded, 1)).await.unwrap();
         if n % 2 == 0 {
             store.finish_attempt(end(&recorded, 1, completed())).await.unwrap();
-            let deleted = RecordDeleted { id: recorded.id, uid: recorded.uid.clone(), actor: ada(), at: at(99) };
+            let deleted =
+                RecordDeleted { id: recorded.id, uid: recorded.uid.clone(), actor: ada(), note: None, at: at(99) };
             store.record_deleted(deleted).await.unwrap();
         }
     }

@@ -12,7 +12,7 @@ use crate::api::Api;
 use crate::api::error::Problem;
 use crate::api::frame::random;
 use crate::crd::names::FINALIZER;
-use crate::crd::stamps::{Issuer, Seal, Sealed};
+use crate::crd::stamps::{Issuer, Seal, Sealed, are_refused};
 use crate::crd::{Stamps, Task as TaskObject, TaskSpec, TaskView};
 use crate::domain::id::{hex, sha256_hex};
 use crate::domain::task::Controls;
@@ -221,6 +221,9 @@ pub fn cluster_problem(action: &str, namespace: &str, error: &kube::Error) -> Pr
             problem.detail["code"] = Code::TooManyTasks.as_str().into();
             problem
         }
+        422 if are_refused(status) => Problem::unavailable(
+            "the stamps on the Task were changed on its way, as while an update of JCT rolls out; try again",
+        ),
         400 | 422 => Problem::named(StatusCode::UNPROCESSABLE_ENTITY, "refused_by_cluster", status.message.clone()),
         _ => Problem::unavailable("the Kubernetes API server cannot do this now; try again"),
     }

@@ -12,7 +12,7 @@ use crate::domain::id::sha256_hex;
 use crate::domain::{Actor, Id, TraceId};
 use crate::store::audit::Change;
 use crate::store::contents::take_out;
-use crate::store::ops::difference;
+use crate::store::ops::{difference, noted};
 
 /// The Task that an object is made for, in the entry about its creation; the digest of all that it was then; its links.
 pub(in crate::store) const MADE_FOR: &str = "made_for";
@@ -87,11 +87,11 @@ pub(super) fn changed(before: &ObjectRow, after: &ObjectRow, actor: Actor, note:
 }
 
 /// An object's custom resource is gone.
-pub(super) fn deleted(row: &ObjectRow, actor: Actor) -> Change {
+pub(super) fn deleted(row: &ObjectRow, actor: Actor, note: Option<&str>) -> Change {
     let before = json!({"namespace": row.namespace, "name": row.origin.as_ref().map(|origin| &origin.name),
         "uid": row.origin.as_ref().map(|origin| &origin.uid)});
-    let note = "the custom resource was deleted; its record stays";
-    entry(row, actor, Action::Deleted, Some(before), None, Some(note.into()))
+    let note = noted("the custom resource was deleted; its record stays", note);
+    entry(row, actor, Action::Deleted, Some(before), None, Some(note))
 }
 
 /// What an entry says of a link.
