@@ -132,7 +132,7 @@ fn new_task(id: Id, uid: String, n: usize, at: Timestamp) -> anyhow::Result<NewT
         actor: Actor { kind: ActorKind::Human, id: "ada@example.org".into() },
         task: Task {
             version: "1.0".into(),
-            idempotency_key: (n % 2 == 0).then(|| format!("nightly-{n}-run1")),
+            idempotency_key: n.is_multiple_of(2).then(|| format!("nightly-{n}-run1")),
             requested_by: RequestedBy { kind: ActorKind::Human, id: "ada@example.org".into(), label: Some("Ada".into()) },
             objective: "Describe the public API of the crate: what each module is for, which functions callers need, and which of \
                         them are not documented"

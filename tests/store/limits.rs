@@ -40,7 +40,10 @@ async fn what_was_recorded_counts_by_its_minute_whatever_became_of_it(#[values(S
     let failure = Failure::new("Cancelled", "not needed");
     let finish = FinishTask { task_id: ended.id, ending: Ending::Cancelled, failure, actor: ada(), at: later };
     store.finish_task(finish).await.unwrap();
-    store.record_deleted(RecordDeleted { id: ended.id, uid: ended.uid, actor: ada(), at: later }).await.unwrap();
+    store
+        .record_deleted(RecordDeleted { id: ended.id, uid: ended.uid, actor: ada(), note: None, at: later })
+        .await
+        .unwrap();
     for (kind, name) in [(Kind::DoctrineRef, "tests"), (Kind::ConstraintSnapshot, "friday")] {
         store.put_object(resource(kind, name, minimal(kind))).await.unwrap();
     }
