@@ -45,7 +45,7 @@ async fn what_retention_frees_is_given_back() {
         let task = db.store.task_by_uid(&format!("uid-{n}")).await.unwrap().unwrap();
         let (task_id, uid) = (task.id, task.uid.clone());
         db.store
-            .record_deleted(RecordDeleted { id: task_id, uid: uid.clone(), actor: ada(), at: at(99) })
+            .record_deleted(RecordDeleted { id: task_id, uid: uid.clone(), actor: ada(), note: None, at: at(99) })
             .await
             .unwrap();
         let rule = || "records[0]".to_owned();

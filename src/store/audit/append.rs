@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use ulid::{Generator, Ulid};
 
 use super::Change;
@@ -11,9 +11,9 @@ use super::chain::AuditColumns;
 use crate::domain::audit::EntityKind;
 use crate::domain::{Actor, ActorKind};
 use crate::store::conn::{Argument, Conn, Values, execute, fetch};
-use crate::store::contents::in_digests;
+use crate::store::contents::{KEY, in_digests};
 use crate::store::database_error::DATABASE;
-use crate::store::rows::without_nul;
+use crate::store::rows::{is_nothing, plain, without_nul};
 use crate::store::{Result, StoreError};
 
 const INSERT: Values = Values {
@@ -72,7 +72,7 @@ fn seal(change: Change, head: &Head, id: Ulid, now: Timestamp) -> AuditColumns {
     let kind: ActorKind = kind;
     let text = |value: Option<Value>| {
         let told = in_digests(entity_kind, value);
-        told.map(|told| if tells_state(entity_kind) { without_nothing(told) } else { told }.to_string())
+        told.map(|told| if tells_state(entity_kind) { without_nothing(entity_kind, told) } else { told }.to_string())
     };
     let mut entry = AuditColumns {
         seq: head.seq + 1,
@@ -99,18 +99,16 @@ fn tells_state(kind: EntityKind) -> bool {
     !matches!(kind, EntityKind::Trace | EntityKind::AdmissionDenial | EntityKind::Database)
 }
 
-/// Without the fields of which nothing is known.
-fn without_nothing(told: Value) -> Value {
-    let is_nothing = |value: &Value| match value {
-        Value::Null => true,
-        Value::Array(entries) => entries.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        _ => false,
-    };
+/// Without the fields of which nothing is known; in work objects within fields too, but for those that are free-form.
+fn without_nothing(kind: EntityKind, told: Value) -> Value {
+    let is_of_object = !matches!(kind, EntityKind::Task | EntityKind::Job);
     match told {
-        Value::Object(mut fields) => {
-            fields.retain(|_, value| !is_nothing(value));
-            fields.into()
+        Value::Object(fields) => {
+            let within = |(name, value): (String, Value)| {
+                let is_free = !is_of_object || name == "meta" || name == KEY;
+                (name, if is_free { value } else { plain(value) })
+            };
+            fields.into_iter().map(within).filter(|(_, value)| !is_nothing(value)).collect::<Map<_, _>>().into()
         }
         other => other,
     }

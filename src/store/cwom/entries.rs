@@ -1,7 +1,5 @@
 //! What the audit log says about work objects.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value, json};
 
 use super::links::{Join, Linked};
@@ -13,6 +11,7 @@ use crate::domain::{Actor, Id, TraceId};
 use crate::store::audit::Change;
 use crate::store::contents::take_out;
 use crate::store::ops::{difference, noted};
+use crate::store::rows::plain;
 
 /// The Task that an object is made for, in the entry about its creation; the digest of all that it was then; its links.
 pub(in crate::store) const MADE_FOR: &str = "made_for";
@@ -29,6 +28,19 @@ pub(super) fn created(row: &ObjectRow, links: &[Linked], actor: Actor) -> Change
         after.insert(LINKS.into(), links.iter().map(told).collect());
     }
     entry(row, actor, Action::Created, None, Some(after.into()), None)
+}
+
+/// Tells of a link with the creation of the object that it is of, if that is made for a Task and told in one of these entries.
+pub(super) fn tell_with(entries: &mut [Change], link: &Linked) -> bool {
+    let of = link.from.to_string();
+    let creation = entries.iter_mut().find(|entry| entry.action == Action::Created && entry.entity_id == of);
+    let after = creation.and_then(|entry| entry.after.as_mut()).and_then(Value::as_object_mut);
+    let Some(after) = after.filter(|after| after.contains_key(STATE_SHA256)) else { return false };
+    match after.get_mut(LINKS) {
+        Some(Value::Array(links)) => links.push(told(link)),
+        _ => drop(after.insert(LINKS.into(), vec![told(link)].into())),
+    }
+    true
 }
 
 /// Whether everything in the row follows from a Task and its attempts, which have entries of their own. A Repo is made for the
@@ -56,24 +68,6 @@ pub(in crate::store) fn state_digest(kind: Kind, state: Map<String, Value>) -> S
     let mut state = Value::Object(state);
     take_out(kind.into(), &mut state);
     sha256_hex(plain(state).to_string().as_bytes())
-}
-
-fn plain(value: Value) -> Value {
-    let is_nothing = |value: &Value| match value {
-        Value::Null => true,
-        Value::Array(entries) => entries.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        _ => false,
-    };
-    match value {
-        Value::Array(entries) => entries.into_iter().map(plain).collect(),
-        Value::Object(fields) => {
-            let sorted: BTreeMap<String, Value> =
-                fields.into_iter().map(|(name, value)| (name, plain(value))).collect();
-            sorted.into_iter().filter(|(_, value)| !is_nothing(value)).collect::<Map<_, _>>().into()
-        }
-        other => other,
-    }
 }
 
 /// An object has become another; none if nothing but its links has. Links have entries of their own.

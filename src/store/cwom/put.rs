@@ -316,6 +316,8 @@ pub(super) fn create(changes: &mut Changes, objects: &Objects, row: &ObjectRow, 
     let is_told = |link: &Linked| entries::is_made_for_a_task(row) && link.from == row.object.id;
     let (told, others): (Vec<Linked>, Vec<Linked>) = links.iter().partition(|link| is_told(link));
     changes.entries.push(entries::created(row, &told, actor.clone()));
+    let others: Vec<Linked> =
+        others.into_iter().filter(|link| !entries::tell_with(&mut changes.entries, link)).collect();
     changes.entries.extend(others.iter().map(|link| entries::link(*link, true, trace_id, actor.clone())));
     changes.objects.linked.extend(links.into_iter().map(|link| (link, trace_id.clone())));
     changes.objects.rows.push(row.clone());
