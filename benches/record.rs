@@ -66,7 +66,7 @@ async fn grow(url: &str) -> anyhow::Result<()> {
         store.close().await;
         there = there.max(size.min(real));
         if size > there {
-            copies::add(url, real, there / real..size / real).await?;
+            copies::add(url, there / real..size / real).await?;
             there = size;
         }
         println!("\n{size} Tasks, filled in {:.0?}:", began.elapsed());
