@@ -70,7 +70,10 @@ async fn grow(url: &str) -> anyhow::Result<()> {
             there = size;
         }
         println!("\n{size} Tasks, filled in {:.0?}:", began.elapsed());
-        bytes::print_totals(url, size).await?;
+        match url.starts_with("postgres") && there <= real {
+            true => bytes::print(url, size).await?,
+            false => bytes::print_totals(url, size).await?,
+        }
         queries::time(url, real).await?;
     }
     Ok(())
