@@ -29,3 +29,28 @@ DROP INDEX cwom_constraint_snapshots_scope;
 CREATE INDEX cwom_constraint_snapshots_scope ON cwom_constraint_snapshots (scope, id) WHERE scope <> 'run';
 DROP INDEX cwom_runs_mode;
 CREATE INDEX cwom_runs_mode ON cwom_runs (mode, id) WHERE mode IN ('human', 'hybrid');
+DROP INDEX cwom_artifacts_type;
+CREATE INDEX cwom_artifacts_type ON cwom_artifacts (type, id) WHERE type NOT IN ('report', 'trace', 'code_patch');
+
+-- Most have no custom resource.
+DROP INDEX cwom_repos_uid;
+CREATE UNIQUE INDEX cwom_repos_uid ON cwom_repos (uid)
+    WHERE uid IS NOT NULL AND deleted_at IS NULL AND superseded_at IS NULL;
+DROP INDEX cwom_issues_uid;
+CREATE UNIQUE INDEX cwom_issues_uid ON cwom_issues (uid)
+    WHERE uid IS NOT NULL AND deleted_at IS NULL AND superseded_at IS NULL;
+DROP INDEX cwom_context_packets_uid;
+CREATE UNIQUE INDEX cwom_context_packets_uid ON cwom_context_packets (uid)
+    WHERE uid IS NOT NULL AND deleted_at IS NULL AND superseded_at IS NULL;
+DROP INDEX cwom_constraint_snapshots_uid;
+CREATE UNIQUE INDEX cwom_constraint_snapshots_uid ON cwom_constraint_snapshots (uid)
+    WHERE uid IS NOT NULL AND deleted_at IS NULL AND superseded_at IS NULL;
+DROP INDEX cwom_doctrine_refs_uid;
+CREATE UNIQUE INDEX cwom_doctrine_refs_uid ON cwom_doctrine_refs (uid)
+    WHERE uid IS NOT NULL AND deleted_at IS NULL AND superseded_at IS NULL;
+DROP INDEX cwom_runs_uid;
+CREATE UNIQUE INDEX cwom_runs_uid ON cwom_runs (uid)
+    WHERE uid IS NOT NULL AND deleted_at IS NULL AND superseded_at IS NULL;
+DROP INDEX cwom_artifacts_uid;
+CREATE UNIQUE INDEX cwom_artifacts_uid ON cwom_artifacts (uid)
+    WHERE uid IS NOT NULL AND deleted_at IS NULL AND superseded_at IS NULL;

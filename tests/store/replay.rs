@@ -50,10 +50,7 @@ async fn check(db: &Database) -> Check {
 #[case::of_the_attempt("UPDATE jobs SET manifest_sha256 = 'ab' WHERE status = 'completed'", "jobs 01")]
 #[case::code("UPDATE jobs SET exit_code = 1 WHERE status = 'completed'", "exit_code is not what")]
 #[case::code_made_up("UPDATE jobs SET exit_code = 0 WHERE status = 'running'", "exit_code is not what")]
-#[case::a_run_that_goes_on(
-    "UPDATE cwom_runs SET status = 'done', spec = replace(spec, '\"status\":\"running\"', '\"status\":\"done\"')",
-    "status is not what"
-)]
+#[case::a_run_that_goes_on("UPDATE cwom_runs SET status = 'done' WHERE status = 'running'", "status is not what")]
 #[case::removal(
     "UPDATE jobs SET trace_removed_at = 1, trace_removed_by = 'a rule'",
     "trace_removed_at or trace_removed_by"
@@ -296,7 +293,7 @@ async fn a_change_of_what_a_task_made_is_told_from_one_that_nobody_made(#[values
     // A field that was changed is held against its last entry, any other against the digest.
     for (sql, expected) in [
         ("UPDATE cwom_issues SET spec = replace(spec, 'A third', 'A fourth')", "title is not what"),
-        (r#"UPDATE cwom_issues SET spec = replace(spec, '"type":"doc"', '"type":"ops"')"#, "content is not what"),
+        ("UPDATE cwom_issues SET type = 'ops'", "content is not what"),
     ] {
         db.execute(sql).await.unwrap();
         let check = check(&db).await;

@@ -8,7 +8,22 @@ use super::shape::{Field, Holds, Need, Shape};
 /// Takes out what [`restore`] puts back.
 pub fn shorten(kind: Kind, spec: &mut Value) {
     if let Value::Object(fields) = spec {
+        if fields.get("title").is_some_and(|title| *title == usual_title(kind, fields)) {
+            fields.remove("title");
+        }
         shorten_record(kind.shape(), fields);
+    }
+}
+
+/// The title that Tasks give: the first line of an Issue's description, the name of an Artifact's file. Null for other kinds.
+fn usual_title(kind: Kind, fields: &Map<String, Value>) -> Value {
+    let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
+    match kind {
+        Kind::Issue => {
+            text("description").lines().next().unwrap_or_default().chars().take(200).collect::<String>().into()
+        }
+        Kind::Artifact => text("uri").rsplit('/').next().unwrap_or_default().into(),
+        _ => Value::Null,
     }
 }
 
@@ -16,13 +31,21 @@ pub fn shorten(kind: Kind, spec: &mut Value) {
 pub fn restore(kind: Kind, spec: &mut Value) {
     if let Value::Object(fields) = spec {
         restore_record(kind.shape(), fields);
+        if matches!(kind, Kind::Issue | Kind::Artifact) && !fields.contains_key("title") {
+            let title = usual_title(kind, fields);
+            fields.insert("title".into(), title);
+        }
     }
 }
 
 fn shorten_record(shape: &Shape, fields: &mut Map<String, Value>) {
     for field in shape.fields {
         let Some(value) = fields.get_mut(field.name) else { continue };
-        inner(&field.holds, value, &shorten_record);
+        inner(&field.holds, value, &shorten_record, &|reference| {
+            if reference.get("role").is_some_and(Value::is_null) {
+                reference.remove("role");
+            }
+        });
         if is_default(field, value) {
             fields.remove(field.name);
         }
@@ -37,7 +60,9 @@ fn restore_record(shape: &Shape, fields: &mut Map<String, Value>) {
             fields.insert(field.name.into(), default);
         }
         if let Some(value) = fields.get_mut(field.name) {
-            inner(&field.holds, value, &restore_record);
+            inner(&field.holds, value, &restore_record, &|reference| {
+                reference.entry("role").or_insert(Value::Null);
+            });
         }
     }
 }
