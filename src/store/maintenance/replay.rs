@@ -31,7 +31,7 @@ const TASKS: Compared<'_> = Compared {
     tells_record: true,
     mark: marks::OF_TASKS,
     kind: None,
-    later: &["create_cwom", "infrastructure_failures", "spec_generation"],
+    later: &["attempt", "create_cwom", "infrastructure_failures", "spec_generation"],
 };
 
 const JOBS: Compared<'_> = Compared {
