@@ -58,10 +58,8 @@ async fn check(db: &Database) -> Check {
 #[case::file("UPDATE artifacts SET checksum = 'ab' WHERE uri LIKE '%report.md'", "they are not the files")]
 #[case::file_gone("DELETE FROM artifacts WHERE uri LIKE '%report.md'", "they are not the files")]
 #[case::attempt_gone("DELETE FROM jobs WHERE status = 'running'", "jobs 01")]
-#[case::object(
-    "UPDATE cwom_issues SET spec = replace(spec, '\"title\":\"', '\"title\":\"Not ')",
-    "content is not what"
-)]
+#[case::object("UPDATE cwom_issues SET spec = replace(spec, 'Describe', 'Do not describe')", "content is not what")]
+#[case::object_of_another_type("UPDATE cwom_issues SET type = 'ops'", "content is not what")]
 #[case::whose_object("UPDATE cwom_issues SET submitted_by = 'mallory'", "content is not what")]
 #[case::object_let_go("UPDATE cwom_runs SET task_id = NULL", "content is not what")]
 #[case::whose_spec("UPDATE cwom_issues SET spec_sha256 = 'ab'", "it has a spec_sha256, but no custom resource")]

@@ -337,7 +337,8 @@ fn restore_own(kind: Kind, spec: &mut Value, own: [Option<String>; 5]) {
     }
 }
 
-/// The spec as it goes into its column, without what is so by default and what the own columns tell; to `contents` what of it is stored elsewhere.
+/// The spec as it goes into its column, without what is so by default and what the own columns tell; to `contents` what of it is
+/// stored elsewhere.
 fn stored(object: &Object, contents: &mut Vec<(String, Content)>) -> String {
     let mut json = object.spec.to_json();
     shorten(object.kind(), &mut json);
