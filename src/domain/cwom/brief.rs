@@ -41,7 +41,7 @@ pub fn restore(kind: Kind, spec: &mut Value) {
 fn shorten_record(shape: &Shape, fields: &mut Map<String, Value>) {
     for field in shape.fields {
         let Some(value) = fields.get_mut(field.name) else { continue };
-        inner(&field.holds, value, &shorten_record, &|reference| {
+        inner(&field.holds, value, &shorten_record, &|reference: &mut Map<String, Value>| {
             if reference.get("role").is_some_and(Value::is_null) {
                 reference.remove("role");
             }
@@ -60,19 +60,25 @@ fn restore_record(shape: &Shape, fields: &mut Map<String, Value>) {
             fields.insert(field.name.into(), default);
         }
         if let Some(value) = fields.get_mut(field.name) {
-            inner(&field.holds, value, &restore_record, &|reference| {
+            inner(&field.holds, value, &restore_record, &|reference: &mut Map<String, Value>| {
                 reference.entry("role").or_insert(Value::Null);
             });
         }
     }
 }
 
-/// Does the same with the records within a value.
-fn inner(holds: &Holds, value: &mut Value, with: &dyn Fn(&Shape, &mut Map<String, Value>)) {
+/// Does the same with the records within a value, and something with its references.
+fn inner(
+    holds: &Holds,
+    value: &mut Value,
+    with: &dyn Fn(&Shape, &mut Map<String, Value>),
+    of_reference: &dyn Fn(&mut Map<String, Value>),
+) {
     match (holds, value) {
         (Holds::Object(shape), Value::Object(fields)) => with(shape, fields),
+        (Holds::Ref(_), Value::Object(fields)) => of_reference(fields),
         (Holds::List(_, holds), Value::Array(entries)) => {
-            entries.iter_mut().for_each(|entry| inner(holds, entry, with))
+            entries.iter_mut().for_each(|entry| inner(holds, entry, with, of_reference));
         }
         _ => {}
     }
