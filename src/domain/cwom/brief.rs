@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn most_of_an_object_is_by_default() {
         let document = serde_json::json!({"scope": "run", "owner": {"actor_kind": "human", "actor_id": "ada"},
-            "captured_at": "2026-03-01T12:00:00Z", "constraints": {"time": {"available_minutes": 15}}});
+            "captured_at": "2026-03-01T12:00:00Z", "constraints": {"time": {"available_minutes": 15.0}}});
         let mut json = read(Kind::ConstraintSnapshot, &document, Naming::Rest).0.unwrap().to_json();
         shorten(Kind::ConstraintSnapshot, &mut json);
         assert_eq!(json, document);
