@@ -10,7 +10,7 @@ use crate::domain::audit::{Action, EntityKind};
 use crate::domain::cwom::Kind;
 use crate::store::AuditQuery;
 use crate::store::audit::{CREATED, DENIED, REMOVED, list_sql};
-use crate::store::conn::{Placeholder, Values};
+use crate::store::conn::{Conn, Placeholder, Values};
 use crate::store::retention::{RECORDS, TRACES, UNPURGED};
 
 #[tokio::test]
@@ -60,11 +60,12 @@ async fn what_is_rare_is_found_by_an_index_of_its_own() {
     let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
     sqlx::migrate!("migrations/sqlite").run_direct(None, &mut conn, false).await.unwrap();
     let audit = |query: AuditQuery| list_sql(&query);
+    let borrowed = Conn::Sqlite(&mut conn);
     let objects = |kind: Kind, field, value: &str| {
         format!(
             "SELECT id FROM {} WHERE {} ORDER BY id DESC LIMIT 9",
             table(kind).name,
-            condition(kind, field, value).unwrap()
+            condition(&borrowed, kind, field, value).unwrap()
         )
     };
     let kind = |entity_kind| AuditQuery { entity_kind: Some(entity_kind), ..AuditQuery::default() };

@@ -8,7 +8,7 @@ use super::model::{ObjectField, ObjectOrigin, ObjectRow};
 use crate::domain::Id;
 use crate::domain::cwom::{Kind, Object, Ref, Spec, restore, shorten};
 use crate::store::Result;
-use crate::store::conn::{Argument, RawRow, Values};
+use crate::store::conn::{Argument, Conn, RawRow, Values};
 use crate::store::contents::{Content, Contents, digests_in, put_back, take_out};
 use crate::store::rows::{json as read_json, microseconds, parsed, time, time_or_null, to_json};
 
@@ -160,7 +160,7 @@ fn own_columns(spec: &Spec) -> Vec<Argument> {
 
 /// The condition that lists a kind by a field; none if it does not have that one. What Tasks make is alike in some: of what is not
 /// so there is an index, which is about it in these words.
-pub(super) fn condition(kind: Kind, field: ObjectField, value: &str) -> Option<&'static str> {
+pub(super) fn condition(conn: &Conn<'_>, kind: Kind, field: ObjectField, value: &str) -> Option<&'static str> {
     use Kind::{Artifact, ConstraintSnapshot, ContextPacket, DoctrineRef, Issue, Repo, Run};
     Some(match (field, kind) {
         (ObjectField::Priority, Issue) if value != "P2" => "priority <> 'P2' AND priority = ?",
@@ -183,6 +183,11 @@ pub(super) fn condition(kind: Kind, field: ObjectField, value: &str) -> Option<&
         (ObjectField::Priority, Issue | DoctrineRef) => "priority = ?",
         (ObjectField::Mode, Run) => "mode = ?",
         (ObjectField::Scope, ConstraintSnapshot) => "scope = ?",
+        // As their indexes have it.
+        (ObjectField::Owner, ConstraintSnapshot) => match conn {
+            Conn::Sqlite(..) => "spec ->> '$.owner.actor_id' = ?",
+            Conn::Postgres(..) => "((spec::json -> 'owner') ->> 'actor_id') = ?",
+        },
         (ObjectField::DoctrineNamespace, DoctrineRef) => "doctrine_namespace = ?",
         _ => return None,
     })
