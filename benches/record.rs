@@ -66,11 +66,14 @@ async fn grow(url: &str) -> anyhow::Result<()> {
         store.close().await;
         there = there.max(size.min(real));
         if size > there {
-            copies::add(url, real, there / real..size / real).await?;
+            copies::add(url, there / real..size / real).await?;
             there = size;
         }
         println!("\n{size} Tasks, filled in {:.0?}:", began.elapsed());
-        bytes::print_totals(url, size).await?;
+        match url.starts_with("postgres") && there <= real {
+            true => bytes::print(url, size).await?,
+            false => bytes::print_totals(url, size).await?,
+        }
         queries::time(url, real).await?;
     }
     Ok(())

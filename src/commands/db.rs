@@ -38,6 +38,8 @@ enum DbCommand {
     Migrate,
     /// Look for damage: schema, file, audit log, rows that cannot be read. Changes nothing
     Check,
+    /// Give free space back. SQLite's file is written anew, for which the operator must be stopped
+    Compact,
     /// Write all of the record as lines of JSON, while the operator may go on
     Export(Box<ExportArgs>),
     /// Read an export into an empty database of either kind. If it breaks off, the same command goes on with it
@@ -104,6 +106,7 @@ pub async fn run(args: DbArgs) -> anyhow::Result<()> {
     let done = match args.command {
         DbCommand::Migrate => migrate(&mut database).await,
         DbCommand::Check => check(&mut database).await,
+        DbCommand::Compact => compact(&mut database, &settings.url).await,
         DbCommand::Export(args) => export(&mut database, &settings.url, &args).await,
         DbCommand::Import(args) => import(&mut database, &settings.url, &args).await,
     };
@@ -118,6 +121,20 @@ async fn migrate(database: &mut Database) -> anyhow::Result<()> {
     } else {
         say(&format!("the schema went from version {} to {}", migrated.from, migrated.to));
     }
+    Ok(())
+}
+
+async fn compact(database: &mut Database, url: &DatabaseUrl) -> anyhow::Result<()> {
+    let _sole = match url.lock_file() {
+        None => None,
+        Some(lock) => {
+            let in_use =
+                || anyhow!("an operator, or another command, uses the database ({}): stop it first", lock.display());
+            Some(url.take_alone().with_context(|| lock.display().to_string())?.ok_or_else(in_use)?)
+        }
+    };
+    let (before, after) = database.compact().await?;
+    say(&format!("{} MiB before, {} MiB now", before >> 20, after >> 20));
     Ok(())
 }
 

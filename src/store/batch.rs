@@ -11,6 +11,10 @@ use super::rows::{insert_artifacts, insert_jobs, insert_tasks, load_jobs, load_t
 use super::rows::{load_tasks_by_uid, remove_task, update_jobs, update_tasks};
 use super::{Result, StoreError, contents, deletion_notes as notes};
 
+/// Gives pages that are free back to the file system, at most 1 MiB at a time: whoever waits for the next batch waits for this too.
+/// Nothing where the file was made by an earlier version.
+const GIVE_BACK: &str = "PRAGMA incremental_vacuum(256)";
+
 /// Loads what is needed. The Tasks, and with them their attempts, can't be changed by others until the transaction ends.
 pub(super) async fn load(conn: &mut Conn<'_>, needs: Needs) -> Result<View> {
     if !needs.is_empty() {
@@ -70,6 +74,7 @@ pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator) -
         probe,
     } = view;
     // First, so that what is free by it can be taken. Whoever has come to refer to what goes fails, and is tried again alone.
+    let frees = !removals.is_empty();
     for removal in removals {
         let issue = removal.issue.map(|issue| issue.to_string());
         contents::remove(conn, &removal.task_id.to_string(), issue.as_deref()).await?;
@@ -93,6 +98,9 @@ pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator) -
     if probe {
         let now = Timestamp::now().as_microsecond();
         execute!(conn, "UPDATE store_probe SET probed_at = $1 WHERE id = 1", now)?;
+    }
+    if frees && matches!(conn, Conn::Sqlite(_)) {
+        execute!(conn, GIVE_BACK)?;
     }
     let written = entries.len() as u64;
     append(conn, entries, ids).await?;

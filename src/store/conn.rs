@@ -165,6 +165,12 @@ impl Select {
         self.sql.push_str(&format!(" LIMIT {limit} OFFSET {offset}"));
     }
 
+    /// The statement.
+    #[cfg(test)]
+    pub(super) fn sql(&self) -> &str {
+        &self.sql
+    }
+
     /// Runs it.
     pub(super) async fn fetch<Row: AnyRow>(self, conn: &mut Conn<'_>) -> Result<Vec<Row>> {
         fetch_assembled(conn, self.sql, self.arguments).await

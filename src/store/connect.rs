@@ -5,7 +5,9 @@ use std::time::Duration;
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::{ConnectOptions, Connection, PgPool, Postgres, Sqlite, SqlitePool};
 use tokio::sync::watch;
 
@@ -79,6 +81,8 @@ impl Connector {
                 Self::Sqlite(
                     options
                         .create_if_missing(true)
+                        // Of a new file: what retention frees is given back, a part at a time. Of others `jct db compact` makes one.
+                        .auto_vacuum(SqliteAutoVacuum::Incremental)
                         .journal_mode(SqliteJournalMode::Wal)
                         .synchronous(SqliteSynchronous::Full)
                         .pragma("journal_size_limit", "67108864")

@@ -256,9 +256,13 @@ pub(super) fn content_parses(row: &RawRow) -> Result<()> {
 
 /// The JSON of an audit entry, as it is written down.
 pub(super) fn in_digests(kind: EntityKind, json: Option<Value>) -> Option<Value> {
-    let mut json = json?;
+    json.map(|json| taken_out(kind, json))
+}
+
+/// The JSON of a `kind`, its large parts by their digests.
+pub(super) fn taken_out(kind: EntityKind, mut json: Value) -> Value {
     take_out(kind, &mut json);
-    Some(json)
+    json
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod postgres;
 mod recording;
 mod replay;
 mod retention;
+mod size;
 mod spec_changes;
 mod upgrade;
 mod writer;

@@ -334,7 +334,8 @@ async fn a_new_database_is_migrated_and_says_so(#[values(Sqlite, Postgres)] back
 #[case::word("UPDATE tasks SET status = 'dancing' WHERE uid = 'uid-1'", &["tasks 01", "dancing"])]
 #[case::json("UPDATE tasks SET inputs = '{' WHERE uid = 'uid-1'", &["tasks 01", "EOF"])]
 #[case::range("UPDATE jobs SET attempt = -1 WHERE task_id = (SELECT MIN(id) FROM tasks)", &["jobs 01", "-1"])]
-#[case::object("UPDATE cwom_issues SET spec = '{}'", &["cwom_issues 01"])]
+#[case::object("UPDATE cwom_issues SET spec = '[]'", &["cwom_issues 01"])]
+#[case::nothing_of_an_object("UPDATE cwom_issues SET spec = '{}'", &["Issue 01", "content is not what"])]
 #[case::head("UPDATE audit_head SET seq = seq + 1", &["audit log is broken"])]
 #[tokio::test]
 async fn damage_is_named(#[values(Sqlite, Postgres)] backend: Backend, #[case] sql: &str, #[case] expected: &[&str]) {

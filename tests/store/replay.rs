@@ -4,14 +4,17 @@ use std::io::BufReader;
 
 use jct::domain::audit::EntityKind;
 use jct::domain::checkpoint::Checkpoint;
+use jct::domain::cwom::Kind;
 use jct::domain::id::sha256_hex;
 use jct::signing::{KeyRing, SigningKey, verify_as};
-use jct::store::{AuditQuery, Check, Database as Whole, EXPORT_TYPE, Signature, Signer, Store, Trust};
+use jct::store::{
+    AuditQuery, Check, Database as Whole, EXPORT_TYPE, PatchObject, Patched, Signature, Signer, Store, Trust,
+};
 use rstest::rstest;
 use serde_json::Value;
 
 use crate::audit::rewrite;
-use crate::harness::{Backend, Backend::*, Database};
+use crate::harness::{Backend, Backend::*, Database, ada, at};
 use crate::maintenance::{anything, fill};
 
 async fn filled(backend: Backend) -> Database {
@@ -46,6 +49,8 @@ async fn check(db: &Database) -> Check {
 #[case::deleted("UPDATE tasks SET deleted_at = 1 WHERE uid = 'uid-1'", "deleted_at is not what")]
 #[case::of_the_attempt("UPDATE jobs SET manifest_sha256 = 'ab' WHERE status = 'completed'", "jobs 01")]
 #[case::code("UPDATE jobs SET exit_code = 1 WHERE status = 'completed'", "exit_code is not what")]
+#[case::code_made_up("UPDATE jobs SET exit_code = 0 WHERE status = 'running'", "exit_code is not what")]
+#[case::a_run_that_goes_on("UPDATE cwom_runs SET status = 'done' WHERE status = 'running'", "status is not what")]
 #[case::removal(
     "UPDATE jobs SET trace_removed_at = 1, trace_removed_by = 'a rule'",
     "trace_removed_at or trace_removed_by"
@@ -53,9 +58,10 @@ async fn check(db: &Database) -> Check {
 #[case::file("UPDATE artifacts SET checksum = 'ab' WHERE uri LIKE '%report.md'", "they are not the files")]
 #[case::file_gone("DELETE FROM artifacts WHERE uri LIKE '%report.md'", "they are not the files")]
 #[case::attempt_gone("DELETE FROM jobs WHERE status = 'running'", "jobs 01")]
-#[case::object("UPDATE cwom_issues SET spec = replace(spec, '\"title\":\"', '\"title\":\"Not ')", "title is not what")]
-#[case::whose_object("UPDATE cwom_issues SET submitted_by = 'mallory'", "record is not what")]
-#[case::object_let_go("UPDATE cwom_runs SET task_id = NULL", "record is not what")]
+#[case::object("UPDATE cwom_issues SET spec = replace(spec, 'Describe', 'Do not describe')", "content is not what")]
+#[case::object_of_another_type("UPDATE cwom_issues SET type = 'ops'", "content is not what")]
+#[case::whose_object("UPDATE cwom_issues SET submitted_by = 'mallory'", "content is not what")]
+#[case::object_let_go("UPDATE cwom_runs SET task_id = NULL", "content is not what")]
 #[case::whose_spec("UPDATE cwom_issues SET spec_sha256 = 'ab'", "it has a spec_sha256, but no custom resource")]
 #[case::a_second_row(
     "UPDATE tasks SET duplicate_of = '01KJMMA2G0DG19KF7NBTWHJQEZ' WHERE uid = 'uid-1'",
@@ -259,5 +265,36 @@ async fn the_digest_of_a_custom_resource_is_bound(#[values(Sqlite, Postgres)] ba
         db.execute(sql).await.unwrap();
         let check = check(&db).await;
         assert!(check.problems.iter().any(|problem| problem.contains("record is not what")), "{check:?}");
+    }
+}
+
+/// Objects that are made for a Task are told by a digest of what they were at first: what is changed since is told.
+#[rstest]
+#[tokio::test]
+async fn a_change_of_what_a_task_made_is_told_from_one_that_nobody_made(#[values(Sqlite, Postgres)] backend: Backend) {
+    let db = filled(backend).await;
+    let store = &db.store;
+    let of = store.task_by_uid("uid-0").await.unwrap().unwrap();
+    let id = of.cwom_issue_id.unwrap();
+    let patch = |change: Value| PatchObject { kind: Kind::Issue, id, change, actor: ada(), at: at(500) };
+    let long = "x".repeat(3000);
+    for change in [
+        serde_json::json!({"title": "Another", "priority": "P0"}),
+        serde_json::json!({"tags": ["api"], "description": null}),
+        serde_json::json!({"title": "A third", "meta": {"note": long}}),
+        serde_json::json!({"tags": [], "meta": {"note": "short"}}),
+    ] {
+        let patched = store.patch_object(patch(change.clone())).await.unwrap();
+        assert!(matches!(patched, Patched::Patched(_)), "{change}: {patched:?}");
+        assert_eq!(check(&db).await.problems, [] as [&str; 0], "{change}");
+    }
+    // A field that was changed is held against its last entry, any other against the digest.
+    for (sql, expected) in [
+        ("UPDATE cwom_issues SET spec = replace(spec, 'A third', 'A fourth')", "title is not what"),
+        ("UPDATE cwom_issues SET type = 'ops'", "content is not what"),
+    ] {
+        db.execute(sql).await.unwrap();
+        let check = check(&db).await;
+        assert!(check.problems.iter().any(|problem| problem.contains(expected)), "{sql}: {check:?}");
     }
 }

@@ -6,6 +6,7 @@
 //! An [`Object`] is a spec with the head that every kind has.
 
 pub mod adapter;
+mod brief;
 mod kinds;
 pub mod limits;
 mod object;
@@ -21,6 +22,7 @@ mod read_tests;
 #[cfg(test)]
 pub mod strategy;
 
+pub use brief::{restore, shorten};
 pub use kinds::*;
 pub use object::{InvalidObject, Object};
 pub use primitives::{Actor, Document, Ref, Source, Target};

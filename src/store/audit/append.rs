@@ -3,16 +3,17 @@
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use ulid::{Generator, Ulid};
 
 use super::Change;
 use super::chain::AuditColumns;
+use crate::domain::audit::EntityKind;
 use crate::domain::{Actor, ActorKind};
 use crate::store::conn::{Argument, Conn, Values, execute, fetch};
-use crate::store::contents::in_digests;
+use crate::store::contents::{KEY, in_digests};
 use crate::store::database_error::DATABASE;
-use crate::store::rows::without_nul;
+use crate::store::rows::{is_nothing, plain, without_nul};
 use crate::store::{Result, StoreError};
 
 const INSERT: Values = Values {
@@ -69,7 +70,10 @@ fn seal(change: Change, head: &Head, id: Ulid, now: Timestamp) -> AuditColumns {
     let Change { actor, action, entity_kind, entity_id, before, after, note, trace_id } = change;
     let Actor { kind, id: actor_id } = actor;
     let kind: ActorKind = kind;
-    let text = |value: Option<Value>| in_digests(entity_kind, value).map(|value| value.to_string());
+    let text = |value: Option<Value>| {
+        let told = in_digests(entity_kind, value);
+        told.map(|told| if tells_state(entity_kind) { without_nothing(entity_kind, told) } else { told }.to_string())
+    };
     let mut entry = AuditColumns {
         seq: head.seq + 1,
         id: id.to_string(),
@@ -83,11 +87,31 @@ fn seal(change: Change, head: &Head, id: Ulid, now: Timestamp) -> AuditColumns {
         after: text(after),
         note: note.map(without_nul),
         trace_id: trace_id.into(),
-        prev_hash: head.hash.clone(),
+        prev_hash: String::new(),
         hash: String::new(),
     };
-    entry.hash = entry.expected_hash();
+    entry.hash = entry.hash_after(&head.hash);
     entry
+}
+
+/// Whether entries of this kind tell fields of a row, of which those that are not told are null or empty.
+fn tells_state(kind: EntityKind) -> bool {
+    !matches!(kind, EntityKind::Trace | EntityKind::AdmissionDenial | EntityKind::Database)
+}
+
+/// Without the fields of which nothing is known; in work objects within fields too, but for those that are free-form.
+fn without_nothing(kind: EntityKind, told: Value) -> Value {
+    let is_of_object = !matches!(kind, EntityKind::Task | EntityKind::Job);
+    match told {
+        Value::Object(fields) => {
+            let within = |(name, value): (String, Value)| {
+                let is_free = !is_of_object || name == "meta" || name == KEY;
+                (name, if is_free { value } else { plain(value) })
+            };
+            fields.into_iter().map(within).filter(|(_, value)| !is_nothing(value)).collect::<Map<_, _>>().into()
+        }
+        other => other,
+    }
 }
 
 fn into_row(entry: AuditColumns) -> Vec<Argument> {

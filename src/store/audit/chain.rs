@@ -7,7 +7,8 @@
 //!    `before`, `after`, `note`, `trace_id`, each as: the byte 0 for null; else the byte 1, the length of the text in
 //!    bytes as 8 bytes big-endian, and the text as stored, numbers in decimal digits.
 //!
-//! `prev_hash` is the `hash` of the entry with the `seq` before; the first entry's is [`GENESIS`]. Whoever knows a `hash`
+//! `prev_hash` is the `hash` of the entry with the `seq` before; the first entry's is [`GENESIS`]. In the database it is empty: it
+//! would say twice what is there; entries of earlier versions have it. Whoever knows a `hash`
 //! from elsewhere can so tell whether any entry up to it was changed, with no tool but SHA-256.
 
 use sha2::{Digest, Sha256};
@@ -37,8 +38,8 @@ pub(super) struct AuditColumns {
 }
 
 impl AuditColumns {
-    /// What `hash` must be.
-    pub(super) fn expected_hash(&self) -> String {
+    /// What `hash` must be after an entry with the hash `prev_hash`.
+    pub(super) fn hash_after(&self, prev_hash: &str) -> String {
         let Self {
             seq,
             id,
@@ -52,12 +53,13 @@ impl AuditColumns {
             after,
             note,
             trace_id,
-            prev_hash,
+            prev_hash: _,
             hash: _,
         } = self;
+        let prev_hash = prev_hash.to_owned();
         let (seq, ts) = (seq.to_string(), ts.to_string());
         let columns = [
-            Some(prev_hash),
+            Some(&prev_hash),
             Some(&seq),
             Some(id),
             Some(&ts),
@@ -104,7 +106,7 @@ mod tests {
             after: Some("{}".into()),
             note: None,
             trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(),
-            prev_hash: GENESIS.into(),
+            prev_hash: String::new(),
             hash: String::new(),
         }
     }
@@ -112,14 +114,14 @@ mod tests {
     #[test]
     fn the_encoding_is_frozen() {
         // Checkpoints kept elsewhere hold such hashes.
-        assert_eq!(entry().expected_hash(), "c6b3e739d4e8ce35677e5812fb3a6ce3b9b6f7f971dbd4a73ce15d8d821ab1f4");
+        assert_eq!(entry().hash_after(GENESIS), "c6b3e739d4e8ce35677e5812fb3a6ce3b9b6f7f971dbd4a73ce15d8d821ab1f4");
     }
 
     #[test]
     fn no_text_can_pass_for_another_column() {
         let moved = AuditColumns { actor_kind: "humana".into(), actor_id: "da@example.org".into(), ..entry() };
-        assert_ne!(moved.expected_hash(), entry().expected_hash());
+        assert_ne!(moved.hash_after(GENESIS), entry().hash_after(GENESIS));
         let empty = AuditColumns { before: Some(String::new()), ..entry() };
-        assert_ne!(empty.expected_hash(), entry().expected_hash());
+        assert_ne!(empty.hash_after(GENESIS), entry().hash_after(GENESIS));
     }
 }

@@ -12,6 +12,18 @@ use crate::store::{AuditQuery, MAX_PAGE, Order, Page, Result, StoreError};
 
 const TABLE: &str = "audit_log";
 
+/// Kinds of which every Task has entries: the newest are found from the end. Of the others there is an index.
+const COMMON_KINDS: [EntityKind; 8] = [
+    EntityKind::Task,
+    EntityKind::Job,
+    EntityKind::Trace,
+    EntityKind::Issue,
+    EntityKind::ContextPacket,
+    EntityKind::ConstraintSnapshot,
+    EntityKind::Run,
+    EntityKind::Artifact,
+];
+
 const SELECT: &str = "SELECT seq, id, ts, actor_kind, actor_id, action, entity_kind, entity_id, before, after, note, \
                       trace_id, prev_hash, hash FROM audit_log";
 
@@ -26,16 +38,40 @@ pub(in crate::store) async fn list_where(
     query: &AuditQuery,
     also: Option<(String, Vec<Argument>)>,
 ) -> Result<Vec<Entry>> {
+    let select = select(query, also);
+    let rows: Vec<AuditColumns> = select.fetch(conn).await?;
+    rows.into_iter().map(entry).collect()
+}
+
+fn select(query: &AuditQuery, also: Option<(String, Vec<Argument>)>) -> Select {
     let AuditQuery { entity_kind, entity_id, trace_id, actor_kind, actor_id, action, since, until, order, page } =
         query;
     let Page { limit, offset, after } = *page;
     let mut select = Select::new(SELECT);
-    select.filter_by("entity_kind = ?", entity_kind.map(EntityKind::as_str));
+    match entity_kind {
+        // In these words the index is about it.
+        Some(kind) if !COMMON_KINDS.contains(kind) => select.filter(
+            "entity_kind NOT IN ('Task', 'Job', 'Trace', 'Issue', 'ContextPacket', 'ConstraintSnapshot', 'Run', 'Artifact') \
+             AND entity_kind = ?",
+            kind.as_str(),
+        ),
+        kind => select.filter_by("entity_kind = ?", kind.map(EntityKind::as_str)),
+    }
     select.filter_by("entity_id = ?", entity_id.clone());
     select.filter_by("trace_id = ?", trace_id.as_ref().map(|id| id.as_str()));
     select.filter_by("actor_kind = ?", actor_kind.map(ActorKind::as_str));
-    select.filter_by("actor_id = ?", actor_id.clone());
-    select.filter_by("action = ?", action.map(Action::as_str));
+    match actor_id {
+        Some(actor_id) if *actor_id != Actor::controller().id => {
+            select.filter("actor_id <> 'jct-controller' AND actor_id = ?", actor_id);
+        }
+        actor_id => select.filter_by("actor_id = ?", actor_id.clone()),
+    }
+    match action {
+        Some(action) if !matches!(action, Action::Created | Action::StatusChanged) => {
+            select.filter("action IN ('updated', 'deleted', 'linked', 'unlinked') AND action = ?", action.as_str());
+        }
+        action => select.filter_by("action = ?", action.map(Action::as_str)),
+    }
     select.filter_by("ts >= ?", since.map(|since| since.as_microsecond()));
     select.filter_by("ts < ?", until.map(|until| until.as_microsecond()));
     if let Some((condition, arguments)) = also {
@@ -47,8 +83,13 @@ pub(in crate::store) async fn list_where(
     };
     select.filter_by(beyond, after.map(|id| id.to_string()));
     select.page(by, limit.clamp(1, MAX_PAGE), offset);
-    let rows: Vec<AuditColumns> = select.fetch(conn).await?;
-    rows.into_iter().map(entry).collect()
+    select
+}
+
+/// The statement for `query`.
+#[cfg(test)]
+pub(in crate::store) fn list_sql(query: &AuditQuery) -> String {
+    select(query, None).sql().to_owned()
 }
 
 /// What was created under these ids. A cross join, for SQLite keeps its order: else it would rather read everything that

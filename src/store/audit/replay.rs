@@ -13,6 +13,9 @@ use crate::store::rows::{json, named};
 /// Entries that are in memory at a time.
 const PAGE: usize = 64;
 
+/// Places of the log that are looked through at a time.
+const WINDOW: i64 = 2000;
+
 /// What an entry says of an entity.
 pub(in crate::store) struct Told {
     pub(in crate::store) entity_id: String,
@@ -61,32 +64,33 @@ pub(in crate::store) async fn told_of(
     Ok(())
 }
 
-/// Hands to `each` the place of every entry that created an entity of this kind which has no row in `table`, though it was neither
-/// refused nor removed.
+/// Hands to `each` the place of every entry that created an entity of one of these kinds which has no row in its table, though it
+/// was neither refused nor removed. The log is read once, a part at a time.
 pub(in crate::store) async fn orphans(
     conn: &mut Conn<'_>,
-    kind: EntityKind,
-    table: &'static str,
-    each: &mut (dyn FnMut(i64, String) + Send),
+    tables: &[(EntityKind, &'static str)],
+    each: &mut (dyn FnMut(&'static str, i64, String) + Send),
 ) -> Result<()> {
-    let mut last = 0;
-    loop {
-        let sql = format!(
-            "SELECT a.seq, a.entity_id FROM audit_log a WHERE a.entity_kind = $1 AND a.action = 'created' AND a.seq > $2 \
-             AND NOT EXISTS (SELECT 1 FROM {table} r WHERE r.id = a.entity_id) ORDER BY a.seq LIMIT {PAGE}"
-        );
-        let mut page = Vec::new();
-        for row in fetch_raw(conn, sql, [kind.as_str().into(), last.into()]).await? {
-            page.push((row.number(0)?.unwrap_or_default(), row.text(1)?.unwrap_or_default()));
-        }
-        let Some((seq, _)) = page.last() else { return Ok(()) };
-        last = *seq;
-        for (seq, id) in page {
-            if !is_accounted_for(conn, kind, seq, &id).await? {
-                each(seq, id);
+    let last = fetch!((Option<i64>,), conn, "SELECT MAX(seq) FROM audit_log")?.pop();
+    let last = last.and_then(|(last,)| last).unwrap_or_default();
+    let mut from = 0;
+    while from < last {
+        for (kind, table) in tables {
+            let sql = format!(
+                "SELECT a.seq, a.entity_id FROM audit_log a WHERE a.seq > $1 AND a.seq <= $2 AND a.entity_kind = $3 \
+                 AND a.action = 'created' AND NOT EXISTS (SELECT 1 FROM {table} r WHERE r.id = a.entity_id) ORDER BY a.seq"
+            );
+            let to = from.saturating_add(WINDOW);
+            for row in fetch_raw(conn, sql, [from.into(), to.into(), kind.as_str().into()]).await? {
+                let (seq, id) = (row.number(0)?.unwrap_or_default(), row.text(1)?.unwrap_or_default());
+                if !is_accounted_for(conn, *kind, seq, &id).await? {
+                    each(table, seq, id);
+                }
             }
         }
+        from = from.saturating_add(WINDOW);
     }
+    Ok(())
 }
 
 async fn is_accounted_for(conn: &mut Conn<'_>, kind: EntityKind, seq: i64, id: &str) -> Result<bool> {

@@ -240,10 +240,10 @@ impl Walk {
 fn problem(entry: &AuditColumns, last: &Head) -> Option<&'static str> {
     if entry.seq != last.seq + 1 {
         Some("the entry is missing")
-    } else if entry.prev_hash != last.hash {
+    } else if !entry.prev_hash.is_empty() && entry.prev_hash != last.hash {
         Some("the entry does not follow the one before it")
-    } else if entry.hash != entry.expected_hash() {
-        Some("the entry was changed")
+    } else if entry.hash != entry.hash_after(&last.hash) {
+        Some("the entry was changed, or does not follow the one before it")
     } else {
         None
     }

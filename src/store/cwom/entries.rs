@@ -5,14 +5,69 @@ use serde_json::{Map, Value, json};
 use super::links::{Join, Linked};
 use super::model::ObjectRow;
 use crate::domain::audit::Action;
-use crate::domain::cwom::Kind;
-use crate::domain::{Actor, TraceId};
+use crate::domain::cwom::{Kind, Spec};
+use crate::domain::id::sha256_hex;
+use crate::domain::{Actor, Id, TraceId};
 use crate::store::audit::Change;
+use crate::store::contents::take_out;
 use crate::store::ops::{difference, noted};
+use crate::store::rows::plain;
 
-/// An object is new.
-pub(super) fn created(row: &ObjectRow, actor: Actor) -> Change {
-    entry(row, actor, Action::Created, None, Some(Value::Object(state(row))), None)
+/// The Task that an object is made for, in the entry about its creation; the digest of all that it was then; its links.
+pub(in crate::store) const MADE_FOR: &str = "made_for";
+pub(in crate::store) const STATE_SHA256: &str = "state_sha256";
+pub(in crate::store) const LINKS: &str = "links";
+
+/// An object is new. With `links` that it has from the beginning, and that have no entry of their own.
+pub(super) fn created(row: &ObjectRow, links: &[Linked], actor: Actor) -> Change {
+    let mut after = match row.task_id.filter(|_| is_made_for_a_task(row)) {
+        Some(task_id) => made_for(row, task_id),
+        None => state(row),
+    };
+    if !links.is_empty() {
+        after.insert(LINKS.into(), links.iter().map(told).collect());
+    }
+    entry(row, actor, Action::Created, None, Some(after.into()), None)
+}
+
+/// Tells of a link with the creation of the object that it is of, if that is made for a Task and told in one of these entries.
+pub(super) fn tell_with(entries: &mut [Change], link: &Linked) -> bool {
+    let of = link.from.to_string();
+    let creation = entries.iter_mut().find(|entry| entry.action == Action::Created && entry.entity_id == of);
+    let after = creation.and_then(|entry| entry.after.as_mut()).and_then(Value::as_object_mut);
+    let Some(after) = after.filter(|after| after.contains_key(STATE_SHA256)) else { return false };
+    match after.get_mut(LINKS) {
+        Some(Value::Array(links)) => links.push(told(link)),
+        _ => drop(after.insert(LINKS.into(), vec![told(link)].into())),
+    }
+    true
+}
+
+/// Whether everything in the row follows from a Task and its attempts, which have entries of their own. A Repo is made for the
+/// first of its Tasks, and may be described by others.
+pub(super) fn is_made_for_a_task(row: &ObjectRow) -> bool {
+    row.task_id.is_some() && row.origin.is_none() && row.object.kind() != Kind::Repo
+}
+
+/// What is said of an object that is made for a Task: its digest, and of an Artifact what it is, which outlives its row.
+fn made_for(row: &ObjectRow, task_id: Id) -> Map<String, Value> {
+    let mut told = Map::new();
+    told.insert(MADE_FOR.into(), json!(task_id));
+    told.insert(STATE_SHA256.into(), state_digest(row.object.kind(), without_links(row)).into());
+    if let Spec::Artifact(artifact) = &row.object.spec {
+        told.insert("type".into(), json!(artifact.r#type));
+        told.insert("uri".into(), json!(artifact.uri));
+        told.insert("digest".into(), json!(artifact.digest));
+    }
+    told
+}
+
+/// The digest of an object's state, large parts by their digests, keys sorted, without what is null or empty: a field that a later
+/// version adds is so in all that are older.
+pub(in crate::store) fn state_digest(kind: Kind, state: Map<String, Value>) -> String {
+    let mut state = Value::Object(state);
+    take_out(kind.into(), &mut state);
+    sha256_hex(plain(state).to_string().as_bytes())
 }
 
 /// An object has become another; none if nothing but its links has. Links have entries of their own.
@@ -33,10 +88,16 @@ pub(super) fn deleted(row: &ObjectRow, actor: Actor, note: Option<&str>) -> Chan
     entry(row, actor, Action::Deleted, Some(before), None, Some(note))
 }
 
+/// What an entry says of a link.
+fn told(link: &Linked) -> Value {
+    let (_, field, kind) = link.join.field();
+    json!({"field": field, "kind": kind, "id": link.to})
+}
+
 /// A link has come, or has gone.
 pub(super) fn link(link: Linked, is_new: bool, trace_id: &TraceId, actor: Actor) -> Change {
-    let (of, field, kind) = link.join.field();
-    let what = Some(json!({"field": field, "kind": kind, "id": link.to}));
+    let (of, ..) = link.join.field();
+    let what = Some(told(&link));
     let (action, before, after) = if is_new { (Action::Linked, None, what) } else { (Action::Unlinked, what, None) };
     Change {
         actor,

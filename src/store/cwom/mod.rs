@@ -23,6 +23,7 @@ pub use model::{
 };
 
 pub(super) use belongings::{belongings, remove_objects};
+pub(super) use entries::{LINKS, MADE_FOR, STATE_SHA256, state_digest};
 pub(super) use load::{load_objects, save_objects};
 pub(super) use query::{object_by_id, objects_of, objects_of_trace, present_objects, recorded_spec, table_name};
 pub(super) use replay::{LinkTold, links_told, object_state, present_links, recorded_state};

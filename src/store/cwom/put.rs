@@ -308,15 +308,18 @@ pub(super) fn create(changes: &mut Changes, objects: &Objects, row: &ObjectRow, 
     let mut links = links_of(row, left_out);
     let issue = issue_of_packet(&row.object.spec);
     links.extend(issue.map(|from| Linked { join: Join::IssueContextPackets, from, to: row.object.id }));
-    changes.entries.push(entries::created(row, actor.clone()));
-    for link in links {
-        let is_there = matches!(objects.links.get(&link), Some(LinkFate::Kept | LinkFate::Added(_)));
-        if is_there || changes.objects.linked.iter().any(|(other, _)| *other == link) {
-            continue;
-        }
-        changes.entries.push(entries::link(link, true, trace_id, actor.clone()));
-        changes.objects.linked.push((link, trace_id.clone()));
-    }
+    links.retain(|link| {
+        let is_there = matches!(objects.links.get(link), Some(LinkFate::Kept | LinkFate::Added(_)));
+        !is_there && !changes.objects.linked.iter().any(|(other, _)| other == link)
+    });
+    // What follows from a Task is told in one entry.
+    let is_told = |link: &Linked| entries::is_made_for_a_task(row) && link.from == row.object.id;
+    let (told, others): (Vec<Linked>, Vec<Linked>) = links.iter().partition(|link| is_told(link));
+    changes.entries.push(entries::created(row, &told, actor.clone()));
+    let others: Vec<Linked> =
+        others.into_iter().filter(|link| !entries::tell_with(&mut changes.entries, link)).collect();
+    changes.entries.extend(others.iter().map(|link| entries::link(*link, true, trace_id, actor.clone())));
+    changes.objects.linked.extend(links.into_iter().map(|link| (link, trace_id.clone())));
     changes.objects.rows.push(row.clone());
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::entries::{state, strip_links};
+use super::entries::{LINKS, state, strip_links};
 use super::links::Join;
 use super::model::ObjectRow;
 use crate::domain::audit::Action;
@@ -61,7 +61,11 @@ pub(in crate::store) fn links_told(
             }
         }
         // Whatever is created anew begins without.
-        Action::Created => links.retain(|link| link.from != from),
+        Action::Created => {
+            links.retain(|link| link.from != from);
+            let told = after.and_then(|after| after.get(LINKS)).and_then(Value::as_array);
+            links.extend(told.into_iter().flatten().filter_map(link));
+        }
         _ => {}
     }
 }

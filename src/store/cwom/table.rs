@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::model::{ObjectField, ObjectOrigin, ObjectRow};
 use crate::domain::Id;
-use crate::domain::cwom::{Kind, Object, Ref, Spec};
+use crate::domain::cwom::{Kind, Object, Ref, Spec, restore, shorten};
 use crate::store::Result;
 use crate::store::conn::{Argument, Conn, RawRow, Values};
 use crate::store::contents::{Content, Contents, digests_in, put_back, take_out};
-use crate::store::rows::{json, microseconds, parsed, time, time_or_null, to_json};
+use crate::store::rows::{json as read_json, microseconds, parsed, time, time_or_null, to_json};
 
 /// The statements of one kind.
 pub(super) struct Table {
@@ -36,11 +36,14 @@ pub(super) struct Table {
     pub(super) update: Values,
 }
 
+/// The columns that every kind has, and those of its own, by their place.
 macro_rules! select {
-    ($table:literal, $tail:expr) => {
+    ($table:literal, $tail:expr, $($column:literal $place:literal),+) => {
         concat!(
             "SELECT id, trace_id, namespace, name, uid, submitted_by, task_id, created_at, updated_at, recorded_at, ",
-            "deleted_at, names, spec, spec_sha256 FROM ",
+            "deleted_at, names, spec, spec_sha256",
+            $(", ", $column, " AS own_", $place,)+
+            " FROM ",
             $table,
             $tail
         )
@@ -56,17 +59,17 @@ macro_rules! table {
     ($table:literal, unique [$($unique:literal $key:literal),*], $($column:literal $place:literal),+) => {
         Table {
             name: $table,
-            select: select!($table, ""),
-            by_id: Values { before: select!($table, " WHERE id IN (VALUES"), width: 1, after: ")" },
+            select: select!($table, "", $($column $place),+),
+            by_id: Values { before: select!($table, " WHERE id IN (VALUES", $($column $place),+), width: 1, after: ")" },
             // Joined, for SQLite reads the whole table for pairs that are IN a list.
             by_name: Values {
-                before: select!($table, " JOIN (VALUES"),
+                before: select!($table, " JOIN (VALUES", $($column $place),+),
                 width: 2,
                 after: ") AS v ON namespace = v.column1 AND name = v.column2 \
                         WHERE deleted_at IS NULL AND superseded_at IS NULL",
             },
             by_uid: Values {
-                before: select!($table, " WHERE deleted_at IS NULL AND superseded_at IS NULL AND uid IN (VALUES"),
+                before: select!($table, " WHERE deleted_at IS NULL AND superseded_at IS NULL AND uid IN (VALUES", $($column $place),+),
                 width: 1,
                 after: ")",
             },
@@ -74,7 +77,7 @@ macro_rules! table {
                 "SELECT id, spec_sha256 FROM ", $table, " WHERE deleted_at IS NULL AND superseded_at IS NULL AND uid = $1"
             ),
             by_unique: Values {
-                before: select!($table, " JOIN (VALUES"),
+                before: select!($table, " JOIN (VALUES", $($column $place),+),
                 width: 1 + <[&str]>::len(&[$($unique),*]),
                 after: concat!(
                     ") AS v ON namespace = v.column1", $(" AND ", $unique, " = v.column", $key,)* " WHERE deleted_at IS NULL"
@@ -155,10 +158,17 @@ fn own_columns(spec: &Spec) -> Vec<Argument> {
     }
 }
 
-/// The condition that lists a kind by a field; none if it does not have that one.
-pub(super) fn condition(conn: &Conn<'_>, kind: Kind, field: ObjectField) -> Option<&'static str> {
+/// The condition that lists a kind by a field; none if it does not have that one. What Tasks make is alike in some: of what is not
+/// so there is an index, which is about it in these words.
+pub(super) fn condition(conn: &Conn<'_>, kind: Kind, field: ObjectField, value: &str) -> Option<&'static str> {
     use Kind::{Artifact, ConstraintSnapshot, ContextPacket, DoctrineRef, Issue, Repo, Run};
     Some(match (field, kind) {
+        (ObjectField::Priority, Issue) if value != "P2" => "priority <> 'P2' AND priority = ?",
+        (ObjectField::Scope, ConstraintSnapshot) if value != "run" => "scope <> 'run' AND scope = ?",
+        (ObjectField::Type, Artifact) if !matches!(value, "report" | "trace" | "code_patch") => {
+            "type NOT IN ('report', 'trace', 'code_patch') AND type = ?"
+        }
+        (ObjectField::Mode, Run) if matches!(value, "human" | "hybrid") => "mode IN ('human', 'hybrid') AND mode = ?",
         (ObjectField::TraceId, _) => "trace_id = ?",
         (ObjectField::Slug, Repo) => "slug = ?",
         (ObjectField::Visibility, Repo) => "visibility = ?",
@@ -200,6 +210,17 @@ pub(super) struct ObjectColumns {
     names: String,
     spec: String,
     spec_sha256: Option<String>,
+    // The kind's own columns.
+    #[sqlx(default)]
+    own_10: Option<String>,
+    #[sqlx(default)]
+    own_11: Option<String>,
+    #[sqlx(default)]
+    own_12: Option<String>,
+    #[sqlx(default)]
+    own_13: Option<String>,
+    #[sqlx(default)]
+    own_14: Option<String>,
 }
 
 impl ObjectColumns {
@@ -231,9 +252,16 @@ impl ObjectColumns {
             names,
             spec,
             spec_sha256,
+            own_10,
+            own_11,
+            own_12,
+            own_13,
+            own_14,
         } = self;
-        let mut spec: Value = json(table, &id, spec)?;
+        let mut spec: Value = read_json(table, &id, spec)?;
         put_back(&mut spec, contents).map_err(|problem| crate::store::StoreError::corrupt(table, &id, problem))?;
+        restore_own(kind, &mut spec, [own_10, own_11, own_12, own_13, own_14]);
+        restore(kind, &mut spec);
         let spec = Spec::from_json(kind, spec).map_err(|error| crate::store::StoreError::corrupt(table, &id, error))?;
         Ok(ObjectRow {
             object: Object {
@@ -247,7 +275,7 @@ impl ObjectColumns {
             origin: name.zip(uid).map(|(name, uid)| ObjectOrigin { name, uid }),
             submitted_by,
             task_id: task_id.map(|task_id| parsed(table, &id, &task_id)).transpose()?,
-            names: json::<BTreeMap<String, Id>>(table, &id, names)?,
+            names: read_json::<BTreeMap<String, Id>>(table, &id, names)?,
             recorded_at: time(table, &id, recorded_at)?,
             deleted_at: time_or_null(table, &id, deleted_at)?,
             spec_sha256,
@@ -257,12 +285,69 @@ impl ObjectColumns {
 
 /// Whether `row`, of all columns, can be read as one of `kind`.
 pub(in crate::store) fn object_parses(kind: Kind, row: &RawRow) -> Result<()> {
-    row.read::<ObjectColumns>()?.into_row(kind, &Contents::any()).map(drop)
+    let mut columns = row.read::<ObjectColumns>()?;
+    let own = [&mut columns.own_10, &mut columns.own_11, &mut columns.own_12, &mut columns.own_13, &mut columns.own_14];
+    // Under their names here, and after the texts that every kind has.
+    for (index, (column, _)) in own.into_iter().zip(own_fields(kind)).enumerate() {
+        *column = row.text(COMMON_TEXTS + index)?;
+    }
+    columns.into_row(kind, &Contents::any()).map(drop)
 }
 
-/// The spec as it goes into its column; to `contents` what of it is stored elsewhere.
+/// How many columns of text every kind has, as the list of tables has them.
+const COMMON_TEXTS: usize = 10;
+
+/// Which field of the spec each own column holds, in their order, and the kind that it refers to.
+fn own_fields(kind: Kind) -> &'static [(&'static str, Option<Kind>)] {
+    match kind {
+        Kind::Repo => &[("slug", None), ("visibility", None)],
+        Kind::Issue => &[("repo", Some(Kind::Repo)), ("status", None), ("type", None), ("priority", None)],
+        Kind::ContextPacket => &[("for_issue", Some(Kind::Issue))],
+        Kind::ConstraintSnapshot => &[("scope", None)],
+        Kind::DoctrineRef => {
+            &[("namespace", None), ("name", None), ("version", None), ("type", None), ("priority", None)]
+        }
+        Kind::Run => &[("for_issue", Some(Kind::Issue)), ("repo", Some(Kind::Repo)), ("status", None), ("mode", None)],
+        Kind::Artifact => &[("produced_by", Some(Kind::Run)), ("for_issue", Some(Kind::Issue)), ("type", None)],
+    }
+}
+
+/// A field as its own column tells it.
+fn own_value(refers_to: Option<Kind>, column: String) -> Value {
+    match refers_to {
+        Some(kind) => json!({"kind": kind.as_str(), "id": column}),
+        None => column.into(),
+    }
+}
+
+/// Takes out what the own columns tell.
+fn shorten_own(kind: Kind, spec: &mut Value, own: &[Argument]) {
+    let Value::Object(fields) = spec else { return };
+    for ((name, refers_to), column) in own_fields(kind).iter().zip(own) {
+        if let Argument::Text(Some(column)) = column
+            && fields.get(*name) == Some(&own_value(*refers_to, column.clone()))
+        {
+            fields.remove(*name);
+        }
+    }
+}
+
+/// Puts in what is not there, as the own columns tell it.
+fn restore_own(kind: Kind, spec: &mut Value, own: [Option<String>; 5]) {
+    let Value::Object(fields) = spec else { return };
+    for ((name, refers_to), column) in own_fields(kind).iter().zip(own) {
+        if let Some(column) = column.filter(|_| !fields.contains_key(*name)) {
+            fields.insert((*name).into(), own_value(*refers_to, column));
+        }
+    }
+}
+
+/// The spec as it goes into its column, without what is so by default and what the own columns tell; to `contents` what of it is
+/// stored elsewhere.
 fn stored(object: &Object, contents: &mut Vec<(String, Content)>) -> String {
     let mut json = object.spec.to_json();
+    shorten(object.kind(), &mut json);
+    shorten_own(object.kind(), &mut json, &own_columns(&object.spec));
     let taken = take_out(object.kind().into(), &mut json);
     contents.extend(taken.into_iter().map(|content| (object.id.to_string(), content)));
     json.to_string()

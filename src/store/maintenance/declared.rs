@@ -73,6 +73,12 @@ impl Declared {
                 let body = statement.split("$$").nth(1).unwrap_or_default();
                 self.functions.insert((*name).into(), body.trim().into());
             }
+            ["ALTER", "TABLE", table, "DROP", "CONSTRAINT", name] => {
+                // Names that PostgreSQL gives by itself.
+                let constraints = self.constraints.entry((*table).into()).or_default();
+                constraints.unique -= i64::from(name.ends_with("_key"));
+                constraints.references -= i64::from(name.ends_with("_fkey"));
+            }
             ["CREATE" | "ALTER", "TABLE", table, rest @ ..] => {
                 let constraints = self.constraints.entry((*table).into()).or_default();
                 let count = |word: &str| rest.iter().filter(|other| **other == word).count() as i64;
@@ -171,13 +177,13 @@ mod tests {
              CREATE UNIQUE INDEX one ON t (a, b DESC) WHERE a IS NOT NULL; CREATE INDEX two ON t (b);\
              CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$\nBEGIN; END $$;\
              CREATE TRIGGER stop BEFORE UPDATE OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION f();";
-        let second = "DROP INDEX two; ALTER TABLE t ENABLE ALWAYS TRIGGER stop; DROP TRIGGER other ON t;";
+        let second = "DROP INDEX two; ALTER TABLE t DROP CONSTRAINT t_a_key; ALTER TABLE t ENABLE ALWAYS TRIGGER stop; DROP TRIGGER other ON t;";
         let declared = Declared::of([first, second]);
         let one = Index { table: "t".into(), is_unique: true, columns: "a, b".into(), is_partial: true };
         assert_eq!(declared.indexes, BTreeMap::from([("one".to_owned(), one)]));
         let stop = Trigger { table: "t".into(), function: "f".into(), fires: 27, enabled: 'A' };
         assert_eq!(declared.triggers, BTreeMap::from([("stop".to_owned(), stop)]));
         assert_eq!(declared.functions["f"], "BEGIN; END");
-        assert_eq!(declared.constraints["t"], Constraints { unique: 2, references: 1, checks: 0 });
+        assert_eq!(declared.constraints["t"], Constraints { unique: 1, references: 1, checks: 0 });
     }
 }

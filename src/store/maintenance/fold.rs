@@ -1,9 +1,15 @@
 //! What the audit log says of one entity, entry after entry: the state that its row must have. Pure.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use crate::domain::audit::Action;
+use crate::domain::cwom::Kind;
 use crate::domain::id::sha256_hex;
+use crate::store::contents::taken_out as in_digests;
+use crate::store::cwom::{LINKS, MADE_FOR, STATE_SHA256, state_digest};
+use crate::store::rows::plain;
 
 /// Where a large part was, with its digest, in place of the part itself.
 const CONTENTS: &str = "contents";
@@ -23,6 +29,59 @@ pub(super) struct Fold {
     is_complete: bool,
     /// Retention has removed it.
     pub(super) is_removed: bool,
+    /// That entry tells a digest of it.
+    made: Option<Made>,
+}
+
+/// An object that was told by the digest of what it was at first.
+#[derive(Clone, Debug, PartialEq)]
+struct Made {
+    sha256: String,
+    /// The fields that have changed since, and the large parts within them, as they were at first.
+    first: Map<String, Value>,
+    first_contents: Map<String, Value>,
+    /// Their names, also of those that were not there.
+    changed: BTreeSet<String>,
+}
+
+impl Made {
+    /// Takes a change of it, which tells what was before.
+    fn change(&mut self, before: &Map<String, Value>, after: &Map<String, Value>) {
+        let names: BTreeSet<String> = [before, after].into_iter().flat_map(names).collect();
+        for name in names {
+            if !self.changed.insert(name.clone()) {
+                continue;
+            }
+            self.first.extend(before.get(&name).map(|value| (name.clone(), value.clone())));
+            let parts = before.get(CONTENTS).and_then(Value::as_object).into_iter().flatten();
+            let of_it = parts.filter(|(at, _)| first(at) == name);
+            self.first_contents.extend(of_it.map(|(at, digest)| (at.clone(), digest.clone())));
+        }
+    }
+
+    /// Whether `row` is what it was at first, but for what has changed.
+    fn is(self, row: &Value, kind: Kind) -> bool {
+        let Value::Object(mut state) = in_digests(kind.into(), row.clone()) else { return false };
+        let mut contents = match state.remove(CONTENTS) {
+            Some(Value::Object(contents)) => contents,
+            _ => Map::new(),
+        };
+        state.retain(|name, _| !self.changed.contains(name));
+        contents.retain(|at, _| !self.changed.contains(first(at)));
+        state.extend(self.first);
+        contents.extend(self.first_contents);
+        if !contents.is_empty() {
+            state.insert(CONTENTS.into(), contents.into());
+        }
+        state_digest(kind, state) == self.sha256
+    }
+}
+
+/// The fields that a change names.
+fn names(fields: &Map<String, Value>) -> impl Iterator<Item = String> {
+    let within = fields.get(CONTENTS).and_then(Value::as_object).into_iter();
+    let within = within.flat_map(|contents| contents.keys()).map(|at| first(at).to_owned());
+    fields.keys().filter(|name| *name != CONTENTS).cloned().chain(within)
 }
 
 /// How the row of an entity is compared.
@@ -35,6 +94,12 @@ pub(super) struct Compared<'c> {
     pub(super) deleted_at: &'c str,
     /// Its first entry tells columns that are not shown in a field of their own.
     pub(super) tells_record: bool,
+    /// The mark of a second row, which no digest covers.
+    pub(super) mark: &'c str,
+    /// Of work objects.
+    pub(super) kind: Option<Kind>,
+    /// Fields of a later version that are false, 0 or empty in what is older.
+    pub(super) later: &'c [&'c str],
 }
 
 impl Fold {
@@ -55,14 +120,22 @@ impl Fold {
                     self.is_complete = true;
                     created.extend(record);
                 }
+                created.remove(MADE_FOR);
+                created.remove(LINKS);
+                if let Some(Value::String(sha256)) = created.remove(STATE_SHA256) {
+                    let (first, first_contents) = (Map::new(), Map::new());
+                    self.made = Some(Made { sha256, first, first_contents, changed: BTreeSet::new() });
+                }
                 self.set(created);
             }
             (Action::Deleted, None) => self.set_at(compared.deleted_at, SOME_TIME.into()),
             (Action::Deleted, Some(_)) => self.is_removed = true,
             (Action::Updated | Action::StatusChanged, Some(Value::Object(after))) => {
-                if let Some(Value::Object(before)) = before {
-                    self.forget(&before);
+                let before = if let Some(Value::Object(before)) = before { before } else { Map::new() };
+                if let Some(made) = &mut self.made {
+                    made.change(&before, &after);
                 }
+                self.forget(&before);
                 self.forget(&after);
                 self.set(after);
             }
@@ -91,10 +164,8 @@ impl Fold {
 
     /// These fields are others now, or gone.
     fn forget(&mut self, fields: &Map<String, Value>) {
-        let within = fields.get(CONTENTS).and_then(Value::as_object);
-        let within = within.into_iter().flat_map(|contents| contents.keys()).map(|at| first(at));
-        for name in fields.keys().map(String::as_str).filter(|name| *name != CONTENTS).chain(within) {
-            self.state.remove(name);
+        for name in names(fields) {
+            self.state.remove(&name);
             self.contents.retain(|at, _| first(at) != name);
         }
     }
@@ -103,6 +174,17 @@ impl Fold {
     pub(super) fn differences(mut self, row: Value, compared: &Compared<'_>) -> Vec<String> {
         let mut row = row;
         let mut differ = Vec::new();
+        let made = self.made.take();
+        let is_made = made.is_some();
+        if let Some((made, kind)) = made.zip(compared.kind) {
+            let mut there = row.clone();
+            for path in compared.left_out.iter().chain([&compared.mark]) {
+                take(&mut there, &format!("/{path}"));
+            }
+            if !made.is(&there, kind) {
+                differ.push("content".to_owned());
+            }
+        }
         for (at, digest) in std::mem::take(&mut self.contents) {
             let there = take(&mut row, &at).map(|part| match part {
                 Value::String(text) => sha256_hex(text.as_bytes()),
@@ -134,8 +216,15 @@ impl Fold {
         let (Value::Object(told), Value::Object(row)) = (told, row) else { return vec!["everything".into()] };
         for (name, value) in &row {
             let is_same = match told.get(name) {
+                // Entries about work objects leave out what is empty.
+                Some(told) if compared.kind.is_some() => plain(told.clone()) == plain(value.clone()),
                 Some(told) => told == value,
-                None => is_default(value) || !self.is_complete && compared.untold.contains(&name.as_str()),
+                None => {
+                    is_nothing(value)
+                        || is_made && name != compared.mark
+                        || !self.is_complete && compared.untold.contains(&name.as_str())
+                        || compared.later.contains(&name.as_str()) && is_default(value)
+                }
             };
             if !is_same {
                 differ.push(name.clone());
@@ -151,6 +240,17 @@ impl Fold {
 /// The first name of a JSON pointer.
 fn first(pointer: &str) -> &str {
     pointer.split('/').nth(1).unwrap_or_default()
+}
+
+/// Whether nothing is known: such fields are not told. What is false, 0 or an empty text within an object that nothing is told of is by
+/// default.
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(entries) => entries.is_empty(),
+        Value::Object(fields) => fields.values().all(is_default),
+        _ => false,
+    }
 }
 
 fn is_default(value: &Value) -> bool {
@@ -181,6 +281,9 @@ mod tests {
         untold: &["executor"],
         deleted_at: "deleted_at",
         tells_record: true,
+        mark: "duplicate_of",
+        kind: None,
+        later: &[],
     };
 
     fn fold(entries: &[(Action, Value, Value)]) -> Fold {

@@ -19,7 +19,7 @@ use std::io;
 pub use check::Check;
 pub use format::{EXPORT_TYPE, Signature, Signer, Trust};
 
-use super::conn::{Conn, execute, fetch};
+use super::conn::{Conn, execute, fetch, fetch_raw};
 use super::connect::{Connected, Connector};
 use super::{Result, StoreError, StoreSettings};
 
@@ -91,6 +91,26 @@ impl Database {
         Ok(Migrated { from, to: self.schema().await? })
     }
 
+    /// Gives space that is free back; the bytes of the database before and after. SQLite writes its file anew, for which nobody else
+    /// may use it, and from then on gives space back by itself; PostgreSQL lets others go on, and gives back what is at the end of
+    /// its files.
+    pub async fn compact(&mut self) -> Result<(u64, u64)> {
+        let conn = &mut self.connected.borrow();
+        refuse_unfinished_import(conn).await?;
+        let before = bytes(conn).await?;
+        if matches!(conn, Conn::Sqlite(_)) {
+            execute!(conn, "PRAGMA auto_vacuum = INCREMENTAL")?;
+            execute!(conn, "VACUUM")?;
+            execute!(conn, "PRAGMA wal_checkpoint(TRUNCATE)")?;
+        } else {
+            for table in &tables::TABLES {
+                let vacuum = format!("VACUUM (ANALYZE) {}", table.name);
+                fetch_raw(conn, vacuum, []).await?;
+            }
+        }
+        Ok((before, bytes(conn).await?))
+    }
+
     /// Closes the connection.
     pub async fn close(self) {
         self.connected.close().await;
@@ -130,6 +150,14 @@ async fn has_table(conn: &mut Conn<'_>, name: &'static str) -> Result<bool> {
         Conn::Postgres(..) => "SELECT COUNT(to_regclass($1))",
     };
     Ok(fetch!((i64,), conn, sql, name)?.first().is_some_and(|(count,)| *count > 0))
+}
+
+async fn bytes(conn: &mut Conn<'_>) -> Result<u64> {
+    let sql = match conn {
+        Conn::Sqlite(_) => "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
+        Conn::Postgres(..) => "SELECT pg_database_size(current_database())",
+    };
+    Ok(fetch!((i64,), conn, sql)?.first().map_or(0, |(bytes,)| bytes.unsigned_abs()))
 }
 
 /// Begins a transaction that sees one state of the database, whatever is written meanwhile.

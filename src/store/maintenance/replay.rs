@@ -16,7 +16,7 @@ use crate::domain::cwom::Kind;
 use crate::domain::trace::folder;
 use crate::store::audit::{Told, orphans, told_of};
 use crate::store::conn::{Conn, fetch};
-use crate::store::cwom::{LinkTold, links_told, object_state, objects_of, present_links};
+use crate::store::cwom::{LinkTold, links_told, object_state, objects_of, present_links, table_name};
 use crate::store::rows::{artifacts_of_job, files_digest, jobs_after, task_record, task_state, tasks_of};
 use crate::store::{JobRow, ObjectFilter, ObjectRow, Page, Result, StoreError, TaskFilter, TaskRow};
 
@@ -29,6 +29,9 @@ const TASKS: Compared<'_> = Compared {
     untold: &["uid", "executor", "max_attempts", "create_cwom", "cwom_repo_id", "cwom_run_id", "recorded_at"],
     deleted_at: "deleted_at",
     tells_record: true,
+    mark: marks::OF_TASKS,
+    kind: None,
+    later: &["attempt", "create_cwom", "infrastructure_failures", "spec_generation"],
 };
 
 const JOBS: Compared<'_> = Compared {
@@ -36,6 +39,9 @@ const JOBS: Compared<'_> = Compared {
     untold: &[],
     deleted_at: "none",
     tells_record: false,
+    mark: "none",
+    kind: None,
+    later: &[],
 };
 
 /// Holds every row against the log, and the log against the rows. Only what can be read is looked at.
@@ -244,6 +250,9 @@ async fn objects(conn: &mut Conn<'_>, kind: Kind, check: &mut Check) -> Result<(
         untold: &["record.spec_sha256"],
         deleted_at: "record.deleted_at",
         tells_record: false,
+        mark: marks::OF_OBJECTS,
+        kind: Some(kind),
+        later: &[],
     };
     let table = kind.as_str();
     let mut marked = marks::of_objects(conn, kind).await?;
@@ -285,24 +294,10 @@ fn of_object(kind: Kind, row: &ObjectRow) -> Value {
 
 /// Entries that say something was created which is not there, and was not removed.
 async fn without_rows(conn: &mut Conn<'_>, check: &mut Check) -> Result<()> {
-    for (kind, table) in [
-        (EntityKind::Task, "tasks"),
-        (EntityKind::Job, "jobs"),
-        (EntityKind::Repo, "cwom_repos"),
-        (EntityKind::Issue, "cwom_issues"),
-        (EntityKind::ContextPacket, "cwom_context_packets"),
-        (EntityKind::ConstraintSnapshot, "cwom_constraint_snapshots"),
-        (EntityKind::DoctrineRef, "cwom_doctrine_refs"),
-        (EntityKind::Run, "cwom_runs"),
-        (EntityKind::Artifact, "cwom_artifacts"),
-    ] {
-        let mut found = Vec::new();
-        orphans(conn, kind, table, &mut |seq, id| found.push((seq, id))).await?;
-        for (seq, id) in found {
-            check.problem(format!(
-                "{table} {id}: the row is missing that entry {seq} of the audit log says was created"
-            ));
-        }
-    }
-    Ok(())
+    let mut tables = vec![(EntityKind::Task, "tasks"), (EntityKind::Job, "jobs")];
+    tables.extend(Kind::ALL.iter().map(|kind| (EntityKind::from(*kind), table_name(*kind))));
+    orphans(conn, &tables, &mut |table, seq, id| {
+        check.problem(format!("{table} {id}: the row is missing that entry {seq} of the audit log says was created"));
+    })
+    .await
 }

@@ -206,7 +206,7 @@ pub(super) const TABLES: [Table; 20] = [
     },
     Table {
         name: "artifacts",
-        key: &["id"],
+        key: &["job_id", "uri"],
         text: &["id", "task_id", "job_id", "trace_id", "kind", "uri", "content_type", "checksum"],
         numbers: &["size_bytes", "created_at"],
         flags: &[],

@@ -57,7 +57,7 @@ pub(in crate::store) fn artifact_parses(row: &RawRow) -> Result<()> {
 pub(in crate::store) async fn artifacts_of(conn: &mut Conn<'_>, task_id: Id) -> Result<Vec<ArtifactRow>> {
     let sql = "SELECT a.id, a.task_id, a.job_id, a.trace_id, a.kind, a.uri, a.content_type, a.size_bytes, a.checksum, \
                a.created_at FROM artifacts a JOIN jobs j ON j.id = a.job_id \
-               WHERE a.task_id = $1 ORDER BY j.attempt, a.uri";
+               WHERE j.task_id = $1 ORDER BY j.attempt, a.uri";
     let rows = fetch!(ArtifactColumns, conn, sql, task_id.to_string())?;
     rows.into_iter().map(ArtifactColumns::into_row).collect()
 }

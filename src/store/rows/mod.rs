@@ -8,12 +8,14 @@ mod job;
 mod task;
 mod task_write;
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use super::{Result, StoreError};
 
@@ -28,6 +30,29 @@ pub(super) use task_write::{insert_tasks, remove_task, task_created, task_record
 /// `text` as it goes into a column: neither JSON strings nor PostgreSQL's text hold a NUL.
 pub(super) fn without_nul(text: String) -> String {
     if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
+}
+
+/// Whether nothing is known.
+pub(super) fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(entries) => entries.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    }
+}
+
+/// The value without fields of which nothing is known, at any depth, and with the others in one order.
+pub(super) fn plain(value: Value) -> Value {
+    match value {
+        Value::Array(entries) => entries.into_iter().map(plain).collect(),
+        Value::Object(fields) => {
+            let sorted: BTreeMap<String, Value> =
+                fields.into_iter().map(|(name, value)| (name, plain(value))).collect();
+            sorted.into_iter().filter(|(_, value)| !is_nothing(value)).collect::<Map<_, _>>().into()
+        }
+        other => other,
+    }
 }
 
 /// `time` with the precision that is stored.

@@ -66,7 +66,7 @@ pub(in crate::store) async fn update_tasks<'r>(
 /// Deletes a Task's row, its attempts and the list of its files.
 pub(in crate::store) async fn remove_task(conn: &mut Conn<'_>, id: Id) -> Result<()> {
     for delete in [
-        "DELETE FROM artifacts WHERE task_id = $1",
+        "DELETE FROM artifacts WHERE job_id IN (SELECT id FROM jobs WHERE task_id = $1)",
         "DELETE FROM jobs WHERE task_id = $1",
         "DELETE FROM tasks WHERE id = $1",
     ] {
