@@ -51,6 +51,14 @@ impl Database {
     /// A database as a program left it whose last migration was this one, with what `sql` puts into it; then opened by this
     /// program.
     pub async fn upgraded(backend: Backend, version: u32, sql: &str) -> Self {
+        let mut db = Self::left_by(backend, version).await;
+        db.execute(sql).await.unwrap();
+        db.store = Store::open(&db.settings).await.unwrap();
+        db
+    }
+
+    /// A database as a program left it whose last migration was this one. It is not opened.
+    pub async fn left_by(backend: Backend, version: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (url, kind) = match backend {
             Backend::Sqlite => (format!("sqlite://{}", folder.path().join("jct.db").display()), "sqlite"),
@@ -84,10 +92,7 @@ impl Database {
         settings.wait = Duration::from_secs(20);
         // Not opened yet: what is to be put into it is of the old schema.
         let store = Store::open_in_background(&StoreSettings::new("sqlite::memory:".parse().unwrap()));
-        let mut db = Self { store, settings, url, folder };
-        db.execute(sql).await.unwrap();
-        db.store = Store::open(&db.settings).await.unwrap();
-        db
+        Self { store, settings, url, folder }
     }
 
     pub fn file(&self) -> PathBuf {

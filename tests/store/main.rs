@@ -15,6 +15,7 @@ mod object_identity;
 mod objects;
 mod one_record;
 mod postgres;
+mod reading;
 mod recording;
 mod replay;
 mod retention;

@@ -70,9 +70,12 @@ pub enum TransferError {
 }
 
 impl Database {
-    /// Connects to a database that is there.
+    /// Connects to a database that is there, to read it.
+    ///
+    /// # Errors
+    /// [`StoreError::NoRecord`] if there is no file.
     pub async fn open(settings: &StoreSettings) -> Result<Self> {
-        Ok(Self { connected: Connector::new(settings).without_creating().connect().await? })
+        Ok(Self { connected: Connector::reading(settings)?.connect().await? })
     }
 
     /// Connects to a database, creating the file of one that is not there.
@@ -105,8 +108,7 @@ impl Database {
             return Err(StoreError::NewerSchema(schema).into());
         }
         if schema < ours {
-            let message = format!("the schema is of version {schema}, not {ours}: run `jct db migrate` first");
-            return Err(TransferError::Refused(message));
+            return Err(StoreError::OlderSchema { found: schema, wanted: ours }.into());
         }
         Ok(schema)
     }
@@ -141,6 +143,20 @@ async fn begin_snapshot(conn: &mut Conn<'_>) -> Result<()> {
 pub(super) async fn prepare(connected: &mut Connected) -> Result<()> {
     refuse_unfinished_import(&mut connected.borrow()).await?;
     connected.migrate().await
+}
+
+/// An error if the database can't be read by this program, which brings no schema up to date.
+pub(super) async fn fits_to_read(connected: &mut Connected, only_audit: bool) -> Result<()> {
+    let wanted = connected.known_migrations().last().map_or(0, |(version, _)| *version);
+    let conn = &mut connected.borrow();
+    refuse_unfinished_import(conn).await?;
+    let found = applied_migrations(conn).await?.last().map_or(0, |(version, _)| *version);
+    match found {
+        0 => Err(StoreError::NoRecord("the database is empty, or another program's".into())),
+        found if found > wanted => Err(StoreError::NewerSchema(found)),
+        found if found < wanted && !only_audit => Err(StoreError::OlderSchema { found, wanted }),
+        _ => Ok(()),
+    }
 }
 
 /// An error if an import has left the database half full: whoever went on from there would run Tasks again.
