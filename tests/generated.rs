@@ -79,7 +79,8 @@ fn the_documentation_names_every_reason() {
 
 #[test]
 fn a_repository_that_is_none_is_refused_by_the_schema_of_the_values() {
-    let schema = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/jct/values.schema.json")).unwrap();
+    let schema =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/jct/values.schema.json")).unwrap();
     let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
     let image = &schema["definitions"]["image"]["properties"];
     let pattern = |name: &str| regex::Regex::new(image[name]["pattern"].as_str().unwrap()).unwrap();
@@ -93,6 +94,10 @@ fn a_repository_that_is_none_is_refused_by_the_schema_of_the_values() {
         assert!(!repository.is_match(name), "{name}");
     }
     let digest = format!("sha256:{}", "a".repeat(64));
-    assert!(pattern("digest").is_match(&digest) && pattern("digest").is_match("") && !pattern("digest").is_match(&digest[1..]));
+    assert!(
+        pattern("digest").is_match(&digest)
+            && pattern("digest").is_match("")
+            && !pattern("digest").is_match(&digest[1..])
+    );
     assert!(!pattern("tag").is_match(&digest), "a digest has a value of its own");
 }

@@ -94,6 +94,9 @@ fn chunks(text: &str, first: u64) -> Vec<Result<Chunk, String>> {
         if let Some(rest) = line.strip_prefix("---") {
             let rest = rest.trim();
             if !rest.is_empty() && !rest.starts_with('#') {
+                if !chunk.text.is_empty() {
+                    chunks.push(Ok(chunk));
+                }
                 chunks.push(Err(format!("line {}: kubectl takes nothing beside --- but a comment", number + 1)));
                 return chunks;
             }

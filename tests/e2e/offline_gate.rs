@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use futures::StreamExt as _;
 use serde_json::json;
 
 use crate::odd_manifests::{Odd, Verdict, corpus};
@@ -9,19 +10,20 @@ use crate::support::{World, kubectl, run, task, until, upgrade};
 
 /// The manifests whose verdict is another one than `expected` has it.
 async fn disagreements(folder: &Path, expected: impl Fn(&Odd) -> Verdict) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for (index, odd) in corpus().into_iter().enumerate() {
+    let asked = corpus().into_iter().enumerate().map(|(index, odd)| async move {
         let file = folder.join(index.to_string());
         std::fs::write(&file, &odd.bytes).unwrap();
         let file = file.to_str().unwrap();
-        let answer =
-            run("kubectl", &["create", "--dry-run=server", "--namespace=default", "--filename", file], "").await;
+        let arguments = ["create", "--dry-run=server", "--namespace=default", "--filename", file];
+        (odd, run("kubectl", &arguments, "").await)
+    });
+    let answers = futures::stream::iter(asked).buffer_unordered(4);
+    let wrong = answers.filter_map(|(odd, answer)| {
         let verdict = if answer.is_ok() { Verdict::Accepted } else { Verdict::Refused };
-        if verdict != expected(&odd) {
-            wrong.push(format!("{}: {verdict:?}: {:.300}", odd.name, answer.unwrap_or_else(|error| error)));
-        }
-    }
-    wrong
+        let told = format!("{}: {verdict:?}: {:.300}", odd.name, answer.unwrap_or_else(|error| error));
+        std::future::ready((verdict != expected(&odd)).then_some(told))
+    });
+    wrong.collect().await
 }
 
 #[tokio::test]

@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(moment("2026-03-01T12:00:00Z").unwrap().as_second(), 1_772_366_400);
         for (text, seconds) in [("90m", 5400), ("0s", 0), ("2h", 7200), ("7d", 604_800)] {
             let ago = Timestamp::now().duration_since(moment(text).unwrap()).as_secs();
-            assert!((seconds..seconds + 60).contains(&ago), "{text}: {ago}");
+            assert!((ago - seconds).abs() < 60, "{text}: {ago}");
         }
         for wrong in ["", "h", "-1h", "1w", "yesterday", "9223372036854775807d", "1é"] {
             moment(wrong).unwrap_err();

@@ -70,11 +70,16 @@ pub enum TransferError {
 }
 
 impl Database {
+    /// Connects to a database that is there.
+    pub async fn open(settings: &StoreSettings) -> Result<Self> {
+        Ok(Self { connected: Connector::new(settings).without_creating().connect().await? })
+    }
+
     /// Connects to a database that is there, to read it.
     ///
     /// # Errors
     /// [`StoreError::NoRecord`] if there is no file.
-    pub async fn open(settings: &StoreSettings) -> Result<Self> {
+    pub async fn open_to_read(settings: &StoreSettings) -> Result<Self> {
         Ok(Self { connected: Connector::reading(settings)?.connect().await? })
     }
 
