@@ -1,7 +1,9 @@
 # `make` lists the targets. CLUSTER names the test cluster (several can stand side by side); CLUSTER=existing is the
 # one of your KUBECONFIG, which is neither started nor stopped.
 CLUSTER ?= jct
-TAG ?= dev
+# The version that the chart asks for when nobody names one.
+TAG ?= $(shell sed -n 's/^appVersion: *"\{0,1\}\([^"]*\)"\{0,1\}/\1/p' charts/jct/Chart.yaml)
+PREFIX ?= $(HOME)/.local
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -57,10 +59,24 @@ cluster-smoke: cluster-up ## Check that pods, volumes, Services and DNS work in 
 ##@ Build
 
 .PHONY: images
-images: ## Pack the operator and the worker as images (TAG=dev): target/images/*.tar
+images: ## Pack the operator and the worker as images (TAG: the chart's version): target/images/*.tar
 	@tests/cluster/prerequisites.sh rust
 	@cargo build --release
 	@images/build.sh $(BINARY) $(IMAGES) $(TAG)
+
+.PHONY: push
+push: ## Push both images: make push REGISTRY=registry.example/team (SKOPEO_FLAGS: more for `skopeo copy`)
+	@[[ -n "$(REGISTRY)" ]] || { echo "where to? make push REGISTRY=registry.example/team" >&2; exit 2; }
+	@$(MAKE) --no-print-directory images TAG=$(TAG)
+	@images/push.sh $(IMAGES) $(REGISTRY) $(SKOPEO_FLAGS)
+
+.PHONY: install
+install: ## Install the command jct as PREFIX/bin/jct (PREFIX=$$HOME/.local)
+	@tests/cluster/prerequisites.sh rust
+	@cargo build --release
+	@install -D -m 0755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/jct
+	@echo "$(DESTDIR)$(PREFIX)/bin/jct"
+	@[[ ":$$PATH:" == *":$(PREFIX)/bin:"* ]] || echo "It is not on your PATH yet: export PATH=\"$(PREFIX)/bin:\$$PATH\""
 
 .PHONY: clean
 clean: ## Take down all clusters, remove all build output; caches stay

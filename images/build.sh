@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Packs a static binary as the images jct-operator:TAG and jct-worker:TAG: build.sh BINARY OUTDIR [TAG]
+# Packs a static binary as the images jct-operator:TAG and jct-worker:TAG: build.sh BINARY OUTDIR TAG
 # writes OUTDIR/operator.tar and OUTDIR/worker.tar (docker-archive), and nothing when they are current.
 . "$(dirname "$0")/../tests/cluster/lib.sh"
 IMAGES="$(cd "$(dirname "$0")" && pwd)"
 
 main() {
-  (($# >= 2)) || die "usage: build.sh BINARY OUTDIR [TAG]"
-  local binary="$1" out="$2" tag="${3:-dev}" work base image key
+  (($# == 3)) || die "usage: build.sh BINARY OUTDIR TAG"
+  local binary="$1" out="$2" tag="$3" work base image key
   [[ -f "$binary" ]] || die "no such binary: $binary"
   ! ldd "$binary" >/dev/null 2>&1 || [[ "$(ldd "$binary")" == *"statically linked"* ]] ||
     die "$binary is not static: build it with the target and flags of .cargo/config.toml"

@@ -25,7 +25,7 @@ declare -A EXPECTED=(
 main() {
   cd "$ROOT" || exit
   use_cluster "${CLUSTER:-jct}"
-  case "${1:-}" in
+  case "$*" in
     "") ;;
     --undo) undo; return ;;
     *) die "usage: demo.sh [--undo]" ;;

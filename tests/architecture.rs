@@ -202,3 +202,60 @@ fn every_row_of_the_threat_model_names_its_tests() {
         assert!(!cited_tests(last).is_empty(), "no test holds: {row}");
     }
 }
+
+/// Every text file of the repository's folders of code.
+fn signposts(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("snapshots") {
+            found.extend(signposts(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "sql") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The numbers after each `phrase` in `text`: of "sections 4 and 5" and "decisions 6 to 9" all that stand there.
+fn cited_numbers(text: &str, phrase: &str) -> Vec<u32> {
+    let mut numbers = Vec::new();
+    for (at, _) in text.match_indices(phrase) {
+        let after = text[at + phrase.len()..].trim_start_matches('s').trim_start();
+        for word in after.split_whitespace() {
+            match word.trim_matches(|letter: char| !letter.is_ascii_digit()).parse() {
+                Ok(number) => numbers.push(number),
+                Err(_) if ["and", "to"].contains(&word) => continue,
+                Err(_) => break,
+            }
+            if word.ends_with([')', '.', ':', ';']) {
+                break;
+            }
+        }
+    }
+    numbers
+}
+
+#[test]
+fn sections_and_decisions_that_the_code_cites_exist() {
+    assert_eq!(cited_numbers("(design decisions 6 to 9). And design decision 12.", "design decision"), [6, 9, 12]);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
+    let (contract, decisions) = (read("docs/contract.md"), read("docs/decisions/README.md"));
+    let mut seen = [0, 0];
+    for path in ["src", "migrations", "tests"].iter().flat_map(|folder| signposts(&root.join(folder))) {
+        if path.ends_with("architecture.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        for number in cited_numbers(&text, "contract section") {
+            seen[0] += 1;
+            assert!(contract.contains(&format!("\n## {number}. ")), "{}: contract section {number}", path.display());
+        }
+        for number in cited_numbers(&text, "design decision") {
+            seen[1] += 1;
+            assert!(decisions.contains(&format!("\n{number}. **")), "{}: design decision {number}", path.display());
+        }
+    }
+    assert!(seen[0] > 20 && seen[1] > 5, "{seen:?}: the citations are found");
+}

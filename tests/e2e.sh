@@ -105,6 +105,7 @@ workers:
   startTimeoutSeconds: 20
   retryDelaySeconds: 1
   infrastructureRetries: 1
+  executorWaitSeconds: 2
   resources: { requests: { cpu: 10m, memory: 32Mi } }
   networkPolicy: { ports: [${URL##*:}] }
 executors:

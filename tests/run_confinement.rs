@@ -379,6 +379,29 @@ fn what_cannot_be_had_is_told_before_and_refused_where_it_is_required() {
     }
 }
 
+/// As root of a container that has been given all but one capability.
+#[test]
+fn root_that_cannot_watch_another_user_is_told_so_before_anything_runs() {
+    if !geteuid().is_root() {
+        return eprintln!("for root alone: another user's executor is its own");
+    }
+    let run = |capabilities: &str| {
+        let machine = Machine::new();
+        let script = machine.script("echo ran >\"$JCT_OUT/ran\"");
+        let told = machine.command(&json!({}));
+        let mut command = Command::new("setpriv");
+        command.args(["--inh-caps", capabilities, "--bounding-set", capabilities]);
+        command.arg(told.get_program()).args(told.get_args()).arg("--").arg(script).stdin(Stdio::null());
+        let (code, told, log) = outcome(command.output().unwrap());
+        (code, told, log, machine.trace().join("artifacts/ran").exists())
+    };
+    let (code, told, log, ran) = run("-sys_ptrace");
+    assert_eq!((code, &told["error"]["reason"], ran), (1, &json!("SandboxUnavailable"), false), "{told} {log}");
+    assert!(told["error"]["message"].as_str().unwrap().contains("CAP_SYS_PTRACE"), "{told}");
+    let (code, told, log, ran) = run("-wake_alarm");
+    assert_eq!((code, ran), (0, true), "{told} {log}");
+}
+
 fn ran_and_said_so(machine: &Machine, (code, told, log): (i32, serde_json::Value, String)) {
     assert_eq!(code, 0, "{told} {log}");
     assert!(machine.trace().join("artifacts/ran").exists());

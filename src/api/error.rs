@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tracing::error;
 
 use crate::domain::{Code, Finding, TraceId};
+use crate::runtime::TooMany;
 use crate::store::StoreError;
 
 /// A refusal or a failure, ready to be answered.
@@ -64,6 +65,13 @@ impl Problem {
     /// 422 for one thing that does not fit the schema.
     pub fn invalid(field: &str, message: impl Into<String>) -> Self {
         Self::findings(&[Finding::new(Code::InvalidSpec, field, message)])
+    }
+
+    /// 429: there are as many Tasks or work objects of the namespace as may be.
+    pub fn too_many(TooMany { finding, retry_after_seconds }: &TooMany) -> Self {
+        let mut problem = Self::named(StatusCode::TOO_MANY_REQUESTS, "too_many_tasks", finding.message.clone());
+        problem.detail["code"] = json!(finding.code);
+        problem.retry_after(*retry_after_seconds)
     }
 
     /// 401.

@@ -37,7 +37,7 @@ pub use health::Health;
 
 use crate::crd::Trust;
 use crate::policy::Policy;
-use crate::runtime::{Denials, OpenTasks};
+use crate::runtime::{Denials, NamespaceLimits};
 use crate::serve;
 use crate::store::Store;
 use auth::{Access, KubernetesAuthority};
@@ -85,7 +85,7 @@ pub struct Shared {
     namespaces: Namespaces,
     readiness: Readiness,
     denials: Denials,
-    open_tasks: OpenTasks,
+    namespace_limits: NamespaceLimits,
     health: Health,
     settings: ApiSettings,
 }
@@ -100,14 +100,14 @@ impl Deref for Api {
 
 impl Api {
     /// An API over the record that `health` tells of, which creates Tasks through `client` if `policy` allows them, and
-    /// hands those that it does not to `denials`. `open_tasks` says when there are too many.
+    /// hands those that it does not to `denials`. `namespace_limits` say when there are too many.
     pub fn new(
         health: Health,
         client: Client,
         policy: Policy,
         trust: watch::Receiver<Arc<Trust>>,
         denials: Denials,
-        open_tasks: OpenTasks,
+        namespace_limits: NamespaceLimits,
         settings: ApiSettings,
     ) -> Self {
         let cursor_key = CursorKey::of(trust.borrow().keys.sealing());
@@ -125,7 +125,7 @@ impl Api {
             namespaces: Namespaces::new(client.clone()),
             readiness: Readiness::default(),
             denials,
-            open_tasks,
+            namespace_limits,
             health,
             settings,
         }))

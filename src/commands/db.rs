@@ -78,6 +78,15 @@ struct ImportArgs {
     #[arg(long)]
     allow_unsigned: bool,
 
+    /// Take rows that do not follow from the audit log that comes with them. An entry of the audit log tells which they were, and
+    /// who asked; `jct db check` goes on naming them
+    #[arg(long, requires = "by")]
+    allow_differences: bool,
+
+    /// Who asks for it: your name, as the audit log is to have it. Nobody vouches for it
+    #[arg(long, value_name = "NAME", requires = "allow_differences", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    by: Option<String>,
+
     #[command(flatten)]
     trust: KeyArgs,
 }
@@ -195,14 +204,25 @@ async fn import(database: &mut Database, url: &DatabaseUrl, args: &ImportArgs) -
     // A key that is confirmed by its id is believed, and no other.
     let (keys, _) = if args.trust_key.is_empty() { args.trust.public(url).await? } else { (Vec::new(), None) };
     let verify = |signature: &Signature| verified(signature, &keys, &args.trust_key);
-    let trust = Trust { verify: &verify, allow_unsigned: args.allow_unsigned };
+    let by = args.by.as_deref().filter(|_| args.allow_differences);
+    let trust = Trust { verify: &verify, allow_unsigned: args.allow_unsigned, allow_differences: by };
     let imported = if is_standard(&args.input) {
         database.import(&mut io::stdin().lock(), &trust).await
     } else {
         let file = File::open(&args.input).with_context(|| args.input.display().to_string())?;
         database.import(&mut BufReader::new(file), &trust).await
     };
-    tell("imported and verified", &imported?);
+    let imported = imported?;
+    match imported.differences {
+        0 => tell("imported and verified", &imported),
+        count => {
+            tell("imported", &imported);
+            say(&format!(
+                "its rows do NOT follow from its audit log, in {count} places: the last entry tells which, and who asked to take \
+                 them (jct audit --kind Database)"
+            ));
+        }
+    }
     Ok(())
 }
 
@@ -229,7 +249,7 @@ fn is_standard(file: &Path) -> bool {
 
 /// On standard error, for the export may be on standard output.
 fn tell(what: &str, transferred: &Transferred) {
-    let Transferred { rows, audit_head, resumed_after } = transferred;
+    let Transferred { rows, audit_head, resumed_after, differences: _ } = transferred;
     let total: u64 = rows.values().sum();
     let tables: Vec<String> =
         rows.iter().filter(|(_, count)| **count > 0).map(|(table, count)| format!("{table} {count}")).collect();

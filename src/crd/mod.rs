@@ -23,7 +23,7 @@ use crate::domain::{Code, Finding, Id};
 pub use stamps::Stamps;
 pub use status::TaskStatus;
 pub use task::{Task, TaskSpec};
-pub use task_view::{SpecView, TaskView, WholeTask, trimmed};
+pub use task_view::{SpecView, TaskView, WholeTask, in_short, trimmed};
 pub use trust::Trust;
 
 /// Every custom resource definition that is installed, as `jct crds` prints them.

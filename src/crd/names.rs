@@ -48,6 +48,11 @@ pub fn reserved() -> impl Iterator<Item = &'static str> {
     SUBMITTED.into_iter().chain(CHANGED).chain(CANCELLED).chain([TRACE_ID, RUN, CHANGES])
 }
 
+/// Whether this annotation says of a user what decides on their rights: it may be long, and is under its seal by its digest.
+pub fn is_of_rights(name: &str) -> bool {
+    [SUBMITTED, CHANGED, CANCELLED].iter().any(|[_, _, groups, extra, _]| name == *groups || name == *extra)
+}
+
 /// Finalizer: the deletion is recorded, and the Job ended, before the object goes.
 pub const FINALIZER: &str = "jct.dev/record";
 

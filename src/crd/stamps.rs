@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use kube::api::ObjectMeta;
+use kube::core::Status;
 
 use super::names::{CANCELLED, CHANGED, CHANGES, OfUser, RUN, STAMP, SUBMITTED, SUBMITTED_BY, TRACE_ID};
 use crate::domain::{Id, Principal, SpecChange, StampKeys, TraceId};
@@ -196,10 +197,16 @@ impl Revision {
 
     fn parts(&self, object: &Sealed, uid: &str, generation: &str, changes: Option<&str>, seal: &Seal) -> Vec<String> {
         let of_change = [uid, generation, changes.unwrap_or_default(), &self.spec_sha256];
-        let [user, user_uid, groups, extra] = self.by.texts();
         let object = [object.kind, object.namespace, object.name];
-        parts("changed", seal, object.into_iter().chain([user, user_uid, groups, extra]).chain(of_change))
+        parts("changed", seal, &object, &self.by, &of_change)
     }
+}
+
+/// Whether the stamps alone are why an object was refused that JCT made itself: another webhook, or a replica of the version before
+/// while an update rolls out, has changed them. That passes.
+pub fn are_refused(status: &Status) -> bool {
+    let mut causes = status.details.iter().flat_map(|details| &details.causes).peekable();
+    causes.peek().is_some() && causes.all(|cause| cause.field.starts_with("metadata.annotations["))
 }
 
 /// The annotations of `object`, which has this uid, that `by` cancelled it.
@@ -223,19 +230,19 @@ fn submitted_parts(
     spec_sha256: &str,
     seal: &Seal,
 ) -> Vec<String> {
-    let of_object = [object.kind, object.namespace].into_iter().chain(called);
+    let [name, generate_name] = called;
     let of_work = [stamps.trace_id.as_str(), run.unwrap_or_default(), spec_sha256];
-    parts("submitted", seal, of_object.chain(stamps.submitter.texts()).chain(of_work))
+    parts("submitted", seal, &[object.kind, object.namespace, name, generate_name], &stamps.submitter, &of_work)
 }
 
 fn cancelled_parts(by: &Principal, object: &Sealed, uid: &str, seal: &Seal) -> Vec<String> {
-    let of_object = [object.kind, object.namespace, object.name, uid];
-    parts("cancelled", seal, of_object.into_iter().chain(by.texts()))
+    parts("cancelled", seal, &[object.kind, object.namespace, object.name, uid], by, &[])
 }
 
-fn parts<'a>(used_for: &str, seal: &Seal, rest: impl Iterator<Item = &'a str>) -> Vec<String> {
+fn parts(used_for: &str, seal: &Seal, object: &[&str], user: &Principal, what: &[&str]) -> Vec<String> {
     let head = [format!("jct stamp {VERSION} {used_for}"), seal.issuer.as_str().into(), micros(seal.at)];
-    head.into_iter().chain(rest.map(str::to_owned)).collect()
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    head.into_iter().chain(texts(object)).chain(user.under_seal()).chain(texts(what)).collect()
 }
 
 fn borrowed(parts: &[String]) -> Vec<&str> {

@@ -166,6 +166,8 @@ pub enum Reason {
     Retrying,
     /// The worker's image is being pulled, with errors so far.
     WaitingForImage,
+    /// No executor is configured that does it; one that is being configured is waited for.
+    WaitingForExecutor,
     /// The worker runs.
     Running,
     /// The work is done.
@@ -194,13 +196,14 @@ pub enum Reason {
 
 impl Reason {
     /// What a Task can wait for.
-    pub const WAITING: [Self; 6] = [
+    pub const WAITING: [Self; 7] = [
         Self::StoreUnavailable,
         Self::Suspended,
         Self::WaitingForScheduling,
         Self::JobCreated,
         Self::Retrying,
         Self::WaitingForImage,
+        Self::WaitingForExecutor,
     ];
 
     /// The name that users see.
@@ -214,6 +217,7 @@ impl Reason {
             Self::JobCreated => "JobCreated",
             Self::Retrying => "Retrying",
             Self::WaitingForImage => "WaitingForImage",
+            Self::WaitingForExecutor => "WaitingForExecutor",
             Self::Running => "Running",
             Self::Completed => "Completed",
             Self::Cancelled => "Cancelled",

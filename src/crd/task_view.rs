@@ -12,13 +12,15 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::names::{FINALIZER, ID, reserved};
+use super::names::{CHANGES, FINALIZER, ID, is_of_rights, reserved};
 use super::{Task, TaskStatus};
+use crate::domain::principal::digested;
 use crate::domain::task::{Controls, Naming, read};
 use crate::domain::{FailureReason, spec_digest, submitted_digest, task_digest};
 
-/// How long an annotation of ours may be and still be kept, in bytes: the longest are lists of groups.
-const MAX_ANNOTATION_BYTES: usize = 32 * 1024;
+/// How long an annotation of ours may be and still be kept, in bytes: the lists of changes and of groups, and all others.
+const MAX_LIST_BYTES: usize = 32 * 1024;
+const MAX_ANNOTATION_BYTES: usize = 4 * 1024;
 
 /// A Task without its spec.
 #[derive(Clone, Debug)]
@@ -120,7 +122,7 @@ impl<'de> Deserialize<'de> for TaskView {
         let bytes = spec.as_ref().map_or(0, |spec| spec.get().len());
         let spec: Option<Value> = spec.and_then(|spec| serde_json::from_str(spec.get()).ok());
         Ok(Self {
-            metadata: trimmed(metadata),
+            metadata: in_short(trimmed(metadata)),
             spec: SpecView { bytes, ..spec.as_ref().map(SpecView::of).unwrap_or_default() },
             status: status.and_then(|status| status_of(status.get())),
         })
@@ -151,7 +153,7 @@ pub fn trimmed(metadata: ObjectMeta) -> ObjectMeta {
     let annotations = metadata.annotations.map(|annotations| {
         annotations
             .into_iter()
-            .filter(|(name, value)| ours(name) && value.len() <= MAX_ANNOTATION_BYTES)
+            .filter(|(name, value)| ours(name) && value.len() <= most(name))
             .map(|(name, value)| if name == ID { (name, short(value)) } else { (name, value) })
             .collect()
     });
@@ -171,6 +173,22 @@ pub fn trimmed(metadata: ObjectMeta) -> ObjectMeta {
         deletion_timestamp: metadata.deletion_timestamp,
         ..ObjectMeta::default()
     }
+}
+
+fn most(name: &str) -> usize {
+    if name == CHANGES || is_of_rights(name) { MAX_LIST_BYTES } else { MAX_ANNOTATION_BYTES }
+}
+
+/// For a cache: of the groups of users and the like the digest, which is what their seals are on. Who has to know what somebody
+/// may do reads the object.
+pub fn in_short(mut metadata: ObjectMeta) -> ObjectMeta {
+    for (name, text) in metadata.annotations.iter_mut().flatten() {
+        if is_of_rights(name) {
+            *text = digested(text);
+            text.shrink_to_fit();
+        }
+    }
+    metadata
 }
 
 /// Of an id that is none, whatever its length.
@@ -266,6 +284,11 @@ mod tests {
         large["spec"]["inputs"] = json!({"list": vec![0; 120_000]});
         large["spec"]["idempotencyKey"] = json!(long);
         large["metadata"]["annotations"] = json!({"jct.dev/id": long, "jct.dev/submitted-by": long, "a": long});
+        for user in ["submitted", "changed", "cancelled"] {
+            for what in ["groups", "extra"] {
+                large["metadata"]["annotations"][format!("jct.dev/{user}-by-{what}")] = json!("x".repeat(16 * 1024));
+            }
+        }
         large["metadata"]["labels"] = json!({"a": long});
         let kept = format!("{:?}", view(&large));
         assert!(kept.len() < 3_000, "{}", kept.len());

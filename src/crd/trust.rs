@@ -67,14 +67,16 @@ impl Trust {
         let deletion = i64::from(metadata.deletion_timestamp.is_some());
         let of_spec = metadata.generation.map(|generation| generation - deletion);
         let generations = [metadata.generation, of_spec];
-        let revision = self.revision(annotations, &object, uid, generations, spec);
+        let last = self.revision(annotations, &object, uid, generations, spec);
+        let revision = last.as_ref().filter(|revision| generations.contains(&Some(revision.generation)));
         let submitter = submitted.as_ref().map(|stamps| &stamps.submitter);
         // Of the version before: unsealed, but put there by a webhook if that has been there all the time.
         let v1 = |name: &str| {
             let by_webhook = is_v1 && self.covered_since.zip(created(metadata)).is_some_and(|(since, at)| since <= at);
-            annotations.get(name).filter(|_| by_webhook).map(Principal::named)
+            let by_user = |user: &&String| by_webhook && !self.is_own_account(user);
+            annotations.get(name).filter(by_user).map(Principal::named)
         };
-        let author = match &revision {
+        let author = match revision {
             _ if kind == "Task" => submitter.cloned(),
             Some(revision) => Some(revision.by.clone()),
             None if is_v1 && annotations.contains_key(CHANGED_BY) => v1(CHANGED_BY),
@@ -86,10 +88,10 @@ impl Trust {
             _ if unchanged && !annotations.contains_key(CANCELLED_BY) => submitter.cloned(),
             _ => v1(CANCELLED_BY),
         };
-        let changes = match revision {
+        let changes = match last {
             // What changed before seals knew of changes is nobody's news.
             None if is_v1 || kind != "Task" => Vec::new(),
-            revision => changes(of_spec, revision.map(|revision| revision.changes)),
+            last => changes(of_spec, last.map(|last| last.changes)),
         };
         Believed { is_v1, author, canceller, changes, submitted }
     }
@@ -120,10 +122,22 @@ impl Trust {
         // Seals of that kind are not made any more: on a younger object it is a copy.
         let is_older = self.keys.since().is_some_and(|since| created_at < since);
         let stamps = Stamps::verified_v1(annotations, object.namespace, &self.keys);
-        stamps.filter(|_| is_older && object.namespace != self.own_namespace).map(|stamps| (stamps, None))
+        let believed = |stamps: &Stamps| {
+            // While an update rolls out, a replica of the version before may put the operator's own name on what that makes for
+            // others.
+            is_older && object.namespace != self.own_namespace && !self.is_own_account(&stamps.submitter.user)
+        };
+        stamps.filter(believed).map(|stamps| (stamps, None))
     }
 
-    /// The last change of the spec, if it is the one that made it as it stands.
+    /// Whether this is a service account of the operator's namespace.
+    pub fn is_own_account(&self, user: &str) -> bool {
+        let of_namespace = user.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
+        of_namespace.is_some_and(|(namespace, _)| namespace == self.own_namespace)
+    }
+
+    /// The last change of the spec that is under a seal; nothing has changed since if it is of one of `generations`. One of these
+    /// that left another spec than there is has not happened so.
     fn revision(
         &self,
         annotations: &Annotations,
@@ -135,7 +149,8 @@ impl Trust {
         let (revision, seal) = Revision::verified(annotations, object, uid, &self.keys)?;
         let same = spec.is_none_or(|spec| revision.spec_sha256.is_empty() || spec.whole == revision.spec_sha256);
         let is_last = generations.contains(&Some(revision.generation));
-        (same && is_last && self.believes(&seal, object.namespace)).then_some(revision)
+        let is_before = generations[1].is_none_or(|now| revision.generation < now);
+        ((is_last && same || !is_last && is_before) && self.believes(&seal, object.namespace)).then_some(revision)
     }
 }
 

@@ -63,6 +63,11 @@ impl Actor {
         Self { kind: ActorKind::System, id: "jct-webhook".into() }
     }
 
+    /// `jct db`, run by somebody who has the database and whom nobody has vouched for.
+    pub fn maintenance() -> Self {
+        Self { kind: ActorKind::System, id: "jct-db".into() }
+    }
+
     /// Somebody whom no admission webhook has vouched for: the object bypassed it.
     pub fn unverified() -> Self {
         Self { kind: ActorKind::System, id: "unverified".into() }

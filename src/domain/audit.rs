@@ -80,11 +80,13 @@ pub enum EntityKind {
     Artifact,
     /// A request that the gate denied: there is no object of it.
     AdmissionDenial,
+    /// The record as a whole, of which administrators took what does not follow from its log.
+    Database,
 }
 
 impl EntityKind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Task,
         Self::Job,
         Self::Trace,
@@ -96,6 +98,7 @@ impl EntityKind {
         Self::Run,
         Self::Artifact,
         Self::AdmissionDenial,
+        Self::Database,
     ];
 
     /// The name in the database and in REST bodies.
@@ -112,6 +115,7 @@ impl EntityKind {
             Self::Run => "Run",
             Self::Artifact => "Artifact",
             Self::AdmissionDenial => "AdmissionDenial",
+            Self::Database => "Database",
         }
     }
 

@@ -6,6 +6,7 @@ pub mod actor;
 pub mod audit;
 pub mod checkpoint;
 pub mod cwom;
+pub mod deletion;
 pub mod denial;
 pub mod digest;
 pub mod executor;
@@ -25,6 +26,7 @@ pub mod trace;
 pub mod url;
 
 pub use actor::{Actor, ActorKind};
+pub use deletion::DeletionNote;
 pub use denial::Denial;
 pub use digest::{SpecDigests, spec_digest, submitted_digest, task_digest};
 pub use finding::{Code, Finding};

@@ -65,6 +65,12 @@ impl Principal {
         ]
     }
 
+    /// The same as it is put under a seal: of groups and extra fields the digest, so that a cache can do without them.
+    pub fn under_seal(&self) -> [String; 4] {
+        let [user, uid, groups, extra] = self.texts();
+        [user.into(), uid.into(), digested(groups), digested(extra)]
+    }
+
     /// Which groups they are in; `None` if there were too many to be kept.
     pub fn groups(&self) -> Option<Vec<String>> {
         self.groups.as_deref().map_or(Some(Vec::new()), |text| serde_json::from_str(text).ok())
@@ -81,10 +87,19 @@ impl Principal {
     }
 }
 
+/// Groups or extra fields as they are put under a seal: their digest. What is a digest already stays one: it says as much to a
+/// seal, and nothing to who asks what somebody may do.
+pub fn digested(text: &str) -> String {
+    if text.is_empty() || text.starts_with(DIGEST) {
+        return text.to_owned();
+    }
+    format!("{DIGEST}{}", sha256_hex(text.as_bytes()))
+}
+
 fn bounded(text: serde_json::Result<String>, most: usize) -> String {
     // Texts always serialize.
     let text = text.unwrap_or_default();
-    if text.len() <= most { text } else { format!("{DIGEST}{}", sha256_hex(text.as_bytes())) }
+    if text.len() <= most { text } else { digested(&text) }
 }
 
 #[cfg(test)]
@@ -110,6 +125,12 @@ mod tests {
         assert!(eve.is_cut() && eve.groups().is_none() && eve.texts()[2].len() == 71);
         let fewer = Principal::new("eve", None, &many[1..], &BTreeMap::new());
         assert_ne!(eve, fewer, "the digest tells the lists apart");
+        assert_ne!(eve.under_seal(), fewer.under_seal());
+        let [user, uid, groups, extra] = ada.under_seal();
+        assert_eq!((user.as_str(), uid.as_str(), groups.len(), extra.len()), ("ada", "u1", 71, 71));
+        let in_short = Principal::from_texts(user, Some(uid), Some(groups), Some(extra));
+        assert_eq!(in_short.under_seal(), ada.under_seal(), "a seal is on what a cache keeps, too");
+        assert!(in_short.is_cut());
     }
 
     #[test]

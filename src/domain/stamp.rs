@@ -12,10 +12,12 @@ use super::{Id, TraceId};
 
 /// How many replaced keys go on verifying.
 pub const MAX_PREVIOUS_KEYS: usize = 2;
+/// How long a key is.
+pub const KEY_BYTES: usize = 32;
 
 /// The key of the seal: 32 random bytes, kept in the webhook's Secret.
 #[derive(Clone, PartialEq, Eq)]
-pub struct StampKey([u8; 32]);
+pub struct StampKey([u8; KEY_BYTES]);
 
 impl std::fmt::Debug for StampKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -2,24 +2,24 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::Client;
 use tokio::sync::{Semaphore, watch};
 
-use super::error::Backoff;
+use super::error::{Backoff, Error};
 use super::status::Written;
 use super::work_object::Objects;
 use super::workers::Workers;
 use crate::crd::TaskStatus;
 use crate::crd::Trust;
+use crate::domain::Id;
 use crate::domain::checkpoint::Checkpoint;
 use crate::domain::executor::Executors;
 use crate::domain::retention::Retention;
-use crate::domain::{Actor, Id};
 use crate::jobs::JobSettings;
 use crate::policy::Policy;
-use crate::runtime::{Deletions, Metrics};
+use crate::runtime::{Deleter, Deletions, LostTasks, Metrics};
 use crate::signing::Keys;
 use crate::store::Store;
 use crate::trace::TraceVolume;
@@ -40,10 +40,14 @@ pub struct Context {
     pub retention: watch::Receiver<Arc<Retention>>,
     /// Timing.
     pub timing: Timing,
+    /// Since when this controller works.
+    pub started: Instant,
     /// Tells stamps from forgeries; changes with the webhook's Secret and configurations.
     pub trust: watch::Receiver<Arc<Trust>>,
     /// Who asked for deletions.
     pub deletions: Deletions,
+    /// Tasks whose record was lost, as the last sweep found them.
+    pub lost: LostTasks,
     /// The volume of traces.
     pub traces: TraceVolume,
     /// What provenance is signed with.
@@ -103,9 +107,15 @@ impl Context {
         self.executors.borrow().clone()
     }
 
-    /// Who deleted the object with this uid, as far as a webhook saw it.
-    pub fn deleter(&self, uid: &str) -> Actor {
-        self.deletions.by(uid, &self.trust())
+    /// Who deleted the object with this uid, as far as the webhook of any replica saw it. Database.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn deleter(&self, uid: &str) -> Result<Deleter, Error> {
+        let mut notes = self.deletions.of(uid);
+        let told = self.store.deletion_notes(uid).await;
+        notes.extend(told.map_err(Error::store("look who asked for a deletion"))?);
+        Ok(Deleter::of(&notes, &self.trust()))
     }
 
     /// Which seals are believed, now.
@@ -127,4 +137,6 @@ pub struct Timing {
     pub retry_delay: Duration,
     /// How often an attempt is repeated that the cluster failed, apart from the Task's own `maxAttempts`.
     pub infrastructure_retries: u32,
+    /// How long a Task waits for an executor that is not configured.
+    pub executor_patience: Duration,
 }

@@ -1,6 +1,7 @@
 //! Tasks whose object went without our seeing it: the finalizer was taken off by hand, or the cluster was restored from an
 //! older backup. Their Jobs are ended and their record is closed; nothing runs on for nobody.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -34,7 +35,10 @@ pub async fn watch(context: Arc<Context>, objects: Store<Object>, shutdown: Canc
 }
 
 async fn sweep(context: &Context, objects: &Store<Object>) -> Result<(), Error> {
-    context.metrics.records_lost.set(objects.state().iter().filter(|object| object.is_lost()).count() as i64);
+    let lost: BTreeSet<String> =
+        objects.state().iter().filter(|object| object.is_lost()).filter_map(|object| object.uid()).collect();
+    context.metrics.records_lost.set(lost.len() as i64);
+    context.lost.set(lost);
     let mut after = None;
     loop {
         let page = context.store.unfinished(after).await.map_err(Error::store("list Tasks that have not ended"))?;

@@ -1,7 +1,7 @@
 //! The controller as a part of the operator: on one replica alone, for as long as that one holds the Lease.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use kube::Client;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::lease::{Lease, LeaseSettings};
-use super::{Deletions, Metrics, Settings};
+use super::{Deletions, LostTasks, Metrics, Settings};
 use crate::checkpoint::{CheckpointFile, CheckpointMap, Keeper, Places};
 use crate::crd::Trust;
 use crate::domain::checkpoint::{CHECKPOINTS_DIR, CHECKPOINTS_FILE, Checkpoint};
@@ -50,6 +50,8 @@ pub struct Controller {
     pub trust: watch::Receiver<Arc<Trust>>,
     /// Who asked for deletions.
     pub deletions: Deletions,
+    /// Whose record was lost.
+    pub lost: LostTasks,
     /// What provenance is signed with.
     pub keys: Keys,
     /// Counts.
@@ -124,8 +126,10 @@ impl Controller {
         let context = Arc::new(self.context(newest.subscribe())?);
         let checkpoints = tokio::spawn(self.checkpoints(newest)?.run(stop.clone()));
         self.metrics.leads.set(1);
+        self.deletions.lead(true);
         reconcile::run(context, self.settings.concurrency, self.ready, stop).await;
         self.metrics.leads.set(0);
+        self.deletions.lead(false);
         if timeout(LAST_CHECKPOINT, checkpoints).await.is_err() {
             warn!("the last checkpoint of the audit log was not made in time; the next one covers it");
         }
@@ -161,9 +165,12 @@ impl Controller {
                 job_ttl_seconds: settings.job_ttl_seconds,
                 retry_delay: Duration::from_secs(settings.retry_delay_seconds.into()),
                 infrastructure_retries: settings.infrastructure_retries,
+                executor_patience: Duration::from_secs(settings.executor_wait_seconds.into()),
             },
+            started: Instant::now(),
             trust: self.trust.clone(),
             deletions: self.deletions.clone(),
+            lost: self.lost.clone(),
             traces: self.traces()?,
             keys: self.keys.clone(),
             checkpoint,

@@ -5,15 +5,15 @@ mod controller;
 mod deletions;
 mod denials;
 pub mod lease;
+mod limits;
 pub mod metrics;
-mod open_tasks;
 pub mod operator;
 pub mod settings;
 pub mod telemetry;
 
 pub use config_file::ConfigFile;
-pub use deletions::Deletions;
+pub use deletions::{Deleter, Deletions};
 pub use denials::{Denials, Waiting};
+pub use limits::{LostTasks, NamespaceLimits, TooMany};
 pub use metrics::Metrics;
-pub use open_tasks::OpenTasks;
 pub use settings::Settings;

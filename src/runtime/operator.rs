@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use super::config_file::Configuration;
 use super::controller::Controller;
-use super::{ConfigFile, Deletions, Denials, Metrics, OpenTasks, Settings};
+use super::{ConfigFile, Deletions, Denials, LostTasks, Metrics, NamespaceLimits, Settings};
 use crate::api;
 use crate::crd::Trust;
 use crate::serve::Tls;
@@ -55,10 +55,17 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     // Nothing waits for them: an outcome that is recorded before they are there is signed later.
     let keys = signing::keep(SecretKeys::new(client.clone(), settings.signing()), shutdown.clone());
     let (denials, waiting) = Denials::new(&metrics);
-    let deletions = Deletions::default();
-    let open_tasks = OpenTasks::new(store.clone(), settings.max_open_tasks);
+    let (deletions, untold) = Deletions::new();
+    let lost = LostTasks::default();
+    let limits =
+        NamespaceLimits::new(store.clone(), settings.max_open_tasks, settings.max_recorded_per_hour, lost.clone());
     let no_more_denials = CancellationToken::new();
-    let recording = tokio::spawn(waiting.record(store.clone(), no_more_denials.clone()));
+    let recording = {
+        let (store, stop) = (store.clone(), no_more_denials.clone());
+        tokio::spawn(
+            async move { tokio::join!(waiting.record(store.clone(), stop.clone()), untold.record(store, stop)) },
+        )
+    };
     let mut parts: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
     let mut readiness = Vec::new();
     if settings.webhook {
@@ -70,13 +77,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             trusted_user: own_name(&client).await,
             deletions: deletions.clone(),
         };
-        let router = webhook::router(
-            reviewer,
-            denials.clone(),
-            metrics.clone(),
-            open_tasks.clone(),
-            settings.client_ca().is_some(),
-        );
+        let router =
+            webhook::router(reviewer, denials.clone(), metrics.clone(), limits.clone(), settings.client_ca().is_some());
         let part = serve_webhook(&settings, keeper, identity, router, ready, shutdown.clone()).await?;
         parts.spawn(async move { ("webhook", part.await) });
     } else {
@@ -92,6 +94,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             store: store.clone(),
             trust: trust.clone(),
             deletions: deletions.clone(),
+            lost,
             keys: keys.clone(),
             metrics: metrics.clone(),
             executors: follow(executors, &metrics.executors_valid, &shutdown),
@@ -102,7 +105,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         parts.spawn(async move { ("controller", controller.run(lease, stop).await) });
     }
     let health = api::Health { store: store.clone(), parts: Arc::new(readiness), metrics, keys };
-    let api = api::Api::new(health, client, settings.policy(), trust, denials, open_tasks, settings.api());
+    let api = api::Api::new(health, client, settings.policy(), trust, denials, limits, settings.api());
     let (address, stop) = (any(settings.api_port), shutdown.clone());
     parts.spawn(async move {
         let served = api::serve(address, api::router(api), stop).await;

@@ -109,6 +109,11 @@ pub struct Settings {
     #[arg(long, env = "JCT_MAX_OPEN_TASKS", default_value_t = 1_000)]
     pub max_open_tasks: u32,
 
+    /// The most Tasks and work objects of one namespace that are recorded within an hour: one more is refused with
+    /// TOO_MANY_TASKS; 0 for no limit
+    #[arg(long, env = "JCT_MAX_RECORDED_PER_HOUR", default_value_t = 10_000)]
+    pub max_recorded_per_hour: u32,
+
     /// The operator's own namespace
     #[arg(long, env = "JCT_NAMESPACE", default_value = "jct-system")]
     pub namespace: String,
@@ -178,6 +183,11 @@ pub struct Settings {
     /// maxAttempts
     #[arg(long, env = "JCT_INFRASTRUCTURE_RETRIES", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub infrastructure_retries: u32,
+
+    /// How long a Task waits for an executor that is not configured, before it fails, in seconds: a configuration that is
+    /// rolled out at the same time is not there at once
+    #[arg(long, env = "JCT_EXECUTOR_WAIT_SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(0..=3_600))]
+    pub executor_wait_seconds: u32,
 
     /// YAML file of executors, read again when it changes; without one there are those that are built in
     #[arg(long, env = "JCT_EXECUTORS_FILE")]

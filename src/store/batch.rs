@@ -9,7 +9,7 @@ use super::cwom::{belongings, load_objects, objects_of_tasks, remove_objects, sa
 use super::operation::{Fate, Needs, Slot, View};
 use super::rows::{insert_artifacts, insert_jobs, insert_tasks, load_jobs, load_tasks, load_tasks_by_key};
 use super::rows::{load_tasks_by_uid, remove_task, update_jobs, update_tasks};
-use super::{Result, StoreError, contents};
+use super::{Result, StoreError, contents, deletion_notes as notes};
 
 /// Loads what is needed. The Tasks, and with them their attempts, can't be changed by others until the transaction ends.
 pub(super) async fn load(conn: &mut Conn<'_>, needs: Needs) -> Result<View> {
@@ -61,6 +61,8 @@ pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator) -
         removed: _,
         belongings: _,
         removals,
+        deletion_notes,
+        deleted_uids,
         denials: _,
         artifacts,
         objects,
@@ -86,6 +88,8 @@ pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator) -
     update_jobs(conn, rows(jobs.values(), Fate::Updated)).await?;
     insert_artifacts(conn, artifacts).await?;
     save_objects(conn, &objects).await?;
+    notes::insert(conn, deletion_notes).await?;
+    notes::forget(conn, deleted_uids).await?;
     if probe {
         let now = Timestamp::now().as_microsecond();
         execute!(conn, "UPDATE store_probe SET probed_at = $1 WHERE id = 1", now)?;

@@ -10,14 +10,12 @@ use sqlx::{AssertSqlSafe, FromRow, Row as _};
 
 use super::{Result, StoreError};
 
-/// No statement of ours takes as long on PostgreSQL. It has a limit of its own, but a server that is gone without a word
-/// does not tell of it, and each connection that waited for ever would be one less.
-const PATIENCE: Duration = Duration::from_secs(40);
-
 /// A connection, borrowed.
 pub(super) enum Conn<'c> {
     Sqlite(&'c mut SqliteConnection),
-    Postgres(&'c mut PgConnection),
+    /// With how long an answer may take. The server has a limit of its own, but one that is gone without a word does not tell
+    /// of it, and each connection that waited for ever would be one less.
+    Postgres(&'c mut PgConnection, Duration),
 }
 
 /// How a statement refers to its arguments.
@@ -33,7 +31,7 @@ impl Conn<'_> {
     fn placeholder(&self) -> Placeholder {
         match self {
             Self::Sqlite(_) => Placeholder::Plain,
-            Self::Postgres(_) => Placeholder::Numbered,
+            Self::Postgres(..) => Placeholder::Numbered,
         }
     }
 }
@@ -46,9 +44,9 @@ macro_rules! execute {
                 let done = sqlx::query($sql)$(.bind($argument))*.execute(&mut **conn).await;
                 done.map(|done| done.rows_affected()).map_err($crate::store::StoreError::from)
             }
-            $crate::store::conn::Conn::Postgres(conn) => {
+            $crate::store::conn::Conn::Postgres(conn, patience) => {
                 let done = sqlx::query($sql)$(.bind($argument))*.execute(&mut **conn);
-                $crate::store::conn::answered(done).await.map(|done| done.rows_affected())
+                $crate::store::conn::answered(*patience, done).await.map(|done| done.rows_affected())
             }
         }
     };
@@ -62,9 +60,9 @@ macro_rules! fetch {
                 let rows = sqlx::query_as::<_, $row>($sql)$(.bind($argument))*.fetch_all(&mut **conn).await;
                 rows.map_err($crate::store::StoreError::from)
             }
-            $crate::store::conn::Conn::Postgres(conn) => {
+            $crate::store::conn::Conn::Postgres(conn, patience) => {
                 let rows = sqlx::query_as::<_, $row>($sql)$(.bind($argument))*.fetch_all(&mut **conn);
-                $crate::store::conn::answered(rows).await
+                $crate::store::conn::answered(*patience, rows).await
             }
         }
     };
@@ -73,10 +71,10 @@ macro_rules! fetch {
 pub(super) use {execute, fetch};
 
 /// What PostgreSQL answers, if it does in time.
-pub(super) async fn answered<T>(statement: impl Future<Output = sqlx::Result<T>>) -> Result<T> {
-    match tokio::time::timeout(PATIENCE, statement).await {
+pub(super) async fn answered<T>(patience: Duration, statement: impl Future<Output = sqlx::Result<T>>) -> Result<T> {
+    match tokio::time::timeout(patience, statement).await {
         Ok(answer) => Ok(answer?),
-        Err(_) => Err(StoreError::Unavailable(format!("no answer in {} s", PATIENCE.as_secs()))),
+        Err(_) => Err(StoreError::Unavailable(format!("no answer in {} s", patience.as_secs()))),
     }
 }
 
@@ -192,7 +190,9 @@ async fn fetch_assembled<Row: AnyRow>(
     let sql = AssertSqlSafe(sql);
     match conn {
         Conn::Sqlite(conn) => Ok(bind_all!(sqlx::query_as(sql), arguments).fetch_all(&mut **conn).await?),
-        Conn::Postgres(conn) => answered(bind_all!(sqlx::query_as(sql), arguments).fetch_all(&mut **conn)).await,
+        Conn::Postgres(conn, patience) => {
+            answered(*patience, bind_all!(sqlx::query_as(sql), arguments).fetch_all(&mut **conn)).await
+        }
     }
 }
 
@@ -253,8 +253,8 @@ async fn execute_all(conn: &mut Conn<'_>, statements: Vec<(String, Vec<Argument>
         let sql = AssertSqlSafe(sql);
         changed += match conn {
             Conn::Sqlite(conn) => bind_all!(sqlx::query(sql), arguments).execute(&mut **conn).await?.rows_affected(),
-            Conn::Postgres(conn) => {
-                answered(bind_all!(sqlx::query(sql), arguments).execute(&mut **conn)).await?.rows_affected()
+            Conn::Postgres(conn, patience) => {
+                answered(*patience, bind_all!(sqlx::query(sql), arguments).execute(&mut **conn)).await?.rows_affected()
             }
         };
     }
@@ -340,8 +340,9 @@ pub(super) async fn fetch_raw(
             let rows = bind_all!(sqlx::query(sql), arguments).fetch_all(&mut **conn).await?;
             rows.into_iter().map(RawRow::Sqlite).collect()
         }
-        Conn::Postgres(conn) => {
-            let rows = bind_all!(sqlx::query(sql), arguments).fetch_all(&mut **conn).await?;
+        Conn::Postgres(conn, patience) => {
+            let rows = bind_all!(sqlx::query(sql), arguments).fetch_all(&mut **conn);
+            let rows = answered(*patience, rows).await?;
             rows.into_iter().map(RawRow::Postgres).collect()
         }
     })

@@ -27,17 +27,43 @@ fn with_pragmas(options: &SqliteConnectOptions) -> SqliteConnectOptions {
 /// batches would prepare theirs anew.
 const STATEMENTS: usize = 512;
 
+/// How long a statement may take, and its answer, on PostgreSQL where it may take long: a migration, or a look at every row.
+const LONG: Patience =
+    Patience { statement: Duration::from_secs(6 * 3600), answer: Duration::from_secs(6 * 3600 + 10) };
+/// How long the answer to any other statement may take.
+const SHORT: Duration = Duration::from_secs(40);
+
+/// How long a statement may take on PostgreSQL.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// By the server.
+    statement: Duration,
+    /// Until the server has answered.
+    answer: Duration,
+}
+
+impl Patience {
+    /// For what everybody waits for: some times what a lock may take.
+    fn short(wait: Duration) -> Self {
+        Self { statement: wait.saturating_mul(6), answer: SHORT }
+    }
+
+    fn setting(self) -> String {
+        format!("{}ms", self.statement.as_millis())
+    }
+}
+
 /// Opens connections for writing.
 #[derive(Clone)]
 pub(super) enum Connector {
     Sqlite(SqliteConnectOptions),
-    Postgres(PgConnectOptions),
+    Postgres(PgConnectOptions, Patience),
 }
 
 /// A connection, owned.
 pub(super) enum Connected {
     Sqlite(SqliteConnection),
-    Postgres(PgConnection),
+    Postgres(PgConnection, Patience),
 }
 
 impl Connector {
@@ -61,7 +87,9 @@ impl Connector {
                 )
             }
             Location::Postgres(options) => {
-                Self::Postgres(with_timeouts(options, settings.wait).statement_cache_capacity(STATEMENTS))
+                let patience = Patience::short(settings.wait);
+                let options = with_timeouts(options, settings.wait, patience).statement_cache_capacity(STATEMENTS);
+                Self::Postgres(options, patience)
             }
         }
     }
@@ -90,8 +118,8 @@ impl Connector {
     pub(super) async fn connect(&self) -> Result<Connected> {
         Ok(match self {
             Self::Sqlite(options) => Connected::Sqlite(options.connect().await?),
-            Self::Postgres(options) => {
-                let mut connected = Connected::Postgres(options.connect().await?);
+            Self::Postgres(options, patience) => {
+                let mut connected = Connected::Postgres(options.connect().await?, *patience);
                 see_to_durability(&mut connected.borrow()).await?;
                 connected
             }
@@ -106,8 +134,18 @@ impl Connector {
         }
     }
 
+    /// For statements that may take long.
+    pub(super) fn for_long(self) -> Self {
+        match self {
+            Self::Postgres(options, _) => {
+                Self::Postgres(options.options([("statement_timeout", LONG.setting())]), LONG)
+            }
+            sqlite => sqlite,
+        }
+    }
+
     pub(super) fn is_postgres(&self) -> bool {
-        matches!(self, Self::Postgres(_))
+        matches!(self, Self::Postgres(..))
     }
 }
 
@@ -115,7 +153,7 @@ impl Connected {
     pub(super) fn borrow(&mut self) -> Conn<'_> {
         match self {
             Self::Sqlite(conn) => Conn::Sqlite(conn),
-            Self::Postgres(conn) => Conn::Postgres(conn),
+            Self::Postgres(conn, patience) => Conn::Postgres(conn, patience.answer),
         }
     }
 
@@ -124,8 +162,16 @@ impl Connected {
         // What `run` does, but for taking a pool too: with that a task which awaits it is not seen to be `Send`.
         match self {
             Self::Sqlite(conn) => SQLITE_MIGRATIONS.run_direct(None, conn, false).await?,
-            Self::Postgres(conn) => POSTGRES_MIGRATIONS.run_direct(None, conn, false).await?,
+            Self::Postgres(conn, _) => POSTGRES_MIGRATIONS.run_direct(None, conn, false).await?,
         }
+        Ok(())
+    }
+
+    /// How long statements may take from here on: as long as they need, or again no longer than others.
+    pub(super) async fn take_long(&mut self, is_long: bool) -> Result<()> {
+        let Self::Postgres(conn, patience) = self else { return Ok(()) };
+        let setting = if is_long { LONG.setting() } else { patience.setting() };
+        sqlx::query("SELECT set_config('statement_timeout', $1, false)").bind(setting).execute(conn).await?;
         Ok(())
     }
 
@@ -140,7 +186,7 @@ impl Connected {
     pub(super) fn known_migrations(&self) -> Vec<(i64, Vec<u8>)> {
         let migrator = match self {
             Self::Sqlite(_) => &SQLITE_MIGRATIONS,
-            Self::Postgres(_) => &POSTGRES_MIGRATIONS,
+            Self::Postgres(..) => &POSTGRES_MIGRATIONS,
         };
         migrator.iter().map(|migration| (migration.version, migration.checksum.to_vec())).collect()
     }
@@ -148,7 +194,7 @@ impl Connected {
     pub(super) async fn close(self) {
         let closed = match self {
             Self::Sqlite(conn) => conn.close().await,
-            Self::Postgres(conn) => conn.close().await,
+            Self::Postgres(conn, _) => conn.close().await,
         };
         if let Err(error) = closed {
             tracing::warn!(error = %error, "the database connection did not close cleanly");
@@ -208,7 +254,8 @@ impl Readers {
             }
             Location::Postgres(options) => {
                 let pool = PgPoolOptions::new().max_connections(settings.readers).acquire_timeout(settings.wait);
-                Pool::Postgres(pool.connect_lazy_with(with_timeouts(options, settings.wait)))
+                let options = with_timeouts(options, settings.wait, Patience::short(settings.wait));
+                Pool::Postgres(pool.connect_lazy_with(options))
             }
         };
         Self { pool, opening }
@@ -234,7 +281,7 @@ impl Reader {
     pub(super) fn borrow(&mut self) -> Conn<'_> {
         match self {
             Self::Sqlite(conn) => Conn::Sqlite(conn),
-            Self::Postgres(conn) => Conn::Postgres(conn),
+            Self::Postgres(conn) => Conn::Postgres(conn, SHORT),
         }
     }
 }
@@ -261,10 +308,10 @@ async fn see_to_durability(conn: &mut Conn<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Locks are waited for like on SQLite; no statement of ours takes many times that.
-fn with_timeouts(options: &PgConnectOptions, wait: Duration) -> PgConnectOptions {
+/// Locks are waited for like on SQLite; no statement that others wait for takes many times that.
+fn with_timeouts(options: &PgConnectOptions, wait: Duration, patience: Patience) -> PgConnectOptions {
     let lock = format!("{}ms", wait.as_millis());
-    let statement = format!("{}ms", wait.as_millis().saturating_mul(6));
+    let statement = patience.setting();
     options
         .clone()
         .application_name("jct")

@@ -54,8 +54,10 @@ pub struct AdoptEnd {
     pub started_at: Option<Timestamp>,
     /// When the Task ended; now, where the status does not say.
     pub completed_at: Timestamp,
-    /// The administrator.
+    /// Who decided, as far as anybody vouches for that.
     pub by: Actor,
+    /// Who they say they are.
+    pub claims: String,
 }
 
 /// A Task whose record was lost, and that an administrator lets run again: its next attempt comes after those that its status
@@ -66,8 +68,10 @@ pub struct RunAgain {
     pub task_id: Id,
     /// The last attempt that the status shows; 0 if there was none.
     pub after: u32,
-    /// The administrator.
+    /// Who decided, as far as anybody vouches for that.
     pub by: Actor,
+    /// Who they say they are.
+    pub claims: String,
     /// Now.
     pub at: Timestamp,
 }

@@ -11,6 +11,7 @@ mod connect;
 mod contents;
 mod cwom;
 mod database_error;
+mod deletion_notes;
 mod error;
 mod lost;
 mod maintenance;
@@ -18,6 +19,7 @@ mod model;
 mod one_writer;
 mod operation;
 mod ops;
+mod recorded;
 mod request;
 mod retention;
 mod rows;
@@ -26,7 +28,7 @@ mod story;
 mod transition;
 mod writer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -54,7 +56,7 @@ use crate::domain::audit::Entry;
 use crate::domain::checkpoint::Checkpoint;
 use crate::domain::cwom::Kind;
 use crate::domain::denial::Notice;
-use crate::domain::{Finding, Id, TraceId};
+use crate::domain::{DeletionNote, Finding, Id, TraceId};
 
 use conn::fetch;
 use connect::{Connected, Connector, Readers};
@@ -185,6 +187,16 @@ impl Store {
         self.inner.writer.write(ops::Denied(denials.into_iter().map(Into::into).collect())).await
     }
 
+    /// Keeps who asked for deletions until these are recorded, or a week.
+    pub async fn note_deletions(&self, notes: Vec<DeletionNote>) -> Result<()> {
+        self.inner.writer.write(ops::DeletionsNoted(notes)).await
+    }
+
+    /// Who asked for the deletion of the object with this uid, the first ones; those that are vouched for before others.
+    pub async fn deletion_notes(&self, uid: &str) -> Result<Vec<DeletionNote>> {
+        deletion_notes::of(&mut self.inner.readers.acquire().await?.borrow(), uid).await
+    }
+
     /// For what the Task was refused; none if it was not.
     pub async fn refusal(&self, id: Id) -> Result<Option<Vec<Finding>>> {
         let found = audit::refusals_of(&mut self.inner.readers.acquire().await?.borrow(), [id]).await?;
@@ -277,9 +289,14 @@ impl Store {
         rows::open_tasks(&mut self.inner.readers.acquire().await?.borrow(), after).await
     }
 
-    /// How many Tasks of each namespace have not ended.
-    pub async fn open_by_namespace(&self) -> Result<BTreeMap<String, u64>> {
-        rows::open_by_namespace(&mut self.inner.readers.acquire().await?.borrow()).await
+    /// How many Tasks of each namespace have not ended, but for those of the `lost` objects with these uids.
+    pub async fn open_by_namespace(&self, lost: &BTreeSet<String>) -> Result<BTreeMap<String, u64>> {
+        rows::open_by_namespace(&mut self.inner.readers.acquire().await?.borrow(), lost).await
+    }
+
+    /// How many Tasks, and work objects that no Task made, were recorded since then: by namespace and minute since 1970.
+    pub async fn recorded_by_minute(&self, since: Timestamp) -> Result<Vec<(String, i64, u64)>> {
+        recorded::by_minute(&mut self.inner.readers.acquire().await?.borrow(), since).await
     }
 
     /// How many Tasks are in each phase. Every phase is there.

@@ -41,7 +41,8 @@ pub struct TaskRow {
     pub submitted_by: Option<String>,
     /// Who created the present object, where that is not who submitted the Task: it was restored under its id.
     pub restored_by: Option<String>,
-    /// The administrator by whose decision the end was taken from the status of the object, whose record was lost.
+    /// By whose decision the end was taken from the status of the object, whose record was lost: as they say, and that nobody
+    /// vouches for it.
     pub adopted_by: Option<String>,
     /// What is to be done.
     pub task: Task,

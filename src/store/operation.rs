@@ -12,7 +12,7 @@ use super::audit::Change;
 use super::cwom::{ObjectChanges, ObjectNeeds, Objects};
 use super::{ArtifactRow, Conflict, JobRow, Result, StoreError, TaskRow};
 use crate::domain::cwom::Kind;
-use crate::domain::{Finding, Id};
+use crate::domain::{DeletionNote, Finding, Id};
 
 /// What a write does. It may be asked more than once: a batch that could not be committed is tried again.
 pub(super) trait Operation: Send + Sync + 'static {
@@ -76,6 +76,10 @@ pub(super) struct Changes {
     pub(super) denials: Vec<String>,
     /// The record of a Task that is to be removed.
     pub(super) removal: Option<Removal>,
+    /// Who asked for deletions.
+    pub(super) deletion_notes: Vec<DeletionNote>,
+    /// The uid of an object of which nobody needs to know that any more.
+    pub(super) deleted_uid: Option<String>,
     /// What the audit log says about all of this.
     pub(super) entries: Vec<Change>,
     /// Write into the row that is there to see whether writing works.
@@ -94,6 +98,8 @@ pub(super) struct View {
     pub(super) removed: BTreeMap<Id, Timestamp>,
     pub(super) belongings: BTreeMap<Id, Vec<(Kind, Id)>>,
     pub(super) removals: Vec<Removal>,
+    pub(super) deletion_notes: Vec<DeletionNote>,
+    pub(super) deleted_uids: Vec<String>,
     pub(super) denials: BTreeSet<String>,
     pub(super) artifacts: Vec<ArtifactRow>,
     pub(super) objects: Objects,
@@ -178,7 +184,20 @@ impl View {
 
     /// Takes over what was decided.
     pub(super) fn stage(&mut self, changes: Changes) {
-        let Changes { task, job, earlier_job, artifacts, objects, refusal, denials, removal, entries, probe } = changes;
+        let Changes {
+            task,
+            job,
+            earlier_job,
+            artifacts,
+            objects,
+            refusal,
+            denials,
+            removal,
+            deletion_notes,
+            deleted_uid,
+            entries,
+            probe,
+        } = changes;
         if let Some(row) = task {
             if row.deleted_at.is_none() {
                 self.uids.insert(row.uid.clone(), row.id);
@@ -198,6 +217,8 @@ impl View {
         if let Some(removal) = removal {
             self.remove(removal);
         }
+        self.deletion_notes.extend(deletion_notes);
+        self.deleted_uids.extend(deleted_uid);
         self.entries.extend(entries);
         self.probe |= probe;
     }

@@ -287,6 +287,8 @@ pub struct RecordDeleted {
     pub uid: String,
     /// By whom.
     pub actor: Actor,
+    /// What else is to be said of that.
+    pub note: Option<String>,
     /// Now.
     pub at: Timestamp,
 }

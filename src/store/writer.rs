@@ -325,7 +325,7 @@ async fn within<T>(patience: Duration, work: impl Future<Output = Result<T>>) ->
 async fn transact(conn: &mut Conn<'_>, batch: &mut [Box<dyn Request>], ids: &mut Generator) -> Result<u64> {
     let begin = match conn {
         Conn::Sqlite(_) => "BEGIN IMMEDIATE",
-        Conn::Postgres(_) => "BEGIN",
+        Conn::Postgres(..) => "BEGIN",
     };
     execute!(conn, begin)?;
     let mut needs = Needs::default();

@@ -15,7 +15,9 @@ use crate::crd::names::{SUBMITTED_BY, TRACE_ID};
 use crate::domain::denial::{self, Request};
 use crate::domain::id::sha256_hex;
 use crate::domain::{ActorKind, Code, Denial};
-use crate::runtime::{Denials, Metrics, OpenTasks, Waiting};
+use crate::runtime::{Denials, LostTasks, Metrics, NamespaceLimits, Waiting};
+use crate::serve::Peer;
+use crate::store::{Store, StoreSettings};
 
 fn object(change: Value) -> Value {
     let mut task = json!({
@@ -108,7 +110,7 @@ fn what_is_no_denial_leaves_none(#[case] change: Value) {
 async fn post(path: &str, review: &Value, denials: Denials) -> Value {
     let request = http::Request::post(path).body(Body::from(review.to_string())).unwrap();
     let response =
-        router(reviewer(), denials, Metrics::default(), OpenTasks::unlimited(), false).oneshot(request).await.unwrap();
+        router(reviewer(), denials, Metrics::default(), NamespaceLimits::none(), false).oneshot(request).await.unwrap();
     let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
     serde_json::from_slice(&body).unwrap()
 }
@@ -143,4 +145,91 @@ async fn an_answer_waits_for_no_record() {
     };
     tokio::time::timeout(Duration::from_secs(60), answers).await.unwrap();
     drop(waiting);
+}
+
+/// The webhook with these limits.
+async fn limited(most_open: u32, most_recorded: u32) -> (axum::Router, Waiting, Store, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("jct.db").display()).parse().unwrap();
+    let store = Store::open(&StoreSettings::new(url)).await.unwrap();
+    let limits = NamespaceLimits::new(store.clone(), most_open, most_recorded, LostTasks::default());
+    let (denials, waiting) = queue();
+    (router(reviewer(), denials, Metrics::default(), limits, false), waiting, store, folder)
+}
+
+/// What `/validate` answers to an object that `/mutate` has let in.
+async fn ask(router: &axum::Router, review: &Value) -> Value {
+    let mut review = review.clone();
+    let mutated = answer(router, "/mutate", &review).await;
+    assert_eq!(mutated["allowed"], true, "it is asked at the last: {mutated}");
+    let patch: Vec<u8> = serde_json::from_value(mutated["patch"].clone()).unwrap();
+    let patch: json_patch::Patch = serde_json::from_slice(&patch).unwrap();
+    json_patch::patch(&mut review["request"]["object"], &patch).unwrap();
+    answer(router, "/validate", &review).await
+}
+
+async fn answer(router: &axum::Router, path: &str, review: &Value) -> Value {
+    let certified = Peer { address: std::net::Ipv4Addr::LOCALHOST.into(), certified: true };
+    let request = http::Request::post(path).extension(certified).body(Body::from(review.to_string())).unwrap();
+    let response = router.clone().oneshot(request).await.unwrap();
+    let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    serde_json::from_slice::<Value>(&body).unwrap()["response"].clone()
+}
+
+fn good(kind: &str) -> Value {
+    let mut object = object(json!({"kind": kind, "spec": {"target": {"repo": "octo/x"}, "constraints": null}}));
+    if kind == "Repo" {
+        object["spec"] = json!({"name": "x", "slug": "octo/x", "source": {"system": "github"}});
+    }
+    let plural = if kind == "Task" { "tasks" } else { "repos" };
+    let of = json!({"kind": {"group": "jct.dev", "version": "v1", "kind": kind},
+        "resource": {"group": "jct.dev", "version": "v1", "resource": plural}});
+    review(&object, of)
+}
+
+fn refused_for(answer: &Value, what: &str) {
+    assert_eq!((&answer["allowed"], &answer["status"]["code"]), (&json!(false), &json!(422)), "{answer}");
+    assert_eq!(answer["status"]["reason"], "Invalid");
+    let cause = &answer["status"]["details"]["causes"][0];
+    assert_eq!((&cause["reason"], &cause["field"]), (&json!("TOO_MANY_TASKS"), &json!("metadata.namespace")));
+    let message = answer["status"]["message"].as_str().unwrap();
+    assert!(message.contains("TOO_MANY_TASKS") && message.contains(what), "{message}");
+}
+
+#[tokio::test]
+async fn one_more_open_task_than_may_be_is_a_422() {
+    let (router, mut waiting, ..) = limited(1, 0).await;
+    assert_eq!(ask(&router, &good("Task")).await["allowed"], true);
+    refused_for(&ask(&router, &good("Task")).await, "policy.maxOpenTasks");
+    let denials = waiting.take();
+    assert_eq!((denials.len(), denials[0].findings[0].code), (1, Code::TooManyTasks));
+    assert_eq!(ask(&router, &good("Repo")).await["allowed"], true, "that is no Task");
+    let mut elsewhere = good("Task");
+    elsewhere["request"]["namespace"] = "other".into();
+    elsewhere["request"]["object"]["metadata"]["namespace"] = "other".into();
+    assert_eq!(ask(&router, &elsewhere).await["allowed"], true);
+}
+
+#[rstest]
+#[case("Task", "Repo")]
+#[case("Repo", "Task")]
+#[tokio::test]
+async fn one_more_that_would_be_recorded_than_may_be_is_a_422(#[case] first: &str, #[case] second: &str) {
+    let (router, mut waiting, ..) = limited(0, 1).await;
+    let mut dry_run = good(first);
+    dry_run["request"]["dryRun"] = true.into();
+    assert_eq!(ask(&router, &dry_run).await["allowed"], true);
+    assert_eq!(ask(&router, &good(first)).await["allowed"], true, "a dry run does not count");
+    for kind in [first, second] {
+        refused_for(&ask(&router, &good(kind)).await, "the next is let in at 2");
+        let denials = waiting.take();
+        assert_eq!((denials.len(), denials[0].kind.as_str()), (1, kind));
+    }
+}
+
+#[tokio::test]
+async fn while_the_record_is_away_nothing_is_too_many() {
+    let (router, _waiting, store, _folder) = limited(1, 1).await;
+    store.close().await;
+    assert_eq!(ask(&router, &good("Task")).await["allowed"], true);
 }

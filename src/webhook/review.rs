@@ -16,7 +16,7 @@ use super::{Caller, stamping};
 use crate::crd::names::{FINALIZER, GROUP, ID, reserved};
 use crate::crd::stamps::{Annotations, Issuer};
 use crate::crd::{Trust, pinned_id};
-use crate::domain::{Code, Finding};
+use crate::domain::{Code, DeletionNote, Finding};
 use crate::policy::{Policy, Subject};
 use crate::runtime::Deletions;
 
@@ -96,7 +96,7 @@ impl Reviewer {
         let by_operator = !self.trusted_user.is_empty() && user(request) == self.trusted_user;
         let context = Context { trust: &trust, request, by_operator, issuer: issuer(caller), now, random };
         let answer = match (&request.object, subject) {
-            _ if door == Door::Deletion => self.deletion(caller, request),
+            _ if door == Door::Deletion => self.deletion(caller, request, now),
             (Some(object), Some(subject)) => match request.operation {
                 Operation::Create => self.create(door, subject, &context, object),
                 Operation::Update => update(door, subject, &context, object),
@@ -107,10 +107,14 @@ impl Reviewer {
         respond(request, answer)
     }
 
-    fn deletion(&self, caller: Caller, request: &AdmissionRequest<DynamicObject>) -> Answer {
-        let uid = request.old_object.as_ref().and_then(|object| object.metadata.uid.as_deref());
+    fn deletion(&self, caller: Caller, request: &AdmissionRequest<DynamicObject>, now: Timestamp) -> Answer {
+        // What is being deleted already is not deleted by who asks now.
+        let object = request.old_object.as_ref().filter(|object| object.metadata.deletion_timestamp.is_none());
+        let uid = object.and_then(|object| object.metadata.uid.as_deref());
         if let Some(uid) = uid.filter(|_| request.operation == Operation::Delete && !request.dry_run) {
-            self.deletions.note(uid, namespace(request), user(request), caller == Caller::Authenticated);
+            let (vouched_for, keys) = (caller == Caller::Authenticated, &self.trust.borrow().keys);
+            let note = DeletionNote::new(uid, namespace(request), user(request), vouched_for, now, keys);
+            note.into_iter().for_each(|note| self.deletions.note(note));
         }
         admit()
     }

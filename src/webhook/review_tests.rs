@@ -278,6 +278,38 @@ fn stamps_of_the_version_before_hold_on_objects_from_then_and_on_no_others() {
     assert_eq!(believed_in(&old, "jct-system", &trust_since(1)).submitted, None);
 }
 
+/// Replicas of both versions answer, one webhook each.
+#[rstest]
+#[case::in_time("ada", "ada", 1, true)]
+#[case::too_late("ada", "ada", -1, false)]
+#[case::of_another_user("ada", "eve", 1, false)]
+#[case::made_for_somebody("ada", OPERATOR, 1, true)]
+#[case::with_the_operators_own_name(OPERATOR, OPERATOR, 1, false)]
+fn stamps_of_the_version_before_are_accepted_while_an_update_rolls_out(
+    #[case] stamped: &str,
+    #[case] user: &str,
+    #[case] since: i64,
+    #[case] is_accepted: bool,
+) {
+    let key = StampKey::from_slice(&[7; 32]).unwrap();
+    let trace = TraceId::derive("uid");
+    let seal = key.seal_v1("team", stamped, &trace, None);
+    let annotations = json!({SUBMITTED_BY: stamped, TRACE_ID: trace.as_str(), STAMP: seal});
+    let object = task(json!({"metadata": {"annotations": annotations}}));
+    let since = Some(now() + jiff::SignedDuration::from_secs(since));
+    let trust = Trust { keys: StampKeys::new(key, Vec::new(), since), ..trust() };
+    let reviewer = Reviewer {
+        trust: tokio::sync::watch::Sender::new(std::sync::Arc::new(trust.clone())).subscribe(),
+        ..reviewer()
+    };
+    let asked = request("CREATE", user, &object, None);
+    let answer = reviewer.review(Door::Validate, Caller::Anonymous, &asked, [1; 16], now()).response;
+    assert_eq!(answer.allowed, is_accepted, "{}", answer.result.message);
+    // Nobody is the operator, whatever an old replica says.
+    let believed = believed_in(&object, "team", &trust).submitted;
+    assert_eq!(believed.is_some(), stamped == "ada" && since > Some(now()));
+}
+
 #[test]
 fn the_operator_alone_may_say_for_which_run_a_task_is() {
     let object = by_operator(&task(json!({})), "ada", Some(A_RUN));
@@ -405,7 +437,11 @@ fn every_change_of_a_task_is_noted_with_who_made_it() {
     let mut unseen = object.clone();
     unseen["spec"]["suspend"] = json!(false);
     unseen["metadata"]["generation"] = json!(4);
-    assert_eq!(believed(&unseen).changes, [crate::domain::SpecChange::unseen(4)]);
+    let told: Vec<_> = believed(&unseen).changes.into_iter().map(|change| (change.generation, change.by)).collect();
+    assert_eq!(told, [(2, Some("bob".into())), (3, Some("carl".into())), (4, None)]);
+    // A seal on another spec than there is: that change has not happened so.
+    unseen["metadata"]["generation"] = json!(3);
+    assert_eq!(believed(&unseen).changes, [crate::domain::SpecChange::unseen(3)]);
     let many = (0..40).fold(object, |object, n| updated(&object, "bob", json!({"spec": {"suspend": n % 2 == 0}})));
     assert_eq!(believed(&many).changes.len(), 16);
 }
@@ -477,8 +513,12 @@ fn a_task_from_before_the_webhook_gets_no_stamp_by_an_update() {
 #[case::a_deletion(json!({}), "mallory")]
 #[case::a_dry_run(json!({"dryRun": true}), "unknown")]
 #[case::no_deletion(json!({"operation": "UPDATE"}), "unknown")]
+#[case::of_what_is_being_deleted(json!({"again": true}), "unknown")]
 fn who_deletes_is_noted_and_never_refused(#[case] change: Value, #[case] deleter: &str) {
-    let old = stamped(&task(json!({})), "ada");
+    let mut old = stamped(&task(json!({})), "ada");
+    if change["again"] == json!(true) {
+        old["metadata"]["deletionTimestamp"] = json!("2026-03-01T12:00:00Z");
+    }
     let mut request = request("DELETE", "mallory", &Value::Null, Some(&old));
     request.dry_run = change["dryRun"] == json!(true);
     if change["operation"] == json!("UPDATE") {
@@ -487,7 +527,8 @@ fn who_deletes_is_noted_and_never_refused(#[case] change: Value, #[case] deleter
     let reviewer = reviewer();
     let answer = reviewer.review(Door::Deletion, Caller::Anonymous, &request, [1; 16], now()).response;
     assert!(answer.allowed && answer.patch.is_none());
-    assert_eq!(reviewer.deletions.by("uid-of-t", &trust()).id, deleter);
+    let noted = reviewer.deletions.of("uid-of-t");
+    assert_eq!(crate::runtime::Deleter::of(&noted, &trust()).actor.id, deleter);
 }
 
 #[test]

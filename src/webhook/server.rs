@@ -21,8 +21,9 @@ use super::Caller;
 use super::read::{Read, read};
 use super::review::{Door, Review, Reviewer};
 use crate::crd::names::GROUP;
+use crate::domain::cwom::Kind;
 use crate::runtime::metrics::ReviewLabels;
-use crate::runtime::{Denials, Metrics, OpenTasks};
+use crate::runtime::{Denials, Metrics, NamespaceLimits, TooMany};
 use crate::serve::{self, Body, BodyError, BodyLimits, Budget, Limits, Peer, Tls};
 
 /// An object of 1.5 MiB is the most that etcd takes. A review has the object as it was too, and who asks.
@@ -55,7 +56,7 @@ struct Shared {
     reviewer: Reviewer,
     denials: Denials,
     metrics: Metrics,
-    open_tasks: OpenTasks,
+    limits: NamespaceLimits,
     /// Whether callers must show a certificate.
     authenticates: bool,
     bodies: Budget,
@@ -69,7 +70,7 @@ pub fn router(
     reviewer: Reviewer,
     denials: Denials,
     metrics: Metrics,
-    open_tasks: OpenTasks,
+    limits: NamespaceLimits,
     authenticates: bool,
 ) -> Router {
     let (all, of_one) = BODIES;
@@ -77,7 +78,7 @@ pub fn router(
         reviewer,
         denials,
         metrics,
-        open_tasks,
+        limits,
         authenticates,
         bodies: Budget::new(all, of_one),
         readers: Semaphore::new(READ_AT_ONCE),
@@ -123,6 +124,10 @@ async fn answer(door: Door, State(App(app)): State<App>, peer: Option<Extension<
         Ok(answered) => answered,
         Err(turned_away) => turned_away.told(webhook),
     };
+    if door == Door::Deletion {
+        // The object may go as soon as this is answered, and another replica record that.
+        app.reviewer.deletions.told().await;
+    }
     app.metrics.reviews.get_or_create(&ReviewLabels { webhook, result }).inc();
     app.metrics.review_seconds.observe(began.elapsed().as_secs_f64());
     response
@@ -207,8 +212,8 @@ async fn admit(
     Ok((result, Json(response.into_review()).into_response()))
 }
 
-/// The review, or a refusal of one more Task where as many are open as may be. Asked at the last, of what is about to be
-/// stored: a dry run is refused as well, and not counted.
+/// The review, or a refusal of one more Task or work object where there are as many as may be. Asked at the last, of what is
+/// about to be stored: a dry run is refused as well, and not counted.
 async fn unless_too_many(
     app: &Shared,
     door: Door,
@@ -216,21 +221,26 @@ async fn unless_too_many(
     request: &AdmissionRequest<DynamicObject>,
     review: Review,
 ) -> Review {
-    let is_new_task = door == Door::Validate
+    let is_task = request.kind.kind == "Task";
+    let is_new = door == Door::Validate
         && request.operation == Operation::Create
         && request.kind.group == GROUP
-        && request.kind.kind == "Task"
+        && (is_task || Kind::ALL.iter().any(|kind| kind.as_str() == request.kind.kind))
         && request.sub_resource.is_none();
-    if !is_new_task || !review.response.allowed {
+    if !is_new || !review.response.allowed {
         return review;
     }
-    let namespace = request.namespace.as_deref().unwrap_or_default();
-    if let Some(finding) = app.open_tasks.check(namespace, "metadata.namespace").await {
+    let (namespace, field) = (request.namespace.as_deref().unwrap_or_default(), "metadata.namespace");
+    let too_many = match is_task {
+        true => app.limits.check_task(namespace, field).await,
+        false => app.limits.check_object(namespace, field).await,
+    };
+    if let Some(TooMany { finding, .. }) = too_many {
         return super::review::refuse(request, vec![finding]);
     }
-    // Strangers could make a namespace look full by telling of Tasks that nobody makes.
+    // Strangers could make a namespace look full by telling of what nobody makes.
     if caller == Caller::Authenticated && !request.dry_run {
-        app.open_tasks.admit(namespace);
+        if is_task { app.limits.admit_task(namespace) } else { app.limits.admit_object(namespace) }
     }
     review
 }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::certificates::Identity;
 use super::review_tests::reviewer;
 use super::router;
-use crate::runtime::{Denials, Metrics, OpenTasks, Waiting};
+use crate::runtime::{Denials, Metrics, NamespaceLimits, Waiting};
 use crate::serve::{ClientCa, Limits, Tls, serve_on};
 
 const NAME: &str = "jct-webhook.jct-system.svc";
@@ -51,7 +51,7 @@ impl Door {
         let tls = Tls::new(&identity.certificate, &identity.key, client_ca).unwrap();
         let metrics = Metrics::default();
         let (denials, waiting) = Denials::new(&metrics);
-        let router = router(reviewer(), denials, metrics, OpenTasks::unlimited(), tls.authenticates());
+        let router = router(reviewer(), denials, metrics, NamespaceLimits::none(), tls.authenticates());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();

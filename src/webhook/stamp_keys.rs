@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
 
-use crate::domain::stamp::MAX_PREVIOUS_KEYS;
+use crate::domain::stamp::{KEY_BYTES, MAX_PREVIOUS_KEYS};
 use crate::domain::{StampKey, StampKeys};
 
 const KEY: &str = "stamp.key";
@@ -18,8 +18,6 @@ pub(super) const SETTLE: Duration = Duration::from_secs(15);
 
 /// How long after an update from a version that sealed no objects its replicas may still be there.
 const ROLLOUT: SignedDuration = SignedDuration::from_secs(120);
-
-const KEY_BYTES: usize = 32;
 
 /// What the Secret holds of stamp keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

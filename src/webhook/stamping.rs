@@ -61,10 +61,24 @@ pub(super) fn submission(subject: Subject, context: &Context, object: &DynamicOb
 /// Whether what is written on a new object is what JCT wrote of this request.
 pub(super) fn is_submitted(context: &Context, object: &DynamicObject) -> bool {
     let sealed = sealed(context.request, object);
-    let Some(found) = Stamps::verified(&given(object), &sealed, &context.trust.keys) else { return false };
+    let Some(found) = Stamps::verified(&given(object), &sealed, &context.trust.keys) else {
+        return is_submitted_v1(context, object);
+    };
     let same_user = found.stamps.submitter.user == user(context.request) && found.stamps.run.is_none();
     let same_spec = found.spec_sha256 == submitted_digest(sealed.kind, spec(object));
     same_spec && is_ours(context, &found.seal) && (same_user || context.by_operator)
+}
+
+/// The same by a replica of the version before, while an update rolls out. It does not know what the operator makes for others,
+/// and puts the operator's own name on that: it is to be made again, when that replica is gone.
+fn is_submitted_v1(context: &Context, object: &DynamicObject) -> bool {
+    let Context { trust, request, .. } = context;
+    let rolls_out = trust.keys.since().is_some_and(|since| context.now < since);
+    let found = Stamps::verified_v1(&given(object), namespace(request), &trust.keys).filter(|_| rolls_out);
+    found.is_some_and(|stamps| {
+        let by_user = stamps.submitter.user == user(request) && stamps.run.is_none() && !context.by_operator;
+        by_user || context.by_operator && stamps.submitter.user != user(request)
+    })
 }
 
 /// Those of an object that is changed: as they were, but for who changes its spec or cancels it.

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::lchown;
 use std::path::Path;
 
-use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
 use rustix::io::Errno;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, clear_ambient_capability_set,
@@ -66,6 +66,21 @@ pub fn become_nobody() -> Result<(), String> {
         .and_then(|()| setresgid(group, group, group))
         .and_then(|()| setresuid(user, user, user))
         .map_err(|error| format!("root cannot become user {NOBODY}: {error}"))
+}
+
+/// Whether this process sees what a process of [`NOBODY`] holds open, as which root has executors run: a watch that can't look
+/// ends the attempt. Who is not root runs them as itself.
+///
+/// # Errors
+/// In words, what is missing.
+pub fn can_watch_another_user() -> Result<(), String> {
+    if !geteuid().is_root() || capabilities(None).map_err(failed)?.effective.contains(CapabilitySet::SYS_PTRACE) {
+        return Ok(());
+    }
+    Err(format!(
+        "root has not the capability CAP_SYS_PTRACE here, without which the disk of an executor that runs as user {NOBODY} cannot \
+         be watched (docker run --cap-add SYS_PTRACE gives it)"
+    ))
 }
 
 /// Gives `path`, and all that is in it, to a user and the group of the same number. Links are given, never followed.

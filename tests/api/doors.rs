@@ -122,3 +122,46 @@ async fn there_is_an_end_to_the_open_tasks_of_a_namespace() {
     world.restart();
     assert_eq!(world.enqueue(json!({})).await.status, 201);
 }
+
+#[tokio::test]
+async fn there_is_an_end_to_what_is_recorded_of_a_namespace_within_an_hour() {
+    let mut world = World::new().await;
+    world.allow("ada", &["create", "get"], "other");
+    world.max_recorded = 5;
+    world.restart();
+    let repo = |n: usize| json!({"name": "hello", "slug": format!("octo/{n}"), "source": {"system": "github"}});
+    let made = world.enqueue(json!({})).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    // Ended is recorded all the same.
+    let task_id = made.body["task_id"].as_str().unwrap().parse().unwrap();
+    let failure = Failure::new("Cancelled", "no longer wanted");
+    let end =
+        FinishTask { task_id, ending: Ending::Cancelled, failure, actor: Actor::controller(), at: Timestamp::now() };
+    world.store.finish_task(end).await.unwrap();
+    for n in 0..4 {
+        assert_eq!(
+            world.post(ADA, "/cwom/repos?namespace=team", &repo(n)).await.status,
+            201,
+            "what Tasks make counts with them"
+        );
+    }
+    world.restart();
+    let refused = world.post(ADA, "/cwom/repos?namespace=team", &repo(9)).await;
+    assert_eq!((refused.status, &refused.body["detail"]["code"]), (429, &json!("TOO_MANY_TASKS")), "{}", refused.text);
+    let after = refused.header("retry-after").parse::<u32>().unwrap();
+    assert!((3_480..=3_600).contains(&after), "{after}");
+    let message = refused.body["detail"]["message"].as_str().unwrap();
+    assert!(message.contains("maxRecordedPerHour") && message.contains("the next is let in at 2"), "{message}");
+    assert_eq!(world.enqueue(json!({})).await.status, 429);
+    let denials = world.denials.take();
+    let kinds: Vec<&str> = denials.iter().map(|denial| denial.kind.as_str()).collect();
+    assert_eq!((kinds, denials[0].findings[0].code), (vec!["Repo", "Task"], Code::TooManyTasks));
+    // What was let in counts before it is counted in the record.
+    for n in 0..5 {
+        assert_eq!(world.post(ADA, "/cwom/repos?namespace=other", &repo(n)).await.status, 201);
+    }
+    assert_eq!(world.post(ADA, "/tasks/enqueue?namespace=other", &task(json!({}))).await.status, 429);
+    world.max_recorded = 0;
+    world.restart();
+    assert_eq!(world.post(ADA, "/cwom/repos?namespace=team", &repo(9)).await.status, 201, "no limit");
+}

@@ -152,7 +152,7 @@ async fn a_key_stays_taken_when_its_object_is_gone() {
     let world = World::new().await;
     let first = world.enqueue(json!({"idempotency_key": "k"})).await;
     let id = first.body["task_id"].as_str().unwrap().parse().unwrap();
-    let gone = RecordDeleted { id, uid: "uid-0".into(), actor: Actor::controller(), at: Timestamp::now() };
+    let gone = RecordDeleted { id, uid: "uid-0".into(), actor: Actor::controller(), note: None, at: Timestamp::now() };
     world.store.record_deleted(gone).await.unwrap();
     world.cluster.objects.lock().unwrap().clear();
     let second = world.enqueue(json!({"idempotency_key": "k"})).await;

@@ -11,7 +11,7 @@ use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use jct::domain::{Actor, Id};
 use jct::policy::Policy;
-use jct::runtime::{Denials, Metrics, OpenTasks, Waiting};
+use jct::runtime::{Denials, Metrics, NamespaceLimits, Waiting};
 use jct::store::NewTask;
 use jct::webhook::{self, Reviewer};
 use kube::core::DynamicObject;
@@ -96,7 +96,7 @@ fn door() -> (Router, Waiting) {
         trusted_user: "system:serviceaccount:jct-system:jct".into(),
         deletions: jct::runtime::Deletions::default(),
     };
-    (webhook::router(reviewer, denials, metrics, OpenTasks::unlimited(), false), waiting)
+    (webhook::router(reviewer, denials, metrics, NamespaceLimits::none(), false), waiting)
 }
 
 async fn reviews(text: Bytes, count: usize) {

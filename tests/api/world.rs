@@ -12,7 +12,7 @@ use jct::crd::Trust;
 use jct::domain::cwom::Kind;
 use jct::domain::{Id, StampKey, StampKeys};
 use jct::policy::Policy;
-use jct::runtime::{Denials, Metrics, OpenTasks, Waiting};
+use jct::runtime::{Denials, LostTasks, Metrics, NamespaceLimits, Waiting};
 use jct::signing::{KeyRing, Keys, SigningKey};
 use jct::store::{Store, StoreSettings};
 use serde_json::{Value, json};
@@ -43,6 +43,8 @@ pub struct World {
     router: Router,
     /// Denials that the API has handed in.
     pub denials: Waiting,
+    /// What may be recorded of a namespace within an hour; taken up by [`World::restart`].
+    pub max_recorded: u32,
     folder: tempfile::TempDir,
 }
 
@@ -106,13 +108,13 @@ impl World {
         }
         let mut settings = settings();
         change(&mut settings);
-        let (router, denials) = serve(&store, &cluster, &trust, &settings);
-        Self { store, cluster, settings, trust, router, denials, folder }
+        let (router, denials) = serve(&store, &cluster, &trust, &settings, 0);
+        Self { store, cluster, settings, trust, router, denials, max_recorded: 0, folder }
     }
 
     /// The API as it is after a restart: everything is there but what was in memory.
     pub fn restart(&mut self) {
-        (self.router, self.denials) = serve(&self.store, &self.cluster, &self.trust, &self.settings);
+        (self.router, self.denials) = serve(&self.store, &self.cluster, &self.trust, &self.settings, self.max_recorded);
     }
 
     /// Locks the record against writing until the connection is closed.
@@ -165,7 +167,13 @@ fn rules(verbs: &[&'static str], namespace: &'static str) -> Vec<Rule> {
     verbs.iter().flat_map(|verb| resources().map(|resource| (*verb, resource, namespace))).collect()
 }
 
-fn serve(store: &Store, cluster: &Arc<Cluster>, trust: &Trust, settings: &ApiSettings) -> (Router, Waiting) {
+fn serve(
+    store: &Store,
+    cluster: &Arc<Cluster>,
+    trust: &Trust,
+    settings: &ApiSettings,
+    max_recorded: u32,
+) -> (Router, Waiting) {
     let metrics = Metrics::default();
     let (denials, waiting) = Denials::new(&metrics);
     let ring = KeyRing::new(SigningKey::from_seed(&[7; 32]).unwrap(), &[], "2026-03-01T12:00:00Z".parse().unwrap());
@@ -173,8 +181,8 @@ fn serve(store: &Store, cluster: &Arc<Cluster>, trust: &Trust, settings: &ApiSet
     let health = Health { store: store.clone(), parts: Arc::default(), metrics, keys };
     let policy = Policy::default().allowing("octo/");
     let trust = tokio::sync::watch::Sender::new(Arc::new(trust.clone())).subscribe();
-    let open_tasks = OpenTasks::new(store.clone(), MAX_OPEN_TASKS);
-    (router(Api::new(health, cluster.client(), policy, trust, denials, open_tasks, settings.clone())), waiting)
+    let limits = NamespaceLimits::new(store.clone(), MAX_OPEN_TASKS, max_recorded, LostTasks::default());
+    (router(Api::new(health, cluster.client(), policy, trust, denials, limits, settings.clone())), waiting)
 }
 
 pub fn request(method: &str, token: &str, path: &str) -> http::request::Builder {

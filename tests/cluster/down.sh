@@ -4,6 +4,7 @@
 
 main() {
   if [[ "${1:-}" == --all ]]; then
+    (($# == 1)) || die "usage: down.sh [--all | NAME]"
     local state
     for state in "$CLUSTERS"/*/; do
       [[ ! -d "$state" ]] || "$0" "$(basename "$state")"
@@ -12,6 +13,7 @@ main() {
   fi
   local locked="" arguments=("$@")
   if [[ "${1:-}" == --locked ]]; then locked=yes; shift; fi
+  (($# <= 1)) || die "usage: down.sh [--all | NAME]"
   use_cluster "${1:-jct}"
   [[ "$NAME" != existing ]] || die "CLUSTER=existing is not ours to take down"
   if [[ ! -e "$STATE" && ! -e "$NETNS_FILE" ]]; then echo "Cluster $NAME is down."; return; fi

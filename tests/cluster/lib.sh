@@ -9,8 +9,8 @@ PATH="$PATH:/usr/sbin:/sbin"
 KUBE_VERSION=v1.35.4
 HELM_VERSION=v3.20.2
 
-# Names the programs that go.mod, go.sum and the sources here describe.
-tools_key() { (cd "$HERE" && cat go.mod go.sum coredns/main.go gitserver/main.go pause.c) | sha256sum | cut -c1-16; }
+# Names the programs that go.mod, go.sum, the sources here and their flags describe.
+tools_key() { (cd "$HERE" && cat go.mod go.sum coredns/main.go gitserver/main.go pause.c tools.sh) | sha256sum | cut -c1-16; }
 TOOLS="$CACHE/tools/$(tools_key)"
 
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }

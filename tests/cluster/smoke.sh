@@ -6,6 +6,7 @@
 NAMESPACE="smoke-$$"
 
 main() {
+  (($# <= 1)) || die "usage: smoke.sh [NAME]"
   use_cluster "${1:-jct}"
   require_up
   become_root "$@"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Shows what of a cluster is running: status.sh [NAME]. Ends with 1 when it is not all up.
 . "$(dirname "$0")/lib.sh"
+(($# <= 1)) || die "usage: status.sh [NAME]"
 use_cluster "${1:-jct}"
 
 if [[ "$NAME" == existing ]]; then kc get nodes; exit; fi

@@ -13,6 +13,10 @@ build() {
     helm)
       package=helm.sh/helm/v3/cmd/helm
       flags+=" -X helm.sh/helm/v3/internal/version.version=$HELM_VERSION"
+      # Which Kubernetes `helm template` and `helm lint` take themselves to be at.
+      for module in pkg/lint/rules pkg/chartutil; do
+        flags+=" -X helm.sh/helm/v3/$module.k8sVersionMajor=1 -X helm.sh/helm/v3/$module.k8sVersionMinor=35"
+      done
       ;;
     *)
       for module in component-base/version client-go/pkg/version; do

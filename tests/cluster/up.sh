@@ -8,6 +8,7 @@ main() {
   local mode=node began=${EPOCHREALTIME/[.,]/}
   local arguments=("$@")
   if [[ "${1:-}" == --api-only ]]; then mode=api-only; shift; fi
+  (($# <= 1)) || die "usage: up.sh [--api-only] [NAME]"
   use_cluster "${1:-jct}"
   if [[ "$NAME" == existing ]]; then use_existing; return; fi
   [[ "$(cat "$STATE/mode" 2>/dev/null || echo $mode)" == "$mode" ]] ||

@@ -22,7 +22,7 @@ use jct::reconcile::head::Head;
 use jct::reconcile::status::Written;
 use jct::reconcile::task::{Object, reconcile};
 use jct::reconcile::work_object::{Objects, Whole, WorkObject, reconcile_as_read};
-use jct::runtime::{Deletions, Metrics};
+use jct::runtime::{Deletions, LostTasks, Metrics};
 use jct::signing::{KeyRing, Keys, SigningKey};
 use jct::store::{Store, StoreSettings, TaskRow};
 use jct::trace::TraceVolume;
@@ -46,6 +46,7 @@ pub struct World {
     pub keys: Keys,
     pub executors: Executors,
     pub policy: Policy,
+    pub executor_patience: Duration,
 }
 
 /// One pass of the controller.
@@ -84,6 +85,7 @@ impl World {
             keys: Keys::fixed(Some(ring)),
             executors: Executors::default(),
             policy: Policy::default().allowing("octo/"),
+            executor_patience: Duration::ZERO,
         }
     }
 
@@ -145,9 +147,12 @@ impl World {
                 job_ttl_seconds: 600,
                 retry_delay: Duration::from_secs(1),
                 infrastructure_retries: 1,
+                executor_patience: self.executor_patience,
             },
+            started: std::time::Instant::now(),
             trust: tokio::sync::watch::Sender::new(Arc::new(self.trust.clone())).subscribe(),
             deletions: self.deletions.clone(),
+            lost: LostTasks::default(),
             traces: TraceVolume::new(self.folder.path().join("traces")),
             keys: self.keys.clone(),
             checkpoint: tokio::sync::watch::channel(None).1,

@@ -1,4 +1,5 @@
-use jct::domain::{Actor, ActorKind, FailureReason, Phase, Principal};
+use jct::domain::{Actor, ActorKind, DeletionNote, FailureReason, Phase, Principal};
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::api::{Answer, call};
@@ -264,12 +265,25 @@ async fn a_task_cancelled_before_its_start_never_has_a_job() {
     assert_eq!(pass.status()["phase"], "Cancelled");
 }
 
+#[rstest]
+#[case::by_whom_this_replica_was_told(&[], &["mallory"], "mallory", None)]
+#[case::by_whom_another_one_was_told(&["mallory"], &[], "mallory", None)]
+#[case::by_nobody_knows_which(&["alice"], &["mallory"], "unknown", Some("alice, mallory"))]
 #[tokio::test]
-async fn a_deleted_task_is_let_go_once_its_deletion_is_recorded() {
+async fn a_deleted_task_is_let_go_once_its_deletion_is_recorded(
+    #[case] elsewhere: &[&str],
+    #[case] here: &[&str],
+    #[case] deleter: &str,
+    #[case] named: Option<&str>,
+) {
     let world = World::new().await;
+    let note = |user: &&str| {
+        DeletionNote::new(crate::fixture::UID, "team", user, false, jiff::Timestamp::now(), &world.trust.keys).unwrap()
+    };
+    world.store.note_deletions(elsewhere.iter().map(note).collect()).await.unwrap();
+    here.iter().for_each(|user| world.deletions.note(note(user)));
     started(&world).await;
     let deleted = world.task(json!({"metadata": {"deletionTimestamp": "2026-03-01T12:05:00Z"}}));
-    world.deletions.note(crate::fixture::UID, "team", "mallory@example.org", false);
     world.leave_trace(1, Some(FailureReason::Interrupted));
     let metadata =
         json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": deleted["metadata"]});
@@ -285,5 +299,9 @@ async fn a_deleted_task_is_let_go_once_its_deletion_is_recorded() {
     let row = world.row().await;
     assert_eq!(row.phase, Phase::Cancelled);
     assert!(row.deleted_at.is_some());
-    assert_eq!(world.audit().await.last().unwrap(), "Task deleted cancelled by mallory@example.org");
+    assert_eq!(world.audit().await.last().unwrap(), &format!("Task deleted cancelled by {deleter}"));
+    let note = world.store.audit(&jct::store::AuditQuery::default()).await.unwrap().remove(0).note.unwrap();
+    let also = named.map(|names| format!("; asked for by {names}")).unwrap_or_default();
+    assert_eq!(note, format!("the object was deleted; its record stays{also}"));
+    assert_eq!(world.store.deletion_notes(crate::fixture::UID).await.unwrap(), [], "of no use any more");
 }

@@ -72,6 +72,24 @@ async fn an_operation_without_an_executor_fails_without_a_job() {
     assert_eq!(world.row().await.phase, Phase::Failed);
 }
 
+/// As when the chart and a Task are applied together.
+#[tokio::test]
+async fn a_task_waits_for_an_executor_that_is_being_configured() {
+    let mut world = World::new().await;
+    world.executor_patience = std::time::Duration::from_secs(60);
+    let task = world.task(json!({"spec": {"executor": "agent"}}));
+    let pass = world.pass(&task, vec![call("PATCH", STATUS, Answer::Echo)]).await;
+    pass.result.as_ref().unwrap();
+    assert_eq!(pass.status()["reason"], "WaitingForExecutor");
+    assert_ne!(pass.status()["phase"], "Failed");
+    assert!(pass.status()["message"].as_str().unwrap().contains("\"agent\""), "{}", pass.status());
+    world.executors =
+        Executors::read("executors: [{name: agent, operations: [analysis], image: a, command: [a]}]").unwrap();
+    let pass = world.pass(&task, vec![call("POST", JOBS, Answer::Echo), call("PATCH", STATUS, Answer::Echo)]).await;
+    pass.result.as_ref().unwrap();
+    assert_eq!(pass.status()["reason"], "JobCreated");
+}
+
 #[tokio::test]
 async fn a_second_object_with_a_known_key_shows_the_firsts_outcome() {
     let world = World::new().await;

@@ -368,19 +368,72 @@ async fn who_changes_a_run_before_it_is_carried_out_is_asked_for_their_own_right
 #[rstest]
 #[case::without_a_stamp(json!({"metadata": {"annotations": null}}))]
 #[case::with_another_spec(json!({"spec": {"mode": "system"}}))]
-#[case::in_more_groups_than_are_kept(Value::Null)]
 #[tokio::test]
-async fn a_run_whose_author_nobody_knows_is_not_carried_out(#[case] change: Value) {
+async fn a_run_whose_author_nobody_knows_waits(#[case] change: Value) {
     let world = world(json!({})).await;
     let mut object = world.object(Kind::Run, "try", run(json!({})));
-    if change.is_null() {
-        let groups: Vec<String> = (0..5000).map(|n| format!("group-{n}")).collect();
-        world.stamp(&mut object, &Principal::new("ada@example.org", None, &groups, &Default::default()), None);
-    } else {
-        json_patch::merge(&mut object, &change);
-    }
+    json_patch::merge(&mut object, &change);
+    let pass = world.object_pass(Kind::Run, &object, vec![run_status()]).await;
+    assert_eq!(condition(&pass, "Succeeded"), ("Unknown".into(), "AuthorUnknown".into()));
+    assert_eq!(row_status(&world).await, Status::Planned);
+}
+
+#[tokio::test]
+async fn a_run_whose_seal_is_not_believed_for_a_moment_is_carried_out_later() {
+    let mut world = world(json!({})).await;
+    let mut object = world.object(Kind::Run, "try", run(json!({})));
+    // The webhook configurations are away, or may not be read.
+    let covered_since = world.trust.covered_since.take();
+    let pass = world.object_pass(Kind::Run, &object, vec![run_status()]).await;
+    let again = format!("{:?}", pass.result.as_ref().unwrap());
+    assert!(again.contains("requeue_after: Some(60s)"), "{again}");
+    assert_eq!(condition(&pass, "Succeeded"), ("Unknown".into(), "AuthorUnknown".into()));
+    object["status"] = pass.status().clone();
+    // It says so once.
+    world.object_pass(Kind::Run, &object, vec![]).await.result.unwrap();
+    world.trust.covered_since = covered_since;
+    let pass = world.object_pass(Kind::Run, &object, vec![allowed(), created(), run_status()]).await;
+    assert_eq!(pass.calls[1].2["metadata"]["annotations"][SUBMITTED_BY], "ada@example.org");
+    assert_eq!(pass.status()["phase"], "planned");
+}
+
+#[tokio::test]
+async fn a_run_whose_author_wrote_it_past_the_webhooks_is_carried_out_when_they_write_it_again() {
+    let world = world(json!({})).await;
+    let mut object = world.object(Kind::Run, "try", run(json!({})));
+    object["metadata"]["annotations"] = json!({});
+    world.object_pass(Kind::Run, &object, vec![run_status()]).await.result.unwrap();
+    world.change(&mut object, &ada(), json!({"status": "ready"}));
+    let pass = world.object_pass(Kind::Run, &object, vec![allowed(), created(), run_status()]).await;
+    assert_eq!(pass.calls[0].2["spec"]["user"], "ada@example.org");
+}
+
+#[tokio::test]
+async fn a_run_by_somebody_in_more_groups_than_are_kept_fails() {
+    let world = world(json!({})).await;
+    let mut object = world.object(Kind::Run, "try", run(json!({})));
+    let groups: Vec<String> = (0..5000).map(|n| format!("group-{n}")).collect();
+    let ada = Principal::new("ada@example.org", Some("uid-of-ada".into()), &groups, &Default::default());
+    world.stamp(&mut object, &ada, None);
     let pass = world.object_pass(Kind::Run, &object, vec![run_status()]).await;
     assert_eq!(condition(&pass, "Succeeded"), ("False".into(), "AuthorUnknown".into()));
+}
+
+/// As while an update of JCT rolls out.
+#[tokio::test]
+async fn a_task_whose_stamps_were_changed_on_the_way_is_made_again_and_fails_no_run() {
+    let world = world(json!({})).await;
+    let object = world.object(Kind::Run, "try", run(json!({})));
+    let message = "INVALID_SPEC: is not what JCT's mutating webhook wrote";
+    let denial = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 422, "reason": "Invalid", "message": message,
+        "details": {"causes": [
+            {"reason": "INVALID_SPEC", "message": message, "field": "metadata.annotations[jct.dev/submitted-by]"}]},
+    });
+    let script = vec![allowed(), call("POST", TASKS, Answer::Status(denial))];
+    let pass = world.object_pass(Kind::Run, &object, script).await;
+    assert_eq!(pass.result.unwrap_err().category(), "api");
+    assert_eq!(row_status(&world).await, Status::Planned);
 }
 
 #[tokio::test]

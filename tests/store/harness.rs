@@ -51,8 +51,19 @@ impl Database {
     /// A database as a program left it whose last migration was this one, with what `sql` puts into it; then opened by this
     /// program.
     pub async fn upgraded(backend: Backend, version: u32, sql: &str) -> Self {
+        Self::upgraded_with(backend, version, sql, Duration::from_secs(20)).await
+    }
+
+    /// On PostgreSQL, where `slow` makes something take its time.
+    pub async fn slowly_upgraded(version: u32, export: &str, slow: &str, wait: Duration) -> Self {
+        let rows = insertions(Backend::Postgres, export);
+        Self::upgraded_with(Backend::Postgres, version, &format!("{rows}\n{slow}"), wait).await
+    }
+
+    async fn upgraded_with(backend: Backend, version: u32, sql: &str, wait: Duration) -> Self {
         let mut db = Self::left_by(backend, version).await;
         db.execute(sql).await.unwrap();
+        db.settings.wait = wait;
         db.store = Store::open(&db.settings).await.unwrap();
         db
     }
@@ -93,6 +104,11 @@ impl Database {
         // Not opened yet: what is to be put into it is of the old schema.
         let store = Store::open_in_background(&StoreSettings::new("sqlite::memory:".parse().unwrap()));
         Self { store, settings, url, folder }
+    }
+
+    /// A database as an earlier version left it, by its export; then opened by this one.
+    pub async fn of_export(backend: Backend, version: u32, export: &str) -> Self {
+        Self::upgraded(backend, version, &insertions(backend, export)).await
     }
 
     pub fn file(&self) -> PathBuf {
@@ -153,6 +169,28 @@ impl Database {
         };
         self.execute(sql).await.unwrap();
     }
+}
+
+/// The statements for an export.
+fn insertions(backend: Backend, export: &str) -> String {
+    let statement = |line: &str| insertion(backend, &serde_json::from_str(line).unwrap());
+    export.lines().filter_map(statement).collect::<Vec<_>>().join("\n")
+}
+
+/// The statement for a line of an export; none for its first.
+fn insertion(backend: Backend, line: &Value) -> Option<String> {
+    let literal = |value: &Value| match (value, backend) {
+        (Value::String(text), _) => format!("'{}'", text.replace('\'', "''")),
+        (Value::Bool(flag), Backend::Sqlite) => i64::from(*flag).to_string(),
+        (other, _) => other.to_string(),
+    };
+    if let Some(head) = line.pointer("/end/audit_head") {
+        return Some(format!("UPDATE audit_head SET seq = {}, hash = {};", head["seq"], literal(&head["hash"])));
+    }
+    let (table, row) = (line["table"].as_str()?, line["row"].as_object()?);
+    let columns: Vec<&str> = row.keys().map(String::as_str).collect();
+    let values: Vec<String> = row.values().map(literal).collect();
+    Some(format!("INSERT INTO {table} ({}) VALUES ({});", columns.join(", "), values.join(", ")))
 }
 
 /// 2026-03-01T12:00:00Z and some seconds.

@@ -57,7 +57,7 @@ async fn a_whole_life_with_every_write_twice(#[values(Sqlite, Postgres)] backend
     let done = twice!(finish_attempt(end(&recorded, 2, completed())));
     assert_eq!((done.phase, done.completed_at, done.trace_files), (Phase::Completed, Some(at(28)), Some(2)));
     assert_eq!(done.assigned_to.as_deref(), Some("pod-2"));
-    let deleted = RecordDeleted { id: recorded.id, uid: "a".into(), actor: ada(), at: at(60) };
+    let deleted = RecordDeleted { id: recorded.id, uid: "a".into(), actor: ada(), note: None, at: at(60) };
     let gone = store.record_deleted(deleted.clone()).await.unwrap();
     let before = db.rows().await;
     assert_eq!(store.record_deleted(deleted).await.unwrap(), gone);
@@ -185,7 +185,7 @@ async fn what_is_not_recorded_is_unknown(#[values(Sqlite, Postgres)] backend: Ba
     assert_eq!(store.mark_running(running(&stranger, 1)).await.unwrap_err(), unknown);
     assert_eq!(store.finish_attempt(end(&stranger, 1, completed())).await.unwrap_err(), unknown);
     assert_eq!(store.finish_task(finish(&stranger, Ending::Failed)).await.unwrap_err(), unknown);
-    let deleted = RecordDeleted { id: stranger.id, uid: "a".into(), actor: Actor::controller(), at: at(0) };
+    let deleted = RecordDeleted { id: stranger.id, uid: "a".into(), actor: Actor::controller(), note: None, at: at(0) };
     assert_eq!(store.record_deleted(deleted).await.unwrap(), None);
     assert_eq!(db.rows().await, [0, 0, 0, 0]);
 }

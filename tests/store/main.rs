@@ -5,10 +5,12 @@
 mod audit;
 mod checkpoints;
 mod contents;
+mod deletions;
 mod denials;
 mod faults;
 mod harness;
 mod lifecycle;
+mod limits;
 mod maintenance;
 mod migration;
 mod object_identity;

@@ -20,7 +20,8 @@ pub async fn fill(store: &Store, from: usize, tasks: usize) {
         store.mark_running(running(&recorded, 1)).await.unwrap();
         if n % 2 == 0 {
             store.finish_attempt(end(&recorded, 1, completed())).await.unwrap();
-            let deleted = RecordDeleted { id: recorded.id, uid: recorded.uid.clone(), actor: ada(), at: at(99) };
+            let deleted =
+                RecordDeleted { id: recorded.id, uid: recorded.uid.clone(), actor: ada(), note: None, at: at(99) };
             store.record_deleted(deleted).await.unwrap();
         }
     }
@@ -48,7 +49,7 @@ async fn export(db: &Database) -> String {
 
 /// Also what is not signed.
 pub fn anything() -> Trust<'static> {
-    Trust { verify: &|_| Err("no key is believed".into()), allow_unsigned: true }
+    Trust { verify: &|_| Err("no key is believed".into()), allow_unsigned: true, allow_differences: None }
 }
 
 async fn import(db: &Database, export: &str) -> Result<u64, TransferError> {

@@ -191,7 +191,8 @@ async fn a_manifest_tells_more_of_a_tasks_repo_and_takes_nothing(#[values(Sqlite
     let second = store.put_object(manifest("again")).await.unwrap();
     assert_eq!(second, Put::Taken { by: id, what: Unique::Slug });
     let origin = described.origin.unwrap();
-    let delete = DeleteObject { kind: Kind::Repo, id: manifest("api").id, uid: origin.uid, actor: ada(), at: at(9) };
+    let delete =
+        DeleteObject { kind: Kind::Repo, id: manifest("api").id, uid: origin.uid, actor: ada(), note: None, at: at(9) };
     let left = store.delete_object(delete).await.unwrap().unwrap();
     assert_eq!((left.origin, left.deleted_at), (None, None));
     assert_eq!(fixed(&recorded(store, manifest("again")).await), fixed(&before));
@@ -220,8 +221,7 @@ async fn the_issue_of_a_task_ends_as_the_task_does(#[values(Sqlite, Postgres)] b
 }
 
 /// Undoes the migration that makes uids unique.
-const UNDO: &str =
-    "DROP INDEX {t}_uid; ALTER TABLE {t} DROP COLUMN spec_sha256; ALTER TABLE {t} DROP COLUMN superseded_at;";
+const UNDO: &str = "DROP INDEX {t}_superseded; DROP INDEX {t}_uid; ALTER TABLE {t} DROP COLUMN spec_sha256; ALTER TABLE {t} DROP COLUMN superseded_at;";
 
 #[rstest]
 #[tokio::test]
@@ -261,7 +261,7 @@ async fn rows_that_shared_a_uid_are_told_apart_by_the_migration(#[values(Sqlite,
     expected.sort_unstable();
     assert_eq!(over, expected);
     // The controller closes it, as the log tells.
-    let delete = DeleteObject { kind: Kind::Repo, id: first.object.id, uid, actor: ada(), at: at(9) };
+    let delete = DeleteObject { kind: Kind::Repo, id: first.object.id, uid, actor: ada(), note: None, at: at(9) };
     assert_eq!(store.delete_object(delete).await.unwrap().unwrap().object.id, first.object.id);
     assert_eq!(store.present_objects(Kind::Repo, None).await.unwrap().len(), 1);
     let log = audit(&store).await;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jct::domain::cwom::adapter::{Origin, run_id};
 use jct::domain::cwom::{FailureCategory, Kind, Spec, Status, Target, read};
+use jct::domain::id::sha256_hex;
 use jct::domain::{Id, Naming, TraceId};
 use jct::store::{
     DeleteObject, Ending, FailRun, Failure, FinishTask, NewTask, Next, ObjectField, ObjectFilter, ObjectOrigin,
@@ -33,7 +34,7 @@ pub fn resource(kind: Kind, name: &str, document: Value) -> PutObject {
         actor: ada(),
         pin: None,
         spec: spec(kind, &document, Naming::CustomResource),
-        spec_sha256: None,
+        spec_sha256: Some(sha256_hex(document.to_string().as_bytes())),
         created_at: created_at(),
         at: at(1),
     }
@@ -41,7 +42,12 @@ pub fn resource(kind: Kind, name: &str, document: Value) -> PutObject {
 
 /// What a REST body asks for.
 pub fn body(kind: Kind, uid: &str, document: Value) -> PutObject {
-    PutObject { origin: None, spec: spec(kind, &document, Naming::Rest), ..resource(kind, uid, minimal(kind)) }
+    PutObject {
+        origin: None,
+        spec_sha256: None,
+        spec: spec(kind, &document, Naming::Rest),
+        ..resource(kind, uid, minimal(kind))
+    }
 }
 
 pub fn minimal(kind: Kind) -> Value {
@@ -260,8 +266,14 @@ async fn what_must_be_unique_is(#[values(Sqlite, Postgres)] backend: Backend) {
         PutObject { id: rows[1].object.id, ..resource(Kind::Repo, "pinned", with(Kind::Repo, json!({"slug": "a/b"}))) };
     assert_eq!(store.put_object(pinned).await.unwrap(), Put::Taken { by: rows[1].object.id, what: Unique::Id });
     // What was deleted leaves its slug to the next one, and its name.
-    let delete =
-        DeleteObject { kind: Kind::Repo, id: rows[0].object.id, uid: "Repo/api".into(), actor: ada(), at: at(9) };
+    let delete = DeleteObject {
+        kind: Kind::Repo,
+        id: rows[0].object.id,
+        uid: "Repo/api".into(),
+        actor: ada(),
+        note: None,
+        at: at(9),
+    };
     assert_eq!(store.delete_object(delete.clone()).await.unwrap().unwrap().deleted_at, Some(at(9)));
     let mut next = resource(Kind::Repo, "api", minimal(Kind::Repo));
     next.id = Id::derive(created_at(), "next");
@@ -503,7 +515,8 @@ async fn objects_whose_custom_resource_is_there_are_listed_in_pages(#[values(Sql
     assert_eq!((all[1].id, all[1].uid.as_str()), (rows[1].object.id, "Issue/greet"));
     assert_eq!(store.present_objects(Kind::Issue, Some(&all[0])).await.unwrap(), all[1..]);
     assert_eq!(store.present_objects(Kind::Issue, Some(&all[1])).await.unwrap(), []);
-    let gone = DeleteObject { kind: Kind::Issue, id: all[0].id, uid: all[0].uid.clone(), actor: ada(), at: at(5) };
+    let gone =
+        DeleteObject { kind: Kind::Issue, id: all[0].id, uid: all[0].uid.clone(), actor: ada(), note: None, at: at(5) };
     store.delete_object(gone).await.unwrap();
     assert_eq!(store.present_objects(Kind::Issue, None).await.unwrap(), all[1..]);
 }

@@ -17,10 +17,6 @@ fn eve() -> Actor {
     Actor { kind: ActorKind::Human, id: "eve@example.org".into() }
 }
 
-fn admin() -> Actor {
-    Actor { kind: ActorKind::Human, id: "root@example.org".into() }
-}
-
 /// The log, replayed, gives the rows.
 async fn is_sound(db: &Database) {
     db.store.close().await;
@@ -31,7 +27,7 @@ async fn is_sound(db: &Database) {
 }
 
 async fn delete(store: &Store, row: &TaskRow) {
-    let deleted = RecordDeleted { id: row.id, uid: row.uid.clone(), actor: ada(), at: at(50) };
+    let deleted = RecordDeleted { id: row.id, uid: row.uid.clone(), actor: ada(), note: None, at: at(50) };
     store.record_deleted(deleted).await.unwrap();
 }
 
@@ -251,7 +247,8 @@ fn adopt(row: &TaskRow, phase: Phase, attempt: u32) -> AdoptEnd {
         queued_at: Some(at(3)),
         started_at: Some(at(4)),
         completed_at: at(9),
-        by: admin(),
+        by: Actor::unverified(),
+        claims: "root@example.org".into(),
     }
 }
 
@@ -264,7 +261,7 @@ async fn an_adopted_end_is_one_like_any_other_and_marked(#[values(Sqlite, Postgr
     let adopted = store.adopt_end(adopt(&task, Phase::Completed, 2)).await.unwrap();
     assert_eq!(store.task(task.id).await.unwrap().as_ref(), Some(&adopted), "stored as returned");
     assert_eq!((adopted.phase, adopted.attempt, adopted.completed_at), (Phase::Completed, 2, Some(at(9))));
-    assert_eq!(adopted.adopted_by.as_deref(), Some("root@example.org"));
+    assert_eq!(adopted.adopted_by.as_deref(), Some("root@example.org (unverified: as the status says)"));
     let jobs = store.jobs(task.id).await.unwrap();
     assert_eq!((jobs.len(), jobs[0].attempt, jobs[0].status), (1, 2, JobStatus::Completed));
     assert_eq!(jobs[0].manifest_sha256, adopted.manifest_sha256);
@@ -274,7 +271,7 @@ async fn an_adopted_end_is_one_like_any_other_and_marked(#[values(Sqlite, Postgr
     assert_eq!(db.rows().await, before);
     let told = audit(store).await;
     let end = told.as_array().unwrap().iter().find(|entry| entry["after"]["adopted_by"].is_string()).unwrap();
-    assert_eq!((&end["actor_id"], &end["action"]), (&json!("root@example.org"), &json!("status_changed")));
+    assert_eq!((&end["actor_id"], &end["action"]), (&json!("unverified"), &json!("status_changed")));
     assert!(end["note"].as_str().unwrap().contains("taken over from the status"), "{end}");
     assert!(matches!(store.verify_audit().await.unwrap(), AuditCheck::Intact { .. }));
     is_sound(&db).await;
@@ -315,7 +312,10 @@ async fn what_an_older_record_has_as_open_is_closed(#[values(Sqlite, Postgres)] 
     assert_eq!(adopted.phase, Phase::Completed);
 
     let again = open("c").await;
-    let after = store.run_again(RunAgain { task_id: again.id, after: 2, by: admin(), at: at(60) }).await.unwrap();
+    let after = store
+        .run_again(RunAgain { task_id: again.id, after: 2, by: Actor::unverified(), claims: "root".into(), at: at(60) })
+        .await
+        .unwrap();
     assert!(!after.attempt_is_open());
     assert_eq!(store.jobs(again.id).await.unwrap()[0].error.as_ref().unwrap().reason, "RecordLost");
     store.start_attempt(start(&again, 3)).await.unwrap();
@@ -329,7 +329,7 @@ async fn a_task_that_runs_again_begins_after_what_it_shows(#[values(Sqlite, Post
     let db = Database::fresh(backend).await;
     let store = &db.store;
     let task = row(store.record_task(new_task("a")).await.unwrap());
-    let again = RunAgain { task_id: task.id, after: 3, by: admin(), at: at(60) };
+    let again = RunAgain { task_id: task.id, after: 3, by: Actor::unverified(), claims: "root".into(), at: at(60) };
     let first = store.run_again(again.clone()).await.unwrap();
     assert_eq!((first.attempt, first.attempt_is_open(), first.phase), (3, false, Phase::Pending));
     assert_eq!(first.allowed_attempts(), 5, "what ran before does not count");

@@ -7,11 +7,13 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-use jct::store::{AuditCheck, Recording, Store, StoreSettings};
+use jct::store::{AuditCheck, Database as Whole, Recording, Store, StoreSettings};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use crate::harness::{Backend, Database, new_task, row, start, with_key};
+use crate::harness::{Backend, Database, new_task, row, running, start, with_key};
+use crate::maintenance::fill;
 
 struct Server {
     folder: String,
@@ -198,4 +200,37 @@ async fn the_log_is_append_only_in_sessions_of_replication_too() {
     row(db.store.record_task(new_task("a")).await.unwrap());
     let refused = "SET session_replication_role = replica; UPDATE audit_log SET actor_id = 'mallory'";
     assert!(db.execute(refused).await.unwrap_err().to_string().contains("append-only"));
+}
+
+/// Where each look at a table takes two seconds, and a statement may take less than one.
+#[tokio::test]
+async fn what_may_take_long_has_a_limit_of_its_own() {
+    let db = Database::fresh(Backend::Postgres).await;
+    fill(&db.store, 0, 1).await;
+    db.store.close().await;
+    let slow = "ALTER TABLE artifacts RENAME TO artifacts_there; \
+                CREATE VIEW artifacts AS SELECT a.* FROM artifacts_there a, (SELECT pg_sleep(2)) AS s";
+    db.execute(slow).await.unwrap();
+    let settings = StoreSettings { wait: Duration::from_millis(150), ..db.settings.clone() };
+    let store = Store::open(&settings).await.unwrap();
+    let task = store.task_by_uid("uid-0").await.unwrap().unwrap();
+    let late = store.artifacts(task.id).await.unwrap_err();
+    assert_eq!(late.category(), "unavailable", "the control: {late}");
+    store.close().await;
+    let mut out = Vec::new();
+    let mut whole = Whole::open(&settings).await.unwrap();
+    whole.export(&mut out, None).await.unwrap();
+    whole.close().await;
+}
+
+#[tokio::test]
+async fn a_migration_may_take_long_and_what_comes_after_it_may_not() {
+    // A migration marks the second row, which here takes two seconds.
+    let slow = "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(2); RETURN NEW; END $$; \
+                CREATE TRIGGER slowly BEFORE UPDATE ON tasks FOR EACH ROW EXECUTE FUNCTION slowly();";
+    let export = crate::upgrade::written_before();
+    let db = Database::slowly_upgraded(4, &export, slow, Duration::from_millis(150)).await;
+    let task = db.store.task_by_uid("queued").await.unwrap().unwrap();
+    let late = db.store.mark_running(running(&task, 1)).await.unwrap_err();
+    assert_eq!(late.category(), "unavailable", "{late}");
 }

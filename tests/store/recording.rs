@@ -62,7 +62,7 @@ async fn a_pinned_id_is_a_restore_or_taken(#[values(Sqlite, Postgres)] backend: 
     let db = Database::fresh(backend).await;
     let store = &db.store;
     let first = row(store.record_task(new_task("a")).await.unwrap());
-    let deleted = RecordDeleted { id: first.id, uid: "a".into(), actor: ada(), at: at(5) };
+    let deleted = RecordDeleted { id: first.id, uid: "a".into(), actor: ada(), note: None, at: at(5) };
     store.record_deleted(deleted).await.unwrap();
 
     let foreign = NewTask { id: first.id, ..new_task("b") };
@@ -77,7 +77,7 @@ async fn a_pinned_id_is_a_restore_or_taken(#[values(Sqlite, Postgres)] backend: 
     let before = db.rows().await;
     assert_eq!(row(store.record_task(restored).await.unwrap()), known);
     assert_eq!(db.rows().await, before, "a repeated restore writes nothing");
-    let late = RecordDeleted { id: first.id, uid: "a".into(), actor: ada(), at: at(6) };
+    let late = RecordDeleted { id: first.id, uid: "a".into(), actor: ada(), note: None, at: at(6) };
     assert_eq!(store.record_deleted(late).await.unwrap(), Some(known), "the old object's end is not the new one's");
     insta::assert_json_snapshot!("restored", audit(store).await);
 }

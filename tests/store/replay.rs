@@ -2,16 +2,17 @@
 
 use std::io::BufReader;
 
+use jct::domain::audit::EntityKind;
 use jct::domain::checkpoint::Checkpoint;
 use jct::domain::id::sha256_hex;
 use jct::signing::{KeyRing, SigningKey, verify_as};
-use jct::store::{Check, Database as Whole, EXPORT_TYPE, Signature, Signer, Trust};
+use jct::store::{AuditQuery, Check, Database as Whole, EXPORT_TYPE, Signature, Signer, Store, Trust};
 use rstest::rstest;
 use serde_json::Value;
 
 use crate::audit::rewrite;
 use crate::harness::{Backend, Backend::*, Database};
-use crate::maintenance::fill;
+use crate::maintenance::{anything, fill};
 
 async fn filled(backend: Backend) -> Database {
     let db = Database::fresh(backend).await;
@@ -55,6 +56,12 @@ async fn check(db: &Database) -> Check {
 #[case::object("UPDATE cwom_issues SET spec = replace(spec, '\"title\":\"', '\"title\":\"Not ')", "title is not what")]
 #[case::whose_object("UPDATE cwom_issues SET submitted_by = 'mallory'", "record is not what")]
 #[case::object_let_go("UPDATE cwom_runs SET task_id = NULL", "record is not what")]
+#[case::whose_spec("UPDATE cwom_issues SET spec_sha256 = 'ab'", "it has a spec_sha256, but no custom resource")]
+#[case::a_second_row(
+    "UPDATE tasks SET duplicate_of = '01KJMMA2G0DG19KF7NBTWHJQEZ' WHERE uid = 'uid-1'",
+    "duplicate_of is not"
+)]
+#[case::a_superseded_row("UPDATE cwom_runs SET superseded_at = 1", "superseded_at is not what")]
 #[case::link_gone("DELETE FROM cwom_issue_context_packets", "the link is missing")]
 #[case::link_made_up(
     "INSERT INTO cwom_issue_relations (issue_id, relation, other_id, trace_id, created_at) \
@@ -127,8 +134,8 @@ async fn import(db: &Database, export: &str, allow_unsigned: bool) -> Result<(),
         verified.map(|(payload, _)| payload).map_err(|problem| problem.to_string())
     };
     let mut whole = Whole::open(&db.settings).await.unwrap();
-    let imported =
-        whole.import(&mut BufReader::new(export.as_bytes()), &Trust { verify: &verify, allow_unsigned }).await;
+    let trust = Trust { verify: &verify, allow_unsigned, allow_differences: None };
+    let imported = whole.import(&mut BufReader::new(export.as_bytes()), &trust).await;
     whole.close().await;
     imported.map(drop).map_err(|error| error.to_string())
 }
@@ -198,4 +205,59 @@ async fn a_rewritten_log_is_not_signed_by_an_export(#[values(Sqlite, Postgres)] 
     rewrite(&db, head.seq as i64 - 1).await;
     let refused = signed_export(&db, &signed).await.unwrap_err();
     assert!(refused.contains("it is not signed"), "{refused}");
+}
+
+#[rstest]
+#[tokio::test]
+async fn rows_that_do_not_follow_are_imported_for_who_says_so(#[values(Sqlite, Postgres)] backend: Backend) {
+    let source = filled(Sqlite).await;
+    source.execute("UPDATE tasks SET submitted_by = 'mallory' WHERE uid = 'uid-0'").await.unwrap();
+    let export = signed_export(&source, &[]).await.unwrap();
+    let copy = Database::fresh(backend).await;
+    let refused = import(&copy, &export, false).await.unwrap_err();
+    assert!(refused.contains("--allow-differences") && refused.contains("submitted_by"), "{refused}");
+
+    // The same command goes on with that database.
+    let trust = Trust { allow_differences: Some("ada"), ..anything() };
+    let mut whole = Whole::open(&copy.settings).await.unwrap();
+    let unsigned = unsigned(&export);
+    let imported = whole.import(&mut BufReader::new(unsigned.as_bytes()), &trust).await.unwrap();
+    whole.close().await;
+    assert_eq!(imported.differences, 1);
+    let store = Store::open(&copy.settings).await.unwrap();
+    let query = AuditQuery { entity_kind: Some(EntityKind::Database), ..AuditQuery::default() };
+    let told = store.audit(&query).await.unwrap().remove(0);
+    let after = told.after.unwrap();
+    assert_eq!((after["asked_by"].as_str(), after["differences_left_out"].as_u64()), (Some("ada"), Some(0)));
+    let id = store.task_by_uid("uid-0").await.unwrap().unwrap().id;
+    assert_eq!(
+        after["differences"],
+        serde_json::json!([format!("tasks {id}: submitted_by is not what the audit log says")])
+    );
+    assert_eq!(store.audit_head().await.unwrap().hash, imported.audit_head);
+    store.close().await;
+    let found = check(&copy).await;
+    assert_eq!((found.problems.len(), found.audit_head), (1, Some(imported.audit_head)), "nothing is whitewashed");
+
+    // Where nothing differs, nothing is said.
+    let same = Database::fresh(backend).await;
+    let mut whole = Whole::open(&same.settings).await.unwrap();
+    let export = signed_export(&filled(Sqlite).await, &[]).await.unwrap();
+    let imported = whole.import(&mut BufReader::new(self::unsigned(&export).as_bytes()), &trust).await.unwrap();
+    whole.close().await;
+    assert_eq!(imported.differences, 0);
+    assert_eq!(same.number("SELECT COUNT(*) FROM audit_log WHERE entity_kind = 'Database'").await, 0);
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_digest_of_a_custom_resource_is_bound(#[values(Sqlite, Postgres)] backend: Backend) {
+    let db = Database::fresh(backend).await;
+    crate::objects::chain(&db.store).await;
+    assert_eq!(check(&db).await.problems, [] as [&str; 0], "a control");
+    for sql in ["UPDATE cwom_issues SET spec_sha256 = 'ab'", "UPDATE cwom_issues SET spec_sha256 = NULL"] {
+        db.execute(sql).await.unwrap();
+        let check = check(&db).await;
+        assert!(check.problems.iter().any(|problem| problem.contains("record is not what")), "{check:?}");
+    }
 }

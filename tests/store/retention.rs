@@ -128,7 +128,7 @@ async fn a_record_goes_after_its_traces_and_never_runs_again(#[values(Sqlite, Po
     let store = &db.store;
     let new = NewTask { create_cwom: true, ..with_key("done", "key") };
     let done = ended(store, new.clone()).await;
-    let deleted = RecordDeleted { id: done.id, uid: done.uid.clone(), actor: ada(), at: at(90) };
+    let deleted = RecordDeleted { id: done.id, uid: done.uid.clone(), actor: ada(), note: None, at: at(90) };
     store.record_deleted(deleted).await.unwrap();
     assert!(!store.remove_record(of_record(&done)).await.unwrap(), "its trace is there");
     store.remove_trace(of_trace(&done)).await.unwrap();

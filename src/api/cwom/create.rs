@@ -15,6 +15,7 @@ use crate::api::body::Unread;
 use crate::api::error::Problem;
 use crate::api::frame::{Joined, RequestTrace, random};
 use crate::api::query::Params;
+use crate::api::tasks::denial;
 use crate::domain::cwom::read;
 use crate::domain::id::hex;
 use crate::domain::{Id, Naming};
@@ -38,6 +39,13 @@ pub async fn create(
     let json = unread.json(&api.room, &caller).await?;
     let (spec, findings) = read(of.kind, &json.value, Naming::Rest);
     let Some(spec) = spec else { return Err(Problem::findings(&findings)) };
+    if let Some(too_many) = api.namespace_limits.check_object(&namespace, "").await {
+        let problem = Problem::too_many(&too_many);
+        let denial = denial(&caller, of.kind.as_str(), namespace, trace_id, &json.value, vec![too_many.finding]);
+        api.denials.keep(denial, caller.username());
+        return Err(problem);
+    }
+    api.namespace_limits.admit_object(&namespace);
     let at = Timestamp::now();
     let put = PutObject {
         pin: None,

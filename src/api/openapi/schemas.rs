@@ -14,7 +14,10 @@ pub const GUARDED: [(&str, &str); 7] = [
     ("401", "No token, or one that is not valid here; see WWW-Authenticate"),
     ("403", "The caller lacks the right that the message names"),
     ("422", "The parameters or the body do not fit; `violations` names all that is wrong"),
-    ("429", "Too many requests of this caller are being served; see Retry-After"),
+    (
+        "429",
+        "Too many requests of this caller are being served, or too much of the namespace was recorded within an hour (`too_many_tasks`); see Retry-After",
+    ),
     ("500", "An internal error"),
     ("503", "Overloaded, or the API server or the record do not answer; see Retry-After"),
     ("504", "The request took too long"),

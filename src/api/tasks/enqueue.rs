@@ -42,7 +42,7 @@ use crate::store::TaskRow;
         (status = 415, description = "The body is no JSON by its Content-Type", body = ref("#/components/schemas/Problem")),
         (status = 422, description = "Policy (`policy_violation`) or schema (`validation_error`)",
          body = ref("#/components/schemas/Problem")),
-        (status = 429, description = "As many Tasks of the namespace are open as may be (`too_many_tasks`, code `TOO_MANY_TASKS`), or too many of the caller's requests are being served",
+        (status = 429, description = "As many Tasks of the namespace are open as may be, or were recorded within an hour (`too_many_tasks`, code `TOO_MANY_TASKS`), or too many of the caller's requests are being served",
          body = ref("#/components/schemas/Problem")),
         (status = 504, description = "Created, but not recorded in time; it may still be",
          body = ref("#/components/schemas/Problem"))))]
@@ -67,7 +67,7 @@ pub async fn enqueue(
         Verdict::Accepted(task) => *task,
         Verdict::Refused(findings) => {
             let problem = Problem::findings(&findings);
-            api.denials.keep(denial(&caller, namespace, trace_id, body, findings), caller.username());
+            api.denials.keep(denial(&caller, "Task", namespace, trace_id, body, findings), caller.username());
             return Err(problem);
         }
     };
@@ -92,26 +92,26 @@ pub async fn enqueue(
         }
         Submitted::KeyReused => Ok(conflict("IDEMPOTENCY_KEY_REUSED", KEY_REUSED, None)),
         Submitted::Refused(findings) => Err(Problem::findings(&findings)),
-        Submitted::TooMany(finding) => {
-            let problem = too_many(&finding);
+        Submitted::TooMany(too_many) => {
+            let problem = Problem::too_many(&too_many);
             let Submission { namespace, trace_id, .. } = submission;
-            api.denials.keep(denial(&caller, namespace, trace_id, body, vec![finding]), caller.username());
+            let denial = denial(&caller, "Task", namespace, trace_id, body, vec![too_many.finding]);
+            api.denials.keep(denial, caller.username());
             Err(problem)
         }
     }
 }
 
-/// 429: there are as many open Tasks in the namespace as may be.
-fn too_many(finding: &Finding) -> Problem {
-    let code = finding.code.as_str();
-    let mut problem = Problem::named(StatusCode::TOO_MANY_REQUESTS, "too_many_tasks", finding.message.clone());
-    problem.detail["code"] = json!(code);
-    problem.retry_after(30)
-}
-
 /// What is written down of a request that the gate denied. Its uid is ours: one that a client chose could be that of
 /// another denial.
-fn denial(caller: &Caller, namespace: String, trace_id: TraceId, body: &Value, findings: Vec<Finding>) -> Denial {
+pub(in crate::api) fn denial(
+    caller: &Caller,
+    kind: &str,
+    namespace: String,
+    trace_id: TraceId,
+    body: &Value,
+    findings: Vec<Finding>,
+) -> Denial {
     Denial {
         door: Door::Rest,
         uid: TraceId::from_random(random()).to_string(),
@@ -122,7 +122,7 @@ fn denial(caller: &Caller, namespace: String, trace_id: TraceId, body: &Value, f
         namespace,
         name: None,
         generate_name: None,
-        kind: "Task".into(),
+        kind: kind.into(),
         request: denial::Request::Create,
         findings,
         findings_left_out: 0,

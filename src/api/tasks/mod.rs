@@ -5,6 +5,8 @@ pub mod enqueue;
 pub mod list;
 mod submit;
 
+pub(super) use enqueue::denial;
+
 use super::Api;
 use super::auth::Caller;
 use super::error::Problem;

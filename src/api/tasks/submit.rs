@@ -12,11 +12,12 @@ use crate::api::Api;
 use crate::api::error::Problem;
 use crate::api::frame::random;
 use crate::crd::names::FINALIZER;
-use crate::crd::stamps::{Issuer, Seal, Sealed};
+use crate::crd::stamps::{Issuer, Seal, Sealed, are_refused};
 use crate::crd::{Stamps, Task as TaskObject, TaskSpec, TaskView};
 use crate::domain::id::{hex, sha256_hex};
 use crate::domain::task::Controls;
 use crate::domain::{Code, Finding, Id, Principal, Task, TraceId, submitted_digest, task_digest};
+use crate::runtime::TooMany;
 use crate::store::TaskRow;
 
 /// The first and the longest wait between two looks into the record.
@@ -56,8 +57,8 @@ pub enum Submitted {
     KeyReused,
     /// The controller refused it.
     Refused(Vec<Finding>),
-    /// As many are open in the namespace as may be. Nothing was made.
-    TooMany(Finding),
+    /// There are as many in the namespace as may be. Nothing was made.
+    TooMany(TooMany),
 }
 
 /// An object of the cluster, new or in the way.
@@ -78,8 +79,8 @@ pub async fn submit(api: &Api, submission: &Submission, until: Instant) -> Resul
     if let Some(first) = in_time(first_with(api, submission)).await? {
         return Ok(met(submission, Box::new(first)));
     }
-    if let Some(finding) = api.open_tasks.check(&submission.namespace, "").await {
-        return Ok(Submitted::TooMany(finding));
+    if let Some(too_many) = api.namespace_limits.check_task(&submission.namespace, "").await {
+        return Ok(Submitted::TooMany(too_many));
     }
     // Nothing is made of which it is known that it cannot be recorded now.
     in_time(async { Ok(api.store.check().await?) }).await?;
@@ -220,6 +221,9 @@ pub fn cluster_problem(action: &str, namespace: &str, error: &kube::Error) -> Pr
             problem.detail["code"] = Code::TooManyTasks.as_str().into();
             problem
         }
+        422 if are_refused(status) => Problem::unavailable(
+            "the stamps on the Task were changed on its way, as while an update of JCT rolls out; try again",
+        ),
         400 | 422 => Problem::named(StatusCode::UNPROCESSABLE_ENTITY, "refused_by_cluster", status.message.clone()),
         _ => Problem::unavailable("the Kubernetes API server cannot do this now; try again"),
     }

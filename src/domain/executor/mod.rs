@@ -257,10 +257,12 @@ impl Executor {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoExecutor {
     /// The named one is not there, or not for this namespace or operation.
-    #[error("spec.executor {named:?} does not do {operation} in namespace {namespace}; {}", allowed(.there))]
+    #[error("spec.executor {named:?} {}; {}", why(*.unfit, *.operation, .namespace), allowed(.there))]
     Named {
         /// What `spec.executor` says.
         named: String,
+        /// In what it does not fit.
+        unfit: Unfit,
         /// The Task's operation.
         operation: Operation,
         /// The Task's namespace.
@@ -278,6 +280,25 @@ pub enum NoExecutor {
         /// Those that would if they were named.
         there: Vec<String>,
     },
+}
+
+/// In what a named executor does not fit a Task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// There is none of this name.
+    Unknown,
+    /// It is for other operations.
+    Operation,
+    /// It is for other namespaces; whose is nobody else's business.
+    Namespace,
+}
+
+fn why(unfit: Unfit, operation: Operation, namespace: &str) -> String {
+    match unfit {
+        Unfit::Unknown => "is not configured".into(),
+        Unfit::Operation => format!("does not do {operation}"),
+        Unfit::Namespace => format!("is not for namespace {namespace}"),
+    }
 }
 
 fn allowed(names: &[String]) -> String {
@@ -314,7 +335,14 @@ impl Executors {
             let there = self.executors.iter().filter(does).map(|executor| executor.name.clone()).collect();
             let namespace = namespace.to_owned();
             match named {
-                Some(named) => NoExecutor::Named { named: named.into(), operation, namespace, there },
+                Some(named) => {
+                    let unfit = match self.executors.iter().find(|executor| executor.name == named) {
+                        None => Unfit::Unknown,
+                        Some(found) if !found.operations.contains(&operation) => Unfit::Operation,
+                        Some(_) => Unfit::Namespace,
+                    };
+                    NoExecutor::Named { named: named.into(), unfit, operation, namespace, there }
+                }
                 None => NoExecutor::Default { operation, namespace, there },
             }
         })
@@ -368,7 +396,14 @@ redact: ["corp-[0-9a-f]{8}"]
         let refused = name("shopping", Operation::CodeChange, None).unwrap_err().to_string();
         assert!(refused.contains("allowed in spec.executor: code-change"), "{refused}");
         let refused = name("shopping", Operation::Docs, Some("agent")).unwrap_err().to_string();
-        assert!(refused.contains("\"agent\" does not do docs in namespace shopping"), "{refused}");
+        assert!(
+            refused.contains("\"agent\" is not for namespace shopping; allowed in spec.executor: docs"),
+            "{refused}"
+        );
+        let refused = name("shop", Operation::Ops, Some("agent")).unwrap_err().to_string();
+        assert!(refused.contains("\"agent\" does not do ops; allowed"), "{refused}");
+        let refused = name("shop", Operation::Ops, Some("agnet")).unwrap_err().to_string();
+        assert!(refused.contains("\"agnet\" is not configured; allowed"), "{refused}");
         assert!(name("shop", Operation::Ops, None).is_err(), "its default was taken away");
         assert!(executors.iter().all(|executor| executor.redact == ["corp-[0-9a-f]{8}"]));
     }

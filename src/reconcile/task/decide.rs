@@ -9,6 +9,9 @@ use crate::crd::status::Reason;
 use crate::domain::{FailureReason, Finding};
 use crate::outcome::Ended;
 
+/// How often it is looked whether there is an executor by now.
+const LOOK: Duration = Duration::from_secs(5);
+
 /// What is known of a recorded Task that has not ended.
 #[derive(Clone, Debug)]
 pub struct Situation<'a> {
@@ -29,11 +32,27 @@ pub struct Situation<'a> {
     /// What the gate finds wrong with the recorded Task, now.
     pub findings: &'a [Finding],
     /// Why no executor does it, if none does.
-    pub no_executor: Option<String>,
+    pub no_executor: Option<NoExecutor>,
     /// Before the second attempt; doubled for each further one.
     pub retry_delay: Duration,
     /// Now.
     pub now: Timestamp,
+}
+
+/// No executor does the Task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoExecutor {
+    /// Why.
+    pub why: String,
+    /// How long one may still come: a configuration that is being rolled out takes its time.
+    pub patience: Duration,
+}
+
+impl NoExecutor {
+    fn waited_for(&self) -> Option<Step> {
+        let wait = self.patience.min(LOOK);
+        (!wait.is_zero()).then(|| Step::WaitFor(wait, Reason::WaitingForExecutor, self.why.clone()))
+    }
 }
 
 /// Why a Task is to end before its time.
@@ -89,7 +108,9 @@ fn open_attempt(situation: &Situation) -> Step {
         Observation::Missing => match (situation.end, &situation.no_executor) {
             (Some(_), _) => Step::Finish(vanished()),
             // Taken away by an edit of the configuration in between.
-            (None, Some(why)) => Step::Finish(Ended::unseen(FailureReason::ExecutorNotConfigured, why.clone())),
+            (None, Some(none)) => none
+                .waited_for()
+                .unwrap_or_else(|| Step::Finish(Ended::unseen(FailureReason::ExecutorNotConfigured, none.why.clone()))),
             (None, None) => Step::Resume,
         },
         Observation::Waiting(..) | Observation::Running { .. } if situation.end.is_some() => Step::EndJob,
@@ -106,11 +127,12 @@ fn between_attempts(situation: &Situation) -> Step {
     if let Some(finding) = situation.findings.first() {
         return Step::EndTask(finding.code.into(), finding.to_string());
     }
-    if let Some(why) = &situation.no_executor {
-        return Step::EndTask(FailureReason::ExecutorNotConfigured, why.clone());
-    }
     if situation.suspend {
         return Step::Wait(Reason::Suspended, "held back by spec.suspend".into());
+    }
+    if let Some(none) = &situation.no_executor {
+        let end = || Step::EndTask(FailureReason::ExecutorNotConfigured, none.why.clone());
+        return none.waited_for().unwrap_or_else(end);
     }
     if let Some(ended_at) = situation.attempt_ended_at
         && situation.attempt > 0
@@ -151,6 +173,10 @@ mod tests {
         }
     }
 
+    fn homeless(patience: u64) -> Option<NoExecutor> {
+        Some(NoExecutor { why: "none does docs".into(), patience: Duration::from_secs(patience) })
+    }
+
     fn now() -> Timestamp {
         "2026-03-01T12:00:00Z".parse().unwrap()
     }
@@ -166,8 +192,26 @@ mod tests {
         assert!(matches!(decide(&suspended), Step::Wait(Reason::Suspended, _)));
         let cancelled = Situation { suspend: true, end: Some(End::Cancelled), ..situation() };
         assert_eq!(decide(&cancelled), Step::Cancel(End::Cancelled));
-        let homeless = Situation { no_executor: Some("none".into()), ..situation() };
+        let homeless = Situation { no_executor: homeless(0), ..situation() };
         assert!(matches!(decide(&homeless), Step::EndTask(FailureReason::ExecutorNotConfigured, _)));
+        let held = Situation { suspend: true, ..homeless };
+        assert!(matches!(decide(&held), Step::Wait(Reason::Suspended, _)), "it may have one when it is let go");
+    }
+
+    #[test]
+    fn an_executor_that_is_being_configured_is_waited_for() {
+        let is_waited_for = |situation: &Situation| match decide(situation) {
+            Step::WaitFor(wait, Reason::WaitingForExecutor, message) => {
+                assert!(wait <= LOOK && message.contains("none does docs"), "{wait:?} {message}");
+                true
+            }
+            _ => false,
+        };
+        assert!(is_waited_for(&Situation { no_executor: homeless(90), ..situation() }));
+        assert!(is_waited_for(&Situation { no_executor: homeless(1), ..open(Observation::Missing) }));
+        assert!(!is_waited_for(&Situation { no_executor: homeless(0), ..open(Observation::Missing) }));
+        let cancelled = Situation { no_executor: homeless(90), end: Some(End::Cancelled), ..situation() };
+        assert_eq!(decide(&cancelled), Step::Cancel(End::Cancelled));
     }
 
     #[test]
@@ -183,7 +227,7 @@ mod tests {
         let begun = Situation { has_begun: true, ..open(Observation::Missing) };
         let Step::Finish(ended) = decide(&begun) else { panic!() };
         assert_eq!(ended.failure.unwrap().0, FailureReason::JobDeleted);
-        let homeless = Situation { no_executor: Some("none".into()), ..open(Observation::Missing) };
+        let homeless = Situation { no_executor: homeless(0), ..open(Observation::Missing) };
         let Step::Finish(ended) = decide(&homeless) else { panic!() };
         assert_eq!(ended.failure.unwrap().0, FailureReason::ExecutorNotConfigured);
     }

@@ -18,7 +18,10 @@ use crate::store::{Failure, TaskRow};
 pub async fn finish(context: &Context, task: &Validated, row: &TaskRow, ended: &Ended) -> Result<TaskRow, Error> {
     let (traces, of, how) = (context.traces.clone(), row.clone(), ended.clone());
     let judgement = blocking(move || judge(&traces, &of, &how)).await.map_err(Error::volume("check a trace"))?;
-    let cancelled = requested_end(task).map(|end| cancellation(context, task, end));
+    let cancelled = match requested_end(task) {
+        Some(end) => Some(cancellation(context, task, end).await?),
+        None => None,
+    };
     let end = judgement.attempt_end(row, ended, cancelled, context.timing.infrastructure_retries);
     let recorded = context.store.finish_attempt(end).await.map_err(Error::store("record the outcome of an attempt"))?;
     note_outcome(context, &recorded);
@@ -34,15 +37,21 @@ pub async fn finish(context: &Context, task: &Validated, row: &TaskRow, ended: &
     Ok(recorded)
 }
 
-/// Why and by whom a Task is cancelled.
-pub fn cancellation(context: &Context, task: &Validated, end: End) -> (Failure, Actor) {
-    match end {
+/// Why and by whom a Task is cancelled. Database.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn cancellation(context: &Context, task: &Validated, end: End) -> Result<(Failure, Actor), Error> {
+    Ok(match end {
         End::Cancelled => {
             let message = format!("cancelled by {}", task.canceller.id);
             (Failure::new(Reason::Cancelled.as_str(), message), task.canceller.clone())
         }
-        End::Deleted => (Failure::new(Reason::Deleted.as_str(), task.if_deleted), context.deleter(&task.head.uid)),
-    }
+        End::Deleted => {
+            let deleter = context.deleter(&task.head.uid).await?;
+            (Failure::new(Reason::Deleted.as_str(), task.if_deleted), deleter.actor)
+        }
+    })
 }
 
 /// Counts an outcome that was just recorded.

@@ -14,6 +14,9 @@ use crate::domain::{Actor, Code, FailureReason, Phase};
 use crate::reconcile::{Context, Error};
 use crate::store::{AdoptEnd, Failure, RunAgain, Shown, StartAttempt, TaskRow};
 
+/// How much is kept of the name of who decided.
+const MAX_NAME_CHARS: usize = 253;
+
 /// Said where the place of a lost record is taken.
 pub const NO_PLACE: &str = "it cannot be recorded again: another Task has its idempotencyKey or its id by now, or the gate \
                             refuses it; delete it and make another one where the work is still wanted";
@@ -60,17 +63,17 @@ pub fn is_behind(row: &TaskRow, shown: Shown) -> bool {
     !row.phase.is_terminal() && ((shown.has_ended && shown.by_itself) || shown.is_beyond(row.attempt))
 }
 
-/// What an administrator decided.
-pub fn decision(task: &Validated) -> Option<(DecisionAction, Actor)> {
+/// What an administrator decided, and who they say they are: whoever may write statuses can say any name.
+pub fn decision(task: &Validated) -> Option<(DecisionAction, String)> {
     let decision = task.status.as_ref()?.decision.as_ref()?;
-    Some((decision.action, Actor::authenticated(&decision.by)))
+    Some((decision.action, decision.by.chars().take(MAX_NAME_CHARS).collect()))
 }
 
 /// Takes the end that the status shows into the record. Database.
 ///
 /// # Errors
 /// If the database does not take it.
-pub async fn adopt(context: &Context, status: &TaskStatus, row: TaskRow, by: Actor) -> Result<TaskRow, Error> {
+pub async fn adopt(context: &Context, status: &TaskStatus, row: TaskRow, by: String) -> Result<TaskRow, Error> {
     let Some(phase) = end(status) else { return Ok(row) };
     let adopted = adopted(status, phase, &row, by, Timestamp::now());
     context.store.adopt_end(adopted).await.map_err(Error::store("adopt the end of a Task"))
@@ -80,12 +83,13 @@ pub async fn adopt(context: &Context, status: &TaskStatus, row: TaskRow, by: Act
 ///
 /// # Errors
 /// If the database does not take it.
-pub async fn run_again(context: &Context, row: &TaskRow, shown: Shown, by: Actor) -> Result<TaskRow, Error> {
-    let again = RunAgain { task_id: row.id, after: shown.attempt, by, at: Timestamp::now() };
+pub async fn run_again(context: &Context, row: &TaskRow, shown: Shown, by: String) -> Result<TaskRow, Error> {
+    let again =
+        RunAgain { task_id: row.id, after: shown.attempt, by: Actor::unverified(), claims: by, at: Timestamp::now() };
     context.store.run_again(again).await.map_err(Error::store("let a Task run again"))
 }
 
-fn adopted(status: &TaskStatus, phase: Phase, row: &TaskRow, by: Actor, now: Timestamp) -> AdoptEnd {
+fn adopted(status: &TaskStatus, phase: Phase, row: &TaskRow, claims: String, now: Timestamp) -> AdoptEnd {
     let (reason, message) = end_reason(status);
     let trace = status.trace.as_ref();
     let attempt = attempt(status);
@@ -103,7 +107,8 @@ fn adopted(status: &TaskStatus, phase: Phase, row: &TaskRow, by: Actor, now: Tim
         queued_at: status.queued_at.as_ref().map(|time| time.0),
         started_at: status.started_at.as_ref().map(|time| time.0),
         completed_at: status.completed_at.as_ref().map_or(now, |time| time.0),
-        by,
+        by: Actor::unverified(),
+        claims,
     }
 }
 

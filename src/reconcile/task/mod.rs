@@ -36,8 +36,10 @@ use self::validate::{Validated, validate};
 use super::{Context, Error, finalizer};
 use crate::crd::TaskView;
 use crate::crd::status::{DecisionAction, Reason};
+use crate::domain::executor::NoExecutor;
 use crate::domain::{Actor, FailureReason, Finding, Id};
 use crate::jobs::job_name;
+use crate::runtime::Deleter;
 use crate::store::{Ending, Failure, FinishTask, RecordDeleted, Recording, TaskRow};
 
 /// A Task as the controller watches it: without its spec.
@@ -204,7 +206,7 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
                 end_task(context, task, Ending::Failed, failure, Actor::controller()).await?
             }
             Step::Cancel(end) => {
-                let (failure, actor) = finish::cancellation(context, task, end);
+                let (failure, actor) = finish::cancellation(context, task, end).await?;
                 end_task(context, task, Ending::Cancelled, failure, actor).await?
             }
         };
@@ -234,10 +236,19 @@ fn situation<'a>(
         has_begun: look.has_begun,
         observation: look.observation,
         findings,
-        no_executor: attempt::executor(context, row).err().map(|none| none.to_string()),
+        no_executor: attempt::executor(context, row).err().map(|none| none_yet(context, row, &none)),
         retry_delay: context.timing.retry_delay,
         now: Timestamp::now(),
     }
+}
+
+/// That no executor does it, and how long one may still come.
+fn none_yet(context: &Context, row: &TaskRow, none: &NoExecutor) -> decide::NoExecutor {
+    let since = row.attempt_ended_at.unwrap_or(row.recorded_at);
+    let waited = Duration::try_from(Timestamp::now().duration_since(since)).unwrap_or_default();
+    // A Task that was let go now may have been recorded long ago: a configuration that came with it needs a restart.
+    let waited = waited.min(context.started.elapsed());
+    decide::NoExecutor { why: none.to_string(), patience: context.timing.executor_patience.saturating_sub(waited) }
 }
 
 /// Whether somebody wants the Task to end before its time.
@@ -322,12 +333,8 @@ async fn settle(context: &Context, task: &Validated, state: &State<'_>) -> Resul
 
 /// Records the deletion and lets the object go. Database, then API server.
 async fn release(context: &Context, task: &Validated) -> Result<Action, Error> {
-    let deleted = RecordDeleted {
-        id: task.head.id,
-        uid: task.head.uid.clone(),
-        actor: context.deleter(&task.head.uid),
-        at: Timestamp::now(),
-    };
+    let Deleter { actor, note } = context.deleter(&task.head.uid).await?;
+    let deleted = RecordDeleted { id: task.head.id, uid: task.head.uid.clone(), actor, note, at: Timestamp::now() };
     context.store.record_deleted(deleted).await.map_err(Error::store("record a deletion"))?;
     if task.head.has_finalizer {
         finalizer::remove(&tasks(context, &task.head.namespace), &task.head.name, &task.head.uid).await?;

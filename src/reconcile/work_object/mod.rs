@@ -33,6 +33,7 @@ use crate::crd::cwom::{WorkObjectStatus, api_resource};
 use crate::crd::pinned_id;
 use crate::domain::Id;
 use crate::domain::cwom::{Kind, Spec, Target};
+use crate::runtime::Deleter;
 use crate::store::{DeleteObject, ObjectOrigin, ObjectRow, Put, PutObject, Unresolved};
 
 /// How often a Run under way is looked at, though nothing told of it.
@@ -259,7 +260,8 @@ async fn release(context: &Context, api: &Api<WorkObject>, kind: Kind, head: &He
 /// # Errors
 /// [`Error::Store`] if the database does not take it.
 pub async fn retire(context: &Context, kind: Kind, id: Id, uid: &str) -> Result<(), Error> {
-    let delete = DeleteObject { kind, id, uid: uid.to_owned(), actor: context.deleter(uid), at: Timestamp::now() };
+    let Deleter { actor, note } = context.deleter(uid).await?;
+    let delete = DeleteObject { kind, id, uid: uid.to_owned(), actor, note, at: Timestamp::now() };
     let row = context.store.delete_object(delete).await.map_err(Error::store("record a deletion"))?;
     if let Some(row) = row {
         wake(context, kind, &row);

@@ -10,11 +10,12 @@ use tracing::{info, warn};
 use super::sources::gather;
 use super::validate::Understood;
 use super::waiting::Wanted;
+use crate::crd::cwom::WorkReason;
 use crate::crd::names::{FINALIZER, GROUP};
-use crate::crd::stamps::{Issuer, Seal, Sealed, cancellation};
+use crate::crd::stamps::{Issuer, Seal, Sealed, are_refused, cancellation};
 use crate::crd::{Stamps, Task as TaskObject, TaskSpec};
 use crate::domain::cwom::adapter::{failure_category, issue_to_task};
-use crate::domain::cwom::{FailureCategory, Kind, Mode, Spec, Status};
+use crate::domain::cwom::{FailureCategory, Kind, Mode, Spec, Status, Target};
 use crate::domain::{Actor, Code, FailureReason, Finding, Id, Principal, Task, submitted_digest};
 use crate::reconcile::head::Head;
 use crate::reconcile::rights::may_create_tasks;
@@ -32,8 +33,8 @@ const MADE_FROM: &str = "jct.dev/made-from";
 pub struct Carried {
     /// The Task.
     pub task_name: Option<String>,
-    /// What it waits for before there is one, in a sentence.
-    pub waits_for: Option<String>,
+    /// Why it waits before there is one, and the same in a sentence.
+    pub waits_for: Option<(&'static str, String)>,
     /// The same as objects that may come.
     pub wants: Vec<Wanted>,
 }
@@ -81,21 +82,25 @@ pub async fn advance(
     }
     let missing: Vec<&Unresolved> = unresolved.iter().filter(|left| left.path.starts_with("inputs.")).collect();
     if let Some(first) = missing.first() {
-        let waits_for = format!("{} {} is not there", first.kind, first.target);
-        return Ok(Some(Carried { waits_for: Some(waits_for), ..Carried::default() }));
+        return Ok(Some(Carried { waits_for: Some(missing_input(first.kind, &first.target)), ..Carried::default() }));
     }
     let sources = match gather(context, run).await? {
         Ok(sources) => sources,
         Err(waiting) => {
             let namespace = &object.head.namespace;
-            let waits_for = Some(format!("{} {} is not there", waiting.kind, waiting.target));
+            let waits_for = Some(missing_input(waiting.kind, &waiting.target));
             let wanted = Wanted { kind: waiting.kind, namespace: namespace.clone(), target: waiting.target };
             return Ok(Some(Carried { waits_for, wants: vec![wanted], task_name: None }));
         }
     };
     let failed = match author(context, object).await? {
-        Err(failed) => Some(failed),
-        Ok(author) => match issue_to_task(&sources.view(run)) {
+        // That may pass: the webhooks' configuration is looked at again and again, and its author can write it anew.
+        Author::Unknown(message) => {
+            let waits_for = Some((FailureReason::AuthorUnknown.as_str(), message));
+            return Ok(Some(Carried { waits_for, ..Carried::default() }));
+        }
+        Author::Refused(category, message) => Some((category, message)),
+        Author::Known(author) => match issue_to_task(&sources.view(run)) {
             Ok(task) => {
                 let mut task = Task { idempotency_key: None, ..task };
                 task.metadata.insert(MADE_FROM.into(), sources.digests(id));
@@ -113,19 +118,31 @@ pub async fn advance(
     Ok(Some(Carried::default()))
 }
 
-/// Who wrote the Run as it stands, if they are known and may create Tasks in its namespace: a Run is no way around that
-/// right. Else why the Run has failed. API server.
-async fn author<'a>(
-    context: &Context,
-    run: &'a Understood,
-) -> Result<Result<&'a Principal, (FailureCategory, String)>, Error> {
-    let fail =
-        |reason: FailureReason, message: String| Ok(Err((failure_category(reason), format!("{reason}: {message}"))));
+fn missing_input(kind: Kind, target: &Target) -> (&'static str, String) {
+    (WorkReason::WaitingForInputs.as_str(), format!("{kind} {target} is not there"))
+}
+
+/// Who wrote a Run as it stands.
+enum Author<'a> {
+    /// They may create Tasks in its namespace.
+    Known(&'a Principal),
+    /// Nobody vouches for them now; in a sentence.
+    Unknown(String),
+    /// It is not for them to have it carried out.
+    Refused(FailureCategory, String),
+}
+
+/// Who wrote the Run as it stands, and whether they may create Tasks in its namespace: a Run is no way around that right. API
+/// server.
+async fn author<'a>(context: &Context, run: &'a Understood) -> Result<Author<'a>, Error> {
+    let fail = |reason: FailureReason, message: String| {
+        Ok(Author::Refused(failure_category(reason), format!("{reason}: {message}")))
+    };
     let namespace = &run.head.namespace;
     let Some(author) = &run.head.author else {
-        let message = "nobody vouches for who wrote this Run as it stands: it came past the admission webhook, or is in the \
-                       operator's own namespace";
-        return fail(FailureReason::AuthorUnknown, message.into());
+        let message = "nobody vouches now for who wrote this Run as it stands: it came past the admission webhooks, these are away or \
+                       were installed anew since, or it is in the operator's own namespace; where that does not pass, write it anew";
+        return Ok(Author::Unknown(message.into()));
     };
     if author.is_cut() {
         let message = format!(
@@ -142,7 +159,7 @@ async fn author<'a>(
         let message = format!("{} may not create Tasks in namespace {namespace}{hint}", author.user);
         return fail(FailureReason::AuthorNotAllowed, message);
     }
-    Ok(Ok(author))
+    Ok(Author::Known(author))
 }
 
 /// Creates the Task, or finds it. Says why the Run has failed, if it has.
@@ -163,7 +180,7 @@ async fn create(
         Err(kube::Error::Api(status)) if status.code == 409 => known(context, &api, id).await,
         // That passes: it is tried again when others have ended.
         Err(kube::Error::Api(status))
-            if status.code == 422 && !status.message.contains(Code::TooManyTasks.as_str()) =>
+            if status.code == 422 && !status.message.contains(Code::TooManyTasks.as_str()) && !are_refused(&status) =>
         {
             Ok(Some(denial(&status)))
         }

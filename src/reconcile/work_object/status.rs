@@ -180,7 +180,7 @@ fn outcome(run: &Run, carried: &Carried) -> Fact {
             Fact::no(type_, reason, shorten(message))
         }
         (status, _) => match &carried.waits_for {
-            Some(what) => Fact::unknown(type_, WorkReason::WaitingForInputs.as_str(), shorten(what)),
+            Some((reason, what)) => Fact::unknown(type_, reason, shorten(what)),
             None => Fact::unknown(type_, pascal_case(status), ""),
         },
     }

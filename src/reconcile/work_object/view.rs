@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::crd::cwom::WorkObjectStatus;
-use crate::crd::trimmed;
+use crate::crd::{in_short, trimmed};
 use crate::domain::id::sha256_hex;
 
 /// A status that says more is not ours.
@@ -35,7 +35,7 @@ pub struct WorkObject {
 /// A work object as it was read for its spec.
 #[derive(Clone, Debug)]
 pub struct Whole {
-    /// What the cache would hold of it.
+    /// What the cache would hold of it, and the groups of its users.
     pub view: WorkObject,
     /// The spec, as the API server writes it.
     pub spec: Box<RawValue>,
@@ -44,7 +44,8 @@ pub struct Whole {
 impl<'de> Deserialize<'de> for WorkObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // The spec goes here, before the next object is read.
-        Whole::deserialize(deserializer).map(|whole| whole.view)
+        let view = Whole::deserialize(deserializer)?.view;
+        Ok(Self { metadata: in_short(view.metadata), ..view })
     }
 }
 
@@ -124,6 +125,19 @@ mod tests {
         assert_eq!(object.metadata.generation, Some(2));
         let without: WorkObject = serde_json::from_value(json!({"metadata": {"name": "a"}})).unwrap();
         assert_eq!((without.spec_sha256, without.spec_bytes), (sha256_hex(b"null"), 4));
+    }
+
+    #[test]
+    fn the_cache_has_of_groups_their_digest_and_who_reads_the_object_has_them() {
+        let groups = serde_json::to_string(&vec!["group"; 1000]).unwrap();
+        let object =
+            json!({"metadata": {"name": "a", "annotations": {"jct.dev/submitted-by-groups": groups}}, "spec": {}});
+        let kept =
+            |metadata: &ObjectMeta| metadata.annotations.as_ref().unwrap()["jct.dev/submitted-by-groups"].clone();
+        let cached: WorkObject = serde_json::from_str(&object.to_string()).unwrap();
+        assert_eq!(kept(&cached.metadata), format!("sha256:{}", sha256_hex(groups.as_bytes())));
+        let whole: Whole = serde_json::from_str(&object.to_string()).unwrap();
+        assert_eq!(kept(&whole.view.metadata), groups);
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub(in crate::store) async fn append(conn: &mut Conn<'_>, changes: Vec<Change>, 
 pub(in crate::store) async fn lock_head(conn: &mut Conn<'_>) -> Result<Head> {
     let sql = match conn {
         Conn::Sqlite(_) => "SELECT seq, hash FROM audit_head WHERE id = 1",
-        Conn::Postgres(_) => "SELECT seq, hash FROM audit_head WHERE id = 1 FOR UPDATE",
+        Conn::Postgres(..) => "SELECT seq, hash FROM audit_head WHERE id = 1 FOR UPDATE",
     };
     let head = fetch!(Head, conn, sql)?.pop();
     head.ok_or_else(|| StoreError::corrupt(DATABASE, "audit_head", "the chain has no head"))

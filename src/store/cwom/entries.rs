@@ -8,7 +8,7 @@ use crate::domain::audit::Action;
 use crate::domain::cwom::Kind;
 use crate::domain::{Actor, TraceId};
 use crate::store::audit::Change;
-use crate::store::ops::difference;
+use crate::store::ops::{difference, noted};
 
 /// An object is new.
 pub(super) fn created(row: &ObjectRow, actor: Actor) -> Change {
@@ -26,11 +26,11 @@ pub(super) fn changed(before: &ObjectRow, after: &ObjectRow, actor: Actor, note:
 }
 
 /// An object's custom resource is gone.
-pub(super) fn deleted(row: &ObjectRow, actor: Actor) -> Change {
+pub(super) fn deleted(row: &ObjectRow, actor: Actor, note: Option<&str>) -> Change {
     let before = json!({"namespace": row.namespace, "name": row.origin.as_ref().map(|origin| &origin.name),
         "uid": row.origin.as_ref().map(|origin| &origin.uid)});
-    let note = "the custom resource was deleted; its record stays";
-    entry(row, actor, Action::Deleted, Some(before), None, Some(note.into()))
+    let note = noted("the custom resource was deleted; its record stays", note);
+    entry(row, actor, Action::Deleted, Some(before), None, Some(note))
 }
 
 /// A link has come, or has gone.
@@ -81,14 +81,14 @@ pub(super) fn state(row: &ObjectRow) -> Map<String, Value> {
         names: _,
         recorded_at: _,
         deleted_at,
-        spec_sha256: _,
+        spec_sha256,
     } = row;
     let mut state = match object.to_json() {
         Value::Object(fields) => fields,
         _ => Map::new(),
     };
     state.remove("updated_at");
-    let about = json!({
+    let mut about = json!({
         "namespace": namespace,
         "name": origin.as_ref().map(|origin| &origin.name),
         "uid": origin.as_ref().map(|origin| &origin.uid),
@@ -96,6 +96,9 @@ pub(super) fn state(row: &ObjectRow) -> Map<String, Value> {
         "task_id": task_id,
         "deleted_at": deleted_at,
     });
+    if let (Value::Object(about), Some(sha256)) = (&mut about, spec_sha256) {
+        about.insert("spec_sha256".into(), sha256.as_str().into());
+    }
     state.insert("record".into(), about);
     state
 }

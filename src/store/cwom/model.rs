@@ -170,6 +170,8 @@ pub struct DeleteObject {
     pub uid: String,
     /// By whom.
     pub actor: Actor,
+    /// What else is to be said of that.
+    pub note: Option<String>,
     /// Now.
     pub at: Timestamp,
 }

@@ -16,6 +16,7 @@ use crate::domain::{Actor, Code, Finding, Id, Naming};
 use crate::store::Result;
 use crate::store::audit::Change;
 use crate::store::operation::{Changes, Needs, Operation, View};
+use crate::store::ops::noted;
 use crate::store::rows::stored;
 
 impl Operation for PutObject {
@@ -181,7 +182,7 @@ impl PutObject {
             return Ok(());
         };
         let row = objects.known(kind, other)?;
-        let (after, entry) = gone(row, Actor::controller(), self.at);
+        let (after, entry) = gone(row, Actor::controller(), None, self.at);
         changes.entries.extend(entry);
         changes.objects.rows.push(after);
         Ok(())
@@ -196,14 +197,14 @@ fn is_undescribed(row: &ObjectRow) -> bool {
 
 /// What becomes of the row when its custom resource is gone, and the entry about it. What Tasks refer to stays theirs, and
 /// can be described anew.
-fn gone(row: &ObjectRow, actor: Actor, at: jiff::Timestamp) -> (ObjectRow, Option<Change>) {
+fn gone(row: &ObjectRow, actor: Actor, note: Option<&str>, at: jiff::Timestamp) -> (ObjectRow, Option<Change>) {
     if row.object.kind() == Kind::Repo && row.task_id.is_some() {
         let after = ObjectRow { origin: None, spec_sha256: None, names: BTreeMap::new(), ..row.clone() };
-        let note = "the custom resource was deleted; the repository of the Task stays";
-        let entry = entries::changed(row, &after, actor, Some(note.into()));
+        let note = noted("the custom resource was deleted; the repository of the Task stays", note);
+        let entry = entries::changed(row, &after, actor, Some(note));
         return (after, entry);
     }
-    (ObjectRow { deleted_at: Some(stored(at)), ..row.clone() }, Some(entries::deleted(row, actor)))
+    (ObjectRow { deleted_at: Some(stored(at)), ..row.clone() }, Some(entries::deleted(row, actor, note)))
 }
 
 /// The finding about an object that has `id` and pins another.
@@ -268,9 +269,10 @@ impl Operation for DeleteObject {
         if before.deleted_at.is_some() {
             return Ok((Some(before.clone()), Changes::default()));
         }
-        let (after, entry) = gone(before, self.actor.clone(), self.at);
+        let (after, entry) = gone(before, self.actor.clone(), self.note.as_deref(), self.at);
         let changes = Changes {
             objects: ObjectChanges { rows: vec![after.clone()], ..ObjectChanges::default() },
+            deleted_uid: Some(self.uid.clone()),
             entries: entry.into_iter().collect(),
             ..Changes::default()
         };

@@ -93,7 +93,7 @@ async fn check_schema(conn: &mut Conn<'_>, known: &[(i64, Vec<u8>)], check: &mut
 
 /// What SQLite can find out about its file. PostgreSQL has no such check; it enforces its constraints itself.
 async fn check_integrity(conn: &mut Conn<'_>, check: &mut Check) -> Result<()> {
-    if matches!(conn, Conn::Postgres(_)) {
+    if matches!(conn, Conn::Postgres(..)) {
         return Ok(());
     }
     for (found,) in fetch!((String,), conn, "SELECT integrity_check FROM pragma_integrity_check")? {

@@ -132,7 +132,7 @@ async fn write_rows(
     }
     let end = tally.end(present_head(conn).await?);
     write_end(out, header_sha256, &end, signer)?;
-    Ok(Transferred { rows: end.rows, audit_head: end.audit_head.hash, resumed_after })
+    Ok(Transferred { rows: end.rows, audit_head: end.audit_head.hash, resumed_after, differences: 0 })
 }
 
 async fn present_head(conn: &mut Conn<'_>) -> Result<Place> {

@@ -29,7 +29,7 @@ pub(super) struct Fold {
 pub(super) struct Compared<'c> {
     /// Fields that entries of the entity do not bind, or that are bound elsewhere; `a.b` is a field within one.
     pub(super) left_out: &'c [&'c str],
-    /// Fields that the first entry did not tell in earlier versions.
+    /// Fields that the first entry did not tell in earlier versions; `a.b` is one that no entry did.
     pub(super) untold: &'c [&'c str],
     /// Where it says when the object was deleted.
     pub(super) deleted_at: &'c str,
@@ -117,6 +117,12 @@ impl Fold {
             let pointer = format!("/{}", path.replace('.', "/"));
             take(&mut told, &pointer);
             take(&mut row, &pointer);
+        }
+        for path in compared.untold.iter().filter(|path| path.contains('.')) {
+            let pointer = format!("/{}", path.replace('.', "/"));
+            if told.pointer(&pointer).is_none() {
+                take(&mut row, &pointer);
+            }
         }
         let deleted_at = format!("/{}", compared.deleted_at.replace('.', "/"));
         if told.pointer(&deleted_at).and_then(Value::as_str) == Some(SOME_TIME)

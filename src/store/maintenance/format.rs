@@ -110,6 +110,8 @@ pub struct Trust<'t> {
     pub verify: &'t (dyn Fn(&Signature) -> Result<Vec<u8>, String> + Sync),
     /// Also those that are not signed.
     pub allow_unsigned: bool,
+    /// Also those whose rows do not follow from their audit log: who asks for it. The log of the imported record tells of it.
+    pub allow_differences: Option<&'t str>,
 }
 
 /// The bytes that are signed.

@@ -6,12 +6,17 @@
 
 use std::io::BufRead;
 
+use serde_json::json;
+use ulid::Generator;
+
 use super::format::{End, Line, Place, Reader, Signature, Tally, Trust, distrust};
 use super::replay::replay;
 use super::rows::{from_json, insert};
 use super::tables::{TABLES, Table};
 use super::{Check, Database, TransferError, Transferred, has_table};
-use crate::store::audit::{AuditCheck, Head, head, verify_up_to};
+use crate::domain::audit::{Action, EntityKind};
+use crate::domain::{Actor, TraceId};
+use crate::store::audit::{AuditCheck, Change, Head, append, head, verify_up_to};
 use crate::store::conn::{Argument, Conn, execute, fetch, fetch_raw};
 use crate::store::{Result, StoreError};
 
@@ -49,14 +54,51 @@ impl Database {
             return Err(TransferError::Refused(problem));
         }
         verify(conn, &end).await?;
-        follow_the_log(conn).await?;
-        execute!(conn, "BEGIN")?;
-        let Place { seq, hash } = end.audit_head.clone();
-        execute!(conn, "UPDATE audit_head SET seq = $1, hash = $2 WHERE id = 1", seq, hash)?;
-        execute!(conn, "DROP TABLE import_progress")?;
-        execute!(conn, "COMMIT")?;
-        Ok(Transferred { rows: end.rows, audit_head: end.audit_head.hash, resumed_after })
+        let differences = follow_the_log(conn, trust.allow_differences.is_some()).await?;
+        let entry = trust.allow_differences.zip(differences.as_ref());
+        let entry = entry.map(|(by, differences)| taken_all_the_same(by, differences, &end, &reader.header_sha256));
+        let head = finish(conn, &end, entry).await?;
+        let differences = differences.map_or(0, |check| count_of(&check));
+        Ok(Transferred { rows: end.rows, audit_head: head, resumed_after, differences })
     }
+}
+
+/// Lets go of the database: the audit log's head is that of the export, or the entry after it; the hash of that.
+async fn finish(conn: &mut Conn<'_>, end: &End, entry: Option<Change>) -> Result<String, TransferError> {
+    execute!(conn, "BEGIN")?;
+    let Place { seq, hash } = end.audit_head.clone();
+    execute!(conn, "UPDATE audit_head SET seq = $1, hash = $2 WHERE id = 1", seq, hash)?;
+    append(conn, entry.into_iter().collect(), &mut Generator::new()).await?;
+    let hash = head(conn).await?.map_or_else(String::new, |head| head.hash);
+    execute!(conn, "DROP TABLE import_progress")?;
+    execute!(conn, "COMMIT")?;
+    Ok(hash)
+}
+
+/// What the audit log says of rows that do not follow from it and were taken all the same.
+fn taken_all_the_same(by: &str, differences: &Check, end: &End, header_sha256: &str) -> Change {
+    Change {
+        actor: Actor::maintenance(),
+        action: Action::Updated,
+        entity_kind: EntityKind::Database,
+        entity_id: end.rows_sha256.clone(),
+        before: None,
+        after: Some(json!({
+            "asked_by": by,
+            "differences": differences.problems,
+            "differences_left_out": differences.problems_left_out,
+            "export": {"header_sha256": header_sha256, "rows_sha256": end.rows_sha256},
+        })),
+        note: Some(
+            "rows that do not follow from the audit log before this entry were imported with --allow-differences"
+                .into(),
+        ),
+        trace_id: TraceId::derive(&end.rows_sha256),
+    }
+}
+
+fn count_of(check: &Check) -> u64 {
+    check.problems.len() as u64 + check.problems_left_out
 }
 
 /// Begins an import, or goes on with one: passes over what is there already. How many rows that is.
@@ -216,14 +258,19 @@ async fn verify(conn: &mut Conn<'_>, end: &End) -> Result<(), TransferError> {
     }
 }
 
-/// That every row follows from the log: one that was changed before it was exported does not.
-async fn follow_the_log(conn: &mut Conn<'_>) -> Result<(), TransferError> {
+/// That every row follows from the log: one that was changed before it was exported does not. What differs, if that is allowed.
+async fn follow_the_log(conn: &mut Conn<'_>, may_differ: bool) -> Result<Option<Check>, TransferError> {
     let mut check = Check::default();
     replay(conn, &mut check).await?;
-    let Some(first) = check.problems.first() else { return Ok(()) };
-    let count = check.problems.len() as u64 + check.problems_left_out;
+    let Some(first) = check.problems.first() else { return Ok(None) };
+    if may_differ {
+        return Ok(Some(check));
+    }
+    let count = count_of(&check);
     Err(TransferError::Refused(format!(
         "the rows of the export do not follow from its audit log, in {count} places, first: {first}; `jct db check` of the \
-         database that it comes from tells whether it was so before"
+         database that it comes from tells whether it was so before. --allow-differences --by YOUR-NAME takes them as they \
+         are, and an entry of the audit log tells which they were and who asked; the same command then goes on with this \
+         database"
     )))
 }

@@ -7,6 +7,7 @@ mod fold;
 mod format;
 mod guards;
 mod import;
+mod marks;
 mod replay;
 mod rows;
 mod schema;
@@ -45,6 +46,8 @@ pub struct Transferred {
     pub audit_head: String,
     /// How many rows were there from an earlier try.
     pub resumed_after: u64,
+    /// In how many places the imported rows do not follow from their audit log.
+    pub differences: u64,
 }
 
 /// Why an export or an import did not come to its end.
@@ -72,7 +75,7 @@ pub enum TransferError {
 impl Database {
     /// Connects to a database that is there.
     pub async fn open(settings: &StoreSettings) -> Result<Self> {
-        Ok(Self { connected: Connector::new(settings).without_creating().connect().await? })
+        Ok(Self { connected: Connector::new(settings).without_creating().for_long().connect().await? })
     }
 
     /// Connects to a database that is there, to read it.
@@ -85,13 +88,14 @@ impl Database {
 
     /// Connects to a database, creating the file of one that is not there.
     pub async fn open_or_create(settings: &StoreSettings) -> Result<Self> {
-        Ok(Self { connected: Connector::new(settings).connect().await? })
+        Ok(Self { connected: Connector::new(settings).for_long().connect().await? })
     }
 
     /// Brings the schema up to date; never back.
     pub async fn migrate(&mut self) -> Result<Migrated> {
         let from = self.schema().await?;
         self.connected.migrate().await?;
+        marks::tell(&mut self.connected.borrow()).await?;
         Ok(Migrated { from, to: self.schema().await? })
     }
 
@@ -130,7 +134,7 @@ async fn applied_migrations(conn: &mut Conn<'_>) -> Result<Vec<(i64, Vec<u8>)>> 
 async fn has_table(conn: &mut Conn<'_>, name: &'static str) -> Result<bool> {
     let sql = match conn {
         Conn::Sqlite(_) => "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = $1",
-        Conn::Postgres(_) => "SELECT COUNT(to_regclass($1))",
+        Conn::Postgres(..) => "SELECT COUNT(to_regclass($1))",
     };
     Ok(fetch!((i64,), conn, sql, name)?.first().is_some_and(|(count,)| *count > 0))
 }
@@ -139,7 +143,7 @@ async fn has_table(conn: &mut Conn<'_>, name: &'static str) -> Result<bool> {
 async fn begin_snapshot(conn: &mut Conn<'_>) -> Result<()> {
     let sql = match conn {
         Conn::Sqlite(_) => "BEGIN",
-        Conn::Postgres(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+        Conn::Postgres(..) => "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
     };
     execute!(conn, sql).map(drop)
 }
@@ -147,7 +151,10 @@ async fn begin_snapshot(conn: &mut Conn<'_>) -> Result<()> {
 /// Makes a database ready to be worked with: whole, and of this program's schema.
 pub(super) async fn prepare(connected: &mut Connected) -> Result<()> {
     refuse_unfinished_import(&mut connected.borrow()).await?;
-    connected.migrate().await
+    connected.take_long(true).await?;
+    connected.migrate().await?;
+    marks::tell(&mut connected.borrow()).await?;
+    connected.take_long(false).await
 }
 
 /// An error if the database can't be read by this program, which brings no schema up to date.

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::Check;
 use super::fold::{Compared, Fold};
+use super::marks;
 use crate::domain::Id;
 use crate::domain::audit::{Action, EntityKind};
 use crate::domain::cwom::Kind;
@@ -94,6 +95,7 @@ fn judge(check: &mut Check, table: &str, id: &str, fold: Option<Fold>, row: Valu
 
 async fn tasks(conn: &mut Conn<'_>, check: &mut Check) -> Result<()> {
     let mut page = Page { limit: ROWS, ..Page::default() };
+    let mut marked = marks::of_tasks(conn).await?;
     loop {
         let rows = tasks_of(conn, &TaskFilter::default(), page).await?;
         let Some(last) = rows.last() else { break };
@@ -102,7 +104,8 @@ async fn tasks(conn: &mut Conn<'_>, check: &mut Check) -> Result<()> {
         let mut folds = folds(conn, EntityKind::Task, ids, &TASKS).await?;
         for row in rows {
             let id = row.id.to_string();
-            judge(check, "tasks", &id, folds.remove(&id), of_task(&row), &TASKS);
+            let row = with_mark(of_task(&row), marks::OF_TASKS, marked.remove(&id));
+            judge(check, "tasks", &id, folds.remove(&id), row, &TASKS);
         }
     }
     let sql = "SELECT t.id FROM tasks t LEFT JOIN jobs j ON j.task_id = t.id AND j.attempt = t.attempt \
@@ -111,6 +114,14 @@ async fn tasks(conn: &mut Conn<'_>, check: &mut Check) -> Result<()> {
         check.problem(format!("tasks {id}: trace_removed_at is not that of its latest attempt"));
     }
     Ok(())
+}
+
+/// The row with the mark of a second one of its object: few are.
+fn with_mark(mut row: Value, mark: &str, marked: Option<Value>) -> Value {
+    if let Value::Object(fields) = &mut row {
+        fields.insert(mark.into(), marked.unwrap_or_default());
+    }
+    row
 }
 
 /// Every column, as the log names it.
@@ -228,8 +239,14 @@ async fn trace(conn: &mut Conn<'_>, row: &JobRow, told: Option<&TraceTold>, chec
 }
 
 async fn objects(conn: &mut Conn<'_>, kind: Kind, check: &mut Check) -> Result<()> {
-    let compared = Compared { left_out: &["runs"], untold: &[], deleted_at: "record.deleted_at", tells_record: false };
+    let compared = Compared {
+        left_out: &["runs"],
+        untold: &["record.spec_sha256"],
+        deleted_at: "record.deleted_at",
+        tells_record: false,
+    };
     let table = kind.as_str();
+    let mut marked = marks::of_objects(conn, kind).await?;
     let mut page = Page { limit: ROWS, ..Page::default() };
     loop {
         let rows = objects_of(conn, kind, &ObjectFilter::default(), page).await?;
@@ -248,7 +265,11 @@ async fn objects(conn: &mut Conn<'_>, kind: Kind, check: &mut Check) -> Result<(
         .await?;
         for row in &rows {
             let id = row.object.id.to_string();
-            judge(check, table, &id, folds.remove(&id), of_object(kind, row), &compared);
+            if row.origin.is_none() && row.spec_sha256.is_some() {
+                check.problem(format!("{table} {id}: it has a spec_sha256, but no custom resource"));
+            }
+            let row = with_mark(of_object(kind, row), marks::OF_OBJECTS, marked.remove(&id));
+            judge(check, table, &id, folds.remove(&id), row, &compared);
         }
         let there = present_links(conn, kind, ids).await?;
         for link in links.symmetric_difference(&there) {

@@ -15,7 +15,7 @@ pub(super) async fn page(conn: &mut Conn<'_>, table: &Table, after: Option<&[Arg
     let is_text = |column: &&str| table.text.contains(column);
     let collation = match conn {
         Conn::Sqlite(_) => "",
-        Conn::Postgres(_) => " COLLATE \"C\"",
+        Conn::Postgres(..) => " COLLATE \"C\"",
     };
     let key = table.key.iter().map(|column| format!("{column}{}", if is_text(column) { collation } else { "" }));
     let key = key.collect::<Vec<_>>().join(", ");

@@ -59,7 +59,7 @@ async fn read(conn: &mut Conn<'_>) -> Result<BTreeMap<String, Found>> {
             "SELECT t.name, c.name, lower(c.type), c.pk FROM sqlite_master t JOIN pragma_table_info(t.name) c \
              WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
         }
-        Conn::Postgres(_) => {
+        Conn::Postgres(..) => {
             "SELECT c.table_name::text, c.column_name::text, c.data_type::text, COALESCE(k.ordinal_position, 0)::bigint \
              FROM information_schema.tables t \
              JOIN information_schema.columns c USING (table_schema, table_name) \

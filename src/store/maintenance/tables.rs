@@ -229,5 +229,6 @@ pub(super) const TABLES: [Table; 20] = [
 ];
 
 /// Tables that are not rows of the record: the chain's end, which an export tells at its own end; the row that probes write
-/// to; what migrations leave; and how far an import is.
-pub(super) const OTHERS: [&str; 4] = ["audit_head", "store_probe", "_sqlx_migrations", super::import::PROGRESS];
+/// to; notes on deletions that are not recorded yet; what migrations leave; and how far an import is.
+pub(super) const OTHERS: [&str; 5] =
+    ["audit_head", "store_probe", "deletion_notes", "_sqlx_migrations", super::import::PROGRESS];

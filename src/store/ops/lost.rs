@@ -2,10 +2,10 @@
 
 use super::attempt::job_changed;
 use super::{task_changed, with_objects};
-use crate::domain::Phase;
+use crate::domain::{Actor, Phase};
 use crate::store::cwom::Advance;
 use crate::store::operation::{Changes, Needs, Operation, View};
-use crate::store::rows::stored;
+use crate::store::rows::{stored, without_nul};
 use crate::store::{AdoptEnd, Failure, JobRow, JobStatus, Result, RunAgain, TaskRow};
 
 impl Operation for AdoptEnd {
@@ -26,11 +26,14 @@ impl Operation for AdoptEnd {
         let earlier_job = open.map(|open| closed(open, stored(self.completed_at)));
         let job = (self.attempt > 0).then(|| self.job(before, job_before));
         let after = self.task(before, job.as_ref());
-        let note = "taken over from the status of the object, whose record was lost";
+        let note = format!(
+            "taken over from the status of the object, whose record was lost; decided by {}",
+            claimed(&self.by, &self.claims)
+        );
         let mut entries = Vec::new();
         entries.extend(open.zip(earlier_job.as_ref()).map(|(open, job)| job_changed(Some(open), job, self.by.clone())));
         entries.extend(job.as_ref().map(|job| job_changed(job_before, job, self.by.clone())));
-        entries.push(task_changed(before, &after, self.by.clone(), Some(note.into())));
+        entries.push(task_changed(before, &after, self.by.clone(), Some(note)));
         let at = self.completed_at;
         let step = Advance { task: &after, job: job.as_ref(), trace: None, actor: &self.by, at };
         let changes = with_objects(view, &step, Changes { entries, ..Changes::default() })?;
@@ -54,7 +57,7 @@ impl AdoptEnd {
             trace_path: self.trace_path.clone(),
             manifest_sha256: self.manifest_sha256.clone(),
             trace_files: self.trace_files,
-            adopted_by: Some(self.by.id.clone()),
+            adopted_by: Some(claimed(&self.by, &self.claims)),
             ..before.clone()
         }
     }
@@ -112,12 +115,18 @@ impl Operation for RunAgain {
             infrastructure_failures: before.infrastructure_failures.max(self.after),
             ..before.clone()
         };
-        let note = format!("its record was lost; it runs again by the decision of {}", self.by.id);
+        let by = claimed(&self.by, &self.claims);
+        let note = format!("its record was lost; it runs again by the decision of {by}");
         let mut entries = Vec::new();
         entries.extend(open.zip(job.as_ref()).map(|(open, job)| job_changed(Some(open), job, self.by.clone())));
         entries.push(task_changed(before, &after, self.by.clone(), Some(note)));
         Ok((after.clone(), Changes { task: Some(after), job, entries, ..Changes::default() }))
     }
+}
+
+/// Somebody for whom nobody vouches, with what they say.
+fn claimed(by: &Actor, claims: &str) -> String {
+    format!("{} ({}: as the status says)", without_nul(claims.to_owned()), by.id)
 }
 
 /// The attempt of `task` whose end is not recorded.

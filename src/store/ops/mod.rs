@@ -2,6 +2,7 @@
 //! audit log.
 
 mod attempt;
+mod deletion;
 mod deny;
 mod lost;
 mod record;
@@ -12,7 +13,9 @@ mod task_end;
 
 use serde_json::{Map, Value};
 
+pub(super) use deletion::DeletionsNoted;
 pub(super) use deny::Denied;
+pub(super) use task_end::noted;
 
 use super::audit::Change;
 use super::cwom::{Advance, advance_objects};

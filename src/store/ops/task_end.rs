@@ -61,9 +61,18 @@ impl Operation for RecordDeleted {
                 "status": after.phase,
             })),
             after: None,
-            note: Some("the object was deleted; its record stays".into()),
+            note: Some(noted("the object was deleted; its record stays", self.note.as_deref())),
             trace_id: after.trace_id.clone(),
         };
-        Ok((Some(after.clone()), Changes { task: Some(after), entries: vec![entry], ..Changes::default() }))
+        let deleted_uid = Some(self.uid.clone());
+        Ok((
+            Some(after.clone()),
+            Changes { task: Some(after), entries: vec![entry], deleted_uid, ..Changes::default() },
+        ))
     }
+}
+
+/// The note of a deletion, with what else is to be said of it.
+pub(in crate::store) fn noted(what: &str, more: Option<&str>) -> String {
+    more.map_or_else(|| what.to_owned(), |more| format!("{what}; {more}"))
 }

@@ -1,6 +1,6 @@
 //! `tasks`: flat, one column for each scalar field of the specification.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -270,7 +270,7 @@ pub(in crate::store) async fn load_tasks(
     let ids = ids.into_iter().map(|id| vec![id.to_string().into()]).collect();
     let statement = match conn {
         Conn::Sqlite(_) => PLAIN,
-        Conn::Postgres(_) => LOCKED,
+        Conn::Postgres(..) => LOCKED,
     };
     let rows: Vec<TaskColumns> = statement.fetch(conn, ids).await?;
     let rows = filled(conn, rows).await?;
@@ -353,12 +353,28 @@ pub(in crate::store) async fn tasks_of_trace(
     filled(conn, rows).await?.into_iter().map(TaskColumns::into_row).collect()
 }
 
-/// How many rows of each namespace have not ended and are not deleted.
-pub(in crate::store) async fn open_by_namespace(conn: &mut Conn<'_>) -> Result<BTreeMap<String, u64>> {
-    let sql = "SELECT namespace, COUNT(*) FROM tasks \
-               WHERE deleted_at IS NULL AND status IN ('pending', 'queued', 'running') GROUP BY namespace";
+/// How many rows of each namespace have not ended and are not deleted. Second rows of an object don't count, nor those of these
+/// `lost` objects.
+pub(in crate::store) async fn open_by_namespace(
+    conn: &mut Conn<'_>,
+    lost: &BTreeSet<String>,
+) -> Result<BTreeMap<String, u64>> {
+    const LOST: Values = Values {
+        before: "SELECT namespace FROM (VALUES",
+        width: 1,
+        after: ") AS v JOIN tasks ON tasks.uid = v.column1 \
+                WHERE deleted_at IS NULL AND duplicate_of IS NULL AND status IN ('pending', 'queued', 'running')",
+    };
+    let sql = "SELECT namespace, COUNT(*) FROM tasks WHERE deleted_at IS NULL AND duplicate_of IS NULL \
+               AND status IN ('pending', 'queued', 'running') GROUP BY namespace";
     let rows = fetch!((String, i64), conn, sql)?;
-    Ok(rows.into_iter().map(|(namespace, count)| (namespace, count.unsigned_abs())).collect())
+    let mut open: BTreeMap<String, u64> =
+        rows.into_iter().map(|(namespace, count)| (namespace, count.unsigned_abs())).collect();
+    let lost: Vec<(String,)> = LOST.fetch(conn, lost.iter().map(|uid| vec![uid.into()]).collect()).await?;
+    for (namespace,) in lost {
+        open.entry(namespace).and_modify(|count| *count = count.saturating_sub(1));
+    }
+    Ok(open)
 }
 
 /// The rows that have not ended and are not deleted.

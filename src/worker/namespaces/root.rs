@@ -205,8 +205,9 @@ fn remount(path: &Path, flags: MsFlags) -> nix::Result<()> {
     mount(none, path, none, flags | MsFlags::MS_REMOUNT | MsFlags::MS_BIND, none)
 }
 
-/// Where something is mounted, and the restrictions that it has already: see proc_pid_mountinfo(5).
-fn mounts(table: &[u8]) -> Vec<(PathBuf, MsFlags)> {
+/// Where something is mounted, and the restrictions that it has already: see proc_pid_mountinfo(5). Of mounts on one another
+/// only the last one is reached, and the table does not say which that is: it keeps the restrictions of all of them.
+fn mounts(table: &[u8]) -> BTreeMap<PathBuf, MsFlags> {
     let line = |line: &[u8]| {
         let mut fields = line.split(|byte| *byte == b' ').skip(4);
         let path = unescape(fields.next()?);
@@ -222,7 +223,11 @@ fn mounts(table: &[u8]) -> Vec<(PathBuf, MsFlags)> {
         });
         Some((path, kept))
     };
-    table.split(|byte| *byte == b'\n').filter_map(line).collect()
+    let mut found = BTreeMap::new();
+    for (path, kept) in table.split(|byte| *byte == b'\n').filter_map(line) {
+        *found.entry(path).or_insert(MsFlags::empty()) |= kept;
+    }
+    found
 }
 
 /// Blanks and the like are there as `\040`.
@@ -328,6 +333,14 @@ mod tests {
     fn the_table_of_mounts_is_understood() {
         let table = b"36 35 98:0 /a /new/mnt\\040x\\134y rw,nosuid,noexec,noatime master:1 - ext3 /dev/root rw\nodd\n";
         let expected = (PathBuf::from("/new/mnt x\\y"), MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC);
-        assert_eq!(mounts(table), [expected]);
+        assert_eq!(mounts(table), BTreeMap::from([expected]));
+    }
+
+    #[test]
+    fn what_is_mounted_over_something_loses_no_restriction_by_what_is_below() {
+        for (below, above) in [("rw", "ro,noexec"), ("ro,noexec", "rw")] {
+            let table = format!("1 0 0:1 / /new/a {below} - tmpfs t rw\n2 1 0:2 / /new/a {above} - tmpfs t rw\n");
+            assert_eq!(mounts(table.as_bytes())[Path::new("/new/a")], MsFlags::MS_RDONLY | MsFlags::MS_NOEXEC);
+        }
     }
 }

@@ -73,7 +73,11 @@ impl Place<'_> {
         let own = [self.work.writable(), self.work.readable()].concat();
         let enclosure = Enclosure { sandbox, tmp: self.work.tmp(), own: own.clone() };
         let within = Launch::Enclosed(Box::new(enclosure));
-        let why = match self.probe(&within).await? {
+        let probed = match privileges::can_watch_another_user() {
+            Ok(()) => self.probe(&within).await?,
+            Err(why) => Err(why),
+        };
+        let why = match probed {
             Ok(enforced) => return Ok(Ok(Confinement { launch: within, enforced, has_namespaces: true })),
             Err(why) => why,
         };

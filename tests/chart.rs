@@ -1,0 +1,99 @@
+//! What the chart makes of its values, by the helm of the test cluster.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use serde_yaml::Value;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The helm that the scripts use, built if need be.
+fn helm() -> &'static str {
+    static HELM: OnceLock<String> = OnceLock::new();
+    HELM.get_or_init(|| {
+        let script = ". tests/cluster/lib.sh && \"$HERE/tools.sh\" helm >&2 && echo \"$TOOLS/helm\"";
+        let output = Command::new("bash").args(["-c", script]).current_dir(ROOT).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    })
+}
+
+/// `helm template` with these values, as YAML.
+fn template(values: &str) -> Output {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, values.as_bytes()).unwrap();
+    let arguments = ["template", "jct", "charts/jct", "--namespace", "jct-system", "--values"];
+    Command::new(helm()).args(arguments).arg(file.path()).current_dir(ROOT).output().unwrap()
+}
+
+/// The objects that the chart makes with these values.
+fn objects(values: &str) -> Vec<Value> {
+    let output = template(values);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    serde_yaml::Deserializer::from_str(&text)
+        .map(|document| serde::Deserialize::deserialize(document).unwrap())
+        .filter(|object: &Value| !object.is_null())
+        .collect()
+}
+
+/// Why the chart refuses these values.
+fn refusal(values: &str) -> String {
+    let output = template(values);
+    assert!(!output.status.success(), "{values} is taken");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn object(objects: &[Value], kind: &str, name: &str) -> Value {
+    let found = objects.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name);
+    found.unwrap_or_else(|| panic!("there is no {kind} {name}")).clone()
+}
+
+/// The pod of the operator with these values.
+fn pod(values: &str) -> Value {
+    object(&objects(values), "Deployment", "jct")["spec"]["template"].clone()
+}
+
+/// A variable of the operator.
+fn variable(pod: &Value, name: &str) -> String {
+    let env = pod["spec"]["containers"][0]["env"].as_sequence().unwrap();
+    let found = env.iter().find(|variable| variable["name"] == name).unwrap_or_else(|| panic!("{name} is not set"));
+    found["value"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_images_are_those_of_the_version_of_the_chart() {
+    let chart = std::fs::read_to_string(format!("{ROOT}/charts/jct/Chart.yaml")).unwrap();
+    let version = serde_yaml::from_str::<Value>(&chart).unwrap()["appVersion"].as_str().unwrap().to_owned();
+    let pod = pod("");
+    assert_eq!(pod["spec"]["containers"][0]["image"].as_str().unwrap(), format!("jct-operator:{version}"));
+    assert_eq!(variable(&pod, "JCT_WORKER_IMAGE"), format!("jct-worker:{version}"));
+}
+
+/// A pod that is another one is waited for by `helm upgrade --wait`.
+#[test]
+fn what_is_configured_by_files_makes_another_pod() {
+    let as_it_was = pod("");
+    assert_eq!(as_it_was, pod(""), "nothing has changed");
+    let agent = "{name: a, operations: [docs], image: a, command: [a]}";
+    for values in [
+        &format!("executors: {{executors: [{agent}]}}"),
+        "executors: {redact: [a]}",
+        "retention: {interval: 2h}",
+        "retention: {traces: [{outcome: any, maxAge: 7d}]}",
+    ] {
+        assert_ne!(as_it_was, pod(values), "{values}");
+    }
+    let client_ca = |pem: &str| pod(&format!("webhook: {{clientCA: {{pem: '-----BEGIN CERTIFICATE-----{pem}'}}}}"));
+    assert_ne!(client_ca("a"), client_ca("b"));
+}
+
+#[test]
+fn a_value_that_is_none_is_refused_by_its_name() {
+    for (values, told) in [("workers: {executorWaitSeconds: -1}", "executorWaitSeconds"), ("workers: {no: 1}", "no")] {
+        let refusal = refusal(values);
+        assert!(refusal.contains(told), "{refusal}");
+    }
+}
