@@ -158,6 +158,8 @@ pub enum Reason {
     StoreUnavailable,
     /// Held back by `spec.suspend`.
     Suspended,
+    /// Its first Job is made when it is its turn.
+    WaitingForTurn,
     /// The Job waits for the scheduler.
     WaitingForScheduling,
     /// The Job is created.
@@ -196,9 +198,10 @@ pub enum Reason {
 
 impl Reason {
     /// What a Task can wait for.
-    pub const WAITING: [Self; 7] = [
+    pub const WAITING: [Self; 8] = [
         Self::StoreUnavailable,
         Self::Suspended,
+        Self::WaitingForTurn,
         Self::WaitingForScheduling,
         Self::JobCreated,
         Self::Retrying,
@@ -213,6 +216,7 @@ impl Reason {
             Self::Recorded => "Recorded",
             Self::StoreUnavailable => "StoreUnavailable",
             Self::Suspended => "Suspended",
+            Self::WaitingForTurn => "WaitingForTurn",
             Self::WaitingForScheduling => "WaitingForScheduling",
             Self::JobCreated => "JobCreated",
             Self::Retrying => "Retrying",

@@ -1,19 +1,19 @@
 //! What every pass of the controller may use.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kube::Client;
 use tokio::sync::{Semaphore, watch};
 
+use super::by_uid::ByUid;
 use super::error::{Backoff, Error};
 use super::status::Written;
 use super::work_object::Objects;
 use super::workers::Workers;
 use crate::crd::TaskStatus;
 use crate::crd::Trust;
-use crate::domain::Id;
 use crate::domain::checkpoint::Checkpoint;
 use crate::domain::executor::Executors;
 use crate::domain::retention::Retention;
@@ -62,7 +62,7 @@ pub struct Context {
     pub workers: Arc<Workers>,
     /// Counts.
     pub metrics: Metrics,
-    /// Failures in a row.
+    /// Failures in a row of passes over Tasks.
     pub backoff: Backoff,
     /// What was written to statuses and may not be in the cache yet.
     pub written: Written<TaskStatus>,
@@ -75,29 +75,25 @@ pub struct Context {
 /// How many whole specs of Tasks may be in memory at once.
 pub const WHOLE_SPECS: usize = 4;
 
-/// Up to which attempt Tasks have their provenance, as far as this process has looked: a Task that has ended is passed over
-/// often, and the volume need not be asked each time.
+/// Up to which attempt Tasks have their provenance, as far as this process has looked, by the uids of their objects: a Task
+/// that has ended is passed over often, and the volume need not be asked each time.
 #[derive(Debug, Default)]
-pub struct Settled(Mutex<HashMap<Id, u32>>);
+pub struct Settled(ByUid<u32>);
 
 impl Settled {
     /// Whether the attempts up to this one have it.
-    pub fn has(&self, task_id: Id, attempt: u32) -> bool {
-        self.0.lock().is_ok_and(|settled| settled.get(&task_id).is_some_and(|last| *last >= attempt))
+    pub fn has(&self, uid: &str, attempt: u32) -> bool {
+        self.0.get(uid).is_some_and(|last| last >= attempt)
     }
 
     /// Notes that the attempts up to this one have it.
-    pub fn note(&self, task_id: Id, attempt: u32) {
-        if let Ok(mut settled) = self.0.lock() {
-            settled.insert(task_id, attempt);
-        }
+    pub fn note(&self, uid: &str, attempt: u32) {
+        self.0.put(uid, attempt);
     }
 
     /// Forgets a Task.
-    pub fn forget(&self, task_id: Id) {
-        if let Ok(mut settled) = self.0.lock() {
-            settled.remove(&task_id);
-        }
+    pub fn forget(&self, uid: &str) {
+        self.0.forget(uid);
     }
 }
 
@@ -116,6 +112,13 @@ impl Context {
         let told = self.store.deletion_notes(uid).await;
         notes.extend(told.map_err(Error::store("look who asked for a deletion"))?);
         Ok(Deleter::of(&notes, &self.trust()))
+    }
+
+    /// Forgets all Tasks but those with these uids.
+    pub fn keep(&self, there: &HashSet<String>) {
+        self.settled.0.keep(there);
+        self.backoff.keep(there);
+        self.written.keep(there);
     }
 
     /// Which seals are believed, now.

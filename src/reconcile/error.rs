@@ -1,10 +1,10 @@
 //! What can go wrong in a pass, and when to try again.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::io;
-use std::sync::Mutex;
 use std::time::Duration;
 
+use super::by_uid::ByUid;
 use crate::store::StoreError;
 
 /// Why a pass ended early. All but [`Error::Invalid`] are tried again.
@@ -99,7 +99,7 @@ impl Error {
 pub struct Backoff {
     first: Duration,
     most: Duration,
-    failures: Mutex<HashMap<String, u32>>,
+    failures: ByUid<u32>,
 }
 
 impl Default for Backoff {
@@ -112,23 +112,23 @@ impl Default for Backoff {
 impl Backoff {
     /// Waits that double from `first` to `most`.
     pub fn new(first: Duration, most: Duration) -> Self {
-        Self { first, most, failures: Mutex::default() }
+        Self { first, most, failures: ByUid::default() }
     }
 
     /// Notes a failure and says how long to wait.
     pub fn failed(&self, uid: &str) -> Duration {
-        let Ok(mut failures) = self.failures.lock() else { return self.most };
-        let count = failures.entry(uid.to_owned()).or_default();
-        let wait = self.first.saturating_mul(1 << (*count).min(10)).min(self.most);
-        *count = count.saturating_add(1);
-        wait
+        let before = self.failures.change(uid, |count| std::mem::replace(count, count.saturating_add(1)));
+        self.first.saturating_mul(1 << before.min(10)).min(self.most)
     }
 
     /// Forgets the failures of an object.
     pub fn succeeded(&self, uid: &str) {
-        if let Ok(mut failures) = self.failures.lock() {
-            failures.remove(uid);
-        }
+        self.failures.forget(uid);
+    }
+
+    /// Forgets the failures of all objects but these.
+    pub fn keep(&self, there: &HashSet<String>) {
+        self.failures.keep(there);
     }
 }
 

@@ -1,19 +1,17 @@
 //! Tasks whose object went without our seeing it: the finalizer was taken off by hand, or the cluster was restored from an
 //! older backup. Their Jobs are ended and their record is closed; nothing runs on for nobody.
 
-use std::collections::BTreeSet;
 use std::fmt::Debug;
-use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::api::Api;
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::queue::cache::Tasks;
+use super::queue::turns::TaskKey;
 use super::task::{Object, close};
 use super::{Context, Error};
 use crate::store::OpenTask;
@@ -22,7 +20,7 @@ use crate::store::OpenTask;
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// Looks for orphans until `shutdown`.
-pub async fn watch(context: Arc<Context>, objects: Store<Object>, shutdown: CancellationToken) {
+pub async fn watch(context: Arc<Context>, objects: Arc<Tasks>, shutdown: CancellationToken) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(INTERVAL) => {}
@@ -34,11 +32,16 @@ pub async fn watch(context: Arc<Context>, objects: Store<Object>, shutdown: Canc
     }
 }
 
-async fn sweep(context: &Context, objects: &Store<Object>) -> Result<(), Error> {
-    let lost: BTreeSet<String> =
-        objects.state().iter().filter(|object| object.is_lost()).filter_map(|object| object.uid()).collect();
-    context.metrics.records_lost.set(lost.len() as i64);
+/// Closes the record of every Task that has not ended and whose object is gone; what is remembered of objects that are gone is
+/// forgotten.
+///
+/// # Errors
+/// If database or API server do not answer.
+pub async fn sweep(context: &Context, objects: &Tasks) -> Result<(), Error> {
+    let lost = objects.lost();
+    context.metrics.records_lost.set(i64::try_from(lost.len()).unwrap_or(i64::MAX));
     context.lost.set(lost);
+    context.keep(&objects.present().uids);
     let mut after = None;
     loop {
         let page = context.store.unfinished(after).await.map_err(Error::store("list Tasks that have not ended"))?;
@@ -53,28 +56,26 @@ async fn sweep(context: &Context, objects: &Store<Object>) -> Result<(), Error> 
     }
 }
 
-async fn is_orphan(context: &Context, objects: &Store<Object>, task: &OpenTask) -> Result<bool, Error> {
+async fn is_orphan(context: &Context, objects: &Tasks, task: &OpenTask) -> Result<bool, Error> {
     let api: Api<Object> = Api::namespaced(context.client.clone(), &task.namespace);
     if task.is_second {
         // The object has its record; this one only goes on for nobody.
         return Ok(true);
     }
-    let reference = ObjectRef::new(&task.name).within(&task.namespace);
-    is_gone(&api, objects, &reference, &task.uid).await
+    if objects.has(&TaskKey::new(&task.namespace, &task.name), &task.uid) {
+        return Ok(false);
+    }
+    is_gone(&api, &task.name, &task.uid).await
 }
 
-/// Whether the object of this uid is no longer there. The cache may lag: that it is gone is confirmed at the API server.
+/// Whether the object of this uid is no longer there, though a cache may lag. API server.
 ///
 /// # Errors
 /// [`Error::Api`] if the API server does not answer.
-pub async fn is_gone<K>(api: &Api<K>, objects: &Store<K>, reference: &ObjectRef<K>, uid: &str) -> Result<bool, Error>
+pub async fn is_gone<K>(api: &Api<K>, name: &str, uid: &str) -> Result<bool, Error>
 where
-    K: Resource + Clone + DeserializeOwned + Debug,
-    K::DynamicType: Eq + Hash + Clone,
+    K: Clone + DeserializeOwned + Debug,
 {
-    if objects.get(reference).is_some_and(|object| object.uid().as_deref() == Some(uid)) {
-        return Ok(false);
-    }
-    let found = api.get_metadata_opt(&reference.name).await.map_err(Error::api("look for an object"))?;
-    Ok(found.is_none_or(|object| object.uid().as_deref() != Some(uid)))
+    let found = api.get_metadata_opt(name).await.map_err(Error::api("look for an object"))?;
+    Ok(found.is_none_or(|object| object.metadata.uid.as_deref() != Some(uid)))
 }

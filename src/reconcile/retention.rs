@@ -3,7 +3,6 @@
 //! A trace is marked as removed, with an audit entry, before its folder is deleted; a record goes when no trace of its Task is
 //! left and its object is gone. So a crash anywhere leaves what the next sweep goes on with.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,10 +10,10 @@ use futures::future::{join_all, try_join_all};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::api::Api;
-use kube::runtime::reflector::Store;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::queue::cache::{Present, Tasks};
 use super::task::{Object, blocking};
 use super::{Context, Error};
 use crate::crd::names::ID;
@@ -49,7 +48,7 @@ pub struct Swept {
 }
 
 /// Sweeps from time to time until `stop`. The cache of Tasks has to be filled.
-pub async fn watch(context: Arc<Context>, objects: Store<Object>, stop: CancellationToken) {
+pub async fn watch(context: Arc<Context>, objects: Arc<Tasks>, stop: CancellationToken) {
     let (mut last, mut wait) = (Instant::now(), Some(FIRST));
     while stop.run_until_cancelled(tokio::time::sleep(LOOK_AGAIN)).await.is_some() {
         let retention = context.retention.borrow().clone();
@@ -81,7 +80,7 @@ pub async fn watch(context: Arc<Context>, objects: Store<Object>, stop: Cancella
 pub async fn sweep(
     context: &Context,
     retention: &Retention,
-    objects: &Store<Object>,
+    objects: &Tasks,
     now: Timestamp,
     stop: &CancellationToken,
 ) -> Result<Swept, Error> {
@@ -193,14 +192,14 @@ async fn delete(context: &Context, folders: &[Folder], swept: &mut Swept) -> Res
 async fn remove_records(
     context: &Context,
     rules: &Rules,
-    objects: &Store<Object>,
+    objects: &Tasks,
     now: Timestamp,
     swept: &mut Swept,
     stop: &CancellationToken,
 ) -> Result<(), Error> {
     while !rules.is_empty() {
-        let present = Present::of(objects);
-        let wanted = |record: &DueRecord| record.traces_left == 0 && !present.holds(record);
+        let present = objects.present();
+        let wanted = |record: &DueRecord| record.traces_left == 0 && !is_held(&present, record);
         let due = context.store.due_records(rules, now, ROUND, wanted).await;
         let (due, left_out) = due.map_err(Error::store("look for records that may go"))?;
         let before = swept.records;
@@ -209,8 +208,8 @@ async fn remove_records(
                 return Ok(());
             }
             // As it is now: a Task that came meanwhile with the same key shows the outcome that is about to go.
-            let present = Present::of(objects);
-            let batch = batch.iter().filter(|record| !present.holds(record));
+            let present = objects.present();
+            let batch = batch.iter().filter(|record| !is_held(&present, record));
             let removed = join_all(batch.map(|record| remove_record(context, record, now))).await;
             // All are asked, so that one that fails does not hide what the others did.
             for removed in &removed {
@@ -241,33 +240,14 @@ async fn remove_record(context: &Context, record: &DueRecord, at: Timestamp) -> 
     let removed = context.store.remove_record(remove).await.map_err(Error::store("remove a record"))?;
     if removed {
         context.metrics.retention_records_removed.inc();
-        context.settled.forget(record.task_id);
+        context.settled.forget(&record.uid);
     }
     Ok(removed)
 }
 
-/// The Tasks whose objects are there, as far as the cache knows: those that a pass may have been over.
-struct Present {
-    uids: HashSet<String>,
-    /// By namespace.
-    keys: HashSet<(String, String)>,
-}
-
-impl Present {
-    fn of(objects: &Store<Object>) -> Self {
-        let (mut uids, mut keys) = (HashSet::new(), HashSet::new());
-        for object in objects.state() {
-            uids.extend(object.uid());
-            if let (Some(namespace), Some(key)) = (object.namespace(), &object.spec.idempotency_key) {
-                keys.insert((namespace, key.clone()));
-            }
-        }
-        Self { uids, keys }
-    }
-
-    /// Whether the object is there, or another one with its idempotency key: that one would take the free key, and run.
-    fn holds(&self, record: &DueRecord) -> bool {
-        let key = record.idempotency_key.clone().map(|key| (record.namespace.clone(), key));
-        self.uids.contains(&record.uid) || key.is_some_and(|key| self.keys.contains(&key))
-    }
+/// Whether the object of a record is there, as far as the cache knows, or another one with its idempotency key: that one would
+/// take the free key, and run.
+fn is_held(present: &Present, record: &DueRecord) -> bool {
+    let key = record.idempotency_key.clone().map(|key| (record.namespace.clone(), key));
+    present.uids.contains(&record.uid) || key.is_some_and(|key| present.keys.contains(&key))
 }

@@ -14,7 +14,7 @@ use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
-use kube::runtime::controller::{Action, Config};
+use kube::runtime::controller::Config;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, Predicate as _, PredicateConfig, WatchStreamExt as _, predicates, watcher};
@@ -24,11 +24,14 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::task::{self, reconcile};
+use super::error::Backoff;
+use super::queue::Queue;
+use super::queue::cache::Tasks;
+use super::task;
 use super::work_object::WorkObject;
 use super::work_object::waiting::Place;
-use super::workers::{Workers, follow, task_ref};
-use super::{Context, Error, lists, orphans, retention, work_object};
+use super::workers::{Workers, follow};
+use super::{Action, Context, Error, lists, orphans, retention, work_object};
 use crate::crd::cwom::api_resource;
 use crate::crd::names::TRACE_ID;
 use crate::domain::cwom::Kind;
@@ -123,24 +126,29 @@ async fn of_tasks(
             let _ = trigger.unbounded_send((namespace, name.clone()));
         }
     };
+    let tasks = Arc::new(Tasks::default());
     let (filled, is_filled) = tokio::sync::oneshot::channel();
-    let mut filled = Some(filled);
+    let caches = stage.caches.clone();
     let note = move || {
         // Whoever waited for it may be gone.
-        let _ = filled.take().map(|filled| filled.send(()));
+        let _ = filled.send(());
+        caches.filled();
     };
-    let watched = Watched::new(stage, Api::all(stage.lists.clone()), (), news, note);
-    let sweeper = tokio::spawn(orphans::watch(context.clone(), watched.reader.clone(), stage.shutdown.clone()));
-    let (reader, shutdown) = (watched.reader.clone(), stage.shutdown.clone());
-    let retention = tokio::spawn(async move {
-        tokio::select! {
-            // Before the cache is filled, every idempotency key looks like one that nobody has.
-            Ok(()) = is_filled => retention::watch(context, reader, shutdown.clone()).await,
-            () = shutdown.cancelled() => {}
+    let sweeper = tokio::spawn(orphans::watch(context.clone(), tasks.clone(), stage.shutdown.clone()));
+    let (there, shutdown) = (tasks.clone(), stage.shutdown.clone());
+    let retention = tokio::spawn({
+        let context = context.clone();
+        async move {
+            tokio::select! {
+                // Before the cache is filled, every idempotency key looks like one that nobody has.
+                Ok(()) = is_filled => retention::watch(context, there, shutdown.clone()).await,
+                () = shutdown.cancelled() => {}
+            }
         }
     });
-    let pass = |object, context: Arc<Context>| async move { reconcile(object, context).await };
-    watched.control(stage, "Task", triggered.map(task_ref), |view| view.spec.bytes, pass).await;
+    let events = watcher(Api::all(stage.lists.clone()), lists::config()).default_backoff();
+    let queue = Queue::new(context, tasks, stage.specs.clone(), stage.concurrency);
+    queue.run(events, triggered, news, note, stage.shutdown.clone()).await;
     // They end between two Tasks, on the same signal.
     let _ = sweeper.await;
     let _ = retention.await;
@@ -171,7 +179,7 @@ async fn of_objects(stage: &Stage, kind: Kind) {
     let pass = move |object: Arc<WorkObject>, context: Arc<Context>| async move {
         work_object::reconcile(kind, &object, &context).await
     };
-    watched.control(stage, kind.as_str(), triggered, |object| object.spec_bytes, pass).await;
+    watched.control(stage, kind, triggered, |object| object.spec_bytes, pass).await;
     let _ = sweeper.await;
 }
 
@@ -239,7 +247,7 @@ where
     async fn control<F>(
         self,
         stage: &Stage,
-        kind: &'static str,
+        kind: Kind,
         triggered: impl Stream<Item = ObjectRef<K>> + Send + 'static,
         spec_bytes: impl Fn(&K) -> usize + Send + Sync + Clone + 'static,
         pass: impl Fn(Arc<K>, Arc<Context>) -> F + Send + Sync + Clone + 'static,
@@ -248,12 +256,13 @@ where
     {
         let stop = stage.shutdown.clone();
         let specs = stage.specs.clone();
+        let called = kind.as_str();
         let weighed = move |object: Arc<K>, context: Arc<Context>| {
-            let kib = (spec_bytes(&object) / 1024 + 1).min(SPECS_AT_ONCE_KIB);
+            let kib = weight(spec_bytes(&object));
             let (specs, pass) = (specs.clone(), pass.clone());
             async move {
                 // The semaphore is never closed.
-                let _held = specs.acquire_many(u32::try_from(kib).unwrap_or(u32::MAX)).await;
+                let _held = specs.acquire_many(kib).await;
                 pass(object, context).await
             }
         };
@@ -262,21 +271,32 @@ where
             .reconcile_on(triggered)
             .graceful_shutdown_on(async move { stop.cancelled().await })
             .run(
-                move |object, context| measured(kind, context.clone(), weighed(object, context)),
-                move |object, error, context| failed(kind, &*object, error, &context),
+                move |object, context| {
+                    let passed = measured(called, context.clone(), weighed(object, context));
+                    async move { passed.await.map(Into::into) }
+                },
+                move |object, error, context| {
+                    failed(called, &*object, error, &context.objects.notes(kind).backoff).into()
+                },
                 stage.context.clone(),
             )
             .for_each(|result| async move {
                 // Failures of passes are logged where they are handled; here remain those of the machinery.
                 if let Err(kube::runtime::controller::Error::QueueError(error)) = result {
-                    warn!(kind, %error, "watch interrupted");
+                    warn!(kind = called, %error, "watch interrupted");
                 }
             })
             .await;
     }
 }
 
-async fn measured(
+/// How many permits a pass needs that may read so many bytes of a spec.
+pub(super) fn weight(spec_bytes: usize) -> u32 {
+    u32::try_from((spec_bytes / 1024 + 1).min(SPECS_AT_ONCE_KIB)).unwrap_or(u32::MAX)
+}
+
+/// Counts a pass and its time.
+pub(super) async fn measured(
     kind: &'static str,
     context: Arc<Context>,
     pass: impl Future<Output = Result<Action, Error>>,
@@ -290,7 +310,7 @@ async fn measured(
 }
 
 /// Called for a pass that failed: logs it once and says when to try again.
-fn failed(kind: &'static str, object: &impl Resource, error: &Error, context: &Context) -> Action {
+pub(super) fn failed(kind: &'static str, object: &impl Resource, error: &Error, backoff: &Backoff) -> Action {
     let metadata = object.meta();
     let namespace = metadata.namespace.as_deref().unwrap_or_default();
     let name = metadata.name.as_deref().unwrap_or_default();
@@ -300,7 +320,7 @@ fn failed(kind: &'static str, object: &impl Resource, error: &Error, context: &C
         warn!(kind, namespace, name, trace_id, %error, "object cannot be handled; waiting for an edit");
         return Action::await_change();
     }
-    let wait = context.backoff.failed(metadata.uid.as_deref().unwrap_or_default());
+    let wait = backoff.failed(metadata.uid.as_deref().unwrap_or_default());
     warn!(kind, namespace, name, trace_id, %error, category = error.category(), retry_in = ?wait, "pass failed");
     Action::requeue(wait)
 }

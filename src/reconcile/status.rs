@@ -1,18 +1,18 @@
 //! How statuses are written: conditions that keep their times, and a patch only where something differs.
 
-use std::collections::HashMap;
-use std::fmt::Debug;
-use std::sync::Mutex;
+use std::collections::HashSet;
 
+use http::{HeaderValue, header};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::ResourceExt;
-use kube::api::{Api, Patch, PatchParams};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use kube::Resource;
+use kube::api::{Api, ObjectMeta, Patch, PatchParams};
+use kube::core::Request;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Error;
+use super::by_uid::ByUid;
 
 /// One condition, but for its times.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,13 +77,13 @@ pub fn shorten(message: &str) -> String {
     message.chars().take(MOST - 1).chain(['…']).collect()
 }
 
-/// The statuses last written, by uid: a cache that lags would make the controller write them again.
+/// The statuses last written, by uid, until the cache shows them: one that lags would make the controller write them again.
 #[derive(Debug)]
-pub struct Written<S>(Mutex<HashMap<String, (u64, S)>>);
+pub struct Written<S>(ByUid<(u64, S)>);
 
 impl<S> Default for Written<S> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self(ByUid::default())
     }
 }
 
@@ -92,33 +92,50 @@ impl<S: Clone> Written<S> {
     ///
     /// Resource versions are comparable numbers (Kubernetes API concepts, 1.35).
     pub fn current(&self, uid: &str, resource_version: Option<&str>, cached: Option<S>) -> Option<S> {
-        let Ok(mut written) = self.0.lock() else { return cached };
-        let seen = resource_version.and_then(|version| version.parse().ok()).unwrap_or(u64::MAX);
-        match written.get(uid) {
-            Some((version, status)) if *version > seen => Some(status.clone()),
-            Some(_) => {
-                written.remove(uid);
-                cached
-            }
-            None => cached,
-        }
+        let seen = number(resource_version).unwrap_or(u64::MAX);
+        self.0.forget_if(uid, |(version, _)| *version <= seen);
+        self.0.get(uid).map_or(cached, |(_, status)| Some(status))
     }
 
     /// Notes what was written, and the resource version that it made.
     pub fn note(&self, uid: &str, resource_version: Option<&str>, status: S) {
-        let version = resource_version.and_then(|version| version.parse().ok());
-        if let (Some(version), Ok(mut written)) = (version, self.0.lock()) {
-            written.insert(uid.to_owned(), (version, status));
+        if let Some(version) = number(resource_version) {
+            self.0.put(uid, (version, status));
         }
+    }
+
+    /// The cache has the object in this version, and no pass began with an older one.
+    pub fn seen(&self, uid: &str, seen: u64) {
+        self.0.forget_if(uid, |(version, _)| *version <= seen);
     }
 
     /// Forgets an object that is gone.
     pub fn forget(&self, uid: &str) {
-        if let Ok(mut written) = self.0.lock() {
-            written.remove(uid);
-        }
+        self.0.forget(uid);
+    }
+
+    /// Forgets all objects but these.
+    pub fn keep(&self, there: &HashSet<String>) {
+        self.0.keep(there);
+    }
+
+    /// Of how many objects the cache lags behind.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether the cache has all that was written.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
+
+fn number(resource_version: Option<&str>) -> Option<u64> {
+    resource_version?.parse().ok()
+}
+
+/// An answer that has the metadata of an object alone.
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
 /// The object whose status is written.
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +160,7 @@ pub async fn write<K, S>(
     project: impl FnOnce(Option<&S>) -> S,
 ) -> Result<bool, Error>
 where
-    K: Clone + DeserializeOwned + Debug + ResourceExt,
+    K: Resource + Clone,
     S: Clone + Default + PartialEq + Serialize,
 {
     write_kept(api, written, subject, cached, project, S::clone).await
@@ -162,7 +179,7 @@ pub async fn write_kept<K, S>(
     keep: impl FnOnce(&S) -> S,
 ) -> Result<bool, Error>
 where
-    K: Clone + DeserializeOwned + Debug + ResourceExt,
+    K: Resource + Clone,
     S: Clone + Default + PartialEq + Serialize,
 {
     let Subject { name, uid, resource_version } = subject;
@@ -174,10 +191,24 @@ where
     }
     // The uid makes it a conflict where the name has passed to another object.
     let patch = json!({"metadata": {"uid": uid}, "status": merge(&current.unwrap_or_default(), &wanted)});
-    let answer = api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await;
-    let Some(object) = Error::unless_gone("write a status", answer)? else { return Ok(false) };
-    written.note(uid, object.resource_version().as_deref(), kept);
+    let Some(metadata) = Error::unless_gone("write a status", patch_status(api, name, patch).await)? else {
+        return Ok(false);
+    };
+    written.note(uid, metadata.resource_version.as_deref(), kept);
     Ok(true)
+}
+
+/// Patches a status, and has only the metadata sent back: the spec may have half a megabyte, and is known.
+async fn patch_status<K: Resource + Clone>(api: &Api<K>, name: &str, patch: Value) -> kube::Result<ObjectMeta> {
+    #[derive(Deserialize)]
+    struct Answer {
+        metadata: ObjectMeta,
+    }
+    let request = Request::new(api.resource_url());
+    let request = request.patch_subresource("status", name, &PatchParams::default(), &Patch::Merge(patch));
+    let mut request = request.map_err(kube::Error::BuildRequest)?;
+    request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static(METADATA));
+    api.clone().into_client().request::<Answer>(request).await.map(|answer| answer.metadata)
 }
 
 /// A JSON merge patch (RFC 7396) that makes `wanted` of `current`: what is no longer there is null.

@@ -2,18 +2,19 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt as _;
 use futures::channel::mpsc::UnboundedSender;
-use k8s_openapi::api::batch::v1::{Job, JobSpec};
+use k8s_openapi::api::batch::v1::{Job, JobSpec, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::Api;
-use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt as _, watcher as watch};
 use kube::{Resource, ResourceExt as _};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch as signal;
 use tracing::warn;
@@ -43,15 +44,16 @@ impl AttemptKey {
     }
 }
 
-type Table<K> = HashMap<AttemptKey, BTreeMap<String, Arc<K>>>;
+/// Of each attempt its objects, by name and as JSON: as values they would take ten times that, and there may be ten thousand.
+type Table = HashMap<AttemptKey, Vec<(Box<str>, Box<[u8]>)>>;
 
 /// The objects of one kind, by attempt and name.
 #[derive(Debug)]
-pub struct Index<K>(Mutex<Table<K>>);
+pub struct Index<K>(Mutex<Table>, PhantomData<fn() -> K>);
 
 impl<K> Default for Index<K> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self(Mutex::default(), PhantomData)
     }
 }
 
@@ -68,6 +70,9 @@ impl Projected for Job {
         if let Some(spec) = &mut self.spec {
             *spec = JobSpec { ttl_seconds_after_finished: spec.ttl_seconds_after_finished, ..JobSpec::default() };
         }
+        let conditions =
+            self.status.take().and_then(|status| status.conditions).filter(|conditions| !conditions.is_empty());
+        self.status = conditions.map(|conditions| JobStatus { conditions: Some(conditions), ..JobStatus::default() });
     }
 }
 
@@ -79,51 +84,71 @@ impl Projected for Pod {
 }
 
 fn project_metadata(metadata: &mut ObjectMeta) {
-    metadata.managed_fields = None;
-    metadata.owner_references = None;
-    if let Some(labels) = &mut metadata.labels {
-        labels.retain(|name, _| [names::TASK_ID_LABEL, names::ATTEMPT_LABEL].contains(&name.as_str()));
-    }
-    if let Some(annotations) = &mut metadata.annotations {
-        annotations.retain(|name, _| [names::TASK_NAMESPACE, names::TASK_NAME].contains(&name.as_str()));
-    }
+    let ObjectMeta { name, uid, labels, annotations, creation_timestamp, deletion_timestamp, .. } =
+        std::mem::take(metadata);
+    let kept = |map: Option<BTreeMap<String, String>>, names: [&str; 2]| {
+        map.map(|map| map.into_iter().filter(|(name, _)| names.contains(&name.as_str())).collect())
+    };
+    *metadata = ObjectMeta {
+        name,
+        uid,
+        labels: kept(labels, [names::TASK_ID_LABEL, names::ATTEMPT_LABEL]),
+        annotations: kept(annotations, [names::TASK_NAMESPACE, names::TASK_NAME]),
+        creation_timestamp,
+        deletion_timestamp,
+        ..ObjectMeta::default()
+    };
 }
 
-impl<K: Projected> Index<K> {
+impl<K: Projected + Serialize + DeserializeOwned> Index<K> {
     /// The objects of an attempt, by name.
     pub fn get(&self, key: &AttemptKey) -> Vec<Arc<K>> {
-        let Ok(table) = self.0.lock() else { return Vec::new() };
-        table.get(key).map(|objects| objects.values().cloned().collect()).unwrap_or_default()
+        let table = self.table();
+        let packed = table.get(key).into_iter().flatten();
+        packed.filter_map(|(_, packed)| serde_json::from_slice(packed).ok()).map(Arc::new).collect()
     }
 
-    /// Adds or replaces an object.
-    pub fn put(&self, object: K) {
-        if let Ok(mut table) = self.0.lock() {
-            insert(&mut table, object);
-        }
+    /// Adds or replaces an object. Says whether anything of it is new that a pass looks at.
+    pub fn put(&self, object: K) -> bool {
+        insert(&mut self.table(), object)
     }
 
     fn remove(&self, object: &K) {
-        let (Some(key), Ok(mut table)) = (AttemptKey::of(object), self.0.lock()) else { return };
+        let Some(key) = AttemptKey::of(object) else { return };
+        let mut table = self.table();
         if let Some(objects) = table.get_mut(&key) {
-            objects.remove(&object.name_any());
+            let name = object.name_any();
+            objects.retain(|(known, _)| **known != *name);
             if objects.is_empty() {
                 table.remove(&key);
             }
         }
     }
 
-    fn replace(&self, fresh: Table<K>) {
-        if let Ok(mut table) = self.0.lock() {
-            *table = fresh;
-        }
+    fn replace(&self, fresh: Table) {
+        *self.table() = fresh;
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn insert<K: Projected>(table: &mut Table<K>, mut object: K) {
+fn insert<K: Projected + Serialize>(table: &mut Table, mut object: K) -> bool {
     object.project();
-    if let Some(key) = AttemptKey::of(&object) {
-        table.entry(key).or_default().insert(object.name_any(), Arc::new(object));
+    let (Some(key), Ok(packed)) = (AttemptKey::of(&object), serde_json::to_vec(&object)) else { return false };
+    let (name, packed) = (object.name_any(), packed.into_boxed_slice());
+    let objects = table.entry(key).or_insert_with(|| Vec::with_capacity(1));
+    match objects.iter_mut().find(|(known, _)| **known == *name) {
+        Some((_, known)) if *known == packed => false,
+        Some((_, known)) => {
+            *known = packed;
+            true
+        }
+        None => {
+            objects.push((name.into(), packed));
+            true
+        }
     }
 }
 
@@ -148,14 +173,14 @@ pub async fn follow<K>(
     trigger: Trigger,
     ready: signal::Sender<bool>,
 ) where
-    K: Projected + Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+    K: Projected + Serialize + Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let selector = format!("{}={}", names::MANAGED_BY_LABEL, names::MANAGED_BY);
     let config = lists::config().labels(&selector);
     let stream = watch::watcher(api, config).default_backoff().modify(Projected::project);
     let workers = index();
     let index = pick(&workers);
-    let mut fresh: Table<K> = HashMap::new();
+    let mut fresh: Table = HashMap::new();
     let mut stream = std::pin::pin!(stream);
     while let Some(event) = stream.next().await {
         match event {
@@ -170,8 +195,10 @@ pub async fn follow<K>(
             }
             Ok(Event::Apply(object)) => {
                 let task = task_of(&object);
-                index.put(object);
-                send(&trigger, task);
+                // What we have just made ourselves comes back so, and counts of pods that no pass looks at.
+                if index.put(object) {
+                    send(&trigger, task);
+                }
             }
             Ok(Event::Delete(object)) => {
                 index.remove(&object);
@@ -199,7 +226,46 @@ fn task_of(object: &impl Resource) -> Option<(String, String)> {
     Some((annotations.get(names::TASK_NAMESPACE)?.clone(), annotations.get(names::TASK_NAME)?.clone()))
 }
 
-/// A reference to a Task by namespace and name.
-pub fn task_ref<K: Resource<DynamicType = ()>>((namespace, name): (String, String)) -> ObjectRef<K> {
-    ObjectRef::new(&name).within(&namespace)
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn job(change: &Value) -> Job {
+        let mut job = json!({
+            "metadata": {
+                "name": "jct-a-1", "uid": "u", "resourceVersion": "7", "creationTimestamp": "2026-03-01T12:00:00Z",
+                "labels": {names::TASK_ID_LABEL: "a", names::ATTEMPT_LABEL: "1", "app": "x"},
+                "annotations": {names::TASK_NAMESPACE: "team", names::TASK_NAME: "look", "note": "n".repeat(1000)},
+                "managedFields": [{"manager": "jct"}],
+            },
+            "spec": {"template": {"spec": {"containers": [{"name": "worker", "image": "i".repeat(1000)}]}}},
+        });
+        json_patch::merge(&mut job, change);
+        serde_json::from_value(job).unwrap()
+    }
+
+    #[test]
+    fn of_a_job_a_few_hundred_bytes_are_kept_and_what_no_pass_looks_at_is_no_news() {
+        let index: Index<Job> = Index::default();
+        assert!(index.put(job(&json!({}))));
+        assert!(!index.put(job(&json!({"metadata": {"resourceVersion": "8"}, "status": {"active": 1, "ready": 1}}))));
+        let key = AttemptKey { task_id: "a".into(), attempt: 1 };
+        let kept = index.get(&key);
+        assert_eq!((kept.len(), kept[0].metadata.name.as_deref()), (1, Some("jct-a-1")));
+        assert_eq!(task_of(&*kept[0]), Some(("team".into(), "look".into())));
+        let bytes: usize = index.table()[&key].iter().map(|(_, packed)| packed.len()).sum();
+        assert!(bytes < 600, "{bytes}");
+        let condition = json!({"type": "Complete", "status": "True"});
+        for news in [
+            json!({"status": {"active": 1, "conditions": [condition]}}),
+            json!({"spec": {"ttlSecondsAfterFinished": 600}}),
+            json!({"metadata": {"deletionTimestamp": "2026-03-01T12:00:01Z"}}),
+        ] {
+            assert!(index.put(job(&news)) && !index.put(job(&news)), "{news}");
+        }
+        index.remove(&job(&json!({})));
+        assert!(index.table().is_empty());
+    }
 }

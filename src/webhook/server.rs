@@ -35,6 +35,9 @@ const BODY: BodyLimits =
     BodyLimits { bytes: MAX_BODY_BYTES, wait: Duration::from_secs(2), read: Duration::from_secs(2) };
 /// How many reviews are made values of at once. It takes no waiting, so more would not be faster.
 const READ_AT_ONCE: usize = 2;
+/// Reviews from this length on, in bytes, are looked at aside: meanwhile the bodies of others, each of which has its time to
+/// arrive, are read.
+const LARGE: usize = 64 * 1024;
 /// How many requests are under way at once, most of them waiting for one of the above.
 const MAX_REQUESTS: usize = 256;
 /// The API server keeps one connection, or a few.
@@ -60,7 +63,7 @@ struct Shared {
     /// Whether callers must show a certificate.
     authenticates: bool,
     bodies: Budget,
-    readers: Semaphore,
+    readers: Arc<Semaphore>,
     requests: Semaphore,
 }
 
@@ -81,7 +84,7 @@ pub fn router(
         limits,
         authenticates,
         bodies: Budget::new(all, of_one),
-        readers: Semaphore::new(READ_AT_ONCE),
+        readers: Arc::new(Semaphore::new(READ_AT_ONCE)),
         requests: Semaphore::new(MAX_REQUESTS),
     };
     Router::new()
@@ -174,7 +177,7 @@ impl TurnedAway {
 
 /// Answers a review, and says how it was answered.
 async fn admit(
-    app: &Shared,
+    app: &Arc<Shared>,
     door: Door,
     webhook: &'static str,
     peer: Option<Peer>,
@@ -188,17 +191,20 @@ async fn admit(
     let (head, body) = request.into_parts();
     let source = peer.map_or_else(String::new, |peer| peer.address.to_string());
     let body = serve::read(&head.headers, body, BODY, &app.bodies, &source).await.map_err(TurnedAway::Unread)?;
-    let _reader = app.readers.acquire().await.map_err(|_| TurnedAway::Busy)?;
-    let Body { bytes, charge: _charge } = body;
-    let Read { request, findings } = read(&bytes).map_err(TurnedAway::Malformed)?;
-    drop(bytes);
+    let reader = app.readers.clone().acquire_owned().await.map_err(|_| TurnedAway::Busy)?;
+    let Body { bytes, charge } = body;
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| TurnedAway::Malformed(format!("no random bytes: {error}")))?;
     let now = Timestamp::now();
-    let review = match findings.is_empty() {
-        true => app.reviewer.review(door, caller, &request, random, now),
-        false => super::review::refuse(&request, findings),
+    let is_large = bytes.len() >= LARGE;
+    // What it holds it holds to its end, though nobody waits for that any more.
+    let held = (app.clone(), reader, charge);
+    let judge = move || judge(&held.0, door, caller, bytes, random, now).map(|judged| (judged, held));
+    let judged = match is_large {
+        true => tokio::task::spawn_blocking(judge).await.map_err(|_| TurnedAway::Busy)?,
+        false => judge(),
     };
+    let ((request, review), _held) = judged?;
     let Review { response, findings } = unless_too_many(app, door, caller, &request, review).await;
     let result = match response.allowed {
         true => "allowed".to_owned(),
@@ -210,6 +216,24 @@ async fn admit(
         app.denials.keep(denial, &source);
     }
     Ok((result, Json(response.into_review()).into_response()))
+}
+
+/// Reads a review and looks at what is asked. Takes no waiting, but time: as much as there is to read.
+fn judge(
+    app: &Shared,
+    door: Door,
+    caller: Caller,
+    bytes: Vec<u8>,
+    random: [u8; 16],
+    now: Timestamp,
+) -> Result<(AdmissionRequest<DynamicObject>, Review), TurnedAway> {
+    let Read { request, findings } = read(&bytes).map_err(TurnedAway::Malformed)?;
+    drop(bytes);
+    let review = match findings.is_empty() {
+        true => app.reviewer.review(door, caller, &request, random, now),
+        false => super::review::refuse(&request, findings),
+    };
+    Ok((request, review))
 }
 
 /// The review, or a refusal of one more Task or work object where there are as many as may be. Asked at the last, of what is

@@ -16,6 +16,7 @@ use jct::domain::trace::{FileEntry, FileKind, MANIFEST_VERSION, Manifest, Outcom
 use jct::domain::{FailureReason, Id, Principal, SpecChange, StampKey, StampKeys, spec_digest, submitted_digest};
 use jct::jobs::JobSettings;
 use jct::policy::Policy;
+use jct::reconcile::Action;
 use jct::reconcile::context::{Context, Settled, Timing};
 use jct::reconcile::error::{Backoff, Error};
 use jct::reconcile::head::Head;
@@ -26,8 +27,8 @@ use jct::runtime::{Deletions, LostTasks, Metrics};
 use jct::signing::{KeyRing, Keys, SigningKey};
 use jct::store::{Store, StoreSettings, TaskRow};
 use jct::trace::TraceVolume;
+use kube::Client;
 use kube::api::ObjectMeta;
-use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};
 
@@ -134,7 +135,21 @@ impl World {
         passes: impl AsyncFnOnce(Arc<Context>) -> Result<Action, Error>,
     ) -> Pass {
         let (client, server, made): (_, _, Made) = scripted_over(object.cloned(), script);
-        let context = Arc::new(Context {
+        let context = self.context(client);
+        let pass = tokio::time::timeout(Duration::from_secs(30), passes(context.clone()));
+        let result = pass.await.unwrap_or_else(|_| panic!("the pass hangs; calls so far: {:?}", made.lock().unwrap()));
+        // Every expected call was made, or the server still waits for it.
+        let calls = made.lock().unwrap().clone();
+        server.abort();
+        match server.await {
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            _ => Pass { result, calls, context },
+        }
+    }
+
+    /// What a controller has that has just started, with this client.
+    pub fn context(&self, client: Client) -> Arc<Context> {
+        Arc::new(Context {
             client,
             store: self.store.clone(),
             policy: self.policy.clone(),
@@ -164,16 +179,7 @@ impl World {
             written: Written::default(),
             whole: tokio::sync::Semaphore::new(1),
             objects: Objects::default(),
-        });
-        let pass = tokio::time::timeout(Duration::from_secs(30), passes(context.clone()));
-        let result = pass.await.unwrap_or_else(|_| panic!("the pass hangs; calls so far: {:?}", made.lock().unwrap()));
-        // Every expected call was made, or the server still waits for it.
-        let calls = made.lock().unwrap().clone();
-        server.abort();
-        match server.await {
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            _ => Pass { result, calls, context },
-        }
+        })
     }
 
     pub async fn row(&self) -> TaskRow {
@@ -339,7 +345,7 @@ pub async fn reconcile_object(kind: Kind, object: &Value, context: &Context) -> 
     reconcile_as_read(kind, &cached, context, read).await
 }
 
-fn object_uid(kind: Kind, name: &str) -> String {
+pub fn object_uid(kind: Kind, name: &str) -> String {
     format!("uid-of-{kind}-{name}")
 }
 

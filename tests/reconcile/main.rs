@@ -4,6 +4,7 @@
 
 mod api;
 mod fixture;
+mod forgetting;
 mod gate;
 mod lease;
 mod lifecycle;
@@ -11,6 +12,7 @@ mod lost;
 mod one_record;
 mod outage;
 mod provenance;
+mod queue;
 mod recovery;
 mod refusal;
 mod retention;

@@ -186,7 +186,7 @@ async fn a_missing_key_holds_up_no_outcome_and_is_made_up_for() {
     let pass = finish(&world, expiring.clone(), 0, vec![retired(), status()]).await;
     assert_eq!(world.row().await.phase, Phase::Completed);
     assert_eq!(pass.context.metrics.provenance_failures.get(), 1);
-    assert_ne!(pass.result.unwrap(), kube::runtime::controller::Action::await_change(), "it is tried again");
+    assert_ne!(pass.result.unwrap(), jct::reconcile::Action::await_change(), "it is tried again");
     assert!(!world.trace_folder(1).join("provenance.dsse.json").exists());
     world.keys = keys;
     // Only now does the Task expire.
@@ -211,7 +211,7 @@ async fn a_trace_that_was_changed_or_removed_after_it_was_recorded_is_not_signed
     fs::remove_dir_all(folder).unwrap();
     let pass = world.pass(&world.task(json!({})), vec![status()]).await;
     assert_eq!(pass.context.metrics.provenance_failures.get(), 0);
-    assert_eq!(pass.result.unwrap(), kube::runtime::controller::Action::await_change());
+    assert_eq!(pass.result.unwrap(), jct::reconcile::Action::await_change());
 }
 
 #[tokio::test]

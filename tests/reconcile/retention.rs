@@ -2,12 +2,10 @@
 
 use jct::domain::retention::Retention;
 use jct::reconcile::Error;
+use jct::reconcile::queue::cache::Tasks;
 use jct::reconcile::retention::{Swept, sweep};
-use jct::reconcile::task::Object;
 use jct::store::{NewTask, RemoveTrace, Shown};
 use jiff::{SignedDuration, Timestamp};
-use kube::runtime::reflector::{Store, store};
-use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -35,13 +33,12 @@ async fn ended(change: Value) -> World {
 }
 
 /// The cache of Tasks with these objects in it.
-fn cache(objects: &[Value]) -> Store<Object> {
-    let (reader, mut writer) = store();
+fn cache(objects: &[Value]) -> Tasks {
+    let tasks = Tasks::default();
     for object in objects {
-        let object: Object = serde_json::from_value(object.clone()).unwrap();
-        writer.apply_watcher_event(&Event::Apply(object));
+        tasks.apply(serde_json::from_str(&object.to_string()).unwrap());
     }
-    reader
+    tasks
 }
 
 /// What a sweep does, a day from now.
@@ -53,7 +50,7 @@ async fn swept(world: &World, rules: &str, objects: &[Value], script: Vec<Call>)
     world
         .passes(script, async |context| {
             result = Some(sweep(&context, &retention, &objects, now, &CancellationToken::new()).await);
-            Ok(kube::runtime::controller::Action::await_change())
+            Ok(jct::reconcile::Action::await_change())
         })
         .await;
     result.unwrap()

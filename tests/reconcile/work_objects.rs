@@ -3,8 +3,8 @@
 use jct::crd::names::{CHANGED_BY, FINALIZER};
 use jct::domain::Principal;
 use jct::domain::cwom::Kind;
+use jct::reconcile::Action;
 use jct::reconcile::work_object::{WorkObject, reconcile};
-use kube::runtime::controller::Action;
 use rstest::rstest;
 use serde_json::{Value, json};
 

@@ -63,6 +63,12 @@ pub async fn look(context: &Context, task: &Validated, row: &TaskRow) -> Result<
     Ok(Look { observation, has_begun })
 }
 
+/// How long a worker that runs since a moment has, before it has outlived all limits.
+pub fn time_left(context: &Context, row: &TaskRow, since: Timestamp) -> Duration {
+    let ran = Duration::try_from(Timestamp::now().duration_since(since)).unwrap_or_default();
+    limits(context, row).run_timeout.saturating_sub(ran) + Duration::from_secs(1)
+}
+
 fn limits(context: &Context, row: &TaskRow) -> Limits {
     let budget = Duration::from_secs(row.task.constraints.time_budget_seconds.into());
     // The kubelet ends the pod at budget + grace; what runs on for two minutes more has no kubelet.

@@ -33,6 +33,8 @@ pub struct Situation<'a> {
     pub findings: &'a [Finding],
     /// Why no executor does it, if none does.
     pub no_executor: Option<NoExecutor>,
+    /// Whether it is its turn to have its first worker.
+    pub has_turn: bool,
     /// Before the second attempt; doubled for each further one.
     pub retry_delay: Duration,
     /// Now.
@@ -134,6 +136,9 @@ fn between_attempts(situation: &Situation) -> Step {
         let end = || Step::EndTask(FailureReason::ExecutorNotConfigured, none.why.clone());
         return none.waited_for().unwrap_or_else(end);
     }
+    if situation.attempt == 0 && !situation.has_turn {
+        return Step::Wait(Reason::WaitingForTurn, TURN.into());
+    }
     if let Some(ended_at) = situation.attempt_ended_at
         && situation.attempt > 0
     {
@@ -146,6 +151,10 @@ fn between_attempts(situation: &Situation) -> Step {
     }
     Step::Start(situation.attempt + 1)
 }
+
+/// Said of who waits for a first worker.
+const TURN: &str =
+    "its Job is made when it is its turn: first come, first served in its namespace, and namespaces take turns";
 
 /// The end of an attempt whose Job is gone.
 fn vanished() -> Ended {
@@ -168,6 +177,7 @@ mod tests {
             observation: Observation::Missing,
             findings: &[],
             no_executor: None,
+            has_turn: true,
             retry_delay: Duration::from_secs(10),
             now: now(),
         }
@@ -212,6 +222,18 @@ mod tests {
         assert!(!is_waited_for(&Situation { no_executor: homeless(0), ..open(Observation::Missing) }));
         let cancelled = Situation { no_executor: homeless(90), end: Some(End::Cancelled), ..situation() };
         assert_eq!(decide(&cancelled), Step::Cancel(End::Cancelled));
+    }
+
+    #[test]
+    fn a_new_task_waits_for_its_turn_and_nothing_else_does() {
+        let waits = |situation: Situation| {
+            matches!(decide(&Situation { has_turn: false, ..situation }), Step::Wait(Reason::WaitingForTurn, _))
+        };
+        assert!(waits(situation()));
+        assert!(!waits(Situation { end: Some(End::Cancelled), ..situation() }));
+        assert!(!waits(Situation { suspend: true, ..situation() }), "that has another reason");
+        assert!(!waits(Situation { attempt: 1, attempt_ended_at: Some(now()), ..situation() }));
+        assert!(!waits(open(Observation::Missing)));
     }
 
     #[test]

@@ -23,7 +23,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{Api, DeleteParams};
-use kube::runtime::controller::Action;
 
 pub(super) use self::attempt::blocking;
 
@@ -33,7 +32,7 @@ use self::observe::job_created;
 use self::record::{record, record_anew};
 use self::status::State;
 use self::validate::{Validated, validate};
-use super::{Context, Error, finalizer};
+use super::{Action, Context, Error, finalizer};
 use crate::crd::TaskView;
 use crate::crd::status::{DecisionAction, Reason};
 use crate::domain::executor::NoExecutor;
@@ -45,8 +44,10 @@ use crate::store::{Ending, Failure, FinishTask, RecordDeleted, Recording, TaskRo
 /// A Task as the controller watches it: without its spec.
 pub type Object = TaskView;
 
-/// How often a Task that waits for its worker is looked at, though nothing changed: limits pass without an event.
+/// How often a Task that waits for its worker is looked at, though nothing changed: limits pass without an event. The longer it
+/// has waited the less often: there may be ten thousand of them.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+const LOOK_AGAIN_AT_LEAST: Duration = Duration::from_secs(600);
 
 /// When a Task is looked at again that changed while it was read.
 const SOON: Duration = Duration::from_secs(1);
@@ -56,14 +57,25 @@ const SOON: Duration = Duration::from_secs(1);
 /// # Errors
 /// [`Error`] names the step that failed; the pass is repeated later.
 pub async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action, Error> {
-    let task = validate(&object, &context.trust())?;
+    pass(&context, &validate(&object, &context.trust())?).await
+}
+
+/// As [`reconcile`], for a Task whose turn has not come: it is recorded, and told that it waits.
+///
+/// # Errors
+/// As for [`reconcile`].
+pub async fn reconcile_in_line(object: Arc<Object>, context: Arc<Context>) -> Result<Action, Error> {
+    pass(&context, &Validated { has_turn: false, ..validate(&object, &context.trust())? }).await
+}
+
+async fn pass(context: &Context, task: &Validated) -> Result<Action, Error> {
     if !task.head.has_finalizer && !task.head.is_being_deleted {
-        finalizer::add(&tasks(&context, &task.head.namespace), &task.head.name, &task.head.uid).await?;
+        finalizer::add(&tasks(context, &task.head.namespace), &task.head.name, &task.head.uid).await?;
     }
-    let passed = step(&context, &task).await;
+    let passed = step(context, task).await;
     if let Some(why) = passed.as_ref().err().and_then(Error::outage) {
         // Nobody is told that a Task is recorded which is not; the next pass tries again.
-        status::write_outage(&context, &task, why).await?;
+        status::write_outage(context, task, why).await?;
     }
     let action = passed?;
     context.backoff.succeeded(&task.head.uid);
@@ -178,10 +190,12 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
             Step::Resume => return create(context, task, &row).await,
             Step::NoteRunning { pod, since } => {
                 let row = attempt::note_running(context, row, pod, since).await?;
-                return wait(context, task, &row, None, LOOK_AGAIN).await;
+                let left = attempt::time_left(context, &row, since).clamp(LOOK_AGAIN, LOOK_AGAIN_AT_LEAST);
+                return wait(context, task, &row, None, left).await;
             }
             Step::Wait(reason, message) => {
-                return wait(context, task, &row, Some((reason, message)), LOOK_AGAIN).await;
+                let again = look_again(row.queued_at.unwrap_or(row.created_at), row.id);
+                return wait(context, task, &row, Some((reason, message)), again).await;
             }
             Step::WaitFor(time, reason, message) => {
                 return wait(context, task, &row, Some((reason, message)), time).await;
@@ -220,6 +234,14 @@ async fn create(context: &Context, task: &Validated, row: &TaskRow) -> Result<Ac
     wait(context, task, row, Some(job_created(&job_name(row.id, row.attempt))), LOOK_AGAIN).await
 }
 
+/// When to look again at a Task that has waited since a moment: after a quarter of that, and not together with all others.
+fn look_again(since: Timestamp, id: Id) -> Duration {
+    let waited = Duration::try_from(Timestamp::now().duration_since(since)).unwrap_or_default();
+    let wait = (waited / 4).clamp(LOOK_AGAIN, LOOK_AGAIN_AT_LEAST);
+    let part = id.to_string().bytes().map(u32::from).sum::<u32>() % 32;
+    wait + wait * part / 64
+}
+
 fn situation<'a>(
     context: &Context,
     task: &Validated,
@@ -237,6 +259,7 @@ fn situation<'a>(
         observation: look.observation,
         findings,
         no_executor: attempt::executor(context, row).err().map(|none| none_yet(context, row, &none)),
+        has_turn: task.has_turn,
         retry_delay: context.timing.retry_delay,
         now: Timestamp::now(),
     }
@@ -319,7 +342,10 @@ async fn expire(context: &Context, task: &Validated, row: &TaskRow) -> Result<Ac
 /// A Task whose key another one has: shows that one's outcome, now or when it is there.
 async fn copy_outcome(context: &Context, task: &Validated, first: &TaskRow) -> Result<Action, Error> {
     let action = settle(context, task, &State::Duplicate(first)).await?;
-    if first.phase.is_terminal() || task.head.is_being_deleted { Ok(action) } else { Ok(Action::requeue(LOOK_AGAIN)) }
+    if first.phase.is_terminal() || task.head.is_being_deleted {
+        return Ok(action);
+    }
+    Ok(Action::requeue(look_again(task.head.created_at, task.head.id)))
 }
 
 /// A Task that has no row of its own: only its status, or its release.
@@ -340,7 +366,7 @@ async fn release(context: &Context, task: &Validated) -> Result<Action, Error> {
         finalizer::remove(&tasks(context, &task.head.namespace), &task.head.name, &task.head.uid).await?;
     }
     context.written.forget(&task.head.uid);
-    context.settled.forget(task.head.id);
+    context.settled.forget(&task.head.uid);
     Ok(Action::await_change())
 }
 

@@ -33,6 +33,8 @@ pub struct Validated {
     pub ignored_pin: Option<String>,
     /// Whether there is an object at all: see [`Validated::orphan`].
     pub has_object: bool,
+    /// Whether it is its turn to have its first worker.
+    pub has_turn: bool,
     /// How it ends if its object goes before its end.
     pub if_deleted: &'static str,
 }
@@ -73,6 +75,7 @@ impl Validated {
             status: None,
             ignored_pin: None,
             has_object: false,
+            has_turn: true,
             if_deleted: if is_second { SECOND } else { DELETED },
         }
     }
@@ -112,6 +115,7 @@ pub fn validate(object: &Object, trust: &Trust) -> Result<Validated, Error> {
         status: status.clone(),
         ignored_pin: None,
         has_object: true,
+        has_turn: true,
         if_deleted: DELETED,
     })
 }

@@ -12,12 +12,12 @@ pub mod validate;
 pub mod view;
 pub mod waiting;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Resource as _;
 use kube::api::{Api, GetParams};
-use kube::runtime::controller::Action;
 use tracing::warn;
 
 use self::run::Carried;
@@ -28,7 +28,7 @@ use self::waiting::{Place, Triggers, Waiting, Wanted};
 use super::error::Backoff;
 use super::head::Head;
 use super::status::Written;
-use super::{Context, Error, finalizer};
+use super::{Action, Context, Error, finalizer};
 use crate::crd::cwom::{WorkObjectStatus, api_resource};
 use crate::crd::pinned_id;
 use crate::domain::Id;
@@ -40,26 +40,56 @@ use crate::store::{DeleteObject, ObjectOrigin, ObjectRow, Put, PutObject, Unreso
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// What the passes over work objects share, besides the [`Context`].
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Objects {
-    /// What was written to statuses and may not be in the cache yet.
-    pub written: Written<WorkObjectStatus>,
     /// Who waits for whom.
     pub waiting: Waiting,
     /// Calls for another pass.
     pub triggers: Triggers,
+    notes: [Notes; Kind::ALL.len()],
+}
+
+impl Objects {
+    /// What is remembered of the objects of a kind.
+    pub fn notes(&self, kind: Kind) -> &Notes {
+        &self.notes[kind as usize]
+    }
+}
+
+/// What is remembered of the objects of one kind.
+#[derive(Debug)]
+pub struct Notes {
+    /// What was written to statuses and may not be in the cache yet.
+    pub written: Written<WorkObjectStatus>,
+    /// Failures in a row.
+    pub backoff: Backoff,
     /// How often somebody has looked in vain for what is missing: it may come at the REST door, which tells nobody.
     pub rechecks: Backoff,
 }
 
-impl Default for Objects {
+impl Default for Notes {
     fn default() -> Self {
         Self {
             written: Written::default(),
-            waiting: Waiting::default(),
-            triggers: Triggers::default(),
+            backoff: Backoff::default(),
             rechecks: Backoff::new(Duration::from_secs(10), Duration::from_secs(300)),
         }
+    }
+}
+
+impl Notes {
+    /// Forgets all objects but those with these uids.
+    pub fn keep(&self, there: &HashSet<String>) {
+        self.written.keep(there);
+        self.backoff.keep(there);
+        self.rechecks.keep(there);
+    }
+
+    /// Forgets an object that is gone.
+    fn forget(&self, uid: &str) {
+        self.written.forget(uid);
+        self.backoff.succeeded(uid);
+        self.rechecks.succeeded(uid);
     }
 }
 
@@ -90,7 +120,7 @@ pub async fn reconcile_as_read(
         finalizer::add(&api, &head.name, &head.uid).await?;
     }
     if is_as_recorded(context, kind, object, &head).await? {
-        context.backoff.succeeded(&head.uid);
+        context.objects.notes(kind).backoff.succeeded(&head.uid);
         return Ok(Action::await_change());
     }
     // What is recorded is what is there now, and who wrote that.
@@ -154,7 +184,7 @@ async fn put(
                 warn!(%kind, namespace, name, %trace_id, finding = findings.first().map(ToString::to_string),
                     "work object is not recorded: its spec does not fit");
             }
-            context.backoff.succeeded(&head.uid);
+            context.objects.notes(object.kind).backoff.succeeded(&head.uid);
             return Ok(Action::await_change());
         }
     };
@@ -173,7 +203,7 @@ async fn put(
         Put::Unresolved(_) | Put::Taken { .. } | Put::Refused(_) => None,
     };
     status::write(context, api, object, &State::Put(&put, carried.as_ref())).await?;
-    context.backoff.succeeded(&head.uid);
+    context.objects.notes(object.kind).backoff.succeeded(&head.uid);
     Ok(wait(context, object, &put, carried.as_ref()))
 }
 
@@ -227,9 +257,9 @@ fn wait(context: &Context, object: &Understood, put: &Put, carried: Option<&Carr
     let waits = !wants.is_empty();
     context.objects.waiting.expect(&object.place(), &wants);
     if waits {
-        return Action::requeue(context.objects.rechecks.failed(&object.head.uid));
+        return Action::requeue(context.objects.notes(object.kind).rechecks.failed(&object.head.uid));
     }
-    context.objects.rechecks.succeeded(&object.head.uid);
+    context.objects.notes(object.kind).rechecks.succeeded(&object.head.uid);
     match put {
         Put::Recorded { row, .. } if carried.is_some() && !has_ended(row) => Action::requeue(LOOK_AGAIN),
         _ => Action::await_change(),
@@ -249,9 +279,7 @@ async fn release(context: &Context, api: &Api<WorkObject>, kind: Kind, head: &He
     let objects = &context.objects;
     let place = Place { kind, namespace: head.namespace.clone(), name: head.name.clone() };
     objects.waiting.expect(&place, &[]);
-    objects.rechecks.succeeded(&head.uid);
-    objects.written.forget(&head.uid);
-    context.backoff.succeeded(&head.uid);
+    objects.notes(kind).forget(&head.uid);
     Ok(Action::await_change())
 }
 

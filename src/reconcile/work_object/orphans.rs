@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio_util::sync::CancellationToken;
@@ -32,11 +33,17 @@ pub async fn watch(context: Arc<Context>, kind: Kind, objects: Store<WorkObject>
     }
 }
 
-/// Closes the record of every object of the kind whose custom resource is gone.
+/// Closes the record of every object of the kind whose custom resource is gone; what is remembered of those that are gone is
+/// forgotten.
 ///
 /// # Errors
 /// If database or API server do not answer.
 pub async fn sweep(context: &Context, kind: Kind, objects: &Store<WorkObject>) -> Result<(), Error> {
+    let there = objects.state();
+    context.objects.notes(kind).keep(&there.iter().filter_map(|object| object.uid()).collect());
+    let names = there.iter().filter_map(|object| Some((object.namespace()?, object.metadata.name.clone()?)));
+    context.objects.waiting.keep(kind, &names.collect());
+    drop(there);
     let mut after: Option<PresentObject> = None;
     loop {
         let page = context.store.present_objects(kind, after.as_ref()).await;
@@ -64,5 +71,8 @@ async fn is_orphan(
     let resource = api_resource(kind);
     let api: Api<WorkObject> = Api::namespaced_with(context.client.clone(), namespace, &resource);
     let reference = ObjectRef::new_with(name, resource).within(namespace);
-    is_gone(&api, objects, &reference, uid).await
+    if objects.get(&reference).is_some_and(|object| object.uid().as_deref() == Some(uid)) {
+        return Ok(false);
+    }
+    is_gone(&api, name, uid).await
 }

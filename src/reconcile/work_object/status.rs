@@ -215,5 +215,6 @@ pub async fn write(
     let subject = Subject { name: &head.name, uid: &head.uid, resource_version: version };
     let project = |current: Option<&WorkObjectStatus>| project(object, state, current, Timestamp::now());
     let in_short = |status: &WorkObjectStatus| status.clone().in_short();
-    status::write_kept(api, &context.objects.written, subject, object.status.clone(), project, in_short).await
+    let written = &context.objects.notes(object.kind).written;
+    status::write_kept(api, written, subject, object.status.clone(), project, in_short).await
 }

@@ -1,7 +1,7 @@
 //! Which objects wait for which, so that the order in which they are applied does not matter. In memory: whoever waits is
 //! known again after its first pass.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex};
 
@@ -84,6 +84,17 @@ impl Waiting {
         table.places.insert(place, (number, keys));
     }
 
+    /// None but these, by namespace and name, wait of their kind.
+    pub fn keep(&self, kind: Kind, there: &HashSet<(String, String)>) {
+        let Ok(mut table) = self.0.lock() else { return };
+        let is_gone =
+            |place: &&Arc<Place>| place.kind == kind && !there.contains(&(place.namespace.clone(), place.name.clone()));
+        let gone: Vec<Arc<Place>> = table.places.keys().filter(is_gone).cloned().collect();
+        for place in gone {
+            table.forget(&place);
+        }
+    }
+
     /// Who waits for this one.
     pub fn waiters(&self, wanted: &Wanted) -> Vec<Place> {
         let Ok(table) = self.0.lock() else { return Vec::new() };
@@ -152,6 +163,19 @@ mod tests {
         let table = waiting.0.into_inner().unwrap();
         let Table { places, by_number, waiters, .. } = table;
         assert!(places.is_empty() && by_number.is_empty() && waiters.is_empty(), "nothing is left behind");
+    }
+
+    #[test]
+    fn who_is_gone_waits_no_longer() {
+        let waiting = Waiting::default();
+        let run = Place { kind: Kind::Run, ..place("gone") };
+        for place in [&place("here"), &place("gone"), &run] {
+            waiting.expect(place, &[repo("team", "r")]);
+        }
+        waiting.keep(Kind::Issue, &HashSet::from([("team".to_owned(), "here".to_owned())]));
+        let mut left = waiting.waiters(&repo("team", "r"));
+        left.sort_by_key(|place| place.kind.as_str());
+        assert_eq!(left, [place("here"), run], "of other kinds it says nothing");
     }
 
     #[test]

@@ -1,0 +1,172 @@
+//! Whose turn it is, by the controller of Tasks as a whole: events in, Jobs out.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::channel::mpsc;
+use futures::{StreamExt as _, stream};
+use http::{Method, Request, Response};
+use http_body_util::BodyExt as _;
+use jct::domain::Phase;
+use jct::reconcile::Context;
+use jct::reconcile::queue::Queue;
+use jct::reconcile::queue::cache::{Tasks, VIEWS};
+use jct::reconcile::task::{Object, reconcile, reconcile_in_line};
+use kube::Client;
+use kube::client::Body;
+use kube::runtime::watcher::Event;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{Answer, call};
+use crate::fixture::World;
+
+const STATUS: &str = "/apis/jct.dev/v1/namespaces/team/tasks/look/status";
+const JOBS: &str = "/apis/batch/v1/namespaces/workers/jobs";
+
+fn read(object: &Value) -> Object {
+    serde_json::from_str(&object.to_string()).unwrap()
+}
+
+#[tokio::test]
+async fn a_task_whose_turn_has_not_come_is_recorded_and_told_so_once() {
+    let world = World::new().await;
+    let task = world.task(json!({}));
+    let script = vec![call("PATCH", STATUS, Answer::Echo)];
+    let in_line = async |context: Arc<Context>| {
+        reconcile_in_line(Arc::new(read(&task)), context.clone()).await?;
+        reconcile_in_line(Arc::new(read(&task)), context).await
+    };
+    let pass = world.passes_over(Some(&task), script, in_line).await;
+    assert!(pass.result.as_ref().unwrap().after().is_some());
+    assert_eq!(pass.status()["reason"], "WaitingForTurn");
+    let row = world.row().await;
+    assert_eq!((row.phase.is_terminal(), row.attempt), (false, 0));
+    // The control: with its turn it has its Job.
+    let script = vec![call("POST", JOBS, Answer::Echo), call("PATCH", STATUS, Answer::Echo)];
+    let pass = world.passes_over(Some(&task), script, async |context| reconcile(Arc::new(read(&task)), context).await);
+    let pass = pass.await;
+    assert_eq!(pass.status()["reason"], "JobCreated");
+    assert_eq!((world.row().await.phase, world.row().await.attempt), (Phase::Queued, 1));
+}
+
+/// An API server that has these Tasks, and takes what is written; whose Jobs were made comes out.
+#[derive(Clone)]
+struct Server {
+    tasks: Arc<Vec<Value>>,
+    jobs: Arc<Mutex<Vec<String>>>,
+    reads: Arc<Mutex<usize>>,
+}
+
+impl Server {
+    fn new(tasks: Vec<Value>) -> Self {
+        Self { tasks: Arc::new(tasks), jobs: Arc::default(), reads: Arc::default() }
+    }
+
+    fn client(&self) -> Client {
+        let server = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let server = server.clone();
+            async move { Ok::<_, tower::BoxError>(server.answer(request).await) }
+        });
+        Client::new(service, "default")
+    }
+
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        let (code, answer) = match head.method {
+            Method::POST => {
+                let of = body["metadata"]["annotations"]["jct.dev/task-name"].as_str().unwrap_or_default();
+                self.jobs.lock().unwrap().push(of.to_owned());
+                (201, body)
+            }
+            Method::PATCH => (200, json!({"metadata": {"resourceVersion": "1000"}})),
+            _ => {
+                *self.reads.lock().unwrap() += 1;
+                let has = |task: &&Value| {
+                    head.uri.path().ends_with(&format!("/tasks/{}", task["metadata"]["name"].as_str().unwrap()))
+                };
+                match self.tasks.iter().find(has) {
+                    Some(task) => (200, task.clone()),
+                    None => (404, json!({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound"})),
+                }
+            }
+        };
+        Response::builder().status(code).body(Body::from(answer.to_string().into_bytes())).unwrap()
+    }
+}
+
+fn task(world: &World, namespace: &str, name: &str, created: &str, version: usize) -> Value {
+    let mut task = world.task(json!({"metadata": {"annotations": null}}));
+    json_patch::merge(
+        &mut task,
+        &json!({"metadata": {
+            "namespace": namespace, "name": name, "uid": format!("uid-{name}"), "creationTimestamp": created,
+            "resourceVersion": version.to_string(),
+        }}),
+    );
+    task
+}
+
+/// Runs the controller over a list and the events after it, until there are so many Jobs, and for a moment more.
+async fn jobs(world: &World, server: &Server, list: &[Value], then: Vec<Event<Object>>, count: usize) -> Vec<String> {
+    let stop = CancellationToken::new();
+    let listed = list.iter().map(|task| Event::InitApply(read(task)));
+    let events = [Event::Init].into_iter().chain(listed).chain([Event::InitDone]).chain(then).map(Ok);
+    let events = stream::iter(events.collect::<Vec<_>>()).chain(stream::pending());
+    let (_trigger, triggered) = mpsc::unbounded();
+    let context = world.context(server.client());
+    let queue = Queue::new(context, Arc::new(Tasks::default()), Arc::new(Semaphore::new(2048)), 1);
+    let until = async {
+        while server.jobs.lock().unwrap().len() < count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        stop.cancel();
+    };
+    let done = async { tokio::join!(queue.run(events, triggered, |_| {}, || {}, stop.clone()), until) };
+    tokio::time::timeout(Duration::from_secs(60), done).await.expect("no more Jobs");
+    server.jobs.lock().unwrap().clone()
+}
+
+#[tokio::test]
+async fn first_come_is_first_served_and_namespaces_take_turns() {
+    let world = World::new().await;
+    let at = |n: usize| format!("2026-03-01T12:00:{:02}Z", 10 - n);
+    // Listed by name, which is no order of theirs: the last one came first.
+    let mut list: Vec<Value> = (0..8).map(|n| task(&world, "team", &format!("t{n}"), &at(n), 100 + n)).collect();
+    list.push(task(&world, "zone", "single", "2026-03-01T12:01:00Z", 200));
+    // Of one second the order in which they were made.
+    list.push(task(&world, "team", "a-later", &at(7), 109));
+    let gone = task(&world, "team", "gone", "2026-03-01T12:02:00Z", 300);
+    let then = vec![Event::Apply(read(&gone)), Event::Delete(read(&gone))];
+    let server = Server::new(list.clone());
+    let jobs = jobs(&world, &server, &list, then, list.len()).await;
+    let of_team: Vec<&str> = jobs.iter().map(String::as_str).filter(|name| *name != "single").collect();
+    assert_eq!(
+        of_team,
+        ["t7", "a-later", "t6", "t5", "t4", "t3", "t2", "t1", "t0"],
+        "and none for the one that is gone"
+    );
+    assert!(jobs.iter().position(|name| name == "single").unwrap() < 2, "{jobs:?}");
+}
+
+#[tokio::test]
+async fn who_waits_for_long_is_read_again() {
+    let world = World::new().await;
+    let ended = |n: usize| {
+        let mut ended = task(&world, "team", &format!("ended-{n}"), "2026-03-01T12:00:00Z", 1000 + n);
+        ended["spec"] = json!({});
+        ended["metadata"]["deletionTimestamp"] = json!("2026-03-01T12:00:00Z");
+        ended["metadata"]["finalizers"] = json!([]);
+        ended
+    };
+    let first = task(&world, "team", "first", "2026-03-01T12:00:00Z", 1);
+    // So many others come after it that it is no longer at hand when all are listed.
+    let list: Vec<Value> = [first.clone()].into_iter().chain((0..=VIEWS).map(ended)).collect();
+    let server = Server::new(vec![first]);
+    assert_eq!(jobs(&world, &server, &list, vec![], 1).await, ["first"]);
+}
