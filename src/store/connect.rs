@@ -111,7 +111,11 @@ impl Connector {
                     .read_only(true)
                     .immutable(settings.url.is_at_rest()),
             ),
-            Location::Postgres(options) => Self::Postgres(to_read(options, settings.wait)),
+            Location::Postgres(options) => {
+                let patience = Patience::short(settings.wait);
+                let options = with_timeouts(options, settings.wait, patience);
+                Self::Postgres(options.options([("default_transaction_read_only", "on")]), patience)
+            }
         })
     }
 
@@ -235,7 +239,7 @@ impl Readers {
                 let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(settings.wait);
                 Pool::Sqlite(pool.connect_lazy_with(options.clone()))
             }
-            Connector::Postgres(options) => {
+            Connector::Postgres(options, _) => {
                 let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(settings.wait);
                 Pool::Postgres(pool.connect_lazy_with(options.clone()))
             }
@@ -317,10 +321,6 @@ fn with_timeouts(options: &PgConnectOptions, wait: Duration, patience: Patience)
         .application_name("jct")
         .options([("lock_timeout", lock), ("statement_timeout", statement)])
         .disable_statement_logging()
-}
-
-fn to_read(options: &PgConnectOptions, wait: Duration) -> PgConnectOptions {
-    with_timeouts(options, wait).options([("default_transaction_read_only", "on")])
 }
 
 #[cfg(test)]
