@@ -7,12 +7,12 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::manifests::{PolicyArgs, files, findings, is_ours, read};
+use super::manifests::{PolicyArgs, files, findings, is_ours, objects_in, read};
 use super::output::{Output, json};
 use crate::crd::names;
 use crate::domain::Finding;
 use crate::domain::shown::{plain, plain_lines};
-use crate::manifest::{Manifest, objects};
+use crate::manifest::Manifest;
 use crate::policy::Policy;
 
 /// Arguments of `jct check`.
@@ -79,7 +79,7 @@ pub fn run(args: &CheckArgs) -> ExitCode {
             let shown = file.display().to_string();
             match read(&file) {
                 Ok(bytes) => {
-                    let (objects, unreadable) = objects(&bytes);
+                    let (objects, unreadable) = objects_in(&bytes);
                     documents.extend(objects.iter().map(|manifest| judge(&shown, manifest, &policy)));
                     unreadable.into_iter().for_each(|error| complain(&file, error.to_string()));
                 }

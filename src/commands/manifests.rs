@@ -11,7 +11,7 @@ use crate::crd::{names, pinned_id, unknown_status_fields};
 use crate::domain::cwom::Kind;
 use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS};
 use crate::domain::{Code, Finding, Id};
-use crate::manifest::{Manifest, metadata_findings};
+use crate::manifest::{Manifest, Unreadable, metadata_findings, objects};
 use crate::policy::{Policy, Subject};
 
 /// The greatest object that etcd takes as it is set up by default, in bytes of JSON.
@@ -110,6 +110,16 @@ pub fn read(file: &Path) -> io::Result<Vec<u8>> {
         return Ok(bytes);
     }
     std::fs::read(file)
+}
+
+/// The objects in `bytes`, and what can't be read of them. Not to be called while others are at work: what a panic of the parser says is
+/// kept quiet meanwhile, for it is told in the error.
+pub fn objects_in(bytes: &[u8]) -> (Vec<Manifest>, Option<Unreadable>) {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let found = objects(bytes);
+    std::panic::set_hook(told);
+    found
 }
 
 /// Whether an object belongs to our group, or is to.

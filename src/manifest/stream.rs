@@ -1,6 +1,8 @@
 //! A file's documents, as kubectl takes them apart (`k8s.io/apimachinery/pkg/util/yaml/decoder.go`): a file that begins with `{` is
 //! a sequence of JSON values, until one can't be read; anything else is YAML, a document for each line that begins with `---`.
 
+use std::panic::catch_unwind;
+
 use super::json::Problem;
 use super::{Document, Unreadable, json, yaml};
 
@@ -38,7 +40,11 @@ pub(super) fn documents(bytes: &[u8]) -> (Vec<(usize, Document)>, Option<Unreada
     let lines = text[..text.len() - rest.len()].matches('\n').count() as u64;
     for (index, chunk) in chunks(rest, lines).into_iter().enumerate() {
         let number = before + index + 1;
-        let read = chunk.and_then(|chunk| yaml::document(&chunk.text, chunk.line));
+        let read = chunk.and_then(|chunk| {
+            // The parser gives up by a panic on a few things that nobody writes, such as a tag before a comma.
+            let read = catch_unwind(|| yaml::document(&chunk.text, chunk.line));
+            read.unwrap_or_else(|_| Err("the parser of YAML gives up: is a tag (!) without a value in it?".into()))
+        });
         match read {
             Ok(document) => found.push((number, document)),
             Err(problem) => {

@@ -91,6 +91,7 @@ fn what_kubectl_drops_without_a_word_is_told() {
 #[case("{\"a\": tru\n", "document 1: expected ")]
 #[case("{\"a\": [1,\n2\n", "document 1: EOF while parsing a list at line 2")]
 #[case("{\"a\": 1}\n{\"a\": 1}\nb: 1\n", "document 3: expected value")]
+#[case("a: [!!str, b]\n", "document 1: the parser of YAML gives up")]
 #[case("kind: List\nitems: [{a: 1}]\n", "document 1: items[0].kind is required")]
 fn what_cannot_be_read_is_told_by_document_and_line(#[case] text: &str, #[case] expected: &str) {
     let problem = problem(text);

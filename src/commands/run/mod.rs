@@ -16,14 +16,14 @@ use tokio_util::sync::CancellationToken;
 
 use self::aside::Aside;
 use self::told::{complain, how_it_is, outcome, say};
-use super::manifests::{PolicyArgs, findings, id_of, is_ours, read};
+use super::manifests::{PolicyArgs, findings, id_of, is_ours, objects_in, read};
 use super::output::Output;
 use crate::domain::executor::{Executor, Executors, NoExecutor, SandboxMode};
 use crate::domain::id::sha256_hex;
 use crate::domain::task::{Controls, Naming, Operation};
 use crate::domain::{Actor, Finding, task};
 use crate::local::{self, Process, Ran, Run, RunError, State};
-use crate::manifest::{Manifest, objects};
+use crate::manifest::Manifest;
 use crate::policy::{Verdict, judge};
 use crate::store::{NewTask, Refusal, Shown};
 
@@ -210,7 +210,7 @@ async fn gate_and_run(
 fn the_task(file: &Path) -> anyhow::Result<Manifest> {
     let shown = file.display();
     let bytes = read(file).with_context(|| format!("cannot read {shown}"))?;
-    let (all, unreadable) = objects(&bytes);
+    let (all, unreadable) = objects_in(&bytes);
     if let Some(unreadable) = unreadable {
         bail!("{shown}: {unreadable}");
     }
