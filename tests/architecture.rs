@@ -156,7 +156,7 @@ fn pure_modules_know_no_clock_and_no_io() {
 /// Documents, by their path from the root.
 fn documents() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut paths = vec![root.join("README.md"), root.join("SECURITY.md")];
+    let mut paths = ["README.md", "SECURITY.md", "CONTRIBUTING.md"].map(|name| root.join(name)).to_vec();
     for folder in ["docs", "docs/decisions"] {
         let entries = fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path());
         paths.extend(entries.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
@@ -258,4 +258,23 @@ fn sections_and_decisions_that_the_code_cites_exist() {
         }
     }
     assert!(seen[0] > 20 && seen[1] > 5, "{seen:?}: the citations are found");
+}
+
+/// What the map of the code and the lists of CONTRIBUTING name is there.
+#[test]
+fn files_that_the_map_and_the_lists_name_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut named = 0;
+    for document in ["docs/architecture.md", "CONTRIBUTING.md"] {
+        let text = fs::read_to_string(root.join(document)).unwrap();
+        for code in text.split("```").step_by(2).flat_map(|prose| prose.split('`').skip(1).step_by(2)) {
+            let path = code.split("::").next().unwrap_or_default();
+            let folders = ["src/", "tests/", "migrations/", "charts/", "docs/", "crates/", "scripts/"];
+            if folders.iter().any(|folder| path.starts_with(folder)) {
+                assert!(root.join(path).exists(), "{document} names {path}: it is not there");
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 60, "{named} files are named");
 }

@@ -230,9 +230,11 @@ fn a_server_that_never_answers_costs_no_more_than_the_timeout() {
 }
 
 #[test]
-fn submodules_are_listed_and_not_followed() {
+fn submodules_and_files_of_lfs_are_told_and_not_followed() {
     let repository = Repository::new();
     repository.write("a", "1\n");
+    let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 7\n", "0".repeat(64));
+    repository.write("image.png", &pointer);
     let commit = repository.commit("first");
     let server = Server::start(&repository);
     repository.write(".gitmodules", &format!("[submodule \"loop\"]\n\tpath = loop\n\turl = {}\n", server.url));
@@ -245,6 +247,13 @@ fn submodules_are_listed_and_not_followed() {
     let (termination, _) = pod.run();
     assert_eq!(termination.outcome, Outcome::Succeeded);
     assert!(pod.report().contains("loop"));
+    let event = |name: &str| pod.events().into_iter().find(|event| event.event == name).unwrap().fields;
+    let fetched = event("source_fetched");
+    assert_eq!((&fetched["submodules_not_fetched"], &fetched["lfs_files_not_fetched"]), (&1.into(), &1.into()));
+    assert_eq!(
+        event("source_incomplete")["message"],
+        "submodules are empty folders: \"loop\"; files of Git LFS are pointers, not contents: \"image.png\""
+    );
 }
 
 #[test]
@@ -563,7 +572,7 @@ fn the_report_knows_the_project() {
     repository.write("docs/guide.md", "# Guide\n");
     repository.write("README.md", "# Hello\n");
     repository.write("Cargo.toml", "[package]\nname = \"x\"\n\n[dependencies]\nserde = \"1\"\n");
-    repository.write("LICENSE", "Apache License\nVersion 2.0, January 2004\n");
+    repository.write("LICENSE", spdx::license_id("Apache-2.0").unwrap().text());
     repository.write(".github/workflows/ci.yml", "on: push\n");
     repository.write("tests/a.rs", "");
     repository.write("logo.png", "\u{89}PNG\0\0");

@@ -220,6 +220,12 @@ fn a_failed_verification_fails_the_task() {
     let done = bench.run("code-change", "", json!({"patch": PATCH, "verify": verify}));
     assert_eq!(done.message(), "command \"unit tests\" (inputs.verify[0]) ended with exit code 1");
     assert!(!bench.path("workspace/late").exists());
+    // What it was about is there as the patch says.
+    let verify = json!([{"shell": "echo x >> src/a.txt; touch stranger; false"}]);
+    let bench = changed();
+    assert_eq!(bench.run("code-change", "", json!({"patch": PATCH, "verify": verify})).code, Some(1));
+    assert_eq!(bench.workspace("src/a.txt"), "one\n2  \nthree\n");
+    assert!(!bench.path("workspace/stranger").exists());
 }
 
 #[test]
@@ -233,7 +239,8 @@ fn a_change_without_verification_says_so() {
 #[rstest]
 #[case(json!({}), "inputs.patch is missing: it must be a unified diff")]
 #[case(json!({"patch": PATCH, "verify": "make"}), "inputs.verify: must be a list")]
-#[case(json!({"patch": PATCH.replace("-two", "-zwei")}), "inputs.patch does not apply: src/a.txt, hunk 1 (@@ -1,3 +1,3 @@); src/a.txt: patch does not apply")]
+#[case(json!({"patch": PATCH.replace("-two", "-zwei")}), "inputs.patch does not apply: src/a.txt, hunk 1 (@@ -1,3 +1,3 @@): line 2 of the file is \"two\", in the patch \"zwei\"")]
+#[case(json!({"patch": format!("{PATCH}\ndiff --git b.txt b.txt\nold mode 100644\nnew mode 100755\n")}), "inputs.patch names some files with a prefix")]
 #[case(json!({"patch": PATCH.replace("a.txt", "none.txt")}), "src/none.txt: does not exist in index")]
 #[case(json!({"patch": "nonsense"}), "inputs.patch does not apply: No valid patches in input")]
 #[case(json!({"patch": PATCH.replace(" three\n", "")}), "corrupt patch at line 8")]
@@ -253,6 +260,41 @@ fn a_patch_that_can_not_be_is_explained(#[case] inputs: Value, #[case] expected:
     assert!(done.message().contains(expected), "{}", done.report);
     assert_eq!(done.report["reason"], "ExecutorFailed");
     assert_eq!(bench.git("workspace", &["status", "--porcelain"]), "");
+}
+
+/// Two files of the same lines, and a patch for the one that is further down, as a git with `diff.noprefix` prints it.
+#[test]
+fn a_patch_without_prefixes_changes_the_file_that_it_names() {
+    let text = "[server]\ndebug = on\n";
+    let bench = Bench::new(&[("app/x.ini", text), ("examples/app/x.ini", text)]);
+    let patch = "diff --git examples/app/x.ini examples/app/x.ini\n--- examples/app/x.ini\n+++ examples/app/x.ini\n\
+                 @@ -1,2 +1,2 @@\n [server]\n-debug = on\n+debug = off\n";
+    let done = bench.run("code-change", "", json!({"patch": patch}));
+    assert_eq!(done.code, Some(0), "{}", done.report);
+    assert_eq!(bench.workspace("examples/app/x.ini"), "[server]\ndebug = off\n");
+    assert_eq!(bench.workspace("app/x.ini"), text);
+}
+
+#[test]
+fn line_ends_are_kept_and_named_where_they_differ() {
+    let bench = Bench::new(&[("notes.txt", "first\r\nsecond\r\n")]);
+    let patch = "diff --git a/notes.txt b/notes.txt\n--- a/notes.txt\n+++ b/notes.txt\n@@ -1,2 +1,2 @@\n first\r\n-second\r\n+2nd\r\n";
+    let done = bench.run("code-change", "", json!({"patch": patch.replace('\r', "")}));
+    let expected = "notes.txt, hunk 1 (@@ -1,2 +1,2 @@): its lines end with CRLF in the file and with LF in the patch";
+    assert!(done.message().contains(expected), "{}", done.report);
+    let done = bench.run("code-change", "", json!({"patch": patch}));
+    assert_eq!((done.code, bench.workspace("notes.txt").as_str()), (Some(0), "first\r\n2nd\r\n"), "{}", done.report);
+}
+
+/// And all that it names.
+#[test]
+fn a_patch_changes_nothing_that_it_does_not_name() {
+    let bench = Bench::new(&[("a.txt", "one\n"), ("b.txt", "one\n")]);
+    let patch = "diff --git a/a.txt b/a.txt\n--- a/a.txt\n+++ b/a.txt\n@@ -1 +1 @@\n-one\n+two\n\
+                 diff --git a/b.txt b/b.txt\n--- a/b.txt\n+++ b/b.txt\n@@ -1 +1 @@\n-one\n+one\n";
+    let done = bench.run("code-change", "", json!({"patch": patch}));
+    assert_eq!(done.message(), "inputs.patch names \"b.txt\", but changes nothing there");
+    assert_eq!(done.report["reason"], "ChangeNotAllowed");
 }
 
 #[rstest]
@@ -349,6 +391,34 @@ fn docs_tells_what_is_broken() {
     let markdown = bench.artifact("report.md");
     assert!(markdown.contains("| `README.md:3` | `leaves_repository` |"), "{markdown}");
     assert!(done.message().starts_with("looked at 4 documents; 15 findings: 2 broken_link"), "{}", done.message());
+}
+
+#[test]
+fn docs_reads_anchors_and_texts_as_github_does() {
+    let bench = Bench::new(&[
+        (
+            "README.md",
+            "\u{feff}# Tool\n\n[a](#-usage) [b](#%EF%B8%8F-settings) [c](#\u{fe0f}-settings) [d](#-logo)\n[gone](#gone)\n\n\
+         ## \u{1f680} Usage\n\n## \u{2699}\u{fe0f} Settings\n\n## ![x](x.png) Logo\n",
+        ),
+        ("x.png", "x"),
+    ]);
+    bench.run("docs", "", json!({}));
+    assert_eq!(findings(&bench), ["README.md:4 broken_anchor"]);
+}
+
+#[test]
+fn analysis_gives_no_id_to_a_licence_with_a_condition_more() {
+    let mit = spdx::license_id("MIT").unwrap().text();
+    let more = format!("{mit}\nThe Software shall be used for nothing but good.\n");
+    let bench =
+        Bench::new(&[("LICENSE", mit), ("LICENSES/MIT.txt", &format!("\u{feff}{mit}")), ("LICENSES/more.txt", &more)]);
+    bench.run("analysis", "", json!({}));
+    let report = bench.json("report.json");
+    let licences = report["licences"].as_array().unwrap().iter();
+    let ids: Vec<String> =
+        licences.map(|licence| format!("{} {}", licence["path"], licence["spdx_id"]).replace('"', "")).collect();
+    assert_eq!(ids, ["LICENSE MIT", "LICENSES/MIT.txt MIT", "LICENSES/more.txt unrecognised"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, watch};
@@ -34,6 +34,8 @@ pub struct Health {
 
 /// How long the record counts as it was found.
 const FRESH: Duration = Duration::from_secs(2);
+/// How long whoever asks for health alone waits for it.
+const GLANCE: Duration = Duration::from_millis(250);
 /// How long the record may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -80,10 +82,44 @@ impl Readiness {
 }
 
 /// Whether the process answers
-#[utoipa::path(get, path = "/healthz", tag = "operation",
-    responses((status = 200, description = "It does", body = String, content_type = "text/plain")))]
-pub async fn healthz() -> &'static str {
-    "ok\n"
+///
+/// JSON for who accepts it, with the state of the record as it was found a moment ago; 200 whatever that is, for a process is
+/// not started again because its database is away.
+#[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, description = "It does", content(
+    (Value = "application/json"), (String = "text/plain")))))]
+pub async fn healthz(State(api): State<Api>, headers: HeaderMap) -> Response {
+    alive(&api, &headers).await
+}
+
+/// The same as /healthz
+#[utoipa::path(get, path = "/health", tag = "operation", responses((status = 200, description = "It does", content(
+    (Value = "application/json"), (String = "text/plain")))))]
+pub async fn health(State(api): State<Api>, headers: HeaderMap) -> Response {
+    alive(&api, &headers).await
+}
+
+async fn alive(api: &Api, headers: &HeaderMap) -> Response {
+    if !accepts_json(headers) {
+        return "ok\n".into_response();
+    }
+    // A probe is not held up by a database that does not answer.
+    let found = tokio::time::timeout(GLANCE, api.readiness.of(&api.health.store)).await;
+    let (status, database) = match found {
+        Ok(Ok(())) => ("healthy", "connected".to_owned()),
+        Ok(Err(why)) => ("degraded", why),
+        Err(_) => ("degraded", "does not answer".to_owned()),
+    };
+    Json(json!({"status": status, "database": database, "version": env!("CARGO_PKG_VERSION")})).into_response()
+}
+
+/// Whether an answer in JSON is fine: also where nothing is said, or anything is.
+fn accepts_json(headers: &HeaderMap) -> bool {
+    let mut accepted = headers.get_all(header::ACCEPT).iter().peekable();
+    accepted.peek().is_none()
+        || accepted.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|range| {
+            let range = range.split(';').next().unwrap_or_default().trim();
+            ["*/*", "application/*", "application/json"].iter().any(|json| range.eq_ignore_ascii_case(json))
+        })
 }
 
 /// Whether every part has started and the record can be written

@@ -136,6 +136,7 @@ impl Api {
 fn public() -> OpenApiRouter<Api> {
     OpenApiRouter::default()
         .routes(routes!(health::healthz))
+        .routes(routes!(health::health))
         .routes(routes!(health::readyz))
         .routes(routes!(health::version))
         .routes(routes!(health::keys))

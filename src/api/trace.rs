@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Api;
 use super::auth::{Caller, Right};
+use super::cwom::shown;
 use super::error::Problem;
 use super::query::Params;
 use crate::domain::audit::{EntityKind, Entry};
@@ -191,7 +192,7 @@ async fn story(
 
 impl Story {
     fn add(&mut self, row: &ObjectRow) {
-        self.objects.push(row.object.to_json());
+        self.objects.push(shown(row));
     }
 
     fn add_all(&mut self, rows: Vec<ObjectRow>) {

@@ -154,10 +154,9 @@ impl Keeper {
         match &state.last {
             // Also if it went back, or is another one.
             Some(last) if head.seq <= last.seq => head.seq != last.seq || head.hash != last.hash,
-            last => {
-                let new = head.seq - last.as_ref().map_or(0, |last| last.seq);
-                new >= self.every.entries || new > 0 && state.since.elapsed() >= self.every.time
-            }
+            Some(last) => head.seq - last.seq >= self.every.entries || state.since.elapsed() >= self.every.time,
+            // At once, so that no log of a new installation is without one for long.
+            None => head.seq > 0,
         }
     }
 

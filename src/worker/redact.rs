@@ -14,10 +14,12 @@ pub const REDACTED: &str = "[redacted]";
 pub const MAX_LINE_BYTES: usize = 64 * 1024;
 /// So much of the end of an overlong line is dropped as well, since a secret may have been cut in it.
 const MARGIN_BYTES: usize = 4 * 1024;
+/// A longer number may be a secret, unless what it follows speaks of many.
+const MAX_COUNT_DIGITS: usize = 3;
 /// A private key whose end is not seen in so many lines has none.
 const MAX_KEY_LINES: usize = 600;
 
-/// Each with the groups `keep`, shown, and whatever is matched besides, replaced.
+/// Each with the group `keep`, shown, and whatever is matched besides, replaced: of a `value` what its quotes hold.
 const PATTERNS: [&str; 7] = [
     // Tokens known by their prefix.
     r"(?-u)\b(?:gh[oprsu]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,}|gl(?:pat|ptt|rt|dt|cbt|soat)-[A-Za-z0-9_-]{10,}|xox[a-z]-[A-Za-z0-9-]{8,}|(?:sk|rk|pk)[-_][A-Za-z0-9_-]{16,}|npm_[A-Za-z0-9]{16,}|pypi-[A-Za-z0-9_-]{16,}|dckr_pat_[A-Za-z0-9_-]{16,}|hf_[A-Za-z0-9]{16,}|cio[a-zA-Z0-9]{32,}|ya29\.[A-Za-z0-9_-]{16,}|AIza[A-Za-z0-9_-]{30,}|hv[sb]\.[A-Za-z0-9_-]{16,}|dop_v1_[a-f0-9]{32,}|AGE-SECRET-KEY-1[A-Z0-9]{20,})",
@@ -30,8 +32,8 @@ const PATTERNS: [&str; 7] = [
     r#"(?i-u)(?P<keep>\b(?:proxy-)?authorization["']?[ \t]*[:=][ \t]*["']?(?:[a-z]+[ \t]+)?)[^\s"']{4,}"#,
     // Credentials in URLs.
     r#"(?i-u)(?P<keep>\b[a-z][a-z0-9+.-]{1,15}://)[^\s/@"'<>]+@"#,
-    // password=…, "api_key": "…", AWS_SECRET_ACCESS_KEY=…
-    r#"(?i-u)(?P<keep>(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|client[_-]?key|credentials?)[a-z0-9_-]*["']?[ \t]*(?:=>|[:=])[ \t]*)(?:"(?:[^"\\]|\\.)+"?|'(?:[^'\\]|\\.)+'?|[^\s"',;&]+)"#,
+    // password=…, "api_key": "…", AWS_SECRET_ACCESS_KEY=…, also within a text in JSON.
+    r#"(?i-u)(?P<keep>(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|client[_-]?key|credentials?)[a-z0-9_-]*\\?["']?[ \t]*(?:=>|[:=])[ \t]*)(?P<value>\\"(?:[^"\\])+(?:\\")?|"(?:[^"\\]|\\.)+"?|'(?:[^'\\]|\\.)+'?|[^\s"',;&]+)"#,
 ];
 
 static WELL_KNOWN: LazyLock<Arc<Rules>> = LazyLock::new(|| Arc::new(Rules::compile(&[])));
@@ -213,13 +215,46 @@ fn is_line_end(byte: u8) -> bool {
 }
 
 fn replacement(captures: &Captures) -> Vec<u8> {
-    let mut text = captures.name("keep").map(|keep| keep.as_bytes().to_vec()).unwrap_or_default();
-    let is_url = text.ends_with(b"://");
-    text.extend(REDACTED.bytes());
-    if is_url {
-        text.push(b'@');
+    let keep = captures.name("keep").map(|keep| keep.as_bytes()).unwrap_or_default();
+    let Some(value) = captures.name("value") else {
+        let end: &[u8] = if keep.ends_with(b"://") { b"@" } else { b"" };
+        return [keep, REDACTED.as_bytes(), end].concat();
+    };
+    let (begin, secret, end) = unwrapped(value.as_bytes());
+    let shown = if is_no_secret(keep, secret) { secret } else { REDACTED.as_bytes() };
+    [keep, begin, shown, end].concat()
+}
+
+/// A value without its quotes, or the brackets around it: what is JSON stays JSON.
+fn unwrapped(value: &[u8]) -> (&[u8], &[u8], &[u8]) {
+    for quote in [b"\\\"".as_slice(), b"\"", b"'"] {
+        if let Some(inner) = value.strip_prefix(quote) {
+            let inner = inner.strip_suffix(quote).unwrap_or(inner);
+            let (begin, rest) = value.split_at(quote.len());
+            return (begin, inner, rest.get(inner.len()..).unwrap_or_default());
+        }
     }
-    text
+    let inner = |byte: &u8| !b"{[(".contains(byte);
+    let start = value.iter().position(inner).unwrap_or(value.len());
+    let end = value.iter().rposition(|byte| !b"}])".contains(byte)).map_or(start, |at| (at + 1).max(start));
+    let (begin, rest) = value.split_at(start);
+    let (secret, end) = rest.split_at(end - start);
+    (begin, secret, end)
+}
+
+/// Whether what follows a word for a secret is a number of them, or says yes or no. `keep` ends with the word and what assigns.
+fn is_no_secret(keep: &[u8], value: &[u8]) -> bool {
+    if value.is_empty()
+        || [b"true".as_slice(), b"false", b"null", b"none", b"redacted"]
+            .contains(&value.to_ascii_lowercase().as_slice())
+    {
+        return true;
+    }
+    let is_number = value.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+    let name =
+        keep.iter().rposition(|byte| byte.is_ascii_alphanumeric()).and_then(|at| keep.get(..=at)).unwrap_or_default();
+    let counts_many = name.to_ascii_lowercase().ends_with(b"s") && !name.to_ascii_lowercase().ends_with(b"pass");
+    is_number && (counts_many || value.len() <= MAX_COUNT_DIGITS)
 }
 
 #[cfg(test)]
@@ -256,11 +291,21 @@ mod tests {
     #[case("fetching https://user:{C}@host/x.git", "fetching https://[redacted]@host/x.git")]
     #[case("https://{C}@host/x", "https://[redacted]@host/x")]
     #[case("password={C}&x=1", "password=[redacted]&x=1")]
-    #[case("{\"api_key\": \"{C} with blanks\", \"x\": 1}", "{\"api_key\": [redacted], \"x\": 1}")]
+    #[case("{\"api_key\": \"{C} with blanks\", \"x\": 1}", "{\"api_key\": \"[redacted]\", \"x\": 1}")]
+    #[case("{\"token\":\"{C}\"}", "{\"token\":\"[redacted]\"}")]
+    #[case(r#"{"log": "{\"token\": \"{C}\", \"x\": 1}"}"#, r#"{"log": "{\"token\": \"[redacted]\", \"x\": 1}"}"#)]
+    #[case(r#"{"cost": {"tokens": 120034}, "x": 1}"#, r#"{"cost": {"tokens": 120034}, "x": 1}"#)]
+    #[case(r#"{"allow_secrets":false,"secret":null}"#, r#"{"allow_secrets":false,"secret":null}"#)]
+    #[case(r#"{"credentials": {"password": "{C}"}}"#, r#"{"credentials": {"password": "[redacted]"}}"#)]
+    #[case("{\"pwd\": {C}}", "{\"pwd\": [redacted]}")]
+    #[case("password='{C}' x", "password='[redacted]' x")]
+    #[case("used tokens: 48213, passwords=0", "used tokens: 48213, passwords=0")]
+    #[case("password: 123456", "password: [redacted]")]
+    #[case::twice("password=[redacted], \"token\": \"[redacted]\"", "password=[redacted], \"token\": \"[redacted]\"")]
     #[case("AWS_SECRET_ACCESS_KEY={C}", "AWS_SECRET_ACCESS_KEY=[redacted]")]
     #[case("sk-ant-{C}", "[redacted]")]
     #[case("eyJhbGciOiJIUzI1NiJ9.{C}.{C}", "[redacted]")]
-    #[case("no secret: 12 passed, https://host/path@v1", "no secret: [redacted] passed, https://host/path@v1")]
+    #[case("no secret: 12 passed, https://host/path@v1", "no secret: 12 passed, https://host/path@v1")]
     #[case("12 passed; see https://host/path@v1", "12 passed; see https://host/path@v1")]
     fn well_known_forms(#[case] line: &str, #[case] expected: &str) {
         let shown = redact(&line.replace("{C}", CANARY));

@@ -25,11 +25,14 @@ pub fn source(args: &SourceArgs) -> ExitCode {
             _ => failure,
         })?;
         attempt.write_source(&fetched.source)?;
-        let source::Fetched { source: Source { url, git_ref: _, commit }, files, bytes, submodules, symlinks } =
-            fetched;
-        let fields = json!({"url": url, "commit": commit, "files": files, "bytes": bytes,
-            "submodules_not_fetched": submodules, "symlinks": symlinks});
+        let lacks = fetched.lacks();
+        let source::Fetched { source: Source { url, commit, .. }, files, bytes, symlinks, tags, .. } = fetched;
+        let fields = json!({"url": url, "commit": commit, "files": files, "bytes": bytes, "tags": tags, "symlinks": symlinks,
+            "submodules_not_fetched": fetched.submodules.count(), "lfs_files_not_fetched": fetched.lfs_pointers.count()});
         trace.event("source_fetched", fields).map_err(lost)?;
+        if let Some(lacks) = lacks {
+            trace.event("source_incomplete", json!({"message": lacks})).map_err(lost)?;
+        }
         Ok(None)
     })
 }

@@ -12,6 +12,7 @@ mod cwom_refs;
 mod cwom_rights;
 mod doors;
 mod enqueue;
+mod first_clients;
 mod frame;
 mod memory;
 mod openapi;

@@ -40,7 +40,7 @@ async fn the_document_is_frozen() {
 
 #[tokio::test]
 async fn no_route_but_the_public_ones_answers_without_a_token() {
-    const PUBLIC: [&str; 5] = ["/healthz", "/readyz", "/version", "/keys", "/openapi.json"];
+    const PUBLIC: [&str; 6] = ["/healthz", "/health", "/readyz", "/version", "/keys", "/openapi.json"];
     let world = World::new().await;
     {
         let mut tokens = world.cluster.tokens.lock().unwrap();

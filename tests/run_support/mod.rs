@@ -23,16 +23,25 @@ impl Machine {
         let machine = Self { dir: tempfile::tempdir().unwrap() };
         fs::create_dir(machine.path("repo")).unwrap();
         fs::write(machine.path("repo/README.md"), "# Hello\n").unwrap();
-        let git = |args: &[&str]| {
-            let mut git = Command::new("git");
-            git.args(["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]).args(args);
-            git.current_dir(machine.path("repo")).env("GIT_CONFIG_GLOBAL", "/dev/null");
-            assert!(git.status().unwrap().success(), "git {args:?}");
-        };
-        git(&["init", "-q", "-b", "main", "."]);
-        git(&["add", "-A"]);
-        git(&["commit", "-q", "-m", "Begin"]);
+        machine.git("repo", &["init", "-q", "-b", "main", "."]);
+        machine.commit("Begin");
         machine
+    }
+
+    /// What git prints in a folder of the machine.
+    pub fn git(&self, folder: &str, args: &[&str]) -> String {
+        let mut git = Command::new("git");
+        git.args(["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]).args(args);
+        git.current_dir(self.path(folder)).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+        let output = git.output().unwrap();
+        assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Commits all that is in the repository's folder, ignored or not.
+    pub fn commit(&self, message: &str) {
+        self.git("repo", &["add", "-A", "-f"]);
+        self.git("repo", &["commit", "-q", "-m", message]);
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -54,8 +63,13 @@ impl Machine {
 
     /// `jct run` with these fields in its spec.
     pub fn command(&self, fields: &Value) -> Command {
+        self.command_on(self.path("repo").to_str().unwrap(), fields)
+    }
+
+    /// The same on another repository.
+    pub fn command_on(&self, repo: &str, fields: &Value) -> Command {
         let mut command = jct();
-        command.arg("run").arg("-f").arg(self.manifest(fields)).arg("--repo").arg(self.path("repo"));
+        command.arg("run").arg("-f").arg(self.manifest(fields)).arg("--repo").arg(repo);
         command.arg("--state").arg(self.path("state")).args(["-o", "json"]);
         for name in ["JCT_ALLOWED_REPO_PREFIXES", "JCT_EXECUTORS_FILE", "JCT_STATE", "JCT_REPO"] {
             command.env_remove(name);

@@ -134,14 +134,17 @@ fn in_file(folder: &Path) -> Vec<Checkpoint> {
 async fn checkpoints_leave_the_database_by_themselves(#[values(Sqlite, Postgres)] backend: Backend) {
     let (db, folder, api) = (Database::fresh(backend).await, tempfile::tempdir().unwrap(), Api::default());
     let mut leading = Leading::begin(&db, folder.path(), &api, None);
-    record(&db, &["a", "b", "c"]).await;
-    leading.until(3).await;
-    record(&db, &["d"]).await;
+    record(&db, &["a"]).await;
+    leading.until(1).await;
+    record(&db, &["b"]).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(in_file(folder.path()).len(), 1, "one entry is not due yet");
+    assert_eq!(in_file(folder.path()).len(), 1, "but for the first, one entry is not due yet");
+    record(&db, &["c", "d"]).await;
+    leading.until(4).await;
+    record(&db, &["e"]).await;
     leading.end().await;
     let made = in_file(folder.path());
-    assert_eq!(made.iter().map(|made| made.seq).collect::<Vec<_>>(), [3, 4], "who ends leaves a last one");
+    assert_eq!(made.iter().map(|made| made.seq).collect::<Vec<_>>(), [1, 4, 5], "who ends leaves a last one");
     assert_eq!(api.checkpoints(), made);
     let checked = db.store.verify_audit_against(&made).await.unwrap();
     assert_eq!(checked.anchor.as_ref(), made.last());
@@ -164,8 +167,8 @@ async fn a_rewritten_log_is_not_signed(
     #[case] keep_map: bool,
 ) {
     let (db, folder, api) = (Database::fresh(backend).await, tempfile::tempdir().unwrap(), Api::default());
-    let mut leading = Leading::begin(&db, folder.path(), &api, None);
     record(&db, &["a", "b", "c"]).await;
+    let mut leading = Leading::begin(&db, folder.path(), &api, None);
     leading.until(3).await;
     rewrite(&db, 2).await;
     assert!(matches!(db.store.verify_audit().await.unwrap(), AuditCheck::Intact { .. }), "a control");
@@ -212,8 +215,8 @@ async fn a_sink_that_fails_gets_it_later_and_holds_nothing_up() {
         got
     });
     let (db, folder, api) = (Database::fresh(Sqlite).await, tempfile::tempdir().unwrap(), Api::default());
-    let mut leading = Leading::begin(&db, folder.path(), &api, Some(Sink::new(&url).unwrap()));
     record(&db, &["a", "b", "c"]).await;
+    let mut leading = Leading::begin(&db, folder.path(), &api, Some(Sink::new(&url).unwrap()));
     leading.until(3).await;
     let got = tokio::task::spawn_blocking(|| archive.join().unwrap()).await.unwrap();
     leading.end().await;

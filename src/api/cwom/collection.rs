@@ -2,7 +2,9 @@
 
 use crate::api::query::Params;
 use crate::domain::Id;
-use crate::domain::cwom::{DoctrinePriority, DoctrineType, IssueType, Kind, Mode, Priority, Scope, Status, Visibility};
+use crate::domain::cwom::{
+    ArtifactType, DoctrinePriority, DoctrineType, IssueType, Kind, Mode, Priority, Scope, Status, Visibility,
+};
 use crate::store::ObjectField;
 
 /// The objects of one kind.
@@ -62,6 +64,8 @@ pub struct Part {
     pub kind: Kind,
     /// The field of those that names the object.
     pub by: ObjectField,
+    /// What the list can be narrowed by.
+    pub filters: &'static [Filter],
 }
 
 /// Every collection, in the contract's order.
@@ -84,8 +88,8 @@ pub static COLLECTIONS: [Collection; 7] = [
         ]),
         changes: Changes::All,
         parts: &[
-            Part { kind: Kind::ContextPacket, by: ObjectField::Issue },
-            Part { kind: Kind::Artifact, by: ObjectField::Issue },
+            Part { kind: Kind::ContextPacket, by: ObjectField::Issue, filters: &[] },
+            Part { kind: Kind::Artifact, by: ObjectField::Issue, filters: &[BY_ARTIFACT_TYPE] },
         ],
     },
     Collection {
@@ -93,11 +97,12 @@ pub static COLLECTIONS: [Collection; 7] = [
         name: "runs",
         filters: Some(&[
             Filter { name: "issue_id", field: ObjectField::Issue, takes: Takes::Id },
+            Filter { name: "repo_id", field: ObjectField::Repo, takes: Takes::Id },
             choice("status", ObjectField::Status, Status::NAMES),
             choice("mode", ObjectField::Mode, Mode::NAMES),
         ]),
         changes: Changes::Only(&["status", "telemetry", "cost", "outputs", "failure"]),
-        parts: &[Part { kind: Kind::Artifact, by: ObjectField::Run }],
+        parts: &[Part { kind: Kind::Artifact, by: ObjectField::Run, filters: &[BY_ARTIFACT_TYPE] }],
     },
     Collection { kind: Kind::Artifact, name: "artifacts", filters: Some(&[]), changes: Changes::None, parts: &[] },
     Collection {
@@ -110,7 +115,10 @@ pub static COLLECTIONS: [Collection; 7] = [
     Collection {
         kind: Kind::ConstraintSnapshot,
         name: "constraint-snapshots",
-        filters: Some(&[choice("scope", ObjectField::Scope, Scope::NAMES)]),
+        filters: Some(&[
+            choice("scope", ObjectField::Scope, Scope::NAMES),
+            Filter { name: "owner_id", field: ObjectField::Owner, takes: Takes::Text },
+        ]),
         changes: Changes::Never,
         parts: &[],
     },
@@ -126,6 +134,8 @@ pub static COLLECTIONS: [Collection; 7] = [
         parts: &[],
     },
 ];
+
+const BY_ARTIFACT_TYPE: Filter = choice("type", ObjectField::Type, ArtifactType::NAMES);
 
 const fn choice(name: &'static str, field: ObjectField, names: &'static [&'static str]) -> Filter {
     Filter { name, field, takes: Takes::Choice(names) }
@@ -198,7 +208,9 @@ mod tests {
     fn no_filter_has_the_name_of_another_parameter() {
         for collection in &COLLECTIONS {
             let others = ["limit", "offset", "cursor", collection.namespace_parameter()];
-            assert!(collection.filters.into_iter().flatten().all(|filter| !others.contains(&filter.name)));
+            let of_parts = collection.parts.iter().flat_map(|part| part.filters);
+            let mut filters = collection.filters.into_iter().flatten().chain(of_parts);
+            assert!(filters.all(|filter| !others.contains(&filter.name)));
         }
     }
 }

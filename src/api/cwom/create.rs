@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 
 use super::collection::Collection;
-use super::problem::{taken, unresolved};
+use super::problem::{taken, unreadable, unresolved};
 use super::told;
 use crate::api::Api;
 use crate::api::auth::{Caller, Right};
@@ -38,7 +38,7 @@ pub async fn create(
     let Joined { trace_id, parent: _ } = trace.join(&api, &caller).await?;
     let json = unread.json(&api.room, &caller).await?;
     let (spec, findings) = read(of.kind, &json.value, Naming::Rest);
-    let Some(spec) = spec else { return Err(Problem::findings(&findings)) };
+    let Some(spec) = spec else { return Err(unreadable(&findings)) };
     if let Some(too_many) = api.namespace_limits.check_object(&namespace, "").await {
         let problem = Problem::too_many(&too_many);
         let denial = denial(&caller, of.kind.as_str(), namespace, trace_id, &json.value, vec![too_many.finding]);

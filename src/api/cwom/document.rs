@@ -70,6 +70,7 @@ pub fn list_part(of: &Collection, part: &Part) -> Operation {
     let operation = operation(of, name, summary)
         .description(Some(format!("Needs the right to `list` {} in its namespace, too.", part.kind.plural())))
         .parameter(id());
+    let operation = part.filters.iter().fold(operation, |operation, filter| operation.parameter(narrowing(filter)));
     paged(operation, parts).response("404", not_found(of)).build()
 }
 

@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde_json::Value;
 
 use super::collection::{Collection, Part};
-use super::find;
+use super::{find, shown};
 use crate::api::Api;
 use crate::api::auth::{Caller, Right};
 use crate::api::error::Problem;
@@ -17,7 +17,7 @@ use crate::store::{ObjectFilter, ObjectRow, Page};
 
 /// One object of `of`.
 pub async fn get(of: &Collection, State(api): State<Api>, caller: Caller, id: PathId) -> Result<Json<Value>, Problem> {
-    Ok(Json(find(&api, &caller, "get", of, &id).await?.object.to_json()))
+    Ok(Json(shown(&find(&api, &caller, "get", of, &id).await?)))
 }
 
 /// The objects of `of` that fit the query, the newest first.
@@ -47,12 +47,13 @@ pub async fn list_part(
     id: PathId,
     mut query: Params,
 ) -> Result<Response, Problem> {
+    let mut fields: Vec<_> = part.filters.iter().filter_map(|filter| filter.read(&mut query)).collect();
     let page = query.page(&api.cursor_key, Page::default().limit);
     let asked = query.finish()?;
     let whole = find(&api, &caller, "get", of, &id).await?;
     api.access.require(&caller, &Right::resource("list", part.kind.plural(), Some(&whole.namespace))).await?;
-    let filter =
-        ObjectFilter { namespace: Some(whole.namespace), fields: vec![(part.by, whole.object.id.to_string())] };
+    fields.insert(0, (part.by, whole.object.id.to_string()));
+    let filter = ObjectFilter { namespace: Some(whole.namespace), fields };
     answer(&api, &caller, part.kind, &filter, page, &asked).await
 }
 
@@ -65,7 +66,7 @@ async fn answer(
     asked: &Asked,
 ) -> Result<Response, Problem> {
     let _turn = api.answers.turn().await?;
-    let show = |row: &ObjectRow| (row.object.id, row.object.to_json());
+    let show = |row: &ObjectRow| (row.object.id, shown(row));
     let (text, last) = page::array(page, |page| api.store.objects(kind, filter, page), show).await?;
     api.answers.json(caller, asked.next(&api.cursor_key, last), text).await
 }

@@ -23,6 +23,7 @@ use super::body::Unread;
 use super::error::Problem;
 use super::frame::RequestTrace;
 use super::query::{Params, PathId};
+use crate::domain::cwom::adapter::add_first_meta;
 use crate::store::ObjectRow;
 
 /// The routes of all collections, each with its part of the OpenAPI document.
@@ -112,5 +113,14 @@ async fn find(
 
 /// The body that answers a change.
 fn told(of: &Collection, row: &ObjectRow) -> Value {
-    json!({"status": "success", of.kind.snake_case(): row.object.to_json()})
+    json!({"status": "success", of.kind.snake_case(): shown(row)})
+}
+
+/// The object as clients see it: those of a Task with what their `meta` has had from the first.
+pub fn shown(row: &ObjectRow) -> Value {
+    let mut json = row.object.to_json();
+    if row.task_id.is_some() && row.origin.is_none() {
+        add_first_meta(&mut json);
+    }
+    json
 }

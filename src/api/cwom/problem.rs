@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 
 use crate::api::error::Problem;
 use crate::crd::names::GROUP;
-use crate::domain::cwom::{Kind, Spec};
+use crate::domain::cwom::{Kind, REFERENCED, Spec};
 use crate::domain::{Code, Finding, Id};
 use crate::store::{ObjectOrigin, ObjectRow, RefProblem, Unique, Unresolved};
 
@@ -21,9 +21,19 @@ pub fn unresolved(refs: &[Unresolved]) -> Problem {
     Problem::text(StatusCode::UNPROCESSABLE_ENTITY, missing.join("; "))
 }
 
+/// 422: a body that is no object. Where nothing is wrong but references by ids that can't be any here, it is as for others that
+/// lead nowhere.
+pub fn unreadable(findings: &[Finding]) -> Problem {
+    if findings.iter().all(|finding| finding.message.starts_with(REFERENCED)) {
+        let messages: Vec<&str> = findings.iter().map(|finding| finding.message.as_str()).collect();
+        return Problem::text(StatusCode::UNPROCESSABLE_ENTITY, messages.join("; "));
+    }
+    Problem::findings(findings)
+}
+
 fn missing(reference: &Unresolved) -> Option<String> {
     let Unresolved { path: _, kind, target, problem } = reference;
-    let message = format!("Referenced {kind} '{target}' does not exist");
+    let message = format!("{REFERENCED}{kind} '{target}' does not exist");
     match problem {
         RefProblem::Missing => Some(message),
         RefProblem::WrongKind(found) => Some(format!("{message}: it is the id of the kind {found}")),

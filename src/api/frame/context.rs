@@ -148,7 +148,7 @@ fn given(headers: &HeaderMap, name: &HeaderName) -> Option<TraceId> {
 
 fn count(metrics: &Metrics, route: Option<&MatchedPath>, response: &Response, began: Instant) {
     let route = route.map_or("none", MatchedPath::as_str);
-    if !["/healthz", "/readyz"].contains(&route) {
+    if !["/healthz", "/health", "/readyz"].contains(&route) {
         let labels = RequestLabels { route: route.into(), status: response.status().as_u16() };
         metrics.requests.get_or_create(&labels).inc();
         metrics.request_seconds.observe(began.elapsed().as_secs_f64());

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use crate::api::error::Problem;
 
 /// Probes answer in lines of text.
-const PLAIN: [&str; 2] = ["/healthz", "/readyz"];
+const PLAIN: [&str; 3] = ["/healthz", "/health", "/readyz"];
 
 /// 404 for a path that is nothing.
 pub async fn not_found(uri: Uri) -> Problem {

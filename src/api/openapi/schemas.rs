@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::work_objects;
 use crate::crd;
 use crate::domain::audit::{Action, EntityKind};
-use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS, Operation};
+use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS, Operation, VERSION};
 use crate::domain::{ActorKind, Code, Phase};
 
 /// What every guarded operation may answer besides its own, and what it means.
@@ -179,6 +179,8 @@ fn task_spec() -> Value {
         spec["properties"][name]["enum"] = json!(Operation::ALL);
     }
     spec["properties"]["requested_by"]["properties"]["kind"]["enum"] = json!(ActorKind::ALL);
+    spec["properties"]["version"]["enum"] = json!([VERSION]);
+    spec["properties"]["version"]["default"] = json!(VERSION);
     let budget = &mut spec["properties"]["constraints"]["properties"]["time_budget_seconds"];
     budget["minimum"] = json!(MIN_TIME_BUDGET_SECONDS);
     budget["maximum"] = json!(MAX_TIME_BUDGET_SECONDS);

@@ -14,6 +14,9 @@ use crate::domain::{Code, Finding, Id, Naming};
 /// More findings than these are not told: a body of nothing but mistakes must not make a longer answer.
 const MAX_FINDINGS: usize = 100;
 
+/// How the message begins about a reference that leads to no object.
+pub const REFERENCED: &str = "Referenced ";
+
 /// Reads a `spec` of `kind`, or a REST body that makes one. A spec comes only with no findings, and without a spec there
 /// is a finding.
 ///
@@ -229,6 +232,12 @@ impl Reader {
             (None, None) => self.invalid(&format!("{path}.id"), "is required"),
             (Some(id), None) => match id.as_str().map(str::parse::<Id>) {
                 Some(Ok(_)) => {}
+                // Ids of other systems are well-formed, and lead nowhere.
+                Some(Err(_)) if !named && problem(&Holds::Text(1, 128), id).is_none() => {
+                    let kind = part("kind").and_then(Value::as_str).unwrap_or(fits[0]);
+                    let id = id.as_str().unwrap_or_default();
+                    self.invalid(&format!("{path}.id"), format!("{REFERENCED}{kind} '{id}' does not exist"));
+                }
                 Some(Err(problem)) => self.invalid(&format!("{path}.id"), format!("is {problem}")),
                 None => self.invalid(&format!("{path}.id"), "must be a string"),
             },

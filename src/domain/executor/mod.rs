@@ -121,6 +121,24 @@ impl Default for Limits {
     }
 }
 
+/// What becomes of new files in the workspace that a `.gitignore` names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IgnoredFiles {
+    /// They are a part of the change, as all that the executor made.
+    #[default]
+    Deliver,
+    /// They are not, as with `git add`; the trace says how many there were.
+    LeaveOut,
+}
+
+impl IgnoredFiles {
+    /// Whether it is what there is without a word about it.
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// What is taken of an executor's outputs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -132,6 +150,9 @@ pub struct Outputs {
     pub max_changed_files: u32,
     /// A larger patch fails the Task, in bytes.
     pub max_patch_bytes: u64,
+    /// What becomes of new files that a `.gitignore` names.
+    #[serde(skip_serializing_if = "IgnoredFiles::is_default")]
+    pub ignored_files: IgnoredFiles,
     /// Greatest number of artifacts.
     pub max_artifacts: u32,
     /// Greatest size of all artifacts together, in bytes.
@@ -146,6 +167,7 @@ impl Default for Outputs {
             change: None,
             max_changed_files: 1000,
             max_patch_bytes: 64 << 20,
+            ignored_files: IgnoredFiles::default(),
             max_artifacts: 1000,
             max_artifact_bytes: 1 << 30,
             required: Vec::new(),

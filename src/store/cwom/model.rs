@@ -241,6 +241,8 @@ pub enum ObjectField {
     Mode,
     /// Of a ConstraintSnapshot.
     Scope,
+    /// Of a ConstraintSnapshot: the `actor_id` of its owner.
+    Owner,
     /// Of a DoctrineRef: the namespace of the doctrine.
     DoctrineNamespace,
 }

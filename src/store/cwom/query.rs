@@ -32,7 +32,7 @@ pub(in crate::store) async fn objects_of(
     let mut select = Select::new(table(kind).select);
     select.filter_by("namespace = ?", namespace.clone());
     for (field, value) in fields {
-        let Some(condition) = condition(kind, *field) else { return Ok(Vec::new()) };
+        let Some(condition) = condition(conn, kind, *field) else { return Ok(Vec::new()) };
         select.filter(condition, value);
     }
     select.filter_by("id < ?", after.map(|id| id.to_string()));

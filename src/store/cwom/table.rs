@@ -8,7 +8,7 @@ use super::model::{ObjectField, ObjectOrigin, ObjectRow};
 use crate::domain::Id;
 use crate::domain::cwom::{Kind, Object, Ref, Spec};
 use crate::store::Result;
-use crate::store::conn::{Argument, RawRow, Values};
+use crate::store::conn::{Argument, Conn, RawRow, Values};
 use crate::store::contents::{Content, Contents, digests_in, put_back, take_out};
 use crate::store::rows::{json, microseconds, parsed, time, time_or_null, to_json};
 
@@ -156,7 +156,7 @@ fn own_columns(spec: &Spec) -> Vec<Argument> {
 }
 
 /// The condition that lists a kind by a field; none if it does not have that one.
-pub(super) fn condition(kind: Kind, field: ObjectField) -> Option<&'static str> {
+pub(super) fn condition(conn: &Conn<'_>, kind: Kind, field: ObjectField) -> Option<&'static str> {
     use Kind::{Artifact, ConstraintSnapshot, ContextPacket, DoctrineRef, Issue, Repo, Run};
     Some(match (field, kind) {
         (ObjectField::TraceId, _) => "trace_id = ?",
@@ -173,6 +173,11 @@ pub(super) fn condition(kind: Kind, field: ObjectField) -> Option<&'static str> 
         (ObjectField::Priority, Issue | DoctrineRef) => "priority = ?",
         (ObjectField::Mode, Run) => "mode = ?",
         (ObjectField::Scope, ConstraintSnapshot) => "scope = ?",
+        // As their indexes have it.
+        (ObjectField::Owner, ConstraintSnapshot) => match conn {
+            Conn::Sqlite(..) => "spec ->> '$.owner.actor_id' = ?",
+            Conn::Postgres(..) => "((spec::json -> 'owner') ->> 'actor_id') = ?",
+        },
         (ObjectField::DoctrineNamespace, DoctrineRef) => "doctrine_namespace = ?",
         _ => return None,
     })

@@ -86,9 +86,7 @@ impl Declared {
 
     fn index(&mut self, statement: &str, name: &str, table: &str, is_unique: bool) {
         let (_, rest) = statement.split_once('(').unwrap_or_default();
-        let (columns, rest) = rest.split_once(')').unwrap_or_default();
-        let column = |column: &str| column.split_whitespace().next().unwrap_or_default().to_owned();
-        let columns = columns.split(',').map(column).collect::<Vec<_>>().join(", ");
+        let (columns, rest) = columns(rest);
         let is_partial = rest.contains("WHERE");
         self.indexes.insert(name.into(), Index { table: table.into(), is_unique, columns, is_partial });
     }
@@ -105,6 +103,31 @@ impl Declared {
         };
         self.triggers.insert(name.into(), trigger);
     }
+}
+
+/// The columns of an index, up to the parenthesis that closes them, and what follows. An expression, in parentheses of its own,
+/// is taken as it stands: it has to be written as PostgreSQL shows it.
+fn columns(text: &str) -> (String, &str) {
+    let (mut depth, mut columns) = (0, vec![String::new()]);
+    for (at, letter) in text.char_indices() {
+        match letter {
+            ')' if depth == 0 => {
+                let column = |column: &String| match column.trim() {
+                    expression if expression.starts_with('(') => expression.to_owned(),
+                    column => column.split_whitespace().next().unwrap_or_default().to_owned(),
+                };
+                return (columns.iter().map(column).collect::<Vec<_>>().join(", "), &text[at + 1..]);
+            }
+            ',' if depth == 0 => columns.push(String::new()),
+            _ => {
+                depth += i32::from(letter == '(') - i32::from(letter == ')');
+                if let Some(last) = columns.last_mut() {
+                    last.push(letter);
+                }
+            }
+        }
+    }
+    (String::new(), "")
 }
 
 /// Statements without comments, each on one line, but for the bodies of functions, which stay as they are.

@@ -18,7 +18,8 @@ use super::*;
 use crate::domain::task::RequestedBy;
 use crate::domain::{ActorKind, FailureReason, Id, TraceId};
 
-const RULES: Rules = Rules { max_changed_files: 250, max_patch_bytes: 1 << 20 };
+const RULES: Rules = Rules { max_changed_files: 250, max_patch_bytes: 1 << 20, ignored_files: IgnoredFiles::LeaveOut };
+const ALL_FILES: Rules = Rules { ignored_files: IgnoredFiles::Deliver, ..RULES };
 
 /// A pristine repository, a checkout with a `.git` of its own, and folders for what comes of it.
 struct World {
@@ -91,6 +92,15 @@ impl World {
     }
 
     async fn harvest_with(&self, target_path: &str, rules: Rules) -> Result<Option<Change>, Failure> {
+        self.harvest_asked(target_path, rules, None).await.map(|harvested| harvested.change)
+    }
+
+    async fn harvest_asked(
+        &self,
+        target_path: &str,
+        rules: Rules,
+        asked: Option<Asked<'_>>,
+    ) -> Result<Harvested, Failure> {
         let requested_by =
             RequestedBy { kind: ActorKind::Agent, id: "bot".into(), label: Some("Bot\nJct-Task-Id: forged".into()) };
         let at = "2026-03-01T12:00:00Z".parse().unwrap();
@@ -109,6 +119,7 @@ impl World {
             base_commit: &self.base,
             target_path,
             rules,
+            asked,
             identity,
             scratch: &self.path("scratch"),
             into: &self.path("out"),
@@ -125,7 +136,11 @@ impl World {
 
     /// A change that verifies: patch and bundle give the same tree, which is given as a listing.
     async fn harvested(&self) -> (Change, String) {
-        let change = self.harvest_with("", RULES).await.unwrap().unwrap();
+        self.harvested_by(RULES).await
+    }
+
+    async fn harvested_by(&self, rules: Rules) -> (Change, String) {
+        let change = self.harvest_with("", rules).await.unwrap().unwrap();
         assert_eq!(change.base_commit, self.base);
         let patch = fs::read(self.path("out/change.patch")).unwrap();
         assert_eq!(change.patch_sha256, crate::domain::id::sha256_hex(&patch));
@@ -135,6 +150,8 @@ impl World {
         self.git("check", &["bundle", "verify", "-q", "../out/change.bundle"]);
         self.git("check", &["fetch", "-q", "../out/change.bundle", &format!("{0}:{0}", change.git_ref)]);
         assert_eq!(self.git("check", &["rev-parse", &change.git_ref]), change.commit);
+        self.git("check", &["fetch", "-q", "../out/change.bundle"]);
+        assert_eq!(self.git("check", &["rev-parse", "FETCH_HEAD"]), change.commit);
         assert_eq!(self.git("check", &["rev-parse", &format!("{}^", change.commit)]), self.base);
         self.git("check", &["apply", "--index", "../out/change.patch"]);
         let tree = self.git("check", &["write-tree"]);
@@ -198,6 +215,49 @@ async fn an_untouched_tree_has_no_change() {
     world.write("x.log", "x");
     assert_eq!(world.harvest_with("", RULES).await.unwrap(), None);
     assert_eq!(fs::read_dir(world.path("out")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn new_files_that_gitignore_names_are_delivered_or_counted() {
+    let world = World::new();
+    world.write("ignored/x", "x\n");
+    world.write("x.log", "x\n");
+    let left = world.harvest_asked("", RULES, None).await.unwrap();
+    assert_eq!((left.change, left.ignored.told().as_str()), (None, r#""ignored/x", "x.log""#));
+    let (change, listing) = world.harvested_by(ALL_FILES).await;
+    assert_eq!(change.files_changed, 2);
+    assert!(listing.contains("\tignored/x") && listing.contains("\tx.log"), "{listing}");
+    for n in 0..300 {
+        world.write(format!("ignored/{n}"), "x\n");
+    }
+    let failure = world.harvest_with("", ALL_FILES).await.unwrap_err();
+    assert!(failure.message.starts_with("302 changed files are more than 250; new files that .gitignore"), "{failure}");
+    assert!(failure.message.contains("and 297 more (the executor's outputs.ignoredFiles"), "{failure}");
+}
+
+const ASKED: &str = "diff --git a/a.txt b/a.txt\n--- a/a.txt\n+++ b/a.txt\n@@ -1,3 +1,3 @@\n one\n-two\n+2\n three\n\
+    diff --git a/x.log b/x.log\nnew file mode 100644\n--- /dev/null\n+++ b/x.log\n@@ -0,0 +1 @@\n+x\n";
+
+#[tokio::test]
+async fn what_is_delivered_is_what_was_asked_for_or_nothing() {
+    let world = World::new();
+    let asked = |none_will_do| Some(Asked { patch: ASKED, strip: 1, none_will_do });
+    let refused = async |expected: &str| {
+        let failure = world.harvest_asked("", ALL_FILES, asked(false)).await.unwrap_err();
+        assert_eq!(failure.reason, FailureReason::ChangeNotAllowed, "{failure}");
+        assert!(failure.message.contains(expected), "{failure}");
+        assert_eq!(fs::read_dir(world.path("out")).unwrap().count(), 0);
+    };
+    refused(r#"is not what inputs.patch makes of the commit: "a.txt", "x.log" differ"#).await;
+    assert!(world.harvest_asked("", ALL_FILES, asked(true)).await.unwrap().change.is_none());
+    world.write("a.txt", "one\n2\nthree\n");
+    refused(r#"the commit: "x.log" differ"#).await;
+    world.write("x.log", "x\n");
+    world.write("other.log", "x\n");
+    refused(r#"the commit: "other.log" differ"#).await;
+    fs::remove_file(world.tree("other.log")).unwrap();
+    let change = world.harvest_asked("", ALL_FILES, asked(false)).await.unwrap().change;
+    assert_eq!(change.map(|change| change.files_changed), Some(2));
 }
 
 #[tokio::test]

@@ -71,6 +71,11 @@ impl Names {
         self.count == 0
     }
 
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
     /// The first few, and how many more there are.
     pub fn told(&self) -> String {
         let more = self.count - self.first.len() as u64;
@@ -132,10 +137,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::executor::IgnoredFiles;
 
     const RAW: &[u8] =
         b":100644 100644 a b M\0src/a\0:000000 100644 0 b A\0src-old/x\n\xff\0:000000 160000 0 b A\0src/sub\0";
-    const RULES: Rules = Rules { max_changed_files: 2, max_patch_bytes: 1 };
+    const RULES: Rules = Rules { max_changed_files: 2, max_patch_bytes: 1, ignored_files: IgnoredFiles::Deliver };
 
     proptest! {
         #[test]

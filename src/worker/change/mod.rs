@@ -20,11 +20,13 @@ use sha2::{Digest, Sha256};
 pub use self::message::Identity;
 pub use self::repository::Bounds;
 
-use self::listing::{Listing, not_allowed};
+pub use self::listing::Names;
+use self::listing::{Listing, Records, not_allowed};
 use self::repository::{Ended, Repository};
 use super::attempt::{Failure, open_regular};
 use super::source::normalize;
 use super::trace::create_anew;
+use crate::domain::executor::IgnoredFiles;
 use crate::domain::id::hex;
 pub use crate::domain::trace::Change;
 
@@ -34,6 +36,8 @@ pub const PATCH_FILE: &str = "change.patch";
 pub const BUNDLE_FILE: &str = "change.bundle";
 /// The change for people, one line a file.
 pub const DIFFSTAT_FILE: &str = "diffstat.txt";
+/// The patch that was asked for, in a repository of ours.
+const ASKED_FILE: &str = "asked.patch";
 /// The greatest diffstat, in bytes; the rest is cut.
 const MAX_DIFFSTAT_BYTES: usize = 1024 * 1024;
 /// Options of every comparison of two trees. Renames are told, nothing of the repository's own is asked how to show it.
@@ -46,6 +50,28 @@ pub struct Rules {
     pub max_changed_files: u32,
     /// Greatest size of the patch, in bytes.
     pub max_patch_bytes: u64,
+    /// Whether new files that a `.gitignore` of the tree names are a part of it.
+    pub ignored_files: IgnoredFiles,
+}
+
+/// The patch that the change has to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// As `git diff` prints it.
+    pub patch: &'a str,
+    /// How many parts of its names are a prefix.
+    pub strip: u8,
+    /// Whether no change at all will do, for the executor has failed.
+    pub none_will_do: bool,
+}
+
+/// What a harvest brought in.
+#[derive(Debug, Default)]
+pub struct Harvested {
+    /// The change; none if nothing changed.
+    pub change: Option<Change>,
+    /// New files that a `.gitignore` of the tree names: in the change or left out, as the rules say.
+    pub ignored: Names,
 }
 
 /// What is to be harvested, and where to.
@@ -61,6 +87,8 @@ pub struct Harvest<'a> {
     pub target_path: &'a str,
     /// How large the change may be.
     pub rules: Rules,
+    /// What it has to be, where that is known.
+    pub asked: Option<Asked<'a>>,
     /// For the commit.
     pub identity: Identity<'a>,
     /// A folder for a moment, which the executor can't write. Whatever is there is replaced, and removed in the end.
@@ -71,16 +99,17 @@ pub struct Harvest<'a> {
     pub bounds: Bounds,
 }
 
-/// Harvests the change; none if nothing changed. What the tree's `.gitignore` names is no part of it.
+/// Harvests the change, if anything changed.
 ///
 /// The same tree, base and identity give the same commit and the same patch.
 ///
 /// # Errors
 /// [`ChangeNotAllowed`](crate::domain::FailureReason::ChangeNotAllowed) for a change that may not be: outside of the target's path, too large, with another
-/// repository in it, or unreadable. `WorkerFailed` and `Evicted` as the words say.
+/// repository in it, unreadable, or not what was asked for. `WorkerFailed` and `Evicted` as the words say.
 /// Nothing is in `into` then.
-pub async fn harvest(harvest: &Harvest<'_>) -> Result<Option<Change>, Failure> {
-    let Harvest { git_dir, work_tree, base_commit, target_path, rules, identity, scratch, into, bounds } = harvest;
+pub async fn harvest(harvest: &Harvest<'_>) -> Result<Harvested, Failure> {
+    let Harvest { git_dir, work_tree, base_commit, target_path, rules, asked, identity, scratch, into, bounds } =
+        harvest;
     let base = *base_commit;
     let target_path = normalize(target_path)?;
     if !base.bytes().all(|byte| byte.is_ascii_hexdigit()) || !matches!(base.len(), 40 | 64) {
@@ -91,23 +120,32 @@ pub async fn harvest(harvest: &Harvest<'_>) -> Result<Option<Change>, Failure> {
     let objects = [git_dir.join("objects")];
     let repository = Repository::create(scratch, &objects, base, bounds.clone()).await?;
     repository.run(&["read-tree", base]).await?;
-    survey::survey(&repository, &work_tree, base, *rules).await?;
-    let added = repository.run_on(&work_tree, &["add", "--all", "--", "."]).await?;
+    let ignored = survey::survey(&repository, &work_tree, base, *rules).await?;
+    let add: &[&str] = match rules.ignored_files {
+        IgnoredFiles::Deliver => &["add", "--all", "--force", "--", "."],
+        IgnoredFiles::LeaveOut => &["add", "--all", "--", "."],
+    };
+    let added = repository.run_on(&work_tree, add).await?;
     if !added.success {
         return Err(not_added(&added));
     }
     let files_changed = list(&repository, base, &target_path, *rules).await?;
-    if files_changed == 0 {
-        return Ok(None);
-    }
     let tree = repository.run(&["write-tree"]).await?;
+    if let Some(asked) = asked.filter(|asked| files_changed > 0 || !asked.none_will_do) {
+        hold_against(&repository, base, &tree, asked).await?;
+    }
+    if files_changed == 0 {
+        return Ok(Harvested { change: None, ignored });
+    }
     let git_ref = format!("refs/heads/jct/{}", identity.task_id.to_string().to_lowercase());
     let commit = commit(&repository, &message::commit(&tree, base, identity), &git_ref).await?;
     write_patch(&repository, base, &commit, *rules).await?;
     prove(&repository, base, &tree).await?;
     let (insertions, deletions) = count_lines(&repository, base, &commit).await?;
     write_diffstat(&repository, base, &commit).await?;
-    repository.run(&["bundle", "create", "--quiet", BUNDLE_FILE, &git_ref, &format!("^{base}")]).await?;
+    // With a HEAD, which is what `git fetch` and `git pull` ask a bundle for when nobody names a branch.
+    repository.run(&["symbolic-ref", "HEAD", &git_ref]).await?;
+    repository.run(&["bundle", "create", "--quiet", BUNDLE_FILE, "HEAD", &git_ref, &format!("^{base}")]).await?;
 
     let publish = |name| {
         publish(repository.dir(), &into, name).map_err(|error| Failure::worker(&format!("write {name}"), &error))
@@ -115,7 +153,7 @@ pub async fn harvest(harvest: &Harvest<'_>) -> Result<Option<Change>, Failure> {
     publish(DIFFSTAT_FILE)?;
     let (bundle_sha256, bundle_bytes) = publish(BUNDLE_FILE)?;
     let (patch_sha256, patch_bytes) = publish(PATCH_FILE)?;
-    Ok(Some(Change {
+    let change = Change {
         base_commit: base.into(),
         commit,
         git_ref,
@@ -126,7 +164,36 @@ pub async fn harvest(harvest: &Harvest<'_>) -> Result<Option<Change>, Failure> {
         patch_bytes,
         bundle_sha256,
         bundle_bytes,
-    }))
+    };
+    Ok(Harvested { change: Some(change), ignored })
+}
+
+/// Whether `tree` is what the patch that was asked for gives.
+async fn hold_against(repository: &Repository, base: &str, tree: &str, asked: Asked<'_>) -> Result<(), Failure> {
+    write(repository, ASKED_FILE, asked.patch.as_bytes())?;
+    repository.run(&["read-tree", base]).await?;
+    let strip = format!("-p{}", asked.strip);
+    let args = ["apply", "--cached", "--whitespace=nowarn", &strip, "--", ASKED_FILE];
+    let applied = repository.stream(None, &args, |_| Ok(())).await?;
+    if !applied.success {
+        return Err(not_allowed(format!("inputs.patch does not apply to what was fetched: {}", applied.complaint())));
+    }
+    let expected = repository.run(&["write-tree"]).await?;
+    if expected == tree {
+        return Ok(());
+    }
+    let mut names = Names::default();
+    let mut records = Records::default();
+    let args = ["diff-tree", "-r", "-z", "--name-only", "--no-renames", &expected, tree];
+    let mut note = |record: &[u8]| {
+        names.note(record);
+        Ok(())
+    };
+    let listed = repository.stream(None, &args, |chunk| records.push(chunk, &mut note)).await?;
+    if !listed.success {
+        return Err(listed.failure(&args));
+    }
+    Err(not_allowed(format!("the workspace is not what inputs.patch makes of the commit: {} differ", names.told())))
 }
 
 /// The folder's real path. The folder itself is no symlink.

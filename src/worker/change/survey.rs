@@ -8,6 +8,7 @@ use super::Rules;
 use super::listing::{Names, Records, not_allowed};
 use super::repository::{Repository, below};
 use crate::domain::FailureReason;
+use crate::domain::executor::IgnoredFiles;
 use crate::worker::attempt::Failure;
 use crate::worker::trace::escaped;
 
@@ -16,13 +17,20 @@ const BYTES_FOR_A_PATCH_BYTE: u64 = 16;
 /// And so many in any case: much of a file may stay as it is.
 const ALWAYS_ALLOWED_BYTES: u64 = 64 << 20;
 
-/// Looks at every file of `base` and at every new one.
+/// Looks at every file of `base` and at every new one; gives those new ones that a `.gitignore` of the tree names.
 ///
 /// # Errors
 /// [`FailureReason::ChangeNotAllowed`] for another repository in the tree, a tracked file that became a device or the like,
 /// what can't be read, or more changed files or bytes than there may be.
-pub async fn survey(repository: &Repository, work_tree: &Path, base: &str, rules: Rules) -> Result<(), Failure> {
-    let mut survey = Survey { rules, files: 0, bytes: 0, repositories: Names::default(), specials: Names::default() };
+pub async fn survey(repository: &Repository, work_tree: &Path, base: &str, rules: Rules) -> Result<Names, Failure> {
+    let mut survey = Survey {
+        rules,
+        files: 0,
+        bytes: 0,
+        repositories: Names::default(),
+        specials: Names::default(),
+        ignored: Names::default(),
+    };
     let mut records = Records::default();
     let args = ["ls-tree", "-r", "-z", "--long", "--full-tree", base];
     let listed =
@@ -30,19 +38,25 @@ pub async fn survey(repository: &Repository, work_tree: &Path, base: &str, rules
     if !listed.success {
         return Err(listed.failure(&args));
     }
-    let mut records = Records::default();
-    let args = ["ls-files", "--others", "--exclude-standard", "-z"];
-    let listed = repository
-        .stream(Some(work_tree), &args, |chunk| records.push(chunk, |record| survey.untracked(work_tree, record)))
-        .await?;
-    if !listed.success {
-        return Err(not_allowed(format!("the tree can't be read: {}", listed.complaint())));
+    for ignored in [false, true] {
+        let mut records = Records::default();
+        let args = ["ls-files", "--others", "--exclude-standard", "-z", "--ignored"];
+        let args = args.get(..if ignored { 5 } else { 4 }).unwrap_or(&args);
+        let listed = repository
+            .stream(Some(work_tree), args, |chunk| {
+                records.push(chunk, |record| survey.untracked(work_tree, record, ignored))
+            })
+            .await?;
+        if !listed.success {
+            return Err(not_allowed(format!("the tree can't be read: {}", listed.complaint())));
+        }
+        // Git goes on without a folder that it can't open; what is in it would be lost without a word.
+        if String::from_utf8_lossy(&listed.stderr).contains("could not open directory") {
+            return Err(not_allowed(format!("the tree can't be read in full: {}", listed.complaint())));
+        }
     }
-    // Git goes on without a folder that it can't open; what is in it would be lost without a word.
-    if String::from_utf8_lossy(&listed.stderr).contains("could not open directory") {
-        return Err(not_allowed(format!("the tree can't be read in full: {}", listed.complaint())));
-    }
-    survey.judge()
+    survey.judge()?;
+    Ok(survey.ignored)
 }
 
 struct Survey {
@@ -51,6 +65,7 @@ struct Survey {
     bytes: u64,
     repositories: Names,
     specials: Names,
+    ignored: Names,
 }
 
 impl Survey {
@@ -80,7 +95,13 @@ impl Survey {
         Ok(())
     }
 
-    fn untracked(&mut self, work_tree: &Path, path: &[u8]) -> Result<(), Failure> {
+    fn untracked(&mut self, work_tree: &Path, path: &[u8], ignored: bool) -> Result<(), Failure> {
+        if ignored {
+            self.ignored.note(path);
+            if self.rules.ignored_files == IgnoredFiles::LeaveOut {
+                return Ok(());
+            }
+        }
         // Git names a folder only if it is a repository.
         if let Some(path) = path.strip_suffix(b"/") {
             self.repositories.note(path);
@@ -97,7 +118,7 @@ impl Survey {
     }
 
     fn judge(&self) -> Result<(), Failure> {
-        let Rules { max_changed_files, max_patch_bytes } = self.rules;
+        let Rules { max_changed_files, max_patch_bytes, ignored_files } = self.rules;
         let max_bytes = max_patch_bytes.saturating_mul(BYTES_FOR_A_PATCH_BYTE).max(ALWAYS_ALLOWED_BYTES);
         let mut findings = Vec::new();
         if !self.repositories.is_empty() {
@@ -112,7 +133,17 @@ impl Survey {
         if self.bytes > max_bytes {
             findings.push(format!("changed files of {} bytes are more than {max_bytes}", self.bytes));
         }
-        if findings.is_empty() { Ok(()) } else { Err(not_allowed(findings.join("; "))) }
+        if findings.is_empty() {
+            return Ok(());
+        }
+        if !self.ignored.is_empty() && ignored_files == IgnoredFiles::Deliver {
+            findings.push(format!(
+                "new files that .gitignore names are a part of it: {} (the executor's outputs.ignoredFiles: leave-out \
+                 leaves such out)",
+                self.ignored.told()
+            ));
+        }
+        Err(not_allowed(findings.join("; ")))
     }
 }
 

@@ -7,10 +7,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::FailureReason;
-use crate::domain::executor::Executor;
+use crate::domain::executor::{Builtin, Executor, IgnoredFiles};
 use crate::domain::trace::Source;
 use crate::worker::attempt::{Attempt, Failure};
-use crate::worker::change::{BUNDLE_FILE, Bounds, DIFFSTAT_FILE, Harvest, Identity, PATCH_FILE, Rules, harvest};
+use crate::worker::change::{
+    Asked, BUNDLE_FILE, Bounds, DIFFSTAT_FILE, Harvest, Harvested, Identity, PATCH_FILE, Rules, harvest,
+};
+use crate::worker::executors::code_change;
 use crate::worker::trace::{Ending, Limits, Trace};
 
 /// What is made of a change: no executor's file takes such a name.
@@ -41,7 +44,8 @@ pub async fn take(
     let mut broken = taken.err();
     if takes_change {
         let until = deadline.unwrap_or_else(|| Instant::now() + HARVEST);
-        match change(attempt, source, trace, executor, until, interrupted).await {
+        let has_failed = ending.failure.is_some();
+        match change(attempt, source, trace, executor, (until, interrupted), has_failed).await {
             Ok(()) => {}
             Err(failure) => {
                 let fields = json!({"reason": failure.reason, "message": failure.message});
@@ -63,8 +67,8 @@ async fn change(
     source: &Source,
     trace: &mut Trace,
     executor: &Executor,
-    until: Instant,
-    interrupted: &CancellationToken,
+    (until, interrupted): (Instant, &CancellationToken),
+    has_failed: bool,
 ) -> Result<(), Failure> {
     let lost = |error: std::io::Error| Failure::worker("take the change", &error);
     let (work, task) = (attempt.work(), &attempt.task);
@@ -73,7 +77,10 @@ async fn change(
     let asked = asked.and_then(Value::as_u64).map_or(u32::MAX, |most| u32::try_from(most).unwrap_or(u32::MAX));
     // A pod that ends is told so once: that it is ending is no news here, the time that is left is.
     let interrupted = if interrupted.is_cancelled() { CancellationToken::new() } else { interrupted.clone() };
-    let taken = harvest(&Harvest {
+    let asked_for = (executor.builtin == Some(Builtin::CodeChange)).then(|| code_change::asked(&task.inputs)).flatten();
+    let asked_for = asked_for.as_ref().map(|(patch, strip)| Asked { patch, strip: *strip, none_will_do: has_failed });
+    let ignored_files = if asked_for.is_some() { IgnoredFiles::Deliver } else { executor.outputs.ignored_files };
+    let harvested = harvest(&Harvest {
         git_dir: &work.repository(),
         work_tree: &work.source(),
         base_commit: &source.commit,
@@ -81,7 +88,9 @@ async fn change(
         rules: Rules {
             max_changed_files: executor.outputs.max_changed_files.min(asked),
             max_patch_bytes: executor.outputs.max_patch_bytes,
+            ignored_files,
         },
+        asked: asked_for,
         identity: Identity {
             objective: &task.objective,
             requested_by: &task.requested_by,
@@ -95,11 +104,16 @@ async fn change(
         bounds: Bounds { deadline: until, interrupted },
     })
     .await?;
-    let Some(change) = taken else {
+    let Harvested { change, ignored } = harvested;
+    if ignored_files == IgnoredFiles::LeaveOut && !ignored.is_empty() {
+        let fields = json!({"files": ignored.count(), "named_by_gitignore": ignored.told()});
+        trace.event("change_left_out", fields).map_err(lost)?;
+    }
+    let Some(change) = change else {
         return trace.event("change_none", json!({})).map_err(lost);
     };
     let fields = json!({"commit": change.commit, "files": change.files_changed,
-        "insertions": change.insertions, "deletions": change.deletions});
+        "insertions": change.insertions, "deletions": change.deletions, "ignored_files": ignored.count()});
     trace.add_change(change, &OF_A_CHANGE);
     trace.event("change_taken", fields).map_err(lost)
 }

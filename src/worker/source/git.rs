@@ -24,6 +24,17 @@ const MAX_COMPLAINT_CHARS: usize = 500;
 const HTTP_STATUS: &str = "returned error: ";
 /// Those that say that it is elsewhere.
 const REDIRECTS: [&str; 6] = ["300", "301", "302", "303", "307", "308"];
+/// How git says that what it fetches from has not all, and what to do about it.
+const INCOMPLETE: [(&str, &str); 3] = [
+    (
+        "shallow roots",
+        "what is fetched from is a shallow clone, without the beginning of its history: complete it there, by `git fetch --unshallow`",
+    ),
+    ("promisor remote", PARTIAL),
+    ("lazy fetching disabled", PARTIAL),
+];
+const PARTIAL: &str = "what is fetched from is a partial clone (made with --filter), without all of its files: complete it there, by \
+                       `git fetch --refetch --no-filter`, or name the repository that it was cloned from";
 /// How often the size of what is fetched is looked at.
 const SIZE_CHECK: Duration = Duration::from_millis(250);
 
@@ -133,6 +144,11 @@ impl Ended {
                 self.complaint
             ));
         }
+        for (sign, cause) in INCOMPLETE {
+            if self.complaint.contains(sign) {
+                return unavailable(format!("{what}: {cause} ({})", self.complaint));
+            }
+        }
         let message = format!("{what}: {}", self.complaint);
         // A tree or a history made to need much memory would need it again.
         let out_of_memory =
@@ -220,6 +236,16 @@ mod tests {
             ended("fatal: Out of memory, malloc failed (tried to allocate 9 bytes)").failure("fetching failed");
         assert_eq!(failure.reason, FailureReason::SourceTooLarge);
         assert_eq!(ended("fatal: x").failure("fetching failed"), unavailable("fetching failed: fatal: x"));
+    }
+
+    #[test]
+    fn what_has_not_all_is_told_with_what_to_do() {
+        let ended =
+            |complaint: &str| Ended { success: false, complaint: complaint.into() }.failure("fetching failed").message;
+        let shallow = ended("warning: rejected refs/jct/target because shallow roots are not allowed to be updated");
+        assert!(shallow.contains("git fetch --unshallow"), "{shallow}");
+        let partial = ended("fatal: could not fetch 00750edc from promisor remote");
+        assert!(partial.contains("git fetch --refetch --no-filter"), "{partial}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! is hostile: see [`super::git`] for what git may not do.
 
 pub mod git;
+mod lfs;
 mod refs;
 mod tree;
 mod workspace;
@@ -17,11 +18,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::git::{Git, unavailable};
-use self::refs::Wanted;
+use self::lfs::Pointers;
+use self::refs::{Advertised, Wanted};
 pub use self::tree::normalize;
 use self::tree::{Limits, Tree};
 use super::SourceArgs;
 use super::attempt::{Attempt, Failure};
+use super::change::Names;
 use super::trace::create_anew;
 use super::work::Work;
 use crate::domain::trace::Source;
@@ -31,6 +34,9 @@ use crate::domain::url::{SCHEMES, credentials, without_credentials};
 const TARGET_REF: &str = "refs/jct/target";
 /// Takes precedence over the repository's own `.gitattributes`: files are checked out byte by byte.
 const ATTRIBUTES: &str = "* -text !eol !ident !filter !working-tree-encoding\n";
+
+/// Of a repository with more tags none is fetched: each costs a file for a moment.
+const MAX_TAGS: u64 = 20_000;
 
 /// What was fetched.
 #[derive(Debug)]
@@ -42,9 +48,33 @@ pub struct Fetched {
     /// Size of the files, in bytes.
     pub bytes: u64,
     /// Submodules, which are not fetched.
-    pub submodules: u64,
+    pub submodules: Names,
     /// Symlinks, which are not followed.
     pub symlinks: u64,
+    /// Tags that lead to a commit of the history, as in a clone.
+    pub tags: u64,
+    /// Tags that were not fetched, for there are too many.
+    pub tags_left_out: u64,
+    /// Pointers to files of Git LFS, which are not fetched.
+    pub lfs_pointers: Names,
+}
+
+impl Fetched {
+    /// What a clone would have and this checkout has not; none if there is nothing.
+    pub fn lacks(&self) -> Option<String> {
+        let mut lacks = Vec::new();
+        if !self.submodules.is_empty() {
+            lacks.push(format!("submodules are empty folders: {}", self.submodules.told()));
+        }
+        if !self.lfs_pointers.is_empty() {
+            lacks.push(format!("files of Git LFS are pointers, not contents: {}", self.lfs_pointers.told()));
+        }
+        if self.tags_left_out > 0 {
+            let (tags, most) = (self.tags_left_out, MAX_TAGS);
+            lacks.push(format!("no tags: the repository has {tags}, and more than {most} are not fetched"));
+        }
+        if lacks.is_empty() { None } else { Some(lacks.join("; ")) }
+    }
 }
 
 /// Fetches what the Task names, and checks it out.
@@ -74,7 +104,7 @@ pub async fn fetch(args: &SourceArgs, attempt: &Attempt, interrupted: Cancellati
     if let Some(path) = left {
         super::trace::remove(&path).map_err(|error| Failure::worker("take the credentials away", &error))?;
     }
-    let commit = fetched?;
+    let (commit, tags_left_out) = fetched?;
 
     let listing = ["ls-tree", "-r", "-z", "--long", "--full-tree", "--end-of-options", &commit];
     let listed = git.stream(&repository, &listing, |chunk| tree.push(chunk)).await?;
@@ -90,11 +120,22 @@ pub async fn fetch(args: &SourceArgs, attempt: &Attempt, interrupted: Cancellati
     if !checked_out.success {
         return Err(checked_out.failure("the tree can't be checked out"));
     }
-    workspace::give_repository(&workspace, &repository, &commit)
+    let mut pointers = Pointers::default();
+    if tree.may_have_pointers {
+        let listed = git.stream(&repository, &listing, |chunk| pointers.push(&workspace, chunk)).await?;
+        if !listed.success {
+            return Err(listed.failure("the tree can't be read"));
+        }
+    }
+    let (packed, _) = git.run(&repository, &["pack-refs"]).await?;
+    if !packed.success {
+        return Err(Failure::worker("pack the tags", &packed.complaint));
+    }
+    let tags = workspace::give_repository(&workspace, &repository, &commit)
         .map_err(|error| Failure::worker("make the workspace's own repository", &error))?;
     let source = Source { url, git_ref: target.git_ref.clone(), commit };
     let Tree { files, bytes, submodules, symlinks, .. } = tree;
-    Ok(Fetched { source, files, bytes, submodules, symlinks })
+    Ok(Fetched { source, files, bytes, submodules, symlinks, tags, tags_left_out, lfs_pointers: pointers.found })
 }
 
 /// A ref of a repository elsewhere.
@@ -105,13 +146,16 @@ struct Remote<'a> {
 }
 
 impl Remote<'_> {
-    /// Fetches the ref with all its history into a new repository at `into`; gives the commit.
-    async fn fetch(&self, into: &Path) -> Result<String, Failure> {
+    /// Fetches the ref with all its history, and the tags that lead to a commit of that, into a new repository at `into`; gives
+    /// the commit, and how many tags were left out.
+    async fn fetch(&self, into: &Path) -> Result<(String, u64), Failure> {
         let mut candidates = refs::candidates(self.git_ref)?;
         candidates.push("HEAD".into());
         let mut list = vec!["ls-remote", "--quiet", "--", self.url];
-        list.extend(candidates.iter().map(String::as_str));
-        let (listed, advertised) = self.git.run(into, &list).await?;
+        list.extend(candidates.iter().map(String::as_str).chain(["refs/tags/*"]));
+        let mut advertised = Advertised::of(&candidates);
+        let listed = self.git.stream(into, &list, |chunk| advertised.push(chunk)).await?;
+        let Advertised { lines: advertised, tags, .. } = advertised;
         if !listed.success {
             return Err(listed.failure("the repository can't be reached"));
         }
@@ -124,26 +168,26 @@ impl Remote<'_> {
             return Err(Failure::worker("make a repository", &made.complaint));
         }
         write_attributes(into).map_err(|error| Failure::worker("prepare the repository", &error))?;
+        let with_tags = tags <= MAX_TAGS;
         match &wanted {
-            Wanted::Ref(name) => self.fetch_specs(into, &[&format!("+{name}:{TARGET_REF}")]).await?,
-            Wanted::Commit(id) => self.fetch_commit(into, id).await?,
+            Wanted::Ref(name) => self.fetch_specs(into, with_tags, &[&format!("+{name}:{TARGET_REF}")]).await?,
+            Wanted::Commit(id) => self.fetch_commit(into, with_tags, id).await?,
         }
-        self.resolve(into).await
+        Ok((self.resolve(into).await?, if with_tags { 0 } else { tags }))
     }
 
     /// By way of every branch and tag, never by its id alone: hosts serve the commits of every fork by id, and a fork is
     /// not the repository that the gate let through.
-    async fn fetch_commit(&self, into: &Path, id: &str) -> Result<(), Failure> {
-        self.fetch_specs(into, &["+refs/heads/*:refs/jct/heads/*", "+refs/tags/*:refs/jct/tags/*"]).await?;
+    async fn fetch_commit(&self, into: &Path, with_tags: bool, id: &str) -> Result<(), Failure> {
+        self.fetch_specs(into, with_tags, &["+refs/heads/*:refs/jct/heads/*", "+refs/tags/*:refs/jct/tags/*"]).await?;
         let (found, _) = self.git.run(into, &["update-ref", "--no-deref", TARGET_REF, id]).await?;
         if found.success { Ok(()) } else { Err(refs::not_found(self.git_ref, "no branch or tag leads to this commit")) }
     }
 
-    async fn fetch_specs(&self, into: &Path, specs: &[&str]) -> Result<(), Failure> {
+    async fn fetch_specs(&self, into: &Path, with_tags: bool, specs: &[&str]) -> Result<(), Failure> {
         let mut fetch = vec![
             "fetch",
             "--quiet",
-            "--no-tags",
             "--no-recurse-submodules",
             "--no-auto-maintenance",
             "--no-write-fetch-head",
@@ -151,9 +195,14 @@ impl Remote<'_> {
             "--",
             self.url,
         ];
+        if !with_tags {
+            fetch.insert(1, "--no-tags");
+        }
         fetch.extend(specs);
         let (fetched, _) = self.git.run(into, &fetch).await?;
-        if fetched.success { Ok(()) } else { Err(fetched.failure("fetching failed")) }
+        // Git leaves the ref out and calls that a success.
+        let is_shallow = fetched.complaint.contains("shallow roots are not allowed");
+        if fetched.success && !is_shallow { Ok(()) } else { Err(fetched.failure("fetching failed")) }
     }
 
     /// The commit that was fetched, tags peeled.

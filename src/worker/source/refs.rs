@@ -4,6 +4,9 @@ use crate::domain::FailureReason;
 use crate::domain::task::git_ref_problem;
 use crate::worker::attempt::Failure;
 
+/// More of a listing is not kept, in bytes.
+const MAX_LISTED_BYTES: usize = 1024 * 1024;
+
 /// What to fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
@@ -36,6 +39,53 @@ pub fn candidates(git_ref: &str) -> Result<Vec<String>, Failure> {
 /// Whether `text` is a full commit id of SHA-1 or SHA-256.
 pub fn is_commit_id(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// What a remote advertises, as `git ls-remote` prints it: the refs that were asked for, and how many tags there are.
+#[derive(Debug)]
+pub struct Advertised<'a> {
+    candidates: &'a [String],
+    partial: Vec<u8>,
+    /// All lines but those of other tags.
+    pub lines: Vec<u8>,
+    /// Tags.
+    pub tags: u64,
+}
+
+impl<'a> Advertised<'a> {
+    /// Before the first line. Tags of these names are kept.
+    pub fn of(candidates: &'a [String]) -> Self {
+        Self { candidates, partial: Vec::new(), lines: Vec::new(), tags: 0 }
+    }
+
+    /// Takes what is printed next.
+    ///
+    /// # Errors
+    /// [`FailureReason::SourceUnavailable`] for more than any honest remote has.
+    pub fn push(&mut self, chunk: &[u8]) -> Result<(), Failure> {
+        for part in chunk.split_inclusive(|byte| *byte == b'\n') {
+            self.partial.extend(part);
+            if part.last() == Some(&b'\n') {
+                let line = std::mem::take(&mut self.partial);
+                self.line(&line);
+            }
+            if self.partial.len().max(self.lines.len()) > MAX_LISTED_BYTES {
+                return Err(Failure::new(FailureReason::SourceUnavailable, "the repository lists too many refs"));
+            }
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, line: &[u8]) {
+        let name = line.iter().position(|byte| *byte == b'\t').and_then(|tab| line.get(tab + 1..)).unwrap_or_default();
+        let name = name.strip_suffix(b"\n").unwrap_or(name);
+        let is_tag = name.starts_with(b"refs/tags/");
+        // `v1^{}` is what the tag v1 leads to.
+        self.tags += u64::from(is_tag && !name.ends_with(b"^{}"));
+        if !is_tag || self.candidates.iter().any(|candidate| candidate.as_bytes() == name) {
+            self.lines.extend(line);
+        }
+    }
 }
 
 /// Chooses among the remote's refs, the output of `git ls-remote`. A full commit id stands for itself, unless the remote
@@ -99,6 +149,20 @@ mod tests {
         let failure = choose(git_ref, REMOTE).unwrap_err();
         assert_eq!(failure.reason, FailureReason::RefNotFound);
         assert!(failure.message.contains(expected), "{failure}");
+    }
+
+    #[test]
+    fn tags_are_counted_and_only_those_asked_for_are_kept() {
+        let listing =
+            b"1111\tHEAD\n2222\trefs/tags/v1\n3333\trefs/tags/v1^{}\n4444\trefs/tags/v2\n5555\trefs/heads/v1\n";
+        let candidates = candidates("v1").unwrap();
+        for size in [1, 7, 1000] {
+            let mut advertised = Advertised::of(&candidates);
+            listing.chunks(size).for_each(|chunk| advertised.push(chunk).unwrap());
+            assert_eq!(advertised.tags, 2);
+            assert_eq!(advertised.lines, b"1111\tHEAD\n2222\trefs/tags/v1\n5555\trefs/heads/v1\n");
+        }
+        assert!(Advertised::of(&candidates).push(&vec![b'x'; MAX_LISTED_BYTES + 1]).is_err());
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Counts the tree of a commit as `git ls-tree -r -z --long` lists it, and finds the target's path in it. Pure.
 
+use super::lfs::may_be_pointer;
 use crate::domain::FailureReason;
 use crate::worker::attempt::Failure;
+use crate::worker::change::Names;
 
 /// A longer entry is no honest tree's, in bytes.
 const MAX_ENTRY_BYTES: usize = 64 * 1024;
@@ -27,9 +29,11 @@ pub struct Tree {
     /// Size of the files, in bytes.
     pub bytes: u64,
     /// Submodules, which are not fetched.
-    pub submodules: u64,
+    pub submodules: Names,
     /// Symlinks, which are not followed.
     pub symlinks: u64,
+    /// Whether a file has the size of a pointer to one of Git LFS.
+    pub may_have_pointers: bool,
 }
 
 impl Tree {
@@ -41,7 +45,17 @@ impl Tree {
         let path = normalize(path)?;
         let path_found = path.is_empty();
         let partial = Vec::new();
-        Ok(Self { limits, path, partial, path_found, files: 0, bytes: 0, submodules: 0, symlinks: 0 })
+        Ok(Self {
+            limits,
+            path,
+            partial,
+            path_found,
+            files: 0,
+            bytes: 0,
+            submodules: Names::default(),
+            symlinks: 0,
+            may_have_pointers: false,
+        })
     }
 
     /// Takes the next bytes of the listing.
@@ -88,7 +102,10 @@ impl Tree {
 
         self.files += 1;
         self.bytes = self.bytes.saturating_add(size_bytes);
-        self.submodules += u64::from(mode == "160000");
+        if mode == "160000" {
+            self.submodules.note(path);
+        }
+        self.may_have_pointers |= may_be_pointer(size_bytes);
         self.symlinks += u64::from(mode == "120000");
         if self.files > self.limits.max_files {
             return Err(too_large(format!("the tree has more than {} files", self.limits.max_files)));
@@ -162,7 +179,7 @@ mod tests {
     #[case("vendor")]
     fn finds(#[case] path: &str) {
         let tree = count(LIMITS, path).unwrap();
-        assert_eq!((tree.files, tree.bytes, tree.submodules, tree.symlinks), (5, 25, 1, 1));
+        assert_eq!((tree.files, tree.bytes, tree.submodules.count(), tree.symlinks), (5, 25, 1, 1));
     }
 
     #[rstest]

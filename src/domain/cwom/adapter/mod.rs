@@ -4,6 +4,7 @@
 //! `issue_to_task(task_to_cwom(t)) == t` for every Task.
 
 mod attempt;
+mod first_meta;
 mod from_task;
 mod to_task;
 
@@ -18,6 +19,7 @@ use crate::domain::{Id, Phase, TraceId};
 pub use attempt::{
     Attempt, AttemptState, Ending, artifact_of_file, failure_category, is_of_interest, run_id, run_of_attempt,
 };
+pub use first_meta::add_first_meta;
 pub use from_task::task_to_cwom;
 pub use to_task::{IssueView, MadeByJct, issue_to_task, task_document};
 

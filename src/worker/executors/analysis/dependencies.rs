@@ -1,9 +1,14 @@
-//! Files that declare dependencies, and how many they declare directly. Pure, and rough by intent: no file is executed,
-//! and none is parsed further than counting needs.
+//! Files that declare dependencies, and how many they declare directly. Pure: no file is executed, each is parsed as what it
+//! is. What only a program could tell has no count.
+
+use std::collections::BTreeSet;
 
 use serde_json::Value;
+use toml_edit::{DocumentMut, Item, TableLike};
 
-/// Counts in the text of a file; none if that is not easily told.
+use super::xml::elements;
+
+/// Counts in the text of a file; none if it is malformed, or not to be told without running it.
 type Count = fn(&str) -> Option<u64>;
 
 /// The ecosystem of a file with this name, and how to count in it.
@@ -15,17 +20,19 @@ pub fn manifest(name: &str) -> Option<(&'static str, Count)> {
         "pom.xml" => ("Java (Maven)", pom),
         "build.gradle" | "build.gradle.kts" => ("Java (Gradle)", unknown),
         "pyproject.toml" => ("Python", pyproject),
-        "setup.py" | "setup.cfg" | "Pipfile" => ("Python", unknown),
+        "Pipfile" => ("Python", pipfile),
+        "setup.py" | "setup.cfg" => ("Python", unknown),
         "Gemfile" => ("Ruby", gemfile),
         "composer.json" => ("PHP (Composer)", composer),
         "mix.exs" => ("Elixir", unknown),
-        "pubspec.yaml" => ("Dart", unknown),
+        "pubspec.yaml" => ("Dart", pubspec),
         "Package.swift" => ("Swift", unknown),
         "build.sbt" => ("Scala", unknown),
-        "conanfile.txt" | "conanfile.py" | "vcpkg.json" => ("C/C++", unknown),
+        "vcpkg.json" => ("C/C++", vcpkg),
+        "conanfile.txt" | "conanfile.py" => ("C/C++", unknown),
         "Podfile" => ("CocoaPods", unknown),
         "flake.nix" => ("Nix", unknown),
-        "Chart.yaml" => ("Helm", unknown),
+        "Chart.yaml" => ("Helm", chart),
         _ if name.starts_with("requirements") && name.ends_with(".txt") => ("Python", requirements),
         _ if name.ends_with(".csproj") || name.ends_with(".fsproj") => (".NET", dotnet),
         _ => return None,
@@ -37,124 +44,135 @@ fn unknown(_: &str) -> Option<u64> {
     None
 }
 
-/// The lines of a TOML file with the table that each is in; comments and blanks left out.
-fn toml_lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    let mut table = "";
-    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(move |line| {
-        match line.strip_prefix('[') {
-            // A line of an array may begin with '[' too, but not end a table's header.
-            Some(header) if header.contains(']') && !header.contains('=') => {
-                table = header.trim_start_matches('[').split(']').next().unwrap_or("").trim();
-                (table, "")
-            }
-            _ => (table, line),
-        }
-    })
+/// The table at this path.
+fn table<'a>(root: &'a DocumentMut, path: &[&str]) -> Option<&'a dyn TableLike> {
+    let mut item: &Item = root.as_item();
+    for key in path {
+        item = item.as_table_like()?.get(key)?;
+    }
+    item.as_table_like()
 }
 
 fn cargo(text: &str) -> Option<u64> {
-    let kinds = ["dependencies", "dev-dependencies", "build-dependencies"];
-    let is_list = |table: &str| table.rsplit('.').next().is_some_and(|last| kinds.contains(&last));
-    let is_one = |table: &str| table.rsplit_once('.').is_some_and(|(list, _)| is_list(list));
-    let counts = toml_lines(text).filter(|(table, line)| match *line {
-        "" => is_one(table),
-        line => is_list(table) && is_key(line),
-    });
-    Some(counts.count() as u64)
-}
-
-/// `key = …`, and not the continuation of a value above.
-fn is_key(line: &str) -> bool {
-    line.split_once('=').is_some_and(|(key, _)| {
-        let key = key.trim().trim_matches('"');
-        !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || "._-\"".contains(c))
-    })
+    const KINDS: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
+    let root: DocumentMut = text.parse().ok()?;
+    let of = |table: &dyn TableLike| -> u64 {
+        let lists = KINDS.iter().filter_map(|kind| table.get(kind)?.as_table_like());
+        lists.map(|list| list.len() as u64).sum()
+    };
+    let targets = table(&root, &["target"]).into_iter().flat_map(|targets| targets.iter());
+    let of_targets: u64 = targets.filter_map(|(_, target)| target.as_table_like()).map(of).sum();
+    let of_workspace = table(&root, &["workspace"]).map_or(0, of);
+    Some(of(root.as_table()) + of_targets + of_workspace)
 }
 
 fn pyproject(text: &str) -> Option<u64> {
-    let mut count = 0;
-    let mut in_array = false;
-    for (table, line) in toml_lines(text) {
-        if table == "tool.poetry.dependencies" && is_key(line) {
-            count += u64::from(!line.starts_with("python"));
-        }
-        let starts = table == "project"
-            && line.strip_prefix("dependencies").is_some_and(|rest| rest.trim_start().starts_with('='));
-        if starts || in_array {
-            let value = if starts { line.split_once('[').map_or("", |(_, rest)| rest) } else { line };
-            count += quoted(value);
-            in_array = !without_quoted(value).contains(']');
-        }
-    }
-    Some(count)
+    let root: DocumentMut = text.parse().ok()?;
+    let listed = table(&root, &["project"]).and_then(|project| project.get("dependencies")?.as_array());
+    let poetry = table(&root, &["tool", "poetry", "dependencies"]);
+    let of_poetry = poetry.map_or(0, |list| list.iter().filter(|(name, _)| *name != "python").count());
+    Some((listed.map_or(0, toml_edit::Array::len) + of_poetry) as u64)
 }
 
-fn quoted(text: &str) -> u64 {
-    (parts_by_quote(text).count() / 2) as u64
+fn pipfile(text: &str) -> Option<u64> {
+    let root: DocumentMut = text.parse().ok()?;
+    let lists = ["packages", "dev-packages"].iter().filter_map(|name| table(&root, &[name]));
+    Some(lists.map(|list| list.len() as u64).sum())
 }
 
-fn without_quoted(text: &str) -> String {
-    parts_by_quote(text).step_by(2).collect()
-}
-
-/// Outside, inside, outside, … of the strings of `text`, which all have the same quotes.
-fn parts_by_quote(text: &str) -> impl Iterator<Item = &str> {
-    let quote = text.chars().find(|c| matches!(c, '"' | '\'')).unwrap_or('"');
-    text.split(quote)
-}
-
-fn keys(text: &str, names: &[&str]) -> Option<u64> {
+/// The names in these objects, each once.
+fn keys(text: &str, names: &[&str], counts: impl Fn(&str) -> bool) -> Option<u64> {
     let json: Value = serde_json::from_str(text).ok()?;
-    let count = |name: &&str| json.get(name).and_then(Value::as_object).map_or(0, |map| map.len() as u64);
-    Some(names.iter().map(count).sum())
+    let lists = names.iter().filter_map(|name| json.get(name)?.as_object());
+    let names: BTreeSet<&String> = lists.flat_map(|list| list.keys()).filter(|name| counts(name)).collect();
+    Some(names.len() as u64)
 }
 
 fn package_json(text: &str) -> Option<u64> {
-    keys(text, &["dependencies", "devDependencies", "peerDependencies", "optionalDependencies"])
+    keys(text, &["dependencies", "devDependencies", "peerDependencies", "optionalDependencies"], |_| true)
 }
 
 fn composer(text: &str) -> Option<u64> {
-    keys(text, &["require", "require-dev"])
+    // What has no vendor is the platform: PHP, its extensions and libraries.
+    keys(text, &["require", "require-dev"], |name| name.contains('/'))
 }
 
+fn vcpkg(text: &str) -> Option<u64> {
+    let json: Value = serde_json::from_str(text).ok()?;
+    Some(json.get("dependencies").and_then(Value::as_array).map_or(0, |list| list.len() as u64))
+}
+
+fn pubspec(text: &str) -> Option<u64> {
+    let yaml: serde_yaml::Value = serde_yaml::from_str(text).ok()?;
+    let lists = ["dependencies", "dev_dependencies"].iter().filter_map(|name| yaml.get(name)?.as_mapping());
+    // What comes with Dart or Flutter is none.
+    Some(lists.flat_map(|list| list.values()).filter(|value| value.get("sdk").is_none()).count() as u64)
+}
+
+fn chart(text: &str) -> Option<u64> {
+    let yaml: serde_yaml::Value = serde_yaml::from_str(text).ok()?;
+    Some(yaml.get("dependencies").and_then(serde_yaml::Value::as_sequence).map_or(0, |list| list.len() as u64))
+}
+
+/// By the grammar of the Go modules reference: a directive a line, or a block of them; comments to the end of the line.
 fn go_mod(text: &str) -> Option<u64> {
-    let mut in_block = false;
+    let mut in_block = None;
     let mut count = 0;
-    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//")) {
-        if let Some(rest) = line.strip_prefix("require") {
-            in_block = rest.trim() == "(";
-            count += u64::from(!in_block && rest.starts_with(' ') && !rest.contains("// indirect"));
-        } else if in_block && line == ")" {
-            in_block = false;
-        } else if in_block {
-            count += u64::from(!line.contains("// indirect"));
-        }
+    for line in text.lines() {
+        let (line, comment) = line.split_once("//").unwrap_or((line, ""));
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let directive = match (in_block, words.as_slice()) {
+            (_, []) => continue,
+            (Some(_), [")"]) => {
+                in_block = None;
+                continue;
+            }
+            (Some(directive), _) => directive,
+            (None, [word, "("]) => {
+                in_block = Some(*word);
+                continue;
+            }
+            (None, [word]) if word.ends_with('(') => {
+                in_block = word.strip_suffix('(');
+                continue;
+            }
+            (None, [word, ..]) => *word,
+        };
+        count += u64::from(directive == "require" && !comment.trim_start().starts_with("indirect"));
     }
     Some(count)
 }
 
 fn pom(text: &str) -> Option<u64> {
-    let mut outside = String::new();
-    let mut rest = text;
-    while let Some((before, managed)) = rest.split_once("<dependencyManagement>") {
-        outside.push_str(before);
-        rest = managed.split_once("</dependencyManagement>").map_or("", |(_, after)| after);
-    }
-    outside.push_str(rest);
-    Some(outside.matches("<dependency>").count() as u64)
-}
-
-fn requirements(text: &str) -> Option<u64> {
-    let lines = text.lines().map(str::trim);
-    Some(lines.filter(|line| !line.is_empty() && !line.starts_with(['#', '-'])).count() as u64)
-}
-
-fn gemfile(text: &str) -> Option<u64> {
-    Some(text.lines().filter(|line| line.trim_start().starts_with("gem ")).count() as u64)
+    let counted = elements(text)?.into_iter().filter(|path| {
+        matches!(
+            path.iter().map(String::as_str).collect::<Vec<_>>().as_slice(),
+            ["project", "dependencies", "dependency"]
+                | ["project", "profiles", "profile", "dependencies", "dependency"]
+        )
+    });
+    Some(counted.count() as u64)
 }
 
 fn dotnet(text: &str) -> Option<u64> {
-    Some(text.matches("<PackageReference ").count() as u64)
+    let is_one = |path: &Vec<String>| path.last().is_some_and(|name| name == "PackageReference");
+    Some(elements(text)?.into_iter().filter(is_one).count() as u64)
+}
+
+/// By pip's format: comments, options and continued lines are none of their own.
+fn requirements(text: &str) -> Option<u64> {
+    let joined = text.replace("\\\r\n", "").replace("\\\n", "");
+    let lines = joined.lines().map(str::trim);
+    Some(lines.filter(|line| !line.is_empty() && !line.starts_with('#') && is_requirement(line)).count() as u64)
+}
+
+fn is_requirement(line: &str) -> bool {
+    !line.starts_with('-') || line.starts_with("-e ") || line.starts_with("--editable")
+}
+
+fn gemfile(text: &str) -> Option<u64> {
+    let is_one = |line: &str| line.strip_prefix("gem").is_some_and(|rest| rest.starts_with([' ', '(', '\t']));
+    Some(text.lines().filter(|line| is_one(line.trim_start())).count() as u64)
 }
 
 #[cfg(test)]
@@ -169,26 +187,66 @@ mod tests {
         "[package]\nname = \"x\"\n[dependencies]\na = \"1\"\nb = { version = \"1\", features = [\n  \"x\",\n] }\n[target.'cfg(unix)'.dev-dependencies]\nc.workspace = true\n[dependencies.d]\nversion = \"1\"\n",
         4
     )]
+    #[case::inline_and_dotted(
+        "Cargo.toml",
+        "dependencies = { a = \"1\", b = \"2\" }\nbuild-dependencies.c = \"1\"\n[workspace.dependencies]\nd = \"1\"\n[features]\ndependencies = [\"x = 1\"]\n",
+        4
+    )]
+    #[case::in_a_text("Cargo.toml", "[package]\ndescription = \"\"\"\n[dependencies]\na = 1\n\"\"\"\n", 0)]
     #[case("package.json", "{\"dependencies\":{\"a\":\"1\",\"b\":\"1\"},\"devDependencies\":{\"c\":\"1\"}}", 3)]
+    #[case::named_twice("package.json", "{\"peerDependencies\":{\"a\":\"1\"},\"devDependencies\":{\"a\":\"1\"}}", 1)]
     #[case("go.mod", "module x\nrequire a v1\nrequire (\n\tb v1\n\tc v1 // indirect\n)\n", 2)]
-    #[case("pom.xml", "<dependencyManagement><dependency></dependency></dependencyManagement><dependency>", 1)]
+    #[case::other_blocks(
+        "go.mod",
+        "require(\n\ta v1 // why\n\t// b v1\n)\nreplace (\n\ta => ../a\n)\nrequire c v1 //indirect\n",
+        1
+    )]
+    #[case(
+        "pom.xml",
+        "<project><dependencyManagement><dependencies><dependency/></dependencies></dependencyManagement><dependencies><dependency><exclusions/></dependency><!-- <dependency/> --></dependencies></project>",
+        1
+    )]
+    #[case::of_plugins(
+        "pom.xml",
+        "<project><build><plugins><plugin><dependencies><dependency/></dependencies></plugin></plugins></build></project>",
+        0
+    )]
     #[case("pyproject.toml", "[project]\ndependencies = [\n  \"a[x]>=1\",\n  \"b\",\n]\noptional = [\"c\"]\n", 2)]
     #[case(
         "pyproject.toml",
-        "[project]\ndependencies = [\"a\", \"b\"]\n[tool.poetry.dependencies]\npython = \"3\"\nc = \"1\"\n",
+        "[project]\ndependencies = [\"a\", \"b\"]\n[tool.poetry.dependencies]\npython = \"3\"\npython-x = \"1\"\n",
         3
     )]
-    #[case("requirements-dev.txt", "# x\n-r base.txt\na==1\nb\n", 2)]
-    #[case("Gemfile", "source 'x'\ngem 'a'\n  gem \"b\"\n", 2)]
-    #[case("x.csproj", "<PackageReference Include=\"a\" />", 1)]
+    #[case::quotes("pyproject.toml", "[project]\ndependencies = ['a; extra == \"x\"', \"b\"] # [\"c\"]\n", 2)]
+    #[case(
+        "Pipfile",
+        "[packages]\na = \"*\"\n[dev-packages]\nb = {version = \"*\"}\n[requires]\npython_version = \"3\"\n",
+        2
+    )]
+    #[case("composer.json", "{\"require\":{\"php\":\"8\",\"ext-json\":\"*\",\"a/b\":\"1\"}}", 1)]
+    #[case("pubspec.yaml", "dependencies:\n  flutter: {sdk: flutter}\n  a: ^1\ndev_dependencies:\n  b:\n", 2)]
+    #[case("Chart.yaml", "name: x\ndependencies:\n- name: a\n- name: b\n", 2)]
+    #[case("vcpkg.json", "{\"dependencies\":[\"a\",{\"name\":\"b\"}]}", 2)]
+    #[case("requirements-dev.txt", "# x\n-r base.txt\na==1 \\\n  --hash=sha256:0\nb\n-e ./c\n", 3)]
+    #[case("Gemfile", "source 'x'\ngem 'a'\n  gem \"b\"\ngem('c')\ngemspec\n", 3)]
+    #[case(
+        "x.csproj",
+        "<Project><ItemGroup><PackageReference\n Include=\"a\" /><!-- <PackageReference Include=\"b\" /> --></ItemGroup></Project>",
+        1
+    )]
     fn counts(#[case] name: &str, #[case] text: &str, #[case] expected: u64) {
         let (_, count) = manifest(name).unwrap();
         assert_eq!(count(text), Some(expected));
     }
 
-    #[test]
-    fn what_is_malformed_has_no_count() {
-        assert_eq!(package_json("{"), None);
+    #[rstest]
+    #[case("package.json", "{")]
+    #[case("Cargo.toml", "[dependencies\n")]
+    #[case("pom.xml", "<project>")]
+    #[case("setup.py", "setup(install_requires=['a'])")]
+    fn what_is_malformed_or_a_program_has_no_count(#[case] name: &str, #[case] text: &str) {
+        let (_, count) = manifest(name).unwrap();
+        assert_eq!(count(text), None);
         assert!(manifest("readme.md").is_none());
     }
 }

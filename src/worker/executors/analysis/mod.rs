@@ -13,6 +13,7 @@ mod project;
 mod report;
 mod scan;
 mod todos;
+mod xml;
 
 use std::time::Duration;
 

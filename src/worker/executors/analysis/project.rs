@@ -90,7 +90,8 @@ fn push<T>(list: &mut Vec<T>, item: T) {
 
 fn text(root: &Path, entry: &Entry) -> Option<String> {
     let bytes = read_regular(&root.join(OsStr::from_bytes(&entry.path)), MAX_READ_BYTES).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+    let text = String::from_utf8_lossy(&bytes);
+    Some(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned())
 }
 
 fn ci_system(path: &str) -> Option<&'static str> {

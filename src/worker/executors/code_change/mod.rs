@@ -2,12 +2,24 @@
 //! Task names. What is delivered is what the patch says, whatever a verification leaves in the checkout.
 
 mod patch;
+mod refusal;
+mod sections;
 mod workspace;
 
+use serde_json::{Map, Value};
+
+use self::sections::Sections;
 use self::workspace::Workspace;
 use super::ops::{Place, commands, run_all};
 use super::{Achieved, Assignment, Executor, step};
 use crate::worker::source::normalize;
+
+/// The patch of a Task, and how many parts of its names git has to take away; none if it has none that can be applied.
+pub fn asked(inputs: &Map<String, Value>) -> Option<(String, u8)> {
+    let patch = patch::required(inputs).ok()?;
+    let strip = Sections::read(&patch).ok()?.strip;
+    Some((patch, strip))
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -31,10 +43,11 @@ impl Executor for CodeChange {
         if verify.is_empty() {
             decision_log.push("inputs.verify names no commands: the change was not verified".into());
         } else {
-            let mut verified = run_all(&verify, &Place::of(assignment))?;
-            decision_log.append(&mut verified.decision_log);
+            let verified = run_all(&verify, &Place::of(assignment));
+            // Whatever it left, and however it ended: the change is the patch.
             step("Putting the patched tree back");
             workspace.put_back(&patched)?;
+            decision_log.append(&mut verified?.decision_log);
         }
         let verified = match verify.len() {
             0 => "not verified".into(),

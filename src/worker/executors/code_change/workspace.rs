@@ -1,5 +1,6 @@
 //! The checkout that a patch goes into, and comes out of as the patch says.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -10,13 +11,14 @@ use anyhow::{Context, anyhow};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::patch;
+use super::refusal;
+use super::sections::Sections;
 use crate::domain::FailureReason;
+use crate::domain::executor::IgnoredFiles;
 use crate::worker::attempt::{Failure, read_regular};
-use crate::worker::change::Bounds;
-use crate::worker::change::Rules;
-use crate::worker::change::listing::Listing;
+use crate::worker::change::listing::{Listing, Records};
 use crate::worker::change::repository::{ATTRIBUTES, Repository};
+use crate::worker::change::{Bounds, Rules};
 use crate::worker::executors::Assignment;
 use crate::worker::trace;
 
@@ -25,7 +27,12 @@ const PATCH_FILE: &str = "inputs.patch";
 /// How long git may take; the Task's budget ends it earlier.
 const TIME_LIMIT: Duration = Duration::from_secs(86_400);
 /// How many files there may be is for the harvest to say, not here.
-const NO_LIMIT: Rules = Rules { max_changed_files: u32::MAX, max_patch_bytes: u64::MAX };
+const NO_LIMIT: Rules =
+    Rules { max_changed_files: u32::MAX, max_patch_bytes: u64::MAX, ignored_files: IgnoredFiles::Deliver };
+/// Files that a patch does not fit are looked at up to this number.
+const MAX_LOOKED_AT: usize = 5;
+/// And up to this size, in bytes.
+const MAX_LOOKED_AT_BYTES: usize = 8 << 20;
 
 /// A checkout, and the patch for it.
 #[derive(Debug)]
@@ -34,6 +41,7 @@ pub struct Workspace<'a> {
     commit: &'a str,
     tmp: &'a Path,
     patch: &'a str,
+    sections: Sections<'a>,
     target_path: &'a str,
     /// Where the base commit's objects are, as it was before anything ran.
     objects: Vec<PathBuf>,
@@ -51,7 +59,7 @@ impl<'a> Workspace<'a> {
     /// The checkout of `assignment`.
     ///
     /// # Errors
-    /// When it is no checkout of git's.
+    /// When it is no checkout of git's, or the patch names files in two ways.
     pub fn of(assignment: &'a Assignment, patch: &'a str, target_path: &'a str) -> anyhow::Result<Self> {
         let objects = assignment.source.join(".git/objects").canonicalize().context("the checkout has no objects")?;
         let borrowed = read_regular(&objects.join("info/alternates"), 64 * 1024).unwrap_or_default();
@@ -61,6 +69,7 @@ impl<'a> Workspace<'a> {
             commit: &assignment.commit,
             tmp: &assignment.tmp,
             patch,
+            sections: Sections::read(patch)?,
             target_path,
             objects: [vec![objects], borrowed].concat(),
         })
@@ -86,6 +95,7 @@ impl<'a> Workspace<'a> {
             if listing.files == 0 {
                 return Err(anyhow!("inputs.patch changes nothing at commit {}", self.commit));
             }
+            self.hold_against_names(&repository).await?;
             self.write_into_checkout(&repository).await?;
             Ok(Patched { files: listing.files, tree })
         })
@@ -114,13 +124,61 @@ impl<'a> Workspace<'a> {
         let repository = Repository::create(&self.tmp.join("code-change"), &objects, self.commit, bounds).await?;
         repository.run(&["read-tree", self.commit]).await?;
         fs::write(repository.dir().join(PATCH_FILE), self.patch)?;
-        let args = ["apply", "--cached", "--whitespace=nowarn", "--", PATCH_FILE];
+        let strip = format!("-p{}", self.sections.strip);
+        let args = ["apply", "--cached", "--whitespace=nowarn", &strip, "--", PATCH_FILE];
         let applied = repository.stream(None, &args, |_| Ok(())).await?;
         if !applied.success {
-            return Err(anyhow!(patch::explain(self.patch, &String::from_utf8_lossy(&applied.stderr))));
+            let complaint = String::from_utf8_lossy(&applied.stderr);
+            let contents = self.contents(&repository, &refusal::files(&complaint)).await;
+            return Err(anyhow!(refusal::explain(&self.sections, &complaint, &contents)));
         }
         let tree = repository.run(&["write-tree"]).await?;
         Ok((repository, tree))
+    }
+
+    /// Whether what the patch changed is what it names: nothing else, and all of it.
+    async fn hold_against_names(&self, repository: &Repository) -> anyhow::Result<()> {
+        let mut changed = BTreeSet::new();
+        let mut records = Records::default();
+        let args = ["diff-index", "--cached", "--name-only", "-z", "--no-renames", self.commit];
+        let mut note = |record: &[u8]| {
+            changed.insert(record.to_vec());
+            Ok(())
+        };
+        let listed = repository.stream(None, &args, |chunk| records.push(chunk, &mut note)).await?;
+        if !listed.success {
+            return Err(listed.failure(&args).into());
+        }
+        let names = self.sections.names();
+        let differing = match changed.difference(&names).next() {
+            Some(other) => Some(format!("would change {:?}, which it does not name", trace::escaped(other))),
+            None => self.sections.unchanged(&changed).map(|name| format!("names {name:?}, but changes nothing there")),
+        };
+        match differing {
+            None => Ok(()),
+            Some(how) => Err(Failure::new(FailureReason::ChangeNotAllowed, format!("inputs.patch {how}")).into()),
+        }
+    }
+
+    /// What `files` hold in the commit, as far as it is little enough to look at.
+    async fn contents(&self, repository: &Repository, files: &[&str]) -> BTreeMap<String, Vec<u8>> {
+        let mut contents = BTreeMap::new();
+        for file in files.iter().take(MAX_LOOKED_AT) {
+            let mut content = Vec::new();
+            let object = format!("{}:{file}", self.commit);
+            let args = ["cat-file", "blob", &object];
+            let read = repository.stream(None, &args, |chunk| {
+                content.extend(chunk);
+                if content.len() > MAX_LOOKED_AT_BYTES {
+                    return Err(Failure::new(FailureReason::ExecutorFailed, "too large to be looked at"));
+                }
+                Ok(())
+            });
+            if read.await.is_ok_and(|ended| ended.success) {
+                contents.insert((*file).to_owned(), content);
+            }
+        }
+        contents
     }
 
     /// With the checkout's own index, which commands may ask: nothing but ours has run in it yet.
@@ -129,7 +187,8 @@ impl<'a> Workspace<'a> {
         let info = self.dir.join(".git/info");
         fs::create_dir_all(&info)?;
         trace::create_anew(&info.join("attributes"))?.write_all(ATTRIBUTES.as_bytes())?;
-        let args = ["apply", "--index", "--whitespace=nowarn", "--"].map(std::ffi::OsStr::new);
+        let strip = format!("-p{}", self.sections.strip);
+        let args = ["apply", "--index", "--whitespace=nowarn", &strip, "--"].map(std::ffi::OsStr::new);
         let output = tokio::process::Command::new("git")
             .args(crate::worker::git::options(self.dir))
             .args(args)
@@ -144,7 +203,8 @@ impl<'a> Workspace<'a> {
         if output.status.success() {
             return Ok(());
         }
-        Err(anyhow!(patch::explain(self.patch, &String::from_utf8_lossy(&output.stderr))))
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        Err(anyhow!(refusal::explain(&self.sections, &complaint, &BTreeMap::new())))
     }
 }
 

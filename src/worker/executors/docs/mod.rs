@@ -141,7 +141,8 @@ fn read_all(root: &Path, entries: &[Entry], scope: &str) -> Read {
         match text {
             Ok(text) => {
                 bytes += text.len() as u64;
-                let document = Document::parse(&text);
+                // What some editors begin a text with is none of it.
+                let document = Document::parse(text.trim_start_matches('\u{feff}'));
                 links += document.links.len();
                 read.documents.insert(entry.path.clone(), document);
             }

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
+
 /// The anchors of one document: the same heading twice has two.
 #[derive(Debug, Default)]
 pub struct Slugger {
@@ -23,18 +25,21 @@ impl Slugger {
     }
 }
 
-/// In lower case, blanks as hyphens, without all else that is no letter, digit, hyphen or underscore.
+/// In lower case, blanks as hyphens, without all else that is no word's.
 fn slug(heading: &str) -> String {
-    heading
-        .trim()
-        .chars()
-        .flat_map(char::to_lowercase)
-        .filter_map(|c| match c {
-            ' ' => Some('-'),
-            '-' | '_' | '\u{300}'..='\u{36f}' => Some(c),
-            c => c.is_alphanumeric().then_some(c),
-        })
-        .collect()
+    let lower = heading.chars().flat_map(char::to_lowercase);
+    lower.map(|c| if c == ' ' { '-' } else { c }).filter(|c| *c == '-' || is_of_a_word(*c)).collect()
+}
+
+/// Letters, marks (also those that nobody sees, such as the one that makes an emoji of a character), digits, and punctuation that
+/// connects: what Ruby's `\p{Word}` is, by which GitHub goes.
+fn is_of_a_word(c: char) -> bool {
+    c.is_alphabetic()
+        || c.general_category_group() == GeneralCategoryGroup::Mark
+        || matches!(
+            c.general_category(),
+            GeneralCategory::DecimalNumber | GeneralCategory::LetterNumber | GeneralCategory::ConnectorPunctuation
+        )
 }
 
 #[cfg(test)]
@@ -52,6 +57,16 @@ mod tests {
     #[case("🎉 Party", "-party")]
     #[case("C++ / Rust", "c--rust")]
     #[case("!", "")]
+    #[case::a_mark_makes_an_emoji("⚙\u{fe0f} Settings", "\u{fe0f}-settings")]
+    #[case::an_image_before(" Title", "-title")]
+    #[case::marks("हिन्दी ภาษาไทย", "हिन्दी-ภาษาไทย")]
+    #[case::connectors("a‿b_c", "a‿b_c")]
+    #[case::digits_of_scripts("٣ ３", "٣-３")]
+    #[case::letter_numbers("Ⅳ", "ⅳ")]
+    #[case::other_numbers("½ of x² is ①", "-of-x-is-")]
+    #[case::other_blanks("a\u{a0}b\tc", "abc")]
+    #[case::joiners("👩\u{200d}💻 dev", "-dev")]
+    #[case::dashes("a – b", "a--b")]
     fn as_github_does(#[case] heading: &str, #[case] expected: &str) {
         assert_eq!(Slugger::default().slug(heading), expected);
     }
