@@ -89,7 +89,7 @@ fn what_kubectl_drops_without_a_word_is_told() {
 #[case("a: 1\nb: !!int x\n", "document 1: line 2: cannot decode `x` as !!int")]
 #[case("{\"a\": 1e400}", "document 1: number out of range")]
 #[case("{\"a\": tru\n", "document 1: expected ")]
-#[case("{\"a\": [1,\n2\n", "document 1: EOF while parsing a list at line 2")]
+#[case("{\"a\": [1,\n2\n", "document 1: EOF while parsing a list at line 3")]
 #[case("{\"a\": 1}\n{\"a\": 1}\nb: 1\n", "document 3: expected value")]
 #[case("a: [!!str, b]\n", "document 1: the parser of YAML gives up")]
 #[case("kind: List\nitems: [{a: 1}]\n", "document 1: items[0].kind is required")]

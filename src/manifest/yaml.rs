@@ -83,13 +83,14 @@ impl Composer<'_> {
         let first = self.next()?;
         let root = self.node(first, 0)?;
         self.next()?;
-        match self.next()? {
-            Event { data: EventData::StreamEnd, .. } => Ok(Some(root)),
-            Event { start_mark, .. } => Err(format!(
-                "line {}: kubectl reads nothing of what follows the end of a document (...): begin the next one with ---",
-                self.line(start_mark)
-            )),
-        }
+        let place = match self.next() {
+            Ok(Event { data: EventData::StreamEnd, .. }) => return Ok(Some(root)),
+            Ok(Event { start_mark, .. }) => format!("line {}", self.line(start_mark)),
+            Err(problem) => problem,
+        };
+        Err(format!(
+            "{place}: kubectl reads nothing of what follows the end of a document (...): begin the next one with ---"
+        ))
     }
 
     fn node(&mut self, event: Event, depth: usize) -> Result<usize> {
