@@ -41,7 +41,7 @@ pub(super) fn documents(bytes: &[u8]) -> (Vec<(usize, Document)>, Option<Unreada
     for (index, chunk) in chunks(rest, lines).into_iter().enumerate() {
         let number = before + index + 1;
         let read = chunk.and_then(|chunk| {
-            // The parser gives up by a panic on a few things that nobody writes, such as a tag before a comma.
+            // The parser gives up by a panic where kubectl's refuses a tag before a comma.
             let read = catch_unwind(|| yaml::document(&chunk.text, chunk.line));
             read.unwrap_or_else(|_| Err("the parser of YAML gives up: is a tag (!) without a value in it?".into()))
         });

@@ -292,11 +292,7 @@ fn structure(c: &mut Corpus) {
     c.bad("comment in a flow", spec("inputs: {a: 1 #, b: 2}\n"));
     c.bad("not closed", spec("inputs: {a: [1"));
     c.bad("reserved sign", spec("inputs: {a: `x`}"));
-    c.stricter(
-        "a tag without a value in a flow",
-        spec("inputs: {a: !!str, b: 1}"),
-        "the parser of this program gives up on it",
-    );
+    c.bad("a tag before a comma", spec("inputs: {a: !!str, b: 1}"));
     c.good("unknown tag", spec("inputs: !thing {a: !other [1]}"));
     c.good("colon in a flow", spec("inputs: {a:b, c: d:e, 'f':g}"));
     c.good("key with a question mark", spec("inputs:\n    ? a\n    : 1\n    ? b"));
