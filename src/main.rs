@@ -52,7 +52,7 @@ enum Command {
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     /// Take JCT's finalizer off every Task and work object, as part of uninstalling
-    ReleaseFinalizers,
+    ReleaseFinalizers(release_finalizers::ReleaseArgs),
 }
 
 fn main() -> ExitCode {
@@ -76,9 +76,9 @@ fn main() -> ExitCode {
             telemetry::start(LogFormat::Text, false);
             block_on(keys::run(command))
         }
-        Command::ReleaseFinalizers => {
+        Command::ReleaseFinalizers(args) => {
             telemetry::start(LogFormat::Text, false);
-            block_on(release_finalizers::run())
+            block_on(release_finalizers::run(args))
         }
     };
     match result {
