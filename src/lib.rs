@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`domain`] | the words: Task, CWOM, lifecycle, audit entry, trace manifest. Pure |
 //! | [`policy`] | the gate: may it run? Pure |
+//! | [`manifest`] | manifests as kubectl reads and the API server checks them. Pure |
 //! | [`crd`] | the custom resources |
 //! | [`webhook`] | admission: identity stamped, gate asked |
 //! | [`reconcile`] | dereference, validate, record, run, observe, status |
@@ -35,6 +36,7 @@ pub mod crd;
 pub mod domain;
 pub mod jobs;
 pub mod local;
+pub mod manifest;
 pub mod outcome;
 pub mod policy;
 pub mod reconcile;

@@ -1,6 +1,6 @@
 //! Arguments and dispatch.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -83,11 +83,18 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        // Who reads it, such as `| head`, has enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("jct: {}", plain_lines(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let of_io = |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<io::Error>().map(io::Error::kind);
+    error.chain().any(|cause| of_io(cause) == Some(io::ErrorKind::BrokenPipe))
 }
 
 fn operate(settings: Settings) -> anyhow::Result<()> {
@@ -101,7 +108,7 @@ fn operate(settings: Settings) -> anyhow::Result<()> {
 }
 
 fn print_crds() -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = io::stdout().lock();
     for crd in jct::crd::all() {
         write!(out, "---\n{}", serde_yaml::to_string(&crd)?)?;
     }

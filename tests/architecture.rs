@@ -6,9 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules of the crate each module may use.
-const ALLOWED: [(&str, &[&str]); 17] = [
+const ALLOWED: [(&str, &[&str]); 18] = [
     ("domain", &[]),
     ("policy", &["domain"]),
+    ("manifest", &["domain"]),
     ("crd", &["domain"]),
     ("jobs", &["domain", "crd"]),
     ("store", &["domain"]),
@@ -22,7 +23,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ("reconcile", &["domain", "policy", "crd", "jobs", "store", "signing", "trace", "outcome", "runtime"]),
     ("api", &["domain", "policy", "crd", "store", "signing", "serve", "runtime"]),
     ("local", &["domain", "jobs", "store", "signing", "checkpoint", "trace", "outcome"]),
-    ("commands", &["domain", "policy", "crd", "store", "signing", "checkpoint", "trace", "local"]),
+    ("commands", &["domain", "policy", "manifest", "crd", "store", "signing", "checkpoint", "trace", "local"]),
     (
         "runtime",
         &[
@@ -43,7 +44,8 @@ const ALLOWED: [(&str, &[&str]); 17] = [
 ];
 
 /// Which crates belong to which modules alone.
-const OWNED: [(&str, &[&str]); 7] = [
+const OWNED: [(&str, &[&str]); 8] = [
+    ("libyaml_safer", &["manifest"]),
     ("sqlx", &["store"]),
     ("axum", &["serve", "webhook", "api"]),
     ("hyper_util", &["serve"]),
@@ -54,7 +56,7 @@ const OWNED: [(&str, &[&str]); 7] = [
 ];
 
 /// What pure modules must not know.
-const PURE: [&str; 3] = ["domain", "policy", "jobs"];
+const PURE: [&str; 4] = ["domain", "policy", "manifest", "jobs"];
 const IMPURE: [&str; 12] = [
     "tokio",
     "kube::Client",

@@ -2,7 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod odd_manifests;
+
+use std::fs;
+use std::path::Path;
+
 use assert_cmd::Command;
+use odd_manifests::{PREFIXES, Verdict, corpus};
 use serde_json::Value;
 
 const GOOD: &str = "apiVersion: jct.dev/v1\nkind: Task\nmetadata: {name: good}\nspec:\n  requestedBy: {kind: human, id: ada}\n  \
@@ -64,7 +70,7 @@ fn a_list_is_its_items() {
 
 #[test]
 fn what_cannot_be_read_is_not_a_violation() {
-    for garbage in ["a: [1", "\t", "a: &a [*a]\n", "? {a: b}\n: c\n", &"[".repeat(10_000)] {
+    for garbage in ["a: [1", "\t", "a: &a [*a]\n", "? {a: b}\n: c\n", &"[".repeat(10_000), "{\"a\": 1e400}"] {
         let (code, out, error) = check(garbage, &[]);
         assert_eq!(code, 2, "{garbage:.20}: {out}{error}");
         assert!(error.starts_with("jct check: -: "), "{error}");
@@ -73,6 +79,94 @@ fn what_cannot_be_read_is_not_a_violation() {
     assert_eq!(output.status.code(), Some(2));
     let output = Command::cargo_bin("jct").unwrap().arg("check").output().unwrap();
     assert_eq!(output.status.code(), Some(2), "no file is a mistake in usage");
+}
+
+/// Exit code and output of `jct check` in `folder`.
+fn check_in(folder: &Path, arguments: &[&str]) -> (i32, String) {
+    let mut command = Command::cargo_bin("jct").unwrap();
+    command.env_remove("JCT_ALLOWED_REPO_PREFIXES").current_dir(folder);
+    let output = command.args(["check", "--allowed-repo-prefixes", "octo/"]).args(arguments).output().unwrap();
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+    (output.status.code().unwrap(), text)
+}
+
+#[test]
+fn files_folders_patterns_and_names_are_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let below = folder.path().join("manifests/below");
+    fs::create_dir_all(&below).unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join("manifests").join(name), text).unwrap();
+    write("one.yaml", GOOD);
+    write("two.yml", &GOOD.replace("analysis", "deploy"));
+    write("three.json", "{}");
+    write("README.md", "{");
+    write("below/four.yaml", GOOD);
+    for (arguments, expected) in [
+        (&["-f", "manifests"][..], "2 checked, 1 refused"),
+        (&["manifests"], "2 checked, 1 refused"),
+        (&["-f", "manifests", "-R"], "3 checked, 1 refused"),
+        (&["-f", "manifests/*.y*ml"], "2 checked, 1 refused"),
+        (&["-f", "manifests/one.yaml", "manifests/two.yml"], "2 checked, 1 refused"),
+        (&["manifests/one.yaml", "manifests/two.yml"], "2 checked, 1 refused"),
+        (&["-f", "manifests/one.yaml", "-f", "manifests/two.yml"], "2 checked, 1 refused"),
+        (&["-f", "manifests/one.yaml,x", "manifests/two.yml"], "1 checked, 1 refused"),
+    ] {
+        let (code, out) = check_in(folder.path(), arguments);
+        assert!(out.contains(expected), "{arguments:?}: {out}");
+        assert_eq!(code, if out.contains("jct check: ") { 2 } else { 1 }, "{arguments:?}: {out}");
+        assert!(!out.contains("README"), "{out}");
+    }
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    for (nothing, why) in
+        [("empty", "there is no manifest in it"), ("no*", "No such file"), ("nowhere.yaml", "No such file")]
+    {
+        let (code, out) = check_in(folder.path(), &["-f", nothing]);
+        assert!(code == 2 && out.contains(nothing) && out.contains(why), "{out}");
+    }
+}
+
+#[test]
+fn what_can_be_read_is_told_beside_what_can_not() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.yaml"), format!("{GOOD}---\na: [1\n")).unwrap();
+    fs::write(folder.path().join("b.yaml"), GOOD.replace("analysis", "deploy")).unwrap();
+    let (code, out) = check_in(folder.path(), &["a.yaml", "b.yaml"]);
+    assert_eq!(code, 2);
+    for expected in
+        ["a.yaml#1: Task good: allowed", "b.yaml#1: Task good: refused", "jct check: a.yaml: document 2: line "]
+    {
+        assert!(out.contains(expected), "{expected}: {out}");
+    }
+}
+
+#[test]
+fn a_second_object_without_a_separator_is_no_silence() {
+    let (code, out, _) = check(&GOOD.repeat(2), &["--allowed-repo-prefixes", "octo/"]);
+    assert_eq!(code, 1);
+    assert!(out.contains("INVALID_SPEC: kind: is given more than once"), "{out}");
+}
+
+/// The verdicts are those of a real API server: `tests/e2e/offline_gate.rs`.
+#[test]
+fn odd_manifests_are_judged_as_the_cluster_judges_them() {
+    let corpus = corpus();
+    let (file, mut wrong) = (tempfile::NamedTempFile::new().unwrap(), Vec::new());
+    for odd in &corpus {
+        fs::write(file.path(), &odd.bytes).unwrap();
+        let mut command = Command::cargo_bin("jct").unwrap();
+        command.args(["check", "--allowed-repo-prefixes", PREFIXES, "-f"]).arg(file.path());
+        let output = command.output().unwrap();
+        let verdict = if output.status.success() { Verdict::Accepted } else { Verdict::Refused };
+        if verdict != odd.check || !matches!(output.status.code(), Some(0..=2)) {
+            let told =
+                [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+            wrong.push(format!("{}: {verdict:?} {:.300}", odd.name, told));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), corpus.len(), wrong.join("\n"));
+    let differ: Vec<_> = corpus.iter().filter(|odd| odd.check != odd.cluster).collect();
+    assert!(corpus.len() > 380 && differ.len() < 16, "{} of {}", differ.len(), corpus.len());
+    assert!(corpus.iter().all(|odd| (odd.check != odd.cluster) == odd.differs.is_some()));
 }
 
 #[test]

@@ -76,3 +76,28 @@ fn the_documentation_names_every_reason() {
         assert!(tasks.contains(&format!("`{}`", reason.as_str())), "{} is missing in docs/tasks.md", reason.as_str());
     }
 }
+
+#[test]
+fn a_repository_that_is_none_is_refused_by_the_schema_of_the_values() {
+    let schema =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/jct/values.schema.json")).unwrap();
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    let image = &schema["definitions"]["image"]["properties"];
+    let pattern = |name: &str| regex::Regex::new(image[name]["pattern"].as_str().unwrap()).unwrap();
+    let repository = pattern("repository");
+    let good = "jct-operator reg.example/jct localhost:5000/a/b Reg.Example:5000/a__b/c--d.e [::1]:5000/x 123/456";
+    for name in good.split(' ') {
+        assert!(repository.is_match(name), "{name}");
+    }
+    let bad = ",reg.example/jct:0.1,a:b,https://reg.example/x,a//b,/a,a/,a..b,-a,a@sha256:0,reg.example/JCT,a b,reg:port/x,a.-b,a_";
+    for name in bad.split(',') {
+        assert!(!repository.is_match(name), "{name}");
+    }
+    let digest = format!("sha256:{}", "a".repeat(64));
+    assert!(
+        pattern("digest").is_match(&digest)
+            && pattern("digest").is_match("")
+            && !pattern("digest").is_match(&digest[1..])
+    );
+    assert!(!pattern("tag").is_match(&digest), "a digest has a value of its own");
+}

@@ -1,25 +1,34 @@
 //! `jct check`: admission's judgement of manifests offline, for pre-commit hooks and GitOps CI.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
 
-use super::manifests::{Manifest, PolicyArgs, manifests, read};
+use super::manifests::{PolicyArgs, files, findings, is_ours, objects_in, read};
 use super::output::{Output, json};
 use crate::crd::names;
 use crate::domain::Finding;
 use crate::domain::shown::{plain, plain_lines};
+use crate::manifest::Manifest;
 use crate::policy::Policy;
 
 /// Arguments of `jct check`.
 #[derive(Args, Clone, Debug)]
 pub struct CheckArgs {
-    /// Manifests of one or many documents; - reads standard input
-    #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
+    /// Manifests: a file of one or many documents, a folder, a pattern, or - for standard input; can be repeated
+    #[arg(short = 'f', long = "filename", value_name = "FILE", required_unless_present = "more")]
     pub files: Vec<PathBuf>,
+
+    /// The same, as a shell or a pre-commit hook gives them
+    #[arg(value_name = "FILE")]
+    pub more: Vec<PathBuf>,
+
+    /// Folders with all that is below them
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
 
     /// Form of the result
     #[arg(short, long, value_enum, default_value_t = Output::Human)]
@@ -52,23 +61,34 @@ struct Document {
     violations: Vec<Finding>,
 }
 
-/// Checks the files. Exit code 0: all objects would be admitted; 1: some would not; 2: a file cannot be read.
+/// Checks the files. Exit code 0: all objects would be admitted; 1: some would not; 2: something cannot be read. What can be read
+/// is told in any case.
 pub fn run(args: &CheckArgs) -> ExitCode {
     let policy = args.policy.policy("");
-    let mut documents = Vec::new();
-    for file in &args.files {
-        let shown = file.display().to_string();
-        let read = read(file).map_err(|error| error.to_string());
-        match read.and_then(|text| check(&shown, &text, &policy)) {
-            Ok(found) => documents.extend(found),
-            Err(error) => {
-                eprintln!("jct check: {}", plain_lines(&format!("{shown}: {error}")));
-                return ExitCode::from(2);
+    let (mut documents, mut is_all) = (Vec::new(), true);
+    for named in args.files.iter().chain(&args.more) {
+        let mut complain = |place: &Path, error: String| {
+            is_all = false;
+            eprintln!("jct check: {}", plain_lines(&format!("{}: {error}", place.display())));
+        };
+        let files = files(named, args.recursive).unwrap_or_else(|error| {
+            complain(named, format!("{error:#}"));
+            Vec::new()
+        });
+        for file in files {
+            let shown = file.display().to_string();
+            match read(&file) {
+                Ok(bytes) => {
+                    let (objects, unreadable) = objects_in(&bytes);
+                    documents.extend(objects.iter().map(|manifest| judge(&shown, manifest, &policy)));
+                    unreadable.into_iter().for_each(|error| complain(&file, error.to_string()));
+                }
+                Err(error) => complain(&file, error.to_string()),
             }
         }
     }
     let report = Report {
-        allowed: documents.iter().all(|document| document.allowed != Some(false)),
+        allowed: is_all && documents.iter().all(|document| document.allowed != Some(false)),
         checked: documents.iter().filter(|document| document.allowed.is_some()).count(),
         documents,
     };
@@ -76,26 +96,25 @@ pub fn run(args: &CheckArgs) -> ExitCode {
         Output::Human => human(&report, &mut io::stdout().lock()),
         Output::Json => json(&mut io::stdout().lock(), &report),
     };
+    // Who reads it, such as `| head`, may have enough: the verdict is the same.
+    let written = written.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) });
     match (written, report.allowed) {
-        (Err(_), _) => ExitCode::from(2),
         (Ok(()), true) => ExitCode::SUCCESS,
-        (Ok(()), false) => ExitCode::FAILURE,
+        (Ok(()), false) if is_all => ExitCode::FAILURE,
+        _ => ExitCode::from(2),
     }
 }
 
-fn check(file: &str, text: &str, policy: &Policy) -> Result<Vec<Document>, String> {
-    Ok(manifests(text)?.iter().map(|manifest| judge(file, manifest, policy)).collect())
-}
-
 fn judge(file: &str, manifest: &Manifest, policy: &Policy) -> Document {
-    let violations = if manifest.is_ours() { manifest.findings(policy) } else { Vec::new() };
+    let is_ours = is_ours(manifest);
+    let violations = if is_ours { findings(manifest, policy) } else { Vec::new() };
     Document {
         file: file.into(),
         document: manifest.document,
         kind: manifest.kind().into(),
         namespace: manifest.text("/metadata/namespace").map(str::to_owned),
         name: manifest.name().map(str::to_owned),
-        allowed: manifest.is_ours().then_some(violations.is_empty()),
+        allowed: is_ours.then_some(violations.is_empty()),
         violations,
     }
 }
@@ -106,6 +125,7 @@ fn human(report: &Report, out: &mut impl Write) -> io::Result<()> {
         let name = document.name.as_deref().unwrap_or("(without a name)");
         let what = plain(&format!("{place}: {} {name}", document.kind));
         match document.allowed {
+            None if document.kind.is_empty() => writeln!(out, "{place}: skipped, no Kubernetes object")?,
             None => writeln!(out, "{what}: skipped, not of {}", names::GROUP)?,
             Some(true) => writeln!(out, "{what}: allowed")?,
             Some(false) => {

@@ -99,8 +99,10 @@ struct ImportArgs {
 /// Each names what to do.
 pub async fn run(args: DbArgs) -> anyhow::Result<()> {
     let settings = StoreSettings::new(args.database_url.parse().context("--database-url (DATABASE_URL)")?);
-    let may_be_new = matches!(args.command, DbCommand::Migrate | DbCommand::Import(_));
-    let opened = if may_be_new { Database::open_or_create(&settings).await } else { Database::open(&settings).await };
+    let opened = match args.command {
+        DbCommand::Migrate | DbCommand::Import(_) => Database::open_or_create(&settings).await,
+        DbCommand::Check | DbCommand::Export(_) => Database::open_to_read(&settings).await,
+    };
     let place = settings.url.to_safe_string();
     let mut database = opened.with_context(|| format!("cannot open the database {place} (DATABASE_URL)"))?;
     let done = match args.command {

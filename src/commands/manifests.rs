@@ -1,17 +1,25 @@
 //! Manifests in files, for commands that look at them without a cluster.
 
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, bail};
 use clap::Args;
-use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::crd::{names, pinned_id};
-use crate::domain::cwom::{Kind, is_object_name};
+use crate::crd::{names, pinned_id, unknown_status_fields};
+use crate::domain::cwom::Kind;
 use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS};
-use crate::domain::{Code, Finding};
+use crate::domain::{Code, Finding, Id};
+use crate::manifest::{Manifest, Unreadable, metadata_findings, objects};
 use crate::policy::{Policy, Subject};
+
+/// The greatest object that etcd takes as it is set up by default, in bytes of JSON.
+const MAX_OBJECT_BYTES: usize = 1536 * 1024;
+/// What is read of a folder.
+const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];
+/// The fields of an object of ours.
+const FIELDS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 
 /// The policy, as the operator is told of it.
 #[derive(Args, Clone, Debug)]
@@ -42,116 +50,129 @@ impl PolicyArgs {
     }
 }
 
-/// An object of a file.
-#[derive(Clone, Debug)]
-pub struct Manifest {
-    /// The document that it is in, counted from 1.
-    pub document: usize,
-    /// As it is written.
-    pub object: Value,
-}
-
-/// The text of `file`; `-` is standard input.
+/// The files that `path` names as kubectl's `-f` does: itself, standard input (-), the manifests of a folder, or what a pattern
+/// fits. In the order of their names.
 ///
 /// # Errors
-/// If it cannot be read, or is no UTF-8.
-pub fn read(file: &Path) -> io::Result<String> {
-    if file.as_os_str() == "-" {
-        let mut text = String::new();
-        io::stdin().read_to_string(&mut text)?;
-        return Ok(text);
+/// If there is none.
+pub fn files(path: &Path, recursive: bool) -> anyhow::Result<Vec<PathBuf>> {
+    if path.as_os_str() == "-" {
+        return Ok(vec![path.to_owned()]);
     }
-    std::fs::read_to_string(file)
+    let paths = if path.exists() { vec![path.to_owned()] } else { matching(path)? };
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() { in_folder(&path, recursive, &mut files)? } else { files.push(path) }
+    }
+    if files.is_empty() {
+        bail!("there is no manifest in it: {} are looked at", EXTENSIONS.map(|end| format!("*.{end}")).join(", "));
+    }
+    Ok(files)
 }
 
-/// The objects of YAML or JSON of one or many documents: those of a List, none of an empty one.
-///
-/// # Errors
-/// In words, with the number of the document.
-pub fn manifests(text: &str) -> Result<Vec<Manifest>, String> {
-    let mut all = Vec::new();
-    for (index, document) in serde_yaml::Deserializer::from_str(text).enumerate() {
-        let number = index + 1;
-        let document = Value::deserialize(document).map_err(|error| format!("document {number}: {error}"))?;
-        all.extend(objects(document).into_iter().map(|object| Manifest { document: number, object }));
+fn matching(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let found = path.to_str().and_then(|pattern| glob::glob(pattern).ok());
+    let found: Vec<PathBuf> = found.into_iter().flatten().filter_map(Result::ok).collect();
+    if found.is_empty() {
+        // So that it says why.
+        std::fs::metadata(path)?;
     }
-    Ok(all)
+    Ok(found)
 }
 
-fn objects(document: Value) -> Vec<Value> {
-    match document {
-        Value::Null => Vec::new(),
-        Value::Object(mut map) if map.get("kind").is_some_and(|kind| kind == "List") => match map.remove("items") {
-            Some(Value::Array(items)) => items,
-            _ => Vec::new(),
-        },
-        document => vec![document],
-    }
-}
-
-impl Manifest {
-    /// The text at a JSON pointer; none if there is something else or nothing.
-    pub fn text(&self, pointer: &str) -> Option<&str> {
-        self.object.pointer(pointer).and_then(Value::as_str)
-    }
-
-    /// Its kind; empty if it says none.
-    pub fn kind(&self) -> &str {
-        self.text("/kind").unwrap_or_default()
-    }
-
-    /// Whether it belongs to our group.
-    pub fn is_ours(&self) -> bool {
-        self.text("/apiVersion").is_some_and(|version| version.starts_with(&format!("{}/", names::GROUP)))
-    }
-
-    /// Its name, or what one is to be generated from.
-    pub fn name(&self) -> Option<&str> {
-        let given = |pointer| self.text(pointer).filter(|name| !name.is_empty());
-        given("/metadata/name").or_else(|| given("/metadata/generateName"))
-    }
-
-    /// Its spec; null if there is none.
-    pub fn spec(&self) -> &Value {
-        self.object.get("spec").unwrap_or(&Value::Null)
-    }
-
-    /// The id that it pins, if it does.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn pinned_id(&self) -> Result<Option<crate::domain::Id>, Finding> {
-        let annotations = self.object.pointer("/metadata/annotations").cloned().unwrap_or(Value::Null);
-        let annotations = serde_json::from_value(annotations).ok().flatten();
-        pinned_id(annotations.as_ref())
-    }
-
-    /// What Kubernetes would find wrong with its name.
-    fn check_name(&self) -> Option<Finding> {
-        let (field, name) = match (self.text("/metadata/name"), self.name()) {
-            (_, None) => return Some(Finding::new(Code::InvalidSpec, "metadata.name", "is required")),
-            (Some(name), _) if !name.is_empty() => ("metadata.name", name.to_owned()),
-            // Kubernetes adds five characters of its own.
-            (_, Some(prefix)) => ("metadata.generateName", format!("{prefix}00000")),
-        };
-        let message = "must be lower-case letters, digits, inner dashes and dots, at most 253";
-        (!is_object_name(&name)).then(|| Finding::new(Code::InvalidSpec, field, message))
-    }
-
-    /// All that admission would find wrong with it.
-    pub fn findings(&self, policy: &Policy) -> Vec<Finding> {
-        let Some(subject) = Subject::parse(self.kind()) else {
-            let kinds: Vec<&str> = ["Task"].iter().chain(Kind::NAMES).copied().collect();
-            return vec![Finding::new(Code::InvalidSpec, "kind", format!("must be one of {}", kinds.join(", ")))];
-        };
-        let mut findings = Vec::new();
-        if self.object.get("apiVersion") != Some(&Value::from(format!("{}/v1", names::GROUP))) {
-            let message = format!("must be {}/v1, the only version there is", names::GROUP);
-            findings.push(Finding::new(Code::InvalidSpec, "apiVersion", message));
+fn in_folder(folder: &Path, recursive: bool, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    let entries = std::fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+    let mut entries = entries.collect::<io::Result<Vec<_>>>()?;
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        let path = entry.path();
+        let is_manifest = || path.extension().is_some_and(|end| EXTENSIONS.iter().any(|known| end == *known));
+        // A link to a folder is not followed: it could lead round in circles.
+        if entry.file_type()?.is_dir() {
+            if recursive {
+                in_folder(&path, recursive, files)?;
+            }
+        } else if is_manifest() && !path.is_dir() {
+            files.push(path);
         }
-        findings.extend(self.check_name());
-        findings.extend(subject.check_new(self.spec(), policy));
-        findings.extend(self.pinned_id().err());
-        findings
     }
+    Ok(())
+}
+
+/// The bytes of `file`; `-` is standard input.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn read(file: &Path) -> io::Result<Vec<u8>> {
+    if file.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        io::stdin().read_to_end(&mut bytes)?;
+        return Ok(bytes);
+    }
+    std::fs::read(file)
+}
+
+/// The objects in `bytes`, and what can't be read of them. Not to be called while others are at work: what a panic of the parser says is
+/// kept quiet meanwhile, for it is told in the error.
+pub fn objects_in(bytes: &[u8]) -> (Vec<Manifest>, Option<Unreadable>) {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let found = objects(bytes);
+    std::panic::set_hook(told);
+    found
+}
+
+/// Whether an object belongs to our group, or is to.
+pub fn is_ours(manifest: &Manifest) -> bool {
+    let group = manifest.api_version().split('/').next().unwrap_or_default();
+    let says_no_version = manifest.object.get("apiVersion").is_none_or(Value::is_null);
+    group.eq_ignore_ascii_case(names::GROUP) || (says_no_version && Subject::parse(manifest.kind()).is_some())
+}
+
+/// The id that an object pins, if it does.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn id_of(manifest: &Manifest) -> Result<Option<Id>, Finding> {
+    let annotations = manifest.object.pointer("/metadata/annotations").cloned().unwrap_or(Value::Null);
+    let annotations = serde_json::from_value(annotations).ok().flatten();
+    pinned_id(annotations.as_ref())
+}
+
+/// All that a cluster would find wrong with an object of ours: kubectl, the API server and the webhook.
+pub fn findings(manifest: &Manifest, policy: &Policy) -> Vec<Finding> {
+    let repeated = manifest.repeated.iter().map(|path| {
+        let message =
+            "is given more than once: kubectl takes the last without a word. Is `---` missing between two documents?";
+        Finding::new(Code::InvalidSpec, path.clone(), message)
+    });
+    let mut findings: Vec<Finding> = repeated.collect();
+    let Some(subject) = Subject::parse(manifest.kind()) else {
+        let kinds: Vec<&str> = ["Task"].iter().chain(Kind::NAMES).copied().collect();
+        findings.push(Finding::new(Code::InvalidSpec, "kind", format!("must be one of {}", kinds.join(", "))));
+        return findings;
+    };
+    if manifest.api_version() != format!("{}/v1", names::GROUP) {
+        let message = format!("must be {}/v1, the only version there is", names::GROUP);
+        findings.push(Finding::new(Code::InvalidSpec, "apiVersion", message));
+    }
+    for name in manifest.object.as_object().into_iter().flat_map(serde_json::Map::keys) {
+        if !FIELDS.contains(&name.as_str()) {
+            let message = format!("is not a field of the object; the fields here are {}", FIELDS.join(", "));
+            findings.push(Finding::new(Code::InvalidSpec, name.chars().take(64).collect::<String>(), message));
+        }
+    }
+    findings.extend(metadata_findings(manifest.object.get("metadata").unwrap_or(&Value::Null)));
+    findings.extend(subject.check_new(manifest.spec(), policy));
+    findings.extend(id_of(manifest).err());
+    if let Some(status) = manifest.object.get("status") {
+        let unknown = unknown_status_fields(manifest.kind(), status).into_iter();
+        findings.extend(unknown.map(|path| Finding::new(Code::InvalidSpec, path, "is not a field")));
+    }
+    let bytes = manifest.object.to_string().len();
+    if bytes > MAX_OBJECT_BYTES {
+        let message = format!("must be at most 1536 KiB of JSON, is {} KiB: etcd takes no more", bytes.div_ceil(1024));
+        findings.push(Finding::new(Code::InvalidSpec, "", message));
+    }
+    findings
 }

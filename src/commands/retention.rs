@@ -12,7 +12,7 @@ use serde_json::json;
 use super::output::{self, Output};
 use crate::domain::retention::{MAX_RETENTION_BYTES, Retention};
 use crate::domain::shown::plain;
-use crate::store::{Database, Plan, Store, StoreSettings};
+use crate::store::{Plan, Store, StoreSettings};
 
 /// The most traces and records that are listed, each. More are counted.
 const MOST: usize = 100_000;
@@ -52,9 +52,7 @@ pub async fn run(command: RetentionCommand) -> anyhow::Result<()> {
     };
     let settings = StoreSettings::new(database_url.parse().context("--database-url (DATABASE_URL)")?);
     let place = || format!("cannot open the database {} (DATABASE_URL)", settings.url.to_safe_string());
-    // One that is not there is a mistake in the URL: it is not to be created.
-    Database::open(&settings).await.with_context(place)?.close().await;
-    let store = Store::open(&settings).await.with_context(place)?;
+    let store = Store::open_to_read(&settings, false).await.with_context(place)?;
     let now = Timestamp::now();
     let plan = store.plan(&retention, now, MOST).await;
     store.close().await;

@@ -11,8 +11,11 @@ pub mod trust;
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
 use kube::CustomResourceExt as _;
+use serde_json::Value;
 
 use crate::domain::cwom::Kind;
 use crate::domain::{Code, Finding, Id};
@@ -41,6 +44,47 @@ fn task() -> CustomResourceDefinition {
         }
     }
     definition
+}
+
+/// The fields of `status` that the definition of this kind doesn't have, by their paths: the API server refuses the object for
+/// them, though it takes no status over.
+pub fn unknown_status_fields(kind: &str, status: &Value) -> Vec<String> {
+    let definition = all().into_iter().find(|definition| definition.spec.names.kind == kind);
+    let schema =
+        definition.and_then(|definition| definition.spec.versions.into_iter().next()?.schema?.open_api_v3_schema);
+    let schema = schema.and_then(|mut schema| schema.properties.as_mut()?.remove("status"));
+    let mut found = Vec::new();
+    if let Some(schema) = &schema {
+        unknown(schema, status, "status", &mut found);
+    }
+    found
+}
+
+fn unknown(schema: &JSONSchemaProps, value: &Value, path: &str, found: &mut Vec<String>) {
+    if schema.x_kubernetes_preserve_unknown_fields == Some(true) {
+        return;
+    }
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let path = format!("{path}.{name}");
+                let of_field = schema.properties.as_ref().and_then(|properties| properties.get(name));
+                match (of_field, &schema.additional_properties) {
+                    (Some(schema), _) => unknown(schema, value, &path, found),
+                    (None, Some(JSONSchemaPropsOrBool::Schema(schema))) => unknown(schema, value, &path, found),
+                    (None, Some(JSONSchemaPropsOrBool::Bool(true))) => {}
+                    (None, _) => found.push(path),
+                }
+            }
+        }
+        Value::Array(entries) => {
+            if let Some(JSONSchemaPropsOrArray::Schema(schema)) = &schema.items {
+                let entries = entries.iter().enumerate();
+                entries.for_each(|(index, entry)| unknown(schema, entry, &format!("{path}[{index}]"), found));
+            }
+        }
+        _ => {}
+    }
 }
 
 /// The id that `jct.dev/id` pins, if it does.

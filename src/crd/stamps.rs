@@ -43,6 +43,9 @@ impl Issuer {
     }
 }
 
+/// How much of `generateName` the API server takes for a name.
+const MAX_GENERATED_PREFIX: usize = 58;
+
 /// The object that a seal is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sealed<'a> {
@@ -70,7 +73,9 @@ impl<'a> Sealed<'a> {
 
     /// All that may have been known of its name when a seal was made.
     fn may_have_been_called(&self) -> impl Iterator<Item = [&'a str; 2]> {
-        let made = !self.generate_name.is_empty() && self.name.starts_with(self.generate_name);
+        // The API server takes so much of it, and adds five characters.
+        let kept = self.generate_name.get(..MAX_GENERATED_PREFIX).unwrap_or(self.generate_name);
+        let made = !kept.is_empty() && self.name.starts_with(kept);
         [Some(self.called()), made.then_some(["", self.generate_name])].into_iter().flatten()
     }
 }

@@ -5,6 +5,12 @@ use serde_json::Value;
 /// The greatest number of values in a spec: objects, lists, texts, numbers, truth values and nulls, at any depth.
 pub const MAX_VALUES: usize = 20_000;
 
+/// How deep a spec may be nested: parsers give up at 128.
+pub const MAX_DEPTH: usize = 120;
+
+/// What is said of a spec that is nested deeper than [`MAX_DEPTH`].
+pub const TOO_DEEP: &str = "must not be nested deeper than 120";
+
 /// What is to be done about a spec with more values than [`MAX_VALUES`].
 pub const TOO_MANY_VALUES: &str = "the spec has more than 20000 JSON values, most of them here: put data into a file of the repository, or into one text";
 
@@ -71,6 +77,15 @@ fn values(value: &Value, most: usize) -> usize {
     count
 }
 
+/// How deep `value` is nested: 0 of what holds nothing else.
+pub fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(entries) => 1 + entries.iter().map(depth).max().unwrap_or_default(),
+        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or_default(),
+        _ => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -119,5 +134,6 @@ mod tests {
         assert_eq!(crowded(&document(fits + 1)), Some("meta"));
         assert_eq!(crowded(&json!(vec![0; MAX_VALUES])), Some(""));
         assert!(TOO_MANY_VALUES.contains(&MAX_VALUES.to_string()));
+        assert!(TOO_DEEP.contains(&MAX_DEPTH.to_string()));
     }
 }

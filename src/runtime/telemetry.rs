@@ -14,6 +14,11 @@ pub fn start(format: LogFormat, debug: bool) {
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     match format {
         LogFormat::Json => logs.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
-        LogFormat::Text => logs.init(),
+        // Colours are for people who watch: in a file or a Job's log they are noise.
+        LogFormat::Text => {
+            let colours =
+                io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+            logs.with_ansi(colours).init();
+        }
     }
 }

@@ -100,6 +100,31 @@ impl Connector {
         }
     }
 
+    /// For a database that is there, to read it: nothing is made, and nothing changed.
+    ///
+    /// # Errors
+    /// [`StoreError::NoRecord`] if there is no file.
+    pub(super) fn reading(settings: &StoreSettings) -> Result<Self> {
+        if let Some(file) = settings.url.file_there()? {
+            tracing::debug!(file = %file.display(), "the database is opened to be read");
+        }
+        Ok(match &settings.url.0 {
+            Location::Sqlite { options, in_memory: true } => Self::Sqlite(with_pragmas(options)),
+            Location::Sqlite { options, in_memory: false } => Self::Sqlite(
+                with_pragmas(options)
+                    .busy_timeout(settings.wait)
+                    .disable_statement_logging()
+                    .read_only(true)
+                    .immutable(settings.url.is_at_rest()),
+            ),
+            Location::Postgres(options) => {
+                let patience = Patience::short(settings.wait);
+                let options = with_timeouts(options, settings.wait, patience);
+                Self::Postgres(options.options([("default_transaction_read_only", "on")]), patience)
+            }
+        })
+    }
+
     pub(super) async fn connect(&self) -> Result<Connected> {
         Ok(match self {
             Self::Sqlite(options) => {
@@ -216,6 +241,21 @@ pub(super) enum Reader {
 }
 
 impl Readers {
+    /// Those of a store that is only read. There is nobody who would make the folder's files for them.
+    pub(super) fn alone(settings: &StoreSettings, connector: &Connector) -> Self {
+        let pool = match connector {
+            Connector::Sqlite(options) => {
+                let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(settings.wait);
+                Pool::Sqlite(pool.connect_lazy_with(options.clone()))
+            }
+            Connector::Postgres(options, _) => {
+                let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(settings.wait);
+                Pool::Postgres(pool.connect_lazy_with(options.clone()))
+            }
+        };
+        Self { pool, opening: watch::channel(Ok(())).1 }
+    }
+
     pub(super) fn new(settings: &StoreSettings, opening: Opening) -> Self {
         let pool = match &settings.url.0 {
             Location::Sqlite { options, in_memory } => {

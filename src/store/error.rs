@@ -47,6 +47,17 @@ pub enum StoreError {
          start that version, or restore a backup from before"
     )]
     NewerSchema(i64),
+    /// There is no record where one is to be read.
+    #[error("there is no record of JCT: {0}")]
+    NoRecord(String),
+    /// The database is of an earlier version, and what is asked for is not in it.
+    #[error("the schema of the database is of version {found}, not {wanted}: run `jct db migrate` first")]
+    OlderSchema {
+        /// That of the database.
+        found: i64,
+        /// That of this program.
+        wanted: i64,
+    },
     /// The schema could not be brought up to date.
     #[error("the database could not be migrated: {0}")]
     Migration(String),
@@ -114,6 +125,8 @@ impl StoreError {
             Self::ReadOnly(_) => "read_only",
             Self::Corrupt { .. } => "corrupt",
             Self::NewerSchema(_) => "newer_schema",
+            Self::NoRecord(_) => "no_record",
+            Self::OlderSchema { .. } => "older_schema",
             Self::Migration(_) => "migration",
             Self::ImportUnfinished => "import_unfinished",
             Self::Closed => "closed",
@@ -128,13 +141,14 @@ impl StoreError {
             Self::Unavailable(detail)
             | Self::Full(detail)
             | Self::ReadOnly(detail)
+            | Self::NoRecord(detail)
             | Self::Migration(detail)
             | Self::Internal(detail) => {
                 whole.strip_suffix(detail.as_str()).unwrap_or(&whole).trim_end_matches(": ").into()
             }
             Self::Corrupt { .. } => "the record is corrupt".into(),
             Self::UnknownTask(_) | Self::Conflict { .. } => "the record does not fit".into(),
-            Self::NewerSchema(_) | Self::ImportUnfinished | Self::Closed => whole,
+            Self::NewerSchema(_) | Self::OlderSchema { .. } | Self::ImportUnfinished | Self::Closed => whole,
         }
     }
 

@@ -107,6 +107,21 @@ impl Store {
         Ok(Self::start(settings, Some(connected)))
     }
 
+    /// Opens a record that is there, to read it: the schema stays as it is, and every write is refused. With `only_audit`, one of
+    /// an earlier version too: the audit log has been the same in all of them.
+    ///
+    /// # Errors
+    /// [`StoreError::NoRecord`], [`StoreError::OlderSchema`], [`StoreError::NewerSchema`].
+    pub async fn open_to_read(settings: &StoreSettings, only_audit: bool) -> Result<Self> {
+        let connector = Connector::reading(settings)?;
+        let mut connected = connector.connect().await?;
+        let fits = maintenance::fits_to_read(&mut connected, only_audit).await;
+        connected.close().await;
+        fits?;
+        let readers = Readers::alone(settings, &connector);
+        Ok(Self { inner: Arc::new(Inner { url: settings.url.clone(), writer: Writer::none(), readers }) })
+    }
+
     /// Returns at once, and opens the database as [`Store::open`] does as soon as that is possible: what stands in the
     /// way is logged and tried again until [`Store::close`]. Meanwhile every call fails with it.
     pub fn open_in_background(settings: &StoreSettings) -> Self {
@@ -372,6 +387,16 @@ impl Store {
     /// Audit entries.
     pub async fn audit(&self, query: &AuditQuery) -> Result<Vec<Entry>> {
         audit::list(&mut self.inner.readers.acquire().await?.borrow(), query).await
+    }
+
+    /// Whether there is an audit entry with this id.
+    pub async fn has_audit_entry(&self, id: Id) -> Result<bool> {
+        audit::has(&mut self.inner.readers.acquire().await?.borrow(), id).await
+    }
+
+    /// How many audit entries fit `query`, beyond the one that its page begins after.
+    pub async fn audit_count(&self, query: &AuditQuery) -> Result<u64> {
+        audit::count(&mut self.inner.readers.acquire().await?.borrow(), query).await
     }
 
     /// Walks over the whole audit log and holds every entry against the chain of hashes.

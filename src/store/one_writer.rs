@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::{major, minor};
 use nix::sys::statfs::statfs;
 
+use super::StoreError;
 use super::settings::{DatabaseUrl, Location};
 
 /// The right to run the controller on a database, for as long as it lives. The operating system takes it back from a process
@@ -58,6 +59,27 @@ impl DatabaseUrl {
         let path = self.path()?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         Some(folder.unwrap_or(Path::new(".")).to_owned())
+    }
+
+    /// The file of a SQLite database, which must be there.
+    ///
+    /// # Errors
+    /// [`StoreError::NoRecord`] if it is not.
+    pub(super) fn file_there(&self) -> Result<Option<PathBuf>, StoreError> {
+        let Some(path) = self.path() else { return Ok(None) };
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_file() => Ok(Some(path)),
+            Ok(_) => Err(StoreError::NoRecord(format!("{} is no file", path.display()))),
+            Err(error) => Err(StoreError::NoRecord(format!("{}: {error}", path.display()))),
+        }
+    }
+
+    /// Whether nobody has the SQLite database open: who opens it makes the file of the write-ahead log, and the last one who closes
+    /// it takes that away.
+    pub fn is_at_rest(&self) -> bool {
+        let Some(mut log) = self.path().map(PathBuf::into_os_string) else { return false };
+        log.push("-wal");
+        !Path::new(&log).exists()
     }
 
     fn path(&self) -> Option<PathBuf> {

@@ -101,6 +101,14 @@ impl Writer {
         (Self { requests, opening: opening.clone(), closing, running, counters }, opening)
     }
 
+    /// One that takes nothing: of a store that is only read.
+    pub(super) fn none() -> Self {
+        let (requests, _) = mpsc::channel(1);
+        let counters = Arc::new(Counters::default());
+        let opening = watch::channel(Ok(())).1;
+        Self { requests, opening, closing: CancellationToken::new(), running: Mutex::new(None), counters }
+    }
+
     /// Has the operation committed.
     pub(super) async fn write<O: Operation>(&self, operation: O) -> Result<O::Output> {
         self.opening.borrow().clone()?;

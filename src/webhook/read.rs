@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::domain::id::sha256_hex;
+use crate::domain::json::{MAX_DEPTH, TOO_DEEP};
 use crate::domain::{Code, Finding};
 use crate::serve::json::Size;
 
@@ -26,8 +27,6 @@ use crate::serve::json::Size;
 pub(super) const MAX_NODES: usize = 50_000;
 /// The same in what the API server says of the user.
 const MAX_USER_NODES: usize = 20_000;
-/// How deep a spec may be nested: the parser gives up at 128.
-const MAX_DEPTH: usize = 120;
 
 /// A review that was read.
 #[derive(Debug)]
@@ -271,7 +270,7 @@ impl Specs {
             return Ok(Self { new: new.map(digested), old: old.map(digested), digested: true, ..Self::default() });
         }
         let message = if total.depth > MAX_DEPTH {
-            format!("must not be nested deeper than {MAX_DEPTH}")
+            TOO_DEEP.to_owned()
         } else {
             format!("must have at most {MAX_NODES} values and names, has {}", total.nodes)
         };

@@ -20,6 +20,9 @@ mod lifecycle;
 mod load;
 mod lost_record;
 mod memory;
+#[path = "../odd_manifests/mod.rs"]
+mod odd_manifests;
+mod offline_gate;
 mod outages;
 mod pod_security;
 mod provenance;

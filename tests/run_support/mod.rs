@@ -150,6 +150,7 @@ pub fn jct() -> Command {
 
 pub fn outcome(output: Output) -> (i32, Value, String) {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!said.contains('\u{1b}'), "colours where nobody watches: {said}");
     let told = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
     (output.status.code().unwrap(), told, said)
 }

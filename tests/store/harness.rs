@@ -61,6 +61,15 @@ impl Database {
     }
 
     async fn upgraded_with(backend: Backend, version: u32, sql: &str, wait: Duration) -> Self {
+        let mut db = Self::left_by(backend, version).await;
+        db.execute(sql).await.unwrap();
+        db.settings.wait = wait;
+        db.store = Store::open(&db.settings).await.unwrap();
+        db
+    }
+
+    /// A database as a program left it whose last migration was this one. It is not opened.
+    pub async fn left_by(backend: Backend, version: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (url, kind) = match backend {
             Backend::Sqlite => (format!("sqlite://{}", folder.path().join("jct.db").display()), "sqlite"),
@@ -91,13 +100,10 @@ impl Database {
             }
         }
         let mut settings = StoreSettings::new(url.parse().unwrap());
-        settings.wait = wait;
+        settings.wait = Duration::from_secs(20);
         // Not opened yet: what is to be put into it is of the old schema.
         let store = Store::open_in_background(&StoreSettings::new("sqlite::memory:".parse().unwrap()));
-        let mut db = Self { store, settings, url, folder };
-        db.execute(sql).await.unwrap();
-        db.store = Store::open(&db.settings).await.unwrap();
-        db
+        Self { store, settings, url, folder }
     }
 
     /// A database as an earlier version left it, by its export; then opened by this one.

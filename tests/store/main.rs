@@ -17,6 +17,7 @@ mod object_identity;
 mod objects;
 mod one_record;
 mod postgres;
+mod reading;
 mod recording;
 mod replay;
 mod retention;

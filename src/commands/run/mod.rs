@@ -16,13 +16,14 @@ use tokio_util::sync::CancellationToken;
 
 use self::aside::Aside;
 use self::told::{complain, how_it_is, outcome, say};
-use super::manifests::{Manifest, PolicyArgs, manifests, read};
+use super::manifests::{PolicyArgs, findings, id_of, is_ours, objects_in, read};
 use super::output::Output;
 use crate::domain::executor::{Executor, Executors, NoExecutor, SandboxMode};
 use crate::domain::id::sha256_hex;
 use crate::domain::task::{Controls, Naming, Operation};
 use crate::domain::{Actor, Finding, task};
 use crate::local::{self, Process, Ran, Run, RunError, State};
+use crate::manifest::Manifest;
 use crate::policy::{Verdict, judge};
 use crate::store::{NewTask, Refusal, Shown};
 
@@ -152,7 +153,7 @@ async fn gate_and_run(
     let (draft, _) = task::read(spec, Naming::CustomResource);
     let own = draft.repo.map(|repo| repo.to_string()).unwrap_or_default();
     let policy = args.policy.policy(&own);
-    let findings = manifest.findings(&policy);
+    let findings = findings(manifest, &policy);
     let (verdict, controls) = judge(spec, Naming::CustomResource, &policy);
     let accepted = match verdict {
         Verdict::Accepted(task) if findings.is_empty() => *task,
@@ -208,10 +209,13 @@ async fn gate_and_run(
 /// The one Task of a file.
 fn the_task(file: &Path) -> anyhow::Result<Manifest> {
     let shown = file.display();
-    let text = read(file).with_context(|| format!("cannot read {shown}"))?;
-    let all = manifests(&text).map_err(|error| anyhow!("{shown}: {error}"))?;
+    let bytes = read(file).with_context(|| format!("cannot read {shown}"))?;
+    let (all, unreadable) = objects_in(&bytes);
+    if let Some(unreadable) = unreadable {
+        bail!("{shown}: {unreadable}");
+    }
     let mut tasks: Vec<Manifest> =
-        all.into_iter().filter(|manifest| manifest.is_ours() && manifest.kind() == "Task").collect();
+        all.into_iter().filter(|manifest| is_ours(manifest) && manifest.kind() == "Task").collect();
     match (tasks.pop(), tasks.len()) {
         (Some(task), 0) => Ok(task),
         (Some(_), others) => bail!("{shown} holds {} Tasks; give one at a time", others + 1),
@@ -311,7 +315,7 @@ struct Who {
 impl Who {
     fn of(manifest: &Manifest, args: &RunArgs, now: Timestamp) -> anyhow::Result<Self> {
         let (id, trace_id, uid) = local::new_ids(now).map_err(|error| anyhow!("cannot get random bytes: {error}"))?;
-        let pinned = manifest.pinned_id().ok().flatten();
+        let pinned = id_of(manifest).ok().flatten();
         let namespace = manifest.text("/metadata/namespace").unwrap_or(&args.namespace);
         let fits = !namespace.is_empty() && namespace.len() <= 63 && task::is_label(namespace);
         if !fits {

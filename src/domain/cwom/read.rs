@@ -4,11 +4,11 @@
 //! JSON to the Rust type.
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Number, Value, json};
 
 use super::shape::{Field, Holds, Need, Shape};
 use super::{Kind, Spec};
-use crate::domain::json::{TOO_MANY_VALUES, crowded};
+use crate::domain::json::{MAX_DEPTH, TOO_DEEP, TOO_MANY_VALUES, crowded, depth};
 use crate::domain::{Code, Finding, Id, Naming};
 
 /// More findings than these are not told: a body of nothing but mistakes must not make a longer answer.
@@ -28,6 +28,10 @@ pub fn read(kind: Kind, document: &Value, naming: Naming) -> (Option<Spec>, Vec<
         let path = if root.is_empty() { field.into() } else { format!("{root}.{field}") };
         reader.invalid(&path, TOO_MANY_VALUES);
         // What is listed there is not looked at one by one.
+        return (None, reader.findings);
+    }
+    if depth(document) > MAX_DEPTH {
+        reader.invalid("", TOO_DEEP);
         return (None, reader.findings);
     }
     let without_kind = reader.without_kind(kind, document);
@@ -174,6 +178,10 @@ impl Reader {
                     Some(problem) => problem,
                 }
             }
+            (Holds::Integer(..), Value::Number(number)) => match problem(holds, value) {
+                None => return json!(whole(number)),
+                Some(problem) => problem,
+            },
             _ => match problem(holds, value) {
                 None => return value.clone(),
                 Some(problem) => problem,
@@ -274,7 +282,7 @@ fn problem(holds: &Holds, value: &Value) -> Option<String> {
             (!fits).then(|| format!("must be {least} to {most}"))
         }
         (Holds::Integer(least, most), Value::Number(number)) => {
-            let fits = number.as_i64().is_some_and(|number| (*least..=*most).contains(&number));
+            let fits = whole(number).is_some_and(|number| (*least..=*most).contains(&number));
             (!fits).then(|| format!("must be a whole number, {least} to {most}"))
         }
         (Holds::Free(most), Value::Object(map)) => {
@@ -287,6 +295,13 @@ fn problem(holds: &Holds, value: &Value) -> Option<String> {
         (Holds::List(..), _) => Some("must be a list".into()),
         (Holds::Free(_) | Holds::Object(_) | Holds::Ref(_), _) => Some("must be an object".into()),
     }
+}
+
+/// The number, if it is whole, also if it is written as `3.0`.
+fn whole(number: &Number) -> Option<i64> {
+    #[allow(clippy::cast_possible_truncation)]
+    let of_float = |float: f64| (float.fract() == 0.0 && float.abs() < 9e15).then_some(float as i64);
+    number.as_i64().or_else(|| number.as_f64().and_then(of_float))
 }
 
 /// Databases keep microseconds: what comes back must be what went in.

@@ -17,6 +17,21 @@ pub fn read(spec: &Value, naming: Naming) -> (Draft, Vec<Finding>) {
     (draft, reader.findings)
 }
 
+/// The greatest length of `operation`: none of them is as long.
+const MAX_OPERATION_CHARS: usize = 64;
+/// The greatest length of `target.repo` as it is written.
+const MAX_REPO_CHARS: usize = 300;
+/// The greatest length of `objective` as it is written.
+const MAX_OBJECTIVE_CHARS_WITH_BLANKS: usize = 8000;
+
+/// What an alias holds.
+#[derive(Clone, Copy)]
+enum Alias {
+    /// A text of at most so many characters.
+    Text(usize),
+    Object,
+}
+
 struct Reader {
     naming: Naming,
     findings: Vec<Finding>,
@@ -54,6 +69,9 @@ impl Reader {
             let path = if root.is_empty() { field.into() } else { format!("{root}.{field}") };
             self.invalid(path, json::TOO_MANY_VALUES.into());
         }
+        if json::depth(spec) > json::MAX_DEPTH {
+            self.invalid(self.naming.path(""), json::TOO_DEEP.into());
+        }
         let mut fields = self.fields(Some(spec), self.naming.root().into());
         if let Some(version) = self.text(&mut fields, "version", 1..=16)
             && version != VERSION
@@ -63,11 +81,11 @@ impl Reader {
         let idempotency_key = self.text(&mut fields, "idempotency_key", 1..=256);
         let requested_by = self.requested_by(&mut fields);
         let objective = self.objective(&mut fields);
-        let operation = self.aliased(&mut fields, "operation", "type");
+        let operation = self.aliased(&mut fields, "operation", "type", Alias::Text(MAX_OPERATION_CHARS));
         let operation = self.required_text(&fields, "operation", operation);
         let (repo, git_ref, path) = self.target(&mut fields);
         let (time_budget_seconds, allow_network, allow_secrets) = self.constraints(&mut fields);
-        let inputs = self.aliased(&mut fields, "inputs", "payload");
+        let inputs = self.aliased(&mut fields, "inputs", "payload", Alias::Object);
         let inputs = self.free_form(inputs, MAX_INPUTS_BYTES);
         let metadata = (fields.path_of("metadata"), fields.take("metadata".into()));
         let metadata = self.free_form(metadata, MAX_METADATA_BYTES);
@@ -121,6 +139,7 @@ impl Reader {
         let path = parent.path_of("objective");
         let value = (path.clone(), parent.take("objective".into()));
         let Some(text) = self.required_text(parent, "objective", value) else { return String::new() };
+        self.is_no_longer(&text, MAX_OBJECTIVE_CHARS_WITH_BLANKS, &path);
         let text = text.trim();
         if !(5..=4000).contains(&text.chars().count()) {
             self.invalid(path.clone(), "must be 5 to 4000 characters, leading and trailing blanks not counted".into());
@@ -133,9 +152,10 @@ impl Reader {
 
     fn target(&mut self, parent: &mut Fields) -> (Option<Repo>, String, String) {
         let mut fields = self.required_object(parent, "target");
-        let repo = self.aliased(&mut fields, "repo", "repository");
+        let repo = self.aliased(&mut fields, "repo", "repository", Alias::Text(MAX_REPO_CHARS));
         let path = repo.0.clone();
-        let repo = self.required_text(&fields, "repo", repo);
+        let repo =
+            self.required_text(&fields, "repo", repo).filter(|text| self.is_no_longer(text, MAX_REPO_CHARS, &path));
         let repo = repo.and_then(|text| match Repo::parse(&text) {
             Ok(repo) => Some(repo),
             Err(problem) => {
@@ -226,14 +246,39 @@ impl Reader {
         fields
     }
 
-    /// The canonical field if it is there, else the alias.
-    fn aliased<'a>(&mut self, fields: &mut Fields<'a>, canonical: &str, alias: &str) -> (String, Option<&'a Value>) {
+    /// The canonical field if it is there, else the alias. An alias beside it says nothing, and must be well-formed all the same.
+    fn aliased<'a>(
+        &mut self,
+        fields: &mut Fields<'a>,
+        canonical: &str,
+        alias: &str,
+        holds: Alias,
+    ) -> (String, Option<&'a Value>) {
         let canonical = self.name(canonical);
         let by_alias = fields.take(alias.into());
-        match fields.take(canonical.clone()) {
-            None if by_alias.is_some() => (fields.path_of(alias), by_alias),
-            value => (fields.path_of(&canonical), value),
+        let path = fields.path_of(alias);
+        match (fields.take(canonical.clone()), by_alias) {
+            (None, Some(_)) => (path, by_alias),
+            (value, None) => (fields.path_of(&canonical), value),
+            (value, Some(other)) => {
+                match (holds, other) {
+                    (Alias::Text(most), Value::String(text)) => drop(self.is_no_longer(text, most, &path)),
+                    (Alias::Text(_), _) => self.invalid(path, "must be a string".into()),
+                    (Alias::Object, Value::Object(_)) => {}
+                    (Alias::Object, _) => self.invalid(path, "must be an object".into()),
+                }
+                (fields.path_of(&canonical), value)
+            }
         }
+    }
+
+    /// Whether the text has at most so many characters, blanks counted; else that is noted.
+    fn is_no_longer(&mut self, text: &str, most: usize, path: &str) -> bool {
+        let fits = text.chars().count() <= most;
+        if !fits {
+            self.invalid(path.into(), format!("must be at most {most} characters, blanks counted"));
+        }
+        fits
     }
 
     /// Says nothing of a missing field where the whole object is missing: that has been said.
@@ -301,7 +346,8 @@ impl Reader {
         }
     }
 
-    /// A whole number; one that does not fit 64 bits is clamped, so that a limit can still refuse it by its own code.
+    /// A whole number, also if it is written as `60.0`; one that does not fit 64 bits is clamped, so that a limit can still refuse
+    /// it by its own code.
     fn integer(&mut self, fields: &mut Fields, canonical: &str) -> Option<i64> {
         let name = self.name(canonical);
         let path = fields.path_of(&name);
@@ -311,6 +357,8 @@ impl Reader {
         }
         match value.as_f64() {
             Some(number) if number.abs() >= 9e15 => Some(if number > 0.0 { i64::MAX } else { i64::MIN }),
+            #[allow(clippy::cast_possible_truncation)]
+            Some(number) if number.fract() == 0.0 => Some(number as i64),
             _ => {
                 self.invalid(path, "must be a whole number".into());
                 None

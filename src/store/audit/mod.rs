@@ -14,7 +14,7 @@ use crate::domain::{Actor, TraceId};
 pub(super) use append::{Head, append, lock_head};
 #[cfg(test)]
 pub(super) use query::{CREATED, DENIED, REMOVED, list_sql};
-pub(super) use query::{denials_among, entry_parses, list, list_where, refusals_of, removals_of};
+pub(super) use query::{count, denials_among, entry_parses, has, list, list_where, refusals_of, removals_of};
 pub(super) use replay::{Told, orphans, told_of};
 pub use verify::{AnchoredCheck, AuditCheck, AuditHead};
 pub(super) use verify::{head, verify, verify_all, verify_since, verify_up_to};

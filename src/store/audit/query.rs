@@ -43,11 +43,40 @@ pub(in crate::store) async fn list_where(
     rows.into_iter().map(entry).collect()
 }
 
+/// The page of `query`, of those that fit `also` too.
 fn select(query: &AuditQuery, also: Option<(String, Vec<Argument>)>) -> Select {
+    let Page { limit, offset, .. } = query.page;
+    let mut select = selecting(SELECT, query);
+    if let Some((condition, arguments)) = also {
+        select.filter_all(&condition, arguments);
+    }
+    let by = match query.order {
+        Order::NewestFirst => " ORDER BY seq DESC",
+        Order::OldestFirst => " ORDER BY seq",
+    };
+    select.page(by, limit.clamp(1, MAX_PAGE), offset);
+    select
+}
+
+/// How many entries fit `query`, beyond the one that its page begins after.
+pub(in crate::store) async fn count(conn: &mut Conn<'_>, query: &AuditQuery) -> Result<u64> {
+    let counted: Vec<(i64,)> = selecting("SELECT COUNT(*) FROM audit_log", query).fetch(conn).await?;
+    Ok(counted.first().map_or(0, |(count,)| count.unsigned_abs()))
+}
+
+/// Whether there is an entry with this id.
+pub(in crate::store) async fn has(conn: &mut Conn<'_>, id: Id) -> Result<bool> {
+    let mut select = Select::new("SELECT seq FROM audit_log");
+    select.filter("id = ?", id.to_string());
+    let found: Vec<(i64,)> = select.fetch(conn).await?;
+    Ok(!found.is_empty())
+}
+
+/// The entries that fit `query` and come after the one that its page begins after.
+fn selecting(select: &'static str, query: &AuditQuery) -> Select {
     let AuditQuery { entity_kind, entity_id, trace_id, actor_kind, actor_id, action, since, until, order, page } =
         query;
-    let Page { limit, offset, after } = *page;
-    let mut select = Select::new(SELECT);
+    let mut select = Select::new(select);
     match entity_kind {
         // In these words the index is about it.
         Some(kind) if !COMMON_KINDS.contains(kind) => select.filter(
@@ -74,15 +103,11 @@ fn select(query: &AuditQuery, also: Option<(String, Vec<Argument>)>) -> Select {
     }
     select.filter_by("ts >= ?", since.map(|since| since.as_microsecond()));
     select.filter_by("ts < ?", until.map(|until| until.as_microsecond()));
-    if let Some((condition, arguments)) = also {
-        select.filter_all(&condition, arguments);
-    }
-    let (beyond, by) = match order {
-        Order::NewestFirst => ("seq < (SELECT seq FROM audit_log WHERE id = ?)", " ORDER BY seq DESC"),
-        Order::OldestFirst => ("seq > (SELECT seq FROM audit_log WHERE id = ?)", " ORDER BY seq"),
+    let beyond = match order {
+        Order::NewestFirst => "seq < (SELECT seq FROM audit_log WHERE id = ?)",
+        Order::OldestFirst => "seq > (SELECT seq FROM audit_log WHERE id = ?)",
     };
-    select.filter_by(beyond, after.map(|id| id.to_string()));
-    select.page(by, limit.clamp(1, MAX_PAGE), offset);
+    select.filter_by(beyond, page.after.map(|id| id.to_string()));
     select
 }
 

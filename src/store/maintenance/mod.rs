@@ -78,6 +78,14 @@ impl Database {
         Ok(Self { connected: Connector::new(settings).without_creating().for_long().connect().await? })
     }
 
+    /// Connects to a database that is there, to read it.
+    ///
+    /// # Errors
+    /// [`StoreError::NoRecord`] if there is no file.
+    pub async fn open_to_read(settings: &StoreSettings) -> Result<Self> {
+        Ok(Self { connected: Connector::reading(settings)?.connect().await? })
+    }
+
     /// Connects to a database, creating the file of one that is not there.
     pub async fn open_or_create(settings: &StoreSettings) -> Result<Self> {
         Ok(Self { connected: Connector::new(settings).for_long().connect().await? })
@@ -129,8 +137,7 @@ impl Database {
             return Err(StoreError::NewerSchema(schema).into());
         }
         if schema < ours {
-            let message = format!("the schema is of version {schema}, not {ours}: run `jct db migrate` first");
-            return Err(TransferError::Refused(message));
+            return Err(StoreError::OlderSchema { found: schema, wanted: ours }.into());
         }
         Ok(schema)
     }
@@ -176,6 +183,20 @@ pub(super) async fn prepare(connected: &mut Connected) -> Result<()> {
     connected.migrate().await?;
     marks::tell(&mut connected.borrow()).await?;
     connected.take_long(false).await
+}
+
+/// An error if the database can't be read by this program, which brings no schema up to date.
+pub(super) async fn fits_to_read(connected: &mut Connected, only_audit: bool) -> Result<()> {
+    let wanted = connected.known_migrations().last().map_or(0, |(version, _)| *version);
+    let conn = &mut connected.borrow();
+    refuse_unfinished_import(conn).await?;
+    let found = applied_migrations(conn).await?.last().map_or(0, |(version, _)| *version);
+    match found {
+        0 => Err(StoreError::NoRecord("the database is empty, or another program's".into())),
+        found if found > wanted => Err(StoreError::NewerSchema(found)),
+        found if found < wanted && !only_audit => Err(StoreError::OlderSchema { found, wanted }),
+        _ => Ok(()),
+    }
 }
 
 /// An error if an import has left the database half full: whoever went on from there would run Tasks again.
