@@ -113,21 +113,29 @@ async fn follow(client: Client, seen: Arc<Seen>) {
     let jobs: Api<Job> = Api::namespaced(client, WORKERS);
     let mut version = "0".to_owned();
     loop {
-        let Ok(events) = jobs.watch_metadata(&WatchParams::default(), &version).await else {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        let mut events = std::pin::pin!(events);
-        while let Ok(Some(event)) = events.try_next().await {
-            if let WatchEvent::Added(job) = &event {
-                let of = job.annotations().get("jct.dev/task-name").cloned();
-                seen.note(of.unwrap_or_else(|| job.name_any()));
+        if let Err(error) = watch(&jobs, &mut version, &seen).await {
+            eprintln!("the watch of Jobs broke off: {error}");
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn watch(jobs: &Api<Job>, version: &mut String, seen: &Seen) -> kube::Result<()> {
+    let mut events = std::pin::pin!(jobs.watch(&WatchParams::default(), version).await?);
+    while let Some(event) = events.try_next().await? {
+        match event {
+            WatchEvent::Added(job) => {
+                seen.note(job.annotations().get("jct.dev/task-name").cloned().unwrap_or_else(|| job.name_any()));
+                *version = job.resource_version().unwrap_or_default();
             }
-            if let WatchEvent::Added(job) | WatchEvent::Modified(job) | WatchEvent::Deleted(job) = event {
-                version = job.resource_version().unwrap_or_default();
+            WatchEvent::Modified(job) | WatchEvent::Deleted(job) => {
+                *version = job.resource_version().unwrap_or_default();
             }
+            WatchEvent::Bookmark(mark) => version.clone_from(&mark.metadata.resource_version),
+            WatchEvent::Error(_) => "0".clone_into(version),
         }
     }
+    Ok(())
 }
 
 fn task(name: &str) -> Value {

@@ -7,6 +7,7 @@ use divan::{Bencher, black_box};
 use jct::crd::Trust;
 use jct::domain::task::Naming;
 use jct::domain::{StampKey, StampKeys};
+use jct::jobs::placement::{Placement, WayOut};
 use jct::jobs::{Attempt, JobSettings, job};
 use jct::policy::{Policy, Verdict, gate};
 use jct::webhook::{Caller, Door, Reviewer};
@@ -51,6 +52,7 @@ fn admission(bencher: Bencher, inputs_bytes: usize) {
         trust: tokio::sync::watch::Sender::new(Arc::new(trust)).subscribe(),
         trusted_user: String::new(),
         deletions: jct::runtime::Deletions::default(),
+        executors: tokio::sync::watch::Sender::new(Arc::default()).subscribe(),
     };
     bencher.bench(|| {
         let parsed: Option<AdmissionReview<DynamicObject>> = serde_json::from_slice(black_box(&body)).ok();
@@ -102,6 +104,8 @@ fn settings() -> JobSettings {
         scratch_limit: "8Gi".into(),
         runtime_class: None,
         host_users: None,
+        placement: Placement::default(),
+        way_out: WayOut::default(),
         grace_seconds: 60,
         trace_claim: "jct-traces".into(),
         source_url_template: "https://git.example/{repo}.git".into(),

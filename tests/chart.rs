@@ -90,6 +90,80 @@ fn what_is_configured_by_files_makes_another_pod() {
     assert_ne!(client_ca("a"), client_ca("b"));
 }
 
+/// `helm template` writes hooks too: whoever applies what it writes must not take the finalizers off a running installation.
+#[test]
+fn what_is_done_after_an_uninstall_is_not_done_while_the_operator_is_there() {
+    let objects = objects("");
+    let job = object(&objects, "Job", "jct-release-finalizers");
+    let args = &job["spec"]["template"]["spec"]["containers"][0]["args"];
+    assert_eq!(args[1].as_str(), Some("--unless-installed=jct-system/jct"));
+    let role = object(&objects, "ClusterRole", "jct-release-finalizers");
+    let may_look = role["rules"].as_sequence().unwrap().iter().any(|rule| rule["resources"][0] == "deployments");
+    assert!(may_look, "{role:?}");
+}
+
+/// A server on the loopback that answers each request with this line.
+fn server(line: &'static str) -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let _ = std::io::Read::read(&mut connection, &mut [0; 1024]).unwrap();
+            std::io::Write::write_all(&mut connection, format!("{line}\r\n\r\ntext\n").as_bytes()).unwrap();
+        }
+    });
+    port
+}
+
+/// The command of the pod is run as it stands.
+#[test]
+fn a_helm_test_tells_whether_the_operator_is_ready() {
+    let pod = object(&objects(""), "Pod", "jct-test");
+    let command = pod["spec"]["containers"][0]["command"].as_sequence().unwrap();
+    let command: Vec<&str> = command.iter().map(|part| part.as_str().unwrap()).collect();
+    let env = pod["spec"]["containers"][0]["env"].as_sequence().unwrap();
+    assert_eq!((env[0]["value"].as_str(), env[1]["value"].as_str()), (Some("jct-api"), Some("80")));
+    let passes = |line: &'static str| {
+        let mut asked = Command::new(command[0]);
+        asked.args(&command[1..]).env("HOST", "127.0.0.1").env("PORT", server(line).to_string());
+        asked.output().unwrap().status.success()
+    };
+    assert!(passes("HTTP/1.0 200 OK"));
+    assert!(!passes("HTTP/1.0 503 Service Unavailable"));
+}
+
+#[test]
+fn workers_are_placed_by_values() {
+    let values = "workers:\n  nodeSelector: {pool: work}\n  tolerations: [{key: work, operator: Exists}]\n  podLabels: {cost: a}\n  \
+                  priorityClassName: low\nsource: {proxy: 'http://proxy.example:3128', ca: {configMap: corporate, key: b.pem}}";
+    let pod = pod(values);
+    for (name, value) in [
+        ("JCT_WORKER_NODE_SELECTOR", r#"{"pool":"work"}"#),
+        ("JCT_WORKER_TOLERATIONS", r#"[{"key":"work","operator":"Exists"}]"#),
+        ("JCT_WORKER_AFFINITY", "{}"),
+        ("JCT_WORKER_LABELS", r#"{"cost":"a"}"#),
+        ("JCT_WORKER_PRIORITY_CLASS", "low"),
+        ("JCT_SOURCE_PROXY", "http://proxy.example:3128"),
+        ("JCT_SOURCE_CA_CONFIG_MAP", "corporate"),
+        ("JCT_SOURCE_CA_KEY", "b.pem"),
+    ] {
+        assert_eq!(variable(&pod, name), value, "{name}");
+    }
+    let pem = "source: {ca: {pem: '-----BEGIN CERTIFICATE-----x', key: b.pem}}";
+    let objects = objects(pem);
+    let map = object(&objects, "ConfigMap", "jct-source-ca");
+    assert!(map["data"]["ca.crt"].as_str().unwrap().contains("BEGIN CERTIFICATE"));
+    let pod = object(&objects, "Deployment", "jct")["spec"]["template"].clone();
+    let told = (variable(&pod, "JCT_SOURCE_CA_CONFIG_MAP"), variable(&pod, "JCT_SOURCE_CA_KEY"));
+    assert_eq!(told, ("jct-source-ca".into(), "ca.crt".into()));
+    assert!(
+        refusal("source: {ca: {pem: '-----BEGIN CERTIFICATE-----x', configMap: corporate}}")
+            .contains("one of pem and configMap")
+    );
+    assert!(refusal("source: {proxy: 'http://me:secret@proxy.example'}").contains("proxy"));
+}
+
 #[test]
 fn a_value_that_is_none_is_refused_by_its_name() {
     for (values, told) in [("workers: {executorWaitSeconds: -1}", "executorWaitSeconds"), ("workers: {no: 1}", "no")] {

@@ -36,6 +36,7 @@ use utoipa_axum::routes;
 pub use health::Health;
 
 use crate::crd::Trust;
+use crate::domain::executor::Executors;
 use crate::policy::Policy;
 use crate::runtime::{Denials, NamespaceLimits};
 use crate::serve;
@@ -86,6 +87,7 @@ pub struct Shared {
     readiness: Readiness,
     denials: Denials,
     namespace_limits: NamespaceLimits,
+    executors: watch::Receiver<Arc<Executors>>,
     health: Health,
     settings: ApiSettings,
 }
@@ -99,6 +101,15 @@ impl Deref for Api {
 }
 
 impl Api {
+    /// The same, with `executors` that may do the work: whoever asks for what nothing can do is warned.
+    #[must_use]
+    pub fn with_executors(mut self, executors: watch::Receiver<Arc<Executors>>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.0) {
+            shared.executors = executors;
+        }
+        self
+    }
+
     /// An API over the record that `health` tells of, which creates Tasks through `client` if `policy` allows them, and
     /// hands those that it does not to `denials`. `namespace_limits` say when there are too many.
     pub fn new(
@@ -126,6 +137,7 @@ impl Api {
             readiness: Readiness::default(),
             denials,
             namespace_limits,
+            executors: watch::Sender::new(Arc::default()).subscribe(),
             health,
             settings,
         }))

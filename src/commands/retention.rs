@@ -67,6 +67,13 @@ pub async fn run(command: RetentionCommand) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The rules of a file that has them as the chart's values do, below `retention`.
+fn unwrapped(text: &str) -> Option<String> {
+    let values: serde_yaml::Value = serde_yaml::from_str(text).ok()?;
+    let rules = values.as_mapping().filter(|values| values.len() == 1)?.get("retention")?;
+    serde_yaml::to_string(rules).ok()
+}
+
 fn read(file: &Path) -> anyhow::Result<Retention> {
     // One byte more than may be: what is too large is then told so.
     let most = MAX_RETENTION_BYTES as u64 + 1;
@@ -76,7 +83,7 @@ fn read(file: &Path) -> anyhow::Result<Retention> {
     } else {
         File::open(file)?.take(most).read_to_string(&mut text)?;
     }
-    Ok(Retention::read(&text)?)
+    Ok(Retention::read(unwrapped(&text).as_deref().unwrap_or(&text))?)
 }
 
 fn as_json(plan: &Plan, now: Timestamp) -> serde_json::Result<serde_json::Value> {
@@ -134,4 +141,20 @@ fn human(out: &mut impl Write, plan: &Plan, retention: &Retention) -> io::Result
         write!(out, "; {more} more are not listed")?;
     }
     writeln!(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chart_s_value_is_taken_with_its_name_and_without() {
+        let rules = "traces: [{outcome: completed, maxAge: 90d}]";
+        let block = format!("# As in values.yaml.\nretention:\n  {rules}\n");
+        let read = |text: &str| Retention::read(unwrapped(text).as_deref().unwrap_or(text)).unwrap();
+        assert_eq!(read(&block), read(rules));
+        assert_ne!(read(&block), Retention::default());
+        assert!(Retention::read(unwrapped("retention: {trces: []}").unwrap().as_str()).is_err());
+        assert_eq!(unwrapped("interval: 1h"), None);
+    }
 }

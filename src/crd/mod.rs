@@ -11,7 +11,7 @@ pub mod trust;
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
 use kube::CustomResourceExt as _;
 
 use crate::domain::cwom::Kind;
@@ -26,7 +26,21 @@ pub use trust::Trust;
 /// Every custom resource definition that is installed, as `jct crds` prints them.
 pub fn all() -> Vec<CustomResourceDefinition> {
     let of_objects = Kind::ALL.iter().map(|kind| cwom::definition(*kind));
-    [Task::crd()].into_iter().chain(of_objects).collect()
+    [task()].into_iter().chain(of_objects).collect()
+}
+
+/// That of Tasks. A status that nobody has written yet says so: tools that hold it against the generation of the object, such as
+/// kstatus, would take a new Task for one that is done.
+fn task() -> CustomResourceDefinition {
+    let mut definition = Task::crd();
+    for version in &mut definition.spec.versions {
+        let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
+        let status = schema.and_then(|schema| schema.properties.as_mut()?.get_mut("status"));
+        if let Some(status) = status {
+            status.default = Some(JSON(serde_json::json!({"observedGeneration": -1})));
+        }
+    }
+    definition
 }
 
 /// The id that `jct.dev/id` pins, if it does.

@@ -60,9 +60,9 @@ pub const FINALIZER: &str = "jct.dev/record";
 pub const TASK_ID_LABEL: &str = "jct.dev/task-id";
 /// Label on Jobs and pods: the attempt, from 1.
 pub const ATTEMPT_LABEL: &str = "jct.dev/attempt";
-/// Annotation on Jobs and pods: the Task's namespace.
+/// Annotation and label on Jobs and pods: the Task's namespace.
 pub const TASK_NAMESPACE: &str = "jct.dev/task-namespace";
-/// Annotation on Jobs and pods: the Task's name, which may be too long for a label.
+/// Annotation on Jobs and pods: the Task's name. A label too, where it is not too long for one.
 pub const TASK_NAME: &str = "jct.dev/task-name";
 /// Label `app.kubernetes.io/managed-by`.
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";

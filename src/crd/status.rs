@@ -17,7 +17,7 @@ pub struct TaskStatus {
     /// Why it is in this phase: a failure's reason, a policy code, or what it waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The same in a sentence.
+    /// That reason in a sentence, with what it waits for, what went wrong or what came out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// The Task's id: the key of its record.
@@ -29,6 +29,15 @@ pub struct TaskStatus {
     /// The user that the API server authenticated when the Task was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub submitted_by: Option<String>,
+    /// The operation, whichever field of the spec says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
+    /// The repository, normalized, whichever field of the spec says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo: Option<String>,
+    /// The executor of the current or last attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor: Option<String>,
     /// The current or last attempt, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<i64>,
@@ -53,10 +62,13 @@ pub struct TaskStatus {
     /// When the Task ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Time>,
+    /// From the first worker's beginning to the end, such as 2m5s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<String>,
     /// What an administrator decided about a Task whose record was lost (`jct tasks`), until that is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
-    /// Accepted, Recorded, Succeeded, TraceCaptured.
+    /// Accepted, Recorded, Succeeded, Finished, TraceCaptured, Ready; Reconciling until the end, Stalled if that is not success.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
@@ -129,11 +141,28 @@ pub enum ConditionType {
     Succeeded,
     /// Its trace is complete, checked and bound by digests.
     TraceCaptured,
+    /// It has ended, in whatever way.
+    Finished,
+    /// As Succeeded, but False until then: for tools that know no Tasks (kstatus).
+    Ready,
+    /// It has not ended. Only there while that is so (kstatus).
+    Reconciling,
+    /// It ended without success. Only there if that is so (kstatus).
+    Stalled,
 }
 
 impl ConditionType {
     /// Every type.
-    pub const ALL: [Self; 4] = [Self::Accepted, Self::Recorded, Self::Succeeded, Self::TraceCaptured];
+    pub const ALL: [Self; 8] = [
+        Self::Accepted,
+        Self::Recorded,
+        Self::Succeeded,
+        Self::TraceCaptured,
+        Self::Finished,
+        Self::Ready,
+        Self::Reconciling,
+        Self::Stalled,
+    ];
 
     /// The name in `.status.conditions[].type`.
     pub fn as_str(self) -> &'static str {
@@ -142,6 +171,10 @@ impl ConditionType {
             Self::Recorded => "Recorded",
             Self::Succeeded => "Succeeded",
             Self::TraceCaptured => "TraceCaptured",
+            Self::Finished => "Finished",
+            Self::Ready => "Ready",
+            Self::Reconciling => "Reconciling",
+            Self::Stalled => "Stalled",
         }
     }
 }
@@ -168,6 +201,14 @@ pub enum Reason {
     Retrying,
     /// The worker's image is being pulled, with errors so far.
     WaitingForImage,
+    /// A quota leaves no room for the worker's pod.
+    WaitingForQuota,
+    /// The cluster's admission refuses the worker's pod.
+    WaitingForAdmission,
+    /// A volume of the worker's pod is not there yet, with errors so far.
+    WaitingForVolume,
+    /// The node does not get the worker's pod started, with errors so far.
+    WaitingForStart,
     /// No executor is configured that does it; one that is being configured is waited for.
     WaitingForExecutor,
     /// The worker runs.
@@ -197,8 +238,20 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// What people are told of at once when a Task waits for it: somebody may have to do something.
+    pub const TOLD: [Self; 8] = [
+        Self::WaitingForScheduling,
+        Self::WaitingForImage,
+        Self::WaitingForQuota,
+        Self::WaitingForAdmission,
+        Self::WaitingForVolume,
+        Self::WaitingForStart,
+        Self::WaitingForExecutor,
+        Self::Retrying,
+    ];
+
     /// What a Task can wait for.
-    pub const WAITING: [Self; 8] = [
+    pub const WAITING: [Self; 12] = [
         Self::StoreUnavailable,
         Self::Suspended,
         Self::WaitingForTurn,
@@ -206,6 +259,10 @@ impl Reason {
         Self::JobCreated,
         Self::Retrying,
         Self::WaitingForImage,
+        Self::WaitingForQuota,
+        Self::WaitingForAdmission,
+        Self::WaitingForVolume,
+        Self::WaitingForStart,
         Self::WaitingForExecutor,
     ];
 
@@ -221,6 +278,10 @@ impl Reason {
             Self::JobCreated => "JobCreated",
             Self::Retrying => "Retrying",
             Self::WaitingForImage => "WaitingForImage",
+            Self::WaitingForQuota => "WaitingForQuota",
+            Self::WaitingForAdmission => "WaitingForAdmission",
+            Self::WaitingForVolume => "WaitingForVolume",
+            Self::WaitingForStart => "WaitingForStart",
             Self::WaitingForExecutor => "WaitingForExecutor",
             Self::Running => "Running",
             Self::Completed => "Completed",

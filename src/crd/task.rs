@@ -23,8 +23,10 @@ use super::TaskStatus;
     doc = "A durable, governed unit of work: gated, recorded, run by a worker Job, traced.",
     printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.reason"}"#,
-    printcolumn = r#"{"name":"Operation","type":"string","jsonPath":".spec.operation"}"#,
-    printcolumn = r#"{"name":"Repo","type":"string","jsonPath":".spec.target.repo","priority":1}"#,
+    printcolumn = r#"{"name":"Operation","type":"string","jsonPath":".status.operation"}"#,
+    printcolumn = r#"{"name":"Repo","type":"string","jsonPath":".status.repo"}"#,
+    printcolumn = r#"{"name":"Executor","type":"string","jsonPath":".status.executor","priority":1}"#,
+    printcolumn = r#"{"name":"Duration","type":"string","jsonPath":".status.duration","priority":1}"#,
     printcolumn = r#"{"name":"Requester","type":"string","jsonPath":".spec.requestedBy.id","priority":1}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]

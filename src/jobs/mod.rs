@@ -9,17 +9,20 @@
 //! | `executor` | the executor's | work (in part read-only), tmp, tools (read-only): it has no trace, so that it cannot write one |
 //! | `worker` | the worker's | trace, work |
 
+pub mod placement;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, ObjectFieldSelector,
-    PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec, ResourceRequirements,
-    SeccompProfile, SecurityContext, Volume, VolumeMount,
+    Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, KeyToPath,
+    ObjectFieldSelector, PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec,
+    ResourceRequirements, SeccompProfile, SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use self::placement::{Placement, WayOut};
 use crate::crd::names;
 use crate::domain::executor::{Executor, READ_ONLY_FOLDERS};
 use crate::domain::url::SOURCE_URL;
@@ -36,11 +39,14 @@ const TRACE_MOUNT: &str = "/trace";
 const WORK_MOUNT: &str = "/work";
 const TOOLS_MOUNT: &str = "/jct";
 const TMP_MOUNT: &str = "/tmp";
+const CA_VOLUME: &str = "source-ca";
+const CA_MOUNT: &str = "/etc/jct/source-ca";
+const CA_FILE: &str = "ca.crt";
 /// What the container of the recorder requests: it waits most of the time.
 const RECORDER_REQUESTS: [(&str, &str); 2] = [("cpu", "10m"), ("memory", "32Mi")];
 
 /// What a Job manifest is made from, besides the Task: the operator's settings alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct JobSettings {
     /// The worker namespace.
     pub namespace: String,
@@ -64,6 +70,10 @@ pub struct JobSettings {
     pub runtime_class: Option<String>,
     /// hostUsers of the pod, if set.
     pub host_users: Option<bool>,
+    /// Where pods run, and what is on them.
+    pub placement: Placement,
+    /// How sources are reached.
+    pub way_out: WayOut,
     /// Time beyond the budget for fetching the source and sealing the trace, in seconds.
     pub grace_seconds: u32,
     /// Claim of the trace volume.
@@ -133,7 +143,8 @@ pub fn arguments(named: &[(&str, &str)]) -> Vec<String> {
 
 /// The Job of one attempt.
 pub fn job(attempt: &Attempt, settings: &JobSettings) -> Job {
-    let labels = labels(attempt);
+    // What is ours comes last.
+    let labels: BTreeMap<_, _> = settings.placement.labels.clone().into_iter().chain(labels(attempt)).collect();
     let annotations = BTreeMap::from([
         (names::TASK_NAMESPACE.to_owned(), attempt.namespace.to_owned()),
         (names::TASK_NAME.to_owned(), attempt.name.to_owned()),
@@ -168,20 +179,25 @@ pub fn job(attempt: &Attempt, settings: &JobSettings) -> Job {
 }
 
 fn labels(attempt: &Attempt) -> BTreeMap<String, String> {
-    BTreeMap::from([
+    // The name of a Task may be longer than a label.
+    let name = (attempt.name.len() <= 63).then(|| (names::TASK_NAME.to_owned(), attempt.name.to_owned()));
+    let mut labels = BTreeMap::from([
+        (names::TASK_NAMESPACE.to_owned(), attempt.namespace.to_owned()),
         (names::MANAGED_BY_LABEL.to_owned(), names::MANAGED_BY.to_owned()),
         ("app.kubernetes.io/name".to_owned(), "jct".to_owned()),
         ("app.kubernetes.io/component".to_owned(), "worker".to_owned()),
         (names::TASK_ID_LABEL.to_owned(), attempt.task_id.to_lowercase()),
         (names::ATTEMPT_LABEL.to_owned(), attempt.number.to_string()),
-    ])
+    ]);
+    labels.extend(name);
+    labels
 }
 
 fn pod(attempt: &Attempt, settings: &JobSettings) -> PodSpec {
     // The kubelet counts from the pod's start, so that waiting for a node does not eat the budget as a deadline on the
     // Job would. The worker ends the executor itself at the budget; this is the net below it.
     let deadline = i64::from(attempt.task.constraints.time_budget_seconds) + i64::from(settings.grace_seconds);
-    PodSpec {
+    let pod = PodSpec {
         restart_policy: Some("Never".into()),
         active_deadline_seconds: Some(deadline),
         termination_grace_period_seconds: Some(30),
@@ -212,7 +228,19 @@ fn pod(attempt: &Attempt, settings: &JobSettings) -> PodSpec {
             scratch("tools", "256Mi"),
         ]),
         ..PodSpec::default()
+    };
+    let mut pod = settings.placement.apply(pod);
+    if let (Some((name, key)), Some(volumes)) = (&settings.way_out.authorities, &mut pod.volumes) {
+        volumes.push(authorities(name, key));
     }
+    pod
+}
+
+fn authorities(name: &str, key: &str) -> Volume {
+    let item = KeyToPath { key: key.into(), path: CA_FILE.into(), mode: None };
+    let source =
+        ConfigMapVolumeSource { name: name.into(), items: Some(vec![item]), ..ConfigMapVolumeSource::default() };
+    Volume { name: CA_VOLUME.into(), config_map: Some(source), ..Volume::default() }
 }
 
 fn scratch(name: &str, limit: &str) -> Volume {
@@ -238,11 +266,18 @@ fn source(attempt: &Attempt, settings: &JobSettings) -> Container {
     ]));
     let url = EnvVar { name: SOURCE_URL.into(), value: Some(literal(&url)), value_from: None };
     let container = with_trace(ours(SOURCE_CONTAINER, "source", &args, settings), attempt);
-    Container {
-        env: Some([container.env.unwrap_or_default(), vec![url]].concat()),
-        volume_mounts: Some(vec![trace_mount(attempt), mount("work", WORK_MOUNT), mount("tools", TOOLS_MOUNT)]),
-        ..container
+    let mut env = [container.env.unwrap_or_default(), vec![url]].concat();
+    let mut mounts = vec![trace_mount(attempt), mount("work", WORK_MOUNT), mount("tools", TOOLS_MOUNT)];
+    // Here alone: this container runs our own image, and nothing of the executor's.
+    let set = |name: &str, value: &str| EnvVar { name: name.into(), value: Some(literal(value)), value_from: None };
+    if let Some(proxy) = &settings.way_out.proxy {
+        env.extend([set("http_proxy", proxy), set("https_proxy", proxy)]);
     }
+    if settings.way_out.authorities.is_some() {
+        env.push(set("GIT_SSL_CAINFO", &format!("{CA_MOUNT}/{CA_FILE}")));
+        mounts.push(VolumeMount { read_only: Some(true), ..mount(CA_VOLUME, CA_MOUNT) });
+    }
+    Container { env: Some(env), volume_mounts: Some(mounts), ..container }
 }
 
 /// The container whose image may be anybody's. What is started in it is our own program, which confines the command.
@@ -396,6 +431,8 @@ mod tests {
             scratch_limit: "8Gi".into(),
             runtime_class: None,
             host_users: None,
+            placement: Placement::default(),
+            way_out: WayOut::default(),
             grace_seconds: 60,
             trace_claim: "jct-traces".into(),
             source_url_template: "https://git.example/{repo}.git".into(),
@@ -410,13 +447,21 @@ mod tests {
     }
 
     fn manifest_of(settings: &JobSettings, executor: &Executor) -> Job {
+        manifest_with(settings, executor, &"n".repeat(253))
+    }
+
+    fn manifest_named(name: &str) -> Job {
+        manifest_with(&settings(), &Executor::builtin(Builtin::Analysis), name)
+    }
+
+    fn manifest_with(settings: &JobSettings, executor: &Executor, name: &str) -> Job {
         let task = task();
         let created_at = "2026-03-01T12:00:00Z".parse().unwrap();
         let attempt = Attempt {
             task_id: Id::derive(created_at, "uid"),
             trace_id: &TraceId::derive("uid"),
             namespace: "team",
-            name: &"n".repeat(253),
+            name,
             task: &task,
             executor,
             number: 1,
@@ -462,6 +507,67 @@ mod tests {
     }
 
     #[test]
+    fn pods_are_placed_and_labelled_by_the_settings() {
+        let placed = JobSettings {
+            placement: Placement {
+                node_selector: [("pool".to_owned(), "work".to_owned())].into(),
+                tolerations: serde_json::from_value(
+                    json!([{"key": "work", "operator": "Exists", "effect": "NoSchedule"}]),
+                )
+                .unwrap(),
+                affinity: serde_json::from_value(
+                    json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
+                    {"nodeSelectorTerms": [{"matchExpressions": [{"key": "gpu", "operator": "DoesNotExist"}]}]}}}),
+                )
+                .unwrap(),
+                priority_class: Some("low".into()),
+                labels: [("cost".to_owned(), "a".to_owned()), (names::ATTEMPT_LABEL.to_owned(), "9".to_owned())].into(),
+            },
+            ..settings()
+        };
+        let job = manifest(&placed);
+        let labels = job.metadata.labels.unwrap();
+        assert_eq!((labels["cost"].as_str(), labels[names::ATTEMPT_LABEL].as_str()), ("a", "1"));
+        let template = job.spec.unwrap().template;
+        assert_eq!(template.metadata.unwrap().labels.unwrap()["cost"], "a");
+        let pod = template.spec.unwrap();
+        assert_eq!(pod.node_selector.unwrap()["pool"], "work");
+        assert_eq!(pod.tolerations.unwrap()[0].key.as_deref(), Some("work"));
+        assert_eq!(pod.priority_class_name.as_deref(), Some("low"));
+        assert!(pod.affinity.unwrap().node_affinity.is_some());
+    }
+
+    #[test]
+    fn the_way_to_the_source_is_told_to_the_step_that_fetches_it_alone() {
+        let way_out = WayOut {
+            proxy: Some("http://proxy.example:3128".into()),
+            authorities: Some(("corporate".into(), "bundle.pem".into())),
+        };
+        let pod = manifest(&JobSettings { way_out, ..settings() }).spec.unwrap().template.spec.unwrap();
+        let source = &pod.init_containers.as_ref().unwrap()[0];
+        let variable = |name: &str| {
+            source
+                .env
+                .as_ref()
+                .unwrap()
+                .iter()
+                .find(|variable| variable.name == name)
+                .and_then(|found| found.value.clone())
+        };
+        assert_eq!(variable("https_proxy").as_deref(), Some("http://proxy.example:3128"));
+        let file = variable("GIT_SSL_CAINFO").unwrap();
+        let mount = source.volume_mounts.as_ref().unwrap().iter().find(|mount| mount.name == CA_VOLUME).unwrap();
+        assert_eq!((file, mount.read_only), (format!("{}/ca.crt", mount.mount_path), Some(true)));
+        let volume = pod.volumes.as_ref().unwrap().iter().find(|volume| volume.name == CA_VOLUME).unwrap();
+        let map = volume.config_map.as_ref().unwrap();
+        assert_eq!((map.name.as_str(), map.items.as_ref().unwrap()[0].key.as_str()), ("corporate", "bundle.pem"));
+        for container in &pod.containers {
+            let text = serde_json::to_string(container).unwrap();
+            assert!(!text.contains("proxy.example") && !text.contains(CA_VOLUME), "{text}");
+        }
+    }
+
+    #[test]
     fn nothing_free_form_of_the_task_reaches_the_manifest() {
         assert!(!serde_json::to_string(&manifest(&settings())).unwrap().contains("evil"));
     }
@@ -470,6 +576,10 @@ mod tests {
     fn labels_and_names_fit_whatever_the_task_is_called() {
         let job = manifest(&settings());
         assert!(job.metadata.name.unwrap().len() <= 63);
-        assert!(job.metadata.labels.unwrap().values().all(|value| value.len() <= 63));
+        let labels = job.metadata.labels.unwrap();
+        assert!(labels.values().all(|value| value.len() <= 63));
+        assert_eq!((labels[names::TASK_NAMESPACE].as_str(), labels.get(names::TASK_NAME)), ("team", None));
+        let named = manifest_named("look").metadata.labels.unwrap();
+        assert_eq!(named[names::TASK_NAME], "look");
     }
 }

@@ -4,12 +4,14 @@
 //! `rules/` holds one rule.
 
 mod admission;
+mod advice;
 mod rules;
 
 #[cfg(test)]
 mod gate_tests;
 
 pub use admission::Subject;
+pub use advice::advice;
 use serde_json::Value;
 
 use crate::domain::task::{Controls, Draft, MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS, Naming, read};

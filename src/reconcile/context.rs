@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::by_uid::ByUid;
 use super::error::{Backoff, Error};
+use super::events::Announcer;
 use super::status::Written;
 use super::work_object::Objects;
 use super::workers::Workers;
@@ -64,6 +65,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// Failures in a row of passes over Tasks.
     pub backoff: Backoff,
+    /// What people are told by Kubernetes Events.
+    pub events: Announcer,
     /// What was written to statuses and may not be in the cache yet.
     pub written: Written<TaskStatus>,
     /// Taken by whoever has the whole spec of a Task in memory.

@@ -7,6 +7,7 @@ mod action;
 pub mod by_uid;
 pub mod context;
 pub mod error;
+pub mod events;
 mod finalizer;
 pub mod head;
 pub mod lists;
@@ -17,6 +18,7 @@ mod rights;
 mod runner;
 pub mod status;
 pub mod task;
+pub mod troubles;
 pub mod work_object;
 pub mod workers;
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use futures::channel::mpsc;
-use futures::future::{join, join_all};
+use futures::future::{join, join_all, join4};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
@@ -31,7 +31,7 @@ use super::task;
 use super::work_object::WorkObject;
 use super::work_object::waiting::Place;
 use super::workers::{Workers, follow};
-use super::{Action, Context, Error, lists, orphans, retention, work_object};
+use super::{Action, Context, Error, lists, orphans, retention, troubles, work_object};
 use crate::crd::cwom::api_resource;
 use crate::crd::names::TRACE_ID;
 use crate::domain::cwom::Kind;
@@ -58,7 +58,10 @@ pub async fn run(context: Arc<Context>, concurrency: u16, ready: watch::Sender<b
         let workers = context.workers.clone();
         follow(pods, move || workers.clone(), |workers: &Workers| &workers.pods, trigger.clone(), pods_ready)
     };
-    let followers = tokio::spawn(join(of_jobs, of_pods));
+    let of_events =
+        troubles::follow(Api::namespaced(lists.clone(), &namespace), context.workers.clone(), trigger.clone());
+    let announcing = context.events.clone().send(context.client.clone());
+    let followers = tokio::spawn(join4(of_jobs, of_pods, of_events, announcing));
 
     // A pass that took an unfilled cache for the truth would look for Jobs one by one.
     let filled = async { jobs_are.wait_for(|is| *is).await.is_ok() && pods_are.wait_for(|is| *is).await.is_ok() };

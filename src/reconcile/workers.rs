@@ -20,6 +20,7 @@ use tokio::sync::watch as signal;
 use tracing::warn;
 
 use super::lists;
+use super::troubles::Troubles;
 use crate::crd::names;
 use crate::domain::Id;
 
@@ -35,6 +36,12 @@ impl AttemptKey {
     /// The key of an attempt.
     pub fn new(task_id: Id, attempt: u32) -> Self {
         Self { task_id: task_id.to_lowercase(), attempt }
+    }
+
+    /// The key of the attempt whose Job has this name, or a pod with that at the beginning of its own.
+    fn of_name(name: &str) -> Option<Self> {
+        let mut parts = name.strip_prefix("t-")?.split('-');
+        Some(Self { task_id: parts.next()?.to_owned(), attempt: parts.next()?.parse().ok()? })
     }
 
     fn of(object: &impl Resource) -> Option<Self> {
@@ -159,6 +166,18 @@ pub struct Workers {
     pub jobs: Index<Job>,
     /// Their pods.
     pub pods: Index<Pod>,
+    /// What keeps them from starting.
+    pub troubles: Troubles,
+}
+
+impl Workers {
+    /// Shows the Job or pod of this name to `look`, if it is there.
+    pub fn with_name(&self, name: &str, look: impl Fn(&Job)) {
+        let Some(key) = AttemptKey::of_name(name) else { return };
+        for job in self.jobs.get(&key) {
+            look(&job);
+        }
+    }
 }
 
 /// Names the Task that a Job or pod works for, so that it is reconciled.
@@ -210,7 +229,8 @@ pub async fn follow<K>(
     }
 }
 
-fn tell(trigger: &Trigger, object: &impl Resource) {
+/// Names the Task that `object` works for, so that it is reconciled.
+pub(super) fn tell(trigger: &Trigger, object: &impl Resource) {
     send(trigger, task_of(object));
 }
 

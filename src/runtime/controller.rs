@@ -11,15 +11,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::lease::{Lease, LeaseSettings};
+use super::metrics::PhaseLabels;
 use super::{Deletions, LostTasks, Metrics, Settings};
 use crate::checkpoint::{CheckpointFile, CheckpointMap, Keeper, Places};
 use crate::crd::Trust;
+use crate::domain::Phase;
 use crate::domain::checkpoint::{CHECKPOINTS_DIR, CHECKPOINTS_FILE, Checkpoint};
 use crate::domain::executor::Executors;
 use crate::domain::retention::Retention;
 use crate::reconcile;
 use crate::reconcile::context::{Context, Settled, Timing, WHOLE_SPECS};
 use crate::reconcile::error::Backoff;
+use crate::reconcile::events::Announcer;
 use crate::reconcile::status::Written;
 use crate::reconcile::work_object::Objects;
 use crate::signing::Keys;
@@ -125,11 +128,14 @@ impl Controller {
         let newest = watch::Sender::new(None);
         let context = Arc::new(self.context(newest.subscribe())?);
         let checkpoints = tokio::spawn(self.checkpoints(newest)?.run(stop.clone()));
+        let counting = tokio::spawn(count_tasks(self.store.clone(), self.metrics.clone(), stop.clone()));
         self.metrics.leads.set(1);
         self.deletions.lead(true);
         reconcile::run(context, self.settings.concurrency, self.ready, stop).await;
         self.metrics.leads.set(0);
         self.deletions.lead(false);
+        // It ends with the term, and leaves no count of one that is over.
+        let _ = counting.await;
         if timeout(LAST_CHECKPOINT, checkpoints).await.is_err() {
             warn!("the last checkpoint of the audit log was not made in time; the next one covers it");
         }
@@ -179,6 +185,7 @@ impl Controller {
             workers: Arc::default(),
             metrics: self.metrics.clone(),
             backoff: Backoff::default(),
+            events: Announcer::new(self.metrics.events_dropped.clone()),
             written: Written::default(),
             whole: Semaphore::new(WHOLE_SPECS),
             objects: Objects::default(),
@@ -194,5 +201,24 @@ impl Controller {
             ));
         }
         Ok(traces)
+    }
+}
+
+/// Between two counts of the Tasks.
+const COUNT_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Counts the Tasks by phase, until `stop`. While the record is away the last count stands.
+async fn count_tasks(store: Store, metrics: Metrics, stop: CancellationToken) {
+    loop {
+        if let Ok(counts) = store.counts().await {
+            for phase in Phase::ALL.map(Phase::as_str) {
+                let count = counts.get(phase).copied().unwrap_or_default();
+                metrics.tasks.get_or_create(&PhaseLabels { phase }).set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
+        }
+        if stop.run_until_cancelled(sleep(COUNT_INTERVAL)).await.is_none() {
+            metrics.tasks.clear();
+            return;
+        }
     }
 }

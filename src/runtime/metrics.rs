@@ -47,6 +47,13 @@ pub struct OutcomeLabels {
     pub reason: &'static str,
 }
 
+/// Labels of `jct_tasks`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PhaseLabels {
+    /// A phase, as in the database.
+    pub phase: &'static str,
+}
+
 /// Every metric of the operator. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -78,6 +85,10 @@ pub struct Metrics {
     pub audit_log_intact: Gauge,
     /// 1 while this process runs the controller.
     pub leads: Gauge,
+    /// Tasks in the record by phase, as the replica that runs the controller counts them now and then.
+    pub tasks: Family<PhaseLabels, Gauge>,
+    /// Kubernetes Events that were left out, for there were too many.
+    pub events_dropped: Counter,
     /// 1 if the configuration of executors is the one that is there; 0 while a former one holds.
     pub executors_valid: Gauge,
     /// 1 if the configuration of retention is the one that is there; 0 while a former one holds.
@@ -108,6 +119,8 @@ impl Default for Metrics {
         let audit_log_intact = Gauge::default();
         audit_log_intact.set(1);
         let leads = Gauge::default();
+        let events_dropped = Counter::default();
+        let tasks = Family::<PhaseLabels, Gauge>::default();
         let executors_valid = Gauge::default();
         executors_valid.set(1);
         let retention_valid = Gauge::default();
@@ -173,6 +186,12 @@ impl Default for Metrics {
             "1 while this process runs the controller, 0 while another replica does",
             leads.clone(),
         );
+        registry.register("tasks", "Tasks in the record, by phase, counted twice a minute", tasks.clone());
+        registry.register(
+            "events_dropped",
+            "Kubernetes Events that were left out, for there were too many: all they say is in the status of Tasks",
+            events_dropped.clone(),
+        );
         registry.register(
             "executors_configuration_valid",
             "1 if the configuration of executors is the one that is there, 0 while a former one holds",
@@ -224,6 +243,8 @@ impl Default for Metrics {
             records_lost,
             audit_log_intact,
             leads,
+            events_dropped,
+            tasks,
             executors_valid,
             retention_valid,
             retention_traces_removed,

@@ -8,6 +8,7 @@ pub mod lease;
 mod limits;
 pub mod metrics;
 pub mod operator;
+mod placement;
 pub mod settings;
 pub mod telemetry;
 

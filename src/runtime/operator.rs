@@ -66,6 +66,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             async move { tokio::join!(waiting.record(store.clone(), stop.clone()), untold.record(store, stop)) },
         )
     };
+    let executors = follow(executors, &metrics.executors_valid, &shutdown);
     let mut parts: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
     let mut readiness = Vec::new();
     if settings.webhook {
@@ -76,6 +77,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             trust: trust.clone(),
             trusted_user: own_name(&client).await,
             deletions: deletions.clone(),
+            executors: executors.clone(),
         };
         let router =
             webhook::router(reviewer, denials.clone(), metrics.clone(), limits.clone(), settings.client_ca().is_some());
@@ -97,7 +99,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             lost,
             keys: keys.clone(),
             metrics: metrics.clone(),
-            executors: follow(executors, &metrics.executors_valid, &shutdown),
+            executors: executors.clone(),
             retention: follow(retention, &metrics.retention_valid, &shutdown),
             ready,
         };
@@ -105,7 +107,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         parts.spawn(async move { ("controller", controller.run(lease, stop).await) });
     }
     let health = api::Health { store: store.clone(), parts: Arc::new(readiness), metrics, keys };
-    let api = api::Api::new(health, client, settings.policy(), trust, denials, limits, settings.api());
+    let api = api::Api::new(health, client, settings.policy(), trust, denials, limits, settings.api())
+        .with_executors(executors);
     let (address, stop) = (any(settings.api_port), shutdown.clone());
     parts.spawn(async move {
         let served = api::serve(address, api::router(api), stop).await;

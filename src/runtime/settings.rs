@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::lease::LeaseSettings;
+use super::placement::{placement, way_out};
 use crate::api::ApiSettings;
 use crate::checkpoint::{Every, Sink};
 use crate::domain::checkpoint::DEFAULT_CONFIG_MAP;
@@ -163,6 +164,26 @@ pub struct Settings {
     #[arg(long, env = "JCT_WORKER_HOST_USERS", value_parser = clap::builder::BoolishValueParser::new())]
     pub worker_host_users: Option<bool>,
 
+    /// Labels that a worker's node must have, as a JSON object
+    #[arg(long, env = "JCT_WORKER_NODE_SELECTOR", default_value = "{}")]
+    pub worker_node_selector: String,
+
+    /// Taints of nodes that workers bear, as JSON, such as [{"key":"work","operator":"Exists"}]
+    #[arg(long, env = "JCT_WORKER_TOLERATIONS", default_value = "[]")]
+    pub worker_tolerations: String,
+
+    /// Affinity of worker pods, as JSON
+    #[arg(long, env = "JCT_WORKER_AFFINITY", default_value = "{}")]
+    pub worker_affinity: String,
+
+    /// PriorityClass of worker pods; the cluster's default when empty
+    #[arg(long, env = "JCT_WORKER_PRIORITY_CLASS", default_value = "")]
+    pub worker_priority_class: String,
+
+    /// Further labels on Jobs and their pods, as a JSON object
+    #[arg(long, env = "JCT_WORKER_LABELS", default_value = "{}")]
+    pub worker_labels: String,
+
     /// How long a worker may take to start, image pull included, before its attempt fails, in seconds
     #[arg(long, env = "JCT_WORKER_START_TIMEOUT_SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(10..=86_400))]
     pub worker_start_timeout_seconds: u32,
@@ -212,6 +233,19 @@ pub struct Settings {
     /// Whether http:// and git:// may be used, by which whoever is on the way can change what is fetched
     #[arg(long, env = "JCT_SOURCE_ALLOW_PLAINTEXT", default_value_t = false, action = clap::ArgAction::Set)]
     pub source_allow_plaintext: bool,
+
+    /// URL of a proxy through which sources are fetched, such as http://proxy.example:3128; none when empty
+    #[arg(long, env = "JCT_SOURCE_PROXY", default_value = "")]
+    pub source_proxy: String,
+
+    /// ConfigMap of the worker namespace with the certificates of the authorities that vouch for the source's server; those that
+    /// everybody knows when empty
+    #[arg(long, env = "JCT_SOURCE_CA_CONFIG_MAP", default_value = "")]
+    pub source_ca_config_map: String,
+
+    /// The key in that ConfigMap
+    #[arg(long, env = "JCT_SOURCE_CA_KEY", default_value = "ca.crt")]
+    pub source_ca_key: String,
 
     /// The most files that a source tree may have
     #[arg(long, env = "JCT_SOURCE_MAX_FILES", default_value_t = 200_000)]
@@ -409,6 +443,8 @@ impl Settings {
                 format!("must be a URI such as {DEFAULT_BUILDER_ID}, is {:?}", self.provenance_builder_id),
             );
         }
+        placement(self)?;
+        way_out(self)?;
         if self.audiences().is_empty() {
             // A review without audiences is about the API server's own: tokens that were never meant for JCT.
             return invalid("--api-audience (JCT_API_AUDIENCE)", "must name at least one audience".into());
@@ -517,6 +553,9 @@ impl Settings {
             scratch_limit: self.worker_scratch_limit.clone(),
             runtime_class: Some(self.worker_runtime_class.clone()).filter(|name| !name.is_empty()),
             host_users: self.worker_host_users,
+            // Held to be good by `check`.
+            placement: placement(self).unwrap_or_default(),
+            way_out: way_out(self).unwrap_or_default(),
             grace_seconds: self.worker_grace_seconds,
             trace_claim: self.trace_claim.clone(),
             source_url_template: self.source_url_template.clone(),
@@ -560,6 +599,21 @@ mod tests {
     }
 
     #[test]
+    fn pods_are_placed_as_in_a_pod() {
+        let settings = parse(&[
+            r#"--worker-tolerations=[{"key":"work","operator":"Exists","effect":"NoSchedule"}]"#,
+            r#"--worker-labels={"cost":"a"}"#,
+            "--worker-priority-class=low",
+            "--source-ca-config-map=corporate",
+        ]);
+        let jobs = settings.unwrap().jobs();
+        assert_eq!(jobs.placement.tolerations.len(), 1);
+        assert_eq!((jobs.placement.labels["cost"].as_str(), jobs.placement.affinity), ("a", None));
+        assert_eq!(jobs.placement.priority_class.as_deref(), Some("low"));
+        assert_eq!(jobs.way_out.authorities, Some(("corporate".into(), "ca.crt".into())));
+    }
+
+    #[test]
     fn replicas_share_a_lease_and_are_told_apart_whatever_the_database() {
         let lease = |args| parse(args).unwrap().lease().unwrap();
         let named = lease(&["--lease-identity=jct-0", "--lease-seconds=20", "--database-url=sqlite:///x/jct.db"]);
@@ -582,6 +636,13 @@ mod tests {
     #[case(&["--worker-memory-limit=lots"], "JCT_WORKER_MEMORY_LIMIT")]
     #[case(&["--worker-namespace=Bad_Name"], "JCT_WORKER_NAMESPACE")]
     #[case(&["--api-port=99999"], "--api-port")]
+    #[case(&["--worker-node-selector=pool=work"], "JCT_WORKER_NODE_SELECTOR")]
+    #[case(&[r#"--worker-node-selector={"pool":1}"#], "JCT_WORKER_NODE_SELECTOR")]
+    #[case(&[r#"--worker-tolerations=[{"key":"a","opreator":"Exists"}]"#], "JCT_WORKER_TOLERATIONS")]
+    #[case(&[r#"--worker-affinity={"nodeAffinty":{}}"#], "JCT_WORKER_AFFINITY")]
+    #[case(&[r#"--worker-labels={"jct.dev/task-id":"x"}"#], "JCT_WORKER_LABELS")]
+    #[case(&["--source-proxy=proxy.example:3128"], "JCT_SOURCE_PROXY")]
+    #[case(&["--source-proxy=http://me:secret@proxy.example"], "JCT_SOURCE_PROXY")]
     #[case(&["--api-namespace=Team A"], "JCT_API_NAMESPACE")]
     #[case(&["--api-audience= ,"], "JCT_API_AUDIENCE")]
     #[case(&["--lease-name=The Lease"], "JCT_LEASE_NAME")]

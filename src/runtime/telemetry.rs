@@ -1,6 +1,6 @@
 //! Logs, to standard error.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::EnvFilter;
 
@@ -10,7 +10,8 @@ use super::settings::LogFormat;
 pub fn start(format: LogFormat, debug: bool) {
     let default = if debug { "info,jct=debug" } else { "info,kube_runtime=warn" };
     let filter = EnvFilter::try_from_env("JCT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let logs =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     match format {
         LogFormat::Json => logs.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
         LogFormat::Text => logs.init(),

@@ -85,8 +85,9 @@ impl Connector {
                         .journal_mode(SqliteJournalMode::Wal)
                         .synchronous(SqliteSynchronous::Full)
                         .pragma("journal_size_limit", "67108864")
-                        // In KiB. The audit log has a dozen indexes; their hot pages should stay in memory.
-                        .pragma("cache_size", "-16384")
+                        // In KiB. The audit log has a dozen indexes; their hot pages should stay in memory. What does not fit
+                        // here is in the kernel's cache, which is not the operator's memory.
+                        .pragma("cache_size", "-4096")
                         .statement_cache_capacity(STATEMENTS),
                 )
             }
@@ -217,6 +218,8 @@ impl Readers {
                 let options = with_pragmas(options).busy_timeout(settings.wait).disable_statement_logging();
                 // An in-memory database has no snapshots: its readers wait for the writer and must outlive it.
                 let options = if *in_memory { options } else { options.read_only(true) };
+                // Each of them looks for single rows.
+                let options = options.pragma("cache_size", "-512");
                 let pool = SqlitePoolOptions::new().max_connections(settings.readers).acquire_timeout(settings.wait);
                 Pool::Sqlite(pool.connect_lazy_with(options))
             }

@@ -16,8 +16,9 @@ use super::{Caller, stamping};
 use crate::crd::names::{FINALIZER, GROUP, ID, reserved};
 use crate::crd::stamps::{Annotations, Issuer};
 use crate::crd::{Trust, pinned_id};
-use crate::domain::{Code, DeletionNote, Finding};
-use crate::policy::{Policy, Subject};
+use crate::domain::executor::Executors;
+use crate::domain::{Code, DeletionNote, Finding, Naming};
+use crate::policy::{Policy, Subject, advice};
 use crate::runtime::Deletions;
 
 /// Which of the webhooks is asked.
@@ -51,6 +52,8 @@ pub struct Reviewer {
     pub trusted_user: String,
     /// Where it is noted who deletes what.
     pub deletions: Deletions,
+    /// What may do the work: whoever makes a Task that nothing can do is warned.
+    pub executors: watch::Receiver<Arc<Executors>>,
 }
 
 /// One request, and what it is reviewed with.
@@ -126,11 +129,26 @@ impl Reviewer {
             return Answer::Refuse(findings);
         }
         match door {
-            Door::Mutate => stamp(subject, context, object),
+            Door::Mutate => self.warned(subject, context, object, stamp(subject, context, object)),
             Door::Deletion => admit(),
             // What was stamped is what will be stored, other webhooks notwithstanding.
             Door::Validate if stamping::is_submitted(context, object) => admit(),
             Door::Validate => changed_stamps(crate::crd::names::SUBMITTED_BY),
+        }
+    }
+}
+
+impl Reviewer {
+    /// The same answer, with what the Task will fail of.
+    fn warned(&self, subject: Subject, context: &Context, object: &DynamicObject, answer: Answer) -> Answer {
+        match answer {
+            Answer::Admit { patch, mut warnings } if subject == Subject::Task => {
+                let executors = self.executors.borrow().clone();
+                let namespace = namespace(context.request);
+                warnings.extend(advice(spec(object), Naming::CustomResource, namespace, &executors));
+                Answer::Admit { patch, warnings }
+            }
+            answer => answer,
         }
     }
 }

@@ -22,6 +22,7 @@ pub const OPERATOR: &str = "system:serviceaccount:jct-system:jct";
 
 pub fn reviewer() -> Reviewer {
     Reviewer {
+        executors: tokio::sync::watch::Sender::new(std::sync::Arc::default()).subscribe(),
         policy: Policy::default().allowing("octo/"),
         trust: tokio::sync::watch::Sender::new(std::sync::Arc::new(trust())).subscribe(),
         trusted_user: OPERATOR.into(),
@@ -663,4 +664,19 @@ fn a_spec_that_is_no_longer_understood_can_be_let_go_and_mended_but_an_immutable
         assert!(review(Door::Validate, &request("UPDATE", "ada", &released, Some(&bad))).allowed);
         assert_eq!(review(Door::Mutate, &request("UPDATE", "ada", &good, Some(&bad))).allowed, may_be_mended);
     }
+}
+
+#[test]
+fn whoever_makes_a_task_that_nothing_can_do_is_warned() {
+    let warned = |spec: Value| {
+        let object = task(json!({"spec": spec}));
+        let response = review(Door::Mutate, &request("CREATE", "ada", &object, None));
+        assert!(response.allowed);
+        response.warnings.unwrap_or_default()
+    };
+    assert_eq!(warned(json!({})), Vec::<String>::new());
+    let patch = warned(json!({"operation": "code_change"}));
+    assert!(patch[0].contains("spec.inputs.patch is missing"), "{patch:?}");
+    let unknown = warned(json!({"executor": "nobody"}));
+    assert!(unknown[0].contains("\"nobody\" is not configured"), "{unknown:?}");
 }

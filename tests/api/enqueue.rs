@@ -27,6 +27,19 @@ async fn a_task_is_answered_once_it_is_recorded() {
 }
 
 #[tokio::test]
+async fn whoever_asks_for_what_nothing_can_do_is_warned() {
+    let world = World::new().await;
+    let warned = async |change: Value| {
+        let answer = world.enqueue(change).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        answer.body["warnings"].clone()
+    };
+    let told = warned(json!({"operation": "code_change"})).await;
+    assert!(told[0].as_str().unwrap().starts_with("inputs.patch is missing"), "{told}");
+    assert_eq!(warned(json!({"operation": "code_change", "inputs": {"patch": "--- a/x"}})).await, Value::Null);
+}
+
+#[tokio::test]
 async fn the_object_is_what_kubectl_would_have_made() {
     let world = World::new().await;
     let spec = json!({

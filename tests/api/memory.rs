@@ -95,6 +95,7 @@ fn door() -> (Router, Waiting) {
         trust: tokio::sync::watch::Sender::new(std::sync::Arc::new(crate::world::trust())).subscribe(),
         trusted_user: "system:serviceaccount:jct-system:jct".into(),
         deletions: jct::runtime::Deletions::default(),
+        executors: tokio::sync::watch::Sender::new(std::sync::Arc::default()).subscribe(),
     };
     (webhook::router(reviewer, denials, metrics, NamespaceLimits::none(), false), waiting)
 }

@@ -4,7 +4,9 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use sqlx::Row as _;
 
-use crate::support::{NORMAL, Trace, World, audit, condition, id, kubectl, phase, query, run, task, verify_audit};
+use crate::support::{
+    NORMAL, RELEASE_NAMESPACE, Trace, World, audit, condition, id, kubectl, phase, query, run, task, verify_audit,
+};
 
 #[tokio::test]
 async fn a_task_is_gated_recorded_run_and_traced() {
@@ -95,16 +97,26 @@ async fn kubectl_shows_tasks() {
     let table: Value = world.get_raw(&path, "application/json;as=Table;v=v1;g=meta.k8s.io").await;
     let columns: Vec<&str> =
         table["columnDefinitions"].as_array().unwrap().iter().map(|column| column["name"].as_str().unwrap()).collect();
-    assert_eq!(columns, ["Name", "Phase", "Reason", "Operation", "Repo", "Requester", "Age"]);
+    let expected = ["Name", "Phase", "Reason", "Operation", "Repo", "Executor", "Duration", "Requester", "Age"];
+    assert_eq!(columns, expected);
     let cells = table["rows"][0]["cells"].as_array().unwrap();
-    assert_eq!(cells[..6], ["shown", "Completed", "Completed", "analysis", NORMAL, "ada"].map(|cell| json!(cell)));
+    assert_eq!(cells[..6], ["shown", "Completed", "Completed", "analysis", NORMAL, "analysis"].map(|cell| json!(cell)));
+    assert!(cells[6].as_str().unwrap().ends_with('s') && cells[7] == "ada", "{cells:?}");
 
     for name in ["jtask", "jct", "tasks.jct.dev"] {
         let listed = kubectl(&["get", name, "--namespace", &world.namespace, "--output=name"]).await;
         assert_eq!(listed.trim(), "task.jct.dev/shown", "kubectl get {name}");
     }
-    let waited = ["wait", "--for=condition=Succeeded", "task/shown", "--namespace", &world.namespace, "--timeout=5s"];
-    kubectl(&waited).await;
+    for condition in ["Succeeded", "Finished", "Ready"] {
+        let condition = format!("--for=condition={condition}");
+        kubectl(&["wait", &condition, "task/shown", "--namespace", &world.namespace, "--timeout=5s"]).await;
+    }
+    let described = kubectl(&["describe", "task", "shown", "--namespace", &world.namespace]).await;
+    assert!(described.contains("every file has the digest"), "{described}");
+    let selector = format!("jct.dev/task-namespace={},jct.dev/task-name=shown", world.namespace);
+    let jobs =
+        kubectl(&["get", "jobs", "--namespace", RELEASE_NAMESPACE, "--selector", &selector, "--output=name"]).await;
+    assert!(jobs.contains("/t-"), "{jobs}");
     let explained = kubectl(&["explain", "task.spec.objective"]).await;
     assert!(explained.contains("What is to be done"), "{explained}");
 }

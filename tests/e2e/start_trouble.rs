@@ -4,11 +4,12 @@ use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::ResourceQuota;
-use kube::api::{Api, PostParams};
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{Api, ListParams, PostParams};
 use serde_json::json;
 
 use crate::support::{
-    RELEASE_NAMESPACE, World, audit, condition, id, jobs_ever, lock_database, phase, reason, task, upgrade,
+    RELEASE_NAMESPACE, World, audit, condition, id, jobs_ever, lock_database, phase, reason, task, until, upgrade,
     verify_audit,
 };
 
@@ -45,7 +46,7 @@ async fn without_quota_a_task_waits() {
     // Whatever fails here, the tests after this one are to have their pods.
     let waits = async {
         world.create(task("queued", json!({}))).await;
-        let waiting = world.wait_for("queued", "Queued").await;
+        let waiting = world.wait_for_reason("queued", "WaitingForQuota").await;
         let pods = world.pods_of(&waiting).await;
         (waiting, pods)
     };
@@ -54,9 +55,26 @@ async fn without_quota_a_task_waits() {
     let (waiting, pods) = seen.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 
     assert!(pods.is_empty(), "the quota let a pod through");
-    assert!(waiting.status.as_ref().unwrap().message.as_deref().unwrap().contains("quota"), "{:?}", waiting.status);
+    let told = waiting.status.as_ref().unwrap().message.as_deref().unwrap();
+    assert!(told.starts_with("exceeded quota: none, requested: pods=1"), "{told}");
+    announced(&world, "queued", "WaitingForQuota", "Warning").await;
     let task = world.wait_for("queued", "Completed").await;
     assert_eq!(jobs_ever(&task).len(), 1);
+    announced(&world, "queued", "Completed", "Normal").await;
+}
+
+/// Waits until an Event tells of the Task for this reason.
+async fn announced(world: &World, name: &str, reason: &str, type_: &str) {
+    let events: Api<Event> = Api::namespaced(world.client.clone(), &world.namespace);
+    until(&format!("an Event {reason}"), async || {
+        let told = events.list(&ListParams::default()).await.map_err(|error| error.to_string())?.items;
+        let is_it = |event: &Event| {
+            let regarding = event.regarding.as_ref().and_then(|regarding| regarding.name.as_deref());
+            regarding == Some(name) && event.reason.as_deref() == Some(reason) && event.type_.as_deref() == Some(type_)
+        };
+        if told.iter().any(is_it) { Ok(()) } else { Err(format!("{told:?}")) }
+    })
+    .await;
 }
 
 #[tokio::test]

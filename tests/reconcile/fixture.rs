@@ -15,10 +15,12 @@ use jct::domain::spec_change::MAX_SPEC_CHANGES;
 use jct::domain::trace::{FileEntry, FileKind, MANIFEST_VERSION, Manifest, Outcome, Source, folder};
 use jct::domain::{FailureReason, Id, Principal, SpecChange, StampKey, StampKeys, spec_digest, submitted_digest};
 use jct::jobs::JobSettings;
+use jct::jobs::placement::{Placement, WayOut};
 use jct::policy::Policy;
 use jct::reconcile::Action;
 use jct::reconcile::context::{Context, Settled, Timing};
 use jct::reconcile::error::{Backoff, Error};
+use jct::reconcile::events::Announcer;
 use jct::reconcile::head::Head;
 use jct::reconcile::status::Written;
 use jct::reconcile::task::{Object, reconcile};
@@ -176,6 +178,7 @@ impl World {
             workers: Arc::default(),
             metrics: Metrics::default(),
             backoff: Backoff::default(),
+            events: Announcer::default(),
             written: Written::default(),
             whole: tokio::sync::Semaphore::new(1),
             objects: Objects::default(),
@@ -419,6 +422,8 @@ fn job_settings() -> JobSettings {
         scratch_limit: "8Gi".into(),
         runtime_class: None,
         host_users: None,
+        placement: Placement::default(),
+        way_out: WayOut::default(),
         grace_seconds: 60,
         trace_claim: "jct-traces".into(),
         source_url_template: "https://git.example/{repo}.git".into(),

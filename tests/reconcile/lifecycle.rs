@@ -82,6 +82,16 @@ async fn a_worker_runs_ends_and_its_trace_becomes_the_outcome() {
     assert_eq!(ended.calls[0].2["spec"]["ttlSecondsAfterFinished"], 600);
     assert_eq!(ended.status()["phase"], "Completed");
     assert_eq!(ended.status()["trace"]["files"], 2);
+    let conditions = ended.status()["conditions"].as_array().unwrap();
+    let holds = |type_: &str| conditions.iter().find(|one| one["type"] == type_).map(|one| one["status"].clone());
+    assert_eq!(
+        (holds("Finished"), holds("Ready"), holds("Reconciling")),
+        (Some(json!("True")), Some(json!("True")), None)
+    );
+    assert_eq!(
+        ended.context.events.next().map(|news| (news.reason, news.is_warning)),
+        Some(("Completed".into(), false))
+    );
     let row = world.row().await;
     assert_eq!(row.phase, Phase::Completed);
     assert_eq!(row.commit.unwrap().len(), 40);
@@ -100,6 +110,35 @@ async fn a_worker_runs_ends_and_its_trace_becomes_the_outcome() {
         .map(String::from)
     );
     assert!(matches!(world.store.verify_audit().await.unwrap(), jct::store::AuditCheck::Intact { .. }));
+}
+
+/// `kubectl get tasks` shows them for a Task that uses the deprecated aliases too.
+#[tokio::test]
+async fn every_column_has_something_to_show_whatever_the_fields_are_called() {
+    let world = World::new().await;
+    let aliased = json!({"spec": {"operation": null, "type": "analysis", "target": {"repo": null, "repository": "Octo/Hello.git"}}});
+    let mut task = world.task(json!({}));
+    json_patch::merge(&mut task, &aliased);
+    world.stamp(&mut task, &crate::fixture::ada(), None);
+    let script = vec![call("POST", JOBS, Answer::Echo), call("PATCH", STATUS, Answer::Echo)];
+    world.pass(&task, script).await.result.unwrap();
+    world.leave_trace(1, None);
+    let script = vec![
+        call("PATCH", JOBS, Answer::Object(crate::fixture::job(1, json!({})))),
+        call("PATCH", STATUS, Answer::Echo),
+    ];
+    let ended = world.pass_with(&task, script, |context| seen(context, 1, json!({}), succeeded())).await;
+    json_patch::merge(&mut task, &json!({"status": ended.status()}));
+    let definition = &jct::crd::all()[0].spec.versions[0];
+    let columns = definition.additional_printer_columns.as_ref().unwrap();
+    for column in columns {
+        let pointer = column.json_path.replace('.', "/");
+        assert!(task.pointer(&pointer).is_some_and(|shown| !shown.is_null()), "{}: {task:#}", column.name);
+    }
+    let shown =
+        |name: &str| columns.iter().any(|column| column.name == name && column.priority.unwrap_or_default() == 0);
+    assert!(shown("Operation") && shown("Repo"));
+    assert_eq!((&task["status"]["operation"], &task["status"]["repo"]), (&json!("analysis"), &json!("octo/hello")));
 }
 
 #[tokio::test]
@@ -130,6 +169,9 @@ async fn a_failed_attempt_is_followed_by_the_next_after_a_while() {
         .pass_with(&task, vec![call("PATCH", STATUS, Answer::Echo)], |context| seen(context, 1, json!({}), succeeded()))
         .await;
     assert_eq!(failed.status()["reason"], "Retrying");
+    let told = failed.status()["message"].as_str().unwrap();
+    let why = "attempt 1 failed, SourceUnavailable: because of SourceUnavailable";
+    assert!(told.starts_with("attempt 2 follows at 20") && told.ends_with(why), "{told}");
     assert!(!world.row().await.phase.is_terminal());
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     let again = world.pass(&task, vec![call("POST", JOBS, Answer::Echo), call("PATCH", STATUS, Answer::Echo)]).await;

@@ -107,6 +107,17 @@ readOnlyRootFilesystem: true
 capabilities: { drop: [ALL] }
 {{- end }}
 
+{{/* ConfigMap of the worker namespace with the authorities that vouch for the source's server; empty without one. */}}
+{{- define "jct.sourceCA" -}}
+{{- if and .Values.source.ca.pem .Values.source.ca.configMap }}
+{{- fail "source.ca: set one of pem and configMap" }}
+{{- else if .Values.source.ca.pem }}
+{{- printf "%s-source-ca" (include "jct.fullname" .) }}
+{{- else }}
+{{- .Values.source.ca.configMap }}
+{{- end }}
+{{- end }}
+
 {{/* The resources of the work objects. */}}
 {{- define "jct.workObjects" -}}
 artifacts, constraintsnapshots, contextpackets, doctrinerefs, issues, repos, runs

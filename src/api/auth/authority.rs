@@ -76,6 +76,11 @@ pub trait Authority: Send + Sync {
     /// Whose token this is; nobody's if it is expired, forged, or meant for another audience.
     async fn identify(&self, token: &str) -> Result<Option<Identity>, AuthorityError>;
 
+    /// What a token must be meant for: one of these.
+    fn audiences(&self) -> &[String] {
+        &[]
+    }
+
     /// Whether `identity` has `right`.
     async fn permit(&self, identity: &Identity, right: &Right) -> Result<bool, AuthorityError>;
 }

@@ -32,6 +32,10 @@ impl KubernetesAuthority {
 
 #[async_trait]
 impl Authority for KubernetesAuthority {
+    fn audiences(&self) -> &[String] {
+        &self.audiences
+    }
+
     async fn identify(&self, token: &str) -> Result<Option<Identity>, AuthorityError> {
         let review = TokenReview {
             metadata: ObjectMeta::default(),

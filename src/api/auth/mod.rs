@@ -127,7 +127,12 @@ impl Access {
             let message = "a Kubernetes token is required: send it as Authorization: Bearer TOKEN";
             return Err(Problem::unauthenticated(message, CHALLENGE));
         };
-        let refused = || Problem::unauthenticated("the token is not valid here", REFUSAL);
+        let refused = || {
+            let audiences = self.authority.audiences().join(" or ");
+            let message =
+                format!("the token is not valid here: it must be for the audience {audiences}, and not have ended");
+            Problem::unauthenticated(&message, REFUSAL)
+        };
         let token = value.to_str().ok().and_then(token::of_header).ok_or_else(refused)?;
         let digest: Digest = Sha256::digest(token.as_bytes()).into();
         let now = Instant::now();

@@ -51,6 +51,10 @@ fn others() -> Map<String, Value> {
                 "task_id": id(),
                 "trace_id": trace_id(),
                 "message": {"type": "string"},
+                "warnings": {
+                    "type": "array", "items": {"type": "string"},
+                    "description": "Only there if there are some: what the Task will fail of, as things are configured now",
+                },
                 "task": {"$ref": "#/components/schemas/Task"},
                 "cwom": {
                     "type": "object",

@@ -20,7 +20,7 @@ use crate::domain::trace::task_json;
 use crate::jobs::{Attempt, job, job_name};
 use crate::reconcile::workers::AttemptKey;
 use crate::reconcile::{Context, Error};
-use crate::store::{MarkRunning, StartAttempt, TaskRow};
+use crate::store::{Failure, MarkRunning, StartAttempt, TaskRow};
 
 /// What was seen of an attempt.
 #[derive(Clone, Debug)]
@@ -59,6 +59,9 @@ pub async fn look(context: &Context, task: &Validated, row: &TaskRow) -> Result<
         pods = listed.iter().collect();
     }
     let observation = observe(jobs_seen.first().map(AsRef::as_ref), &pods, limits(context, row), Timestamp::now());
+    let pod = pods.first().and_then(|pod| pod.metadata.name.as_deref());
+    let trouble = pod.or(row.job_name.as_deref()).and_then(|name| context.workers.troubles.of(name));
+    let observation = observation.explained(trouble);
     let has_begun = observation == Observation::Missing && has_begun(context, task, row).await?;
     Ok(Look { observation, has_begun })
 }
@@ -88,6 +91,15 @@ pub async fn has_begun(context: &Context, task: &Validated, row: &TaskRow) -> Re
     }
     let (traces, namespace, id, attempt) = (context.traces.clone(), row.namespace.clone(), row.id, row.attempt);
     blocking(move || traces.has_begun(&namespace, id, attempt)).await.map_err(Error::volume("look into a trace folder"))
+}
+
+/// Why the last attempt failed, as far as the record knows. Database.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn last_failure(context: &Context, row: &TaskRow) -> Result<Option<Failure>, Error> {
+    let jobs = context.store.jobs(row.id).await.map_err(Error::store("read the attempts of a Task"))?;
+    Ok(jobs.into_iter().find(|job| job.attempt == row.attempt).and_then(|job| job.error))
 }
 
 /// Records that an attempt starts. The Job follows: see [`create_job`].

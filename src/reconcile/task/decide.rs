@@ -8,6 +8,7 @@ use super::observe::Observation;
 use crate::crd::status::Reason;
 use crate::domain::{FailureReason, Finding};
 use crate::outcome::Ended;
+use crate::reconcile::status::seconds;
 
 /// How often it is looked whether there is an executor by now.
 const LOOK: Duration = Duration::from_secs(5);
@@ -145,7 +146,8 @@ fn between_attempts(situation: &Situation) -> Step {
         let delay = situation.retry_delay.saturating_mul(1 << (situation.attempt - 1).min(10));
         let passed = Duration::try_from(situation.now.duration_since(ended_at)).unwrap_or_default();
         if passed < delay {
-            let message = format!("attempt {} follows", situation.attempt + 1);
+            let at = ended_at.checked_add(delay).map_or_else(|_| "later".into(), |at| format!("at {}", seconds(at).0));
+            let message = format!("attempt {} follows {at}", situation.attempt + 1);
             return Step::WaitFor(delay - passed, Reason::Retrying, message);
         }
     }

@@ -9,6 +9,7 @@ mod finish;
 mod gate;
 mod lost;
 pub mod observe;
+mod progress;
 mod provenance;
 mod record;
 pub mod status;
@@ -196,6 +197,15 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
             Step::Wait(reason, message) => {
                 let again = look_again(row.queued_at.unwrap_or(row.created_at), row.id);
                 return wait(context, task, &row, Some((reason, message)), again).await;
+            }
+            Step::WaitFor(time, Reason::Retrying, follows) => {
+                let message = match attempt::last_failure(context, &row).await? {
+                    Some(failure) => {
+                        format!("{follows}: attempt {} failed, {}: {}", row.attempt, failure.reason, failure.message)
+                    }
+                    None => follows,
+                };
+                return wait(context, task, &row, Some((Reason::Retrying, message)), time).await;
             }
             Step::WaitFor(time, reason, message) => {
                 return wait(context, task, &row, Some((reason, message)), time).await;

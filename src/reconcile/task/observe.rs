@@ -12,6 +12,7 @@ use crate::domain::provenance::ContainerImage;
 use crate::domain::trace::Termination;
 use crate::jobs::{EXECUTOR_CONTAINER, SOURCE_CONTAINER, WORKER_CONTAINER};
 use crate::outcome::Ended;
+use crate::reconcile::troubles::Trouble;
 
 /// Where an attempt is, by the account of Kubernetes.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +34,20 @@ pub enum Observation {
     Ending,
     /// No pod of the attempt runs any more.
     Ended(Ended),
+}
+
+impl Observation {
+    /// The same, with what the cluster says besides of a start that does not come.
+    #[must_use]
+    pub fn explained(self, trouble: Option<Trouble>) -> Self {
+        match (self, trouble) {
+            (Self::Waiting(Reason::JobCreated, _), Some(Trouble { reason, words })) => Self::Waiting(reason, words),
+            (Self::Stuck(FailureReason::StartFailed, message), Some(Trouble { words, .. })) => {
+                Self::Stuck(FailureReason::StartFailed, format!("{message}: {words}"))
+            }
+            (observation, _) => observation,
+        }
+    }
 }
 
 /// The limits that make an attempt stuck.
@@ -95,12 +110,9 @@ pub fn observe(job: Option<&Job>, pods: &[&Pod], limits: Limits, now: Timestamp)
 /// What an attempt waits for from the Job's creation to the worker's start: one text, lest each step of a start that takes
 /// a second costs a write of the status.
 ///
-/// Usually a pod comes within milliseconds; else quota or admission stand in the way, and the Job controller goes on trying.
+/// Usually a pod comes within milliseconds; else quota or admission stand in the way, of which [`Observation::explained`] tells.
 pub fn job_created(job_name: &str) -> (Reason, String) {
-    let message = format!(
-        "Job {job_name} is created; if no pod starts, `kubectl describe job {job_name}` names the quota or policy"
-    );
-    (Reason::JobCreated, message)
+    (Reason::JobCreated, format!("Job {job_name} is created and waits for its pod to start"))
 }
 
 fn starting(job: &Job) -> Observation {
@@ -129,8 +141,11 @@ fn unfinished(job: &Job, pod: &Pod, created_at: Timestamp, limits: Limits, now: 
             }
             return Observation::Waiting(Reason::WaitingForImage, message);
         }
-        if START_TROUBLE.contains(&reason) && late {
-            return Observation::Stuck(FailureReason::StartFailed, message);
+        if START_TROUBLE.contains(&reason) {
+            if late {
+                return Observation::Stuck(FailureReason::StartFailed, message);
+            }
+            return Observation::Waiting(Reason::WaitingForStart, message);
         }
     }
     if let Some(since) = running_since {

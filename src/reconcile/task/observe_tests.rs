@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::observe::{Limits, Observation, observe};
 use crate::crd::status::Reason;
 use crate::domain::FailureReason;
+use crate::reconcile::troubles::Trouble;
 
 const LIMITS: Limits = Limits { start_timeout: Duration::from_secs(60), run_timeout: Duration::from_secs(600) };
 
@@ -65,6 +66,21 @@ fn a_job_without_a_pod_waits() {
 }
 
 #[test]
+fn what_keeps_a_job_or_a_pod_from_starting_is_said_in_the_words_of_the_cluster() {
+    let quota = Trouble { reason: Reason::WaitingForQuota, words: "exceeded quota: tight".into() };
+    let explained = |observation: Observation| observation.explained(Some(quota.clone()));
+    let waiting = Observation::Waiting(Reason::WaitingForQuota, "exceeded quota: tight".into());
+    assert_eq!(explained(see(Some(job(json!({}))), None, 999)), waiting);
+    let late = explained(see(Some(job(json!({}))), Some(pod(json!({"phase": "Pending"}))), 61));
+    let Observation::Stuck(FailureReason::StartFailed, message) = late else { panic!("{late:?}") };
+    assert!(message.ends_with("has not started within 60 s: exceeded quota: tight"), "{message}");
+    // What is on its way is not held up by what was before.
+    let running = json!({"phase": "Running", "containerStatuses": [
+        container("worker", json!({"running": {"startedAt": at(2).to_string()}}))]});
+    assert!(matches!(explained(see(Some(job(json!({}))), Some(pod(running)), 10)), Observation::Running { .. }));
+}
+
+#[test]
 fn a_pod_in_line_waits_for_ever() {
     let status = json!({"phase": "Pending", "conditions": [
         {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]});
@@ -76,6 +92,7 @@ fn a_pod_in_line_waits_for_ever() {
 #[case("ImagePullBackOff", 10, None)]
 #[case("ImagePullBackOff", 61, Some(FailureReason::ImagePullFailed))]
 #[case("ErrImageNeverPull", 1, Some(FailureReason::ImagePullFailed))]
+#[case("CreateContainerConfigError", 10, None)]
 #[case("CreateContainerConfigError", 61, Some(FailureReason::StartFailed))]
 #[case("PodInitializing", 61, Some(FailureReason::StartFailed))]
 fn a_start_that_fails_is_given_its_time(
@@ -87,6 +104,9 @@ fn a_start_that_fails_is_given_its_time(
         container("source", json!({"waiting": {"reason": waiting, "message": "m"}}))]});
     match (see(Some(job(json!({}))), Some(pod(status)), seconds), stuck) {
         (Observation::Stuck(reason, _), Some(expected)) => assert_eq!(reason, expected),
+        (Observation::Waiting(Reason::WaitingForStart, told), None) => {
+            assert_eq!(told, format!("container source of pod t-1-x: {waiting}: m"));
+        }
         (Observation::Waiting(reason, _), None) => assert_eq!(reason, Reason::WaitingForImage),
         other => panic!("{other:?}"),
     }

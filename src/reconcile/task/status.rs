@@ -4,13 +4,13 @@ use jiff::Timestamp;
 use kube::api::Api;
 
 use super::Object;
-use super::lost;
 use super::validate::Validated;
+use super::{attempt, lost, progress};
 use crate::crd::TaskStatus;
 use crate::crd::status::{ConditionType, CwomStatus, Reason, TraceStatus};
 use crate::domain::{FailureReason, Finding, Phase};
 use crate::reconcile::status::{self, Fact, Subject, conditions, seconds, shorten};
-use crate::reconcile::{Context, Error};
+use crate::reconcile::{Context, Error, events};
 use crate::store::{StoreError, TaskRow};
 
 /// What a status is made from.
@@ -64,7 +64,8 @@ pub fn project(task: &Validated, state: &State, current: Option<&TaskStatus>, no
         State::Duplicate(first) => duplicate(&mut status, first),
         State::KeyReused => {
             let message = "another Task of this namespace, which asks for something else, has this idempotencyKey, and a key \
-                           stays used whatever became of its Task: make this one with another key, or without";
+                           stays used whatever became of its Task: make this one with another key, or without. Who may \
+                           list Tasks finds the other one by its spec.idempotencyKey";
             never_ran(&mut status, FailureReason::IdempotencyKeyReused.as_str(), message)
         }
         State::IdConflict => {
@@ -76,6 +77,7 @@ pub fn project(task: &Validated, state: &State, current: Option<&TaskStatus>, no
         State::RecordRemoved(at) => record_removed(&mut status, *at),
         State::StoreUnavailable(message) => unavailable(&mut status, message),
     };
+    let facts = facts.into_iter().chain(progress::facts(&status)).collect();
     let before = current.map(|status| status.conditions.as_slice()).unwrap_or_default();
     status.conditions = conditions(facts, task.head.generation, before, now);
     status
@@ -97,7 +99,7 @@ fn refused(status: &mut TaskStatus, findings: &[Finding]) -> Vec<Fact> {
 
 fn recorded(status: &mut TaskStatus, row: &TaskRow, waiting: Option<&(Reason, String)>) -> Vec<Fact> {
     let (reason, message) = match (row.phase, &row.error, waiting) {
-        (Phase::Completed, ..) => (Reason::Completed.as_str().to_owned(), None),
+        (Phase::Completed, ..) => (Reason::Completed.as_str().to_owned(), progress::summary(row).map(shorten)),
         (phase, Some(error), _) if phase.is_terminal() => (error.reason.clone(), Some(shorten(&error.message))),
         (Phase::Running, _, None) => (Reason::Running.as_str().to_owned(), None),
         (_, _, Some((reason, message))) => (reason.as_str().to_owned(), Some(shorten(message))),
@@ -110,6 +112,9 @@ fn recorded(status: &mut TaskStatus, row: &TaskRow, waiting: Option<&(Reason, St
     status.attempt = (row.attempt > 0).then_some(row.attempt.into());
     status.job_name = row.job_name.clone();
     status.commit = row.commit.clone();
+    status.operation = Some(row.task.operation.as_str().into());
+    status.repo = Some(row.task.target.repo.to_string());
+    status.duration = progress::duration(row);
     status.cwom = work_objects(row);
     status.queued_at = row.queued_at.map(seconds);
     status.started_at = row.started_at.map(seconds);
@@ -121,7 +126,7 @@ fn recorded(status: &mut TaskStatus, row: &TaskRow, waiting: Option<&(Reason, St
     });
     let message = message.unwrap_or_default();
     let succeeded = match row.phase {
-        Phase::Completed => Fact::yes(ConditionType::Succeeded.as_str(), &reason, ""),
+        Phase::Completed => Fact::yes(ConditionType::Succeeded.as_str(), &reason, message),
         Phase::Failed | Phase::Cancelled => Fact::no(ConditionType::Succeeded.as_str(), &reason, message),
         Phase::Pending | Phase::Queued | Phase::Running => {
             Fact::unknown(ConditionType::Succeeded.as_str(), &reason, message)
@@ -129,7 +134,7 @@ fn recorded(status: &mut TaskStatus, row: &TaskRow, waiting: Option<&(Reason, St
     };
     let type_ = ConditionType::TraceCaptured.as_str();
     let captured = if row.manifest_sha256.is_some() {
-        Fact::yes(type_, Reason::DigestsMatch.as_str(), "")
+        Fact::yes(type_, Reason::DigestsMatch.as_str(), "every file has the digest that the manifest names")
     } else if row.attempt_is_open() || (row.attempt == 0 && !row.phase.is_terminal()) {
         Fact::unknown(type_, Reason::NotYet.as_str(), "")
     } else if row.attempt == 0 {
@@ -140,8 +145,8 @@ fn recorded(status: &mut TaskStatus, row: &TaskRow, waiting: Option<&(Reason, St
         Fact::no(type_, Reason::Incomplete.as_str(), "")
     };
     vec![
-        Fact::yes(ConditionType::Accepted.as_str(), Reason::PolicyPassed.as_str(), ""),
-        Fact::yes(ConditionType::Recorded.as_str(), Reason::Recorded.as_str(), ""),
+        Fact::yes(ConditionType::Accepted.as_str(), Reason::PolicyPassed.as_str(), "the policy allows it"),
+        Fact::yes(ConditionType::Recorded.as_str(), Reason::Recorded.as_str(), "it is in the database"),
         succeeded,
         captured,
     ]
@@ -278,8 +283,22 @@ pub async fn write(context: &Context, task: &Validated, state: &State<'_>) -> Re
     let api: Api<Object> = Api::namespaced(context.client.clone(), &task.head.namespace);
     let version = task.head.resource_version.as_deref();
     let subject = Subject { name: &task.head.name, uid: &task.head.uid, resource_version: version };
-    let project = |current: Option<&TaskStatus>| project(task, state, current, Timestamp::now());
-    status::write(&api, &context.written, subject, task.status.clone(), project).await.map(|_| ())
+    let mut news = None;
+    let project = |current: Option<&TaskStatus>| {
+        let mut wanted = project(task, state, current, Timestamp::now());
+        if let State::Recorded(row, _) = state {
+            let configured = attempt::executor(context, row).ok().map(|executor| executor.name);
+            wanted.executor = progress::executor(current, row, configured);
+        }
+        news = events::news((&task.head.namespace, &task.head.name, &task.head.uid), current, &wanted);
+        wanted
+    };
+    if status::write(&api, &context.written, subject, task.status.clone(), project).await?
+        && let Some(news) = news
+    {
+        context.events.tell(news);
+    }
+    Ok(())
 }
 
 /// Says in the status that the record cannot be read or written, once for each outage: what follows of it is in the log.

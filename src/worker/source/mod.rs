@@ -151,7 +151,7 @@ impl Remote<'_> {
     async fn fetch(&self, into: &Path) -> Result<(String, u64), Failure> {
         let mut candidates = refs::candidates(self.git_ref)?;
         candidates.push("HEAD".into());
-        let mut list = vec!["ls-remote", "--quiet", "--", self.url];
+        let mut list = vec!["ls-remote", "--quiet", "--symref", "--", self.url];
         list.extend(candidates.iter().map(String::as_str).chain(["refs/tags/*"]));
         let mut advertised = Advertised::of(&candidates);
         let listed = self.git.stream(into, &list, |chunk| advertised.push(chunk)).await?;
@@ -160,7 +160,7 @@ impl Remote<'_> {
             return Err(listed.failure("the repository can't be reached"));
         }
         let wanted = refs::choose(self.git_ref, &advertised)?;
-        let id_length = advertised.iter().position(|byte| *byte == b'\t').unwrap_or(40);
+        let id_length = refs::id_length(&advertised);
         let format = if id_length == 64 { "--object-format=sha256" } else { "--object-format=sha1" };
         let init = ["init", "--quiet", "--bare", "--template=", "--initial-branch=jct", format, "--", "."];
         let (made, _) = self.git.run(into, &init).await?;

@@ -41,6 +41,22 @@ pub fn is_commit_id(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
+/// What `git ls-remote --symref` writes before the name that HEAD stands for.
+const SYMREF: &str = "ref: ";
+
+/// The length of an object's id in the output of `git ls-remote --symref`, by which SHA-1 and SHA-256 are told apart.
+pub fn id_length(ls_remote: &[u8]) -> usize {
+    let lines = ls_remote.split(|byte| *byte == b'\n').filter(|line| !line.starts_with(SYMREF.as_bytes()));
+    lines.filter_map(|line| line.iter().position(|byte| *byte == b'\t')).next().unwrap_or(40)
+}
+
+/// The branch that HEAD stands for, as far as the remote says.
+fn default_branch(ls_remote: &[u8]) -> Option<String> {
+    let lines = ls_remote.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
+    let name = lines.filter_map(|line| line.strip_prefix(SYMREF)?.strip_suffix("\tHEAD")).next()?;
+    Some(name.strip_prefix("refs/heads/")?.chars().take(256).collect())
+}
+
 /// What a remote advertises, as `git ls-remote` prints it: the refs that were asked for, and how many tags there are.
 #[derive(Debug)]
 pub struct Advertised<'a> {
@@ -88,7 +104,7 @@ impl<'a> Advertised<'a> {
     }
 }
 
-/// Chooses among the remote's refs, the output of `git ls-remote`. A full commit id stands for itself, unless the remote
+/// Chooses among the remote's refs, the output of `git ls-remote --symref`. A full commit id stands for itself, unless the remote
 /// has a ref of that name.
 ///
 /// # Errors
@@ -111,7 +127,12 @@ pub fn choose(git_ref: &str, ls_remote: &[u8]) -> Result<Wanted, Failure> {
     } else {
         "the repository has no such branch or tag"
     };
-    Err(not_found(git_ref, hint))
+    Err(match default_branch(ls_remote) {
+        Some(branch) => {
+            not_found(git_ref, &format!("{hint}; its default branch is {branch:?}, for target.ref to name"))
+        }
+        None => not_found(git_ref, hint),
+    })
 }
 
 /// The failure of a ref that is not there.
@@ -125,7 +146,8 @@ mod tests {
 
     use super::*;
 
-    const REMOTE: &[u8] = b"1111\tHEAD\n1111\trefs/heads/main\n2222\trefs/tags/v1\n3333\trefs/heads/v1\n\
+    const REMOTE: &[u8] =
+        b"ref: refs/heads/trunk\tHEAD\n1111\tHEAD\n1111\trefs/heads/main\n2222\trefs/tags/v1\n3333\trefs/heads/v1\n\
         4444\trefs/heads/x/refs/heads/lost\n5555\trefs/pull/7/head\n";
 
     #[rstest]
@@ -138,7 +160,7 @@ mod tests {
     }
 
     #[rstest]
-    #[case("lost", "no such branch")]
+    #[case("lost", "no such branch or tag; its default branch is \"trunk\"")]
     #[case("pull/7/head", "no such branch")]
     #[case("refs/pull/7/head", "no such branch")]
     #[case("deadbeef", "full one")]
@@ -149,6 +171,18 @@ mod tests {
         let failure = choose(git_ref, REMOTE).unwrap_err();
         assert_eq!(failure.reason, FailureReason::RefNotFound);
         assert!(failure.message.contains(expected), "{failure}");
+    }
+
+    #[test]
+    fn a_remote_that_names_no_default_branch_is_told_of_without() {
+        let failure = choose("lost", b"1111\trefs/heads/main\n").unwrap_err();
+        assert!(failure.message.ends_with("no such branch or tag"), "{failure}");
+    }
+
+    #[test]
+    fn ids_are_measured_by_the_refs_that_have_one() {
+        assert_eq!(id_length(REMOTE), 4);
+        assert_eq!(id_length(b""), 40);
     }
 
     #[test]
