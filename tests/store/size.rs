@@ -24,7 +24,7 @@ async fn pages(db: &Database) -> (i64, i64) {
     sqlx::query_as(sql).fetch_one(&mut conn).await.unwrap()
 }
 
-/// Of the version before, 29 KB.
+/// A little more than it is: whoever adds to it says so here.
 #[tokio::test]
 async fn the_record_of_a_task_is_small() {
     let db = Database::fresh(Sqlite).await;
@@ -33,7 +33,7 @@ async fn the_record_of_a_task_is_small() {
     lives(&db.store, 50..250).await;
     let (after, _) = pages(&db).await;
     let each = (after - before) / 200;
-    assert!((1..17_000).contains(&each), "{each} bytes for each Task");
+    assert!((1..21_500).contains(&each), "{each} bytes for each Task");
 }
 
 #[tokio::test]
