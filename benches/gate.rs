@@ -48,6 +48,7 @@ fn admission(bencher: Bencher, inputs_bytes: usize) {
     let key = StampKey::from_slice(&[7; 32]).unwrap_or_else(|| std::process::abort());
     let trust = Trust::in_keys(StampKeys::new(key, Vec::new(), None), "jct-system");
     let reviewer = Reviewer {
+        clock: jct::runtime::Clock::default(),
         policy: Policy::default().allowing("octo/"),
         trust: tokio::sync::watch::Sender::new(Arc::new(trust)).subscribe(),
         trusted_user: String::new(),

@@ -102,6 +102,7 @@ pub async fn run(args: DbArgs) -> anyhow::Result<()> {
     let opened = match args.command {
         DbCommand::Migrate | DbCommand::Import(_) => Database::open_or_create(&settings).await,
         DbCommand::Check | DbCommand::Export(_) => Database::open_to_read(&settings).await,
+        DbCommand::Compact => Database::open(&settings).await,
     };
     let place = settings.url.to_safe_string();
     let mut database = opened.with_context(|| format!("cannot open the database {place} (DATABASE_URL)"))?;
