@@ -21,6 +21,7 @@ use crate::crd::names::GROUP;
 use crate::crd::status::Reason;
 use crate::domain::id::sha256_hex;
 use crate::domain::{FailureReason, Phase};
+use crate::runtime::Clock;
 
 /// Between two events: ten in a second.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -143,14 +144,14 @@ impl Announcer {
     }
 
     /// Sends what is to be told, for ever, at most ten in a second.
-    pub async fn send(self, client: Client) {
+    pub async fn send(self, client: Client, clock: Clock) {
         loop {
             let Some(announcement) = self.next() else {
                 self.news.notified().await;
                 continue;
             };
             let events: Api<Event> = Api::namespaced(client.clone(), &announcement.namespace);
-            match events.create(&PostParams::default(), &event(&announcement, Timestamp::now())).await {
+            match events.create(&PostParams::default(), &event(&announcement, clock.now())).await {
                 Ok(_) => {}
                 // Told before, by this process or an earlier one.
                 Err(kube::Error::Api(status)) if status.code == 409 => {}

@@ -60,7 +60,7 @@ pub async fn run(context: Arc<Context>, concurrency: u16, ready: watch::Sender<b
     };
     let of_events =
         troubles::follow(Api::namespaced(lists.clone(), &namespace), context.workers.clone(), trigger.clone());
-    let announcing = context.events.clone().send(context.client.clone());
+    let announcing = context.events.clone().send(context.client.clone(), context.clock.clone());
     let followers = tokio::spawn(join4(of_jobs, of_pods, of_events, announcing));
 
     // A pass that took an unfilled cache for the truth would look for Jobs one by one.

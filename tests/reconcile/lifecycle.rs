@@ -36,15 +36,12 @@ async fn a_new_task_is_recorded_before_its_job_exists() {
         [
             "Task created pending by ada@example.org",
             "Repo created  by ada@example.org",
-            "Issue created planned by ada@example.org",
-            "Issue linked  by ada@example.org",
-            "Issue linked  by ada@example.org",
+            "Issue created  by ada@example.org",
             "ConstraintSnapshot created  by ada@example.org",
             "ContextPacket created  by ada@example.org",
             "Task status_changed pending->queued by jct-controller",
             "Job created pending by jct-controller",
-            "Run created planned by jct-controller",
-            "Run linked  by jct-controller",
+            "Run created  by jct-controller",
             "Issue status_changed planned->ready by jct-controller",
         ]
     );
