@@ -39,13 +39,15 @@ pub async fn add(url: &str, numbers: Range<usize>) -> anyhow::Result<()> {
         let names: Vec<&str> = table.columns.iter().map(String::as_str).collect();
         let value = |name: &&str| match *name {
             "seq" => "seq + {n} * (SELECT entries FROM bench_size)".to_owned(),
-            name if IDS.contains(&name) => format!("substr({name}, 1, length({name}) - 4) || '{{n4}}'"),
+            "idempotency_key" => "idempotency_key || '{tag}'".to_owned(),
+            // Of ids neither the time, nor what tells those of one moment apart.
+            name if IDS.contains(&name) => format!("substr({name}, 1, 10) || '{{tag}}' || substr({name}, 15)"),
             name => name.to_owned(),
         };
         let values: Vec<String> = names.iter().map(value).collect();
         let first = match names.contains(&"seq") {
             true => " WHERE seq <= (SELECT entries FROM bench_size)".to_owned(),
-            false => format!(" WHERE substr({0}, length({0}) - 3, 1) <> '~'", table.key),
+            false => format!(" WHERE substr({0}, 11, 2) <> 'ZZ'", table.key),
         };
         statements.push(format!(
             "INSERT INTO {0} ({1}) SELECT {2} FROM {0}{first}",
@@ -56,8 +58,9 @@ pub async fn add(url: &str, numbers: Range<usize>) -> anyhow::Result<()> {
     }
     let size = "CREATE TABLE IF NOT EXISTS bench_size AS SELECT MAX(seq) AS entries FROM audit_log";
     let of = |n: usize| -> Vec<String> {
-        let tag = format!("~{n:03}");
-        statements.iter().map(|sql| sql.replace("{n4}", &tag).replace("{n}", &n.to_string())).collect()
+        let digits = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+        let tag = format!("ZZ{}{}", digits[n / 32 % 32] as char, digits[n % 32] as char);
+        statements.iter().map(|sql| sql.replace("{tag}", &tag).replace("{n}", &n.to_string())).collect()
     };
     if is_postgres {
         let mut conn = PgConnection::connect(url).await?;
