@@ -98,7 +98,7 @@ async fn a_retry_does_not_wait_for_a_clock_that_was_ahead() {
             seen(&context, 1, json!({}), ended);
             let object = Arc::new(object);
             reconcile(object.clone(), context.clone()).await?;
-            tokio::time::sleep(Duration::from_millis(1100)).await;
+            tokio::time::sleep(Duration::from_millis(3100)).await;
             reconcile(object, context).await
         })
         .await;

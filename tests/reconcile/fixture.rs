@@ -164,7 +164,7 @@ impl World {
                 start_timeout: Duration::from_secs(60),
                 grace: Duration::from_secs(60),
                 job_ttl_seconds: 600,
-                retry_delay: Duration::from_secs(1),
+                retry_delay: Duration::from_secs(3),
                 infrastructure_retries: 1,
                 executor_patience: self.executor_patience,
             },

@@ -170,7 +170,7 @@ async fn a_failed_attempt_is_followed_by_the_next_after_a_while() {
     let why = "attempt 1 failed, SourceUnavailable: because of SourceUnavailable";
     assert!(told.starts_with("attempt 2 follows at 20") && told.ends_with(why), "{told}");
     assert!(!world.row().await.phase.is_terminal());
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(3100)).await;
     let again = world.pass(&task, vec![call("POST", JOBS, Answer::Echo), call("PATCH", STATUS, Answer::Echo)]).await;
     assert_eq!(again.calls[0].2["metadata"]["name"], job_name(2));
     assert_eq!(again.status()["attempt"], 2);
@@ -195,7 +195,7 @@ async fn what_the_cluster_failed_is_tried_again_apart_from_what_the_task_allows(
     assert_eq!(failed.status()["reason"], "Retrying");
     let row = world.row().await;
     assert_eq!((row.max_attempts, row.infrastructure_failures, row.allowed_attempts()), (1, 1, 2));
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(3100)).await;
     world.pass(&task, start()).await.result.unwrap();
     // The operator allows one such retry here.
     world.leave_trace(2, Some(FailureReason::Evicted));

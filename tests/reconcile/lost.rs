@@ -256,7 +256,7 @@ async fn an_administrator_lets_a_task_run_again_after_what_it_shows() {
     let waiting = world.pass(&again, status_call()).await;
     assert_eq!(waiting.status()["reason"], "Retrying");
     assert_eq!(waiting.status()["decision"], Value::Null);
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(3100)).await;
     // By a cache that lags, and by one that does not.
     let pass = world.pass(&again, start()).await;
     pass.result.as_ref().unwrap();
