@@ -234,7 +234,7 @@ pub struct Settings {
     #[arg(long, env = "JCT_SOURCE_ALLOW_PLAINTEXT", default_value_t = false, action = clap::ArgAction::Set)]
     pub source_allow_plaintext: bool,
 
-    /// URL of a proxy through which sources are fetched, such as http://proxy.example:3128; none when empty
+    /// URL of a proxy through which sources are fetched, with scheme and port; none when empty
     #[arg(long, env = "JCT_SOURCE_PROXY", default_value = "")]
     pub source_proxy: String,
 
