@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::domain::executor::{Builtin, Executors};
-use crate::domain::task::{Naming, Operation, read};
+use crate::domain::task::{Naming, Operation, Task, read};
 
 /// What whoever makes the Task of this `spec` in `namespace` is to be told, a sentence each. Nothing of a spec that does not fit:
 /// that is for the gate to say.
@@ -11,22 +11,28 @@ pub fn advice(spec: &Value, naming: Naming, namespace: &str, executors: &Executo
     let (draft, findings) = read(spec, naming);
     let named = draft.controls.executor.clone();
     let Some(task) = draft.into_task().filter(|_| findings.is_empty()) else { return Vec::new() };
-    match executors.resolve(namespace, task.operation, named.as_deref()) {
-        Err(none) => vec![format!("{none}. The Task waits for one for a while, and fails then")],
-        Ok(executor) => executor
-            .builtin
-            .and_then(|builtin| lacks(builtin, task.operation, &task.inputs))
-            .map(|(input, does)| {
-                let spec = if naming == Naming::Rest { "" } else { "spec." };
-                format!(
-                    "{spec}inputs.{input} is missing: the built-in executor {} {does}, and does nothing by {spec}objective. The Task \
-                     will fail",
-                    executor.name
-                )
-            })
-            .into_iter()
-            .collect(),
-    }
+    advice_on(&task, named.as_deref(), naming, namespace, executors)
+}
+
+/// As [`advice`], of a Task that was read already and may name an executor.
+pub fn advice_on(
+    task: &Task,
+    named: Option<&str>,
+    naming: Naming,
+    namespace: &str,
+    executors: &Executors,
+) -> Vec<String> {
+    let executor = match executors.resolve(namespace, task.operation, named) {
+        Ok(executor) => executor,
+        Err(none) => return vec![format!("{none}. The Task waits for one for a while, and fails then")],
+    };
+    let lacking = executor.builtin.and_then(|builtin| lacks(builtin, task.operation, &task.inputs));
+    let Some((input, does)) = lacking else { return Vec::new() };
+    let spec = if naming == Naming::Rest { "" } else { "spec." };
+    vec![format!(
+        "{spec}inputs.{input} is missing: the built-in executor {} {does}, and does nothing by {spec}objective. The Task will fail",
+        executor.name
+    )]
 }
 
 /// The input that a built-in executor can't do without, if it is not there, and what it does with it.

@@ -20,7 +20,7 @@ use crate::domain::denial::{self, Door};
 use crate::domain::id::sha256_hex;
 use crate::domain::task::Naming;
 use crate::domain::{Actor, Denial, Finding, TraceId};
-use crate::policy::{Verdict, advice, gate};
+use crate::policy::{Verdict, advice_on, gate};
 use crate::store::TaskRow;
 
 /// Ask for a Task
@@ -71,7 +71,7 @@ pub async fn enqueue(
             return Err(problem);
         }
     };
-    let warnings = advice(body, Naming::Rest, &namespace, &api.executors.borrow().clone());
+    let warnings = advice_on(&task, None, Naming::Rest, &namespace, &api.executors.borrow().clone());
     let submitter = caller.principal();
     let submission = Submission { namespace, submitter, trace_id, parent_trace_id: parent.clone(), task, create_cwom };
     match submit(&api, &submission, until).await? {
