@@ -72,13 +72,14 @@ const IMPURE: [&str; 12] = [
     "Timestamp::now",
 ];
 
-fn sources(folder: &Path) -> Vec<PathBuf> {
+/// The files of a folder, at any depth, with one of these extensions.
+fn files(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            found.extend(sources(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.extend(files(&path, extensions));
+        } else if extensions.iter().any(|known| path.extension().is_some_and(|extension| extension == *known)) {
             found.push(path);
         }
     }
@@ -96,7 +97,7 @@ fn code(path: &Path) -> String {
 fn modules() -> Vec<(String, PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
-    for path in sources(&root) {
+    for path in files(&root, &["rs"]) {
         let relative = path.strip_prefix(&root).unwrap().to_owned();
         let is_test = relative.to_string_lossy().ends_with("tests.rs");
         if relative.components().count() < 2 || is_test || relative.starts_with("bin") {
@@ -216,20 +217,6 @@ fn every_row_of_the_threat_model_names_its_tests() {
     }
 }
 
-/// Every text file of the repository's folders of code.
-fn signposts(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && !path.ends_with("snapshots") {
-            found.extend(signposts(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "sql") {
-            found.push(path);
-        }
-    }
-    found
-}
-
 /// The numbers after each `phrase` in `text`: of "sections 4 and 5" and "decisions 6 to 9" all that stand there.
 fn cited_numbers(text: &str, phrase: &str) -> Vec<u32> {
     let mut numbers = Vec::new();
@@ -256,7 +243,7 @@ fn sections_and_decisions_that_the_code_cites_exist() {
     let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
     let (contract, decisions) = (read("docs/contract.md"), read("docs/decisions/README.md"));
     let mut seen = [0, 0];
-    for path in ["src", "migrations", "tests"].iter().flat_map(|folder| signposts(&root.join(folder))) {
+    for path in ["src", "migrations", "tests"].iter().flat_map(|folder| files(&root.join(folder), &["rs", "sql"])) {
         if path.ends_with("architecture.rs") {
             continue;
         }

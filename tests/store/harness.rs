@@ -32,6 +32,14 @@ pub struct Database {
 }
 
 impl Database {
+    /// What `jct db check` finds.
+    pub async fn check(&self) -> jct::store::Check {
+        let mut whole = jct::store::Database::open(&self.settings).await.unwrap();
+        let check = whole.check().await.unwrap();
+        whole.close().await;
+        check
+    }
+
     pub async fn fresh(backend: Backend) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = match backend {

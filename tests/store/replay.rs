@@ -23,13 +23,6 @@ async fn filled(backend: Backend) -> Database {
     db
 }
 
-async fn check(db: &Database) -> Check {
-    let mut whole = Whole::open(&db.settings).await.unwrap();
-    let check = whole.check().await.unwrap();
-    whole.close().await;
-    check
-}
-
 /// Of `uid-0`, which is completed, and `uid-1`, which runs.
 #[rstest]
 #[case::an_end("UPDATE tasks SET status = 'failed' WHERE uid = 'uid-0'", "status is not what")]
@@ -88,9 +81,9 @@ async fn what_was_changed_is_named(
     #[case] expected: &str,
 ) {
     let db = filled(backend).await;
-    assert_eq!(check(&db).await.problems, [] as [&str; 0], "a control");
+    assert_eq!(db.check().await.problems, [] as [&str; 0], "a control");
     db.execute(sql).await.unwrap();
-    let check = check(&db).await;
+    let check = db.check().await;
     assert!(check.problems.iter().any(|problem| problem.contains(expected)), "{check:?}");
     assert!(check.audit_head.is_some(), "the log itself was left alone");
 }
@@ -109,13 +102,13 @@ async fn an_entry_from_before_tells_less_and_is_no_problem(#[values(Sqlite, Post
         let is_of_rows = |problem: &String| !problem.contains("audit log is broken") && !problem.contains("trigger");
         check.problems.into_iter().filter(is_of_rows).collect()
     };
-    assert_eq!(told(check(&db).await), [] as [&str; 0]);
+    assert_eq!(told(db.check().await), [] as [&str; 0]);
     db.execute("UPDATE tasks SET executor = 'mine' WHERE uid = 'uid-0'").await.unwrap();
-    assert_eq!(told(check(&db).await), [] as [&str; 0], "the entry does not tell");
+    assert_eq!(told(db.check().await), [] as [&str; 0], "the entry does not tell");
     db.execute("UPDATE tasks SET submitted_by = 'mallory' WHERE uid = 'uid-0'").await.unwrap();
-    assert_eq!(told(check(&db).await).len(), 1);
+    assert_eq!(told(db.check().await).len(), 1);
     db.execute("DELETE FROM artifacts WHERE uri LIKE '%report.md'").await.unwrap();
-    assert!(told(check(&db).await).len() > 1, "the number of files is told");
+    assert!(told(db.check().await).len() > 1, "the number of files is told");
 }
 
 fn ring() -> KeyRing {
@@ -242,7 +235,7 @@ async fn rows_that_do_not_follow_are_imported_for_who_says_so(#[values(Sqlite, P
     );
     assert_eq!(store.audit_head().await.unwrap().hash, imported.audit_head);
     store.close().await;
-    let found = check(&copy).await;
+    let found = copy.check().await;
     assert_eq!((found.problems.len(), found.audit_head), (1, Some(imported.audit_head)), "nothing is whitewashed");
 
     // Where nothing differs, nothing is said.
@@ -260,10 +253,10 @@ async fn rows_that_do_not_follow_are_imported_for_who_says_so(#[values(Sqlite, P
 async fn the_digest_of_a_custom_resource_is_bound(#[values(Sqlite, Postgres)] backend: Backend) {
     let db = Database::fresh(backend).await;
     crate::objects::chain(&db.store).await;
-    assert_eq!(check(&db).await.problems, [] as [&str; 0], "a control");
+    assert_eq!(db.check().await.problems, [] as [&str; 0], "a control");
     for sql in ["UPDATE cwom_issues SET spec_sha256 = 'ab'", "UPDATE cwom_issues SET spec_sha256 = NULL"] {
         db.execute(sql).await.unwrap();
-        let check = check(&db).await;
+        let check = db.check().await;
         assert!(check.problems.iter().any(|problem| problem.contains("record is not what")), "{check:?}");
     }
 }
@@ -286,7 +279,7 @@ async fn a_change_of_what_a_task_made_is_told_from_one_that_nobody_made(#[values
     ] {
         let patched = store.patch_object(patch(change.clone())).await.unwrap();
         assert!(matches!(patched, Patched::Patched(_)), "{change}: {patched:?}");
-        assert_eq!(check(&db).await.problems, [] as [&str; 0], "{change}");
+        assert_eq!(db.check().await.problems, [] as [&str; 0], "{change}");
     }
     // A field that was changed is held against its last entry, any other against the digest.
     for (sql, expected) in [
@@ -294,7 +287,7 @@ async fn a_change_of_what_a_task_made_is_told_from_one_that_nobody_made(#[values
         ("UPDATE cwom_issues SET type = 'ops'", "content is not what"),
     ] {
         db.execute(sql).await.unwrap();
-        let check = check(&db).await;
+        let check = db.check().await;
         assert!(check.problems.iter().any(|problem| problem.contains(expected)), "{sql}: {check:?}");
     }
 }

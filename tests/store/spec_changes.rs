@@ -1,7 +1,7 @@
 //! Changes of a Task's spec in the audit log.
 
 use jct::domain::{Actor, SpecChange};
-use jct::store::{Database as Whole, NewTask, NoteSpecChanges, Recording, Store, TaskRow};
+use jct::store::{NewTask, NoteSpecChanges, Recording, Store, TaskRow};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -29,13 +29,6 @@ async fn told(store: &Store) -> Vec<(String, i64, i64)> {
         .filter(|entry| entry["note"].to_string().contains("spec"))
         .filter_map(changed)
         .collect()
-}
-
-async fn problems(db: &Database) -> Vec<String> {
-    let mut whole = Whole::open(&db.settings).await.unwrap();
-    let check = whole.check().await.unwrap();
-    whole.close().await;
-    check.problems
 }
 
 fn entry(by: &str, before: i64, after: i64) -> (String, i64, i64) {
@@ -68,10 +61,10 @@ async fn each_change_is_told_once_whoever_tells_it(#[values(Sqlite, Postgres)] b
     let of_another = NoteSpecChanges { uid: "b".into(), ..noted(&recorded, vec![change(9, "mallory", true)]) };
     db.store.note_spec_changes(of_another).await.unwrap();
     assert_eq!(told(&db.store).await.len(), 3);
-    assert_eq!(problems(&db).await, [] as [&str; 0]);
+    assert_eq!(db.check().await.problems, [] as [&str; 0]);
     for forged in [0, 9] {
         db.execute(&format!("UPDATE tasks SET spec_generation = {forged}")).await.unwrap();
-        let problems = problems(&db).await;
+        let problems = db.check().await.problems;
         assert!(problems.iter().any(|problem| problem.contains("spec_generation is not what")), "{problems:?}");
     }
 }
@@ -95,7 +88,7 @@ async fn what_nobody_saw_is_told_as_that(#[values(Sqlite, Postgres)] backend: Ba
     db.store.note_spec_changes(sealed(6)).await.unwrap();
     let of_older = [entry("zoe", 0, 4), entry(&unknown, 4, 5), entry("zoe", 5, 6)];
     assert_eq!(told(&db.store).await[expected.len()..], of_older);
-    assert_eq!(problems(&db).await, [] as [&str; 0]);
+    assert_eq!(db.check().await.problems, [] as [&str; 0]);
 }
 
 #[rstest]
@@ -109,5 +102,5 @@ async fn a_restored_object_counts_its_generations_anew(#[values(Sqlite, Postgres
     assert_eq!((restored.uid.as_str(), restored.spec_generation), ("another", 0));
     db.store.note_spec_changes(noted(&restored, vec![change(2, "eve", true)])).await.unwrap();
     assert_eq!(told(&db.store).await.last().unwrap(), &entry("eve", 0, 2));
-    assert_eq!(problems(&db).await, [] as [&str; 0]);
+    assert_eq!(db.check().await.problems, [] as [&str; 0]);
 }

@@ -8,7 +8,7 @@ use std::io::BufReader;
 use std::process::Command;
 
 use jct::domain::{Id, Phase};
-use jct::store::{Check, Database as Whole, NewTask, Page, Recording, TaskFilter, TraceGone};
+use jct::store::{Database as Whole, NewTask, Page, Recording, TaskFilter, TraceGone};
 use rstest::rstest;
 
 use crate::harness::{Backend, Backend::*, Database, at, completed, created_at, end, new_task, row, running, start};
@@ -112,18 +112,11 @@ pub fn written_before() -> String {
     String::from_utf8(unzipped.stdout).unwrap()
 }
 
-async fn check(db: &Database) -> Check {
-    let mut whole = Whole::open(&db.settings).await.unwrap();
-    let check = whole.check().await.unwrap();
-    whole.close().await;
-    check
-}
-
 #[rstest]
 #[tokio::test]
 async fn what_the_version_before_wrote_is_whole_and_goes_on(#[values(Sqlite, Postgres)] backend: Backend) {
     let db = Database::of_export(backend, 4, &written_before()).await;
-    let found = check(&db).await;
+    let found = db.check().await;
     assert_eq!(found.problems, [] as [&str; 0]);
     assert_eq!((found.rows["tasks"], found.rows["cwom_issues"]), (9, 8));
     assert!(found.rows["audit_log"] > 142, "the marks are told");
@@ -148,7 +141,7 @@ async fn what_the_version_before_wrote_is_whole_and_goes_on(#[values(Sqlite, Pos
     store.trace_gone(TraceGone { task_id: deleted.id, attempt: 1, at: at(300) }).await.unwrap();
     row(store.record_task(NewTask { create_cwom: true, ..new_task("new") }).await.unwrap());
     store.close().await;
-    assert_eq!(check(&db).await.problems, [] as [&str; 0]);
+    assert_eq!(db.check().await.problems, [] as [&str; 0]);
 
     // And to another database.
     let (mut out, mut whole) = (Vec::new(), Whole::open(&db.settings).await.unwrap());
@@ -158,7 +151,7 @@ async fn what_the_version_before_wrote_is_whole_and_goes_on(#[values(Sqlite, Pos
     let mut whole = Whole::open(&copy.settings).await.unwrap();
     whole.import(&mut BufReader::new(&out[..]), &anything()).await.unwrap();
     whole.close().await;
-    assert_eq!(check(&copy).await.problems, [] as [&str; 0]);
+    assert_eq!(copy.check().await.problems, [] as [&str; 0]);
 }
 
 /// Of rows that the version before wrote, too.
@@ -197,12 +190,12 @@ async fn what_was_changed_of_it_is_named(
     #[case] expected: &str,
 ) {
     let db = Database::of_export(backend, 4, &written_before()).await;
-    assert_eq!(check(&db).await.problems, [] as [&str; 0], "a control");
+    assert_eq!(db.check().await.problems, [] as [&str; 0], "a control");
     db.execute(sql).await.unwrap();
     // Not even a start makes it the truth.
     db.store.close().await;
     jct::store::Store::open(&db.settings).await.unwrap().close().await;
-    let check = check(&db).await;
+    let check = db.check().await;
     assert!(check.problems.iter().any(|problem| problem.contains(expected)), "{check:?}");
 }
 

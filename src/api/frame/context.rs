@@ -11,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tracing::{debug, info};
 
+use super::net::PROBES;
 use crate::api::Api;
 use crate::api::auth::{Caller, Right};
 use crate::api::error::Problem;
@@ -148,7 +149,7 @@ fn given(headers: &HeaderMap, name: &HeaderName) -> Option<TraceId> {
 
 fn count(metrics: &Metrics, route: Option<&MatchedPath>, response: &Response, began: Instant) {
     let route = route.map_or("none", MatchedPath::as_str);
-    if !["/healthz", "/health", "/readyz"].contains(&route) {
+    if !PROBES.contains(&route) {
         let labels = RequestLabels { route: route.into(), status: response.status().as_u16() };
         metrics.requests.get_or_create(&labels).inc();
         metrics.request_seconds.observe(began.elapsed().as_secs_f64());

@@ -9,8 +9,8 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api::error::Problem;
 
-/// Probes answer in lines of text.
-const PLAIN: [&str; 3] = ["/healthz", "/health", "/readyz"];
+/// What probes ask for: what they are told may be lines of text, and is not counted.
+pub const PROBES: [&str; 3] = ["/healthz", "/health", "/readyz"];
 
 /// 404 for a path that is nothing.
 pub async fn not_found(uri: Uri) -> Problem {
@@ -24,7 +24,7 @@ pub fn panicked(_: Box<dyn Any + Send>) -> Response {
 
 /// Middleware: gives an error that is no JSON the form of ours, its headers kept.
 pub async fn json_errors(request: Request, next: Next) -> Response {
-    let is_plain = PLAIN.contains(&request.uri().path());
+    let is_plain = PROBES.contains(&request.uri().path());
     let response = next.run(request).await;
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
