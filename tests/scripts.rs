@@ -14,6 +14,10 @@ fn command(program: &str, arguments: &[&str]) -> Output {
     let nothing = tempfile::tempdir().unwrap();
     let mut command = Command::new(program);
     command.args(arguments).current_dir(ROOT).env("XDG_STATE_HOME", nothing.path()).stdin(Stdio::null());
+    // Of the `make test` that these tests may run in.
+    for of_make in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS"] {
+        command.env_remove(of_make);
+    }
     command.output().unwrap()
 }
 

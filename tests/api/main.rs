@@ -22,3 +22,7 @@ mod trace;
 mod trace_objects;
 mod work;
 mod world;
+
+// As the program: what it costs is measured here.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

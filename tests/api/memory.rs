@@ -37,11 +37,20 @@ async fn raised_by(work: impl Future<Output = ()>) -> u64 {
     peak() - before
 }
 
+/// What the operator's image sets.
+fn of_the_image() -> Vec<(&'static str, &'static str)> {
+    let file = include_str!("../../images/operator.Containerfile");
+    let set: Vec<_> = file.lines().filter_map(|line| line.strip_prefix("ENV ")?.split_once('=')).collect();
+    assert!(set.iter().any(|(name, _)| name.starts_with("MIMALLOC_")), "{set:?}");
+    set
+}
+
 /// What `test`, run in a process of its own with `what` to measure, prints.
 fn measured(test: &str, what: &str) -> u64 {
     let output = Command::new(std::env::current_exe().unwrap())
         .args([&format!("memory::{test}"), "--exact", "--nocapture", "--test-threads=1"])
         .env(MEASURE, what)
+        .envs(of_the_image())
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
