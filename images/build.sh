@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
-# Packs a static binary as the images jct-operator:TAG and jct-worker:TAG: build.sh BINARY OUTDIR TAG
-# writes OUTDIR/operator.tar and OUTDIR/worker.tar (docker-archive), and nothing when they are current.
+# Packs static binaries as the images jct-operator:TAG and jct-worker:TAG: build.sh BINARY OUTDIR TAG
+# takes BINARY, the program jct, and jct-worker, which is beside it, and writes OUTDIR/operator.tar and OUTDIR/worker.tar (docker-archive), and nothing when they are current.
 . "$(dirname "$0")/../tests/cluster/lib.sh"
 IMAGES="$(cd "$(dirname "$0")" && pwd)"
 
 main() {
   (($# == 3)) || die "usage: build.sh BINARY OUTDIR TAG"
-  local binary="$1" out="$2" tag="$3" work base image key
-  [[ -f "$binary" ]] || die "no such binary: $binary"
-  ! ldd "$binary" >/dev/null 2>&1 || [[ "$(ldd "$binary")" == *"statically linked"* ]] ||
-    die "$binary is not static: build it with the target and flags of .cargo/config.toml"
-  key="$tag $(cat "$binary" "$IMAGES"/*.Containerfile "$IMAGES"/*.sh | sha256sum)"
+  local binary="$1" out="$2" tag="$3" worker program work base image key
+  worker="$(dirname "$binary")/jct-worker"
+  for program in "$binary" "$worker"; do
+    [[ -f "$program" ]] || die "no such binary: $program"
+    ! ldd "$program" >/dev/null 2>&1 || [[ "$(ldd "$program")" == *"statically linked"* ]] ||
+      die "$program is not static: build it with the target and flags of .cargo/config.toml"
+  done
+  key="$tag $(cat "$binary" "$worker" "$IMAGES"/*.Containerfile "$IMAGES"/*.sh | sha256sum)"
   if [[ -e "$out/operator.tar" && -e "$out/worker.tar" && "$(cat "$out/.key" 2>/dev/null)" == "$key" ]]; then return; fi
 
   "$IMAGES/../tests/cluster/prerequisites.sh" images
@@ -23,7 +26,8 @@ main() {
   trap 'rm -rf "'"$work"'"' EXIT
   mkdir "$work/context"
   strip -o "$work/context/jct" "$binary"
-  chmod 0755 "$work/context/jct"
+  strip -o "$work/context/jct-worker" "$worker"
+  chmod 0755 "$work/context"/*
   for image in operator worker; do step "image jct-$image:$tag" build "$image"; done
   printf '%s' "$key" >"$out/.key"
   give_to_caller "$out"

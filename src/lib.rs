@@ -4,46 +4,53 @@
 //! touched. **Intent lives in etcd, the record in the database, the evidence on a volume.** The status of a custom
 //! resource is a projection of the record, never a source.
 //!
-//! The folders are the stages of that way:
+//! The folders are the stages of that way. What has no client, no clock of its own and no server in it is a crate of its
+//! own, in `crates/`, and has its old name here.
 //!
 //! | module | stage |
 //! |---|---|
-//! | [`domain`] | the words: Task, CWOM, lifecycle, audit entry, trace manifest. Pure |
-//! | [`policy`] | the gate: may it run? Pure |
+//! | [`domain`] | crate `jct-domain`, the words: Task, CWOM, lifecycle, audit entry, trace manifest. Pure |
+//! | [`policy`] | of the same crate, the gate: may it run? Pure |
 //! | [`manifest`] | manifests as kubectl reads and the API server checks them. Pure |
 //! | [`crd`] | the custom resources |
 //! | [`webhook`] | admission: identity stamped, gate asked |
 //! | [`reconcile`] | dereference, validate, record, run, observe, status |
 //! | [`jobs`] | a validated Task as a Job manifest. Pure |
-//! | [`store`] | rows and audit entries; the only user of the database |
+//! | [`store`] | crate `jct-store`, rows and audit entries; the only user of the database |
 //! | [`outcome`] | how an attempt ended: judged by its trace, recorded, signed |
-//! | [`trace`] | the trace volume: prepared, checked, sealed, verified later |
+//! | [`trace`] | crate `jct-trace`, the trace volume: prepared, checked, sealed, verified later |
 //! | [`serve`] | connections and bodies of both servers, bounded |
-//! | [`signing`] | the keys of provenance, in a Secret; signatures |
-//! | [`worker`] | inside the Job: source, executor, trace |
+//! | [`signing`] | crate `jct-signing`, keys and signatures; here: the operator's keys in a Secret |
+//! | [`worker`] | crate `jct-worker`, inside the Job: source, executor, trace. A program of its own, too |
 //! | [`api`] | the REST door: Tasks, work objects, the record; health, metrics |
 //! | [`local`] | a Task without a cluster: the same stages, processes in place of a Job |
 //! | [`commands`] | the commands for people and scripts |
 //! | [`runtime`] | settings, shutdown, telemetry, and the processes put together |
 //!
-//! `tests/architecture.rs` holds the dependency rule: `domain`, `policy` and `jobs` know no client, clock or IO; the
+//! Cargo and `tests/architecture.rs` hold the dependency rule: `domain`, `policy` and `jobs` know no client, clock or IO; the
 //! database is known to `store` alone, HTTP serving to `serve`, `webhook` and `api` alone.
 
 pub mod api;
 pub mod checkpoint;
 pub mod commands;
 pub mod crd;
-pub mod domain;
 pub mod jobs;
 pub mod local;
 pub mod manifest;
 pub mod outcome;
-pub mod policy;
 pub mod reconcile;
 pub mod runtime;
 pub mod serve;
 pub mod signing;
-pub mod store;
-pub mod trace;
 pub mod webhook;
-pub mod worker;
+
+#[doc(no_inline)]
+pub use jct_domain as domain;
+#[doc(no_inline)]
+pub use jct_domain::policy;
+#[doc(no_inline)]
+pub use jct_store as store;
+#[doc(no_inline)]
+pub use jct_trace as trace;
+#[doc(no_inline)]
+pub use jct_worker as worker;

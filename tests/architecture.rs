@@ -1,23 +1,19 @@
-//! Holds the dependency rule of the crate (see its documentation) by reading the `use` lines and paths of the sources.
+//! Holds what Cargo cannot say of who may use what, by reading the `use` lines and paths of the sources: within the operator, and
+//! of crates from elsewhere. What a crate of ours may use of the others, its Cargo.toml says.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Which modules of the crate each module may use.
-const ALLOWED: [(&str, &[&str]); 18] = [
-    ("domain", &[]),
-    ("policy", &["domain"]),
+/// Which modules of the operator, and which of our crates by the names that it gives them, each of its modules may use.
+const ALLOWED: [(&str, &[&str]); 13] = [
     ("manifest", &["domain"]),
     ("crd", &["domain"]),
     ("jobs", &["domain", "crd"]),
-    ("store", &["domain"]),
     ("signing", &["domain"]),
     ("checkpoint", &["domain", "store", "signing"]),
     ("serve", &[]),
-    ("trace", &["domain", "signing"]),
-    ("worker", &["domain"]),
     ("outcome", &["domain", "store", "signing", "trace"]),
     ("webhook", &["domain", "policy", "crd", "serve", "runtime"]),
     ("reconcile", &["domain", "policy", "crd", "jobs", "store", "signing", "trace", "outcome", "runtime"]),
@@ -43,7 +39,10 @@ const ALLOWED: [(&str, &[&str]); 18] = [
     ),
 ];
 
-/// Which crates belong to which modules alone.
+/// Our crates, by the names that the operator gives them: nothing but `commands` starts a step of the worker.
+const OURS: [&str; 5] = ["domain", "policy", "store", "trace", "worker"];
+
+/// Which crates from elsewhere belong to which modules, or crates of ours, alone.
 const OWNED: [(&str, &[&str]); 8] = [
     ("libyaml_safer", &["manifest"]),
     ("sqlx", &["store"]),
@@ -93,26 +92,42 @@ fn code(path: &Path) -> String {
     text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
-/// Every file of every module, with its code; files that hold only tests left out.
+/// Every file of every module of the operator, with its code; files that hold only tests left out.
 fn modules() -> Vec<(String, PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut found = Vec::new();
-    for path in files(&root, &["rs"]) {
-        let relative = path.strip_prefix(&root).unwrap().to_owned();
-        let is_test = relative.to_string_lossy().ends_with("tests.rs");
-        if relative.components().count() < 2 || is_test || relative.starts_with("bin") {
-            continue;
-        }
-        let module = relative.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
-        found.push((module, relative, code(&path)));
-    }
+    let found = sources("src");
     assert!(found.len() > 30, "the sources were not found");
+    let is_module = |(_, path, _): &(String, PathBuf, String)| path.components().count() > 2;
+    found.into_iter().filter(is_module).collect()
+}
+
+/// The same, and those of our crates: each is one module, but for the gate, which is one of its own.
+fn modules_and_crates() -> Vec<(String, PathBuf, String)> {
+    let mut found = modules();
+    for name in ["domain", "signing", "store", "trace", "worker"] {
+        let files = sources(&format!("crates/{name}/src"));
+        assert!(!files.is_empty(), "{name}: the sources were not found");
+        let module = |path: &Path| if path.starts_with("crates/domain/src/policy") { "policy" } else { name };
+        found.extend(files.into_iter().map(|(_, path, code)| (module(&path).to_owned(), path, code)));
+    }
     found
+}
+
+/// Files below a folder by the name of what is below it, with their paths from the root.
+fn sources(folder: &str) -> Vec<(String, PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let all =
+        files(&root.join(folder), &["rs"]).into_iter().filter(|path| !path.to_string_lossy().ends_with("tests.rs"));
+    all.map(|path| {
+        let below = path.strip_prefix(root.join(folder)).unwrap();
+        let module = below.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
+        (module, path.strip_prefix(root).unwrap().to_owned(), code(&path))
+    })
+    .collect()
 }
 
 #[test]
 fn modules_use_only_what_they_may() {
-    let names: Vec<&str> = ALLOWED.iter().map(|(name, _)| *name).collect();
+    let names: Vec<&str> = ALLOWED.iter().map(|(name, _)| *name).chain(OURS).collect();
     for (module, path, code) in modules() {
         let (_, allowed) = ALLOWED
             .iter()
@@ -134,7 +149,7 @@ fn is_crate(before: &str) -> bool {
 
 #[test]
 fn crates_stay_where_they_belong() {
-    for (module, path, code) in modules() {
+    for (module, path, code) in modules_and_crates() {
         for (name, owners) in OWNED {
             let used = code.match_indices(&format!("{name}::")).any(|(at, _)| is_crate(&code[..at]));
             assert!(!used || owners.contains(&module.as_str()), "{}: {name} belongs to {owners:?}", path.display());
@@ -146,7 +161,7 @@ fn crates_stay_where_they_belong() {
 #[test]
 fn who_deals_with_objects_goes_by_the_api_servers_clock() {
     let mut seen = false;
-    for (module, path, code) in modules() {
+    for (module, path, code) in modules_and_crates() {
         let of_this_machine = ["Timestamp::now", "SystemTime::now"].iter().any(|now| code.contains(now));
         let is_bound = ["reconcile", "webhook"].contains(&module.as_str());
         assert!(!(is_bound && of_this_machine), "{}: ask the clock of the context", path.display());
@@ -157,7 +172,7 @@ fn who_deals_with_objects_goes_by_the_api_servers_clock() {
 
 #[test]
 fn pure_modules_know_no_clock_and_no_io() {
-    for (module, path, code) in modules() {
+    for (module, path, code) in modules_and_crates() {
         if PURE.contains(&module.as_str()) {
             for impure in IMPURE {
                 assert!(!code.contains(impure), "{}: {module} is pure and must not know {impure}", path.display());
@@ -243,7 +258,7 @@ fn sections_and_decisions_that_the_code_cites_exist() {
     let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
     let (contract, decisions) = (read("docs/contract.md"), read("docs/decisions/README.md"));
     let mut seen = [0, 0];
-    for path in ["src", "migrations", "tests"].iter().flat_map(|folder| files(&root.join(folder), &["rs", "sql"])) {
+    for path in ["src", "crates", "tests"].iter().flat_map(|folder| files(&root.join(folder), &["rs", "sql"])) {
         if path.ends_with("architecture.rs") {
             continue;
         }
@@ -269,7 +284,7 @@ fn files_that_the_map_and_the_lists_name_exist() {
         let text = fs::read_to_string(root.join(document)).unwrap();
         for code in text.split("```").step_by(2).flat_map(|prose| prose.split('`').skip(1).step_by(2)) {
             let path = code.split("::").next().unwrap_or_default();
-            let folders = ["src/", "tests/", "migrations/", "charts/", "docs/", "crates/", "scripts/"];
+            let folders = ["src/", "tests/", "charts/", "docs/", "crates/", "scripts/"];
             if folders.iter().any(|folder| path.starts_with(folder)) {
                 assert!(root.join(path).exists(), "{document} names {path}: it is not there");
                 named += 1;
@@ -277,4 +292,32 @@ fn files_that_the_map_and_the_lists_name_exist() {
         }
     }
     assert!(named > 60, "{named} files are named");
+}
+
+/// What a package is built of, with features and all that it pulls in: names, each once.
+fn built_of(package: &str) -> Vec<String> {
+    let arguments =
+        ["tree", "--locked", "--package", package, "--edges", "normal,build", "--prefix", "none", "--format", "{p}"];
+    let root = env!("CARGO_MANIFEST_DIR");
+    let output = std::process::Command::new(env!("CARGO")).args(arguments).current_dir(root).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+}
+
+/// It is in every container that runs a stranger's code.
+#[test]
+fn the_worker_has_no_database_no_client_and_no_web_server_in_it() {
+    let elsewhere =
+        ["kube", "k8s-openapi", "sqlx", "axum", "hyper", "rcgen", "utoipa", "utoipa-swagger-ui", "rustls", "ring"];
+    let worker = built_of("jct-worker");
+    for name in elsewhere {
+        assert!(!worker.iter().any(|found| found == name), "jct-worker is built with {name}");
+    }
+    assert!(worker.len() > 30, "{}: the tree was read", worker.len());
+    let operator = built_of("jct");
+    assert!(
+        elsewhere.iter().all(|name| operator.iter().any(|found| found == name)),
+        "the control: the operator has them"
+    );
 }

@@ -40,14 +40,15 @@ alone() {
   exit "$code"
 }
 
-# The one call makes the binary for the images and the tests: both are of the same sources.
+# The one call makes the binaries for the images and the tests: all are of the same sources. The tests of the worker's steps
+# bring its program.
 build() {
-  TESTS="$(cargo test --quiet --locked --test e2e --no-run --message-format=json |
+  TESTS="$(cargo test --quiet --locked --package jct --package jct-worker --test e2e --test steps --no-run --message-format=json |
     sed -n 's/.*"name":"e2e".*"executable":"\([^"]*\)".*/\1/p')"
   cargo build --quiet --locked --package jct-hostile
   BINARY="$(dirname "$(dirname "$TESTS")")/jct"
   HOSTILE="$(dirname "$BINARY")/jct-hostile"
-  TAG="$(cat "$BINARY" "$HOSTILE" | sha256sum | cut -c1-12)"
+  TAG="$(cat "$BINARY" "$(dirname "$BINARY")/jct-worker" "$HOSTILE" | sha256sum | cut -c1-12)"
   HOSTILE_IMAGE="docker.io/library/jct-hostile:$TAG"
   AGENT_IMAGE="docker.io/library/scripted-agent:$TAG"
 }

@@ -1,4 +1,4 @@
-//! `jct run`: what its executor may do to the machine, beside Landlock and seccomp, which `tests/worker.rs` and the end-to-end
+//! `jct run`: what its executor may do to the machine, beside Landlock and seccomp, which `crates/worker/tests/steps/main.rs` and the end-to-end
 //! tests look at. What an executor got is taken from a file that it leaves, and each refusal has a control: the same, tried by
 //! the user without JCT, succeeds.
 

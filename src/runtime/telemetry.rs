@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::settings::LogFormat;
 
-/// Starts logging. `JCT_LOG` overrides the level, in the form of tracing's directives, such as `info,jct::store=debug`.
+/// Starts logging. `JCT_LOG` overrides the level, in the form of tracing's directives, such as `info,jct_store=debug`.
 pub fn start(format: LogFormat, debug: bool) {
     let default = if debug { "info,jct=debug" } else { "info,kube_runtime=warn" };
     let filter = EnvFilter::try_from_env("JCT_LOG").unwrap_or_else(|_| EnvFilter::new(default));

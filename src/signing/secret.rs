@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::keyring::public_keys;
+use super::public_keys;
 use super::{InvalidKey, KeyRing, PublicKey, SigningKey};
 
 /// The entry with the private key in use, PKCS#8 PEM.

@@ -172,7 +172,7 @@ pub async fn rewrite(db: &Database, from: i64) {
     db.execute(&format!("UPDATE audit_head SET hash = '{last}'")).await.unwrap();
 }
 
-/// As `src/store/audit/chain.rs` tells everybody.
+/// As `crates/store/src/audit/chain.rs` tells everybody.
 fn hash_of(row: &serde_json::Value) -> String {
     let columns = [
         "prev_hash",

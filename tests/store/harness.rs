@@ -85,7 +85,7 @@ impl Database {
         };
         let migrations = folder.path().join("migrations");
         std::fs::create_dir(&migrations).unwrap();
-        let ours = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(kind);
+        let ours = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/store/migrations").join(kind);
         for file in std::fs::read_dir(ours).unwrap() {
             let file = file.unwrap();
             let name = file.file_name().into_string().unwrap();

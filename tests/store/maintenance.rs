@@ -84,8 +84,8 @@ async fn the_list_of_tables_is_the_schema(#[values(Sqlite, Postgres)] backend: B
     let db = Database::fresh(backend).await;
     let mut database = whole(&db).await;
     let check = database.check().await.unwrap();
-    assert_eq!(check.problems, [] as [&str; 0], "add the table or column to src/store/maintenance/tables.rs");
-    assert_eq!(check.other_tables, [] as [&str; 0], "add the table to src/store/maintenance/tables.rs");
+    assert_eq!(check.problems, [] as [&str; 0], "add the table or column to crates/store/src/maintenance/tables.rs");
+    assert_eq!(check.other_tables, [] as [&str; 0], "add the table to crates/store/src/maintenance/tables.rs");
     db.execute("ALTER TABLE jobs ADD COLUMN mood TEXT; CREATE TABLE mine (id BIGINT)").await.unwrap();
     let check = database.check().await.unwrap();
     assert_eq!(

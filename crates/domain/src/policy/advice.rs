@@ -1,0 +1,98 @@
+//! What a Task will fail of though the gate lets it through: it depends on the configuration, which may change before it runs. Pure.
+
+use serde_json::{Map, Value};
+
+use crate::executor::{Builtin, Executors};
+use crate::task::{Naming, Operation, Task, read};
+
+/// What whoever makes the Task of this `spec` in `namespace` is to be told, a sentence each. Nothing of a spec that does not fit:
+/// that is for the gate to say.
+pub fn advice(spec: &Value, naming: Naming, namespace: &str, executors: &Executors) -> Vec<String> {
+    let (draft, findings) = read(spec, naming);
+    let named = draft.controls.executor.clone();
+    let Some(task) = draft.into_task().filter(|_| findings.is_empty()) else { return Vec::new() };
+    advice_on(&task, named.as_deref(), naming, namespace, executors)
+}
+
+/// As [`advice`], of a Task that was read already and may name an executor.
+pub fn advice_on(
+    task: &Task,
+    named: Option<&str>,
+    naming: Naming,
+    namespace: &str,
+    executors: &Executors,
+) -> Vec<String> {
+    let executor = match executors.resolve(namespace, task.operation, named) {
+        Ok(executor) => executor,
+        Err(none) => return vec![format!("{none}. The Task waits for one for a while, and fails then")],
+    };
+    let lacking = executor.builtin.and_then(|builtin| lacks(builtin, task.operation, &task.inputs));
+    let Some((input, does)) = lacking else { return Vec::new() };
+    let spec = if naming == Naming::Rest { "" } else { "spec." };
+    vec![format!(
+        "{spec}inputs.{input} is missing: the built-in executor {} {does}, and does nothing by {spec}objective. The Task will fail",
+        executor.name
+    )]
+}
+
+/// The input that a built-in executor can't do without, if it is not there, and what it does with it.
+fn lacks(builtin: Builtin, operation: Operation, inputs: &Map<String, Value>) -> Option<(&'static str, &'static str)> {
+    let (input, does) = match builtin {
+        Builtin::CodeChange => ("patch", "applies the patch that is given there"),
+        Builtin::Ops => ("commands", "runs the commands that are listed there"),
+        Builtin::Analysis | Builtin::Docs => return None,
+    };
+    let is_there = match inputs.get(input) {
+        None | Some(Value::Null) => false,
+        Some(Value::String(text)) => !text.trim().is_empty(),
+        Some(Value::Array(list)) => !list.is_empty(),
+        Some(_) => true,
+    };
+    (builtin.operation() == operation && !is_there).then_some((input, does))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    fn told(change: Value) -> Vec<String> {
+        let mut spec = json!({
+            "requestedBy": {"kind": "human", "id": "ada"}, "objective": "Look around",
+            "operation": "analysis", "target": {"repo": "octo/hello"},
+        });
+        json_patch::merge(&mut spec, &change);
+        let yaml =
+            "executors: [{name: agent, operations: [code_change, ops], namespaces: [team], image: a, command: [a]}]";
+        advice(&spec, Naming::CustomResource, "team", &Executors::read(yaml).unwrap())
+    }
+
+    #[rstest]
+    #[case(json!({}))]
+    #[case(json!({"operation": "docs"}))]
+    #[case(json!({"operation": "code_change", "inputs": {"patch": "--- a/x"}}))]
+    #[case(json!({"type": "code_change", "operation": null, "payload": {"patch": "--- a/x"}}))]
+    #[case(json!({"operation": "ops", "inputs": {"commands": [["true"]]}}))]
+    // An agent acts on the objective.
+    #[case(json!({"operation": "code_change", "executor": "agent"}))]
+    // The gate's to say.
+    #[case(json!({"operation": "deploy", "executor": "nobody"}))]
+    fn nothing_is_said_of_what_can_be_done(#[case] change: Value) {
+        assert_eq!(told(change), Vec::<String>::new());
+    }
+
+    #[rstest]
+    #[case(json!({"operation": "code_change"}), "spec.inputs.patch is missing")]
+    #[case(json!({"operation": "code_change", "inputs": {"patch": " "}}), "spec.inputs.patch is missing")]
+    #[case(json!({"operation": "ops"}), "spec.inputs.commands is missing")]
+    #[case(json!({"operation": "ops", "inputs": {"commands": []}}), "spec.inputs.commands is missing")]
+    #[case(json!({"executor": "nobody"}), "spec.executor \"nobody\" is not configured; allowed in spec.executor: analysis")]
+    #[case(json!({"executor": "agent"}), "spec.executor \"agent\" does not do analysis")]
+    fn what_will_fail_is_told_with_its_field(#[case] change: Value, #[case] expected: &str) {
+        let told = told(change);
+        assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
+        assert!(told[0].len() < 256, "longer warnings are cut: {}", told[0].len());
+    }
+}

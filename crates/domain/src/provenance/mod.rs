@@ -1,0 +1,560 @@
+//! Provenance of an attempt: an [in-toto Statement v1](https://in-toto.io/Statement/v1) with the predicate
+//! [SLSA Provenance v1](https://slsa.dev/provenance/v1), in a DSSE envelope. What is said and how it is encoded; signing is
+//! elsewhere.
+//!
+//! `docs/provenance.md` tells users what each field means: the two change together.
+
+mod envelope;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+pub use self::envelope::{Envelope, PAYLOAD_TYPE, Signature, pre_authentication_encoding};
+use super::checkpoint::Checkpoint;
+use super::trace::{
+    ARTIFACTS_DIR, EVENTS_FILE, FileEntry, INCOMPLETE_FILE, LOG_FILE, MANIFEST_FILE, Manifest, Outcome, STDERR_FILE,
+    STDOUT_FILE,
+};
+use super::{Id, TraceId};
+
+/// `_type` of a statement.
+pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
+/// `predicateType` of a statement.
+pub const PREDICATE_TYPE: &str = "https://slsa.dev/provenance/v1";
+/// `buildType`: how parameters and dependencies are to be read. Another meaning needs another version.
+pub const BUILD_TYPE: &str = "https://jct.dev/task/v1";
+/// `builder.id` of an operator that was given none.
+pub const DEFAULT_BUILDER_ID: &str = "https://jct.dev/operator/v1";
+/// The `uri` of the byproduct that has the attempt's outcome.
+pub const OUTCOME_URI: &str = "https://jct.dev/task/v1#outcome";
+/// The greatest envelope that is read, in bytes: one for the greatest manifest fits.
+pub const MAX_PROVENANCE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// The container that an executor runs in.
+const EXECUTOR: &str = "executor";
+
+/// Algorithm and lower-case hex digits.
+pub type DigestSet = BTreeMap<String, String>;
+
+/// A statement: `predicate` holds for every one of `subject`. Fields that are not known are passed over, as in-toto asks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Statement {
+    /// [`STATEMENT_TYPE`].
+    #[serde(rename = "_type")]
+    pub type_: String,
+    /// The trace: `manifest.json` and what is under `artifacts/`, or `incomplete.json`.
+    pub subject: Vec<ResourceDescriptor>,
+    /// [`PREDICATE_TYPE`].
+    pub predicate_type: String,
+    /// How they came about.
+    pub predicate: Predicate,
+}
+
+/// SLSA Provenance v1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Predicate {
+    /// What went in.
+    pub build_definition: BuildDefinition,
+    /// What happened.
+    pub run_details: RunDetails,
+}
+
+/// What an attempt started from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BuildDefinition {
+    /// [`BUILD_TYPE`].
+    pub build_type: String,
+    /// The normalized Task: the JSON of `task.json`.
+    pub external_parameters: Value,
+    /// What JCT decided.
+    #[serde(default)]
+    pub internal_parameters: InternalParameters,
+    /// The repository's commit and the images, where known.
+    #[serde(default)]
+    pub resolved_dependencies: Vec<ResourceDescriptor>,
+}
+
+/// What JCT decided about an attempt.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct InternalParameters {
+    /// The executor's name.
+    pub executor: String,
+    /// 1 for the first.
+    pub attempt: u32,
+    /// The Task's namespace.
+    pub namespace: String,
+    /// The user whom the API server authenticated as the Task's submitter; none where nobody vouched for one. What the Task
+    /// says of its requester is a claim, in [`BuildDefinition::external_parameters`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub submitted_by: Option<String>,
+    /// The Task.
+    pub task_id: String,
+    /// Its trace.
+    pub trace_id: String,
+    /// The newest checkpoint of the audit log when this was signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_checkpoint: Option<Checkpoint>,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunDetails {
+    /// Who ran it, and says so.
+    pub builder: Builder,
+    /// Of this one attempt.
+    #[serde(default)]
+    pub metadata: Metadata,
+    /// Logs, and the outcome.
+    #[serde(default)]
+    pub byproducts: Vec<ResourceDescriptor>,
+}
+
+/// Who ran the attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Builder {
+    /// A URI: [`DEFAULT_BUILDER_ID`], or what the operator was told.
+    pub id: String,
+    /// Versions, by component.
+    #[serde(default)]
+    pub version: BTreeMap<String, String>,
+}
+
+/// Of one attempt.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Metadata {
+    /// `<trace id>/<attempt>`.
+    pub invocation_id: String,
+    /// When the worker began; none if it did not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_on: Option<Timestamp>,
+    /// When the attempt ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished_on: Option<Timestamp>,
+}
+
+/// A file, a repository, an image.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ResourceDescriptor {
+    /// What it is called in this statement: for a file of the trace its path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What it is called everywhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
+    /// Its digests.
+    #[serde(skip_serializing_if = "DigestSet::is_empty")]
+    pub digest: DigestSet,
+    /// IANA media type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    /// More about it.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub annotations: Map<String, Value>,
+}
+
+/// An image that a container of the attempt ran, as the node tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerImage {
+    /// The container's name.
+    pub container: String,
+    /// The image as it was named.
+    pub image: String,
+    /// The image as it was found: a name with a digest, or a digest alone. May be empty.
+    pub image_id: String,
+}
+
+/// What binds the files of the trace.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Bound<'a> {
+    /// A manifest that is believed.
+    Manifest {
+        /// It.
+        manifest: &'a Manifest,
+        /// Its SHA-256.
+        sha256: &'a str,
+    },
+    /// There is none; this is the SHA-256 of `incomplete.json`.
+    Incomplete {
+        /// Of `incomplete.json`.
+        sha256: &'a str,
+    },
+}
+
+/// All that a statement is made from. The same facts make the same statement, to the byte.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts<'a> {
+    /// The Task.
+    pub task_id: Id,
+    /// Its trace.
+    pub trace_id: &'a TraceId,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// The authenticated submitter, where one was vouched for.
+    pub submitted_by: Option<&'a str>,
+    /// 1 for the first.
+    pub attempt: u32,
+    /// The executor's name.
+    pub executor: &'a str,
+    /// The normalized Task, as `task.json` has it.
+    pub task: Value,
+    /// Where the source is fetched from, if the manifest does not tell.
+    pub source_url: &'a str,
+    /// The ref that was asked for.
+    pub git_ref: &'a str,
+    /// The commit that the ref was, where known.
+    pub commit: Option<&'a str>,
+    /// The images, where known.
+    pub images: &'a [ContainerImage],
+    /// The trace.
+    pub bound: Bound<'a>,
+    /// Whether the worker itself announced the manifest that is bound, where that is known.
+    pub announced: Option<bool>,
+    /// How the attempt ended, by the record.
+    pub outcome: Outcome,
+    /// Why it failed, by the record.
+    pub failure: Option<(&'a str, &'a str)>,
+    /// Of the executor.
+    pub exit_code: Option<i32>,
+    /// When the worker began.
+    pub started_at: Option<Timestamp>,
+    /// When the attempt ended.
+    pub ended_at: Option<Timestamp>,
+    /// The builder's URI.
+    pub builder_id: &'a str,
+    /// The operator's version.
+    pub version: &'a str,
+    /// The newest checkpoint of the audit log, where there is one.
+    pub checkpoint: Option<&'a Checkpoint>,
+}
+
+impl Statement {
+    /// The statement about an attempt.
+    pub fn of(facts: &Facts) -> Self {
+        Self {
+            type_: STATEMENT_TYPE.into(),
+            subject: subjects(&facts.bound),
+            predicate_type: PREDICATE_TYPE.into(),
+            predicate: Predicate {
+                build_definition: BuildDefinition {
+                    build_type: BUILD_TYPE.into(),
+                    external_parameters: facts.task.clone(),
+                    internal_parameters: InternalParameters {
+                        executor: facts.executor.into(),
+                        attempt: facts.attempt,
+                        namespace: facts.namespace.into(),
+                        submitted_by: facts.submitted_by.map(str::to_owned),
+                        task_id: facts.task_id.to_string(),
+                        trace_id: facts.trace_id.to_string(),
+                        audit_checkpoint: facts.checkpoint.cloned(),
+                    },
+                    resolved_dependencies: dependencies(facts),
+                },
+                run_details: RunDetails {
+                    builder: Builder {
+                        id: facts.builder_id.into(),
+                        version: BTreeMap::from([("jct".to_owned(), facts.version.to_owned())]),
+                    },
+                    metadata: Metadata {
+                        invocation_id: invocation_id(facts.trace_id.as_str(), facts.attempt),
+                        started_on: facts.started_at,
+                        finished_on: facts.ended_at,
+                    },
+                    byproducts: byproducts(facts),
+                },
+            },
+        }
+    }
+
+    /// The bytes that are signed.
+    pub fn to_payload(&self) -> Vec<u8> {
+        // Strings, numbers and maps with text keys always serialize.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// The outcome, as the byproduct with [`OUTCOME_URI`] has it: `succeeded` or `failed`.
+    pub fn outcome(&self) -> Option<&str> {
+        let byproducts = &self.predicate.run_details.byproducts;
+        let found = byproducts.iter().find(|byproduct| byproduct.uri.as_deref() == Some(OUTCOME_URI))?;
+        found.annotations.get("outcome")?.as_str()
+    }
+}
+
+/// `invocationId` of an attempt.
+pub fn invocation_id(trace_id: &str, attempt: u32) -> String {
+    format!("{trace_id}/{attempt}")
+}
+
+/// The subjects of a statement about these files.
+pub fn subjects(bound: &Bound) -> Vec<ResourceDescriptor> {
+    match bound {
+        Bound::Manifest { manifest, sha256 } => {
+            let outputs = manifest.files.iter().filter(|file| is_output(file)).map(file_descriptor);
+            std::iter::once(file(MANIFEST_FILE, sha256)).chain(outputs).collect()
+        }
+        Bound::Incomplete { sha256 } => vec![file(INCOMPLETE_FILE, sha256)],
+    }
+}
+
+fn is_output(file: &FileEntry) -> bool {
+    file.path.strip_prefix(ARTIFACTS_DIR).is_some_and(|rest| rest.starts_with('/'))
+}
+
+fn file(name: &str, sha256: &str) -> ResourceDescriptor {
+    ResourceDescriptor {
+        name: Some(name.into()),
+        digest: sha256_of(sha256),
+        media_type: Some("application/json".into()),
+        ..ResourceDescriptor::default()
+    }
+}
+
+fn file_descriptor(file: &FileEntry) -> ResourceDescriptor {
+    ResourceDescriptor {
+        name: Some(file.path.clone()),
+        digest: sha256_of(&file.sha256),
+        media_type: Some(file.media_type.clone()),
+        ..ResourceDescriptor::default()
+    }
+}
+
+fn sha256_of(digits: &str) -> DigestSet {
+    DigestSet::from([("sha256".to_owned(), digits.to_owned())])
+}
+
+fn dependencies(facts: &Facts) -> Vec<ResourceDescriptor> {
+    let source = match &facts.bound {
+        Bound::Manifest { manifest, .. } => manifest.source.as_ref(),
+        Bound::Incomplete { .. } => None,
+    };
+    let repository = match source {
+        Some(source) => Some((source.url.as_str(), source.git_ref.as_str(), source.commit.as_str())),
+        None => facts.commit.map(|commit| (facts.source_url, facts.git_ref, commit)),
+    };
+    let repository = repository.map(|(url, git_ref, commit)| ResourceDescriptor {
+        uri: Some(format!("git+{url}@{}", escaped(git_ref))),
+        digest: DigestSet::from([("gitCommit".to_owned(), commit.to_owned())]),
+        ..ResourceDescriptor::default()
+    });
+    let images = facts.images.iter().map(|image| ResourceDescriptor {
+        name: Some(image.container.clone()),
+        uri: Some(image.image.clone()),
+        digest: image_sha256(&image.image_id).map(sha256_of).unwrap_or_default(),
+        ..ResourceDescriptor::default()
+    });
+    // Where the pod tells nothing any more, the manifest knows at least what was configured.
+    let configured = match &facts.bound {
+        Bound::Manifest { manifest, .. } if facts.images.is_empty() => manifest.image.as_ref(),
+        _ => None,
+    };
+    let configured = configured.map(|image| ResourceDescriptor {
+        name: Some(EXECUTOR.into()),
+        uri: Some(image.clone()),
+        ..ResourceDescriptor::default()
+    });
+    repository.into_iter().chain(images).chain(configured).collect()
+}
+
+/// The digits of an image id such as `registry/name@sha256:…`, `docker-pullable://…` or `sha256:…`.
+fn image_sha256(image_id: &str) -> Option<&str> {
+    let (_, digits) = image_id.rsplit_once("sha256:")?;
+    let is_digest = digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    is_digest.then_some(digits)
+}
+
+/// A git ref within a URI: what would end it or be taken for something else is percent-encoded.
+fn escaped(git_ref: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/+=,!".contains(&byte);
+    git_ref.bytes().fold(String::with_capacity(git_ref.len()), |mut text, byte| {
+        if plain(byte) {
+            text.push(char::from(byte))
+        } else {
+            text.push_str(&format!("%{byte:02X}"))
+        }
+        text
+    })
+}
+
+fn byproducts(facts: &Facts) -> Vec<ResourceDescriptor> {
+    const LOGS: [&str; 4] = [EVENTS_FILE, LOG_FILE, STDOUT_FILE, STDERR_FILE];
+    let files = match &facts.bound {
+        Bound::Manifest { manifest, .. } => manifest.files.as_slice(),
+        Bound::Incomplete { .. } => &[],
+    };
+    let logs = LOGS.iter().filter_map(|name| files.iter().find(|file| file.path == *name)).map(file_descriptor);
+    let mut annotations = Map::new();
+    annotations.insert("outcome".into(), json!(facts.outcome));
+    if let Some((reason, message)) = facts.failure {
+        annotations.insert("reason".into(), json!(reason));
+        annotations.insert("message".into(), json!(message));
+    }
+    if let Some(exit_code) = facts.exit_code {
+        annotations.insert("exitCode".into(), json!(exit_code));
+    }
+    if let Some(announced) = facts.announced {
+        annotations.insert("manifestAnnounced".into(), json!(announced));
+    }
+    let outcome = ResourceDescriptor {
+        name: Some("outcome".into()),
+        uri: Some(OUTCOME_URI.into()),
+        annotations,
+        ..ResourceDescriptor::default()
+    };
+    logs.chain([outcome]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::trace::{FileKind, Source, TASK_FILE};
+
+    fn time(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn entry(path: &str, digit: &str) -> FileEntry {
+        FileEntry {
+            path: path.into(),
+            kind: FileKind::Report,
+            media_type: "text/plain".into(),
+            size_bytes: 1,
+            sha256: digit.repeat(64),
+        }
+    }
+
+    fn manifest() -> Manifest {
+        Manifest {
+            attempt: 2,
+            task_sha256: "0".repeat(64),
+            source: Some(Source {
+                url: "https://git.example/octo/hello.git".into(),
+                git_ref: "feature/#1".into(),
+                commit: "c0ffee".repeat(6) + "c0ff",
+            }),
+            ended_at: time("2026-03-01T12:05:00Z"),
+            files: vec![
+                entry("artifacts/report.md", "1"),
+                entry("artifactsx", "2"),
+                entry(EVENTS_FILE, "3"),
+                entry(STDERR_FILE, "4"),
+                entry(TASK_FILE, "0"),
+            ],
+            ..Manifest::example()
+        }
+    }
+
+    fn facts<'a>(trace_id: &'a TraceId, images: &'a [ContainerImage], bound: Bound<'a>) -> Facts<'a> {
+        Facts {
+            task_id: Id::derive(time("2026-03-01T12:00:00Z"), "uid"),
+            trace_id,
+            namespace: "team",
+            submitted_by: Some("ada@example.org"),
+            attempt: 2,
+            executor: "analysis",
+            task: json!({"version": "1.0", "objective": "Look around"}),
+            source_url: "https://git.example/octo/hello.git",
+            git_ref: "main",
+            commit: None,
+            images,
+            announced: matches!(bound, Bound::Manifest { .. }).then_some(true),
+            bound,
+            outcome: Outcome::Succeeded,
+            failure: None,
+            exit_code: Some(0),
+            started_at: Some(time("2026-03-01T12:00:00Z")),
+            ended_at: Some(time("2026-03-01T12:05:00.25Z")),
+            builder_id: DEFAULT_BUILDER_ID,
+            version: "0.1.0",
+            checkpoint: None,
+        }
+    }
+
+    #[test]
+    fn the_statement_of_a_sealed_attempt_is_frozen() {
+        let (trace_id, manifest, sha256) = (TraceId::derive("uid"), manifest(), "a".repeat(64));
+        let images = [
+            ContainerImage {
+                container: "source".into(),
+                image: "registry.example/jct-worker:1".into(),
+                image_id: format!("registry.example/jct-worker@sha256:{}", "b".repeat(64)),
+            },
+            ContainerImage { container: "worker".into(), image: "jct-worker:1".into(), image_id: String::new() },
+        ];
+        let bound = Bound::Manifest { manifest: &manifest, sha256: &sha256 };
+        let facts = facts(&trace_id, &images, bound);
+        let statement = Statement::of(&facts);
+        insta::assert_json_snapshot!("sealed", statement);
+        assert_eq!(statement.to_payload(), Statement::of(&facts).to_payload());
+        assert_eq!(serde_json::from_slice::<Statement>(&statement.to_payload()).unwrap(), statement);
+        assert_eq!(statement.outcome(), Some("succeeded"));
+    }
+
+    #[test]
+    fn the_statement_of_an_attempt_without_a_manifest_is_frozen() {
+        let (trace_id, sha256) = (TraceId::derive("uid"), "f".repeat(64));
+        let facts = Facts {
+            outcome: Outcome::Failed,
+            failure: Some(("OOMKilled", "the worker ran out of memory")),
+            exit_code: Some(137),
+            started_at: None,
+            commit: Some("0123456789012345678901234567890123456789"),
+            ..facts(&trace_id, &[], Bound::Incomplete { sha256: &sha256 })
+        };
+        insta::assert_json_snapshot!("incomplete", Statement::of(&facts));
+        let unfetched = Statement::of(&Facts { commit: None, ..facts });
+        assert_eq!(unfetched.predicate.build_definition.resolved_dependencies, []);
+    }
+
+    #[test]
+    fn the_newest_checkpoint_of_the_audit_log_is_in_it() {
+        let (trace_id, sha256) = (TraceId::derive("uid"), "f".repeat(64));
+        let checkpoint = Checkpoint { seq: 7, hash: "ab".repeat(32), time: time("2026-03-01T12:04:00Z") };
+        let facts = facts(&trace_id, &[], Bound::Incomplete { sha256: &sha256 });
+        let payload = Statement::of(&Facts { checkpoint: Some(&checkpoint), ..facts }).to_payload();
+        let statement: Statement = serde_json::from_slice(&payload).unwrap();
+        assert_eq!(statement.predicate.build_definition.internal_parameters.audit_checkpoint, Some(checkpoint));
+        let text = String::from_utf8(payload).unwrap();
+        assert!(text.contains(r#""auditCheckpoint":{"seq":7,"hash":"abab"#), "{text}");
+    }
+
+    #[test]
+    fn without_a_pod_the_configured_image_is_named() {
+        let (trace_id, sha256) = (TraceId::derive("uid"), "a".repeat(64));
+        let manifest = Manifest { image: Some("registry.example/agent:2".into()), ..manifest() };
+        let statement = Statement::of(&facts(&trace_id, &[], Bound::Manifest { manifest: &manifest, sha256: &sha256 }));
+        let image = statement.predicate.build_definition.resolved_dependencies.last().unwrap().clone();
+        assert_eq!((image.name.as_deref(), image.uri.as_deref()), (Some("executor"), Some("registry.example/agent:2")));
+        assert!(image.digest.is_empty());
+    }
+
+    #[rstest]
+    #[case("", None)]
+    #[case("jct-worker:1", None)]
+    #[case("sha256:abc", None)]
+    fn an_image_id_without_a_digest_has_none(#[case] image_id: &str, #[case] digest: Option<&str>) {
+        assert_eq!(image_sha256(image_id), digest);
+        let upper = format!("sha256:{}", "A".repeat(64));
+        assert_eq!(image_sha256(&upper), None);
+    }
+
+    #[test]
+    fn fields_that_are_not_known_are_passed_over() {
+        let (trace_id, sha256) = (TraceId::derive("uid"), "f".repeat(64));
+        let statement = Statement::of(&facts(&trace_id, &[], Bound::Incomplete { sha256: &sha256 }));
+        let mut json = serde_json::to_value(&statement).unwrap();
+        json["predicate"]["runDetails"]["jct_later"] = json!(1);
+        json["subject"][0]["downloadLocation"] = json!("https://elsewhere.example");
+        assert_eq!(serde_json::from_value::<Statement>(json).unwrap(), statement);
+    }
+}
