@@ -31,21 +31,21 @@ fn with_pragmas(options: &SqliteConnectOptions) -> SqliteConnectOptions {
 const STATEMENTS: usize = 512;
 
 /// How long a statement may take, and its answer, on PostgreSQL where it may take long: a migration, or a look at every row.
-const LONG: Patience =
-    Patience { statement: Duration::from_secs(6 * 3600), answer: Duration::from_secs(6 * 3600 + 10) };
+const LONG: Timeouts =
+    Timeouts { statement: Duration::from_secs(6 * 3600), answer: Duration::from_secs(6 * 3600 + 10) };
 /// How long the answer to any other statement may take.
 const SHORT: Duration = Duration::from_secs(40);
 
 /// How long a statement may take on PostgreSQL.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(super) struct Timeouts {
     /// By the server.
     statement: Duration,
     /// Until the server has answered.
     answer: Duration,
 }
 
-impl Patience {
+impl Timeouts {
     /// For what everybody waits for: some times what a lock may take.
     fn short(wait: Duration) -> Self {
         Self { statement: wait.saturating_mul(6), answer: SHORT }
@@ -56,17 +56,16 @@ impl Patience {
     }
 }
 
-/// Opens connections for writing.
 #[derive(Clone)]
 pub(super) enum Connector {
     Sqlite(SqliteConnectOptions),
-    Postgres(PgConnectOptions, Patience),
+    Postgres(PgConnectOptions, Timeouts),
 }
 
 /// A connection, owned.
 pub(super) enum Connected {
     Sqlite(SqliteConnection),
-    Postgres(PgConnection, Patience),
+    Postgres(PgConnection, Timeouts),
 }
 
 impl Connector {
@@ -93,9 +92,9 @@ impl Connector {
                 )
             }
             Location::Postgres(options) => {
-                let patience = Patience::short(settings.wait);
-                let options = with_timeouts(options, settings.wait, patience).statement_cache_capacity(STATEMENTS);
-                Self::Postgres(options, patience)
+                let timeouts = Timeouts::short(settings.wait);
+                let options = with_timeouts(options, settings.wait, timeouts).statement_cache_capacity(STATEMENTS);
+                Self::Postgres(options, timeouts)
             }
         }
     }
@@ -118,9 +117,9 @@ impl Connector {
                     .immutable(settings.url.is_at_rest()),
             ),
             Location::Postgres(options) => {
-                let patience = Patience::short(settings.wait);
-                let options = with_timeouts(options, settings.wait, patience);
-                Self::Postgres(options.options([("default_transaction_read_only", "on")]), patience)
+                let timeouts = Timeouts::short(settings.wait);
+                let options = with_timeouts(options, settings.wait, timeouts);
+                Self::Postgres(options.options([("default_transaction_read_only", "on")]), timeouts)
             }
         })
     }
@@ -131,9 +130,9 @@ impl Connector {
                 let connected = options.connect().await.map_err(StoreError::from);
                 Connected::Sqlite(connected.map_err(|error| explained(error, options.get_filename()))?)
             }
-            Self::Postgres(options, patience) => {
-                let mut connected = Connected::Postgres(options.connect().await?, *patience);
-                see_to_durability(&mut connected.borrow()).await?;
+            Self::Postgres(options, timeouts) => {
+                let mut connected = Connected::Postgres(options.connect().await?, *timeouts);
+                ensure_durable_commits(&mut connected.borrow()).await?;
                 connected
             }
         })
@@ -148,7 +147,7 @@ impl Connector {
     }
 
     /// For statements that may take long.
-    pub(super) fn for_long(self) -> Self {
+    pub(super) fn for_long_statements(self) -> Self {
         match self {
             Self::Postgres(options, _) => {
                 Self::Postgres(options.options([("statement_timeout", LONG.setting())]), LONG)
@@ -166,7 +165,7 @@ impl Connected {
     pub(super) fn borrow(&mut self) -> Conn<'_> {
         match self {
             Self::Sqlite(conn) => Conn::Sqlite(conn),
-            Self::Postgres(conn, patience) => Conn::Postgres(conn, patience.answer),
+            Self::Postgres(conn, timeouts) => Conn::Postgres(conn, timeouts.answer),
         }
     }
 
@@ -181,9 +180,9 @@ impl Connected {
     }
 
     /// How long statements may take from here on: as long as they need, or again no longer than others.
-    pub(super) async fn take_long(&mut self, is_long: bool) -> Result<()> {
-        let Self::Postgres(conn, patience) = self else { return Ok(()) };
-        let setting = if is_long { LONG.setting() } else { patience.setting() };
+    pub(super) async fn allow_long_statements(&mut self, is_long: bool) -> Result<()> {
+        let Self::Postgres(conn, timeouts) = self else { return Ok(()) };
+        let setting = if is_long { LONG.setting() } else { timeouts.setting() };
         sqlx::query("SELECT set_config('statement_timeout', $1, false)").bind(setting).execute(conn).await?;
         Ok(())
     }
@@ -234,7 +233,6 @@ enum Pool {
     Postgres(PgPool),
 }
 
-/// A connection for reading.
 pub(super) enum Reader {
     Sqlite(PoolConnection<Sqlite>),
     Postgres(PoolConnection<Postgres>),
@@ -269,7 +267,7 @@ impl Readers {
             }
             Location::Postgres(options) => {
                 let pool = PgPoolOptions::new().max_connections(settings.readers).acquire_timeout(settings.wait);
-                let options = with_timeouts(options, settings.wait, Patience::short(settings.wait));
+                let options = with_timeouts(options, settings.wait, Timeouts::short(settings.wait));
                 Pool::Postgres(pool.connect_lazy_with(options))
             }
         };
@@ -303,7 +301,7 @@ impl Reader {
 
 /// A commit that PostgreSQL answers must be one that a crash can't undo: a Task would run again whose end was lost. What a
 /// session can set is set; of the rest there is a warning.
-async fn see_to_durability(conn: &mut Conn<'_>) -> Result<()> {
+async fn ensure_durable_commits(conn: &mut Conn<'_>) -> Result<()> {
     let sql = "SELECT current_setting('synchronous_commit'), current_setting('fsync')";
     for (commit, fsync) in fetch!((String, String), conn, sql)? {
         if matches!(commit.as_str(), "off" | "local" | "remote_write") {
@@ -324,9 +322,9 @@ async fn see_to_durability(conn: &mut Conn<'_>) -> Result<()> {
 }
 
 /// Locks are waited for like on SQLite; no statement that others wait for takes many times that.
-fn with_timeouts(options: &PgConnectOptions, wait: Duration, patience: Patience) -> PgConnectOptions {
+fn with_timeouts(options: &PgConnectOptions, wait: Duration, timeouts: Timeouts) -> PgConnectOptions {
     let lock = format!("{}ms", wait.as_millis());
-    let statement = patience.setting();
+    let statement = timeouts.setting();
     options
         .clone()
         .application_name("jct")

@@ -29,7 +29,6 @@ pub(super) trait Operation: Send + Sync + 'static {
 /// What the operations of a batch look at.
 #[derive(Debug, Default)]
 pub(super) struct Needs {
-    /// Tasks.
     pub(super) tasks: BTreeSet<Id>,
     /// Live Tasks by the uid of their object.
     pub(super) uids: BTreeSet<String>,
@@ -43,7 +42,6 @@ pub(super) struct Needs {
     pub(super) denials: BTreeSet<String>,
     /// The work objects that go with the records of these Tasks.
     pub(super) belongings: BTreeSet<Id>,
-    /// Work objects.
     pub(super) objects: ObjectNeeds,
 }
 
@@ -66,9 +64,7 @@ pub(super) struct Changes {
     pub(super) job: Option<JobRow>,
     /// An attempt before that one, which was left open.
     pub(super) earlier_job: Option<JobRow>,
-    /// Files of a trace.
     pub(super) artifacts: Vec<ArtifactRow>,
-    /// Work objects.
     pub(super) objects: ObjectChanges,
     /// Why a Task is refused.
     pub(super) refusal: Option<(Id, Vec<Finding>)>,

@@ -80,7 +80,6 @@ pub(super) async fn tasks(
     tasks_of_trace(conn, trace_id, namespaces, after, limit).await
 }
 
-/// The work objects.
 pub(super) async fn objects(conn: &mut Conn<'_>, trace_id: &TraceId, sight: &TraceSight) -> Result<Vec<ObjectRow>> {
     objects_of_trace(conn, trace_id, sight).await
 }

@@ -89,7 +89,7 @@ impl Writer {
             closing: closing.clone(),
             batch: settings.batch.max(1),
             wait: settings.wait,
-            patience: settings.wait.saturating_mul(BATCH_WAITS),
+            timeout: settings.wait.saturating_mul(BATCH_WAITS),
             tries: if connector.is_postgres() { POSTGRES_TRIES } else { 1 },
             connector,
             connected,
@@ -198,7 +198,7 @@ struct WriterTask {
     batch: usize,
     tries: u32,
     wait: Duration,
-    patience: Duration,
+    timeout: Duration,
     connector: Connector,
     connected: Option<Connected>,
     opened: watch::Sender<Result<()>>,
@@ -254,7 +254,7 @@ impl WriterTask {
     }
 
     async fn try_to_open(&self) -> Result<Connected> {
-        let mut connected = within(self.patience, self.connector.connect()).await?;
+        let mut connected = within(self.timeout, self.connector.connect()).await?;
         prepare(&mut connected).await?;
         Ok(connected)
     }
@@ -297,9 +297,9 @@ impl WriterTask {
     async fn commit(&mut self, batch: &mut [Box<dyn Request>]) -> Result<()> {
         let mut connected = match self.connected.take() {
             Some(connected) => connected,
-            None => within(self.patience, self.connector.connect()).await?,
+            None => within(self.timeout, self.connector.connect()).await?,
         };
-        let committed = within(self.patience, transact(&mut connected.borrow(), batch, &mut self.ids)).await;
+        let committed = within(self.timeout, transact(&mut connected.borrow(), batch, &mut self.ids)).await;
         match committed {
             Ok(entries) => {
                 self.counters.audit_entries.fetch_add(entries, Ordering::Relaxed);
@@ -316,9 +316,9 @@ impl WriterTask {
     }
 }
 
-async fn within<T>(patience: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let late = |_| StoreError::Unavailable(format!("no answer in {} s", patience.as_secs()));
-    tokio::time::timeout(patience, work).await.map_err(late)?
+async fn within<T>(timeout: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = |_| StoreError::Unavailable(format!("no answer in {} s", timeout.as_secs()));
+    tokio::time::timeout(timeout, work).await.map_err(late)?
 }
 
 /// Runs `batch` in one transaction and commits it; how many audit entries were written.

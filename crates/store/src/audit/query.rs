@@ -112,7 +112,6 @@ fn selecting(select: &'static str, query: &AuditQuery) -> Select {
     select
 }
 
-/// The statement for `query`.
 #[cfg(test)]
 pub(crate) fn list_sql(query: &AuditQuery) -> String {
     select(query, None).sql().to_owned()

@@ -48,9 +48,9 @@ macro_rules! execute {
                 let done = sqlx::query($sql)$(.bind($argument))*.execute(&mut **conn).await;
                 done.map(|done| done.rows_affected()).map_err($crate::StoreError::from)
             }
-            $crate::conn::Conn::Postgres(conn, patience) => {
+            $crate::conn::Conn::Postgres(conn, timeout) => {
                 let done = sqlx::query($sql)$(.bind($argument))*.execute(&mut **conn);
-                $crate::conn::answered(*patience, done).await.map(|done| done.rows_affected())
+                $crate::conn::answered(*timeout, done).await.map(|done| done.rows_affected())
             }
         }
     };
@@ -64,9 +64,9 @@ macro_rules! fetch {
                 let rows = sqlx::query_as::<_, $row>($sql)$(.bind($argument))*.fetch_all(&mut **conn).await;
                 rows.map_err($crate::StoreError::from)
             }
-            $crate::conn::Conn::Postgres(conn, patience) => {
+            $crate::conn::Conn::Postgres(conn, timeout) => {
                 let rows = sqlx::query_as::<_, $row>($sql)$(.bind($argument))*.fetch_all(&mut **conn);
-                $crate::conn::answered(*patience, rows).await
+                $crate::conn::answered(*timeout, rows).await
             }
         }
     };
@@ -75,10 +75,10 @@ macro_rules! fetch {
 pub(super) use {execute, fetch};
 
 /// What PostgreSQL answers, if it does in time.
-pub(super) async fn answered<T>(patience: Duration, statement: impl Future<Output = sqlx::Result<T>>) -> Result<T> {
-    match tokio::time::timeout(patience, statement).await {
+pub(super) async fn answered<T>(timeout: Duration, statement: impl Future<Output = sqlx::Result<T>>) -> Result<T> {
+    match tokio::time::timeout(timeout, statement).await {
         Ok(answer) => Ok(answer?),
-        Err(_) => Err(StoreError::Unavailable(format!("no answer in {} s", patience.as_secs()))),
+        Err(_) => Err(StoreError::Unavailable(format!("no answer in {} s", timeout.as_secs()))),
     }
 }
 
@@ -145,8 +145,8 @@ async fn fetch_assembled<Row: AnyRow>(
     let sql = AssertSqlSafe(sql);
     match conn {
         Conn::Sqlite(conn) => Ok(bind_all!(sqlx::query_as(sql), arguments).fetch_all(&mut **conn).await?),
-        Conn::Postgres(conn, patience) => {
-            answered(*patience, bind_all!(sqlx::query_as(sql), arguments).fetch_all(&mut **conn)).await
+        Conn::Postgres(conn, timeout) => {
+            answered(*timeout, bind_all!(sqlx::query_as(sql), arguments).fetch_all(&mut **conn)).await
         }
     }
 }
@@ -208,9 +208,9 @@ pub(super) async fn fetch_raw(
             let rows = bind_all!(sqlx::query(sql), arguments).fetch_all(&mut **conn).await?;
             rows.into_iter().map(RawRow::Sqlite).collect()
         }
-        Conn::Postgres(conn, patience) => {
+        Conn::Postgres(conn, timeout) => {
             let rows = bind_all!(sqlx::query(sql), arguments).fetch_all(&mut **conn);
-            let rows = answered(*patience, rows).await?;
+            let rows = answered(*timeout, rows).await?;
             rows.into_iter().map(RawRow::Postgres).collect()
         }
     })

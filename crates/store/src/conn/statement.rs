@@ -48,7 +48,6 @@ impl Select {
         self.sql.push_str(&format!(" LIMIT {limit} OFFSET {offset}"));
     }
 
-    /// The statement.
     #[cfg(test)]
     pub(crate) fn sql(&self) -> &str {
         &self.sql
@@ -59,7 +58,6 @@ impl Select {
         fetch_raw(conn, self.sql, self.arguments).await
     }
 
-    /// Runs it.
     pub(crate) async fn fetch<Row: AnyRow>(self, conn: &mut Conn<'_>) -> Result<Vec<Row>> {
         fetch_assembled(conn, self.sql, self.arguments).await
     }
@@ -72,7 +70,6 @@ pub(crate) struct Values {
     pub(crate) before: &'static str,
     /// The number of arguments in a row.
     pub(crate) width: usize,
-    /// What follows the rows.
     pub(crate) after: &'static str,
 }
 
@@ -132,8 +129,8 @@ async fn execute_all(conn: &mut Conn<'_>, statements: Vec<(String, Vec<Argument>
         let sql = AssertSqlSafe(sql);
         changed += match conn {
             Conn::Sqlite(conn) => bind_all!(sqlx::query(sql), arguments).execute(&mut **conn).await?.rows_affected(),
-            Conn::Postgres(conn, patience) => {
-                answered(*patience, bind_all!(sqlx::query(sql), arguments).execute(&mut **conn)).await?.rows_affected()
+            Conn::Postgres(conn, timeout) => {
+                answered(*timeout, bind_all!(sqlx::query(sql), arguments).execute(&mut **conn)).await?.rows_affected()
             }
         };
     }

@@ -89,7 +89,6 @@ pub(super) enum Join {
     IssueDuplicates,
 }
 
-/// One link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Linked {
     pub(super) join: Join,
@@ -153,7 +152,6 @@ impl Join {
         self.statements().select
     }
 
-    /// New links.
     pub(super) const fn insert(self) -> Values {
         self.statements().insert
     }

@@ -14,7 +14,6 @@ use crate::{Result, StoreError};
 use jct_domain::Id;
 use jct_domain::cwom::Kind;
 
-/// Loads what is needed.
 pub(crate) async fn load_objects(conn: &mut Conn<'_>, needs: ObjectNeeds) -> Result<Objects> {
     let ObjectNeeds { ids, any, uids, names, unique, mut links_of, order } = needs;
     let mut objects = Objects::default();

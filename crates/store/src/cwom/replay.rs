@@ -17,7 +17,6 @@ use jct_domain::cwom::Kind;
 pub(crate) struct LinkTold {
     /// The object that says so.
     pub(crate) from: String,
-    /// Its field.
     pub(crate) field: String,
     /// The object that it names.
     pub(crate) to: String,

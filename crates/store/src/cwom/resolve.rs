@@ -23,7 +23,6 @@ pub(super) struct Resolved {
     pub(super) spec: Spec,
     /// What its names stand for.
     pub(super) names: BTreeMap<String, Id>,
-    /// What is left.
     pub(super) unresolved: Vec<Unresolved>,
 }
 

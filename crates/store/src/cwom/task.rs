@@ -70,15 +70,12 @@ fn for_run(objects: &Objects, new: &NewTask, mut task: TaskRow, run: Id) -> Resu
 
 /// A step of a Task.
 pub(crate) struct Advance<'a> {
-    /// As it is now.
     pub(crate) task: &'a TaskRow,
     /// The attempt, where the step is one of an attempt.
     pub(crate) job: Option<&'a JobRow>,
     /// The attempt's trace, where it has ended with one.
     pub(crate) trace: Option<&'a TraceRecord>,
-    /// Whose step it is.
     pub(crate) actor: &'a Actor,
-    /// When.
     pub(crate) at: Timestamp,
 }
 

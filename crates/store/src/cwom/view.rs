@@ -18,7 +18,6 @@ pub(super) type UniqueKey = (Kind, String, Vec<String>);
 /// What the operations of a batch look at.
 #[derive(Debug, Default)]
 pub(crate) struct ObjectNeeds {
-    /// Rows.
     pub(super) ids: BTreeMap<Kind, BTreeSet<Id>>,
     /// What is known under these ids, whatever kind it is.
     pub(super) any: BTreeSet<Id>,
@@ -99,7 +98,6 @@ impl ObjectNeeds {
 pub(crate) struct ObjectChanges {
     /// Rows as they will be.
     pub(crate) rows: Vec<ObjectRow>,
-    /// Links that are new.
     pub(super) linked: Vec<(Linked, TraceId)>,
     /// Links that are no more.
     pub(super) unlinked: Vec<Linked>,
@@ -110,7 +108,6 @@ pub(crate) struct ObjectChanges {
 pub(super) struct Holder {
     /// Of an object; none for a Task.
     pub(super) kind: Option<Kind>,
-    /// Where.
     pub(super) namespace: String,
 }
 

@@ -8,12 +8,10 @@ use std::collections::BTreeMap;
 pub(super) struct Declared {
     pub(super) indexes: BTreeMap<String, Index>,
     pub(super) triggers: BTreeMap<String, Trigger>,
-    /// The bodies of functions.
     pub(super) functions: BTreeMap<String, String>,
     pub(super) constraints: BTreeMap<String, Constraints>,
 }
 
-/// An index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Index {
     pub(super) table: String,
@@ -22,7 +20,6 @@ pub(super) struct Index {
     pub(super) is_partial: bool,
 }
 
-/// A trigger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Trigger {
     pub(super) table: String,

@@ -22,7 +22,6 @@ struct Progress {
     /// The table that is being written, and the key of its last row.
     table: usize,
     after: Option<Vec<Argument>>,
-    /// Bytes written.
     bytes: u64,
 }
 

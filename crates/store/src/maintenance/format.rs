@@ -236,7 +236,6 @@ pub(super) struct Reader<'i> {
     number: u64,
     /// Bytes of all complete lines read.
     pub(super) bytes: u64,
-    /// The rows read.
     pub(super) tally: Tally,
     /// The digest of the first line.
     pub(super) header_sha256: String,

@@ -75,7 +75,7 @@ pub enum TransferError {
 impl Database {
     /// Connects to a database that is there.
     pub async fn open(settings: &StoreSettings) -> Result<Self> {
-        Ok(Self { connected: Connector::new(settings).without_creating().for_long().connect().await? })
+        Ok(Self { connected: Connector::new(settings).without_creating().for_long_statements().connect().await? })
     }
 
     /// Connects to a database that is there, to read it.
@@ -88,7 +88,7 @@ impl Database {
 
     /// Connects to a database, creating the file of one that is not there.
     pub async fn open_or_create(settings: &StoreSettings) -> Result<Self> {
-        Ok(Self { connected: Connector::new(settings).for_long().connect().await? })
+        Ok(Self { connected: Connector::new(settings).for_long_statements().connect().await? })
     }
 
     /// Brings the schema up to date; never back.
@@ -179,10 +179,10 @@ async fn begin_snapshot(conn: &mut Conn<'_>) -> Result<()> {
 /// Makes a database ready to be worked with: whole, and of this program's schema.
 pub(super) async fn prepare(connected: &mut Connected) -> Result<()> {
     refuse_unfinished_import(&mut connected.borrow()).await?;
-    connected.take_long(true).await?;
+    connected.allow_long_statements(true).await?;
     connected.migrate().await?;
     marks::tell(&mut connected.borrow()).await?;
-    connected.take_long(false).await
+    connected.allow_long_statements(false).await
 }
 
 /// An error if the database can't be read by this program, which brings no schema up to date.

@@ -15,7 +15,6 @@ use crate::cwom::{LINK_TABLES, LinkColumns, object_columns, object_parses, table
 use crate::rows::{ArtifactColumns, DUPLICATE_OF, JobColumns, TaskColumns, artifact_parses, job_parses, task_parses};
 use jct_domain::cwom::Kind;
 
-/// A table.
 pub(super) struct Table {
     pub(super) name: &'static str,
     /// The columns of its primary key, in order.

@@ -187,7 +187,6 @@ pub(crate) async fn load_jobs(
         .collect()
 }
 
-/// Inserts new rows.
 pub(crate) async fn insert_jobs<'r>(conn: &mut Conn<'_>, rows: impl IntoIterator<Item = &'r JobRow>) -> Result<()> {
     const INSERT: Values = insert_into!("jobs", JobColumns, "");
     let rows = rows.into_iter().map(|row| Ok(JobColumns::of(row)?.into_arguments()));
