@@ -152,18 +152,54 @@ const TWO: [&str; 93] = [
     r#"","size_bytes":"#,
 ];
 
-/// The pieces that begin with a byte, the longest first, each with its code.
-static PIECES: LazyLock<Vec<Vec<(&str, String)>>> = LazyLock::new(|| {
+/// Every piece with its code.
+fn pieces() -> impl Iterator<Item = (&'static str, String)> {
     let one = ONE.iter().zip(FIRST).map(|(piece, code)| (*piece, char::from(code).to_string()));
     let two =
         TWO.iter().zip(b' '..).map(|(piece, code)| (*piece, format!("{}{}", char::from(PREFIX), char::from(code))));
-    let mut pieces = vec![Vec::new(); 128];
-    for (piece, code) in one.chain(two) {
-        pieces[usize::from(piece.as_bytes()[0])].push((piece, code));
+    one.chain(two)
+}
+
+/// A step into pieces: the code of the one that ends here, and where each next byte leads.
+#[derive(Default)]
+struct Step {
+    code: Option<String>,
+    next: Vec<(u8, usize)>,
+}
+
+/// The pieces as a trie; its first step is the root.
+static TRIE: LazyLock<Vec<Step>> = LazyLock::new(|| {
+    let mut trie = vec![Step::default()];
+    for (piece, code) in pieces() {
+        let mut at = 0;
+        for byte in piece.bytes() {
+            at = match trie[at].next.iter().find(|(next, _)| *next == byte) {
+                Some((_, next)) => *next,
+                None => {
+                    let next = trie.len();
+                    trie[at].next.push((byte, next));
+                    trie.push(Step::default());
+                    next
+                }
+            };
+        }
+        trie[at].code = Some(code);
     }
-    pieces.iter_mut().for_each(|pieces| pieces.sort_by_key(|(piece, _)| std::cmp::Reverse(piece.len())));
-    pieces
+    trie
 });
+
+/// The longest piece that `text` begins with: its length and its code.
+fn longest_piece(trie: &'static [Step], text: &[u8]) -> Option<(usize, &'static str)> {
+    let (mut at, mut found) = (0, None);
+    for (index, byte) in text.iter().enumerate() {
+        match trie[at].next.iter().find(|(next, _)| next == byte) {
+            Some((_, next)) => at = *next,
+            None => break,
+        }
+        found = trie[at].code.as_deref().map(|code| (index + 1, code)).or(found);
+    }
+    found
+}
 
 /// JSON text that has codes in its column.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -224,21 +260,24 @@ fn is_code(byte: u8) -> bool {
 
 /// The text with codes.
 pub(crate) fn encode(text: &str) -> String {
+    let trie = TRIE.as_slice();
     let mut coded = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(letter) = rest.chars().next() {
-        let pieces = u8::try_from(letter).ok().and_then(|byte| PIECES.get(usize::from(byte)));
-        let found = pieces.and_then(|pieces| pieces.iter().find(|(piece, _)| rest.starts_with(piece)));
-        if let Some((piece, code)) = found {
-            coded.push_str(code);
-            rest = &rest[piece.len()..];
-        } else {
-            if u8::try_from(letter).is_ok_and(is_code) {
-                coded.push(char::from(LITERAL));
+        let length = match longest_piece(trie, rest.as_bytes()) {
+            Some((length, code)) => {
+                coded.push_str(code);
+                length
             }
-            coded.push(letter);
-            rest = &rest[letter.len_utf8()..];
-        }
+            None => {
+                if u8::try_from(letter).is_ok_and(is_code) {
+                    coded.push(char::from(LITERAL));
+                }
+                coded.push(letter);
+                letter.len_utf8()
+            }
+        };
+        rest = &rest[length..];
     }
     coded
 }
@@ -285,8 +324,9 @@ mod tests {
     /// Rows have these codes.
     #[test]
     fn codes_keep_their_meaning() {
-        let all: Vec<String> = PIECES.iter().flatten().map(|(piece, code)| format!("{code:?} {piece}")).collect();
-        assert_eq!(all.len(), ONE.len() + TWO.len());
+        for (piece, code) in pieces() {
+            assert_eq!((encode(piece), decode(code.clone())), (code, piece.to_owned()));
+        }
         let digest = |pieces: &[&str]| jct_domain::id::sha256_hex(pieces.join("\n").as_bytes());
         // Of later pieces add a line for the first so many.
         assert_eq!(digest(&ONE), "f823817e23ec33abb7000ebbb4164f922d2b41bbaf0120130658cc9b3734a099");
