@@ -353,7 +353,7 @@ fn opening(asked: &Asked, number: u64) -> Exchange {
     let Asked { caller, call, counts, path, headers, body } = asked;
     let mut request = Tally::default();
     request.add(body);
-    let agent = headers::AGENT.iter().find_map(|name| headers.get(*name)?.to_str().ok());
+    let said = |name| Some(headers.get(name)?.to_str().ok()?.chars().take(200).collect());
     let sha256 = request.sha256();
     let ts = jiff::Timestamp::now();
     Exchange {
@@ -388,7 +388,8 @@ fn opening(asked: &Asked, number: u64) -> Exchange {
         response_sha256: Tally::default().sha256(),
         first_byte_ms: None,
         latency_ms: 0,
-        agent: agent.map(|agent| agent.chars().take(200).collect()),
+        agent: said(headers::AGENT),
+        conversation: said(headers::SESSION),
     }
 }
 
