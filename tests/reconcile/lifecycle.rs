@@ -1,8 +1,11 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use jct::domain::{Actor, ActorKind, DeletionNote, FailureReason, Phase, Principal};
+use jct::reconcile::Context;
 use jct::reconcile::task::reconcile_in_line;
 use jct::runtime::Urgency;
+use jct::store::{NewTask, Shown};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -257,6 +260,40 @@ async fn a_task_that_is_suspended_before_its_turn_stays_queued_and_says_so() {
     // Let go, it goes on; when it was queued stays as it was.
     started(&world).await;
     assert_eq!((world.row().await.attempt, world.row().await.queued_at), (1, row.queued_at));
+}
+
+#[tokio::test]
+async fn a_start_is_looked_at_by_its_own_age_however_long_the_task_was_queued() {
+    let other = World::new().await;
+    started(&other).await;
+    let row = other.row().await;
+    let yesterday = row.recorded_at - jiff::SignedDuration::from_hours(24);
+    let new = NewTask {
+        id: row.id,
+        trace_id: row.trace_id,
+        namespace: row.namespace,
+        name: row.name,
+        uid: row.uid,
+        submitted_by: row.submitted_by,
+        actor: Actor::controller(),
+        task: row.task,
+        executor: row.executor,
+        max_attempts: row.max_attempts,
+        create_cwom: row.create_cwom,
+        for_run: None,
+        suspended: false,
+        shown: Shown::default(),
+        created_at: row.created_at,
+        recorded_at: yesterday,
+    };
+    let world = World::new().await;
+    world.store.record_task(new).await.unwrap();
+    started(&world).await;
+    assert_eq!(world.row().await.queued_at, Some(yesterday));
+    let (task, script) = (world.task(json!({})), vec![call("PATCH", STATUS, Answer::Echo)]);
+    let look = |context: &Context| seen(context, 1, json!({}), json!({"phase": "Pending"}));
+    let again = world.pass_with(&task, script, look).await.result.unwrap().after().unwrap();
+    assert!(again <= Duration::from_secs(60), "{again:?}");
 }
 
 #[tokio::test]
