@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing of the named sets of Debian packages: prerequisites.sh [cluster|images|push|registry|postgres|rust|python|lua]…
+# Installs what is missing of the named sets of Debian packages: prerequisites.sh [cluster|images|push|registry|promtool|postgres|rust|python|lua]…
 # A command that is already there, from whatever package, is left alone.
 . "$(dirname "$0")/lib.sh"
 
@@ -63,6 +63,7 @@ for set in "$@"; do
       ;;
     push) need skopeo skopeo /etc/containers/policy.json ;;
     registry) need docker-registry docker-registry ;;
+    promtool) need prometheus promtool ;;
     postgres) need postgresql-15 /usr/lib/postgresql/15/bin/postgres ;;
     rust) need gcc cc ;;
     python)
@@ -70,7 +71,7 @@ for set in "$@"; do
       python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
       ;;
     lua) need lua5.4 lua5.4 ;;
-    *) die "no such set: $set (cluster, images, push, registry, postgres, rust, python, lua)" ;;
+    *) die "no such set: $set (cluster, images, push, registry, promtool, postgres, rust, python, lua)" ;;
   esac
 done
 
