@@ -23,7 +23,7 @@ use tower::{Service, ServiceExt as _};
 use tracing::{debug, warn};
 
 use super::Tls;
-use super::connections::{Activity, Connections, Place};
+use super::connections::{Activity, Connections, KeepBusy, Place};
 
 /// What a port takes. Times count for one connection.
 #[derive(Clone, Copy, Debug)]
@@ -220,6 +220,7 @@ where
     fn call(&mut self, request: axum::http::Request<B>) -> Self::Future {
         let mut request: Request = request.map(axum::body::Body::new);
         request.extensions_mut().insert(self.peer);
+        request.extensions_mut().insert(KeepBusy::new(&self.connections, &self.activity));
         let in_flight = Place::begin(&self.connections, &self.activity);
         let router = self.router.clone();
         Box::pin(async move {

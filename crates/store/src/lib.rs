@@ -315,6 +315,16 @@ impl Store {
         rows::artifacts_of(&mut self.inner.readers.acquire().await?.borrow(), task_id).await
     }
 
+    /// The files of the trace of one attempt.
+    pub async fn artifacts_of_job(&self, job_id: Id) -> Result<Vec<ArtifactRow>> {
+        rows::artifacts_of_job(&mut self.inner.readers.acquire().await?.borrow(), job_id).await
+    }
+
+    /// The file of an attempt with this uri, if its trace has one.
+    pub async fn artifact_of_job(&self, job_id: Id, uri: &str) -> Result<Option<ArtifactRow>> {
+        rows::artifact_of_job(&mut self.inner.readers.acquire().await?.borrow(), job_id, uri).await
+    }
+
     /// Records a work object as its custom resource, or a REST body, has it. An object is written with its links and
     /// audit entries, or not at all.
     pub async fn put_object(&self, put: PutObject) -> Result<Put> {

@@ -70,6 +70,14 @@ pub(crate) async fn artifacts_of_job(conn: &mut Conn<'_>, job_id: Id) -> Result<
     rows.into_iter().map(ArtifactColumns::into_row).collect()
 }
 
+/// The file of an attempt with this uri.
+pub(crate) async fn artifact_of_job(conn: &mut Conn<'_>, job_id: Id, uri: &str) -> Result<Option<ArtifactRow>> {
+    let sql = "SELECT id, task_id, job_id, trace_id, kind, uri, content_type, size_bytes, checksum, created_at \
+               FROM artifacts WHERE job_id = $1 AND uri = $2";
+    let rows = fetch!(ArtifactColumns, conn, sql, job_id.to_string(), uri)?;
+    rows.into_iter().next().map(ArtifactColumns::into_row).transpose()
+}
+
 /// The digest of the files of a trace: of a line of JSON for each, in the order of their uris.
 pub(crate) fn files_digest(files: &[ArtifactRow]) -> String {
     let mut files: Vec<&ArtifactRow> = files.iter().collect();

@@ -19,7 +19,9 @@ use serde_json::{Map, Value};
 
 use super::{Result, StoreError};
 
-pub(super) use artifact::{artifact_parses, artifacts_of, artifacts_of_job, files_digest, insert_artifacts};
+pub(super) use artifact::{
+    artifact_of_job, artifact_parses, artifacts_of, artifacts_of_job, files_digest, insert_artifacts,
+};
 pub(super) use job::{insert_jobs, job_parses, jobs_after, jobs_of, load_jobs, update_jobs};
 pub(super) use task::{
     load_tasks, load_tasks_by_key, load_tasks_by_uid, open_by_namespace, open_tasks, task_by_id, task_by_key,
