@@ -206,10 +206,10 @@ pub fn router(api: Api) -> Router {
     frame::around(router.layer(openapi::provide(&document)), &api).with_state(api)
 }
 
-/// A caller keeps one connection, or a few; behind a proxy all callers have one address.
+/// A caller keeps one connection, or a few, and one for each Task that they follow; behind a proxy all callers have one address.
 const LIMITS: serve::Limits = serve::Limits {
-    connections: 1024,
-    connections_of_one: 512,
+    connections: 2048,
+    connections_of_one: 1280,
     handshake: Duration::from_secs(5),
     head: Duration::from_secs(10),
     idle: Duration::from_secs(60),
