@@ -5,6 +5,7 @@
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use jct::runtime::metrics::{OutcomeLabels, PhaseLabels, ReconcileLabels, RequestLabels, ReviewLabels};
 use serde_yaml::Value;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -175,4 +176,106 @@ fn a_value_that_is_none_is_refused_by_its_name() {
         let refusal = refusal(values);
         assert!(refusal.contains(told), "{refusal}");
     }
+}
+
+/// Everything that is off by default.
+const EVERYTHING: &str = "api:\n  ingress: {enabled: true, className: public, host: jct.example.org, tlsSecret: jct-tls}\n  \
+    httpRoute: {parentRefs: [{name: public}], hostnames: [jct.example.org]}\nmonitoring:\n  \
+    serviceMonitor: {enabled: true, tokenSecret: {name: scraper}}\n  \
+    rules: {enabled: true, runbooks: 'https://docs.example.org/runbooks'}\n  dashboard: {enabled: true}";
+
+#[test]
+fn the_api_is_reached_by_an_ingress_or_a_gateway() {
+    let objects = objects(EVERYTHING);
+    let service = object(&objects, "Service", "jct-api");
+    let ingress = object(&objects, "Ingress", "jct-api");
+    let rule = &ingress["spec"]["rules"][0];
+    let backend = &rule["http"]["paths"][0]["backend"]["service"];
+    assert_eq!((rule["host"].as_str(), backend["name"].as_str()), (Some("jct.example.org"), Some("jct-api")));
+    assert_eq!(backend["port"]["name"], service["spec"]["ports"][0]["name"]);
+    assert_eq!(ingress["spec"]["tls"][0]["secretName"], "jct-tls");
+    let route = object(&objects, "HTTPRoute", "jct-api");
+    let backend = &route["spec"]["rules"][0]["backendRefs"][0];
+    assert_eq!((&backend["name"], &backend["port"]), (&"jct-api".into(), &service["spec"]["ports"][0]["port"]));
+    assert!(refusal("api: {ingress: {enabled: true}}").contains("api.ingress.host"));
+    assert!(refusal("monitoring: {serviceMonitor: {enabled: true}}").contains("tokenSecret.name"));
+    let by_default = self::objects("");
+    for kind in ["Ingress", "HTTPRoute", "ServiceMonitor", "PrometheusRule"] {
+        assert!(by_default.iter().all(|object| object["kind"] != kind), "{kind} is not everywhere");
+        assert!(objects.iter().any(|object| object["kind"] == kind), "the control: {kind}");
+    }
+}
+
+#[test]
+fn a_scraper_finds_the_service() {
+    let objects = objects(EVERYTHING);
+    let (service, monitor) = (object(&objects, "Service", "jct-api"), object(&objects, "ServiceMonitor", "jct"));
+    let labels = service["metadata"]["labels"].as_mapping().unwrap();
+    let wanted = monitor["spec"]["selector"]["matchLabels"].as_mapping().unwrap();
+    assert!(!wanted.is_empty() && wanted.iter().all(|(name, value)| labels.get(name) == Some(value)));
+    let endpoint = &monitor["spec"]["endpoints"][0];
+    assert_eq!(endpoint["port"], service["spec"]["ports"][0]["name"]);
+    assert_eq!(endpoint["authorization"]["credentials"]["name"], "scraper");
+}
+
+/// The operator's metrics. Those with labels are shown from the first time on that they count.
+fn metrics() -> jct::runtime::Metrics {
+    let metrics = jct::runtime::Metrics::default();
+    drop(metrics.reviews.get_or_create(&ReviewLabels { webhook: "mutate", result: "allowed".into() }));
+    drop(metrics.requests.get_or_create(&RequestLabels { route: "none".into(), status: 200 }));
+    drop(metrics.reconciles.get_or_create(&ReconcileLabels { kind: "Task", result: "ok" }));
+    drop(metrics.outcomes.get_or_create(&OutcomeLabels { phase: "failed", reason: "Evicted" }));
+    drop(metrics.tasks.get_or_create(&PhaseLabels { phase: "queued" }));
+    metrics
+}
+
+/// The names of metrics in an expression.
+fn metrics_in(expression: &str) -> impl Iterator<Item = &str> {
+    expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.starts_with("jct_"))
+}
+
+#[test]
+fn alerts_and_dashboard_ask_for_metrics_that_there_are() {
+    let objects = objects(EVERYTHING);
+    let there = metrics().encode();
+    let there: Vec<&str> =
+        there.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).map(|(name, _)| name).collect();
+    let rules = object(&objects, "PrometheusRule", "jct");
+    let dashboard = object(&objects, "ConfigMap", "jct-dashboard");
+    let dashboard: serde_json::Value = serde_json::from_str(dashboard["data"]["jct.json"].as_str().unwrap()).unwrap();
+    let of_rules =
+        rules["spec"]["groups"][0]["rules"].as_sequence().unwrap().iter().map(|rule| rule["expr"].as_str().unwrap());
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let of_panels =
+        panels.flat_map(|panel| panel["targets"].as_array().unwrap()).map(|target| target["expr"].as_str().unwrap());
+    let mut asked = 0;
+    for name in of_rules.chain(of_panels).flat_map(metrics_in) {
+        let known = there
+            .iter()
+            .any(|known| name.strip_prefix(known).is_some_and(|end| ["", "_total", "_bucket"].contains(&end)));
+        assert!(known, "there is no metric {name}");
+        asked += 1;
+    }
+    assert!(asked > 40, "{asked} were read");
+}
+
+#[test]
+fn each_alert_is_one_that_prometheus_takes_and_has_a_runbook() {
+    let rules = object(&objects(EVERYTHING), "PrometheusRule", "jct");
+    let runbooks = std::fs::read_to_string(format!("{ROOT}/docs/runbooks.md")).unwrap();
+    let alerts = rules["spec"]["groups"][0]["rules"].as_sequence().unwrap();
+    for alert in alerts {
+        let name = alert["alert"].as_str().unwrap();
+        assert!(runbooks.contains(&format!("\n## {name}\n")), "docs/runbooks.md says nothing of {name}");
+        let link = alert["annotations"]["runbook_url"].as_str().unwrap();
+        assert_eq!(link, format!("https://docs.example.org/runbooks#{}", name.to_lowercase()));
+    }
+    assert_eq!(runbooks.matches("\n## ").count(), alerts.len(), "none is told that there is not");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), serde_yaml::to_string(&rules["spec"]).unwrap()).unwrap();
+    let check = || Command::new("promtool").args(["check", "rules"]).arg(file.path()).output().unwrap();
+    let checked = check();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    std::fs::write(file.path(), serde_yaml::to_string(&rules["spec"]).unwrap().replace("min(", "minimum(")).unwrap();
+    assert!(!check().status.success(), "the control: a mistake is seen");
 }

@@ -83,6 +83,7 @@ const COMMANDS: &[(&str, Tried)] = &[
         Script("scripts/demo.sh", "apply --server-side"),
     ),
     ("kubectl --namespace jct-system delete jobs", Script("scripts/demo.sh", "delete jobs --selector")),
+    ("kubectl --namespace jct-system logs deployment/jct", Script("scripts/demo.sh", "logs deployment/jct --tail=30")),
     ("kubectl delete -f charts/jct/crds", Script("scripts/demo.sh", "kubectl delete -f charts/jct/crds")),
     ("kubectl delete namespace", Script("scripts/demo.sh", "kubectl delete namespace")),
     (

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The end-to-end tests: a cluster, the images of a debug build, the chart, the suite, an uninstall, and all of it gone:
-#   tests/e2e.sh [FILTER…]        tests whose names hold one of FILTER; without one all, and at last the uninstall
-#   tests/e2e.sh --ignored memory::    fills the cluster with the largest objects there can be: ten minutes and more
+# The end-to-end tests: a cluster, the images of a debug build, the chart, the suite, an uninstall, a cluster filled with the
+# largest objects that there can be, and all of it gone:
+#   tests/e2e.sh [FILTER…]              tests whose names hold one of FILTER; without one all
+#   tests/e2e.sh --ignored FILTER       one of those at the end: uninstall::, memory::
 # CLUSTER names the cluster (test). KEEP=1 leaves it up, so that a repeat begins at the images.
 # shellcheck source=cluster/lib.sh
 . "$(dirname "$0")/cluster/lib.sh"
@@ -25,7 +26,10 @@ main() {
   step "repositories are served" repositories
   step "chart is installed" install
   run "$@"
-  if ((!$#)); then run --ignored uninstall::; fi
+  if ((!$#)); then
+    run --ignored uninstall::
+    run --ignored memory::
+  fi
   passed=yes
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing of the named sets of Debian packages: prerequisites.sh [cluster|images|push|registry|postgres|rust|python]…
+# Installs what is missing of the named sets of Debian packages: prerequisites.sh [cluster|images|push|registry|promtool|postgres|rust|python]…
 # A command that is already there, from whatever package, is left alone.
 . "$(dirname "$0")/lib.sh"
 
@@ -63,13 +63,14 @@ for set in "$@"; do
       ;;
     push) need skopeo skopeo /etc/containers/policy.json ;;
     registry) need docker-registry docker-registry ;;
+    promtool) need prometheus promtool ;;
     postgres) need postgresql-15 /usr/lib/postgresql/15/bin/postgres ;;
     rust) need gcc cc ;;
     python)
       need python3 python3
       python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
       ;;
-    *) die "no such set: $set (cluster, images, push, registry, postgres, rust, python)" ;;
+    *) die "no such set: $set (cluster, images, push, registry, promtool, postgres, rust, python)" ;;
   esac
 done
 

@@ -171,6 +171,11 @@ impl Select {
         &self.sql
     }
 
+    /// Runs it; rows whose columns are not looked at yet.
+    pub(super) async fn fetch_raw(self, conn: &mut Conn<'_>) -> Result<Vec<RawRow>> {
+        fetch_raw(conn, self.sql, self.arguments).await
+    }
+
     /// Runs it.
     pub(super) async fn fetch<Row: AnyRow>(self, conn: &mut Conn<'_>) -> Result<Vec<Row>> {
         fetch_assembled(conn, self.sql, self.arguments).await
@@ -203,6 +208,7 @@ async fn fetch_assembled<Row: AnyRow>(
 }
 
 /// A statement around a list of values, `before (…), (…) after`, for as many rows of arguments as there are.
+#[derive(Clone, Copy)]
 pub(super) struct Values {
     /// What stands before the rows.
     pub(super) before: &'static str,
@@ -226,6 +232,15 @@ impl Values {
         let mut found = Vec::new();
         for (sql, arguments) in self.statements(conn.placeholder(), rows) {
             found.extend(fetch_assembled(conn, sql, arguments).await?);
+        }
+        Ok(found)
+    }
+
+    /// Likewise, rows whose columns are not looked at yet.
+    pub(super) async fn fetch_raw(&self, conn: &mut Conn<'_>, rows: Vec<Vec<Argument>>) -> Result<Vec<RawRow>> {
+        let mut found = Vec::new();
+        for (sql, arguments) in self.statements(conn.placeholder(), rows) {
+            found.extend(fetch_raw(conn, sql, arguments).await?);
         }
         Ok(found)
     }
@@ -321,6 +336,11 @@ impl RawRow {
     /// The text in a column.
     pub(super) fn text(&self, index: usize) -> Result<Option<String>> {
         Ok(cell!(self, index)?)
+    }
+
+    /// The text in a column of this name.
+    pub(super) fn text_of(&self, column: &str) -> Result<Option<String>> {
+        Ok(cell!(self, column)?)
     }
 
     /// The number in a column.

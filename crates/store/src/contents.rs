@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Result;
-use super::conn::{Argument, Conn, RawRow, Values, execute, fetch};
+use super::columns::{columns, insert_into};
+use super::conn::{Conn, RawRow, Values, execute, fetch};
 use super::error::StoreError;
 use jct_domain::audit::EntityKind;
 use jct_domain::id::sha256_hex;
@@ -185,21 +186,34 @@ pub(super) const BODIES: Values =
     Values { before: "SELECT sha256, body FROM contents WHERE sha256 IN (VALUES", width: 1, after: ")" };
 pub(super) const KNOWN: Values =
     Values { before: "SELECT sha256, sha256 FROM contents WHERE sha256 IN (VALUES", width: 1, after: ")" };
-const INSERT: Values = Values {
-    before: "INSERT INTO contents (sha256, size_bytes, body) VALUES",
-    width: 3,
-    after: " ON CONFLICT DO NOTHING",
-};
-const INSERT_REFS: Values =
-    Values { before: "INSERT INTO content_refs (owner_id, sha256) VALUES", width: 2, after: " ON CONFLICT DO NOTHING" };
+columns! {
+    pub(super) struct ContentColumns {
+        sha256: String,
+        size_bytes: i64,
+        body: String,
+    }
+}
+
+columns! {
+    /// Which row has, or had, which content.
+    pub(super) struct ContentRefColumns {
+        owner_id: String,
+        sha256: String,
+    }
+}
+
+const INSERT: Values = insert_into!("contents", ContentColumns, " ON CONFLICT DO NOTHING");
+const INSERT_REFS: Values = insert_into!("content_refs", ContentRefColumns, " ON CONFLICT DO NOTHING");
 
 /// Stores contents with the ids of the rows that they were taken out of; those that are there already are not sent again.
 pub(super) async fn save(conn: &mut Conn<'_>, contents: Vec<(String, Content)>) -> Result<()> {
     if contents.is_empty() {
         return Ok(());
     }
-    let refs: Vec<Vec<Argument>> =
-        contents.iter().map(|(owner, content)| vec![owner.into(), (&content.sha256).into()]).collect();
+    let refs = contents.iter().map(|(owner_id, content)| {
+        ContentRefColumns { owner_id: owner_id.clone(), sha256: content.sha256.clone() }.into_arguments()
+    });
+    let refs = refs.collect();
     let mut new: BTreeMap<String, String> =
         contents.into_iter().map(|(_, content)| (content.sha256, content.body)).collect();
     let known: Vec<(String, String)> =
@@ -209,8 +223,8 @@ pub(super) async fn save(conn: &mut Conn<'_>, contents: Vec<(String, Content)>) 
     }
     // One by one: together they may be more than a statement can have.
     for (sha256, body) in new {
-        let size = i64::try_from(body.len()).unwrap_or(i64::MAX);
-        INSERT.execute(conn, vec![vec![sha256.into(), size.into(), body.into()]]).await?;
+        let size_bytes = i64::try_from(body.len()).unwrap_or(i64::MAX);
+        INSERT.execute(conn, vec![ContentColumns { sha256, size_bytes, body }.into_arguments()]).await?;
     }
     INSERT_REFS.execute(conn, refs).await?;
     Ok(())
@@ -241,13 +255,7 @@ pub(super) async fn remove(conn: &mut Conn<'_>, task_id: &str, issue: Option<&st
 
 /// Whether `row`, of all columns, is what its digest says.
 pub(super) fn content_parses(row: &RawRow) -> Result<()> {
-    #[derive(sqlx::FromRow)]
-    struct Columns {
-        sha256: String,
-        size_bytes: i64,
-        body: String,
-    }
-    let Columns { sha256, size_bytes, body } = row.read()?;
+    let ContentColumns { sha256, size_bytes, body } = row.read()?;
     if sha256_hex(body.as_bytes()) != sha256 || usize::try_from(size_bytes) != Ok(body.len()) {
         return Err(StoreError::corrupt("contents", sha256, "the body was changed: it is not what its digest says"));
     }

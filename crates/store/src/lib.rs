@@ -6,6 +6,7 @@
 
 mod audit;
 mod batch;
+mod columns;
 mod conn;
 mod connect;
 mod contents;

@@ -8,7 +8,8 @@ use ulid::{Generator, Ulid};
 
 use super::Change;
 use super::chain::AuditColumns;
-use crate::conn::{Argument, Conn, Values, execute, fetch};
+use crate::columns::insert_into;
+use crate::conn::{Conn, Values, execute, fetch};
 use crate::contents::{KEY, in_digests};
 use crate::database_error::DATABASE;
 use crate::rows::{is_nothing, plain, without_nul};
@@ -16,12 +17,7 @@ use crate::{Result, StoreError};
 use jct_domain::audit::EntityKind;
 use jct_domain::{Actor, ActorKind};
 
-const INSERT: Values = Values {
-    before: "INSERT INTO audit_log (seq, id, ts, actor_kind, actor_id, action, entity_kind, entity_id, before, after, \
-           note, trace_id, prev_hash, hash) VALUES",
-    width: 14,
-    after: "",
-};
+const INSERT: Values = insert_into!("audit_log", AuditColumns, "");
 
 /// The last entry of the chain: its place and its hash.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -41,7 +37,7 @@ pub(crate) async fn append(conn: &mut Conn<'_>, changes: Vec<Change>, ids: &mut 
         let now = Timestamp::now();
         let entry = seal(change, &head, next_id(ids, now), now);
         head = Head { seq: entry.seq, hash: entry.hash.clone() };
-        rows.push(into_row(entry));
+        rows.push(entry.into_arguments());
     }
     INSERT.execute(conn, rows).await?;
     execute!(conn, "UPDATE audit_head SET seq = $1, hash = $2 WHERE id = 1", head.seq, head.hash)?;
@@ -112,39 +108,4 @@ fn without_nothing(kind: EntityKind, told: Value) -> Value {
         }
         other => other,
     }
-}
-
-fn into_row(entry: AuditColumns) -> Vec<Argument> {
-    let AuditColumns {
-        seq,
-        id,
-        ts,
-        actor_kind,
-        actor_id,
-        action,
-        entity_kind,
-        entity_id,
-        before,
-        after,
-        note,
-        trace_id,
-        prev_hash,
-        hash,
-    } = entry;
-    vec![
-        seq.into(),
-        id.into(),
-        ts.into(),
-        actor_kind.into(),
-        actor_id.into(),
-        action.into(),
-        entity_kind.into(),
-        entity_id.into(),
-        before.into(),
-        after.into(),
-        note.into(),
-        trace_id.into(),
-        prev_hash.into(),
-        hash.into(),
-    ]
 }

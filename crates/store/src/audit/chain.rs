@@ -13,28 +13,30 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::columns::columns;
 use jct_domain::id::hex;
 
 /// The `prev_hash` of the first entry.
 pub(super) const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// A row of `audit_log` as stored.
-#[derive(Clone, Debug, sqlx::FromRow)]
-pub(super) struct AuditColumns {
-    pub(super) seq: i64,
-    pub(super) id: String,
-    pub(super) ts: i64,
-    pub(super) actor_kind: String,
-    pub(super) actor_id: String,
-    pub(super) action: String,
-    pub(super) entity_kind: String,
-    pub(super) entity_id: String,
-    pub(super) before: Option<String>,
-    pub(super) after: Option<String>,
-    pub(super) note: Option<String>,
-    pub(super) trace_id: String,
-    pub(super) prev_hash: String,
-    pub(super) hash: String,
+columns! {
+    /// A row of `audit_log`.
+    pub(crate) struct AuditColumns {
+        seq: i64,
+        id: String,
+        ts: i64,
+        actor_kind: String,
+        actor_id: String,
+        action: String,
+        entity_kind: String,
+        entity_id: String,
+        before: Option<String>,
+        after: Option<String>,
+        note: Option<String>,
+        trace_id: String,
+        prev_hash: String,
+        hash: String,
+    }
 }
 
 impl AuditColumns {

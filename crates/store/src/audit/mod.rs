@@ -12,6 +12,7 @@ use jct_domain::audit::{Action, EntityKind};
 use jct_domain::{Actor, TraceId};
 
 pub(super) use append::{Head, append, lock_head};
+pub(super) use chain::AuditColumns;
 #[cfg(test)]
 pub(super) use query::{CREATED, DENIED, REMOVED, list_sql};
 pub(super) use query::{count, denials_among, entry_parses, has, list, list_where, refusals_of, removals_of};

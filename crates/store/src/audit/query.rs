@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::chain::AuditColumns;
+use crate::columns::sql;
 use crate::conn::{Argument, Conn, RawRow, Select, Values};
 use crate::rows::{json, named, parsed, time};
 use crate::{AuditQuery, MAX_PAGE, Order, Page, Result, StoreError};
@@ -24,8 +25,7 @@ const COMMON_KINDS: [EntityKind; 8] = [
     EntityKind::Artifact,
 ];
 
-const SELECT: &str = "SELECT seq, id, ts, actor_kind, actor_id, action, entity_kind, entity_id, before, after, note, \
-                      trace_id, prev_hash, hash FROM audit_log";
+const SELECT: &str = sql!("SELECT ", AuditColumns::NAMES, " FROM audit_log");
 
 /// The entries that fit `query`, in the order of the chain or against it.
 pub(crate) async fn list(conn: &mut Conn<'_>, query: &AuditQuery) -> Result<Vec<Entry>> {
@@ -136,7 +136,7 @@ pub(crate) async fn refusals_of(
     let mut refusals = Vec::new();
     for (id, after) in rows {
         let Some(after) = after else { continue };
-        if let Created { findings: Some(findings) } = json(TABLE, &id, after)? {
+        if let Created { findings: Some(findings) } = json(TABLE, &id, &after)? {
             refusals.push((parsed(TABLE, &id, &id)?, findings));
         }
     }
@@ -160,7 +160,7 @@ pub(crate) async fn removals_of(
     let rows: Vec<(String, String)> = REMOVED.fetch(conn, ids).await?;
     let mut removals = Vec::new();
     for (id, after) in rows {
-        if let Removed { record_removed_at: Some(at) } = json(TABLE, &id, after)? {
+        if let Removed { record_removed_at: Some(at) } = json(TABLE, &id, &after)? {
             removals.push((parsed(TABLE, &id, &id)?, at));
         }
     }
@@ -222,8 +222,8 @@ fn entry(columns: AuditColumns) -> Result<Entry> {
         action: named(TABLE, &id, "action", &action, Action::parse)?,
         entity_kind: named(TABLE, &id, "entity_kind", &entity_kind, EntityKind::parse)?,
         entity_id,
-        before: before.map(|text| json(TABLE, &id, text)).transpose()?,
-        after: after.map(|text| json(TABLE, &id, text)).transpose()?,
+        before: before.map(|text| json(TABLE, &id, &text)).transpose()?,
+        after: after.map(|text| json(TABLE, &id, &text)).transpose()?,
         note,
         trace_id: parsed(TABLE, &id, &trace_id)?,
         id: id.parse().map_err(|error| StoreError::corrupt(TABLE, &id, error))?,

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::chain::AuditColumns;
 use super::query::{refusals_of, removals_of};
 use crate::Result;
+use crate::columns::sql;
 use crate::conn::{Argument, Conn, Values, fetch, fetch_raw};
 use crate::rows::{json, named};
 use jct_domain::Id;
@@ -31,8 +32,7 @@ const PLACES: Values = Values {
 };
 
 const ENTRIES: Values = Values {
-    before: "SELECT seq, id, ts, actor_kind, actor_id, action, entity_kind, entity_id, before, after, note, trace_id, \
-             prev_hash, hash FROM audit_log WHERE seq IN (VALUES",
+    before: sql!("SELECT ", AuditColumns::NAMES, " FROM audit_log WHERE seq IN (VALUES"),
     width: 1,
     after: ")",
 };
@@ -55,8 +55,8 @@ pub(crate) async fn told_of(
             let AuditColumns { id, action, entity_id, before, after, .. } = entry;
             each(Told {
                 action: named("audit_log", &id, "action", &action, Action::parse)?,
-                before: before.map(|text| json("audit_log", &id, text)).transpose()?,
-                after: after.map(|text| json("audit_log", &id, text)).transpose()?,
+                before: before.map(|text| json("audit_log", &id, &text)).transpose()?,
+                after: after.map(|text| json("audit_log", &id, &text)).transpose()?,
                 entity_id,
             });
         }

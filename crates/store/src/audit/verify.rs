@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::append::Head;
 use super::chain::{AuditColumns, GENESIS};
 use crate::Result;
+use crate::columns::sql;
 use crate::conn::{Conn, fetch};
 use crate::connect::Readers;
 use jct_domain::Id;
@@ -197,9 +198,9 @@ impl Walk {
         if self.found.is_some() {
             return Ok(false);
         }
-        let sql = "SELECT seq, id, ts, actor_kind, actor_id, action, entity_kind, entity_id, before, after, note, \
-                   trace_id, prev_hash, hash FROM audit_log WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3";
-        let page = fetch!(AuditColumns, conn, sql, self.last.seq, self.head.seq, PAGE)?;
+        const PAGE_OF_ENTRIES: &str =
+            sql!("SELECT ", AuditColumns::NAMES, " FROM audit_log WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3");
+        let page = fetch!(AuditColumns, conn, PAGE_OF_ENTRIES, self.last.seq, self.head.seq, PAGE)?;
         let is_last = page.is_empty();
         for entry in page {
             if let Some(problem) = problem(&entry, &self.last) {

@@ -1,9 +1,78 @@
 //! Links between objects: which references are rows of their own, and their tables.
 
 use super::model::ObjectRow;
+use crate::columns::{columns, sql};
 use crate::conn::{Argument, Values};
 use jct_domain::Id;
 use jct_domain::cwom::{Kind, Ref, Spec};
+
+/// The links of a table of their own: its name, the column of who says so, and that of what is named.
+macro_rules! links {
+    ($table:literal, $from:literal, $to:literal) => {
+        Statements {
+            table: ($table, &[$from, $to]),
+            select: Values {
+                before: concat!("SELECT ", $from, ", ", $to, " FROM ", $table, " WHERE ", $from, " IN (VALUES"),
+                width: 1,
+                after: ")",
+            },
+            insert: Values {
+                before: sql!("INSERT INTO ", $table, " (", $from, ", ", $to, ", ", LinkColumns::NAMES, ") VALUES"),
+                width: 2 + LinkColumns::WIDTH,
+                after: " ON CONFLICT DO NOTHING",
+            },
+            delete: Values {
+                before: "WITH gone (from_id, to_id) AS (VALUES",
+                width: 2,
+                after: concat!(
+                    ") DELETE FROM ",
+                    $table,
+                    " WHERE ",
+                    $from,
+                    " IN (SELECT from_id FROM gone) ",
+                    "AND EXISTS (SELECT 1 FROM gone WHERE from_id = ",
+                    $from,
+                    " AND to_id = ",
+                    $to,
+                    ")"
+                ),
+            },
+        }
+    };
+}
+
+/// The links of one relation among Issues.
+macro_rules! related {
+    ($relation:literal) => {
+        Statements {
+            table: LINK_TABLES[6],
+            select: Values {
+                before: concat!(
+                    "SELECT issue_id, other_id FROM cwom_issue_relations WHERE relation = '",
+                    $relation,
+                    "' AND issue_id IN (VALUES"
+                ),
+                width: 1,
+                after: ")",
+            },
+            insert: Values {
+                before: sql!(
+                    "INSERT INTO cwom_issue_relations (issue_id, other_id, ",
+                    LinkColumns::NAMES,
+                    ", relation) VALUES"
+                ),
+                width: 3 + LinkColumns::WIDTH,
+                after: " ON CONFLICT DO NOTHING",
+            },
+            delete: Values {
+                before: "WITH gone (from_id, to_id, name) AS (VALUES",
+                width: 3,
+                after: ") DELETE FROM cwom_issue_relations WHERE issue_id IN (SELECT from_id FROM gone) AND EXISTS \
+                        (SELECT 1 FROM gone WHERE from_id = issue_id AND to_id = other_id AND name = relation)",
+            },
+        }
+    };
+}
 
 /// A table of links, or one relation of the Issues' table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,123 +150,75 @@ impl Join {
 
     /// The links of these objects.
     pub(super) const fn select(self) -> Values {
-        macro_rules! select {
-            ($sql:literal) => {
-                Values { before: concat!($sql, " IN (VALUES"), width: 1, after: ")" }
-            };
-        }
-        match self {
-            Self::IssueContextPackets => {
-                select!("SELECT issue_id, context_packet_id FROM cwom_issue_context_packets WHERE issue_id")
-            }
-            Self::IssueDoctrineRefs => {
-                select!("SELECT issue_id, doctrine_ref_id FROM cwom_issue_doctrine_refs WHERE issue_id")
-            }
-            Self::IssueConstraintSnapshots => {
-                select!("SELECT issue_id, constraint_snapshot_id FROM cwom_issue_constraint_snapshots WHERE issue_id")
-            }
-            Self::RunContextPackets => {
-                select!("SELECT run_id, context_packet_id FROM cwom_run_context_packets WHERE run_id")
-            }
-            Self::RunDoctrineRefs => select!("SELECT run_id, doctrine_ref_id FROM cwom_run_doctrine_refs WHERE run_id"),
-            Self::ContextPacketDoctrineRefs => select!(
-                "SELECT context_packet_id, doctrine_ref_id FROM cwom_context_packet_doctrine_refs WHERE context_packet_id"
-            ),
-            Self::IssueParent => {
-                select!("SELECT issue_id, other_id FROM cwom_issue_relations WHERE relation = 'parent' AND issue_id")
-            }
-            Self::IssueBlocks => {
-                select!("SELECT issue_id, other_id FROM cwom_issue_relations WHERE relation = 'blocks' AND issue_id")
-            }
-            Self::IssueBlockedBy => {
-                select!(
-                    "SELECT issue_id, other_id FROM cwom_issue_relations WHERE relation = 'blocked_by' AND issue_id"
-                )
-            }
-            Self::IssueDuplicates => {
-                select!(
-                    "SELECT issue_id, other_id FROM cwom_issue_relations WHERE relation = 'duplicates' AND issue_id"
-                )
-            }
-        }
+        self.statements().select
     }
 
     /// New links.
     pub(super) const fn insert(self) -> Values {
-        macro_rules! insert {
-            ($table:literal, $from:literal, $to:literal) => {
-                Values {
-                    before: concat!("INSERT INTO ", $table, " (", $from, ", ", $to, ", trace_id, created_at) VALUES"),
-                    width: 4,
-                    after: " ON CONFLICT DO NOTHING",
-                }
-            };
-        }
-        match self {
-            Self::IssueContextPackets => insert!("cwom_issue_context_packets", "issue_id", "context_packet_id"),
-            Self::IssueDoctrineRefs => insert!("cwom_issue_doctrine_refs", "issue_id", "doctrine_ref_id"),
-            Self::IssueConstraintSnapshots => {
-                insert!("cwom_issue_constraint_snapshots", "issue_id", "constraint_snapshot_id")
-            }
-            Self::RunContextPackets => insert!("cwom_run_context_packets", "run_id", "context_packet_id"),
-            Self::RunDoctrineRefs => insert!("cwom_run_doctrine_refs", "run_id", "doctrine_ref_id"),
-            Self::ContextPacketDoctrineRefs => {
-                insert!("cwom_context_packet_doctrine_refs", "context_packet_id", "doctrine_ref_id")
-            }
-            Self::IssueParent | Self::IssueBlocks | Self::IssueBlockedBy | Self::IssueDuplicates => Values {
-                before: "INSERT INTO cwom_issue_relations (issue_id, other_id, trace_id, created_at, relation) VALUES",
-                width: 5,
-                after: " ON CONFLICT DO NOTHING",
-            },
-        }
+        self.statements().insert
     }
 
     /// Links that are no more.
     pub(super) const fn delete(self) -> Values {
-        macro_rules! delete {
-            ($table:literal, $from:literal, $to:literal) => {
-                Values {
-                    before: "WITH gone (from_id, to_id) AS (VALUES",
-                    width: 2,
-                    after: concat!(
-                        ") DELETE FROM ",
-                        $table,
-                        " WHERE ",
-                        $from,
-                        " IN (SELECT from_id FROM gone) ",
-                        "AND EXISTS (SELECT 1 FROM gone WHERE from_id = ",
-                        $from,
-                        " AND to_id = ",
-                        $to,
-                        ")"
-                    ),
-                }
-            };
-        }
+        self.statements().delete
+    }
+
+    const fn statements(self) -> Statements {
         match self {
-            Self::IssueContextPackets => delete!("cwom_issue_context_packets", "issue_id", "context_packet_id"),
-            Self::IssueDoctrineRefs => delete!("cwom_issue_doctrine_refs", "issue_id", "doctrine_ref_id"),
-            Self::IssueConstraintSnapshots => {
-                delete!("cwom_issue_constraint_snapshots", "issue_id", "constraint_snapshot_id")
-            }
-            Self::RunContextPackets => delete!("cwom_run_context_packets", "run_id", "context_packet_id"),
-            Self::RunDoctrineRefs => delete!("cwom_run_doctrine_refs", "run_id", "doctrine_ref_id"),
-            Self::ContextPacketDoctrineRefs => {
-                delete!("cwom_context_packet_doctrine_refs", "context_packet_id", "doctrine_ref_id")
-            }
-            Self::IssueParent | Self::IssueBlocks | Self::IssueBlockedBy | Self::IssueDuplicates => Values {
-                before: "WITH gone (from_id, to_id, name) AS (VALUES",
-                width: 3,
-                after: ") DELETE FROM cwom_issue_relations WHERE issue_id IN (SELECT from_id FROM gone) AND EXISTS \
-                        (SELECT 1 FROM gone WHERE from_id = issue_id AND to_id = other_id AND name = relation)",
-            },
+            Self::IssueContextPackets => ISSUE_CONTEXT_PACKETS,
+            Self::IssueDoctrineRefs => ISSUE_DOCTRINE_REFS,
+            Self::IssueConstraintSnapshots => ISSUE_CONSTRAINT_SNAPSHOTS,
+            Self::RunContextPackets => RUN_CONTEXT_PACKETS,
+            Self::RunDoctrineRefs => RUN_DOCTRINE_REFS,
+            Self::ContextPacketDoctrineRefs => CONTEXT_PACKET_DOCTRINE_REFS,
+            Self::IssueParent => related!("parent"),
+            Self::IssueBlocks => related!("blocks"),
+            Self::IssueBlockedBy => related!("blocked_by"),
+            Self::IssueDuplicates => related!("duplicates"),
         }
     }
 }
 
+/// The tables of links: name and key. Every one also has the columns of [`LinkColumns`].
+pub(crate) const LINK_TABLES: [(&str, &[&str]); 7] = [
+    ISSUE_CONTEXT_PACKETS.table,
+    ISSUE_DOCTRINE_REFS.table,
+    ISSUE_CONSTRAINT_SNAPSHOTS.table,
+    RUN_CONTEXT_PACKETS.table,
+    RUN_DOCTRINE_REFS.table,
+    CONTEXT_PACKET_DOCTRINE_REFS.table,
+    ("cwom_issue_relations", &["issue_id", "relation", "other_id"]),
+];
+
+columns! {
+    /// What every link has besides its key.
+    pub(crate) struct LinkColumns {
+        trace_id: String,
+        created_at: i64,
+    }
+}
+
+/// The statements of one kind of links, and their table with its key.
+#[derive(Clone, Copy)]
+struct Statements {
+    table: (&'static str, &'static [&'static str]),
+    select: Values,
+    insert: Values,
+    delete: Values,
+}
+
+const ISSUE_CONTEXT_PACKETS: Statements = links!("cwom_issue_context_packets", "issue_id", "context_packet_id");
+const ISSUE_DOCTRINE_REFS: Statements = links!("cwom_issue_doctrine_refs", "issue_id", "doctrine_ref_id");
+const ISSUE_CONSTRAINT_SNAPSHOTS: Statements =
+    links!("cwom_issue_constraint_snapshots", "issue_id", "constraint_snapshot_id");
+const RUN_CONTEXT_PACKETS: Statements = links!("cwom_run_context_packets", "run_id", "context_packet_id");
+const RUN_DOCTRINE_REFS: Statements = links!("cwom_run_doctrine_refs", "run_id", "doctrine_ref_id");
+const CONTEXT_PACKET_DOCTRINE_REFS: Statements =
+    links!("cwom_context_packet_doctrine_refs", "context_packet_id", "doctrine_ref_id");
+
 impl Linked {
-    /// In the order of [`Join::insert`], but for the trace and the time, which stand between the ids and the relation.
-    pub(super) fn columns(self, between: Vec<Argument>) -> Vec<Argument> {
+    /// For [`Join::insert`] with [`LinkColumns`] between the ids and the relation, for [`Join::delete`] with nothing.
+    pub(super) fn arguments(self, between: Vec<Argument>) -> Vec<Argument> {
         let mut columns = vec![self.from.to_string().into(), self.to.to_string().into()];
         columns.extend(between);
         columns.extend(self.join.relation().map(Argument::from));

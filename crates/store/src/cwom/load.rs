@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::links::{Join, Linked};
-use super::table::{ObjectColumns, all_columns, changing_columns, table, unique_key};
+use super::columns::{StoredObject, insert_arguments, unique_key, update_arguments};
+use super::links::{Join, LinkColumns, Linked};
+use super::table::table;
 use super::view::{Holder, LinkFate, ObjectNeeds, Objects};
 use crate::conn::{Argument, Conn, Values};
 use crate::contents::{self, Contents};
@@ -71,8 +72,8 @@ pub(crate) async fn save_objects(conn: &mut Conn<'_>, objects: &Objects) -> Resu
             slots.filter_map(|slot| slot.row.as_ref().ok()).filter(move |row| row.object.kind() == kind)
         };
         let mut contents = Vec::new();
-        let updated = of(Fate::Updated).map(|row| changing_columns(row, &mut contents)).collect::<Result<_>>()?;
-        let inserted = of(Fate::Inserted).map(|row| all_columns(row, &mut contents)).collect::<Result<_>>()?;
+        let updated = of(Fate::Updated).map(|row| update_arguments(row, &mut contents)).collect::<Result<_>>()?;
+        let inserted = of(Fate::Inserted).map(|row| insert_arguments(row, &mut contents)).collect::<Result<_>>()?;
         contents::save(conn, contents).await?;
         table(kind).update.execute(conn, updated).await?;
         table(kind).insert.execute(conn, inserted).await?;
@@ -84,8 +85,11 @@ pub(crate) async fn save_objects(conn: &mut Conn<'_>, objects: &Objects) -> Resu
         for (link, fate) in objects.links.iter().filter(|(link, _)| link.join == join) {
             match fate {
                 LinkFate::Kept => {}
-                LinkFate::Added(trace_id) => new.push(link.columns(vec![trace_id.as_str().into(), now.into()])),
-                LinkFate::Removed => gone.push(link.columns(Vec::new())),
+                LinkFate::Added(trace_id) => {
+                    let columns = LinkColumns { trace_id: trace_id.as_str().into(), created_at: now };
+                    new.push(link.arguments(columns.into_arguments()));
+                }
+                LinkFate::Removed => gone.push(link.arguments(Vec::new())),
             }
         }
         join.delete().execute(conn, gone).await?;
@@ -102,11 +106,12 @@ async fn load(
     objects: &mut Objects,
 ) -> Result<Vec<Id>> {
     let mut found = Vec::new();
-    let rows: Vec<ObjectColumns> = statement.fetch(conn, arguments).await?;
-    let contents = Contents::load(conn, rows.iter().flat_map(ObjectColumns::digests).collect()).await?;
-    for columns in rows {
-        let id = columns.id(kind)?;
-        let row = columns.into_row(kind, &contents);
+    let rows = statement.fetch_raw(conn, arguments).await?;
+    let rows = rows.iter().map(|row| StoredObject::read(kind, row)).collect::<Result<Vec<_>>>()?;
+    let contents = Contents::load(conn, rows.iter().flat_map(StoredObject::digests).collect()).await?;
+    for stored in rows {
+        let id = stored.id()?;
+        let row = stored.into_row(&contents);
         if let Ok(row) = &row {
             if row.deleted_at.is_none() {
                 let namespace = || row.namespace.clone();

@@ -10,6 +10,7 @@ use crate::AuditQuery;
 use crate::audit::{CREATED, DENIED, REMOVED, list_sql};
 use crate::conn::{Conn, Placeholder, Values};
 use crate::retention::{RECORDS, TRACES, UNPURGED};
+use crate::rows::{UPDATE_JOBS, UPDATE_TASKS};
 use jct_domain::audit::{Action, EntityKind};
 use jct_domain::cwom::Kind;
 
@@ -19,14 +20,15 @@ async fn statements_find_their_rows_by_an_index() {
     sqlx::migrate!("migrations/sqlite").run_direct(None, &mut conn, false).await.unwrap();
     let mut statements = [CREATED, DENIED, REMOVED].map(|values| values.sql(Placeholder::Plain, 3)).to_vec();
     let mut add = |values: Values| statements.push(values.sql(Placeholder::Plain, 3));
+    add(UPDATE_TASKS);
+    add(UPDATE_JOBS);
     for kind in Kind::ALL.iter().copied() {
         let table = table(kind);
-        let of = |values: &Values| Values { before: values.before, width: values.width, after: values.after };
-        for values in [&table.by_id, &table.by_name, &table.update] {
-            add(of(values));
+        for values in [table.by_id, table.by_name, table.update] {
+            add(values);
         }
-        if matches!(kind, Kind::Repo | Kind::DoctrineRef) {
-            add(of(&table.by_unique));
+        if !table.unique.is_empty() {
+            add(table.by_unique);
         }
     }
     for join in Join::ALL {

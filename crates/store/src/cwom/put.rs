@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::columns::unique_key;
 use super::entries;
 use super::links::{Join, Linked, issue_of_packet, links_of};
 use super::model::{
@@ -9,7 +10,6 @@ use super::model::{
     Unresolved,
 };
 use super::resolve::{Resolved, Whose, key, resolve};
-use super::table::unique_key;
 use super::view::{LinkFate, ObjectChanges, Objects};
 use crate::Result;
 use crate::audit::Change;

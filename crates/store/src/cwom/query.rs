@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::columns::StoredObject;
 use super::links::Join;
 use super::model::{ObjectFilter, ObjectRow, PresentObject};
-use super::table::{ObjectColumns, Table, condition, table};
+use super::table::{Table, condition, table};
 use crate::conn::{Argument, Conn, Select, Values, fetch as fetch_rows};
 use crate::contents::Contents;
 use crate::rows::parsed;
@@ -97,9 +98,10 @@ pub(crate) async fn recorded_spec(conn: &mut Conn<'_>, kind: Kind, uid: &str) ->
 }
 
 async fn fetch(conn: &mut Conn<'_>, kind: Kind, select: Select) -> Result<Vec<ObjectRow>> {
-    let rows: Vec<ObjectColumns> = select.fetch(conn).await?;
-    let contents = Contents::load(conn, rows.iter().flat_map(ObjectColumns::digests).collect()).await?;
-    let rows = rows.into_iter().map(|columns| columns.into_row(kind, &contents));
+    let rows = select.fetch_raw(conn).await?;
+    let rows = rows.iter().map(|row| StoredObject::read(kind, row)).collect::<Result<Vec<_>>>()?;
+    let contents = Contents::load(conn, rows.iter().flat_map(StoredObject::digests).collect()).await?;
+    let rows = rows.into_iter().map(|row| row.into_row(&contents));
     let mut rows = rows.collect::<Result<Vec<_>>>()?;
     if kind == Kind::Issue {
         derive(conn, &mut rows).await?;

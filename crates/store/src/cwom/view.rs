@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::columns::unique_key;
 use super::links::{Edge, Linked, Order, issue_of_packet};
 use super::model::{ObjectRow, PutObject};
-use super::table::unique_key;
 use crate::operation::{Slot, put};
 use crate::{Result, StoreError};
 use jct_domain::cwom::{Kind, Target};

@@ -119,7 +119,7 @@ async fn check_audit_log(conn: &mut Conn<'_>, check: &mut Check) -> Result<()> {
 }
 
 async fn check_rows(conn: &mut Conn<'_>, check: &mut Check) -> Result<()> {
-    for table in &TABLES {
+    for table in TABLES.iter() {
         let mut after = None;
         let mut count = 0;
         loop {
@@ -128,7 +128,7 @@ async fn check_rows(conn: &mut Conn<'_>, check: &mut Check) -> Result<()> {
             after = Some(key_of(table, &cells(table, last)?));
             for row in rows {
                 count += 1;
-                if let Err(error) = (table.parses)(&row) {
+                if let Err(error) = table.parse(&row) {
                     let key = cells(table, &row).map(|cells| shown(&key_of(table, &cells))).unwrap_or_default();
                     let detail =
                         if let StoreError::Corrupt { detail, .. } = error { detail } else { error.to_string() };

@@ -133,7 +133,7 @@ fn another_export() -> TransferError {
 
 async fn refuse_unless_empty(conn: &mut Conn<'_>) -> Result<(), TransferError> {
     let mut found = Vec::new();
-    for table in &TABLES {
+    for table in TABLES.iter() {
         let count = count(conn, table).await?;
         if count > 0 {
             found.push(format!("{} {count}", table.name));
@@ -232,7 +232,7 @@ async fn insert_batch(conn: &mut Conn<'_>, batch: &mut Batch, reader: &Reader<'_
 
 /// That the database now holds what the export says.
 async fn verify(conn: &mut Conn<'_>, end: &End) -> Result<(), TransferError> {
-    for table in &TABLES {
+    for table in TABLES.iter() {
         let (found, expected) = (count(conn, table).await?, end.rows.get(table.name).copied().unwrap_or(0));
         if found != expected {
             let message = format!(

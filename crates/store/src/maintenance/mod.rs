@@ -111,7 +111,7 @@ impl Database {
             execute!(conn, "VACUUM")?;
             execute!(conn, "PRAGMA wal_checkpoint(TRUNCATE)")?;
         } else {
-            for table in &tables::TABLES {
+            for table in tables::TABLES.iter() {
                 let vacuum = format!("VACUUM (ANALYZE) {}", table.name);
                 fetch_raw(conn, vacuum, []).await?;
             }

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::tables::{Table, Type};
+use super::tables::Table;
+use crate::columns::{Column, Type};
 use crate::conn::{Argument, Conn, RawRow, fetch_raw, insert_all};
 use crate::{Result, StoreError};
 
@@ -12,15 +13,14 @@ const PAGE: usize = 100;
 /// The rows of `table` after the one with the key `after`, as the database has them; none left when it is empty.
 pub(super) async fn page(conn: &mut Conn<'_>, table: &Table, after: Option<&[Argument]>) -> Result<Vec<RawRow>> {
     // Databases can have an order of text of their own; the key's is that of its bytes, on both.
-    let is_text = |column: &&str| table.text.contains(column);
+    let is_text = |key: &&str| table.columns.iter().any(|column| column.name == *key && column.holds == Type::Text);
     let collation = match conn {
         Conn::Sqlite(_) => "",
         Conn::Postgres(..) => " COLLATE \"C\"",
     };
     let key = table.key.iter().map(|column| format!("{column}{}", if is_text(column) { collation } else { "" }));
     let key = key.collect::<Vec<_>>().join(", ");
-    let columns: Vec<&str> = table.columns().map(|(name, _)| name).collect();
-    let mut sql = format!("SELECT {} FROM {}", columns.join(", "), table.name);
+    let mut sql = format!("SELECT {} FROM {}", table.names().join(", "), table.name);
     if after.is_some() {
         let places: Vec<String> = (1..=table.key.len()).map(|place| format!("${place}")).collect();
         sql.push_str(&format!(" WHERE ({key}) > ({})", places.join(", ")));
@@ -31,7 +31,7 @@ pub(super) async fn page(conn: &mut Conn<'_>, table: &Table, after: Option<&[Arg
 
 /// The values of a row of `table`, in the order of its columns.
 pub(super) fn cells(table: &Table, row: &RawRow) -> Result<Vec<Argument>> {
-    let cell = |(index, (column, holds)): (usize, (&str, Type))| {
+    let cell = |(index, Column { name: column, holds }): (usize, &Column)| {
         let cell = match holds {
             Type::Text => row.text(index).map(Argument::Text),
             Type::Number => row.number(index).map(Argument::Int),
@@ -39,12 +39,14 @@ pub(super) fn cells(table: &Table, row: &RawRow) -> Result<Vec<Argument>> {
         };
         cell.map_err(|error| StoreError::corrupt(table.name, "", format!("{column}: {error}")))
     };
-    table.columns().enumerate().map(cell).collect()
+    table.columns.iter().enumerate().map(cell).collect()
 }
 
 /// Of these values those of the key.
 pub(super) fn key_of(table: &Table, cells: &[Argument]) -> Vec<Argument> {
-    let of = |key: &&str| table.columns().zip(cells).find(|((name, _), _)| name == key).map(|(_, cell)| cell.clone());
+    let of = |key: &&str| {
+        table.columns.iter().zip(cells).find(|(column, _)| column.name == *key).map(|(_, cell)| cell.clone())
+    };
     table.key.iter().filter_map(of).collect()
 }
 
@@ -65,7 +67,7 @@ pub(super) fn to_json(table: &Table, cells: Vec<Argument>) -> Map<String, Value>
         Argument::Int(number) => Value::from(number),
         Argument::Bool(flag) => Value::from(flag),
     };
-    table.columns().zip(cells).map(|((name, _), cell)| (name.to_owned(), value(cell))).collect()
+    table.columns.iter().zip(cells).map(|(column, cell)| (column.name.to_owned(), value(cell))).collect()
 }
 
 /// The values of a row of `table`, in the order of its columns.
@@ -74,7 +76,7 @@ pub(super) fn to_json(table: &Table, cells: Vec<Argument>) -> Map<String, Value>
 /// What does not fit the columns.
 pub(super) fn from_json(table: &Table, mut row: Map<String, Value>) -> Result<Vec<Argument>, String> {
     let mut cells = Vec::with_capacity(row.len());
-    for (name, holds) in table.columns() {
+    for Column { name, holds } in table.columns.iter().copied() {
         let value = row.remove(name).ok_or_else(|| format!("{name} is missing"))?;
         cells.push(match (holds, value) {
             (Type::Text, Value::String(text)) => Argument::Text(Some(text)),
@@ -94,7 +96,6 @@ pub(super) fn from_json(table: &Table, mut row: Map<String, Value>) -> Result<Ve
 
 /// Inserts rows, each in the order of the columns.
 pub(super) async fn insert(conn: &mut Conn<'_>, table: &Table, rows: Vec<Vec<Argument>>) -> Result<u64> {
-    let columns: Vec<&str> = table.columns().map(|(name, _)| name).collect();
-    let insert = format!("INSERT INTO {} ({}) VALUES", table.name, columns.join(", "));
-    insert_all(conn, &insert, columns.len(), rows).await
+    let insert = format!("INSERT INTO {} ({}) VALUES", table.name, table.names().join(", "));
+    insert_all(conn, &insert, table.columns.len(), rows).await
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Check;
-use super::tables::{OTHERS, TABLES, Table, Type};
+use super::tables::{OTHERS, TABLES, Table};
 use crate::Result;
+use crate::columns::{Column, Type};
 use crate::conn::{Conn, fetch};
 
 /// A table as the database has it: the type of each column, and the columns of the primary key by their place in it.
@@ -18,7 +19,7 @@ struct Found {
 pub(super) async fn compare(conn: &mut Conn<'_>, check: &mut Check) -> Result<()> {
     let is_sqlite = matches!(conn, Conn::Sqlite(_));
     let mut found = read(conn).await?;
-    for table in &TABLES {
+    for table in TABLES.iter() {
         match found.remove(table.name) {
             Some(found) => differences(table, &found, is_sqlite).into_iter().for_each(|text| check.problem(text)),
             None => check.problem(format!("there is no table {}", table.name)),
@@ -30,7 +31,7 @@ pub(super) async fn compare(conn: &mut Conn<'_>, check: &mut Check) -> Result<()
 
 fn differences(table: &Table, found: &Found, is_sqlite: bool) -> Vec<String> {
     let mut differences = Vec::new();
-    for (column, holds) in table.columns() {
+    for Column { name: column, holds } in table.columns.iter().copied() {
         let wanted = match (holds, is_sqlite) {
             (Type::Text, _) => "text",
             (Type::Number | Type::Flag, true) => "integer",
@@ -43,7 +44,7 @@ fn differences(table: &Table, found: &Found, is_sqlite: bool) -> Vec<String> {
             None => differences.push(format!("{}.{column} is missing", table.name)),
         }
     }
-    let known: Vec<&str> = table.columns().map(|(name, _)| name).collect();
+    let known = table.names();
     for column in found.columns.keys().filter(|column| !known.contains(&column.as_str())) {
         differences.push(format!("{}.{column} is not of this version", table.name));
     }

@@ -1,61 +1,69 @@
 //! `jobs`: one row for each attempt.
 
 use super::{json_or_null, microseconds, named, number, number_or_null, parsed, time, time_or_null, to_json_or_null};
-use crate::conn::{Argument, Conn, RawRow, Values, fetch};
+use crate::columns::{columns, insert_into, sql, update_by_id};
+use crate::conn::{Conn, RawRow, Values, fetch};
 use crate::{JobRow, JobStatus, Result};
 use jct_domain::Id;
 
 const TABLE: &str = "jobs";
 
+columns! {
+    pub(crate) struct JobColumns {
+        fixed: FixedJobColumns {
+            id: String,
+            task_id: String,
+            trace_id: String,
+            attempt: i64,
+            job_name: String,
+            created_at: i64,
+        },
+        changing: ChangingJobColumns {
+            status: String,
+            worker_id: Option<String>,
+            source_commit: Option<String>,
+            started_at: Option<i64>,
+            ended_at: Option<i64>,
+            exit_code: Option<i64>,
+            trace_path: Option<String>,
+            manifest_sha256: Option<String>,
+            trace_files: Option<i64>,
+            trace_complete: Option<bool>,
+            result: Option<String>,
+            error: Option<String>,
+            trace_removed_at: Option<i64>,
+            trace_removed_by: Option<String>,
+            trace_purged_at: Option<i64>,
+            manifest_announced: Option<bool>,
+        },
+    }
+}
+
 macro_rules! select {
     ($tail:literal) => {
-        concat!(
-            "SELECT id, task_id, trace_id, attempt, job_name, status, worker_id, source_commit, created_at, ",
-            "started_at, ended_at, exit_code, trace_path, manifest_sha256, trace_files, trace_complete, result, error, ",
-            "trace_removed_at, trace_removed_by, trace_purged_at, manifest_announced FROM jobs",
-            $tail
-        )
+        sql!("SELECT ", JobColumns::NAMES, " FROM jobs", $tail)
     };
 }
 
-#[derive(sqlx::FromRow)]
-struct JobColumns {
-    id: String,
-    task_id: String,
-    trace_id: String,
-    attempt: i64,
-    job_name: String,
-    status: String,
-    worker_id: Option<String>,
-    source_commit: Option<String>,
-    created_at: i64,
-    started_at: Option<i64>,
-    ended_at: Option<i64>,
-    exit_code: Option<i64>,
-    trace_path: Option<String>,
-    manifest_sha256: Option<String>,
-    trace_files: Option<i64>,
-    trace_complete: Option<bool>,
-    result: Option<String>,
-    error: Option<String>,
-    trace_removed_at: Option<i64>,
-    trace_removed_by: Option<String>,
-    trace_purged_at: Option<i64>,
-    manifest_announced: Option<bool>,
-}
-
 impl JobColumns {
+    fn of(row: &JobRow) -> Result<Self> {
+        let fixed = FixedJobColumns {
+            id: row.id.to_string(),
+            task_id: row.task_id.to_string(),
+            trace_id: row.trace_id.as_str().into(),
+            attempt: row.attempt.into(),
+            job_name: row.job_name.clone(),
+            created_at: row.created_at.as_microsecond(),
+        };
+        Ok(Self { fixed, changing: ChangingJobColumns::of(row)? })
+    }
+
     fn into_row(self) -> Result<JobRow> {
-        let Self {
-            id,
-            task_id,
-            trace_id,
-            attempt,
-            job_name,
+        let FixedJobColumns { id, task_id, trace_id, attempt, job_name, created_at } = self.fixed;
+        let ChangingJobColumns {
             status,
             worker_id,
             source_commit,
-            created_at,
             started_at,
             ended_at,
             exit_code,
@@ -69,7 +77,7 @@ impl JobColumns {
             trace_removed_by,
             trace_purged_at,
             manifest_announced,
-        } = self;
+        } = self.changing;
         Ok(JobRow {
             task_id: parsed(TABLE, &id, &task_id)?,
             trace_id: parsed(TABLE, &id, &trace_id)?,
@@ -93,6 +101,53 @@ impl JobColumns {
             trace_purged_at: time_or_null(TABLE, &id, trace_purged_at)?,
             manifest_announced,
             id: parsed(TABLE, &id, &id)?,
+        })
+    }
+}
+
+impl ChangingJobColumns {
+    fn of(row: &JobRow) -> Result<Self> {
+        let JobRow {
+            id: _,
+            task_id: _,
+            trace_id: _,
+            attempt: _,
+            job_name: _,
+            status,
+            worker_id,
+            commit,
+            created_at: _,
+            started_at,
+            ended_at,
+            exit_code,
+            trace_path,
+            manifest_sha256,
+            trace_files,
+            trace_complete,
+            result,
+            error,
+            trace_removed_at,
+            trace_removed_by,
+            trace_purged_at,
+            manifest_announced,
+        } = row;
+        Ok(Self {
+            status: status.as_str().into(),
+            worker_id: worker_id.clone(),
+            source_commit: commit.clone(),
+            started_at: microseconds(*started_at),
+            ended_at: microseconds(*ended_at),
+            exit_code: exit_code.map(i64::from),
+            trace_path: trace_path.clone(),
+            manifest_sha256: manifest_sha256.clone(),
+            trace_files: trace_files.map(i64::from),
+            trace_complete: *trace_complete,
+            result: to_json_or_null(result.as_ref())?,
+            error: to_json_or_null(error.as_ref())?,
+            trace_removed_at: microseconds(*trace_removed_at),
+            trace_removed_by: trace_removed_by.clone(),
+            trace_purged_at: microseconds(*trace_purged_at),
+            manifest_announced: *manifest_announced,
         })
     }
 }
@@ -125,7 +180,8 @@ pub(crate) async fn load_jobs(
     let rows: Vec<JobColumns> = BY_TASK.fetch(conn, ids).await?;
     rows.into_iter()
         .map(|columns| {
-            let key = (parsed(TABLE, &columns.id, &columns.task_id)?, number(TABLE, &columns.id, columns.attempt)?);
+            let FixedJobColumns { id, task_id, attempt, .. } = &columns.fixed;
+            let key = (parsed(TABLE, id, task_id)?, number(TABLE, id, *attempt)?);
             Ok((key, columns.into_row()))
         })
         .collect()
@@ -133,98 +189,21 @@ pub(crate) async fn load_jobs(
 
 /// Inserts new rows.
 pub(crate) async fn insert_jobs<'r>(conn: &mut Conn<'_>, rows: impl IntoIterator<Item = &'r JobRow>) -> Result<()> {
-    const INSERT: Values = Values {
-        before: "INSERT INTO jobs (id, task_id, trace_id, attempt, job_name, status, worker_id, source_commit, \
-                 created_at, started_at, ended_at, exit_code, trace_path, manifest_sha256, trace_files, \
-                 trace_complete, result, error, trace_removed_at, trace_removed_by, trace_purged_at, \
-                 manifest_announced) VALUES",
-        width: 22,
-        after: "",
-    };
-    INSERT.execute(conn, rows.into_iter().map(all_columns).collect::<Result<_>>()?).await?;
+    const INSERT: Values = insert_into!("jobs", JobColumns, "");
+    let rows = rows.into_iter().map(|row| Ok(JobColumns::of(row)?.into_arguments()));
+    INSERT.execute(conn, rows.collect::<Result<_>>()?).await?;
     Ok(())
 }
+
+pub(crate) const UPDATE_JOBS: Values = update_by_id!("jobs", ChangingJobColumns);
 
 /// Writes what may change of rows that are there.
 pub(crate) async fn update_jobs<'r>(conn: &mut Conn<'_>, rows: impl IntoIterator<Item = &'r JobRow>) -> Result<()> {
-    const UPDATE: Values = Values {
-        before: "UPDATE jobs SET status = v.column2, worker_id = v.column3, source_commit = v.column4, \
-                 started_at = v.column5, ended_at = v.column6, exit_code = v.column7, trace_path = v.column8, \
-                 manifest_sha256 = v.column9, trace_files = v.column10, trace_complete = v.column11, \
-                 result = v.column12, error = v.column13, trace_removed_at = v.column14, \
-                 trace_removed_by = v.column15, trace_purged_at = v.column16, \
-                 manifest_announced = v.column17 FROM (VALUES",
-        width: 17,
-        after: ") AS v WHERE jobs.id = v.column1",
-    };
     let rows = rows.into_iter().map(|row| {
-        let mut columns = vec![row.id.to_string().into()];
-        columns.extend(changing_columns(row)?);
-        Ok(columns)
+        let mut arguments = vec![row.id.to_string().into()];
+        arguments.extend(ChangingJobColumns::of(row)?.into_arguments());
+        Ok(arguments)
     });
-    UPDATE.execute(conn, rows.collect::<Result<_>>()?).await?;
+    UPDATE_JOBS.execute(conn, rows.collect::<Result<_>>()?).await?;
     Ok(())
-}
-
-/// In the order of the INSERT.
-fn all_columns(row: &JobRow) -> Result<Vec<Argument>> {
-    let changing = changing_columns(row)?;
-    let mut columns: Vec<Argument> = vec![
-        row.id.to_string().into(),
-        row.task_id.to_string().into(),
-        row.trace_id.as_str().into(),
-        row.attempt.into(),
-        (&row.job_name).into(),
-    ];
-    let mut changing = changing.into_iter();
-    columns.extend(changing.by_ref().take(3));
-    columns.push(row.created_at.as_microsecond().into());
-    columns.extend(changing);
-    Ok(columns)
-}
-
-/// In the order of the UPDATE.
-fn changing_columns(row: &JobRow) -> Result<Vec<Argument>> {
-    let JobRow {
-        id: _,
-        task_id: _,
-        trace_id: _,
-        attempt: _,
-        job_name: _,
-        status,
-        worker_id,
-        commit,
-        created_at: _,
-        started_at,
-        ended_at,
-        exit_code,
-        trace_path,
-        manifest_sha256,
-        trace_files,
-        trace_complete,
-        result,
-        error,
-        trace_removed_at,
-        trace_removed_by,
-        trace_purged_at,
-        manifest_announced,
-    } = row;
-    Ok(vec![
-        status.as_str().into(),
-        worker_id.into(),
-        commit.into(),
-        microseconds(*started_at).into(),
-        microseconds(*ended_at).into(),
-        (*exit_code).into(),
-        trace_path.into(),
-        manifest_sha256.into(),
-        (*trace_files).into(),
-        (*trace_complete).into(),
-        to_json_or_null(result.as_ref())?.into(),
-        to_json_or_null(error.as_ref())?.into(),
-        microseconds(*trace_removed_at).into(),
-        trace_removed_by.into(),
-        microseconds(*trace_purged_at).into(),
-        (*manifest_announced).into(),
-    ])
 }

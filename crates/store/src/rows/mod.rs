@@ -6,7 +6,6 @@
 mod artifact;
 mod job;
 mod task;
-mod task_write;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -19,15 +18,20 @@ use serde_json::{Map, Value};
 
 use super::{Result, StoreError};
 
+#[cfg(test)]
+pub(super) use job::UPDATE_JOBS;
+#[cfg(test)]
+pub(super) use task::UPDATE_TASKS;
+
 pub(super) use artifact::{
-    artifact_of_job, artifact_parses, artifacts_of, artifacts_of_job, files_digest, insert_artifacts,
+    ArtifactColumns, artifact_of_job, artifact_parses, artifacts_of, artifacts_of_job, files_digest, insert_artifacts,
 };
-pub(super) use job::{insert_jobs, job_parses, jobs_after, jobs_of, load_jobs, update_jobs};
+pub(super) use job::{JobColumns, insert_jobs, job_parses, jobs_after, jobs_of, load_jobs, update_jobs};
 pub(super) use task::{
-    load_tasks, load_tasks_by_key, load_tasks_by_uid, open_by_namespace, open_tasks, task_by_id, task_by_key,
-    task_by_uid, task_parses, tasks_by_phase, tasks_of, tasks_of_trace,
+    DUPLICATE_OF, TaskColumns, insert_tasks, load_tasks, load_tasks_by_key, load_tasks_by_uid, open_by_namespace,
+    open_tasks, remove_task, task_by_id, task_by_key, task_by_uid, task_created, task_parses, task_record, task_state,
+    tasks_by_phase, tasks_of, tasks_of_trace, update_tasks,
 };
-pub(super) use task_write::{insert_tasks, remove_task, task_created, task_record, task_state, update_tasks};
 
 /// `text` as it goes into a column: neither JSON strings nor PostgreSQL's text hold a NUL.
 pub(super) fn without_nul(text: String) -> String {
@@ -99,12 +103,12 @@ fn number_or_null<T: TryFrom<i64>>(table: &'static str, id: &str, value: Option<
 }
 
 /// A value stored as JSON.
-pub(super) fn json<T: DeserializeOwned>(table: &'static str, id: &impl Display, text: String) -> Result<T> {
-    serde_json::from_str(&text).map_err(|error| StoreError::corrupt(table, id, error))
+pub(super) fn json<T: DeserializeOwned>(table: &'static str, id: &impl Display, text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| StoreError::corrupt(table, id, error))
 }
 
 fn json_or_null<T: DeserializeOwned>(table: &'static str, id: &str, text: Option<String>) -> Result<Option<T>> {
-    text.map(|text| json(table, &id, text)).transpose()
+    text.map(|text| json(table, &id, &text)).transpose()
 }
 
 pub(super) fn to_json(value: &impl Serialize) -> Result<String> {

@@ -1,224 +1,28 @@
-//! `tasks`: flat, one column for each scalar field of the specification.
+//! Reading `tasks`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
-use super::{json, json_or_null, named, number, number_or_null, parsed, time, time_or_null};
+use super::{TABLE, TaskColumns};
+use crate::columns::sql;
 use crate::conn::{Conn, RawRow, Select, Values, fetch};
 use crate::contents::{Contents, digest_of_column};
+use crate::rows::{named, parsed};
 use crate::{MAX_PAGE, OpenTask, Page, Result, TaskFilter, TaskRow};
-use jct_domain::task::{Constraints, Operation, RequestedBy, Target};
-use jct_domain::{ActorKind, Id, Phase, Task, TraceId};
-
-const TABLE: &str = "tasks";
+use jct_domain::task::Operation;
+use jct_domain::{ActorKind, Id, Phase, TraceId};
 
 macro_rules! select {
     ($tail:literal) => {
-        concat!(
-            "SELECT id, trace_id, namespace, name, uid, submitted_by, version, idempotency_key, requested_by_kind, ",
-            "requested_by_id, requested_by_label, objective, operation, target_repo, target_ref, target_path, ",
-            "time_budget_seconds, allow_network, allow_secrets, inputs, metadata, acceptance_criteria, ",
-            "evidence_requirements, executor, max_attempts, create_cwom, status, attempt, attempt_ended_at, job_name, ",
-            "source_commit, created_at, recorded_at, queued_at, started_at, completed_at, assigned_to, result, error, ",
-            "trace_path, manifest_sha256, trace_files, cwom_issue_id, cwom_repo_id, cwom_run_id, deleted_at, ",
-            "infrastructure_failures, trace_removed_at, restored_by, adopted_by, spec_generation FROM tasks",
-            $tail
-        )
+        sql!("SELECT ", TaskColumns::NAMES, " FROM tasks", $tail)
     };
-}
-
-#[derive(sqlx::FromRow)]
-struct TaskColumns {
-    id: String,
-    trace_id: String,
-    namespace: String,
-    name: String,
-    uid: String,
-    submitted_by: Option<String>,
-    version: String,
-    idempotency_key: Option<String>,
-    requested_by_kind: String,
-    requested_by_id: String,
-    requested_by_label: Option<String>,
-    objective: String,
-    operation: String,
-    target_repo: String,
-    target_ref: String,
-    target_path: String,
-    time_budget_seconds: i64,
-    allow_network: bool,
-    allow_secrets: bool,
-    inputs: String,
-    metadata: String,
-    acceptance_criteria: String,
-    evidence_requirements: String,
-    executor: Option<String>,
-    max_attempts: i64,
-    create_cwom: bool,
-    status: String,
-    attempt: i64,
-    attempt_ended_at: Option<i64>,
-    job_name: Option<String>,
-    source_commit: Option<String>,
-    created_at: i64,
-    recorded_at: i64,
-    queued_at: Option<i64>,
-    started_at: Option<i64>,
-    completed_at: Option<i64>,
-    assigned_to: Option<String>,
-    result: Option<String>,
-    error: Option<String>,
-    trace_path: Option<String>,
-    manifest_sha256: Option<String>,
-    trace_files: Option<i64>,
-    infrastructure_failures: i64,
-    cwom_issue_id: Option<String>,
-    cwom_repo_id: Option<String>,
-    cwom_run_id: Option<String>,
-    deleted_at: Option<i64>,
-    trace_removed_at: Option<i64>,
-    restored_by: Option<String>,
-    adopted_by: Option<String>,
-    spec_generation: i64,
-}
-
-impl TaskColumns {
-    fn into_row(self) -> Result<TaskRow> {
-        let Self {
-            id,
-            trace_id,
-            namespace,
-            name,
-            uid,
-            submitted_by,
-            version,
-            idempotency_key,
-            requested_by_kind,
-            requested_by_id,
-            requested_by_label,
-            objective,
-            operation,
-            target_repo,
-            target_ref,
-            target_path,
-            time_budget_seconds,
-            allow_network,
-            allow_secrets,
-            inputs,
-            metadata,
-            acceptance_criteria,
-            evidence_requirements,
-            executor,
-            max_attempts,
-            create_cwom,
-            status,
-            attempt,
-            attempt_ended_at,
-            job_name,
-            source_commit,
-            created_at,
-            recorded_at,
-            queued_at,
-            started_at,
-            completed_at,
-            assigned_to,
-            result,
-            error,
-            trace_path,
-            manifest_sha256,
-            trace_files,
-            infrastructure_failures,
-            cwom_issue_id,
-            cwom_repo_id,
-            cwom_run_id,
-            deleted_at,
-            trace_removed_at,
-            restored_by,
-            adopted_by,
-            spec_generation,
-        } = self;
-        let task = Task {
-            version,
-            idempotency_key,
-            requested_by: RequestedBy {
-                kind: named(TABLE, &id, "requested_by_kind", &requested_by_kind, ActorKind::parse)?,
-                id: requested_by_id,
-                label: requested_by_label,
-            },
-            objective,
-            operation: named(TABLE, &id, "operation", &operation, Operation::parse)?,
-            target: Target {
-                repo: json(TABLE, &id, Value::String(target_repo).to_string())?,
-                git_ref: target_ref,
-                path: target_path,
-            },
-            constraints: Constraints {
-                time_budget_seconds: number(TABLE, &id, time_budget_seconds)?,
-                allow_network,
-                allow_secrets,
-            },
-            inputs: json(TABLE, &id, inputs)?,
-            metadata: json(TABLE, &id, metadata)?,
-            acceptance_criteria: json(TABLE, &id, acceptance_criteria)?,
-            evidence_requirements: json(TABLE, &id, evidence_requirements)?,
-        };
-        Ok(TaskRow {
-            trace_id: parsed(TABLE, &id, &trace_id)?,
-            namespace,
-            name,
-            uid,
-            submitted_by,
-            restored_by,
-            adopted_by,
-            task,
-            executor,
-            max_attempts: number(TABLE, &id, max_attempts)?,
-            create_cwom,
-            phase: named(TABLE, &id, "status", &status, Phase::parse)?,
-            attempt: number(TABLE, &id, attempt)?,
-            attempt_ended_at: time_or_null(TABLE, &id, attempt_ended_at)?,
-            job_name,
-            commit: source_commit,
-            created_at: time(TABLE, &id, created_at)?,
-            recorded_at: time(TABLE, &id, recorded_at)?,
-            queued_at: time_or_null(TABLE, &id, queued_at)?,
-            started_at: time_or_null(TABLE, &id, started_at)?,
-            completed_at: time_or_null(TABLE, &id, completed_at)?,
-            assigned_to,
-            result: json_or_null(TABLE, &id, result)?,
-            error: json_or_null(TABLE, &id, error)?,
-            trace_path,
-            manifest_sha256,
-            trace_files: number_or_null(TABLE, &id, trace_files)?,
-            infrastructure_failures: number(TABLE, &id, infrastructure_failures)?,
-            spec_generation,
-            cwom_issue_id: cwom_issue_id.map(|issue| parsed(TABLE, &id, &issue)).transpose()?,
-            cwom_repo_id: cwom_repo_id.map(|repo| parsed(TABLE, &id, &repo)).transpose()?,
-            cwom_run_id: cwom_run_id.map(|run| parsed(TABLE, &id, &run)).transpose()?,
-            deleted_at: time_or_null(TABLE, &id, deleted_at)?,
-            trace_removed_at: time_or_null(TABLE, &id, trace_removed_at)?,
-            id: parsed(TABLE, &id, &id)?,
-        })
-    }
-}
-
-impl TaskColumns {
-    /// Puts back what is stored elsewhere. What is missing stays a digest, which is no row of a Task.
-    fn fill(&mut self, contents: &Contents) {
-        for column in [&mut self.inputs, &mut self.metadata] {
-            let body = digest_of_column(column).and_then(|digest| contents.get(digest).ok());
-            if let Some(body) = body.map(str::to_owned) {
-                *column = body;
-            }
-        }
-    }
 }
 
 /// Rows with what of them is stored elsewhere.
 async fn filled(conn: &mut Conn<'_>, mut rows: Vec<TaskColumns>) -> Result<Vec<TaskColumns>> {
-    let digests =
-        rows.iter().flat_map(|row| [&row.inputs, &row.metadata]).filter_map(|column| digest_of_column(column));
+    let digests = rows
+        .iter()
+        .flat_map(|row| [&row.fixed.inputs, &row.fixed.metadata])
+        .filter_map(|column| digest_of_column(column));
     let digests = digests.map(str::to_owned).collect();
     let contents = Contents::load(conn, digests).await?;
     rows.iter_mut().for_each(|row| row.fill(&contents));
@@ -277,7 +81,9 @@ pub(crate) async fn load_tasks(
     };
     let rows: Vec<TaskColumns> = statement.fetch(conn, ids).await?;
     let rows = filled(conn, rows).await?;
-    rows.into_iter().map(|columns| Ok((parsed(TABLE, &columns.id, &columns.id)?, columns.into_row()))).collect()
+    rows.into_iter()
+        .map(|columns| Ok((parsed(TABLE, &columns.fixed.id, &columns.fixed.id)?, columns.into_row())))
+        .collect()
 }
 
 /// The rows with these idempotency keys in their namespaces, likewise.
@@ -295,8 +101,8 @@ pub(crate) async fn load_tasks_by_key(
     let rows = filled(conn, rows).await?;
     rows.into_iter()
         .map(|columns| {
-            let key = (columns.namespace.clone(), columns.idempotency_key.clone().unwrap_or_default());
-            Ok((key, parsed(TABLE, &columns.id, &columns.id)?, columns.into_row()))
+            let key = (columns.fixed.namespace.clone(), columns.fixed.idempotency_key.clone().unwrap_or_default());
+            Ok((key, parsed(TABLE, &columns.fixed.id, &columns.fixed.id)?, columns.into_row()))
         })
         .collect()
 }
@@ -314,7 +120,9 @@ pub(crate) async fn load_tasks_by_uid(
     let rows: Vec<TaskColumns> = BY_UID.fetch(conn, uids.into_iter().map(|uid| vec![uid.into()]).collect()).await?;
     let rows = filled(conn, rows).await?;
     rows.into_iter()
-        .map(|columns| Ok((columns.uid.clone(), parsed(TABLE, &columns.id, &columns.id)?, columns.into_row())))
+        .map(|columns| {
+            Ok((columns.changing.uid.clone(), parsed(TABLE, &columns.fixed.id, &columns.fixed.id)?, columns.into_row()))
+        })
         .collect()
 }
 

@@ -1,0 +1,115 @@
+//! What a budget does to a program, and many programs to a budget.
+
+use futures::future::join_all;
+use http::StatusCode;
+use jct_model_gateway::budget::Limits;
+use jct_model_gateway::ledger::{Budget, Scope};
+use jct_model_gateway::{Dialect, Usd};
+use rstest::rstest;
+use serde_json::json;
+
+use crate::support::{Bench, ask, price, read, usd};
+
+fn dollars(limit: f64) -> Limits {
+    Limits { usd: Some(usd(limit)), ..Limits::default() }
+}
+
+#[rstest]
+#[case(Dialect::Anthropic, 429)]
+#[case(Dialect::OpenaiResponses, 429)]
+#[case(Dialect::OpenaiChat, 403)]
+#[case(Dialect::Gemini, 403)]
+#[tokio::test]
+async fn when_it_is_used_up_the_answer_stops_the_program(#[case] dialect: Dialect, #[case] expected: u16) {
+    let bench = Bench::new().await;
+    // Enough to begin one, and no more: each takes 432 to 600 of a million dollars.
+    bench.limit(dollars(0.004_5));
+    let mut statuses = Vec::new();
+    for _ in 0..20 {
+        let response = bench.ask(ask(dialect, true, json!({}))).await;
+        statuses.push(response.status().as_u16());
+        let headers = response.headers().clone();
+        let (_, said) = read(response).await;
+        if statuses.last() == Some(&expected) {
+            assert_eq!(headers["x-should-retry"], "false");
+            assert!(said.contains("spend limit reached: the budget of this attempt is used up (dollars)"), "{said}");
+            break;
+        }
+    }
+    assert_eq!(statuses.last(), Some(&expected), "{statuses:?}");
+    assert!(statuses.len() > 1 && statuses.iter().rev().skip(1).all(|status| *status == 200), "{statuses:?}");
+    assert!(bench.account().spent.usd <= usd(0.004_5));
+    assert_eq!(bench.exchanges().await.last().unwrap().refused.as_deref(), Some("BUDGET_EXCEEDED"));
+    assert_eq!(bench.fake.requests().len(), statuses.len() - 1, "nothing is asked that is not paid for");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_stream_is_cut_where_its_budget_ends(
+    #[values(Dialect::Anthropic, Dialect::OpenaiResponses, Dialect::OpenaiChat)] dialect: Dialect,
+) {
+    let bench = Bench::new().await;
+    // 40,000 tokens, of which about 1,300 are paid for.
+    bench.fake.script().text = "word ".repeat(32_000);
+    bench.limit(dollars(0.02));
+    let (status, said) = bench.answer(dialect, true).await;
+    assert_eq!(status, StatusCode::OK);
+    let last = said.trim_end().rsplit("\n\n").next().unwrap();
+    assert!(last.contains("spend limit reached") && last.contains("insufficient_quota"), "{last}");
+    bench.settled().await;
+    let exchange = bench.exchanges().await.remove(0);
+    assert_eq!(exchange.refused.as_deref(), Some("BUDGET_EXCEEDED"));
+    let spent = bench.account().spent.usd;
+    assert!(spent >= usd(0.019) && spent <= usd(0.022), "{spent}");
+    let words = said.matches("word ").count();
+    assert!((900..1400).contains(&words), "{words}");
+    assert_eq!(bench.ask(ask(dialect, true, json!({}))).await.status().as_u16() / 100, 4);
+}
+
+#[tokio::test]
+async fn a_long_answer_gets_more_while_there_is_some() {
+    let bench = Bench::new().await;
+    bench.fake.script().text = "word ".repeat(32_000);
+    bench.limit(dollars(10.0));
+    let (_, said) = bench.answer(Dialect::Anthropic, true).await;
+    assert!(said.contains("message_stop"));
+    assert_eq!((bench.account().reserved.usd, bench.exchanges().await[0].refused.as_deref()), (Usd::ZERO, None));
+}
+
+#[tokio::test]
+async fn many_at_once_overspend_nothing() {
+    let bench = Bench::new().await;
+    bench.fake.script().pause_ms = 2;
+    let limit = 0.05;
+    bench.caller(|caller| {
+        caller.budgets = vec![
+            Budget { scope: Scope::Attempt(crate::support::ATTEMPT.into()), limits: Limits::default() },
+            Budget { scope: Scope::NamespaceDay("team".into()), limits: dollars(limit) },
+            Budget { scope: Scope::GrantDay("all".into()), limits: Limits { requests: Some(60), ..dollars(1.0) } },
+        ];
+    });
+    let asked = (0..100).map(|i| bench.answer(Dialect::ALL[i % 4], true));
+    let statuses: Vec<u16> = join_all(asked).await.into_iter().map(|(status, _)| status.as_u16()).collect();
+    let answered = statuses.iter().filter(|status| **status == 200).count();
+    // One takes at most 0.000645 dollars; those that find the rest reserved wait until others have ended.
+    assert_eq!(answered, 60, "{statuses:?}");
+    let spent: Usd = bench.exchanges().await.iter().map(|exchange| exchange.usd).sum();
+    assert!(spent > Usd::ZERO && spent <= usd(limit), "{spent}");
+    assert_eq!(bench.account().spent.usd, spent);
+    assert_eq!(bench.account().reserved, Default::default());
+    assert_eq!(bench.fake.requests().len(), answered);
+}
+
+#[tokio::test]
+async fn a_model_without_price_is_refused_where_dollars_are_limited() {
+    let bench = Bench::with(jct_model_gateway::broker::Settings::default(), None).await;
+    assert_eq!(bench.answer(Dialect::Anthropic, true).await.0, StatusCode::OK);
+    bench.limit(Limits { tokens: Some(1_000_000), ..Limits::default() });
+    assert_eq!(bench.answer(Dialect::Anthropic, true).await.0, StatusCode::OK);
+    bench.limit(dollars(100.0));
+    let (status, said) = bench.answer(Dialect::Anthropic, true).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(said.contains("has no price"), "{said}");
+    assert_eq!(bench.exchanges().await.last().unwrap().refused.as_deref(), Some("MODEL_WITHOUT_PRICE"));
+    let _ = price();
+}
