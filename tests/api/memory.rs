@@ -18,6 +18,8 @@ use jct::webhook::{self, Reviewer};
 use kube::core::DynamicObject;
 use kube::core::admission::AdmissionReview;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tower::ServiceExt as _;
 
 use crate::world::{ADA, NOBODY, World, request};
@@ -301,6 +303,24 @@ async fn large_files_and_many_followers_take_little() {
         // Many events that wait for those who do not read.
         (0..20_000).for_each(|_| ran.event("executor_step"));
         let path = ran.path("events?follow=true");
+        if what == "sockets" {
+            let address = world.listen();
+            let asked = format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADA}\r\n\r\n").into_bytes();
+            let raised = raised_by(async {
+                let mut followers = Vec::new();
+                for _ in 0..500 {
+                    let mut stream = connect(address).await;
+                    stream.write_all(&asked).await.unwrap();
+                    let mut begin = [0; 12];
+                    stream.read_exact(&mut begin).await.unwrap();
+                    assert_eq!(&begin, b"HTTP/1.1 200");
+                    followers.push(stream);
+                }
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            })
+            .await;
+            return println!("raised by {raised}");
+        }
         let raised = raised_by(async {
             let mut followers = Vec::new();
             for _ in 0..500 {
@@ -313,9 +333,19 @@ async fn large_files_and_many_followers_take_little() {
         .await;
         return println!("raised by {raised}");
     }
-    for what in ["files", "followers"] {
+    for what in ["files", "followers", "sockets"] {
         let raised = measured(TEST, what);
         println!("{what}: {} MiB", raised / MIB);
         assert!(raised < 64 * MIB, "{what}: {} MiB", raised / MIB);
+    }
+}
+
+/// To a server that may not listen yet.
+async fn connect(address: std::net::SocketAddr) -> TcpStream {
+    loop {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return stream,
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! A record, a cluster and an API over them, and the people who call it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,6 +128,15 @@ impl World {
     pub fn restart(&mut self) {
         let (api, denials) = serve(&self.store, &self.cluster, &self.trust, &self.settings, self.max_recorded);
         (self.router, self.denials) = (router(api.with_traces(self.traces.clone(), self.stop.clone())), denials);
+    }
+
+    /// The API on a port of this machine, until `stop`.
+    pub fn listen(&self) -> SocketAddr {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        tokio::spawn(jct::api::serve(address, self.router.clone(), self.stop.clone()));
+        address
     }
 
     /// Locks the record against writing until the connection is closed.

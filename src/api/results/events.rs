@@ -73,7 +73,7 @@ pub async fn list(
         lookup::attempt(&api, &task, &number.to_string()).await?;
     }
     if follows {
-        let last = headers.get(LAST_EVENT_ID).map(|value| read_id(value)).transpose()?;
+        let last = headers.get(LAST_EVENT_ID).map(read_id).transpose()?;
         let last = last.filter(|(attempt, _)| number.is_none_or(|number| number == *attempt));
         return stream(&api, asker, task, number, last.unwrap_or((0, after)));
     }
@@ -81,7 +81,7 @@ pub async fn list(
         return api.answers.json(&asker.caller, HeaderMap::new(), b"[]".to_vec()).await;
     };
     lookup::present(&job)?;
-    let _turn = api.answers.turn().await?;
+    let _turn = api.results.turn().await?;
     let text = some(&api, &task, &job, after, limit).await?;
     api.answers.json(&asker.caller, HeaderMap::new(), text).await
 }

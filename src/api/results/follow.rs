@@ -28,7 +28,7 @@ pub const PIECE: usize = 16 * 1024;
 pub struct Progress {
     /// How it ended, once it has.
     pub ended: Option<Phase>,
-    /// Its attempts.
+    /// Its attempts, without what came out of them.
     pub attempts: Arc<[JobRow]>,
 }
 
@@ -43,10 +43,14 @@ impl Progress {
             let task = api.store.task(id).await?;
             let found = match task {
                 // First the Task: its end is recorded with that of its attempt.
-                Some(task) => Some(Self {
-                    ended: task.phase.is_terminal().then_some(task.phase),
-                    attempts: api.store.jobs(id).await?.into(),
-                }),
+                Some(task) => {
+                    let attempts = api.store.jobs(id).await?.into_iter();
+                    Some(Self {
+                        ended: task.phase.is_terminal().then_some(task.phase),
+                        // What is kept for many Tasks is small.
+                        attempts: attempts.map(|job| JobRow { result: None, error: None, ..job }).collect(),
+                    })
+                }
                 None => None,
             };
             Ok::<_, Problem>((found, Instant::now() + KEEP))

@@ -28,7 +28,7 @@ use crate::trace::Stamp;
 pub async fn list(State(api): State<Api>, caller: Caller, id: PathId, query: Params) -> Result<Response, Problem> {
     query.finish()?;
     let task = lookup::task(&api, &caller, &id).await?;
-    let _turn = api.answers.turn().await?;
+    let _turn = api.results.turn().await?;
     let mut attempts = Vec::new();
     for job in api.store.jobs(task.id).await? {
         attempts.push(attempt(&api, &task, &job).await?);

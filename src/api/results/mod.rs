@@ -23,11 +23,12 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use super::auth::{Cache, Caller, Credential, Right};
@@ -41,6 +42,10 @@ use follow::Progress;
 
 /// How many reads of the volume are under way at once: one that hangs must not take every thread.
 const READS: usize = 16;
+/// How many answers of many files or events are made at once.
+const AT_ONCE: usize = 4;
+/// How long one may wait for its turn.
+const WAIT: Duration = Duration::from_secs(5);
 /// How many archives are made at once, and how many of one caller: each has a compressor, and a thread.
 const ARCHIVES: (usize, usize) = (8, 2);
 /// Which part of the streams one caller may have.
@@ -51,6 +56,7 @@ pub struct Results {
     volume: Option<TraceVolume>,
     digests: Digests,
     reads: Arc<Semaphore>,
+    making: Semaphore,
     streams: Limits,
     archives: Limits,
     progress: Cache<Id, Option<Progress>>,
@@ -70,6 +76,7 @@ impl Results {
             volume: None,
             digests: Digests::default(),
             reads: Arc::new(Semaphore::new(READS)),
+            making: Semaphore::new(AT_ONCE),
             streams: Limits::with_share(most, most.div_ceil(SHARE)),
             archives: Limits::with_share(ARCHIVES.0, ARCHIVES.1),
             progress: Cache::default(),
@@ -80,6 +87,14 @@ impl Results {
     /// The same, with the traces of `volume`, until `stop`.
     pub fn of(self, volume: TraceVolume, stop: CancellationToken) -> Self {
         Self { volume: Some(volume), stop, ..self }
+    }
+
+    /// A turn to make an answer of many files or events. Not one of those for answers from the record: a volume that hangs is
+    /// no reason that the record is not told.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        let turn = tokio::time::timeout(WAIT, self.making.acquire()).await;
+        let busy = || Problem::unavailable("the trace volume is being read for others; try again");
+        turn.ok().and_then(Result::ok).ok_or_else(busy)
     }
 
     /// Does `work`, which blocks, when it is its turn.
