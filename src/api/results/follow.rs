@@ -20,8 +20,8 @@ use crate::store::{JobRow, TaskRow};
 pub const PAUSE: Duration = Duration::from_millis(500);
 /// How long it is believed where a Task stands: all of its followers ask once.
 const KEEP: Duration = Duration::from_secs(1);
-/// How much of a file is read at once, in bytes.
-pub const PIECE: usize = 16 * 1024;
+/// How much of a file is read at once, in bytes: each of many followers who do not read keeps some of these waiting.
+pub const PIECE: usize = 4 * 1024;
 
 /// Where a Task stands.
 #[derive(Clone, Debug)]
