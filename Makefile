@@ -35,7 +35,7 @@ bench: ## Measure; prints ratios and rates, asserts nothing
 	@cargo bench --locked
 
 .PHONY: generate
-generate: ## Write the files that are generated from the code: custom resource definitions
+generate: ## Write the files that are generated: custom resource definitions, new migrations
 	@scripts/generate.sh
 
 ##@ Test cluster

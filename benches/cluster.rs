@@ -15,11 +15,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use axum::http::Request;
 use futures::TryStreamExt as _;
 use k8s_openapi::api::batch::v1::Job;
-use kube::api::{Api, WatchEvent, WatchParams};
+use kube::api::{Api, ListParams, WatchEvent, WatchParams};
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 
@@ -111,28 +111,28 @@ impl Seen {
 
 async fn follow(client: Client, seen: Arc<Seen>) {
     let jobs: Api<Job> = Api::namespaced(client, WORKERS);
-    let mut version = "0".to_owned();
     loop {
-        if let Err(error) = watch(&jobs, &mut version, &seen).await {
+        if let Err(error) = watch(&jobs, &seen).await {
             eprintln!("the watch of Jobs broke off: {error}");
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
-async fn watch(jobs: &Api<Job>, version: &mut String, seen: &Seen) -> kube::Result<()> {
-    let mut events = std::pin::pin!(jobs.watch(&WatchParams::default(), version).await?);
+/// What is there, and from then on what comes: `0` as a version would be a watch that not every etcd can do.
+async fn watch(jobs: &Api<Job>, seen: &Seen) -> anyhow::Result<()> {
+    let note = |job: &Job| {
+        seen.note(job.annotations().get("jct.dev/task-name").cloned().unwrap_or_else(|| job.name_any()));
+    };
+    let there = jobs.list(&ListParams::default()).await?;
+    there.items.iter().for_each(note);
+    let version = there.metadata.resource_version.unwrap_or_default();
+    let mut events = std::pin::pin!(jobs.watch(&WatchParams::default(), &version).await?);
     while let Some(event) = events.try_next().await? {
         match event {
-            WatchEvent::Added(job) => {
-                seen.note(job.annotations().get("jct.dev/task-name").cloned().unwrap_or_else(|| job.name_any()));
-                *version = job.resource_version().unwrap_or_default();
-            }
-            WatchEvent::Modified(job) | WatchEvent::Deleted(job) => {
-                *version = job.resource_version().unwrap_or_default();
-            }
-            WatchEvent::Bookmark(mark) => version.clone_from(&mark.metadata.resource_version),
-            WatchEvent::Error(_) => "0".clone_into(version),
+            WatchEvent::Added(job) => note(&job),
+            WatchEvent::Error(status) => bail!("{}", status.message),
+            _ => {}
         }
     }
     Ok(())

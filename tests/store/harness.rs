@@ -168,6 +168,26 @@ impl Database {
         number
     }
 
+    /// Lets every entry of the audit log be as earlier versions wrote it: JSON without codes.
+    pub async fn write_entries_without_codes(&self) {
+        self.unprotect_audit().await;
+        let mut lines = Vec::new();
+        let mut whole = jct::store::Database::open(&self.settings).await.unwrap();
+        whole.export(&mut lines, None).await.unwrap();
+        whole.close().await;
+        let export = String::from_utf8(lines).unwrap();
+        for line in export.lines().filter(|line| line.starts_with("{\"table\":\"audit_log\"")) {
+            let row = &serde_json::from_str::<Value>(line).unwrap()["row"];
+            let text = |column: &str| match &row[column] {
+                Value::String(text) => format!("'{}'", text.replace('\'', "''")),
+                _ => "NULL".to_owned(),
+            };
+            let (before, after, seq) = (text("before"), text("after"), &row["seq"]);
+            let sql = format!("UPDATE audit_log SET before = {before}, after = {after} WHERE seq = {seq}");
+            self.execute(&sql).await.unwrap();
+        }
+    }
+
     /// Removes what protects the audit log.
     pub async fn unprotect_audit(&self) {
         let sql = if self.is_postgres() {

@@ -9,6 +9,7 @@ mod deletions;
 mod denials;
 mod faults;
 mod harness;
+mod json_codes;
 mod lifecycle;
 mod limits;
 mod maintenance;

@@ -33,7 +33,7 @@ async fn the_record_of_a_task_is_small() {
     lives(&db.store, 50..250).await;
     let (after, _) = pages(&db).await;
     let each = (after - before) / 200;
-    assert!((1..21_500).contains(&each), "{each} bytes for each Task");
+    assert!((1..17_600).contains(&each), "{each} bytes for each Task");
 }
 
 #[tokio::test]

@@ -2,12 +2,15 @@
 //! names that SELECT, INSERT, UPDATE, export and import have. Nothing depends on the order of the list.
 
 use super::conn::Argument;
+use super::json_codes::CodedJson;
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Type {
     /// TEXT.
     Text,
+    /// TEXT that is JSON with [codes](super::json_codes).
+    Json,
     /// BIGINT, on SQLite INTEGER.
     Number,
     /// BOOLEAN, on SQLite INTEGER.
@@ -47,7 +50,7 @@ macro_rules! cells {
     };
 }
 
-cells!(String => Text, i64 => Number, bool => Flag);
+cells!(String => Text, CodedJson => Json, i64 => Number, bool => Flag);
 
 /// The columns of a table as a type: `struct Name { column: Type, … }`; or, where some of them are written again later,
 /// `struct Name { fixed: Fixed { column: Type, … }, changing: Changing { … } }`.

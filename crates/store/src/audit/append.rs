@@ -12,6 +12,7 @@ use crate::columns::insert_into;
 use crate::conn::{Conn, Values, execute, fetch};
 use crate::contents::{KEY, in_digests};
 use crate::database_error::DATABASE;
+use crate::json_codes::CodedJson;
 use crate::rows::{is_nothing, plain, without_nul};
 use crate::{Result, StoreError};
 use jct_domain::audit::EntityKind;
@@ -68,7 +69,8 @@ fn seal(change: Change, head: &Head, id: Ulid, now: Timestamp) -> AuditColumns {
     let kind: ActorKind = kind;
     let text = |value: Option<Value>| {
         let told = in_digests(entity_kind, value);
-        told.map(|told| if tells_state(entity_kind) { without_nothing(entity_kind, told) } else { told }.to_string())
+        let told = told.map(|told| if tells_state(entity_kind) { without_nothing(entity_kind, told) } else { told });
+        told.map(|told| CodedJson::new(told.to_string()))
     };
     let mut entry = AuditColumns {
         seq: head.seq + 1,

@@ -14,6 +14,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::columns::columns;
+use crate::json_codes::CodedJson;
 use jct_domain::id::hex;
 
 /// The `prev_hash` of the first entry.
@@ -30,8 +31,8 @@ columns! {
         action: String,
         entity_kind: String,
         entity_id: String,
-        before: Option<String>,
-        after: Option<String>,
+        before: Option<CodedJson>,
+        after: Option<CodedJson>,
         note: Option<String>,
         trace_id: String,
         prev_hash: String,
@@ -70,8 +71,8 @@ impl AuditColumns {
             Some(action),
             Some(entity_kind),
             Some(entity_id),
-            before.as_ref(),
-            after.as_ref(),
+            before.as_ref().map(|json| &json.text),
+            after.as_ref().map(|json| &json.text),
             note.as_ref(),
             Some(trace_id),
         ];
@@ -105,7 +106,7 @@ mod tests {
             entity_kind: "Task".into(),
             entity_id: "01KJMMA2G0DG19KF7NBTWHJQEZ".into(),
             before: None,
-            after: Some("{}".into()),
+            after: Some(CodedJson::new("{}".into())),
             note: None,
             trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(),
             prev_hash: String::new(),
@@ -123,7 +124,7 @@ mod tests {
     fn no_text_can_pass_for_another_column() {
         let moved = AuditColumns { actor_kind: "humana".into(), actor_id: "da@example.org".into(), ..entry() };
         assert_ne!(moved.hash_after(GENESIS), entry().hash_after(GENESIS));
-        let empty = AuditColumns { before: Some(String::new()), ..entry() };
+        let empty = AuditColumns { before: Some(CodedJson::new(String::new())), ..entry() };
         assert_ne!(empty.hash_after(GENESIS), entry().hash_after(GENESIS));
     }
 }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::chain::AuditColumns;
 use crate::columns::sql;
 use crate::conn::{Argument, Conn, RawRow, Select, Values};
+use crate::json_codes::CodedJson;
 use crate::rows::{json, named, parsed, time};
 use crate::{AuditQuery, MAX_PAGE, Order, Page, Result, StoreError};
 use jct_domain::audit::{Action, EntityKind, Entry};
@@ -132,11 +133,11 @@ pub(crate) async fn refusals_of(
     ids: impl IntoIterator<Item = Id>,
 ) -> Result<Vec<(Id, Vec<Finding>)>> {
     let ids = ids.into_iter().map(|id| vec![id.to_string().into()]).collect();
-    let rows: Vec<(String, Option<String>)> = CREATED.fetch(conn, ids).await?;
+    let rows: Vec<(String, Option<CodedJson>)> = CREATED.fetch(conn, ids).await?;
     let mut refusals = Vec::new();
     for (id, after) in rows {
         let Some(after) = after else { continue };
-        if let Created { findings: Some(findings) } = json(TABLE, &id, &after)? {
+        if let Created { findings: Some(findings) } = json(TABLE, &id, &after.text)? {
             refusals.push((parsed(TABLE, &id, &id)?, findings));
         }
     }
@@ -157,10 +158,10 @@ pub(crate) async fn removals_of(
     ids: impl IntoIterator<Item = Id>,
 ) -> Result<Vec<(Id, Timestamp)>> {
     let ids = ids.into_iter().map(|id| vec![id.to_string().into()]).collect();
-    let rows: Vec<(String, String)> = REMOVED.fetch(conn, ids).await?;
+    let rows: Vec<(String, CodedJson)> = REMOVED.fetch(conn, ids).await?;
     let mut removals = Vec::new();
     for (id, after) in rows {
-        if let Removed { record_removed_at: Some(at) } = json(TABLE, &id, &after)? {
+        if let Removed { record_removed_at: Some(at) } = json(TABLE, &id, &after.text)? {
             removals.push((parsed(TABLE, &id, &id)?, at));
         }
     }
@@ -222,8 +223,8 @@ fn entry(columns: AuditColumns) -> Result<Entry> {
         action: named(TABLE, &id, "action", &action, Action::parse)?,
         entity_kind: named(TABLE, &id, "entity_kind", &entity_kind, EntityKind::parse)?,
         entity_id,
-        before: before.map(|text| json(TABLE, &id, &text)).transpose()?,
-        after: after.map(|text| json(TABLE, &id, &text)).transpose()?,
+        before: before.map(|coded| json(TABLE, &id, &coded.text)).transpose()?,
+        after: after.map(|coded| json(TABLE, &id, &coded.text)).transpose()?,
         note,
         trace_id: parsed(TABLE, &id, &trace_id)?,
         id: id.parse().map_err(|error| StoreError::corrupt(TABLE, &id, error))?,

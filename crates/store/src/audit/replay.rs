@@ -7,6 +7,7 @@ use super::query::{refusals_of, removals_of};
 use crate::Result;
 use crate::columns::sql;
 use crate::conn::{Argument, Conn, Values, fetch, fetch_raw};
+use crate::json_codes::CodedJson;
 use crate::rows::{json, named};
 use jct_domain::Id;
 use jct_domain::audit::{Action, EntityKind};
@@ -55,8 +56,8 @@ pub(crate) async fn told_of(
             let AuditColumns { id, action, entity_id, before, after, .. } = entry;
             each(Told {
                 action: named("audit_log", &id, "action", &action, Action::parse)?,
-                before: before.map(|text| json("audit_log", &id, &text)).transpose()?,
-                after: after.map(|text| json("audit_log", &id, &text)).transpose()?,
+                before: before.map(|coded| json("audit_log", &id, &coded.text)).transpose()?,
+                after: after.map(|coded| json("audit_log", &id, &coded.text)).transpose()?,
                 entity_id,
             });
         }
@@ -110,7 +111,7 @@ async fn is_accounted_for(conn: &mut Conn<'_>, kind: EntityKind, seq: i64, id: &
 
 /// The Task of the attempt that this entry created.
 async fn task_of_job(conn: &mut Conn<'_>, seq: i64) -> Result<Option<Id>> {
-    let after = fetch!((Option<String>,), conn, "SELECT after FROM audit_log WHERE seq = $1", seq)?.pop();
-    let after = after.and_then(|(after,)| after).and_then(|text| serde_json::from_str::<Value>(&text).ok());
+    let after = fetch!((Option<CodedJson>,), conn, "SELECT after FROM audit_log WHERE seq = $1", seq)?.pop();
+    let after = after.and_then(|(after,)| after).and_then(|after| serde_json::from_str::<Value>(&after.text).ok());
     Ok(after.and_then(|after| after.get("task_id")?.as_str()?.parse().ok()))
 }

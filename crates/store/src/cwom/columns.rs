@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::model::{ObjectOrigin, ObjectRow};
-use super::table::{OwnColumn, table};
+use super::table::{OwnColumn, has_index_into_spec, table};
 use crate::columns::columns;
 use crate::conn::{Argument, RawRow};
 use crate::contents::{Content, Contents, digests_in, put_back, take_out};
+use crate::json_codes::CodedJson;
 use crate::rows::{json as read_json, microseconds, parsed, time, time_or_null, to_json};
 use crate::{Result, StoreError};
 use jct_domain::Id;
@@ -32,7 +33,7 @@ columns! {
             updated_at: i64,
             deleted_at: Option<i64>,
             names: String,
-            spec: String,
+            spec: CodedJson,
             spec_sha256: Option<String>,
         },
     }
@@ -59,7 +60,7 @@ impl StoredObject {
 
     /// The digests of what of the spec is stored elsewhere.
     pub(super) fn digests(&self) -> Vec<String> {
-        digests_in(&self.columns.changing.spec)
+        digests_in(&self.columns.changing.spec.text)
     }
 
     /// The row, with what of it is stored elsewhere.
@@ -68,7 +69,7 @@ impl StoredObject {
         let FixedObjectColumns { id, trace_id, namespace, submitted_by, created_at, recorded_at } = fixed;
         let ChangingObjectColumns { name, uid, task_id, updated_at, deleted_at, names, spec, spec_sha256 } = changing;
         let table = table(kind).name;
-        let mut spec: Value = read_json(table, &id, &spec)?;
+        let mut spec: Value = read_json(table, &id, &spec.text)?;
         put_back(&mut spec, contents).map_err(|problem| StoreError::corrupt(table, &id, problem))?;
         restore_own(kind, &mut spec, own);
         restore(kind, &mut spec);
@@ -137,18 +138,20 @@ fn restore_own(kind: Kind, spec: &mut Value, texts: Vec<Option<String>>) {
 
 /// The spec as it goes into its column, without what is so by default and what the own columns tell, and those; to `contents` what
 /// of it is stored elsewhere.
-fn stored(object: &Object, contents: &mut Vec<(String, Content)>) -> (String, Vec<Argument>) {
+fn stored(object: &Object, contents: &mut Vec<(String, Content)>) -> (CodedJson, Vec<Argument>) {
     let (kind, mut json) = (object.kind(), object.spec.to_json());
     let own: Vec<Option<String>> = table(kind).own.iter().map(|own| own_text(own, &json)).collect();
     shorten(kind, &mut json);
     shorten_own(kind, &mut json, &own);
     let taken = take_out(kind.into(), &mut json);
     contents.extend(taken.into_iter().map(|content| (object.id.to_string(), content)));
-    (json.to_string(), own.into_iter().map(Argument::from).collect())
+    let json = json.to_string();
+    let json = if has_index_into_spec(kind) { CodedJson::plain(json) } else { CodedJson::new(json) };
+    (json, own.into_iter().map(Argument::from).collect())
 }
 
 impl ChangingObjectColumns {
-    fn of(row: &ObjectRow, spec: String) -> Result<Self> {
+    fn of(row: &ObjectRow, spec: CodedJson) -> Result<Self> {
         let ObjectRow {
             object,
             namespace: _,

@@ -7,12 +7,14 @@ mod entries;
 mod links;
 mod load;
 mod model;
+mod patch;
 mod put;
 mod query;
 mod replay;
 mod resolve;
 mod table;
 mod task;
+mod update;
 mod view;
 
 #[cfg(test)]

@@ -1,22 +1,19 @@
-//! Objects as somebody wants them: new, changed, gone.
+//! Objects as somebody wants them, new or changed as a whole.
 
 use std::collections::BTreeMap;
 
 use super::columns::unique_key;
 use super::entries;
-use super::links::{Join, Linked, issue_of_packet, links_of};
-use super::model::{
-    DeleteObject, FailRun, ObjectOrigin, ObjectRow, PatchObject, Patched, Put, PutObject, RefProblem, Unique,
-    Unresolved,
-};
+use super::model::{ObjectOrigin, ObjectRow, Put, PutObject, Unique};
 use super::resolve::{Resolved, Whose, key, resolve};
-use super::view::{LinkFate, ObjectChanges, Objects};
+use super::update::{create, update};
+use super::view::Objects;
 use crate::Result;
 use crate::audit::Change;
 use crate::operation::{Changes, Needs, Operation, View};
 use crate::ops::noted;
 use crate::rows::stored;
-use jct_domain::cwom::{self, Failure, Kind, Mode, Object, Run, Spec, Status, Target, check_update};
+use jct_domain::cwom::{Kind, Mode, Object, Run, Spec, Status, Target, check_update};
 use jct_domain::{Actor, Code, Finding, Id, Naming};
 
 impl Operation for PutObject {
@@ -197,7 +194,12 @@ fn is_undescribed(row: &ObjectRow) -> bool {
 
 /// What becomes of the row when its custom resource is gone, and the entry about it. What Tasks refer to stays theirs, and
 /// can be described anew.
-fn gone(row: &ObjectRow, actor: Actor, note: Option<&str>, at: jiff::Timestamp) -> (ObjectRow, Option<Change>) {
+pub(super) fn gone(
+    row: &ObjectRow,
+    actor: Actor,
+    note: Option<&str>,
+    at: jiff::Timestamp,
+) -> (ObjectRow, Option<Change>) {
     if row.object.kind() == Kind::Repo && row.task_id.is_some() {
         let after = ObjectRow { origin: None, spec_sha256: None, names: BTreeMap::new(), ..row.clone() };
         let note = noted("the custom resource was deleted; the repository of the Task stays", note);
@@ -211,168 +213,6 @@ fn gone(row: &ObjectRow, actor: Actor, note: Option<&str>, at: jiff::Timestamp) 
 fn repinned(id: Id) -> Finding {
     let message = format!("pins another id, but the id of an object never changes: put {id} there, or leave it out");
     Finding::new(Code::InvalidSpec, "metadata.annotations[jct.dev/id]", message)
-}
-
-impl Operation for PatchObject {
-    type Output = Patched;
-
-    fn needs(&self, needs: &mut Needs) {
-        needs.objects.whole(self.kind, self.id);
-        references_in(&self.change, &mut |kind, id| needs.objects.reference(kind, id));
-    }
-
-    fn decide(&self, view: &View) -> Result<(Patched, Changes)> {
-        let objects = &view.objects;
-        let Some(before) = objects.row(self.kind, self.id)? else {
-            return Ok((Patched::Unknown, Changes::default()));
-        };
-        if let Some(origin) = &before.origin {
-            return Ok((Patched::OfCustomResource(origin.clone()), Changes::default()));
-        }
-        let (spec, findings) = cwom::patch(&before.object.spec, &self.change);
-        let Some(spec) = spec else { return Ok((Patched::Refused(findings), Changes::default())) };
-        if let Some(task_id) = before.task_id
-            && (self.kind == Kind::Run || spec.status() != before.object.spec.status())
-        {
-            return Ok((Patched::OfTask(task_id), Changes::default()));
-        }
-        let findings = check_update(&before.object.spec, &spec, Naming::Rest);
-        if !findings.is_empty() {
-            return Ok((Patched::Refused(findings), Changes::default()));
-        }
-        let whose = Whose { id: self.id, namespace: &before.namespace, origin: None, names: &BTreeMap::new() };
-        let resolved = resolve_changes(objects, before, &spec, &whose)?;
-        if !resolved.is_empty() {
-            return Ok((Patched::Unresolved(resolved), Changes::default()));
-        }
-        let after = ObjectRow { object: Object { spec, ..before.object.clone() }, ..before.clone() };
-        let (row, changes) = update(objects, before, after, &[], &self.actor, None, self.at);
-        Ok((Patched::Patched(Box::new(row)), changes))
-    }
-}
-
-impl Operation for DeleteObject {
-    type Output = Option<ObjectRow>;
-
-    fn needs(&self, needs: &mut Needs) {
-        needs.objects.row(self.kind, self.id);
-        needs.objects.uid(self.kind, &self.uid);
-    }
-
-    fn decide(&self, view: &View) -> Result<(Option<ObjectRow>, Changes)> {
-        let objects = &view.objects;
-        let is_its_own = |row: &&ObjectRow| row.origin.as_ref().is_some_and(|origin| origin.uid == self.uid);
-        let by_uid = objects.of_uid(self.kind, &self.uid).map(|id| objects.known(self.kind, id)).transpose()?;
-        let Some(before) = objects.row(self.kind, self.id)?.filter(is_its_own).or(by_uid) else {
-            return Ok((None, Changes::default()));
-        };
-        if before.deleted_at.is_some() {
-            return Ok((Some(before.clone()), Changes::default()));
-        }
-        let (after, entry) = gone(before, self.actor.clone(), self.note.as_deref(), self.at);
-        let changes = Changes {
-            objects: ObjectChanges { rows: vec![after.clone()], ..ObjectChanges::default() },
-            deleted_uid: Some(self.uid.clone()),
-            entries: entry.into_iter().collect(),
-            ..Changes::default()
-        };
-        Ok((Some(after), changes))
-    }
-}
-
-impl Operation for FailRun {
-    type Output = Option<ObjectRow>;
-
-    fn needs(&self, needs: &mut Needs) {
-        needs.objects.row(Kind::Run, self.id);
-    }
-
-    fn decide(&self, view: &View) -> Result<(Option<ObjectRow>, Changes)> {
-        let Some(before) = view.objects.row(Kind::Run, self.id)? else { return Ok((None, Changes::default())) };
-        let Spec::Run(run) = &before.object.spec else { return Ok((None, Changes::default())) };
-        if run.status.is_terminal(Kind::Run) {
-            return Ok((Some(before.clone()), Changes::default()));
-        }
-        let message: String = self.message.chars().take(4000).collect();
-        let failure = Some(Failure { category: self.category, message });
-        let run = Run { status: Status::Failed, failure, ..(**run).clone() };
-        let after = ObjectRow { object: Object { spec: run.into(), ..before.object.clone() }, ..before.clone() };
-        let (row, changes) = update_fields(before, after, &self.actor, None, self.at);
-        Ok((Some(row), changes))
-    }
-}
-
-/// Adds a new row with its links, and with that of a ContextPacket to its Issue.
-pub(super) fn create(changes: &mut Changes, objects: &Objects, row: &ObjectRow, left_out: &[String], actor: &Actor) {
-    let trace_id = &row.object.trace_id;
-    let mut links = links_of(row, left_out);
-    let issue = issue_of_packet(&row.object.spec);
-    links.extend(issue.map(|from| Linked { join: Join::IssueContextPackets, from, to: row.object.id }));
-    links.retain(|link| {
-        let is_there = matches!(objects.links.get(link), Some(LinkFate::Kept | LinkFate::Added(_)));
-        !is_there && !changes.objects.linked.iter().any(|(other, _)| other == link)
-    });
-    // What follows from a Task is told in one entry.
-    let is_told = |link: &Linked| entries::is_made_for_a_task(row) && link.from == row.object.id;
-    let (told, others): (Vec<Linked>, Vec<Linked>) = links.iter().partition(|link| is_told(link));
-    changes.entries.push(entries::created(row, &told, actor.clone()));
-    let others: Vec<Linked> =
-        others.into_iter().filter(|link| !entries::tell_with(&mut changes.entries, link)).collect();
-    changes.entries.extend(others.iter().map(|link| entries::link(*link, true, trace_id, actor.clone())));
-    changes.objects.linked.extend(links.into_iter().map(|link| (link, trace_id.clone())));
-    changes.objects.rows.push(row.clone());
-}
-
-/// What becomes of a row: itself, if nothing has changed.
-pub(super) fn update(
-    objects: &Objects,
-    before: &ObjectRow,
-    mut after: ObjectRow,
-    left_out: &[String],
-    actor: &Actor,
-    note: Option<String>,
-    at: jiff::Timestamp,
-) -> (ObjectRow, Changes) {
-    let trace_id = &before.object.trace_id;
-    let mut changes = Changes::default();
-    let wanted = links_of(&after, left_out);
-    let there: Vec<Linked> = objects.links_of(before.object.id).collect();
-    for link in wanted.iter().filter(|link| !there.contains(link)) {
-        changes.entries.push(entries::link(*link, true, trace_id, actor.clone()));
-        changes.objects.linked.push((*link, trace_id.clone()));
-    }
-    // A ContextPacket stays with the Issue that it is for.
-    let is_for = |link: &Linked| objects.packets.contains(&(link.from, link.to));
-    for link in there.iter().filter(|link| !wanted.contains(link) && !is_for(link)) {
-        changes.entries.push(entries::link(*link, false, trace_id, actor.clone()));
-        changes.objects.unlinked.push(*link);
-    }
-    changes.entries.extend(entries::changed(before, &after, actor.clone(), note));
-    let differs = after != *before;
-    if !changes.entries.is_empty() {
-        after.object.updated_at = stored(at).max(before.object.updated_at);
-    }
-    if differs || !changes.entries.is_empty() {
-        changes.objects.rows.push(after.clone());
-    }
-    (after, changes)
-}
-
-/// The same for a row whose links stay as they are.
-pub(super) fn update_fields(
-    before: &ObjectRow,
-    mut after: ObjectRow,
-    actor: &Actor,
-    note: Option<String>,
-    at: jiff::Timestamp,
-) -> (ObjectRow, Changes) {
-    let mut changes = Changes::default();
-    changes.entries.extend(entries::changed(before, &after, actor.clone(), note));
-    if after != *before {
-        after.object.updated_at = stored(at).max(before.object.updated_at);
-        changes.objects.rows.push(after.clone());
-    }
-    (after, changes)
 }
 
 /// The recorded spec in the words of the new one: a name that is known by now is an id there too.
@@ -404,32 +244,5 @@ fn as_the_task_says(spec: Spec, before: &Spec) -> Spec {
             Run { status, telemetry, cost, outputs, failure, executor, ..*run }.into()
         }
         (spec, _) => spec,
-    }
-}
-
-/// What is wrong with the references that a change brings. Those that were there before were looked at then.
-fn resolve_changes(objects: &Objects, before: &ObjectRow, spec: &Spec, whose: &Whose<'_>) -> Result<Vec<Unresolved>> {
-    let old: Vec<_> = before.object.spec.refs().into_iter().map(|(_, reference)| reference.target.clone()).collect();
-    let mut unresolved = resolve(objects, spec, whose)?.unresolved;
-    unresolved.retain(|left| left.problem != RefProblem::Missing || !old.contains(&left.target));
-    Ok(unresolved)
-}
-
-/// The references by id within a body that may say anything.
-fn references_in(value: &serde_json::Value, look: &mut impl FnMut(Kind, Id)) {
-    match value {
-        serde_json::Value::Object(fields) => {
-            let text = |name: &str| fields.get(name).and_then(serde_json::Value::as_str);
-            if let Some(id) = text("id").and_then(|id| id.parse().ok()) {
-                match text("kind").and_then(Kind::parse) {
-                    Some(kind) => look(kind, id),
-                    // The kind is that of the reference that was there.
-                    None => Kind::ALL.iter().for_each(|kind| look(*kind, id)),
-                }
-            }
-            fields.values().for_each(|value| references_in(value, look));
-        }
-        serde_json::Value::Array(entries) => entries.iter().for_each(|value| references_in(value, look)),
-        _ => {}
     }
 }

@@ -2,7 +2,7 @@
 
 use super::columns::{ChangingObjectColumns, ObjectColumns};
 use super::model::ObjectField;
-use crate::columns::{Column, sql};
+use crate::columns::{Column, Type, sql};
 use crate::conn::{Conn, Values};
 use jct_domain::cwom::Kind;
 
@@ -38,16 +38,6 @@ pub(super) struct OwnColumn {
     pub(super) field: &'static str,
     /// The kind of what the field refers to, if it is a reference.
     pub(super) refers_to: Option<Kind>,
-}
-
-impl Table {
-    /// All columns of the table.
-    pub(super) fn columns(&self) -> Vec<Column> {
-        let mut columns = ObjectColumns::columns();
-        columns.extend(self.own.iter().map(|own| Column::text(own.name)));
-        columns.push(SUPERSEDED_AT);
-        columns
-    }
 }
 
 /// The mark of a second row of an object. Migrations alone set it.
@@ -149,7 +139,18 @@ pub(super) fn table(kind: Kind) -> &'static Table {
 
 /// All columns of the table of a kind.
 pub(crate) fn object_columns(kind: Kind) -> Vec<Column> {
-    table(kind).columns()
+    let mut columns = ObjectColumns::columns();
+    if has_index_into_spec(kind) {
+        columns.iter_mut().filter(|column| column.holds == Type::Json).for_each(|column| column.holds = Type::Text);
+    }
+    columns.extend(table(kind).own.iter().map(|own| Column::text(own.name)));
+    columns.push(SUPERSEDED_AT);
+    columns
+}
+
+/// Whether an index looks for a field within the JSON of these objects, which must have no codes then: see [`condition`].
+pub(super) fn has_index_into_spec(kind: Kind) -> bool {
+    kind == Kind::ConstraintSnapshot
 }
 
 /// The condition that lists a kind by a field; none if it does not have that one. What Tasks make is alike in some: of what is not

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::model::ObjectRow;
-use super::put::{create, update_fields};
+use super::update::{create, update_fields};
 use super::view::{ObjectNeeds, Objects};
 use crate::operation::{Changes, Slot};
 use crate::rows::stored;

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::tables::Table;
 use crate::columns::{Column, Type};
 use crate::conn::{Argument, Conn, RawRow, fetch_raw, insert_all};
+use crate::json_codes::{CodedJson, decode};
 use crate::{Result, StoreError};
 
 /// Rows in a page: one can have some 700 KB, and a page must fit in memory.
@@ -29,11 +30,12 @@ pub(super) async fn page(conn: &mut Conn<'_>, table: &Table, after: Option<&[Arg
     fetch_raw(conn, sql, after.unwrap_or_default().to_vec()).await
 }
 
-/// The values of a row of `table`, in the order of its columns.
+/// The values of a row of `table`, in the order of its columns; JSON without codes.
 pub(super) fn cells(table: &Table, row: &RawRow) -> Result<Vec<Argument>> {
     let cell = |(index, Column { name: column, holds }): (usize, &Column)| {
         let cell = match holds {
             Type::Text => row.text(index).map(Argument::Text),
+            Type::Json => row.text(index).map(|text| Argument::Text(text.map(decode))),
             Type::Number => row.number(index).map(Argument::Int),
             Type::Flag => row.flag(index).map(Argument::Bool),
         };
@@ -80,7 +82,8 @@ pub(super) fn from_json(table: &Table, mut row: Map<String, Value>) -> Result<Ve
         let value = row.remove(name).ok_or_else(|| format!("{name} is missing"))?;
         cells.push(match (holds, value) {
             (Type::Text, Value::String(text)) => Argument::Text(Some(text)),
-            (Type::Text, Value::Null) => Argument::Text(None),
+            (Type::Json, Value::String(text)) => CodedJson::new(text).into(),
+            (Type::Text | Type::Json, Value::Null) => Argument::Text(None),
             (Type::Number, Value::Null) => Argument::Int(None),
             (Type::Flag, Value::Bool(flag)) => Argument::Bool(Some(flag)),
             (Type::Flag, Value::Null) => Argument::Bool(None),

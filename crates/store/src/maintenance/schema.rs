@@ -33,7 +33,7 @@ fn differences(table: &Table, found: &Found, is_sqlite: bool) -> Vec<String> {
     let mut differences = Vec::new();
     for Column { name: column, holds } in table.columns.iter().copied() {
         let wanted = match (holds, is_sqlite) {
-            (Type::Text, _) => "text",
+            (Type::Text | Type::Json, _) => "text",
             (Type::Number | Type::Flag, true) => "integer",
             (Type::Number, false) => "bigint",
             (Type::Flag, false) => "boolean",
