@@ -17,7 +17,11 @@ const GOOD: &str = "apiVersion: jct.dev/v1\nkind: Task\nmetadata: {name: good}\n
 /// Exit code and output for a manifest on standard input.
 fn check(manifest: &str, arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::cargo_bin("jct").unwrap();
-    command.env_remove("JCT_ALLOWED_REPO_PREFIXES").args(["check", "-f", "-"]).args(arguments);
+    command
+        .env_remove("JCT_ALLOWED_REPO_PREFIXES")
+        .env_remove("JCT_EXECUTORS_FILE")
+        .args(["check", "-f", "-"])
+        .args(arguments);
     let output = command.write_stdin(manifest.to_owned()).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
@@ -57,6 +61,52 @@ fn json_is_for_programs() {
     assert_eq!(report["allowed"], false);
     assert_eq!(report["documents"][0]["violations"][0]["code"], "REPO_NOT_ALLOWED");
     assert_eq!(report["documents"][0]["violations"][0]["field"], "spec.target.repo");
+}
+
+#[test]
+fn what_an_admitted_task_will_fail_of_is_told_and_is_no_refusal() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("executors.yaml");
+    let agent = "{name: agent, operations: [code_change], namespaces: [team], image: a, command: [a]}";
+    fs::write(&file, format!("executors: [{agent}]\n")).unwrap();
+    let configured = ["--executors", file.to_str().unwrap()];
+    let warned = |manifest: &str, more: &[&str]| {
+        let arguments = [&["--allowed-repo-prefixes", "octo/"], more].concat();
+        let (code, out, error) = check(manifest, &arguments);
+        assert_eq!((code, error.as_str()), (0, ""), "{out}");
+        let warnings: Vec<String> =
+            out.lines().filter_map(|line| line.strip_prefix("  warning: ")).map(str::to_owned).collect();
+        let (code, out, _) = check(manifest, &[&arguments[..], &["--output", "json"]].concat());
+        let report: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((code, &report["allowed"]), (0, &Value::Bool(true)));
+        assert_eq!(report["documents"][0]["warnings"], Value::from(warnings.clone()));
+        warnings
+    };
+    let change = GOOD.replace("analysis", "code_change");
+    let without = warned(&change, &[]);
+    assert!(without.len() == 1 && without[0].starts_with("spec.inputs.patch is missing"), "{without:?}");
+    assert!(without[0].ends_with("unless another executor is configured (--executors FILE)"), "{without:?}");
+    assert!(!warned(&change, &configured)[0].contains("--executors"), "what is configured is known");
+    assert_eq!(warned(&format!("{change}  inputs: {{patch: '--- a/x'}}\n"), &[]), [""; 0]);
+
+    // Of names nothing is known without a configuration.
+    let named = format!("{change}  executor: agent\n");
+    assert_eq!(warned(&named, &[]), [""; 0]);
+    assert_eq!(warned(&named, &[&configured[..], &["--namespace", "team"]].concat()), [""; 0]);
+    let elsewhere = warned(&named, &configured);
+    assert!(elsewhere[0].contains("\"agent\" is not for namespace default"), "{elsewhere:?}");
+    let of_another = named.replace("{name: good}", "{name: good, namespace: team}");
+    assert_eq!(warned(&of_another, &configured), [""; 0], "the manifest's own namespace counts");
+    let unknown = warned(&named.replace("agent", "nobody"), &configured);
+    assert!(unknown[0].contains("\"nobody\" is not configured"), "{unknown:?}");
+
+    let large = format!("{GOOD}  inputs: {{text: {}}}\n", "x".repeat(201 * 1024));
+    assert!(warned(&large, &[])[0].contains("kubectl apply --server-side"));
+    let refused = change.replace("octo/", "evil/");
+    let (code, out, _) = check(&refused, &["--allowed-repo-prefixes", "octo/"]);
+    assert!(code == 1 && !out.contains("warning"), "{out}");
+    let (code, _, error) = check(GOOD, &["--executors", "/does/not/exist"]);
+    assert!(code == 2 && error.starts_with("jct check: --executors /does/not/exist: "), "{error}");
 }
 
 #[test]

@@ -7,13 +7,15 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::manifests::{PolicyArgs, files, findings, is_ours, objects_in, read};
+use super::manifests::{PolicyArgs, executors_of, files, findings, is_ours, objects_in, read};
 use super::output::{Output, json};
 use crate::crd::names;
-use crate::domain::Finding;
+use crate::domain::applied::applied;
+use crate::domain::executor::Executors;
 use crate::domain::shown::{plain, plain_lines};
+use crate::domain::{Finding, Naming};
 use crate::manifest::Manifest;
-use crate::policy::Policy;
+use crate::policy::{Policy, advice, advice_without_configuration};
 
 /// Arguments of `jct check`.
 #[derive(Args, Clone, Debug)]
@@ -29,6 +31,15 @@ pub struct CheckArgs {
     /// Folders with all that is below them
     #[arg(short = 'R', long)]
     pub recursive: bool,
+
+    /// The configuration of executors, as the chart's value `executors`: whoever names another one, or one that does something
+    /// else, is warned. Without, nothing is said of names
+    #[arg(long, env = "JCT_EXECUTORS_FILE", value_name = "FILE")]
+    pub executors: Option<PathBuf>,
+
+    /// The namespace of what names none, for executors that are for some namespaces only
+    #[arg(short, long, value_name = "NAME", default_value = "default")]
+    pub namespace: String,
 
     /// Form of the result
     #[arg(short, long, value_enum, default_value_t = Output::Human)]
@@ -59,12 +70,29 @@ struct Document {
     /// None for a document that is not ours: it is left alone.
     allowed: Option<bool>,
     violations: Vec<Finding>,
+    /// What it will fail of though it is admitted.
+    warnings: Vec<String>,
+}
+
+/// What documents are held against.
+struct Judge<'a> {
+    policy: Policy,
+    executors: Option<Executors>,
+    /// Of what names none.
+    namespace: &'a str,
 }
 
 /// Checks the files. Exit code 0: all objects would be admitted; 1: some would not; 2: something cannot be read. What can be read
 /// is told in any case.
 pub fn run(args: &CheckArgs) -> ExitCode {
-    let policy = args.policy.policy("");
+    let executors = match args.executors.as_deref().map(executors_of).transpose() {
+        Ok(executors) => executors,
+        Err(error) => {
+            eprintln!("jct check: {}", plain_lines(&format!("{error:#}")));
+            return ExitCode::from(2);
+        }
+    };
+    let judge = Judge { policy: args.policy.policy(""), executors, namespace: &args.namespace };
     let (mut documents, mut is_all) = (Vec::new(), true);
     for named in args.files.iter().chain(&args.more) {
         let mut complain = |place: &Path, error: String| {
@@ -80,7 +108,7 @@ pub fn run(args: &CheckArgs) -> ExitCode {
             match read(&file) {
                 Ok(bytes) => {
                     let (objects, unreadable) = objects_in(&bytes);
-                    documents.extend(objects.iter().map(|manifest| judge(&shown, manifest, &policy)));
+                    documents.extend(objects.iter().map(|manifest| judge.document(&shown, manifest)));
                     unreadable.into_iter().for_each(|error| complain(&file, error.to_string()));
                 }
                 Err(error) => complain(&file, error.to_string()),
@@ -105,17 +133,38 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     }
 }
 
-fn judge(file: &str, manifest: &Manifest, policy: &Policy) -> Document {
-    let is_ours = is_ours(manifest);
-    let violations = if is_ours { findings(manifest, policy) } else { Vec::new() };
-    Document {
-        file: file.into(),
-        document: manifest.document,
-        kind: manifest.kind().into(),
-        namespace: manifest.text("/metadata/namespace").map(str::to_owned),
-        name: manifest.name().map(str::to_owned),
-        allowed: is_ours.then_some(violations.is_empty()),
-        violations,
+impl Judge<'_> {
+    fn document(&self, file: &str, manifest: &Manifest) -> Document {
+        let is_ours = is_ours(manifest);
+        let violations = if is_ours { findings(manifest, &self.policy) } else { Vec::new() };
+        let is_allowed = is_ours && violations.is_empty();
+        Document {
+            file: file.into(),
+            document: manifest.document,
+            kind: manifest.kind().into(),
+            namespace: manifest.text("/metadata/namespace").map(str::to_owned),
+            name: manifest.name().map(str::to_owned),
+            allowed: is_ours.then_some(is_allowed),
+            violations,
+            warnings: if is_allowed { self.warnings(manifest) } else { Vec::new() },
+        }
+    }
+
+    /// What the webhook warns of, as far as it can be known here.
+    fn warnings(&self, manifest: &Manifest) -> Vec<String> {
+        let of_size = applied(manifest.object.to_string().len());
+        let of_work = match &self.executors {
+            _ if manifest.kind() != "Task" => Vec::new(),
+            Some(executors) => {
+                let namespace = manifest.text("/metadata/namespace").unwrap_or(self.namespace);
+                advice(manifest.spec(), Naming::CustomResource, namespace, executors)
+            }
+            None => advice_without_configuration(manifest.spec(), Naming::CustomResource)
+                .into_iter()
+                .map(|warning| format!("{warning}, unless another executor is configured (--executors FILE)"))
+                .collect(),
+        };
+        of_size.into_iter().chain(of_work).collect()
     }
 }
 
@@ -127,7 +176,12 @@ fn human(report: &Report, out: &mut impl Write) -> io::Result<()> {
         match document.allowed {
             None if document.kind.is_empty() => writeln!(out, "{place}: skipped, no Kubernetes object")?,
             None => writeln!(out, "{what}: skipped, not of {}", names::GROUP)?,
-            Some(true) => writeln!(out, "{what}: allowed")?,
+            Some(true) => {
+                writeln!(out, "{what}: allowed")?;
+                for warning in &document.warnings {
+                    writeln!(out, "  warning: {}", plain(warning))?;
+                }
+            }
             Some(false) => {
                 writeln!(out, "{what}: refused")?;
                 for finding in &document.violations {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::crd::{names, pinned_id, unknown_status_fields};
 use crate::domain::cwom::Kind;
+use crate::domain::executor::Executors;
 use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS};
 use crate::domain::{Code, Finding, Id};
 use crate::manifest::{Manifest, Unreadable, metadata_findings, objects};
@@ -97,6 +98,16 @@ fn in_folder(folder: &Path, recursive: bool, files: &mut Vec<PathBuf>) -> anyhow
         }
     }
     Ok(())
+}
+
+/// The executors of a configuration in a file.
+///
+/// # Errors
+/// If it cannot be read, or is none.
+pub fn executors_of(file: &Path) -> anyhow::Result<Executors> {
+    let at = || format!("--executors {}", file.display());
+    let text = std::fs::read_to_string(file).with_context(at)?;
+    Executors::read(&text).with_context(at)
 }
 
 /// The bytes of `file`; `-` is standard input.

@@ -53,7 +53,7 @@ pub struct TaskStatus {
     /// The work objects that tell of the Task, by their ids in the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwom: Option<CwomStatus>,
-    /// When the first attempt's Job was created.
+    /// When the latest attempt was free to run; the first one usually is when the Task is recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued_at: Option<Time>,
     /// When the first worker began.

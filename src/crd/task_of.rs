@@ -4,11 +4,12 @@
 use super::TaskSpec;
 use super::task::{Constraints as ConstraintsSpec, RequestedBy as RequestedBySpec, Target as TargetSpec};
 use crate::domain::Task;
-use crate::domain::task::{Constraints, RequestedBy, Target};
+use crate::domain::task::{Constraints, Controls, RequestedBy, Target};
 
 impl TaskSpec {
-    /// The spec that [`crate::domain::task::read()`] reads as `task`.
-    pub fn of(task: Task, create_cwom: bool) -> Self {
+    /// The spec that [`crate::domain::task::read()`] reads as `task` with these `controls`.
+    pub fn of(task: Task, controls: &Controls) -> Self {
+        let Controls { suspend, cancel, create_cwom, executor, max_attempts, ttl_seconds_after_finished } = controls;
         let Task {
             version,
             idempotency_key,
@@ -45,12 +46,12 @@ impl TaskSpec {
             metadata: Some(metadata).filter(|metadata| !metadata.is_empty()),
             acceptance_criteria: Some(acceptance_criteria).filter(|list| !list.is_empty()),
             evidence_requirements: Some(evidence_requirements).filter(|list| !list.is_empty()),
-            suspend: None,
-            cancel: None,
-            create_cwom: Some(create_cwom).filter(|create| !create),
-            executor: None,
-            max_attempts: None,
-            ttl_seconds_after_finished: None,
+            suspend: Some(*suspend).filter(|suspend| *suspend),
+            cancel: Some(*cancel).filter(|cancel| *cancel),
+            create_cwom: Some(*create_cwom).filter(|create| !create),
+            executor: executor.clone(),
+            max_attempts: Some(*max_attempts).filter(|most| *most != Controls::default().max_attempts).map(Into::into),
+            ttl_seconds_after_finished: ttl_seconds_after_finished.map(Into::into),
         }
     }
 }
@@ -62,16 +63,19 @@ mod tests {
 
     use super::*;
     use crate::domain::task::Naming;
-    use crate::policy::{Policy, Verdict, gate, judge};
+    use crate::policy::{Policy, Verdict, judge};
 
     /// What one door accepts, the other one reads as the same Task.
     fn round_trip(body: &Value, create_cwom: bool) {
         let policy = Policy::default().allowing("octo/");
-        let Verdict::Accepted(task) = gate(body, Naming::Rest, &policy) else { panic!("{body}") };
-        let spec = TaskSpec::of((*task).clone(), create_cwom).to_json();
-        let (verdict, controls) = judge(&spec, Naming::CustomResource, &policy);
-        assert_eq!(verdict, Verdict::Accepted(task), "{spec}");
-        assert_eq!(controls.create_cwom, create_cwom);
+        let (Verdict::Accepted(task), asked) = judge(body, Naming::Rest, &policy) else { panic!("{body}") };
+        for cancel in [false, true] {
+            let asked = Controls { create_cwom, cancel, ..asked.clone() };
+            let spec = TaskSpec::of((*task).clone(), &asked).to_json();
+            let (verdict, controls) = judge(&spec, Naming::CustomResource, &policy);
+            assert_eq!(verdict, Verdict::Accepted(task.clone()), "{spec}");
+            assert_eq!(controls, asked);
+        }
     }
 
     #[test]
@@ -85,6 +89,7 @@ mod tests {
             "requested_by": {"label": "Ada"}, "inputs": {"snake_case": {"camelCase": [1.5, null, "\u{0}"]}},
             "metadata": {"time_budget_seconds": 1}, "acceptance_criteria": ["a", ""], "evidence_requirements": ["b"],
             "constraints": {"time_budget_seconds": 31, "allow_network": false, "allow_secrets": false},
+            "executor": "agent-1", "max_attempts": 3, "ttl_seconds_after_finished": 0, "suspend": true,
         });
         round_trip(&least, true);
         let both = least.clone();

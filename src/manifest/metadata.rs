@@ -2,12 +2,11 @@
 
 use serde_json::{Map, Value};
 
+use crate::domain::applied::MAX_ANNOTATIONS_BYTES;
 use crate::domain::cwom::is_object_name;
 use crate::domain::task::is_label;
 use crate::domain::{Code, Finding};
 
-/// The greatest size of all annotations together, names and values, in bytes.
-const MAX_ANNOTATIONS_BYTES: usize = 256 * 1024;
 /// Kubernetes adds five characters to the first 58 of `generateName`.
 const MAX_GENERATED_PREFIX: usize = 58;
 /// The fields, and what is to be said of a value of the wrong type.

@@ -9,7 +9,6 @@ use tokio::sync::{Semaphore, watch};
 
 use super::by_uid::ByUid;
 use super::error::{Backoff, Error};
-use super::events::Announcer;
 use super::status::Written;
 use super::work_object::Objects;
 use super::workers::Workers;
@@ -20,7 +19,7 @@ use crate::domain::executor::Executors;
 use crate::domain::retention::Retention;
 use crate::jobs::JobSettings;
 use crate::policy::Policy;
-use crate::runtime::{Clock, Deleter, Deletions, LostTasks, Metrics};
+use crate::runtime::{Announcer, Clock, Deleter, Deletions, LostTasks, Metrics};
 use crate::signing::Keys;
 use crate::store::Store;
 use crate::trace::TraceVolume;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use futures::channel::mpsc;
-use futures::future::{join, join_all, join4};
+use futures::future::{join, join_all, join3};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
@@ -60,8 +60,7 @@ pub async fn run(context: Arc<Context>, concurrency: u16, ready: watch::Sender<b
     };
     let of_events =
         troubles::follow(Api::namespaced(lists.clone(), &namespace), context.workers.clone(), trigger.clone());
-    let announcing = context.events.clone().send(context.client.clone(), context.clock.clone());
-    let followers = tokio::spawn(join4(of_jobs, of_pods, of_events, announcing));
+    let followers = tokio::spawn(join3(of_jobs, of_pods, of_events));
 
     // A pass that took an unfilled cache for the truth would look for Jobs one by one.
     let filled = async { jobs_are.wait_for(|is| *is).await.is_ok() && pods_are.wait_for(|is| *is).await.is_ok() };

@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::lease::{Lease, LeaseSettings};
 use super::metrics::PhaseLabels;
-use super::{Clock, Deletions, LostTasks, Metrics, Settings};
+use super::{Announcer, Clock, Deletions, LostTasks, Metrics, Settings};
 use crate::checkpoint::{CheckpointFile, CheckpointMap, Keeper, Places};
 use crate::crd::Trust;
 use crate::domain::Phase;
@@ -22,7 +22,6 @@ use crate::domain::retention::Retention;
 use crate::reconcile;
 use crate::reconcile::context::{Between, Context, Settled, Timing, WHOLE_SPECS};
 use crate::reconcile::error::Backoff;
-use crate::reconcile::events::Announcer;
 use crate::reconcile::status::Written;
 use crate::reconcile::work_object::Objects;
 use crate::signing::Keys;
@@ -61,6 +60,8 @@ pub struct Controller {
     pub metrics: Metrics,
     /// The API server's clock.
     pub clock: Clock,
+    /// Tells people.
+    pub events: Announcer,
     /// What may do the work.
     pub executors: watch::Receiver<Arc<Executors>>,
     /// What may go.
@@ -189,7 +190,7 @@ impl Controller {
             workers: Arc::default(),
             metrics: self.metrics.clone(),
             backoff: Backoff::default(),
-            events: Announcer::new(self.metrics.events_dropped.clone()),
+            events: self.events.clone(),
             written: Written::default(),
             whole: Semaphore::new(WHOLE_SPECS),
             objects: Objects::default(),

@@ -73,20 +73,21 @@ impl Denials {
     }
 
     /// Hands `denial` in, at once: it will be written, or counted. `source` is who can hand in others: a user, if it is
-    /// certain who they are, else an address.
-    pub fn keep(&self, denial: Denial, source: &str) {
+    /// certain who they are, else an address. Whether it is written as one of its own.
+    pub fn keep(&self, denial: Denial, source: &str) -> bool {
         let denial = denial.bounded();
         let now = Instant::now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.merged.again(&denial) {
             self.losses.metrics.denials_merged.inc();
-            return;
+            return false;
         }
         let taken = if state.rations.take(&denial, source, now) {
             self.queue.try_send(Notice::Denied(denial.clone()))
         } else {
             Err(TrySendError::Full(Notice::Denied(denial.clone())))
         };
+        let is_taken = taken.is_ok();
         match taken {
             Ok(()) => state.merged.begin(denial, now),
             Err(TrySendError::Full(_)) => {
@@ -95,6 +96,7 @@ impl Denials {
             }
             Err(TrySendError::Closed(_)) => self.losses.count(1, "the operator is shutting down"),
         }
+        is_taken
     }
 }
 

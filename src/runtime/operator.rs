@@ -18,7 +18,7 @@ use tracing::{info, warn};
 
 use super::config_file::Configuration;
 use super::controller::Controller;
-use super::{Clock, ConfigFile, Deletions, Denials, LostTasks, Metrics, NamespaceLimits, Settings};
+use super::{Announcer, Clock, ConfigFile, Deletions, Denials, LostTasks, Metrics, NamespaceLimits, Settings};
 use crate::api;
 use crate::crd::Trust;
 use crate::serve::Tls;
@@ -26,7 +26,7 @@ use crate::signing::{self, SecretKeys};
 use crate::store::{DatabaseUrl, Store, StoreSettings};
 use crate::trace::TraceVolume;
 use crate::webhook::certificates::Identity;
-use crate::webhook::{self, Keeper, KeeperSettings, Reviewer};
+use crate::webhook::{self, Keeper, KeeperSettings, Outlets, Reviewer};
 
 /// How long parts may take to end once asked to.
 const SHUTDOWN: Duration = Duration::from_secs(18);
@@ -69,6 +69,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             async move { tokio::join!(waiting.record(store.clone(), stop.clone()), untold.record(store, stop)) },
         )
     };
+    let events = Announcer::new(metrics.events_dropped.clone());
+    tokio::spawn(shutdown.clone().run_until_cancelled_owned(events.clone().send(client.clone(), clock.clone())));
     let executors = follow(executors, &metrics.executors_valid, &shutdown);
     let mut parts: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
     let mut readiness = Vec::new();
@@ -83,8 +85,9 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             executors: executors.clone(),
             clock: clock.clone(),
         };
+        let outlets = Outlets { denials: denials.clone(), events: events.clone() };
         let router =
-            webhook::router(reviewer, denials.clone(), metrics.clone(), limits.clone(), settings.client_ca().is_some());
+            webhook::router(reviewer, outlets, metrics.clone(), limits.clone(), settings.client_ca().is_some());
         let part = serve_webhook(&settings, keeper, identity, router, ready, shutdown.clone()).await?;
         parts.spawn(async move { ("webhook", part.await) });
     } else {
@@ -105,6 +108,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             metrics: metrics.clone(),
             executors: executors.clone(),
             clock: clock.clone(),
+            events,
             retention: follow(retention, &metrics.retention_valid, &shutdown),
             ready,
         };

@@ -10,12 +10,12 @@ use tower::ServiceExt as _;
 
 use super::review::Door;
 use super::review_tests::{OPERATOR, now, reviewer};
-use super::{Caller, router};
+use super::{Caller, Outlets, router};
 use crate::crd::names::{SUBMITTED_BY, TRACE_ID};
 use crate::domain::denial::{self, Request};
 use crate::domain::id::sha256_hex;
 use crate::domain::{ActorKind, Code, Denial};
-use crate::runtime::{Denials, LostTasks, Metrics, NamespaceLimits, Waiting};
+use crate::runtime::{Announcer, Denials, LostTasks, Metrics, NamespaceLimits, Urgency, Waiting};
 use crate::serve::Peer;
 use crate::store::{Store, StoreSettings};
 
@@ -108,9 +108,13 @@ fn what_is_no_denial_leaves_none(#[case] change: Value) {
 }
 
 async fn post(path: &str, review: &Value, denials: Denials) -> Value {
+    post_to(Outlets { denials, events: Announcer::default() }, path, review).await
+}
+
+async fn post_to(outlets: Outlets, path: &str, review: &Value) -> Value {
     let request = http::Request::post(path).body(Body::from(review.to_string())).unwrap();
     let response =
-        router(reviewer(), denials, Metrics::default(), NamespaceLimits::none(), false).oneshot(request).await.unwrap();
+        router(reviewer(), outlets, Metrics::default(), NamespaceLimits::none(), false).oneshot(request).await.unwrap();
     let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
     serde_json::from_slice(&body).unwrap()
 }
@@ -134,6 +138,41 @@ async fn each_webhook_hands_in_what_it_denies(#[case] path: &str) {
 }
 
 #[tokio::test]
+async fn people_are_told_of_what_was_denied_once_and_never_of_a_dry_run() {
+    let (denials, _waiting) = queue();
+    let outlets = Outlets { denials, events: Announcer::default() };
+    let told = async |change: Value, object: &Value| {
+        let answer = post_to(outlets.clone(), "/mutate", &review(object, change)).await;
+        assert_eq!(answer["response"]["allowed"], json!(false));
+        outlets.events.next()
+    };
+    let denied = object(json!({}));
+    assert_eq!(told(json!({"dryRun": true}), &denied).await, None);
+    let news = told(json!({}), &denied).await.unwrap();
+    assert_eq!((news.kind.as_str(), news.namespace.as_str(), news.name.as_str()), ("Task", "team", "t"));
+    assert_eq!((news.uid, news.reason.as_str(), news.urgency), (None, "REPO_NOT_ALLOWED", Urgency::Denial));
+    assert!(
+        news.note.starts_with("it was denied, and is not there: REPO_NOT_ALLOWED: spec.target.repo: "),
+        "{}",
+        news.note
+    );
+    assert_eq!(told(json!({}), &denied).await, None, "the same again is the same");
+    // A change of what is there is told of that.
+    let old = object(json!({"metadata": {"uid": "u"}, "spec": {"target": {"repo": "octo/x"}, "constraints": null}}));
+    let change = json!({"operation": "UPDATE", "oldObject": old});
+    let news = told(change, &denied).await.unwrap();
+    assert_eq!(news.uid.as_deref(), Some("u"));
+    assert!(news.note.starts_with("a change of it was denied: INVALID_SPEC"), "{}", news.note);
+    // One more than a user's ration: that they are many is told in the audit log.
+    let mut count = 0;
+    for n in 0..40 {
+        let another = object(json!({"spec": {"objective": format!("Look around {n}")}}));
+        count += usize::from(told(json!({}), &another).await.is_some());
+    }
+    assert_eq!(count, 18);
+}
+
+#[tokio::test]
 async fn an_answer_waits_for_no_record() {
     let (denials, waiting) = queue();
     let denied = review(&object(json!({})), json!({}));
@@ -154,7 +193,8 @@ async fn limited(most_open: u32, most_recorded: u32) -> (axum::Router, Waiting, 
     let store = Store::open(&StoreSettings::new(url)).await.unwrap();
     let limits = NamespaceLimits::new(store.clone(), most_open, most_recorded, LostTasks::default());
     let (denials, waiting) = queue();
-    (router(reviewer(), denials, Metrics::default(), limits, false), waiting, store, folder)
+    let outlets = Outlets { denials, events: Announcer::default() };
+    (router(reviewer(), outlets, Metrics::default(), limits, false), waiting, store, folder)
 }
 
 /// What `/validate` answers to an object that `/mutate` has let in.

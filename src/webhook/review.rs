@@ -16,6 +16,7 @@ use super::{Caller, stamping};
 use crate::crd::names::{FINALIZER, GROUP, ID, reserved};
 use crate::crd::stamps::{Annotations, Issuer};
 use crate::crd::{Trust, pinned_id};
+use crate::domain::applied::{LAST_APPLIED, applied};
 use crate::domain::executor::Executors;
 use crate::domain::{Code, DeletionNote, Finding, Naming};
 use crate::policy::{Policy, Subject, advice};
@@ -109,7 +110,7 @@ impl Reviewer {
             },
             _ => admit(),
         };
-        respond(request, answer)
+        respond(request, if door == Door::Mutate { warned_of_copy(&context, answer) } else { answer })
     }
 
     fn deletion(&self, caller: Caller, request: &AdmissionRequest<DynamicObject>, now: Timestamp) -> Answer {
@@ -152,6 +153,18 @@ impl Reviewer {
             }
             answer => answer,
         }
+    }
+}
+
+/// The same answer, with what client-side `kubectl apply` will fail of, if not now then after the next edit.
+fn warned_of_copy(context: &Context, answer: Answer) -> Answer {
+    let copy = context.request.object.as_ref().and_then(|object| annotation(object, LAST_APPLIED));
+    match (answer, copy.and_then(|copy| applied(copy.len()))) {
+        (Answer::Admit { patch, mut warnings }, Some(warning)) => {
+            warnings.push(warning);
+            Answer::Admit { patch, warnings }
+        }
+        (answer, _) => answer,
     }
 }
 

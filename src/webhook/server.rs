@@ -18,12 +18,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Caller;
+use super::denial::announcement;
 use super::read::{Read, read};
 use super::review::{Door, Review, Reviewer};
 use crate::crd::names::GROUP;
 use crate::domain::cwom::Kind;
 use crate::runtime::metrics::ReviewLabels;
-use crate::runtime::{Denials, Metrics, NamespaceLimits, TooMany};
+use crate::runtime::{Announcer, Denials, Metrics, NamespaceLimits, TooMany};
 use crate::serve::{self, Body, BodyError, BodyLimits, Budget, Limits, Peer, Tls};
 
 /// An object of 1.5 MiB is the most that etcd takes. A review has the object as it was too, and who asks.
@@ -57,7 +58,7 @@ struct App(Arc<Shared>);
 
 struct Shared {
     reviewer: Reviewer,
-    denials: Denials,
+    outlets: Outlets,
     metrics: Metrics,
     limits: NamespaceLimits,
     /// Whether callers must show a certificate.
@@ -67,11 +68,20 @@ struct Shared {
     requests: Semaphore,
 }
 
-/// The routes: `/mutate`, `/validate` and `/deletion`. What they refuse is handed to `denials`. With `authenticates`, who has shown no
+/// Where denials go.
+#[derive(Clone, Debug)]
+pub struct Outlets {
+    /// Into the audit log.
+    pub denials: Denials,
+    /// To people, as Kubernetes Events: those that are written as denials of their own.
+    pub events: Announcer,
+}
+
+/// The routes: `/mutate`, `/validate` and `/deletion`. What they refuse is handed to `outlets`. With `authenticates`, who has shown no
 /// certificate gets no answer of theirs.
 pub fn router(
     reviewer: Reviewer,
-    denials: Denials,
+    outlets: Outlets,
     metrics: Metrics,
     limits: NamespaceLimits,
     authenticates: bool,
@@ -79,7 +89,7 @@ pub fn router(
     let (all, of_one) = BODIES;
     let shared = Shared {
         reviewer,
-        denials,
+        outlets,
         metrics,
         limits,
         authenticates,
@@ -213,7 +223,10 @@ async fn admit(
     if let Some(denial) = app.reviewer.denial(&request, findings, caller, random, now) {
         // Behind the API server's certificate each user is one source, else each address.
         let source = if denial.authenticated { denial.actor.id.clone() } else { source };
-        app.denials.keep(denial, &source);
+        let announcement = announcement(&denial, &request);
+        if app.outlets.denials.keep(denial, &source) {
+            app.outlets.events.tell(announcement);
+        }
     }
     Ok((result, Json(response.into_review()).into_response()))
 }

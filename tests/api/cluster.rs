@@ -195,6 +195,7 @@ impl Cluster {
                     max_attempts: controls.max_attempts,
                     create_cwom: controls.create_cwom,
                     for_run: None,
+                    suspended: controls.suspend,
                     shown: Shown::default(),
                     created_at: task.head.created_at,
                     recorded_at: Timestamp::now(),

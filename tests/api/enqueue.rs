@@ -64,11 +64,54 @@ async fn the_object_is_what_kubectl_would_have_made() {
     insta::assert_json_snapshot!("object", object);
 }
 
+#[tokio::test]
+async fn a_body_says_how_the_task_is_to_be_handled() {
+    let world = World::new().await;
+    let asked = json!({
+        "idempotency_key": "k", "executor": "agent", "max_attempts": 3, "ttl_seconds_after_finished": 60, "suspend": true,
+    });
+    let answer = world.enqueue(asked.clone()).await;
+    assert_eq!((answer.status, &answer.body["task"]["status"]), (201, &json!("pending")), "{}", answer.text);
+    assert_eq!(answer.body["task"]["queued_at"], Value::Null);
+    let warned = answer.body["warnings"][0].as_str().unwrap();
+    assert!(warned.contains("\"agent\" is not configured"), "{warned}");
+    let spec = world.cluster.objects.lock().unwrap().values().next().unwrap()["spec"].clone();
+    assert_eq!(
+        (&spec["executor"], &spec["maxAttempts"], &spec["ttlSecondsAfterFinished"], &spec["suspend"]),
+        (&json!("agent"), &json!(3), &json!(60), &json!(true))
+    );
+    let row = world.store.task(answer.body["task_id"].as_str().unwrap().parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!((row.executor.as_deref(), row.max_attempts), (Some("agent"), 3));
+    // What is asked for is part of what a key stands for; when the object goes is not.
+    let again = async |change: Value| {
+        let mut asked = asked.clone();
+        json_patch::merge(&mut asked, &change);
+        world.enqueue(asked).await.body["error"].clone()
+    };
+    assert_eq!(again(json!({"ttl_seconds_after_finished": null, "suspend": null})).await, "DUPLICATE");
+    for other in [json!({"executor": null}), json!({"max_attempts": 2})] {
+        assert_eq!(again(other.clone()).await, "IDEMPOTENCY_KEY_REUSED", "{other}");
+    }
+}
+
+#[rstest]
+#[case(json!({"executor": "No"}), "executor")]
+#[case(json!({"max_attempts": 11}), "max_attempts")]
+#[case(json!({"ttl_seconds_after_finished": -1}), "ttl_seconds_after_finished")]
+#[case(json!({"suspend": "yes"}), "suspend")]
+#[case(json!({"maxAttempts": 2}), "maxAttempts")]
+#[case(json!({"create_cwom": false}), "create_cwom")]
+#[tokio::test]
+async fn how_a_task_is_handled_is_held_against_its_limits(#[case] change: Value, #[case] field: &str) {
+    let answer = World::new().await.enqueue(change).await;
+    assert_eq!((answer.status, &answer.body["detail"]["violations"][0]["field"]), (422, &json!(field)));
+}
+
 #[rstest]
 #[case("policy", json!({"target": {"repo": "evil/x"}, "constraints": {"allow_network": true, "allow_secrets": true, "time_budget_seconds": 5}}))]
 #[case("schema", json!({"objective": null, "requested_by": {"kind": "robot"}, "surprise": 1}))]
 #[case("both", json!({"objective": "no", "operation": "dance", "constraints": {"time_budget_seconds": 1e30}}))]
-#[case("controls", json!({"cancel": true, "max_attempts": 3, "target": {"repo": "https://octo.example/x"}}))]
+#[case("controls", json!({"cancel": true, "max_attempts": 30, "target": {"repo": "https://octo.example/x"}}))]
 #[tokio::test]
 async fn what_the_gate_refuses_is_told(#[case] name: &str, #[case] change: Value) {
     let world = World::new().await;

@@ -35,6 +35,18 @@ async fn health_is_there_while_the_record_is_not() {
 }
 
 #[tokio::test]
+async fn what_is_enqueued_is_queued() {
+    let world = World::new().await;
+    let made = world.enqueue(json!({})).await.body["task"].clone();
+    assert_eq!(made["status"], "queued");
+    assert!(made["queued_at"].is_string() && made["started_at"].is_null(), "{made}");
+    let id = made["task_id"].as_str().unwrap();
+    assert_eq!(world.get(ADA, &format!("/tasks/{id}")).await.body, made, "the next look agrees");
+    assert_eq!(world.get(ADA, "/tasks?namespace=team&status=queued").await.body[0]["task_id"], made["task_id"]);
+    assert_eq!(world.get(ADA, "/tasks?namespace=team&status=pending").await.body, json!([]));
+}
+
+#[tokio::test]
 async fn lists_are_narrowed_as_they_were() {
     let world = World::new().await;
     let known = world.one_of_each().await;

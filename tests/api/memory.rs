@@ -37,7 +37,7 @@ async fn raised_by(work: impl Future<Output = ()>) -> u64 {
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = peak();
     work.await;
-    // What was given back meanwhile may be more.
+    // The kernel counts pages by and by, for each thread.
     peak().saturating_sub(before)
 }
 
@@ -111,7 +111,8 @@ fn door() -> (Router, Waiting) {
         executors: tokio::sync::watch::Sender::new(std::sync::Arc::default()).subscribe(),
         clock: jct::runtime::Clock::default(),
     };
-    (webhook::router(reviewer, denials, metrics, NamespaceLimits::none(), false), waiting)
+    let outlets = webhook::Outlets { denials, events: jct::runtime::Announcer::default() };
+    (webhook::router(reviewer, outlets, metrics, NamespaceLimits::none(), false), waiting)
 }
 
 async fn reviews(text: Bytes, count: usize) {
@@ -218,6 +219,7 @@ async fn large_rows_make_no_large_answers() {
                 max_attempts: 1,
                 create_cwom: false,
                 for_run: None,
+                suspended: false,
                 shown: jct::store::Shown::default(),
                 created_at: at,
                 recorded_at: at,

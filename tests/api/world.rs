@@ -253,6 +253,7 @@ pub fn steady(mut body: Value) -> Value {
                         "trace_id" => *field = json!("[trace id]"),
                         "ts" => *field = json!("[now]"),
                         "created_at" if of_task && field.is_string() => *field = json!("[created]"),
+                        "queued_at" if of_task && field.is_string() => *field = json!("[queued]"),
                         "name" if is_made(field) => *field = json!("task-[made]"),
                         _ => walk(field),
                     }

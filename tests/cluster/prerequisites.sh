@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing of the named sets of Debian packages: prerequisites.sh [cluster|images|push|registry|promtool|postgres|rust|python]…
+# Installs what is missing of the named sets of Debian packages: prerequisites.sh [cluster|images|push|registry|promtool|postgres|rust|python|lua]…
 # A command that is already there, from whatever package, is left alone.
 . "$(dirname "$0")/lib.sh"
 
@@ -70,7 +70,8 @@ for set in "$@"; do
       need python3 python3
       python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
       ;;
-    *) die "no such set: $set (cluster, images, push, registry, promtool, postgres, rust, python)" ;;
+    lua) need lua5.4 lua5.4 ;;
+    *) die "no such set: $set (cluster, images, push, registry, promtool, postgres, rust, python, lua)" ;;
   esac
 done
 

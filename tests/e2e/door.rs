@@ -7,7 +7,7 @@ use kube::core::Status;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::support::{RELEASE_NAMESPACE, World, audit, run, setting, task, until};
+use crate::support::{RELEASE_NAMESPACE, World, audit, kubectl, run, setting, task, until};
 
 /// Code and field of each cause.
 fn causes(status: &Status) -> Vec<(&str, &str)> {
@@ -211,4 +211,41 @@ async fn a_stranger_at_the_webhook_is_not_answered() {
     assert!(denied.message.contains("SECRETS_ACCESS_DENIED"), "{denied:?}");
     let forged = audit(&["--kind=AdmissionDenial"]).await;
     assert!(!forged.iter().any(|entry| entry["after"]["user"] == "ceo@example.org"));
+}
+
+#[tokio::test]
+async fn a_denial_is_told_by_an_event_of_its_namespace_and_a_dry_run_by_none() {
+    let world = World::shared("told").await;
+    let refused = task("refused", json!({"target": {"repo": "other/thing"}}));
+    let namespace = format!("--namespace={}", world.namespace);
+    let dry_run = ["create", &namespace, "--dry-run=server", "--filename=-"];
+    let only_tried = task("tried", json!({"target": {"repo": "other/thing"}, "objective": "Only a try"}));
+    run("kubectl", &dry_run, &only_tried.to_string()).await.unwrap_err();
+    world.denied(&refused).await;
+    let events = async || kubectl(&["get", "events", &namespace, "--output=json"]).await;
+    let of_task = |events: String| -> Option<Value> {
+        let events: Value = serde_json::from_str(&events).unwrap();
+        let mut all = events["items"].as_array().unwrap().iter();
+        all.find(|event| event["involvedObject"]["name"] == "refused").cloned()
+    };
+    let told = until("the Event of a denial", async || of_task(events().await).ok_or_else(|| "nothing".into())).await;
+    assert_eq!((&told["reason"], &told["type"]), (&json!("REPO_NOT_ALLOWED"), &json!("Warning")));
+    assert_eq!(told["involvedObject"]["uid"], Value::Null);
+    assert!(told["message"].as_str().unwrap().contains("REPO_NOT_ALLOWED: spec.target.repo"), "{told}");
+    let shown = kubectl(&["events", &namespace, "--for=task.jct.dev/refused"]).await;
+    assert!(shown.contains("REPO_NOT_ALLOWED"), "{shown}");
+    assert!(!events().await.contains("tried"), "it came first, and a dry run leaves nothing");
+}
+
+#[tokio::test]
+async fn a_task_too_large_for_client_side_apply_is_told_the_way_out_which_works() {
+    let world = World::shared("large").await;
+    let large = task("large", json!({"suspend": true, "inputs": {"text": "x".repeat(255 * 1024 + 900)}})).to_string();
+    let namespace = format!("--namespace={}", world.namespace);
+    let apply = ["apply", &namespace, "--filename=-"];
+    let said = run("kubectl", &apply, &large).await.unwrap_err();
+    assert!(said.contains("metadata.annotations: Too long: may not be more than 262144 bytes"), "{said}");
+    assert!(said.contains("Warning: ") && said.contains("kubectl apply --server-side"), "{said}");
+    run("kubectl", &[&apply[..], &["--server-side"]].concat(), &large).await.unwrap();
+    world.wait_for_reason("large", "Suspended").await;
 }

@@ -72,8 +72,8 @@ async fn the_audit_log_tells_it_in_order_and_by_whom() {
     assert_eq!(
         story,
         [
-            ["Task", "created", "pending", "grace@example.org"],
-            ["Task", "status_changed", "queued", "jct-controller"],
+            ["Task", "created", "queued", "grace@example.org"],
+            ["Task", "updated", "", "jct-controller"],
             ["Job", "created", "pending", "jct-controller"],
             ["Task", "status_changed", "running", "jct-controller"],
             ["Job", "status_changed", "running", "jct-controller"],

@@ -1,4 +1,11 @@
+use std::sync::Arc;
+use std::time::Duration;
+
 use jct::domain::{Actor, ActorKind, DeletionNote, FailureReason, Phase, Principal};
+use jct::reconcile::Context;
+use jct::reconcile::task::reconcile_in_line;
+use jct::runtime::Urgency;
+use jct::store::{NewTask, Shown};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -34,15 +41,14 @@ async fn a_new_task_is_recorded_before_its_job_exists() {
     assert_eq!(
         world.audit().await,
         [
-            "Task created pending by ada@example.org",
+            "Task created queued by ada@example.org",
             "Repo created  by ada@example.org",
             "Issue created  by ada@example.org",
             "ConstraintSnapshot created  by ada@example.org",
             "ContextPacket created  by ada@example.org",
-            "Task status_changed pending->queued by jct-controller",
+            "Task updated  by jct-controller",
             "Job created pending by jct-controller",
             "Run created  by jct-controller",
-            "Issue status_changed planned->ready by jct-controller",
         ]
     );
 }
@@ -86,8 +92,8 @@ async fn a_worker_runs_ends_and_its_trace_becomes_the_outcome() {
         (Some(json!("True")), Some(json!("True")), None)
     );
     assert_eq!(
-        ended.context.events.next().map(|news| (news.reason, news.is_warning)),
-        Some(("Completed".into(), false))
+        ended.context.events.next().map(|news| (news.reason, news.urgency)),
+        Some(("Completed".into(), Urgency::Ordinary))
     );
     let row = world.row().await;
     assert_eq!(row.phase, Phase::Completed);
@@ -231,9 +237,63 @@ async fn a_suspended_task_is_recorded_and_waits() {
     let suspended = world.task(json!({"spec": {"suspend": true}}));
     let pass = world.pass(&suspended, vec![call("PATCH", STATUS, Answer::Echo)]).await;
     assert_eq!((&pass.status()["phase"], &pass.status()["reason"]), (&json!("Pending"), &json!("Suspended")));
-    assert_eq!(world.row().await.phase, Phase::Pending);
+    assert_eq!((world.row().await.phase, world.row().await.queued_at), (Phase::Pending, None));
     started(&world).await;
-    assert_eq!(world.row().await.phase, Phase::Queued);
+    assert_eq!((world.row().await.phase, world.row().await.queued_at.is_some()), (Phase::Queued, true));
+}
+
+#[tokio::test]
+async fn a_task_that_is_suspended_before_its_turn_stays_queued_and_says_so() {
+    let world = World::new().await;
+    let script = vec![call("PATCH", STATUS, Answer::Echo)];
+    let task = world.task(json!({}));
+    let in_line =
+        async |context| reconcile_in_line(Arc::new(serde_json::from_value(task.clone()).unwrap()), context).await;
+    let waits = world.passes_over(Some(&task), script, in_line).await;
+    assert_eq!((&waits.status()["phase"], &waits.status()["reason"]), (&json!("Queued"), &json!("WaitingForTurn")));
+    let row = world.row().await;
+    assert_eq!((row.phase, row.attempt, row.queued_at), (Phase::Queued, 0, Some(row.recorded_at)));
+    let mut suspended = world.task(json!({}));
+    world.change(&mut suspended, &Principal::named("bob@example.org"), json!({"suspend": true}));
+    let pass = world.pass(&suspended, vec![call("PATCH", STATUS, Answer::Echo)]).await;
+    assert_eq!((&pass.status()["phase"], &pass.status()["reason"]), (&json!("Queued"), &json!("Suspended")));
+    // Let go, it goes on; when it was queued stays as it was.
+    started(&world).await;
+    assert_eq!((world.row().await.attempt, world.row().await.queued_at), (1, row.queued_at));
+}
+
+#[tokio::test]
+async fn a_start_is_looked_at_by_its_own_age_however_long_the_task_was_queued() {
+    let other = World::new().await;
+    started(&other).await;
+    let row = other.row().await;
+    let yesterday = row.recorded_at - jiff::SignedDuration::from_hours(24);
+    let new = NewTask {
+        id: row.id,
+        trace_id: row.trace_id,
+        namespace: row.namespace,
+        name: row.name,
+        uid: row.uid,
+        submitted_by: row.submitted_by,
+        actor: Actor::controller(),
+        task: row.task,
+        executor: row.executor,
+        max_attempts: row.max_attempts,
+        create_cwom: row.create_cwom,
+        for_run: None,
+        suspended: false,
+        shown: Shown::default(),
+        created_at: row.created_at,
+        recorded_at: yesterday,
+    };
+    let world = World::new().await;
+    world.store.record_task(new).await.unwrap();
+    started(&world).await;
+    assert_eq!(world.row().await.queued_at, Some(yesterday));
+    let (task, script) = (world.task(json!({})), vec![call("PATCH", STATUS, Answer::Echo)]);
+    let look = |context: &Context| seen(context, 1, json!({}), json!({"phase": "Pending"}));
+    let again = world.pass_with(&task, script, look).await.result.unwrap().after().unwrap();
+    assert!(again <= Duration::from_secs(60), "{again:?}");
 }
 
 #[tokio::test]

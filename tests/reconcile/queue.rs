@@ -40,9 +40,9 @@ async fn a_task_whose_turn_has_not_come_is_recorded_and_told_so_once() {
     };
     let pass = world.passes_over(Some(&task), script, in_line).await;
     assert!(pass.result.as_ref().unwrap().after().is_some());
-    assert_eq!(pass.status()["reason"], "WaitingForTurn");
+    assert_eq!((&pass.status()["phase"], &pass.status()["reason"]), (&json!("Queued"), &json!("WaitingForTurn")));
     let row = world.row().await;
-    assert_eq!((row.phase.is_terminal(), row.attempt), (false, 0));
+    assert_eq!((row.phase, row.attempt), (Phase::Queued, 0));
     // The control: with its turn it has its Job.
     let script = vec![call("POST", JOBS, Answer::Echo), call("PATCH", STATUS, Answer::Echo)];
     let pass = world.passes_over(Some(&task), script, async |context| reconcile(Arc::new(read(&task)), context).await);

@@ -41,7 +41,7 @@ async fn who_submitted_is_believed_only_under_the_webhooks_seal() {
         .result
         .unwrap();
     assert_eq!(world.row().await.submitted_by, None);
-    assert_eq!(world.audit().await[0], "Task created pending by unverified");
+    assert_eq!(world.audit().await[0], "Task created queued by unverified");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::api::{Answer, Call, call};
 use crate::fixture::{TRACE, World, ada, job_name, object_id, seen, succeeded, task_id};
-use crate::work_objects::{condition, issue, repo, status_of};
+use crate::work_objects::{condition, issue, kstatus, repo, status_of};
 
 const TASKS: &str = "/apis/jct.dev/v1/namespaces/team/tasks";
 const JOBS: &str = "/apis/batch/v1/namespaces/workers/jobs";
@@ -115,6 +115,10 @@ async fn a_run_of_an_agent_becomes_a_task_that_ends_it() {
     assert_eq!(made_from["issue"]["sha256"].as_str().map(str::len), Some(64));
     assert_eq!((&pass.status()["phase"], &pass.status()["taskName"]), (&json!("planned"), &json!(task_name())));
     assert_eq!(condition(&pass, "Succeeded"), ("Unknown".into(), "Planned".into()));
+    assert_eq!(
+        (kstatus(&object, &pass), condition(&pass, "Ready")),
+        ("InProgress", ("False".into(), "Planned".into()))
+    );
     object["status"] = pass.status().clone();
 
     let task = stored_task(&world, posted);
@@ -132,6 +136,7 @@ async fn a_run_of_an_agent_becomes_a_task_that_ends_it() {
     let pass = world.object_pass(Kind::Run, &object, vec![run_status()]).await;
     assert_eq!(pass.status()["phase"], "done");
     assert_eq!(condition(&pass, "Succeeded"), ("True".into(), "Done".into()));
+    assert_eq!((kstatus(&object, &pass), condition(&pass, "Ready")), ("Current", ("True".into(), "Done".into())));
     let row = world.store.object(Kind::Run, run_id).await.unwrap().unwrap();
     assert_eq!(row.task_id, Some(task_id()));
     assert!(!row.object.to_json()["outputs"]["artifacts"].as_array().unwrap().is_empty());
@@ -155,6 +160,7 @@ async fn a_run_that_the_gate_denies_has_failed_for_good() {
     pass.result.as_ref().unwrap();
     assert_eq!((&pass.status()["phase"], &pass.status()["taskName"]), (&json!("failed"), &Value::Null));
     assert_eq!(condition(&pass, "Succeeded"), ("False".into(), "REPO_NOT_ALLOWED".into()));
+    assert_eq!((kstatus(&object, &pass), condition(&pass, "Stalled").1.as_str()), ("Failed", "REPO_NOT_ALLOWED"));
     let row = world.store.object(Kind::Run, object_id(Kind::Run, "try")).await.unwrap().unwrap();
     let failure = &row.object.to_json()["failure"];
     assert_eq!(failure["category"], "policy");
@@ -269,6 +275,7 @@ async fn a_run_that_is_called_off_cancels_its_task() {
     world.pass(&task, script).await.result.unwrap();
     let pass = world.object_pass(Kind::Run, &object, vec![run_status()]).await;
     assert_eq!(condition(&pass, "Succeeded"), ("False".into(), "Canceled".into()));
+    assert_eq!(kstatus(&object, &pass), "Failed");
 }
 
 #[rstest]
@@ -280,8 +287,10 @@ async fn other_runs_are_only_recorded(#[case] change: Value) {
     let world = world(json!({})).await;
     let object = world.object(Kind::Run, "try", run(change));
     let pass = world.object_pass(Kind::Run, &object, vec![run_status()]).await;
-    assert_eq!(pass.status()["conditions"].as_array().unwrap().len(), 2);
-    assert_eq!(pass.status()["phase"], Value::Null);
+    let conditions = pass.status()["conditions"].as_array().unwrap().iter();
+    let types: Vec<&str> = conditions.map(|condition| condition["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["Recorded", "Resolved", "Ready"]);
+    assert_eq!((&pass.status()["phase"], kstatus(&object, &pass)), (&Value::Null, "Current"));
 }
 
 /// A packet by somebody who may create nothing but packets, pinned to be the newest for ever.

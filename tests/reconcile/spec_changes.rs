@@ -25,7 +25,10 @@ async fn pass(world: &World, task: &Value) {
 async fn changes(world: &World) -> Vec<(Actor, Value, Value)> {
     let query = AuditQuery { order: Order::OldestFirst, ..AuditQuery::default() };
     let entries = world.store.audit(&query).await.unwrap().into_iter();
-    let of_spec = entries.filter(|entry| (entry.entity_kind, entry.action) == (EntityKind::Task, Action::Updated));
+    let updates = entries.filter(|entry| (entry.entity_kind, entry.action) == (EntityKind::Task, Action::Updated));
+    // The start of an attempt is one too.
+    let of_spec =
+        updates.filter(|entry| entry.after.as_ref().is_some_and(|after| after.get("spec_generation").is_some()));
     of_spec.map(|entry| (entry.actor, entry.before.unwrap_or_default(), entry.after.unwrap_or_default())).collect()
 }
 

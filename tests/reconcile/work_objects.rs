@@ -26,6 +26,26 @@ pub fn issue(change: Value) -> Value {
     spec
 }
 
+/// How kstatus sees an object with the status that a pass wrote (sigs.k8s.io/cli-utils, pkg/kstatus/status, `Compute`).
+pub fn kstatus(object: &Value, pass: &Pass) -> &'static str {
+    let status = pass.status();
+    let is = |type_: &str, value: &str| {
+        let conditions = status["conditions"].as_array().unwrap().iter();
+        conditions
+            .into_iter()
+            .any(|condition| (&condition["type"], &condition["status"]) == (&json!(type_), &json!(value)))
+    };
+    match () {
+        () if !object["metadata"]["deletionTimestamp"].is_null() => "Terminating",
+        () if object["metadata"]["generation"] != status["observedGeneration"] => "InProgress",
+        () if is("Reconciling", "True") => "InProgress",
+        () if is("Stalled", "True") => "Failed",
+        () if is("Ready", "False") || is("Ready", "Unknown") => "InProgress",
+        () if is("Ready", "True") => "Current",
+        () => panic!("it would take it for Current, knowing nothing: {status}"),
+    }
+}
+
 /// Status and reason of a condition that a pass wrote.
 pub fn condition(pass: &Pass, type_: &str) -> (String, String) {
     let conditions = pass.status()["conditions"].as_array().unwrap().iter();
@@ -51,6 +71,7 @@ async fn an_object_is_recorded_and_its_status_says_so_once() {
     assert_eq!(pass.result.as_ref().unwrap(), &Action::await_change());
     assert_eq!(condition(&pass, "Recorded"), is("True", "Recorded"));
     assert_eq!(condition(&pass, "Resolved"), is("True", "AllFound"));
+    assert_eq!(kstatus(&object, &pass), "Current");
     let id = object_id(Kind::Repo, "hello");
     assert_eq!(pass.status()["id"], json!(id));
     let row = world.store.object(Kind::Repo, id).await.unwrap().unwrap();
@@ -71,6 +92,7 @@ async fn what_comes_later_wakes_who_waits_for_it() {
     let pass = world.object_pass(Kind::Issue, &waiting, vec![status_of(Kind::Issue, "greet")]).await;
     assert_eq!(condition(&pass, "Recorded"), is("False", "ReferenceMissing"));
     assert_eq!(condition(&pass, "Resolved"), is("False", "ReferenceMissing"));
+    assert_eq!((kstatus(&waiting, &pass), condition(&pass, "Ready")), ("InProgress", is("False", "ReferenceMissing")));
     assert!(told(&pass, "Resolved").contains("spec.repo: there is no Repo hello in this namespace"));
     assert!(told(&pass, "Resolved").contains("spec.contextPackets[0]: there is no ContextPacket later"));
     assert_eq!(pass.result.as_ref().unwrap(), &Action::requeue(std::time::Duration::from_secs(10)));
@@ -91,6 +113,7 @@ async fn what_comes_later_wakes_who_waits_for_it() {
     pass.result.as_ref().unwrap();
     assert_eq!(condition(&pass, "Recorded"), is("True", "Recorded"));
     assert_eq!(condition(&pass, "Resolved"), is("False", "ReferenceMissing"), "the packet is still to come");
+    assert_eq!(kstatus(&waiting, &pass), "InProgress");
     let refs = json!([{"field": "repo", "kind": "Repo", "name": "hello", "id": object_id(Kind::Repo, "hello")}]);
     assert_eq!(pass.status()["refs"], refs);
 }
@@ -104,11 +127,11 @@ async fn a_spec_that_does_not_fit_is_told_and_waits_for_an_edit() {
     }
     let unfit =
         json!({"name": "hello", "slug": "nul\u{0}", "visibility": "secret", "fromTheFuture": {}, "meta": {"a": deep}});
-    let pass = world
-        .object_pass(Kind::Repo, &world.object(Kind::Repo, "bad", unfit), vec![status_of(Kind::Repo, "bad")])
-        .await;
+    let bad = world.object(Kind::Repo, "bad", unfit);
+    let pass = world.object_pass(Kind::Repo, &bad, vec![status_of(Kind::Repo, "bad")]).await;
     assert_eq!(pass.result.as_ref().unwrap(), &Action::await_change());
     assert_eq!(condition(&pass, "Recorded"), is("False", "InvalidSpec"));
+    assert_eq!((kstatus(&bad, &pass), condition(&pass, "Stalled")), ("Failed", is("True", "InvalidSpec")));
     for field in ["spec.slug", "spec.source", "spec.visibility", "spec.fromTheFuture"] {
         assert!(told(&pass, "Recorded").contains(&format!("INVALID_SPEC: {field}: ")), "{}", told(&pass, "Recorded"));
     }
@@ -141,6 +164,7 @@ async fn a_slug_that_is_taken_names_its_holder_and_is_waited_for() {
         .await;
     pass.result.as_ref().unwrap();
     assert_eq!(condition(&pass, "Recorded"), is("False", "SlugTaken"));
+    assert_eq!(kstatus(&second, &pass), "Failed");
     assert!(told(&pass, "Recorded").contains(&object_id(Kind::Repo, "hello").to_string()));
     assert_eq!(pass.status()["id"], Value::Null);
     assert_eq!(pass.calls[2].2["metadata"]["finalizers"], json!([]));
@@ -150,6 +174,7 @@ async fn a_slug_that_is_taken_names_its_holder_and_is_waited_for() {
 
     let pass = world.object_pass(Kind::Repo, &second, vec![status_of(Kind::Repo, "again")]).await;
     assert_eq!(condition(&pass, "Recorded"), is("True", "Recorded"));
+    assert_eq!(kstatus(&second, &pass), "Current");
 }
 
 #[tokio::test]
@@ -170,6 +195,7 @@ async fn issues_that_block_each_other_are_a_circle() {
         .await;
     assert_eq!(condition(&pass, "Recorded"), is("True", "Recorded"));
     assert_eq!(condition(&pass, "Resolved"), is("False", "CircularReference"));
+    assert_eq!((kstatus(&a, &pass), condition(&pass, "Ready")), ("Failed", is("False", "CircularReference")));
     assert!(
         told(&pass, "Resolved").contains("spec.relationships.blocks[0]: with Issue "),
         "{}",
@@ -178,10 +204,10 @@ async fn issues_that_block_each_other_are_a_circle() {
 }
 
 #[rstest]
-#[case::of_another_kind(Kind::Repo, "WrongKind")]
-#[case::of_nothing(Kind::Issue, "ReferenceMissing")]
+#[case::of_another_kind(Kind::Repo, "WrongKind", "Failed")]
+#[case::of_nothing(Kind::Issue, "ReferenceMissing", "InProgress")]
 #[tokio::test]
-async fn an_id_that_leads_nowhere_is_told(#[case] of: Kind, #[case] reason: &str) {
+async fn an_id_that_leads_nowhere_is_told(#[case] of: Kind, #[case] reason: &str, #[case] seen: &str) {
     let world = World::new().await;
     let hello = world.object(Kind::Repo, "hello", repo("octo/hello"));
     world.object_pass(Kind::Repo, &hello, vec![status_of(Kind::Repo, "hello")]).await.result.unwrap();
@@ -190,6 +216,7 @@ async fn an_id_that_leads_nowhere_is_told(#[case] of: Kind, #[case] reason: &str
     let pass = world.object_pass(Kind::Issue, &child, vec![status_of(Kind::Issue, "child")]).await;
     assert_eq!(condition(&pass, "Recorded"), is("True", "Recorded"));
     assert_eq!(condition(&pass, "Resolved"), is("False", reason));
+    assert_eq!(kstatus(&child, &pass), seen);
 }
 
 #[tokio::test]
@@ -211,6 +238,7 @@ async fn a_change_is_recorded_as_that_of_who_made_it() {
     hello["spec"]["slug"] = json!("octo/other");
     let pass = world.object_pass(Kind::Repo, &hello, vec![status_of(Kind::Repo, "hello")]).await;
     assert_eq!(condition(&pass, "Recorded"), is("False", "ChangeRefused"));
+    assert_eq!(kstatus(&hello, &pass), "Failed");
     assert!(told(&pass, "Recorded").contains("spec.slug"));
 }
 
@@ -247,6 +275,7 @@ async fn while_the_database_does_not_answer_that_is_told_once() {
     let lock = world.lock().await;
     let pass = world.object_pass(Kind::Repo, &object, vec![status_of(Kind::Repo, "hello")]).await;
     assert_eq!(condition(&pass, "Recorded"), is("False", "StoreUnavailable"));
+    assert_eq!(kstatus(&object, &pass), "InProgress");
     assert_eq!(pass.result.as_ref().unwrap_err().category(), "store");
     object["status"] = pass.status().clone();
     world.object_pass(Kind::Repo, &object, vec![]).await.result.unwrap_err();

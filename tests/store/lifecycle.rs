@@ -1,7 +1,8 @@
+use jct::domain::cwom::{Kind, Status};
 use jct::domain::{Actor, Phase};
 use jct::store::{
-    Conflict, Ending, Failure, FinishTask, JobStatus, MarkRunning, Next, RecordDeleted, StartAttempt, StoreError,
-    TaskRow,
+    Conflict, Ending, Failure, FinishTask, JobStatus, MarkRunning, NewTask, Next, RecordDeleted, StartAttempt,
+    StoreError, TaskRow,
 };
 use rstest::rstest;
 
@@ -25,10 +26,31 @@ async fn reason(call: impl Future<Output = Result<TaskRow, StoreError>>) -> Conf
 
 #[rstest]
 #[tokio::test]
+async fn what_is_held_back_is_queued_when_it_is_let_go(#[values(Sqlite, Postgres)] backend: Backend) {
+    let db = Database::fresh(backend).await;
+    let store = &db.store;
+    let held = NewTask { suspended: true, create_cwom: true, ..new_task("a") };
+    let recorded = row(store.record_task(held).await.unwrap());
+    assert_eq!((recorded.phase, recorded.queued_at), (Phase::Pending, None));
+    let issue = async || {
+        let found = store.object(Kind::Issue, recorded.cwom_issue_id.unwrap()).await.unwrap().unwrap();
+        found.object.spec.status().unwrap()
+    };
+    assert_eq!(issue().await, Status::Planned);
+    let queued = store.start_attempt(start(&recorded, 1)).await.unwrap();
+    assert_eq!((queued.phase, queued.queued_at), (Phase::Queued, Some(at(10))));
+    assert_eq!(issue().await, Status::Ready);
+    store.close().await;
+    assert_eq!(db.check().await.problems, [] as [&str; 0]);
+}
+
+#[rstest]
+#[tokio::test]
 async fn a_whole_life_with_every_write_twice(#[values(Sqlite, Postgres)] backend: Backend) {
     let db = Database::fresh(backend).await;
     let store = &db.store;
     let recorded = row(store.record_task(new_task("a")).await.unwrap());
+    assert_eq!((recorded.phase, recorded.attempt, recorded.queued_at), (Phase::Queued, 0, Some(at(1))));
 
     macro_rules! twice {
         ($write:ident($request:expr)) => {{
@@ -44,6 +66,7 @@ async fn a_whole_life_with_every_write_twice(#[values(Sqlite, Postgres)] backend
 
     let queued = twice!(start_attempt(start(&recorded, 1)));
     assert_eq!((queued.phase, queued.attempt, queued.attempt_is_open()), (Phase::Queued, 1, true));
+    assert_eq!(queued.queued_at, Some(at(1)), "free to run since it was recorded");
     let run = twice!(mark_running(running(&recorded, 1)));
     assert_eq!((run.phase, run.started_at, run.assigned_to.as_deref()), (Phase::Running, Some(at(12)), Some("pod-1")));
     let known = MarkRunning { commit: Some("abc".into()), worker_id: "pod-x".into(), ..running(&recorded, 1) };
@@ -53,6 +76,7 @@ async fn a_whole_life_with_every_write_twice(#[values(Sqlite, Postgres)] backend
     assert_eq!((waits.phase, waits.attempt_is_open(), &waits.error), (Phase::Running, false, &None));
     let queued = twice!(start_attempt(start(&recorded, 2)));
     assert_eq!((queued.phase, queued.attempt, queued.started_at), (Phase::Queued, 2, Some(at(12))));
+    assert_eq!(queued.queued_at, Some(at(20)), "the second attempt, since it is due");
     // A quick attempt, whose running nobody saw.
     let done = twice!(finish_attempt(end(&recorded, 2, completed())));
     assert_eq!((done.phase, done.completed_at, done.trace_files), (Phase::Completed, Some(at(28)), Some(2)));

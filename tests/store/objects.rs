@@ -365,7 +365,7 @@ async fn a_task_makes_its_objects_and_they_follow(#[values(Sqlite, Postgres)] ba
         assert_eq!((found.task_id, found.object.trace_id), (Some(task.id), task.trace_id.clone()), "{kind}");
     }
     let status = async || statuses(&[of_kind(store, Kind::Issue).await, of_kind(store, Kind::Run).await].concat());
-    assert_eq!(status().await, ["planned"]);
+    assert_eq!(status().await, ["ready"]);
     let task = store.start_attempt(start(&task, 1)).await.unwrap();
     assert_eq!(status().await, ["ready", "planned"]);
     let task = store.mark_running(running(&task, 1)).await.unwrap();

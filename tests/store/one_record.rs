@@ -252,6 +252,18 @@ fn adopt(row: &TaskRow, phase: Phase, attempt: u32) -> AdoptEnd {
 
 #[rstest]
 #[tokio::test]
+async fn an_end_that_is_adopted_was_not_queued_after_it(#[values(Sqlite, Postgres)] backend: Backend) {
+    let db = Database::fresh(backend).await;
+    for (uid, recorded_at, queued_at) in [("anew", at(99), None), ("before", at(1), Some(at(1)))] {
+        let task = row(db.store.record_task(NewTask { recorded_at, ..new_task(uid) }).await.unwrap());
+        let end = AdoptEnd { queued_at: None, ..adopt(&task, Phase::Failed, 0) };
+        assert_eq!(db.store.adopt_end(end).await.unwrap().queued_at, queued_at, "{uid}");
+    }
+    is_sound(&db).await;
+}
+
+#[rstest]
+#[tokio::test]
 async fn an_adopted_end_is_one_like_any_other_and_marked(#[values(Sqlite, Postgres)] backend: Backend) {
     let db = Database::fresh(backend).await;
     let store = &db.store;
@@ -329,7 +341,7 @@ async fn a_task_that_runs_again_begins_after_what_it_shows(#[values(Sqlite, Post
     let task = row(store.record_task(new_task("a")).await.unwrap());
     let again = RunAgain { task_id: task.id, after: 3, by: Actor::unverified(), claims: "root".into(), at: at(60) };
     let first = store.run_again(again.clone()).await.unwrap();
-    assert_eq!((first.attempt, first.attempt_is_open(), first.phase), (3, false, Phase::Pending));
+    assert_eq!((first.attempt, first.attempt_is_open(), first.phase), (3, false, Phase::Queued));
     assert_eq!(first.allowed_attempts(), 5, "what ran before does not count");
     let before = db.rows().await;
     assert_eq!(store.run_again(again.clone()).await.unwrap(), first, "a repetition changes nothing");

@@ -180,6 +180,7 @@ async fn lists_are_filtered_and_paged(#[values(Sqlite, Postgres)] backend: Backe
             new.task.requested_by.kind = ActorKind::Agent;
             new.task.target.repo = Repo::parse("acme/other").unwrap();
         }
+        new.suspended = n >= 3;
         let recorded = row(store.record_task(new).await.unwrap());
         if n < 3 {
             store.start_attempt(start(&recorded, 1)).await.unwrap();

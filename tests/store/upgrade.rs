@@ -136,7 +136,13 @@ async fn what_the_version_before_wrote_is_whole_and_goes_on(#[values(Sqlite, Pos
     let second = of("running").await;
     store.finish_attempt(end(&second, 2, completed())).await.unwrap();
     let pending = of("pending").await;
-    store.start_attempt(start(&pending, 1)).await.unwrap();
+    assert_eq!(
+        (pending.attempt, pending.queued_at),
+        (0, None),
+        "recorded by a version that queued with the first attempt"
+    );
+    let queued = store.start_attempt(start(&pending, 1)).await.unwrap();
+    assert_eq!((queued.phase, queued.queued_at), (Phase::Queued, Some(at(10))));
     let deleted = of("deleted").await;
     store.trace_gone(TraceGone { task_id: deleted.id, attempt: 1, at: at(300) }).await.unwrap();
     row(store.record_task(NewTask { create_cwom: true, ..new_task("new") }).await.unwrap());

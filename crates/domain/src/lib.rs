@@ -3,6 +3,7 @@
 //! Pure: no clock, no IO, no async, no Kubernetes client. Everything else depends on this module; it depends on nothing.
 
 pub mod actor;
+pub mod applied;
 pub mod audit;
 pub mod checkpoint;
 pub mod cwom;

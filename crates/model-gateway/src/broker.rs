@@ -5,9 +5,11 @@
 
 mod exchange;
 mod pump;
+mod reply;
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::Connect;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -28,12 +31,23 @@ use tokio_util::task::TaskTracker;
 use crate::body::{Body, BoxError, full, read_whole};
 use crate::catalog::Catalog;
 use crate::ledger::{Budget, Ledger};
-use crate::{Code, Dialect, Refusal, Route};
+use crate::{Code, Refusal, Route};
 
 /// Where the relay asks for the record of its attempt.
 pub const EXCHANGES: &str = "/jct/exchanges";
 /// The unit of room for bodies.
 const KIB: u64 = 1024;
+
+/// What happens when a budget is used up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenUsedUp {
+    /// The program is told, and ends.
+    #[default]
+    End,
+    /// Streams wait while somebody is asked for more; see [`Ledger::hold`]. All else is told at once.
+    Ask,
+}
 
 /// An attempt that may ask models something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +60,8 @@ pub struct Caller {
     pub aliases: Vec<String>,
     /// What it is charged to.
     pub budgets: Vec<Budget>,
+    /// What happens when one of these is used up.
+    pub when_used_up: WhenUsedUp,
     /// Exchanges at the same time; more wait.
     pub max_in_flight: usize,
     /// Bytes of a request.
@@ -90,6 +106,8 @@ pub struct Settings {
     pub ping: Duration,
     /// How long a request waits for a budget of which others have the rest reserved.
     pub turn: Duration,
+    /// Between two looks whether a budget that somebody was asked for has been raised.
+    pub look: Duration,
     /// Until a program takes the next piece.
     pub reader: Duration,
     /// Bytes of requests in memory at the same time, of all attempts.
@@ -104,6 +122,7 @@ impl Default for Settings {
             silence: Duration::from_secs(300),
             ping: Duration::from_secs(15),
             turn: Duration::from_secs(240),
+            look: Duration::from_secs(1),
             reader: Duration::from_secs(300),
             request_memory: 256 << 20,
         }
@@ -128,6 +147,7 @@ struct Inner<L, I, C> {
     memory: Arc<Semaphore>,
     settings: Settings,
     exchanges: TaskTracker,
+    begun: AtomicU64,
 }
 
 impl<L: Ledger, I: Identity, C: Connect + Clone + Send + Sync + 'static> Broker<L, I, C> {
@@ -144,6 +164,7 @@ impl<L: Ledger, I: Identity, C: Connect + Clone + Send + Sync + 'static> Broker<
             memory: Arc::new(Semaphore::new(memory.min(Semaphore::MAX_PERMITS))),
             settings,
             exchanges: TaskTracker::new(),
+            begun: AtomicU64::new(0),
         }))
     }
 
@@ -295,9 +316,4 @@ fn models(caller: &Caller) -> Response<Body> {
     *response.status_mut() = StatusCode::OK;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
-}
-
-/// In which dialect an attempt's refusal is told.
-fn refused(refusal: &Refusal, dialect: Dialect) -> Response<Body> {
-    refusal.response(dialect).map(full)
 }

@@ -9,9 +9,10 @@ const OF_REQUESTS: [&str; 3] = ["content-type", "accept", "openai-beta"];
 const OPEN: &str = "anthropic-";
 /// But these.
 const CLOSED: [&str; 2] = ["anthropic-workspace-id", "anthropic-organization-id"];
-/// Of requests, from the relay to the broker alone: which part of the program asks.
-pub(crate) const AGENT: [&str; 3] =
-    ["x-claude-code-agent-id", "x-claude-code-session-id", "x-claude-code-parent-agent-id"];
+/// Of requests, from the relay to the broker alone: which part of the program asks, and in which conversation.
+pub(crate) const AGENT: &str = "x-claude-code-agent-id";
+/// The same.
+pub(crate) const SESSION: &str = "x-claude-code-session-id";
 /// Of answers.
 const OF_RESPONSES: [&str; 8] = [
     "content-type",
@@ -38,7 +39,7 @@ pub fn to_provider(headers: &HeaderMap) -> HeaderMap {
 /// What the broker gets to see, without the identity that the relay adds.
 pub fn to_broker(headers: &HeaderMap) -> HeaderMap {
     let mut kept = to_provider(headers);
-    kept.extend(filtered(headers, |name| AGENT.contains(&name)));
+    kept.extend(filtered(headers, |name| [AGENT, SESSION].contains(&name)));
     kept
 }
 

@@ -88,7 +88,16 @@ pub enum ReserveError {
 #[error("the ledger of models is not available: {0}")]
 pub struct Unavailable(pub String);
 
-/// Keeps accounts and exchanges. Each method does all or nothing, also where several brokers call it at the same time.
+/// What becomes of a request whose budget is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// It waits on.
+    Wait,
+    /// It is refused.
+    End,
+}
+
+/// Keeps accounts and exchanges. The limits of a budget are those that it is given with, or what they were raised to. Each method does all or nothing, also where several brokers call it at the same time.
 pub trait Ledger: Send + Sync + 'static {
     /// Reserves in all of the budgets.
     fn reserve(
@@ -119,6 +128,17 @@ pub trait Ledger: Send + Sync + 'static {
     /// Keeps an exchange for which nothing was reserved.
     fn refuse(&self, exchange: Exchange) -> impl Future<Output = Result<(), Unavailable>> + Send;
 
+    /// Keeps that an attempt waits for more of a budget, and says whether it waits on: called again and again until something is
+    /// reserved for it, or this has said that it ends. Who is asked, and for how long, is the ledger's business.
+    fn hold(
+        &self,
+        _attempt: &str,
+        _scope: &Scope,
+        _unit: Unit,
+    ) -> impl Future<Output = Result<Hold, Unavailable>> + Send {
+        async { Ok(Hold::End) }
+    }
+
     /// The exchanges of an attempt, in the order in which they ended.
     fn exchanges(&self, attempt: &str) -> impl Future<Output = Result<Vec<Exchange>, Unavailable>> + Send;
 }
@@ -144,6 +164,10 @@ impl<L: Ledger> Ledger for Arc<L> {
 
     async fn refuse(&self, exchange: Exchange) -> Result<(), Unavailable> {
         (**self).refuse(exchange).await
+    }
+
+    async fn hold(&self, attempt: &str, scope: &Scope, unit: Unit) -> Result<Hold, Unavailable> {
+        (**self).hold(attempt, scope, unit).await
     }
 
     async fn exchanges(&self, attempt: &str) -> Result<Vec<Exchange>, Unavailable> {

@@ -108,6 +108,9 @@ pub struct Exchange {
     /// The part of the program that asked, if it says so.
     #[serde(default, rename = "gen_ai.agent.id", skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
+    /// Its conversation, if it says so.
+    #[serde(default, rename = "gen_ai.conversation.id", skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<String>,
 }
 
 impl Exchange {

@@ -66,7 +66,7 @@ pub struct TaskRow {
     pub created_at: Timestamp,
     /// When this row was.
     pub recorded_at: Timestamp,
-    /// When the latest attempt was queued.
+    /// Since when the latest attempt was free to run: of the first one, when it was recorded, unless it was suspended then.
     pub queued_at: Option<Timestamp>,
     /// When the first worker began.
     pub started_at: Option<Timestamp>,

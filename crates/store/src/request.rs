@@ -11,7 +11,7 @@ use jct_domain::task::Operation;
 use jct_domain::trace::{ExecutorResult, FileEntry};
 use jct_domain::{Actor, ActorKind, Finding, Id, Phase, SpecChange, Task, TraceId, task_digest};
 
-/// A Task that passed the gate, to be recorded as `pending`.
+/// A Task that passed the gate, to be recorded as `queued`; as `pending` while it is held back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewTask {
     /// Derived from the object, or pinned by `jct.dev/id`.
@@ -38,6 +38,8 @@ pub struct NewTask {
     pub create_cwom: bool,
     /// The Run that the Task carries out, where it was made for one; then no objects are made.
     pub for_run: Option<Id>,
+    /// Whether `spec.suspend` holds it back.
+    pub suspended: bool,
     /// What the status of the object shows.
     pub shown: Shown,
     /// When the object was created.

@@ -31,7 +31,9 @@ pub(super) fn start_attempt(task: &TaskRow, start: &StartAttempt) -> Result<Opti
     if asked > task.allowed_attempts() {
         return Err(Conflict::AttemptsUsed(task.allowed_attempts()));
     }
-    let queued_at = stored(start.at);
+    let at = stored(start.at);
+    // Before its first attempt it may have been waiting for its turn.
+    let queued_at = if task.attempt == 0 { task.queued_at.unwrap_or(at) } else { at };
     let after = TaskRow {
         phase: Phase::Queued,
         attempt: asked,
@@ -51,7 +53,7 @@ pub(super) fn start_attempt(task: &TaskRow, start: &StartAttempt) -> Result<Opti
         status: JobStatus::Pending,
         worker_id: None,
         commit: None,
-        created_at: queued_at,
+        created_at: at,
         started_at: None,
         ended_at: None,
         exit_code: None,

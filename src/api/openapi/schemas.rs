@@ -218,14 +218,16 @@ fn audit_entry() -> Value {
 }
 
 /// The fields of the custom resource that a REST body does not have.
-const CONTROLS: [&str; 6] = ["suspend", "cancel", "createCwom", "executor", "maxAttempts", "ttlSecondsAfterFinished"];
+const NOT_IN_BODY: [&str; 2] = ["cancel", "createCwom"];
+/// The fields of a REST body that say how the Task is handled: no part of what is shown of it.
+const CONTROLS: [&str; 4] = ["suspend", "executor", "max_attempts", "ttl_seconds_after_finished"];
 
 /// The body of `POST /tasks/enqueue`: the spec of the custom resource, its fields in snake_case.
 fn task_spec() -> Value {
     let crd = serde_json::to_value(crd::Task::crd()).unwrap_or_default();
     let mut spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone();
     if let Some(fields) = spec["properties"].as_object_mut() {
-        fields.retain(|name, _| !CONTROLS.contains(&name.as_str()));
+        fields.retain(|name, _| !NOT_IN_BODY.contains(&name.as_str()));
     }
     let mut spec = in_snake_case(spec);
     // What the custom resource leaves to its CEL rules and the gate.
@@ -285,7 +287,7 @@ fn snake_case(camel_case: &str) -> String {
 fn task() -> Value {
     let spec = task_spec();
     let mut fields = spec["properties"].as_object().cloned().unwrap_or_default();
-    fields.retain(|_, field| field.get("deprecated").is_none());
+    fields.retain(|name, field| !CONTROLS.contains(&name.as_str()) && field.get("deprecated").is_none());
     if let Some(target) = fields.get_mut("target").and_then(|target| target["properties"].as_object_mut()) {
         target.retain(|_, field| field.get("deprecated").is_none());
     }

@@ -18,9 +18,9 @@ use crate::api::query::Params;
 use crate::domain::cwom::adapter::CwomIds;
 use crate::domain::denial::{self, Door};
 use crate::domain::id::sha256_hex;
-use crate::domain::task::Naming;
+use crate::domain::task::{Controls, Naming};
 use crate::domain::{Actor, Denial, Finding, TraceId};
-use crate::policy::{Verdict, advice_on, gate};
+use crate::policy::{Verdict, advice_on, judge};
 use crate::store::TaskRow;
 
 /// Ask for a Task
@@ -63,17 +63,18 @@ pub async fn enqueue(
     let Joined { trace_id, parent } = trace.join(&api, &caller).await?;
     let json = unread.json(&api.room, &caller).await?;
     let body = &json.value;
-    let task = match gate(body, Naming::Rest, &api.policy) {
-        Verdict::Accepted(task) => *task,
-        Verdict::Refused(findings) => {
+    let (task, controls) = match judge(body, Naming::Rest, &api.policy) {
+        (Verdict::Accepted(task), controls) => (*task, Controls { create_cwom, ..controls }),
+        (Verdict::Refused(findings), _) => {
             let problem = Problem::findings(&findings);
             api.denials.keep(denial(&caller, "Task", namespace, trace_id, body, findings), caller.username());
             return Err(problem);
         }
     };
-    let warnings = advice_on(&task, None, Naming::Rest, &namespace, &api.executors.borrow().clone());
+    let warnings =
+        advice_on(&task, controls.executor.as_deref(), Naming::Rest, &namespace, &api.executors.borrow().clone());
     let submitter = caller.principal();
-    let submission = Submission { namespace, submitter, trace_id, parent_trace_id: parent.clone(), task, create_cwom };
+    let submission = Submission { namespace, submitter, trace_id, parent_trace_id: parent.clone(), task, controls };
     match submit(&api, &submission, until).await? {
         Submitted::Recorded(row) => {
             let mut body = told("success", "the Task is recorded", &row, row.to_json());

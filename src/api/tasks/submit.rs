@@ -41,8 +41,8 @@ pub struct Submission {
     pub parent_trace_id: Option<TraceId>,
     /// What.
     pub task: Task,
-    /// Whether its CWOM objects are made.
-    pub create_cwom: bool,
+    /// How it is to be handled.
+    pub controls: Controls,
 }
 
 /// What became of it.
@@ -108,8 +108,8 @@ async fn first_with(api: &Api, submission: &Submission) -> Result<Option<TaskRow
 }
 
 /// The one that has the key: the same Task, or another one.
-fn met(Submission { task, create_cwom, .. }: &Submission, first: Box<TaskRow>) -> Submitted {
-    let asked = task_digest(task, None, Controls::default().max_attempts, *create_cwom);
+fn met(Submission { task, controls, .. }: &Submission, first: Box<TaskRow>) -> Submitted {
+    let asked = task_digest(task, controls.executor.as_deref(), controls.max_attempts, controls.create_cwom);
     if first.task_sha256() == asked { Submitted::Duplicate(first) } else { Submitted::KeyReused }
 }
 
@@ -129,10 +129,10 @@ async fn create(api: &Api, submission: &Submission, name: Option<String>) -> Res
 /// The object, sealed by the operator itself: the webhook takes its word for whom it is by that seal alone. Its name is made
 /// here, so that the seal is on the whole of it.
 fn object(api: &Api, submission: &Submission, name: Option<String>) -> TaskObject {
-    let Submission { namespace, submitter, trace_id, parent_trace_id, task, create_cwom } = submission;
+    let Submission { namespace, submitter, trace_id, parent_trace_id, task, controls } = submission;
     let name = name.unwrap_or_else(|| format!("task-{}", hex(&random()[..6])));
     let stamps = Stamps { submitter: submitter.clone(), trace_id: trace_id.clone(), run: None };
-    let mut object = TaskObject::new(&name, TaskSpec::of(task.clone(), *create_cwom));
+    let mut object = TaskObject::new(&name, TaskSpec::of(task.clone(), controls));
     let sealed = Sealed { kind: "Task", namespace, name: &name, generate_name: "" };
     let seal = Seal { issuer: Issuer::Operator, at: api.health.clock.now() };
     let spec_sha256 = submitted_digest(sealed.kind, &object.spec.to_json());

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::aside::Aside;
 use self::told::{complain, how_it_is, outcome, say};
-use super::manifests::{PolicyArgs, findings, id_of, is_ours, objects_in, read};
+use super::manifests::{PolicyArgs, executors_of, findings, id_of, is_ours, objects_in, read};
 use super::output::Output;
 use crate::domain::executor::{Executor, Executors, NoExecutor, SandboxMode};
 use crate::domain::id::sha256_hex;
@@ -122,7 +122,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
 async fn try_run(args: &RunArgs, aside: Aside) -> anyhow::Result<u8> {
     let manifest = the_task(&args.file)?;
     let url = source::url(&aside.repo)?;
-    let executors = executors(args)?;
+    let executors = args.executors.as_deref().map(executors_of).transpose()?.unwrap_or_default();
     let stop = stop::when_told()?;
     let state = State::open(&folder(args)?).await?;
     let source = Source { url, ways_out: aside.ways_out };
@@ -186,6 +186,7 @@ async fn gate_and_run(
         max_attempts: controls.max_attempts,
         create_cwom: controls.create_cwom,
         for_run: None,
+        suspended: false,
         shown: Shown::default(),
         created_at: now,
         recorded_at: now,
@@ -221,13 +222,6 @@ fn the_task(file: &Path) -> anyhow::Result<Manifest> {
         (Some(_), others) => bail!("{shown} holds {} Tasks; give one at a time", others + 1),
         (None, _) => bail!("{shown} holds no Task (apiVersion: jct.dev/v1, kind: Task)"),
     }
-}
-
-fn executors(args: &RunArgs) -> anyhow::Result<Executors> {
-    let Some(file) = &args.executors else { return Ok(Executors::default()) };
-    let at = || format!("--executors {}", file.display());
-    let text = std::fs::read_to_string(file).with_context(at)?;
-    Executors::read(&text).with_context(at)
 }
 
 /// What does the work: the command that was given, or what is configured, without its image.

@@ -73,11 +73,18 @@ pub enum WorkCondition {
     Resolved,
     /// Of a Run that JCT carries out: it ended with the work done; Unknown until it ends.
     Succeeded,
+    /// For kstatus: it is recorded and whole; of a Run that JCT carries out, the work is done.
+    Ready,
+    /// For kstatus: it waits, or is under way. Not there otherwise.
+    Reconciling,
+    /// For kstatus: nothing more comes of it by itself. Not there otherwise.
+    Stalled,
 }
 
 impl WorkCondition {
     /// Every type.
-    pub const ALL: [Self; 3] = [Self::Recorded, Self::Resolved, Self::Succeeded];
+    pub const ALL: [Self; 6] =
+        [Self::Recorded, Self::Resolved, Self::Succeeded, Self::Ready, Self::Reconciling, Self::Stalled];
 
     /// The name in `.status.conditions[].type`.
     pub fn as_str(self) -> &'static str {
@@ -85,6 +92,9 @@ impl WorkCondition {
             Self::Recorded => "Recorded",
             Self::Resolved => "Resolved",
             Self::Succeeded => "Succeeded",
+            Self::Ready => "Ready",
+            Self::Reconciling => "Reconciling",
+            Self::Stalled => "Stalled",
         }
     }
 }

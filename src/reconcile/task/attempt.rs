@@ -31,6 +31,14 @@ pub struct Look {
     pub has_begun: bool,
 }
 
+/// Since when the Task waits for what it waits for: its worker, or to have one.
+pub fn waits_since(context: &Context, row: &TaskRow) -> Timestamp {
+    let jobs = context.workers.jobs.get(&AttemptKey::new(row.id, row.attempt));
+    let job = jobs.first().filter(|_| row.attempt_is_open());
+    let made_at = job.and_then(|job| Some(job.metadata.creation_timestamp.as_ref()?.0));
+    made_at.or(row.queued_at).unwrap_or(row.created_at)
+}
+
 /// Looks at the open attempt of `row`. Caches first; an absence is confirmed at the API server and on the volume.
 ///
 /// # Errors

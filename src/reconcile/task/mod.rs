@@ -200,7 +200,7 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
                 return wait(context, task, &row, None, left).await;
             }
             Step::Wait(reason, message) => {
-                let again = look_again(context, row.queued_at.unwrap_or(row.created_at), row.id);
+                let again = look_again(context, attempt::waits_since(context, &row), row.id);
                 return wait(context, task, &row, Some((reason, message)), again).await;
             }
             Step::WaitFor(time, Reason::Retrying, follows) => {

@@ -15,6 +15,7 @@ use crate::crd::stamps::{Issuer, Seal, Sealed, are_refused, cancellation};
 use crate::crd::{Stamps, Task as TaskObject, TaskSpec};
 use crate::domain::cwom::adapter::{failure_category, issue_to_task};
 use crate::domain::cwom::{FailureCategory, Kind, Mode, Spec, Status, Target};
+use crate::domain::task::Controls;
 use crate::domain::{Actor, Code, FailureReason, Finding, Id, Principal, Task, submitted_digest};
 use crate::reconcile::head::Head;
 use crate::reconcile::rights::may_create_tasks;
@@ -205,7 +206,8 @@ async fn known(context: &Context, api: &Api<TaskObject>, run: Id) -> Result<Opti
 /// The Task, sealed by the operator itself: the webhook takes its word for whom and for what it is by that seal alone.
 fn task_object(context: &Context, run: &Understood, author: &Principal, id: Id, task: Task) -> TaskObject {
     let Head { namespace, name, uid, trace_id, .. } = &run.head;
-    let (task_name, spec) = (task_name(id), TaskSpec::of(task, false));
+    let controls = Controls { create_cwom: false, ..Controls::default() };
+    let (task_name, spec) = (task_name(id), TaskSpec::of(task, &controls));
     let stamps = Stamps { submitter: author.clone(), trace_id: trace_id.clone(), run: Some(id) };
     let sealed = Sealed { kind: TASK, namespace, name: &task_name, generate_name: "" };
     let spec_sha256 = submitted_digest(TASK, &spec.to_json());

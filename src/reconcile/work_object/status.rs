@@ -62,9 +62,52 @@ pub fn project(
             recorded(&mut status, object, row, unresolved, *carried)
         }
     };
+    let facts = facts.iter().cloned().chain(for_tools(progress(state), &facts)).collect();
     let before = current.map(|status| status.conditions.as_slice()).unwrap_or_default();
     status.conditions = conditions(facts, head.generation, before, now);
     status
+}
+
+/// How it is, to tools that know nothing of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Ready,
+    /// It waits for what may come, or is under way.
+    Reconciling,
+    /// Somebody has to act.
+    Stalled,
+}
+
+fn progress(state: &State) -> Progress {
+    let of_missing = |missing: &[Unresolved]| {
+        let may_come = missing.iter().all(|unresolved| matches!(unresolved.problem, RefProblem::Missing));
+        if may_come { Progress::Reconciling } else { Progress::Stalled }
+    };
+    match state {
+        State::Invalid(_) | State::Put(Put::Refused(_) | Put::Taken { .. }, _) => Progress::Stalled,
+        State::StoreUnavailable(_) => Progress::Reconciling,
+        State::Put(Put::Unresolved(missing), _) => of_missing(missing),
+        State::Put(Put::Recorded { row, unresolved, .. }, carried) => match (&row.object.spec, carried) {
+            (Spec::Run(run), Some(_)) if run.status == Status::Done => Progress::Ready,
+            (Spec::Run(run), Some(_)) if run.status.is_terminal(Kind::Run) => Progress::Stalled,
+            _ if !unresolved.is_empty() => of_missing(unresolved),
+            (Spec::Run(_), Some(_)) => Progress::Reconciling,
+            _ => Progress::Ready,
+        },
+    }
+}
+
+/// The conditions that kstatus reads, with the words of the fact that tells most of `facts`.
+fn for_tools(progress: Progress, facts: &[Fact]) -> Vec<Fact> {
+    let [ready, reconciling, stalled] =
+        [WorkCondition::Ready, WorkCondition::Reconciling, WorkCondition::Stalled].map(WorkCondition::as_str);
+    let telling = facts.iter().find(|fact| fact.status != "True").or(facts.last());
+    let (reason, message) = telling.map_or(("", ""), |fact| (fact.reason.as_str(), fact.message.as_str()));
+    match progress {
+        Progress::Ready => vec![Fact::yes(ready, reason, message)],
+        Progress::Reconciling => vec![Fact::no(ready, reason, message), Fact::yes(reconciling, reason, "")],
+        Progress::Stalled => vec![Fact::no(ready, reason, message), Fact::yes(stalled, reason, message)],
+    }
 }
 
 fn not_recorded(reason: WorkReason, message: &str) -> Vec<Fact> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::executor::{Builtin, Executors};
+use crate::executor::{Builtin, Executor, Executors};
 use crate::task::{Naming, Operation, Task, read};
 
 /// What whoever makes the Task of this `spec` in `namespace` is to be told, a sentence each. Nothing of a spec that does not fit:
@@ -22,17 +22,29 @@ pub fn advice_on(
     namespace: &str,
     executors: &Executors,
 ) -> Vec<String> {
-    let executor = match executors.resolve(namespace, task.operation, named) {
-        Ok(executor) => executor,
-        Err(none) => return vec![format!("{none}. The Task waits for one for a while, and fails then")],
-    };
-    let lacking = executor.builtin.and_then(|builtin| lacks(builtin, task.operation, &task.inputs));
-    let Some((input, does)) = lacking else { return Vec::new() };
+    match executors.resolve(namespace, task.operation, named) {
+        Ok(executor) => lacking(executor, task, naming).into_iter().collect(),
+        Err(none) => vec![format!("{none}. The Task waits for one for a while, and fails then")],
+    }
+}
+
+/// As [`advice`], where nothing is known of the configuration: what the built-in executors can't do without.
+pub fn advice_without_configuration(spec: &Value, naming: Naming) -> Vec<String> {
+    let (draft, findings) = read(spec, naming);
+    let named = draft.controls.executor.clone();
+    let Some(task) = draft.into_task().filter(|_| findings.is_empty()) else { return Vec::new() };
+    let builtin = Executors::default();
+    let executor = builtin.resolve("", task.operation, named.as_deref()).ok();
+    executor.and_then(|executor| lacking(executor, &task, naming)).into_iter().collect()
+}
+
+fn lacking(executor: &Executor, task: &Task, naming: Naming) -> Option<String> {
+    let (input, does) = lacks(executor.builtin?, task.operation, &task.inputs)?;
     let spec = if naming == Naming::Rest { "" } else { "spec." };
-    vec![format!(
+    Some(format!(
         "{spec}inputs.{input} is missing: the built-in executor {} {does}, and does nothing by {spec}objective. The Task will fail",
         executor.name
-    )]
+    ))
 }
 
 /// The input that a built-in executor can't do without, if it is not there, and what it does with it.
@@ -58,15 +70,19 @@ mod tests {
 
     use super::*;
 
-    fn told(change: Value) -> Vec<String> {
+    fn spec(change: &Value) -> Value {
         let mut spec = json!({
             "requestedBy": {"kind": "human", "id": "ada"}, "objective": "Look around",
             "operation": "analysis", "target": {"repo": "octo/hello"},
         });
-        json_patch::merge(&mut spec, &change);
+        json_patch::merge(&mut spec, change);
+        spec
+    }
+
+    fn told(change: &Value) -> Vec<String> {
         let yaml =
             "executors: [{name: agent, operations: [code_change, ops], namespaces: [team], image: a, command: [a]}]";
-        advice(&spec, Naming::CustomResource, "team", &Executors::read(yaml).unwrap())
+        advice(&spec(change), Naming::CustomResource, "team", &Executors::read(yaml).unwrap())
     }
 
     #[rstest]
@@ -80,7 +96,7 @@ mod tests {
     // The gate's to say.
     #[case(json!({"operation": "deploy", "executor": "nobody"}))]
     fn nothing_is_said_of_what_can_be_done(#[case] change: Value) {
-        assert_eq!(told(change), Vec::<String>::new());
+        assert_eq!(told(&change), Vec::<String>::new());
     }
 
     #[rstest]
@@ -91,7 +107,10 @@ mod tests {
     #[case(json!({"executor": "nobody"}), "spec.executor \"nobody\" is not configured; allowed in spec.executor: analysis")]
     #[case(json!({"executor": "agent"}), "spec.executor \"agent\" does not do analysis")]
     fn what_will_fail_is_told_with_its_field(#[case] change: Value, #[case] expected: &str) {
-        let told = told(change);
+        let told = told(&change);
+        let is_of_names = change.get("executor").is_some();
+        let unconfigured = advice_without_configuration(&spec(&change), Naming::CustomResource);
+        assert_eq!(unconfigured, if is_of_names { Vec::new() } else { told.clone() });
         assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
         assert!(told[0].len() < 256, "longer warnings are cut: {}", told[0].len());
     }

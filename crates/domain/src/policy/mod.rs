@@ -11,7 +11,7 @@ mod rules;
 mod gate_tests;
 
 pub use admission::Subject;
-pub use advice::{advice, advice_on};
+pub use advice::{advice, advice_on, advice_without_configuration};
 use serde_json::Value;
 
 use crate::task::{Controls, Draft, MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS, Naming, read};

@@ -140,7 +140,7 @@ pub struct Task {
     pub evidence_requirements: Vec<String>,
 }
 
-/// The fields of the custom resource that say how a Task is handled, not what it is.
+/// The fields that say how a Task is handled, not what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Controls {
     /// Hold the Task back: no further attempt starts.

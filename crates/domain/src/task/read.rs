@@ -188,9 +188,6 @@ impl Reader {
     }
 
     fn controls(&mut self, fields: &mut Fields) -> Controls {
-        if self.naming == Naming::Rest {
-            return Controls::default();
-        }
         let max_attempts = self.bounded(fields, "max_attempts", 1, i64::from(MAX_ATTEMPTS));
         let ttl = self.bounded(fields, "ttl_seconds_after_finished", 0, i64::from(i32::MAX));
         let executor = self.text(fields, "executor", 1..=63);
@@ -201,10 +198,16 @@ impl Reader {
                 "must be lower-case letters, digits and '-', beginning and ending with a letter or digit".into(),
             );
         }
+        let suspend = self.flag(fields, "suspend", false);
+        // Over REST one is a call of its own, the other a parameter.
+        let (cancel, create_cwom) = match self.naming {
+            Naming::Rest => (false, true),
+            Naming::CustomResource => (self.flag(fields, "cancel", false), self.flag(fields, "create_cwom", true)),
+        };
         Controls {
-            suspend: self.flag(fields, "suspend", false),
-            cancel: self.flag(fields, "cancel", false),
-            create_cwom: self.flag(fields, "create_cwom", true),
+            suspend,
+            cancel,
+            create_cwom,
             executor,
             max_attempts: max_attempts.unwrap_or(1),
             ttl_seconds_after_finished: ttl,

@@ -1,6 +1,7 @@
 //! One exchange: from a request that has been read to its place in the ledger.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,11 +13,12 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::pump::{Answer, Pump};
-use super::{Caller, Identity, Inner, refused};
-use crate::body::{Body, full, piped};
+use super::reply::Reply;
+use super::{Caller, Identity, Inner, WhenUsedUp};
+use crate::body::Body;
 use crate::budget::{Amount, Want};
 use crate::catalog::Model;
-use crate::ledger::{Ledger, Reservation, ReserveError};
+use crate::ledger::{Hold, Ledger, Reservation, ReserveError};
 use crate::record::{Exchange, Tally, UsageSource};
 use crate::request::{Inspected, inspect};
 use crate::usage::estimated_input;
@@ -32,7 +34,8 @@ const OUTPUT_MORE: u64 = 4_000;
 const LONGEST_ERROR: usize = 1 << 20;
 /// How often and how long the ledger is asked to keep an exchange.
 const SETTLE_TRIES: u32 = 6;
-
+/// The status of an answer that nobody waited for, as nginx has it.
+const GONE: u16 = 499;
 /// Between two looks at what is left of a budget.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -61,27 +64,26 @@ impl<L: Ledger, I: Identity, C: Connect + Clone + Send + Sync + 'static> Inner<L
     /// Carries an exchange out. `head` gets the answer, whose body goes on to come; when nobody waits for it, the exchange is
     /// ended.
     pub(super) async fn exchange(&self, asked: Asked, head: oneshot::Sender<Response<Body>>) {
-        let dialect = asked.call.dialect;
         let began = Instant::now();
-        let mut exchange = opening(&asked);
-        let prepared = self.prepare(&asked, &mut exchange, &head).await;
+        let mut reply = Reply::Waiting(head);
+        let mut exchange = opening(&asked, self.begun.fetch_add(1, Ordering::Relaxed));
+        let prepared = self.prepare(&asked, &mut exchange, &mut reply).await;
+        let mut response = Tally::default();
         let (inspected, model, reservation) = match prepared {
             Ok(prepared) => prepared,
             Err(refusal) => {
-                let answer = refused(&refusal, dialect);
-                exchange.status = answer.status().as_u16();
+                let last = reply.refusal(&refusal, asked.call.dialect);
+                response.add(last.body());
+                exchange.answered(last.status(), &response, began);
                 exchange.refused = Some(refusal.code.name().into());
-                exchange.latency_ms = millis(began);
                 if let Err(error) = self.ledger.refuse(exchange).await {
                     tracing::error!(attempt = asked.caller.attempt, %error, "a refused request is not recorded");
                 }
-                let _ = head.send(answer);
-                return;
+                return reply.end(last).await;
             }
         };
-        let response = Tally::default();
         let open = Open { asked: &asked, inspected: &inspected, model: &model, reservation, exchange, began, response };
-        self.pass_on(open, head).await;
+        self.pass_on(open, reply).await;
     }
 
     /// Finds out what is asked, and reserves what that may cost.
@@ -89,7 +91,7 @@ impl<L: Ledger, I: Identity, C: Connect + Clone + Send + Sync + 'static> Inner<L
         &self,
         asked: &Asked,
         exchange: &mut Exchange,
-        head: &oneshot::Sender<Response<Body>>,
+        reply: &mut Reply,
     ) -> Result<(Inspected, Model, Reservation), Refusal> {
         let Asked { caller, call, .. } = asked;
         let inspected = inspect(call, &asked.body)?;
@@ -115,39 +117,54 @@ impl<L: Ledger, I: Identity, C: Connect + Clone + Send + Sync + 'static> Inner<L
             return Err(Refusal::new(Code::NoPrice, message));
         }
         let want = want(asked, &inspected, model);
-        let reserved = self.reserve(caller, &want, head).await;
+        let asks = caller.when_used_up == WhenUsedUp::Ask && inspected.streams && !asked.counts;
+        let reserved = self.reserve(caller, &want, asks, reply).await;
         let reservation = reserved.map_err(|error| not_reserved(&caller.attempt, &error))?;
         Ok((inspected, model.clone(), reservation))
     }
 
-    /// Reserves. What is not used up, but reserved by others, is waited for: who is refused may not try again.
+    /// Reserves. What is not used up, but reserved by others, is waited for: who is refused may not try again. What is used up
+    /// is waited for where somebody is asked for more.
     async fn reserve(
         &self,
         caller: &Caller,
         want: &Want,
-        head: &oneshot::Sender<Response<Body>>,
+        asks: bool,
+        reply: &mut Reply,
     ) -> Result<Reservation, ReserveError> {
         let until = Instant::now() + self.settings.turn;
         loop {
-            match self.ledger.reserve(&caller.attempt, &caller.budgets, want).await {
-                Err(ReserveError::Exhausted { is_reserved: true, .. })
-                    if Instant::now() + AGAIN < until && !head.is_closed() =>
-                {
-                    sleep(AGAIN).await;
-                }
-                reserved => return reserved,
+            let error = match self.ledger.reserve(&caller.attempt, &caller.budgets, want).await {
+                Ok(reservation) => return Ok(reservation),
+                Err(error) => error,
+            };
+            let ReserveError::Exhausted { scope, unit, is_reserved } = &error else { return Err(error) };
+            if reply.is_gone() {
+                return Err(error);
             }
+            if *is_reserved {
+                if Instant::now() + AGAIN > until {
+                    return Err(error);
+                }
+                sleep(AGAIN).await;
+                continue;
+            }
+            if !asks || self.ledger.hold(&caller.attempt, scope, *unit).await? == Hold::End {
+                return Err(error);
+            }
+            reply.hold(self.settings.ping).await;
+            sleep(self.settings.look).await;
         }
     }
 
-    async fn pass_on(&self, mut open: Open<'_>, mut head: oneshot::Sender<Response<Body>>) {
+    async fn pass_on(&self, mut open: Open<'_>, mut reply: Reply) {
         let dialect = open.asked.call.dialect;
         let sent = timeout(self.settings.silence, self.client.request(open.request()));
         let got = tokio::select! {
             got = sent => got,
-            () = head.closed() => {
+            () = reply.gone() => {
                 // The provider may have begun, and charges for what it read.
-                open.exchange.status = 499;
+                open.exchange.status = GONE;
                 return self.settle(open, None, Some(Code::Invalid)).await;
             }
         };
@@ -156,29 +173,26 @@ impl<L: Ledger, I: Identity, C: Connect + Clone + Send + Sync + 'static> Inner<L
             Ok(Err(error)) => {
                 tracing::warn!(provider = open.model.provider.name, ?error, "a provider cannot be reached");
                 let refusal = Refusal::new(Code::Unavailable, "the provider cannot be reached");
-                return self.refuse(open, refusal, head).await;
+                return self.refuse(open, refusal, reply).await;
             }
             Err(_) => {
                 let message = format!("the provider has not answered for {} s", self.settings.silence.as_secs());
-                return self.refuse(open, Refusal::new(Code::Silent, message), head).await;
+                return self.refuse(open, Refusal::new(Code::Silent, message), reply).await;
             }
         };
         let status = answer.status();
         if status.is_client_error() || status.is_server_error() {
-            return self.pass_error_on(open, answer, head).await;
+            return self.pass_error_on(open, answer, reply).await;
         }
-        if let Err(refusal) = check(&answer) {
-            return self.refuse(open, refusal, head).await;
+        let is_stream = is_event_stream(answer.headers());
+        let is_held = matches!(reply, Reply::Begun { .. });
+        if let Err(refusal) = check(&answer, is_held && !is_stream) {
+            return self.refuse(open, refusal, reply).await;
         }
         open.exchange.status = status.as_u16();
-        let (to, body) = piped();
-        let mut response = Response::new(body);
-        *response.status_mut() = status;
-        *response.headers_mut() = headers::to_program(answer.headers());
-        let is_stream = is_event_stream(answer.headers());
-        if head.send(response).is_err() {
+        let Some(to) = reply.begin(status, headers::to_program(answer.headers())) else {
             return self.settle(open, None, Some(Code::Invalid)).await;
-        }
+        };
         let pump = Pump::new(dialect, is_stream, self, &to);
         let Answer { meter, cut } = pump.run(&mut open, answer.into_body()).await;
         open.exchange.stop_reason_of(&meter);
@@ -188,32 +202,30 @@ impl<L: Ledger, I: Identity, C: Connect + Clone + Send + Sync + 'static> Inner<L
     }
 
     /// A provider's error: nothing is charged for it, and it goes on as it is, so that the program tries again if it should.
-    async fn pass_error_on(
-        &self,
-        mut open: Open<'_>,
-        answer: Response<Incoming>,
-        head: oneshot::Sender<Response<Body>>,
-    ) {
+    async fn pass_error_on(&self, open: Open<'_>, answer: Response<Incoming>, reply: Reply) {
         let (parts, body) = answer.into_parts();
         let read = timeout(self.settings.body, Limited::new(body, LONGEST_ERROR).collect()).await;
         let bytes = read.ok().and_then(Result::ok).map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        open.response.add(&bytes);
-        open.exchange.status = parts.status.as_u16();
-        open.exchange.charge(&Tokens::default(), UsageSource::None, Usd::ZERO);
-        self.keep(open, Amount { requests: 1, ..Amount::default() }).await;
-        let mut response = Response::new(full(bytes));
-        *response.status_mut() = parts.status;
-        *response.headers_mut() = headers::to_program(&parts.headers);
-        let _ = head.send(response);
+        let mut error = Response::new(bytes);
+        *error.status_mut() = parts.status;
+        *error.headers_mut() = headers::to_program(&parts.headers);
+        let last = reply.error(error, open.asked.call.dialect);
+        self.end(open, last, reply).await;
     }
 
-    async fn refuse(&self, mut open: Open<'_>, refusal: Refusal, head: oneshot::Sender<Response<Body>>) {
-        let response = refused(&refusal, open.asked.call.dialect);
-        open.exchange.status = response.status().as_u16();
+    async fn refuse(&self, mut open: Open<'_>, refusal: Refusal, reply: Reply) {
+        let last = reply.refusal(&refusal, open.asked.call.dialect);
         open.exchange.refused = Some(refusal.code.name().into());
+        self.end(open, last, reply).await;
+    }
+
+    /// Ends an exchange that costs nothing.
+    async fn end(&self, mut open: Open<'_>, last: Response<Bytes>, reply: Reply) {
+        open.response.add(last.body());
+        open.exchange.status = last.status().as_u16();
         open.exchange.charge(&Tokens::default(), UsageSource::None, Usd::ZERO);
         self.keep(open, Amount { requests: 1, ..Amount::default() }).await;
-        let _ = head.send(response);
+        reply.end(last).await;
     }
 
     /// Charges what an answer used up, as far as that is known.
@@ -235,9 +247,8 @@ impl<L: Ledger, I: Identity, C: Connect + Clone + Send + Sync + 'static> Inner<L
     /// Has the ledger keep it. What it does not keep stays reserved: nobody has it for nothing.
     async fn keep(&self, open: Open<'_>, used: Amount) {
         let Open { asked, reservation, mut exchange, began, response, .. } = open;
-        exchange.response_bytes = response.bytes;
-        exchange.response_sha256 = response.sha256();
-        exchange.latency_ms = millis(began);
+        let status = StatusCode::from_u16(exchange.status).unwrap_or_default();
+        exchange.answered(status, &response, began);
         let caller = &asked.caller;
         for attempt in 0..SETTLE_TRIES {
             match self.ledger.settle(&reservation, &caller.budgets, &used, exchange.clone()).await {
@@ -289,6 +300,13 @@ impl Open<'_> {
 }
 
 impl Exchange {
+    fn answered(&mut self, status: StatusCode, response: &Tally, began: Instant) {
+        self.status = status.as_u16();
+        self.response_bytes = response.bytes;
+        self.response_sha256 = response.sha256();
+        self.latency_ms = millis(began);
+    }
+
     fn stop_reason_of(&mut self, meter: &crate::usage::Meter) {
         self.finish_reasons = meter.stop_reason.iter().cloned().collect();
         self.response_id.clone_from(&meter.response_id);
@@ -331,16 +349,17 @@ pub(super) fn not_reserved(attempt: &str, error: &ReserveError) -> Refusal {
 }
 
 /// What the record says from the start.
-fn opening(asked: &Asked) -> Exchange {
+fn opening(asked: &Asked, number: u64) -> Exchange {
     let Asked { caller, call, counts, path, headers, body } = asked;
     let mut request = Tally::default();
     request.add(body);
-    let agent = headers::AGENT.iter().find_map(|name| headers.get(*name)?.to_str().ok());
+    let said = |name| Some(headers.get(name)?.to_str().ok()?.chars().take(200).collect());
     let sha256 = request.sha256();
+    let ts = jiff::Timestamp::now();
     Exchange {
-        ts: jiff::Timestamp::now(),
+        ts,
         seq: 0,
-        id: format!("{}-{}", caller.attempt, sha256.get(..16).unwrap_or_default()),
+        id: format!("{:x}-{number:x}-{}", ts.as_millisecond(), sha256.get(..8).unwrap_or_default()),
         attempt: caller.attempt.clone(),
         trace_id: caller.trace_id.clone(),
         dialect: call.dialect,
@@ -369,12 +388,13 @@ fn opening(asked: &Asked) -> Exchange {
         response_sha256: Tally::default().sha256(),
         first_byte_ms: None,
         latency_ms: 0,
-        agent: agent.map(|agent| agent.chars().take(200).collect()),
+        agent: said(headers::AGENT),
+        conversation: said(headers::SESSION),
     }
 }
 
 /// Whether an answer can be passed on.
-fn check(answer: &Response<Incoming>) -> Result<(), Refusal> {
+fn check(answer: &Response<Incoming>, is_no_stream: bool) -> Result<(), Refusal> {
     if answer.status() != StatusCode::OK {
         let message = format!("the provider answered {}: it is not followed elsewhere", answer.status());
         return Err(Refusal::new(Code::BadUpstream, message));
@@ -382,6 +402,9 @@ fn check(answer: &Response<Incoming>) -> Result<(), Refusal> {
     let encoding = answer.headers().get(header::CONTENT_ENCODING);
     if encoding.is_some_and(|encoding| encoding != "identity") {
         return Err(Refusal::new(Code::BadUpstream, "the provider answered in an encoding that was not asked for"));
+    }
+    if is_no_stream {
+        return Err(Refusal::new(Code::BadUpstream, "the provider did not answer with a stream"));
     }
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! Agent programs, unmodified, without network and key: behind the socket proxy, with relay, broker and the scripted model.
 //!
-//! Not in every run, for the programs are large. With Codex CLI and opencode from npm in `$AGENTS`:
+//! Not in every run, for the programs are large (1.3 GB). From npm in `$AGENTS`; `agents codex` runs one of them alone:
 //!
 //! ```text
-//! npm install --prefix $AGENTS @openai/codex@0.171.0-linux-x64 opencode-linux-x64@1.18.33
+//! npm install --prefix $AGENTS @openai/codex@0.171.0-linux-x64 opencode-linux-x64@1.18.33 \
+//!   @anthropic-ai/claude-code-linux-x64@2.1.332 @google/gemini-cli@0.61.0
 //! cargo build -p jct-socket-proxy
-//! JCT_AGENTS=$AGENTS cargo test -p jct-model-gateway --test gateway -- --ignored --nocapture agents
+//! JCT_AGENTS=$AGENTS cargo test -p jct-model-gateway --test gateway -- --ignored --nocapture --test-threads 1 agents
 //! ```
 
 use std::path::PathBuf;
@@ -92,6 +93,36 @@ impl Place {
                 command.arg(installed("opencode-linux-x64/bin/opencode"));
                 command.args(["run", "--format", "json", "Write hello.txt"]);
             }
+            "claude" => {
+                command
+                    .env("ANTHROPIC_BASE_URL", format!("http://127.0.0.1:{PORT}"))
+                    .env("ANTHROPIC_AUTH_TOKEN", "jct");
+                command.env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1").env("DISABLE_AUTOUPDATER", "1");
+                // As root it refuses otherwise.
+                command.env("IS_SANDBOX", "1");
+                command.arg(installed("@anthropic-ai/claude-code-linux-x64/claude"));
+                command.args(["--print", "--output-format", "json", "--dangerously-skip-permissions", "--bare"]);
+                command.args(["--model", "claude", "--no-session-persistence", "Write hello.txt"]);
+            }
+            "gemini" => {
+                let settings = home.join(".gemini");
+                std::fs::create_dir_all(&settings).unwrap();
+                let selected = r#"{"security":{"auth":{"selectedType":"gemini-api-key"}}}"#;
+                std::fs::write(settings.join("settings.json"), selected).unwrap();
+                command.env("GOOGLE_GEMINI_BASE_URL", format!("http://127.0.0.1:{PORT}")).env("GEMINI_API_KEY", "jct");
+                command.env("GEMINI_TELEMETRY_ENABLED", "false");
+                command.arg("node").arg(installed("@google/gemini-cli/bundle/gemini.js"));
+                command.args([
+                    "--output-format",
+                    "json",
+                    "--yolo",
+                    "--skip-trust",
+                    "-m",
+                    "gemini",
+                    "-p",
+                    "Write hello.txt",
+                ]);
+            }
             other => panic!("{other}"),
         }
         command
@@ -115,7 +146,7 @@ impl Place {
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs agent programs"]
-async fn agents_edit_a_file(#[values("codex", "opencode")] agent: &str) {
+async fn agents_edit_a_file(#[values("codex", "opencode", "claude", "gemini")] agent: &str) {
     let place = Place::new().await;
     let (output, took) = place.run(agent, 60).await;
     let output = output.expect("it ends");
@@ -135,7 +166,7 @@ async fn agents_edit_a_file(#[values("codex", "opencode")] agent: &str) {
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs agent programs"]
-async fn agents_stop_when_the_budget_is_used_up(#[values("codex", "opencode")] agent: &str) {
+async fn agents_stop_when_the_budget_is_used_up(#[values("codex", "opencode", "claude", "gemini")] agent: &str) {
     let place = Place::new().await;
     place.bench.limit(Limits { usd: Some(usd(0.000_1)), ..Limits::default() });
     let (output, took) = place.run(agent, 60).await;

@@ -1,14 +1,18 @@
 //! What a budget does to a program, and many programs to a budget.
 
+use std::sync::atomic::Ordering;
+
 use futures::future::join_all;
 use http::StatusCode;
+use jct_fake_model::Fault;
+use jct_model_gateway::broker::WhenUsedUp;
 use jct_model_gateway::budget::Limits;
 use jct_model_gateway::ledger::{Budget, Scope};
 use jct_model_gateway::{Dialect, Usd};
 use rstest::rstest;
 use serde_json::json;
 
-use crate::support::{Bench, ask, price, read, usd};
+use crate::support::{Bench, ask, impatient, price, read, usd};
 
 fn dollars(limit: f64) -> Limits {
     Limits { usd: Some(usd(limit)), ..Limits::default() }
@@ -111,5 +115,77 @@ async fn a_model_without_price_is_refused_where_dollars_are_limited() {
     assert_eq!(status, StatusCode::FORBIDDEN);
     assert!(said.contains("has no price"), "{said}");
     assert_eq!(bench.exchanges().await.last().unwrap().refused.as_deref(), Some("MODEL_WITHOUT_PRICE"));
-    let _ = price();
+}
+
+/// With a budget that is used up, and somebody who is asked so often.
+async fn asking(holds: u32) -> Bench {
+    let bench = Bench::with(impatient(), Some(price())).await;
+    bench.limit(dollars(0.0));
+    bench.caller(|caller| caller.when_used_up = WhenUsedUp::Ask);
+    bench.ledger.holds.store(holds, Ordering::SeqCst);
+    bench
+}
+
+#[tokio::test]
+async fn where_somebody_is_asked_streams_wait_and_go_on_when_there_is_more() {
+    for dialect in Dialect::ALL {
+        let bench = asking(1000).await;
+        let response = bench.ask(ask(dialect, true, json!({}))).await;
+        assert_eq!(
+            (response.status(), response.headers()["content-type"].as_bytes()),
+            (StatusCode::OK, &b"text/event-stream"[..])
+        );
+        let reading = tokio::spawn(read(response));
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        assert!(bench.fake.requests().is_empty(), "nothing is asked before it is paid for");
+        *bench.ledger.raised.lock().unwrap() = Some(dollars(1.0));
+        let (_, said) = reading.await.unwrap();
+        let pings = said.matches(": ping\n\n").count();
+        assert!((2..=5).contains(&pings) && said.contains("Done."), "{said}");
+        assert_eq!(bench.exchanges().await[0].refused, None);
+    }
+}
+
+#[tokio::test]
+async fn where_nobody_gives_more_the_stream_ends_and_all_else_is_refused_at_once() {
+    for dialect in Dialect::ALL {
+        let bench = asking(3).await;
+        let (status, said) = bench.answer(dialect, true).await;
+        assert_eq!(status, StatusCode::OK);
+        let last = said.trim_end().rsplit("\n\n").next().unwrap();
+        assert!(said.starts_with(": ping\n\n") && last.contains("spend limit reached"), "{said}");
+        let exchange = bench.exchanges().await.remove(0);
+        assert_eq!(exchange.refused.as_deref(), Some("BUDGET_EXCEEDED"));
+        assert!(exchange.response_bytes > 0);
+        bench.ledger.holds.store(3, Ordering::SeqCst);
+        assert!(bench.answer(dialect, false).await.0.is_client_error());
+        assert_eq!(bench.ledger.holds.load(Ordering::SeqCst), 3, "nobody is asked");
+    }
+    let bench = asking(3).await;
+    bench.caller(|caller| caller.when_used_up = WhenUsedUp::End);
+    assert!(bench.answer(Dialect::Anthropic, true).await.0.is_client_error());
+}
+
+#[tokio::test]
+async fn what_goes_wrong_after_waiting_is_told_in_the_stream() {
+    for fault in [Fault::Status(429), Fault::Redirect, Fault::Mute] {
+        let bench = asking(3).await;
+        bench.faults([fault]);
+        let response = bench.ask(ask(Dialect::Anthropic, true, json!({}))).await;
+        *bench.ledger.raised.lock().unwrap() = Some(dollars(1.0));
+        let (status, said) = read(response).await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(said.contains("event: error\n") && said.contains("the provider"), "{said}");
+        assert_eq!(bench.account().reserved.usd, Usd::ZERO);
+    }
+    // A program that does not wait any longer is forgotten.
+    let bench = asking(1000).await;
+    drop(bench.ask(ask(Dialect::Anthropic, true, json!({}))).await);
+    for _ in 0..200 {
+        if bench.exchanges().await.len() == 1 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("it is held for nobody");
 }

@@ -12,10 +12,10 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::connect::HttpConnector;
 use jct_fake_model::{FakeModel, Fault, Script};
 use jct_model_gateway::body::Body;
-use jct_model_gateway::broker::Settings;
-use jct_model_gateway::budget::{Account, Amount, Limits, Want};
+use jct_model_gateway::broker::{Settings, WhenUsedUp};
+use jct_model_gateway::budget::{Account, Amount, Limits, Unit, Want};
 use jct_model_gateway::catalog::{Catalog, Model, Provider};
-use jct_model_gateway::ledger::{Budget, MemoryLedger, Reservation, ReserveError, Scope, Unavailable};
+use jct_model_gateway::ledger::{Budget, Hold, MemoryLedger, Reservation, ReserveError, Scope, Unavailable};
 use jct_model_gateway::record::Exchange;
 use jct_model_gateway::{Broker, Caller, Dialect, Identity, IdentityError, Ledger, Price, Relay, Usd, relay};
 use serde_json::{Value, json};
@@ -32,6 +32,10 @@ pub struct TestLedger {
     pub memory: MemoryLedger,
     /// So many calls fail.
     pub failures: AtomicU32,
+    /// So often a request that wants more of a budget waits on.
+    pub holds: AtomicU32,
+    /// What every budget was raised to.
+    pub raised: Mutex<Option<Limits>>,
 }
 
 impl TestLedger {
@@ -47,7 +51,18 @@ impl TestLedger {
 impl Ledger for TestLedger {
     async fn reserve(&self, attempt: &str, budgets: &[Budget], want: &Want) -> Result<Reservation, ReserveError> {
         self.fails()?;
-        self.memory.reserve(attempt, budgets, want).await
+        let mut budgets = budgets.to_vec();
+        if let Some(limits) = *self.raised.lock().unwrap() {
+            budgets.iter_mut().for_each(|budget| budget.limits = limits);
+        }
+        self.memory.reserve(attempt, &budgets, want).await
+    }
+
+    async fn hold(&self, attempt: &str, scope: &Scope, unit: Unit) -> Result<Hold, Unavailable> {
+        assert_eq!((attempt, scope, unit), (ATTEMPT, &Scope::Attempt(ATTEMPT.into()), Unit::Usd));
+        let one_less = |left: u32| left.checked_sub(1);
+        let waits = self.holds.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok();
+        Ok(if waits { Hold::Wait } else { Hold::End })
     }
 
     async fn extend(&self, reservation: &mut Reservation, budgets: &[Budget], want: &Want) -> Result<(), ReserveError> {
@@ -97,7 +112,8 @@ pub struct Bench {
 
 /// As impatient as tests are.
 pub fn impatient() -> Settings {
-    Settings { silence: Duration::from_millis(400), ping: Duration::from_millis(100), ..Settings::default() }
+    let millis = Duration::from_millis;
+    Settings { silence: millis(400), ping: millis(100), look: millis(50), ..Settings::default() }
 }
 
 pub fn usd(dollars: f64) -> Usd {
@@ -141,6 +157,7 @@ impl Bench {
             trace_id: "trace-1".into(),
             aliases,
             budgets: vec![Budget { scope: Scope::Attempt(ATTEMPT.into()), limits: Limits::default() }],
+            when_used_up: WhenUsedUp::End,
             max_in_flight: 100,
             max_request_bytes: 1 << 20,
             max_response_bytes: 4 << 20,

@@ -35,6 +35,7 @@ pub(crate) fn objects_of_new_task(objects: &Objects, new: &NewTask, mut task: Ta
         return Ok((task, Changes::default()));
     }
     let mut bundle = task_to_cwom(&new.task, &task.origin());
+    bundle.issue.spec.status = issue_status(task.phase);
     let mut made: Vec<Object> = Vec::new();
     match objects.repo(&new.namespace, &bundle.repo.spec.slug) {
         Some(id) => bundle.issue.spec.repo = Ref::to(Kind::Repo, id),

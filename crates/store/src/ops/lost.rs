@@ -44,13 +44,15 @@ impl Operation for AdoptEnd {
 impl AdoptEnd {
     fn task(&self, before: &TaskRow, job: Option<&JobRow>) -> TaskRow {
         let completed_at = Some(stored(self.completed_at));
+        // Its record may have been made anew since.
+        let queued_at = self.queued_at.map(stored).or(before.queued_at.filter(|at| Some(*at) <= completed_at));
         TaskRow {
             phase: self.phase,
             attempt: self.attempt,
             attempt_ended_at: job.and(completed_at),
             job_name: self.job_name.clone(),
             commit: self.commit.clone(),
-            queued_at: self.queued_at.map(stored).or(before.queued_at),
+            queued_at,
             started_at: self.started_at.map(stored).or(before.started_at),
             completed_at,
             error: self.failure.clone(),

@@ -8,7 +8,7 @@ use crate::change::listing::Records;
 use crate::change::repository::below;
 
 /// Pointers are smaller than this, in bytes: <https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>.
-const MAX_POINTER_BYTES: u64 = 1024;
+pub const MAX_POINTER_BYTES: u64 = 1024;
 
 /// The pointers in a tree, as they are found.
 #[derive(Debug, Default)]
@@ -51,7 +51,7 @@ fn candidate(record: &[u8]) -> Option<&[u8]> {
 }
 
 /// Whether a file that holds this is a pointer: a version, then sorted keys, of which there is an id and a size.
-fn is_pointer(bytes: &[u8]) -> bool {
+pub fn is_pointer(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let mut lines = text.lines();
     let version = lines.next().and_then(|line| line.strip_prefix("version "));

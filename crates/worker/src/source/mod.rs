@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::git::{Git, unavailable};
 use self::lfs::Pointers;
+pub(crate) use self::lfs::{MAX_POINTER_BYTES, is_pointer, may_be_pointer};
 use self::refs::{Advertised, Wanted};
 pub use self::tree::normalize;
 use self::tree::{Limits, Tree};

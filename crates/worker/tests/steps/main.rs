@@ -247,7 +247,19 @@ fn submodules_and_files_of_lfs_are_told_and_not_followed() {
     assert_eq!(fs::read_dir(pod.work().join("source/loop")).unwrap().count(), 0);
     let (termination, _) = pod.run();
     assert_eq!(termination.outcome, Outcome::Succeeded);
-    assert!(pod.report().contains("loop"));
+    let report = pod.report();
+    for told in [
+        "| Submodules (not fetched) | 1 |",
+        "| Files of Git LFS (pointers, contents not fetched) | 1 |",
+        "loop",
+        "image.png",
+        "Submodules are not fetched, and their folders are empty",
+        "which count in neither lines nor languages",
+    ] {
+        assert!(report.contains(told), "{told}: {report}");
+    }
+    let summary = termination.message.as_deref().unwrap_or_default();
+    assert!(summary.ends_with("; not fetched: 1 submodules, 1 files of Git LFS"), "{summary}");
     let event = |name: &str| pod.events().into_iter().find(|event| event.event == name).unwrap().fields;
     let fetched = event("source_fetched");
     assert_eq!((&fetched["submodules_not_fetched"], &fetched["lfs_files_not_fetched"]), (&1.into(), &1.into()));

@@ -27,6 +27,8 @@ pub fn render(report: &Report) -> String {
     table(&mut out, "Dependencies", ["Manifest", "Ecosystem", "Direct dependencies"], manifests);
     let submodules = report.submodules.iter().map(|path| [code(path)]);
     table(&mut out, "Submodules (not fetched)", ["Path"], submodules);
+    let pointers = report.lfs_pointers.iter().map(|path| [code(path)]);
+    table(&mut out, "Files of Git LFS (not fetched)", ["Path"], pointers);
     todos(&mut out, report);
     if !report.notes.is_empty() {
         out.push_str("\n## What was left out\n\n");
@@ -47,7 +49,8 @@ fn head(out: &mut String, report: &Report) {
 }
 
 fn overview(out: &mut String, report: &Report) {
-    let Totals { files, binary_files, lines, blank_lines, bytes, symlinks, unreadable_files } = &report.totals;
+    let Totals { files, binary_files, lines, blank_lines, bytes, symlinks, submodules, lfs_pointers, unreadable_files } =
+        &report.totals;
     let list = |names: Vec<String>| if names.is_empty() { "none found".into() } else { names.join(", ") };
     let licences =
         report.licences.iter().map(|licence| format!("{} ({})", text(&licence.spdx_id), code(&licence.path)));
@@ -55,6 +58,8 @@ fn overview(out: &mut String, report: &Report) {
         ["Files".into(), format!("{}, {}; {} binary", n(*files), size(*bytes), n(*binary_files))],
         ["Lines".into(), format!("{}, of which {} blank", n(*lines), n(*blank_lines))],
         ["Symlinks (not followed)".into(), n(*symlinks)],
+        ["Submodules (not fetched)".into(), n(*submodules)],
+        ["Files of Git LFS (pointers, contents not fetched)".into(), n(*lfs_pointers)],
         ["Unreadable files".into(), n(*unreadable_files)],
         ["Readme".into(), list(report.readmes.iter().map(|path| code(path)).collect())],
         ["Licence".into(), list(licences.collect())],

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 
-use self::report::{History, Report, SCHEMA_VERSION};
+use self::report::{History, Report, SCHEMA_VERSION, Totals};
 use super::git::{Git, Seen};
 use super::{Achieved, Assignment, Executor, tree, write_report};
 use crate::source::normalize;
@@ -39,7 +39,7 @@ impl Executor for Analysis {
     fn execute(&self, assignment: &Assignment) -> anyhow::Result<Achieved> {
         let report = analyse(assignment)?;
         write_report(&assignment.artifacts, &report, &markdown::render(&report))?;
-        let summary = format!(
+        let mut summary = format!(
             "analysed {} files with {} lines in {} languages; {} commits by {} people",
             report.totals.files,
             report.totals.lines,
@@ -47,6 +47,10 @@ impl Executor for Analysis {
             report.history.commits,
             report.history.contributor_count,
         );
+        let Totals { submodules, lfs_pointers, .. } = report.totals;
+        if submodules + lfs_pointers > 0 {
+            summary += &format!("; not fetched: {submodules} submodules, {lfs_pointers} files of Git LFS");
+        }
         println!("{summary}");
         Ok(summary.into())
     }
@@ -68,6 +72,15 @@ fn analyse(assignment: &Assignment) -> anyhow::Result<Report> {
         notes.push(format!("The history could not be read: {error:#}"));
         History::default()
     });
+    if scan.totals.submodules > 0 {
+        notes.push(format!("Submodules are not fetched, and their folders are empty: {}.", scan.totals.submodules));
+    }
+    if scan.totals.lfs_pointers > 0 {
+        notes.push(format!(
+            "Of files of Git LFS there are pointers, which count in neither lines nor languages: {}.",
+            scan.totals.lfs_pointers
+        ));
+    }
     if scan.todos.total > scan.todos.items.len() as u64 {
         notes.push(format!(
             "Of {} notes in comments the first {} are listed.",
@@ -92,6 +105,7 @@ fn analyse(assignment: &Assignment) -> anyhow::Result<Report> {
         dependency_manifests: project.dependency_manifests,
         tests: project.tests,
         submodules: project.submodules,
+        lfs_pointers: scan.lfs_pointers,
         todos: scan.todos,
         notes,
     })

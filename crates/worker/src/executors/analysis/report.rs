@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 /// The version of this form; fields may be added in 1.x.
-pub const SCHEMA_VERSION: &str = "1.0";
+pub const SCHEMA_VERSION: &str = "1.1";
 
 /// The whole report.
 #[derive(Debug, Serialize)]
@@ -41,8 +41,10 @@ pub struct Report {
     pub dependency_manifests: Vec<Dependencies>,
     /// Files that look like tests.
     pub tests: Tests,
-    /// Submodules, which were not fetched.
+    /// Submodules, which were not fetched: the first of them.
     pub submodules: Vec<String>,
+    /// Pointers to files of Git LFS, whose contents were not fetched: the first of them.
+    pub lfs_pointers: Vec<String>,
     /// Notes that somebody left in comments.
     pub todos: Todos,
     /// What was left out because of a bound.
@@ -64,6 +66,10 @@ pub struct Totals {
     pub bytes: u64,
     /// Symlinks, which were not followed.
     pub symlinks: u64,
+    /// Submodules, which were not fetched.
+    pub submodules: u64,
+    /// Of the files, pointers to files of Git LFS; not among the lines.
+    pub lfs_pointers: u64,
     /// Files that are in the commit but could not be read.
     pub unreadable_files: u64,
 }

@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::languages::{self, Comments};
 use super::report::{Language, LargeFile, Todo, Todos, Totals};
 use super::todos;
-use crate::attempt::open_regular;
+use crate::attempt::{open_regular, read_regular};
 use crate::executors::tree::{Entry, Kind};
 use crate::redact::redact;
+use crate::source::{MAX_POINTER_BYTES, is_pointer, may_be_pointer};
 use crate::termination::shorten;
 use crate::trace::escaped;
 
@@ -28,6 +29,8 @@ const MAX_TODOS: usize = 500;
 const MAX_TODO_CHARS: usize = 200;
 /// How many of the largest files are listed.
 const MAX_LARGEST: usize = 20;
+/// How many pointers to files of Git LFS are listed.
+const MAX_POINTERS: usize = 200;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -40,6 +43,8 @@ pub struct Scan {
     pub largest: Vec<LargeFile>,
     /// By path and line.
     pub todos: Todos,
+    /// Pointers to files of Git LFS, by path.
+    pub lfs_pointers: Vec<String>,
 }
 
 /// Reads every file of `entries` below `root`.
@@ -68,6 +73,7 @@ struct Part {
     files: Vec<LargeFile>,
     todo_counts: BTreeMap<String, u64>,
     todos: Vec<Todo>,
+    lfs_pointers: Vec<String>,
 }
 
 /// One text being read.
@@ -81,7 +87,7 @@ impl Part {
     fn entry(&mut self, root: &Path, entry: &Entry) {
         match entry.kind {
             Kind::Symlink => self.totals.symlinks += 1,
-            Kind::Submodule => {}
+            Kind::Submodule => self.totals.submodules += 1,
             Kind::File => self.file(root, entry),
         }
     }
@@ -91,8 +97,19 @@ impl Part {
         self.totals.bytes += entry.size_bytes;
         let language = languages::of(&entry.path);
         let path = escaped(&entry.path);
-        let text = open_regular(&root.join(OsStr::from_bytes(&entry.path)))
-            .and_then(|file| self.read(file, &path, language.comments));
+        let place = root.join(OsStr::from_bytes(&entry.path));
+        if may_be_pointer(entry.size_bytes)
+            && read_regular(&place, MAX_POINTER_BYTES).is_ok_and(|bytes| is_pointer(&bytes))
+        {
+            // What it holds is no text of the project.
+            self.totals.lfs_pointers += 1;
+            self.lfs_pointers.push(path);
+            if self.lfs_pointers.len() > 4 * MAX_POINTERS {
+                keep_first(&mut self.lfs_pointers, MAX_POINTERS);
+            }
+            return;
+        }
+        let text = open_regular(&place).and_then(|file| self.read(file, &path, language.comments));
         let lines = match text {
             Ok(Some(Text { lines, blank_lines })) => {
                 self.totals.lines += lines;
@@ -172,20 +189,33 @@ impl Part {
             text: escaped(note.as_bytes()),
         });
         if self.todos.len() > 4 * MAX_TODOS {
-            keep_first(&mut self.todos);
+            keep_first(&mut self.todos, MAX_TODOS);
         }
     }
 
     fn add(&mut self, other: Self) {
-        let Self { totals, languages, files, todo_counts, todos } = other;
-        let Totals { files: count, binary_files, lines, blank_lines, bytes, symlinks, unreadable_files } = totals;
+        let Self { totals, languages, files, todo_counts, todos, lfs_pointers } = other;
+        let Totals {
+            files: count,
+            binary_files,
+            lines,
+            blank_lines,
+            bytes,
+            symlinks,
+            submodules,
+            lfs_pointers: pointers,
+            unreadable_files,
+        } = totals;
         self.totals.files += count;
         self.totals.binary_files += binary_files;
         self.totals.lines += lines;
         self.totals.blank_lines += blank_lines;
         self.totals.bytes += bytes;
         self.totals.symlinks += symlinks;
+        self.totals.submodules += submodules;
+        self.totals.lfs_pointers += pointers;
         self.totals.unreadable_files += unreadable_files;
+        self.lfs_pointers.extend(lfs_pointers);
         for (name, language) in languages {
             match self.languages.get_mut(name) {
                 Some(sum) => {
@@ -204,12 +234,13 @@ impl Part {
 
     fn finish(mut self) -> Scan {
         keep_largest(&mut self.files);
-        keep_first(&mut self.todos);
+        keep_first(&mut self.todos, MAX_TODOS);
+        keep_first(&mut self.lfs_pointers, MAX_POINTERS);
         let mut languages: Vec<Language> = self.languages.into_values().collect();
         languages.sort_by(|a, b| b.lines.cmp(&a.lines).then_with(|| a.language.cmp(&b.language)));
         let total = self.todo_counts.values().sum();
         let todos = Todos { total, by_kind: self.todo_counts, items: self.todos };
-        Scan { totals: self.totals, languages, largest: self.files, todos }
+        Scan { totals: self.totals, languages, largest: self.files, todos, lfs_pointers: self.lfs_pointers }
     }
 }
 
@@ -218,9 +249,9 @@ fn keep_largest(files: &mut Vec<LargeFile>) {
     files.truncate(MAX_LARGEST);
 }
 
-fn keep_first(todos: &mut Vec<Todo>) {
-    todos.sort();
-    todos.truncate(MAX_TODOS);
+fn keep_first<T: Ord>(found: &mut Vec<T>, most: usize) {
+    found.sort();
+    found.truncate(most);
 }
 
 #[cfg(test)]
@@ -228,6 +259,9 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n\
+        oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n";
 
     fn entry(root: &Path, path: &[u8], content: &[u8]) -> Entry {
         fs::write(root.join(OsStr::from_bytes(path)), content).unwrap();
@@ -246,10 +280,14 @@ mod tests {
             entry(dir.path(), b"-rf\n\xff.rs", b"x\n"),
             Entry { path: b"gone.rs".to_vec(), kind: Kind::File, size_bytes: 7 },
             Entry { path: b"link".to_vec(), kind: Kind::Symlink, size_bytes: 7 },
+            entry(dir.path(), b"large.rs", POINTER),
+            Entry { path: b"sub".to_vec(), kind: Kind::Submodule, size_bytes: 0 },
         ];
         let scan = scan(dir.path(), &entries.iter().collect::<Vec<_>>());
         let Totals { files, binary_files, lines, blank_lines, symlinks, unreadable_files, .. } = scan.totals;
-        assert_eq!((files, binary_files, lines, blank_lines, symlinks, unreadable_files), (6, 1, 7, 1, 1, 1));
+        assert_eq!((files, binary_files, lines, blank_lines, symlinks, unreadable_files), (7, 1, 7, 1, 1, 1));
+        assert_eq!((scan.totals.submodules, scan.totals.lfs_pointers), (1, 1));
+        assert_eq!(scan.lfs_pointers, ["large.rs"]);
         assert_eq!((scan.languages[0].language.as_str(), scan.languages[0].files), ("Rust", 3));
         assert_eq!(scan.largest[0].path, "long.rs");
         assert!(scan.largest.iter().any(|file| file.path == "-rf%0A%FF.rs"));
