@@ -162,7 +162,9 @@ impl FakeModel {
     /// The listener's.
     pub async fn serve_tcp(&self, listener: TcpListener) -> io::Result<()> {
         loop {
-            self.start(listener.accept().await?.0);
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            self.start(stream);
         }
     }
 

@@ -151,7 +151,8 @@ struct Inner<L, I, C> {
 }
 
 impl<L: Ledger, I: Identity, C: Connect + Clone + Send + Sync + 'static> Broker<L, I, C> {
-    /// With what it needs. `connector` reaches providers, with TLS; it is asked for their hosts alone.
+    /// With what it needs. `connector` reaches providers, with TLS over [`tcp`](crate::connect::tcp); it is asked for
+    /// their hosts alone.
     pub fn new(ledger: L, identity: I, connector: C, catalog: Catalog, settings: Settings) -> Self {
         let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
         let memory = usize::try_from(settings.request_memory / KIB).unwrap_or(Semaphore::MAX_PERMITS);

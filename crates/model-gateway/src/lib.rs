@@ -16,6 +16,7 @@ pub mod body;
 pub mod broker;
 pub mod budget;
 pub mod catalog;
+pub mod connect;
 mod dialect;
 pub mod headers;
 mod json;

@@ -75,7 +75,7 @@ pub struct Relay<C> {
 }
 
 impl<C: Connect + Clone + Send + Sync + 'static> Relay<C> {
-    /// To the broker at an address (`https://HOST:PORT`), which `connector` reaches, with TLS.
+    /// To the broker at an address (`https://HOST:PORT`), which `connector` reaches, with TLS over [`tcp`](crate::connect::tcp).
     pub fn new(broker: Uri, connector: C, token: Token, limits: Limits) -> Self {
         let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
         Self { client, broker, token, limits, in_flight: Arc::new(Semaphore::new(limits.in_flight.max(1))) }

@@ -10,6 +10,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use jct_model_gateway::Dialect;
 use jct_model_gateway::budget::Limits;
+use jct_model_gateway::connect::tcp;
 use serde_json::json;
 
 use crate::support::{Bench, ask, path, request, usd};
@@ -28,7 +29,7 @@ async fn latency_of_relay_and_broker() {
     let bench = Bench::new().await;
     bench.limit(Limits { usd: Some(usd(1e6)), tokens: Some(1 << 50), requests: Some(1 << 40) });
     let fake = bench.fake.listen().await.unwrap();
-    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    let client = Client::builder(TokioExecutor::new()).build::<_, Full<Bytes>>(tcp());
     let (dialect, system) = (Dialect::Anthropic, "x".repeat(50_000));
     for (what, words, times) in [("a request", 1, TIMES), ("500 tokens", WORDS, TIMES / 10)] {
         bench.fake.script().text = "word ".repeat(words);

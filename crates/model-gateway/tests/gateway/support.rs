@@ -15,6 +15,7 @@ use jct_model_gateway::body::Body;
 use jct_model_gateway::broker::{Settings, WhenUsedUp};
 use jct_model_gateway::budget::{Account, Amount, Limits, Unit, Want};
 use jct_model_gateway::catalog::{Catalog, Model, Provider};
+use jct_model_gateway::connect::tcp;
 use jct_model_gateway::ledger::{Budget, Hold, MemoryLedger, Reservation, ReserveError, Scope, Unavailable};
 use jct_model_gateway::record::Exchange;
 use jct_model_gateway::{Broker, Caller, Dialect, Identity, IdentityError, Ledger, Price, Relay, Usd, relay};
@@ -163,7 +164,7 @@ impl Bench {
             max_response_bytes: 4 << 20,
         }))));
         let ledger = Arc::new(TestLedger::default());
-        let connector = HttpConnector::new();
+        let connector = tcp();
         let broker = Broker::new(ledger.clone(), caller.clone(), connector.clone(), catalog(provider, price), settings);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
