@@ -17,7 +17,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("outcome", &["domain", "store", "signing", "trace"]),
     ("webhook", &["domain", "policy", "crd", "serve", "runtime"]),
     ("reconcile", &["domain", "policy", "crd", "jobs", "store", "signing", "trace", "outcome", "runtime"]),
-    ("api", &["domain", "policy", "crd", "store", "signing", "serve", "runtime"]),
+    ("api", &["domain", "policy", "crd", "store", "signing", "trace", "serve", "runtime"]),
     ("local", &["domain", "jobs", "store", "signing", "checkpoint", "trace", "outcome"]),
     ("commands", &["domain", "policy", "manifest", "crd", "store", "signing", "checkpoint", "trace", "local"]),
     (

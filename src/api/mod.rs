@@ -16,6 +16,7 @@ mod namespaces;
 mod openapi;
 mod page;
 mod query;
+mod results;
 mod tasks;
 mod trace;
 
@@ -41,6 +42,7 @@ use crate::policy::Policy;
 use crate::runtime::{Denials, NamespaceLimits};
 use crate::serve;
 use crate::store::Store;
+use crate::trace::TraceVolume;
 use auth::{Access, KubernetesAuthority};
 use body::Room;
 use cursor::CursorKey;
@@ -48,6 +50,7 @@ use frame::Limits;
 use health::Readiness;
 use namespaces::Namespaces;
 use page::Answers;
+use results::Results;
 
 /// The settings of the API.
 #[derive(Clone, Debug)]
@@ -66,6 +69,8 @@ pub struct ApiSettings {
     pub max_body_bytes: usize,
     /// How many requests are served at once; one caller may have half of them.
     pub max_requests: usize,
+    /// How many answers that last are sent at once: followers and downloads; one caller may have a twentieth of them.
+    pub max_followers: usize,
 }
 
 /// What the handlers share. Cheap to clone.
@@ -83,6 +88,7 @@ pub struct Shared {
     limits: Limits,
     room: Room,
     answers: Answers,
+    results: Results,
     namespaces: Namespaces,
     readiness: Readiness,
     denials: Denials,
@@ -110,6 +116,15 @@ impl Api {
         self
     }
 
+    /// The same, with the traces of `volume`, which are followed until `stop`.
+    #[must_use]
+    pub fn with_traces(mut self, volume: TraceVolume, stop: CancellationToken) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.0) {
+            shared.results = Results::new(shared.settings.max_followers).of(volume, stop);
+        }
+        self
+    }
+
     /// An API over the record that `health` tells of, which creates Tasks through `client` if `policy` allows them, and
     /// hands those that it does not to `denials`. `namespace_limits` say when there are too many.
     pub fn new(
@@ -133,6 +148,7 @@ impl Api {
             limits: Limits::new(settings.max_requests),
             room: Room::new(settings.max_body_bytes),
             answers: Answers::default(),
+            results: Results::new(settings.max_followers),
             namespaces: Namespaces::new(client.clone()),
             readiness: Readiness::default(),
             denials,
@@ -166,6 +182,11 @@ fn guarded(enabled: bool) -> OpenApiRouter<Api> {
         .routes(routes!(tasks::list::list))
         .routes(routes!(tasks::list::get))
         .routes(routes!(tasks::cancel::cancel))
+        .routes(routes!(results::listing::list))
+        .routes(routes!(results::archive::get))
+        .routes(routes!(results::file::get))
+        .routes(routes!(results::events::list))
+        .routes(routes!(results::log::get))
         .routes(routes!(audit::list))
         .routes(routes!(trace::tell))
         .merge(cwom::routes())
@@ -185,10 +206,10 @@ pub fn router(api: Api) -> Router {
     frame::around(router.layer(openapi::provide(&document)), &api).with_state(api)
 }
 
-/// A caller keeps one connection, or a few; behind a proxy all callers have one address.
+/// A caller keeps one connection, or a few, and one for each Task that they follow; behind a proxy all callers have one address.
 const LIMITS: serve::Limits = serve::Limits {
-    connections: 1024,
-    connections_of_one: 512,
+    connections: 2048,
+    connections_of_one: 1280,
     handshake: Duration::from_secs(5),
     head: Duration::from_secs(10),
     idle: Duration::from_secs(60),

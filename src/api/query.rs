@@ -32,6 +32,11 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
 }
 
 impl PathId {
+    /// What stands in a path with more than an id.
+    pub fn new(text: &str) -> Self {
+        Self(Some(text.to_owned()))
+    }
+
     /// The id, of an object of this kind.
     ///
     /// # Errors
@@ -186,7 +191,8 @@ impl Params {
         })
     }
 
-    fn number(&mut self, name: &'static str, least: u32, greatest: u32) -> Option<u32> {
+    /// The whole number of this name, within these bounds.
+    pub fn number(&mut self, name: &'static str, least: u32, greatest: u32) -> Option<u32> {
         self.read(name, |text| {
             let number = text.parse().ok().filter(|number| (least..=greatest).contains(number));
             number.ok_or_else(|| format!("must be a whole number from {least} to {greatest}"))

@@ -38,6 +38,22 @@ pub struct RequestLabels {
     pub status: u16,
 }
 
+/// Labels of `jct_api_streams`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StreamLabels {
+    /// `events`, `log`, `file` or `archive`.
+    pub kind: &'static str,
+}
+
+/// Labels of `jct_api_streams_ended_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StreamEndLabels {
+    /// As in `jct_api_streams`.
+    pub kind: &'static str,
+    /// `ended`, or why it ended before.
+    pub reason: &'static str,
+}
+
 /// Labels of `jct_task_outcomes_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OutcomeLabels {
@@ -71,6 +87,14 @@ pub struct Metrics {
     pub requests: Family<RequestLabels, Counter>,
     /// Time from an API request's head to its answer.
     pub request_seconds: Histogram,
+    /// Followers and downloads under way.
+    pub streams: Family<StreamLabels, Gauge>,
+    /// Those that have ended.
+    pub stream_ends: Family<StreamEndLabels, Counter>,
+    /// Bytes that they were sent.
+    pub stream_bytes: Counter,
+    /// Sealed files that were asked for and are not what was sealed.
+    pub trace_files_changed: Counter,
     /// Passes of the controller.
     pub reconciles: Family<ReconcileLabels, Counter>,
     /// Time of a pass.
@@ -114,6 +138,10 @@ impl Default for Metrics {
         let denials_merged = Counter::default();
         let denials_left_out = Counter::default();
         let requests = Family::default();
+        let streams = Family::<StreamLabels, Gauge>::default();
+        let stream_ends = Family::default();
+        let stream_bytes = Counter::default();
+        let trace_files_changed = Counter::default();
         let reconciles = Family::default();
         let outcomes = Family::default();
         let provenance_failures = Counter::default();
@@ -165,6 +193,23 @@ impl Default for Metrics {
             "Time to answer an API request",
             Unit::Seconds,
             request_seconds.clone(),
+        );
+        registry.register("api_streams", "Followers and downloads of traces under way", streams.clone());
+        registry.register(
+            "api_streams_ended",
+            "Followers and downloads of traces that have ended",
+            stream_ends.clone(),
+        );
+        registry.register_with_unit(
+            "api_streams_sent",
+            "What followers and downloads of traces were sent",
+            Unit::Bytes,
+            stream_bytes.clone(),
+        );
+        registry.register(
+            "api_trace_files_changed",
+            "Sealed files that were asked for and are not what was sealed",
+            trace_files_changed.clone(),
         );
         registry.register("reconciles", "Passes of the controller", reconciles.clone());
         registry.register_with_unit("reconcile", "Time of a pass", Unit::Seconds, reconcile_seconds.clone());
@@ -245,6 +290,10 @@ impl Default for Metrics {
             denials_left_out,
             requests,
             request_seconds,
+            streams,
+            stream_ends,
+            stream_bytes,
+            trace_files_changed,
             reconciles,
             reconcile_seconds,
             outcomes,

@@ -24,6 +24,7 @@ use crate::crd::Trust;
 use crate::serve::Tls;
 use crate::signing::{self, SecretKeys};
 use crate::store::{DatabaseUrl, Store, StoreSettings};
+use crate::trace::TraceVolume;
 use crate::webhook::certificates::Identity;
 use crate::webhook::{self, Keeper, KeeperSettings, Outlets, Reviewer};
 
@@ -116,7 +117,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     }
     let health = api::Health { store: store.clone(), parts: Arc::new(readiness), metrics, keys, clock };
     let api = api::Api::new(health, client, settings.policy(), trust, denials, limits, settings.api())
-        .with_executors(executors);
+        .with_executors(executors)
+        .with_traces(TraceVolume::new(&settings.trace_root), shutdown.clone());
     let (address, stop) = (any(settings.api_port), shutdown.clone());
     parts.spawn(async move {
         let served = api::serve(address, api::router(api), stop).await;

@@ -73,6 +73,10 @@ pub struct Settings {
     #[arg(long, env = "JCT_API_MAX_REQUESTS", default_value_t = 256, value_parser = clap::value_parser!(u32).range(2..=100_000))]
     pub api_max_requests: u32,
 
+    /// How many followers of Tasks and downloads of traces are served at once; one caller may have a twentieth of them
+    #[arg(long, env = "JCT_API_MAX_FOLLOWERS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(20..=100_000))]
+    pub api_max_followers: u32,
+
     /// Log at debug level
     #[arg(long, env = "DEBUG", default_value_t = false, action = ArgAction::Set, num_args = 0..=1,
           default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
@@ -489,6 +493,7 @@ impl Settings {
             timeout: Duration::from_secs(self.api_timeout_seconds.into()),
             max_body_bytes: self.api_max_body_bytes as usize,
             max_requests: self.api_max_requests as usize,
+            max_followers: self.api_max_followers as usize,
         }
     }
 

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The connections of one port.
 #[derive(Debug)]
-pub(super) struct Connections {
+pub struct Connections {
     most: usize,
     most_of_one: usize,
     began: Instant,
@@ -32,7 +32,7 @@ struct Entry {
 
 /// What goes on on one connection.
 #[derive(Debug, Default)]
-pub(super) struct Activity {
+pub struct Activity {
     /// Requests being answered.
     in_flight: AtomicUsize,
     /// Requests answered.
@@ -67,8 +67,27 @@ pub(super) struct Place {
     pub(super) close: CancellationToken,
 }
 
+/// By what a handler says that its answer goes on when its head is sent; an extension of every request.
+#[derive(Clone, Debug)]
+pub struct KeepBusy {
+    connections: Arc<Connections>,
+    activity: Arc<Activity>,
+}
+
+impl KeepBusy {
+    pub(super) fn new(connections: &Arc<Connections>, activity: &Arc<Activity>) -> Self {
+        Self { connections: connections.clone(), activity: activity.clone() }
+    }
+
+    /// The connection counts as busy until what is returned is dropped: it is closed neither for being idle nor to make room.
+    pub fn begin(&self) -> InFlight {
+        Place::begin(&self.connections, &self.activity)
+    }
+}
+
 /// A request being answered.
-pub(super) struct InFlight {
+#[derive(Debug)]
+pub struct InFlight {
     connections: Arc<Connections>,
     activity: Arc<Activity>,
 }

@@ -13,5 +13,6 @@ mod tls;
 
 pub use body::{Body, BodyError, BodyLimits, read};
 pub use budget::{Budget, Charge};
+pub use connections::{InFlight, KeepBusy};
 pub use server::{Limits, Peer, serve, serve_on};
 pub use tls::{ClientCa, Tls, TlsError};

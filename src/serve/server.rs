@@ -23,7 +23,7 @@ use tower::{Service, ServiceExt as _};
 use tracing::{debug, warn};
 
 use super::Tls;
-use super::connections::{Activity, Connections, Place};
+use super::connections::{Activity, Connections, KeepBusy, Place};
 
 /// What a port takes. Times count for one connection.
 #[derive(Clone, Copy, Debug)]
@@ -220,6 +220,7 @@ where
     fn call(&mut self, request: axum::http::Request<B>) -> Self::Future {
         let mut request: Request = request.map(axum::body::Body::new);
         request.extensions_mut().insert(self.peer);
+        request.extensions_mut().insert(KeepBusy::new(&self.connections, &self.activity));
         let in_flight = Place::begin(&self.connections, &self.activity);
         let router = self.router.clone();
         Box::pin(async move {
@@ -256,6 +257,11 @@ mod tests {
     async fn open(limits: Limits) -> Port {
         let router = Router::new()
             .route("/", get(|| async { "hello" }))
+            .route(
+                "/lasting",
+                get(|axum::Extension(busy): axum::Extension<KeepBusy>| async move { lasting(Some(busy.begin())) }),
+            )
+            .route("/unwatched", get(|| async { lasting(None) }))
             .route("/slow", get(|| async { sleep(Duration::from_secs(1)).await }))
             .route("/body", post(|body: axum::body::Bytes| async move { body.len().to_string() }));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -263,6 +269,15 @@ mod tests {
         let shutdown = CancellationToken::new();
         let server = tokio::spawn(serve_on(listener, None, router, limits, shutdown.clone()));
         Port { address, shutdown, server }
+    }
+
+    /// A body that takes longer than a connection may be idle, and the time to end it.
+    fn lasting(busy: Option<crate::serve::InFlight>) -> axum::body::Body {
+        let pieces = futures::stream::unfold((0, busy), |(count, busy)| async move {
+            sleep(Duration::from_millis(250)).await;
+            (count < 8).then(|| (Ok::<_, std::io::Error>("piece"), (count + 1, busy)))
+        });
+        axum::body::Body::from_stream(pieces)
     }
 
     impl Port {
@@ -314,6 +329,17 @@ mod tests {
         assert!(rest(&mut stream).await.starts_with("HTTP/1.1 200"), "longer than it may be idle");
         let took = began.elapsed();
         assert!((Duration::from_millis(1200)..Duration::from_secs(5)).contains(&took), "{took:?}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_lasts_is_sent_whole_where_its_handler_says_so() {
+        let port = open(LIMITS).await;
+        let pieces = async |path: &str| {
+            port.answer(&format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await.matches("piece").count()
+        };
+        let (lasting, unwatched) = tokio::join!(pieces("/lasting"), pieces("/unwatched"));
+        assert_eq!(lasting, 8);
+        assert!(unwatched < 8, "the control: {unwatched}");
     }
 
     #[tokio::test]

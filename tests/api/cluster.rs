@@ -110,16 +110,20 @@ impl Cluster {
     fn review_access(&self, mut review: Value) -> Value {
         let spec = &review["spec"];
         let (verb, resource, namespace) = match &spec["resourceAttributes"] {
-            Value::Null => (&spec["nonResourceAttributes"]["verb"], &spec["nonResourceAttributes"]["path"], "*"),
+            Value::Null => (&spec["nonResourceAttributes"]["verb"], spec["nonResourceAttributes"]["path"].clone(), "*"),
             resource => {
                 assert_eq!(resource["group"], "jct.dev");
-                (&resource["verb"], &resource["resource"], resource["namespace"].as_str().unwrap_or("*"))
+                let name = match resource["subresource"].as_str() {
+                    Some(subresource) => json!(format!("{}/{subresource}", resource["resource"].as_str().unwrap())),
+                    None => resource["resource"].clone(),
+                };
+                (&resource["verb"], name, resource["namespace"].as_str().unwrap_or("*"))
             }
         };
         let rights = self.rights.lock().unwrap();
         let rules = rights.get(spec["user"].as_str().unwrap());
         let allowed = rules.into_iter().flatten().any(|(may_verb, may_resource, may_namespace)| {
-            verb == may_verb && resource == may_resource && (*may_namespace == "*" || *may_namespace == namespace)
+            verb == may_verb && resource == *may_resource && (*may_namespace == "*" || *may_namespace == namespace)
         });
         review["status"] = json!({"allowed": allowed});
         review

@@ -24,10 +24,10 @@ pub fn problems(method: &str, path: &str, status: u16, content_type: &str, body:
         return Vec::new();
     };
     let kind = content_type.split(';').next().unwrap_or_default().trim();
-    let Some(of_kind) = content.get(kind) else {
+    let Some(of_kind) = content.get(kind).or(content.get("*/*")) else {
         return vec![format!("{method} {path} answers {status} with {content_type}, which is not in the document")];
     };
-    if kind != "application/json" {
+    if kind != "application/json" || !content.contains_key(kind) {
         return Vec::new();
     }
     let Ok(value) = serde_json::from_str(body) else {
@@ -42,8 +42,12 @@ fn operation(method: &str, path: &str) -> Option<&'static Value> {
     let parts: Vec<&str> = path.split('?').next()?.split('/').collect();
     let fits = |template: &str| {
         let of_template: Vec<&str> = template.split('/').collect();
-        of_template.len() == parts.len()
-            && of_template.iter().zip(&parts).all(|(one, other)| one.starts_with('{') || one == other)
+        // A path within a trace has slashes.
+        let is_long_enough = match template.ends_with("/{path}") {
+            true => parts.len() >= of_template.len(),
+            false => parts.len() == of_template.len(),
+        };
+        is_long_enough && of_template.iter().zip(&parts).all(|(one, other)| one.starts_with('{') || one == other)
     };
     let paths = document()["paths"].as_object().unwrap();
     // What is written out comes before what is a parameter.

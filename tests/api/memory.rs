@@ -9,6 +9,7 @@ use axum::body::{Body, Bytes};
 use futures::future::join_all;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
+use jct::domain::trace::Outcome;
 use jct::domain::{Actor, Id};
 use jct::policy::Policy;
 use jct::runtime::{Denials, Metrics, NamespaceLimits, Waiting};
@@ -17,6 +18,8 @@ use jct::webhook::{self, Reviewer};
 use kube::core::DynamicObject;
 use kube::core::admission::AdmissionReview;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tower::ServiceExt as _;
 
 use crate::world::{ADA, NOBODY, World, request};
@@ -260,4 +263,92 @@ async fn what_anybody_may_ask_for_is_in_memory_once() {
     }
     let raised = measured(TEST, "public");
     assert!(raised < 32 * MIB, "{} MiB", raised / MIB);
+}
+
+/// A file of a GiB that is read slowly by some, and events that many follow: neither its size nor their number is in memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn large_files_and_many_followers_take_little() {
+    const TEST: &str = "large_files_and_many_followers_take_little";
+    if let Ok(what) = std::env::var(MEASURE) {
+        let world = World::with(|settings| settings.max_followers = 20_000).await;
+        let mut ran = world.runs().await;
+        ran.event("attempt_started");
+        if what == "files" {
+            std::fs::create_dir(ran.dir.join("artifacts")).unwrap();
+            std::fs::File::create(ran.dir.join("artifacts/large")).unwrap().set_len(1 << 30).unwrap();
+            ran.ends(Outcome::Succeeded, &[]).await;
+            // What has only just been written is hashed each time.
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            let path = ran.path("trace/1/artifacts/large");
+            let began = std::time::Instant::now();
+            let raised = raised_by(async {
+                assert_eq!(world.unread(ADA, &path).await.status(), 200);
+                eprintln!("time to the first byte, cold: {:?}", began.elapsed());
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                let began = std::time::Instant::now();
+                assert_eq!(world.unread(ADA, &path).await.status(), 200);
+                let warm = began.elapsed();
+                eprintln!("time to the first byte, remembered: {warm:?}");
+                assert!(warm < Duration::from_millis(50), "{warm:?}");
+                let waiting = join_all((0..50).map(|_| world.unread(ADA, &path))).await;
+                let mut body = world.unread(ADA, &path).await.into_body().into_data_stream();
+                let mut count = 0;
+                while let Some(piece) = futures::StreamExt::next(&mut body).await {
+                    count += piece.unwrap().len();
+                }
+                assert_eq!(count, 1 << 30);
+                drop(waiting);
+            })
+            .await;
+            return println!("raised by {raised}");
+        }
+        // Many events that wait for those who do not read.
+        let events = if what == "sockets" { 20_000 } else { 2_000 };
+        (0..events).for_each(|_| ran.event("executor_step"));
+        let path = ran.path("events?follow=true");
+        if what == "sockets" {
+            let address = world.listen();
+            let asked = format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADA}\r\n\r\n").into_bytes();
+            let raised = raised_by(async {
+                let mut followers = Vec::new();
+                for _ in 0..500 {
+                    let mut stream = connect(address).await;
+                    stream.write_all(&asked).await.unwrap();
+                    let mut begin = [0; 12];
+                    stream.read_exact(&mut begin).await.unwrap();
+                    assert_eq!(&begin, b"HTTP/1.1 200");
+                    followers.push(stream);
+                }
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            })
+            .await;
+            return println!("raised by {raised}");
+        }
+        let raised = raised_by(async {
+            let mut followers = Vec::new();
+            for _ in 0..500 {
+                let follower = world.unread(ADA, &path).await;
+                assert_eq!(follower.status(), 200);
+                followers.push(follower);
+            }
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        })
+        .await;
+        return println!("raised by {raised}");
+    }
+    for what in ["files", "followers", "sockets"] {
+        let raised = measured(TEST, what);
+        println!("{what}: {} MiB", raised / MIB);
+        assert!(raised < 64 * MIB, "{what}: {} MiB", raised / MIB);
+    }
+}
+
+/// To a server that may not listen yet.
+async fn connect(address: std::net::SocketAddr) -> TcpStream {
+    loop {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return stream,
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
 }

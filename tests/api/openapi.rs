@@ -19,6 +19,7 @@ fn operations(document: &Value) -> Vec<(String, String, Value)> {
         for (method, operation) in item.as_object().unwrap() {
             assert!(METHODS.contains(&method.as_str()), "{path}: {method}");
             let path = path.replace("{id}", NOTHING).replace("{trace_id}", "some-trace-id");
+            let path = path.replace("{attempt}", "1").replace("{path}", "task.json").replace("{archive}", "1.tar.gz");
             found.push((method.to_uppercase(), path, operation.clone()));
         }
     }

@@ -1,5 +1,6 @@
 //! A record, a cluster and an API over them, and the people who call it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +16,10 @@ use jct::policy::Policy;
 use jct::runtime::{Clock, Denials, LostTasks, Metrics, NamespaceLimits, Waiting};
 use jct::signing::{KeyRing, Keys, SigningKey};
 use jct::store::{Store, StoreSettings};
+use jct::trace::TraceVolume;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::cluster::{Cluster, Rule};
@@ -46,6 +49,9 @@ pub struct World {
     pub denials: Waiting,
     /// What may be recorded of a namespace within an hour; taken up by [`World::restart`].
     pub max_recorded: u32,
+    pub traces: TraceVolume,
+    /// Ends what is followed.
+    pub stop: CancellationToken,
     folder: tempfile::TempDir,
 }
 
@@ -77,6 +83,7 @@ pub fn settings() -> ApiSettings {
         timeout: Duration::from_secs(20),
         max_body_bytes: 1 << 20,
         max_requests: 256,
+        max_followers: 1000,
     }
 }
 
@@ -109,13 +116,27 @@ impl World {
         }
         let mut settings = settings();
         change(&mut settings);
-        let (router, denials) = serve(&store, &cluster, &trust, &settings, 0);
-        Self { store, cluster, settings, trust, router, denials, max_recorded: 0, folder }
+        let root = folder.path().join("traces");
+        std::fs::create_dir(&root).unwrap();
+        let (traces, stop) = (TraceVolume::new(root), CancellationToken::new());
+        let (api, denials) = serve(&store, &cluster, &trust, &settings, 0);
+        let router = router(api.with_traces(traces.clone(), stop.clone()));
+        Self { store, cluster, settings, trust, router, denials, max_recorded: 0, traces, stop, folder }
     }
 
     /// The API as it is after a restart: everything is there but what was in memory.
     pub fn restart(&mut self) {
-        (self.router, self.denials) = serve(&self.store, &self.cluster, &self.trust, &self.settings, self.max_recorded);
+        let (api, denials) = serve(&self.store, &self.cluster, &self.trust, &self.settings, self.max_recorded);
+        (self.router, self.denials) = (router(api.with_traces(self.traces.clone(), self.stop.clone())), denials);
+    }
+
+    /// The API on a port of this machine, until `stop`.
+    pub fn listen(&self) -> SocketAddr {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        tokio::spawn(jct::api::serve(address, self.router.clone(), self.stop.clone()));
+        address
     }
 
     /// Locks the record against writing until the connection is closed.
@@ -140,7 +161,14 @@ impl World {
 
     /// An answer of which nothing is read yet.
     pub async fn unread(&self, token: &str, path: &str) -> Response<Body> {
-        self.router.clone().oneshot(request("GET", token, path).body(Body::empty()).unwrap()).await.unwrap()
+        self.unread_with(token, path, &[]).await
+    }
+
+    /// The same, of a request with these headers.
+    pub async fn unread_with(&self, token: &str, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
+        let asked =
+            headers.iter().fold(request("GET", token, path), |asked, (name, value)| asked.header(*name, *value));
+        self.router.clone().oneshot(asked.body(Body::empty()).unwrap()).await.unwrap()
     }
 
     pub async fn get(&self, token: &str, path: &str) -> Answer {
@@ -168,7 +196,7 @@ impl World {
 }
 
 fn rules(verbs: &[&'static str], namespace: &'static str) -> Vec<Rule> {
-    let resources = || std::iter::once("tasks").chain(Kind::ALL.iter().map(|kind| kind.plural()));
+    let resources = || ["tasks", "tasks/trace"].into_iter().chain(Kind::ALL.iter().map(|kind| kind.plural()));
     verbs.iter().flat_map(|verb| resources().map(|resource| (*verb, resource, namespace))).collect()
 }
 
@@ -178,7 +206,7 @@ fn serve(
     trust: &Trust,
     settings: &ApiSettings,
     max_recorded: u32,
-) -> (Router, Waiting) {
+) -> (Api, Waiting) {
     let metrics = Metrics::default();
     let (denials, waiting) = Denials::new(&metrics);
     let ring = KeyRing::new(SigningKey::from_seed(&[7; 32]).unwrap(), &[], "2026-03-01T12:00:00Z".parse().unwrap());
@@ -187,7 +215,7 @@ fn serve(
     let policy = Policy::default().allowing("octo/");
     let trust = tokio::sync::watch::Sender::new(Arc::new(trust.clone())).subscribe();
     let limits = NamespaceLimits::new(store.clone(), MAX_OPEN_TASKS, max_recorded, LostTasks::default());
-    (router(Api::new(health, cluster.client(), policy, trust, denials, limits, settings.clone())), waiting)
+    (Api::new(health, cluster.client(), policy, trust, denials, limits, settings.clone()), waiting)
 }
 
 pub fn request(method: &str, token: &str, path: &str) -> http::request::Builder {

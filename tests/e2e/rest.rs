@@ -52,6 +52,41 @@ async fn a_task_that_was_asked_for_is_run_and_told_of() {
     assert_eq!((status, &issue["status"]), (200, &json!("done")), "{issue}");
 }
 
+/// Followed from before it begins to its end, and read afterwards, by its people alone.
+#[tokio::test]
+async fn what_a_task_makes_is_followed_and_read() {
+    let world = World::shared("rest").await;
+    let (token, _) = editor(&world).await;
+    let rest = Rest::open().await;
+    let enqueue = format!("/tasks/enqueue?namespace={}", world.namespace);
+    let (status, made) = rest.json("POST", &enqueue, &token, &body(json!({}))).await;
+    assert_eq!(status, 201, "{made}");
+    let task = format!("/tasks/{}", made["task_id"].as_str().unwrap());
+    let (events, log) = (format!("{task}/events?follow=true"), format!("{task}/log?follow=true"));
+    let (events, log) = tokio::join!(rest.call("GET", &events, &token, ""), rest.call("GET", &log, &token, ""));
+    assert!(events.0 == 200 && events.1.contains("id: 1.1\ndata: {"), "{}", events.1);
+    assert!(events.1.contains(r#"{"reason":"ended","status":"completed"}"#), "{}", events.1);
+    assert!(log.0 == 200 && log.1.contains("executor_ended") && log.1.contains("attempt_ended"), "{}", log.1);
+
+    let (_, traces) = rest.json("GET", &format!("{task}/trace"), &token, &json!({})).await;
+    assert_eq!((&traces[0]["sealed"], &traces[0]["verified"]), (&json!(true), &json!(true)), "{traces}");
+    let report = format!("{task}/trace/1/artifacts/report.md");
+    let (status, head, text) = rest.answer("GET", &report, &token, "").await;
+    assert!(status == 200 && text.contains("# ") && head.to_lowercase().contains("content-disposition: attachment"));
+    let stranger = crate::support::token(&world.namespace, "nobody", "jct").await;
+    assert_eq!(rest.call("GET", &report, &stranger, "").await.0, 404);
+
+    let archive = rest.bytes(&format!("{task}/trace/1.tar.gz"), &token).await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("archive"), archive).unwrap();
+    let path = folder.path().to_str().unwrap();
+    let unpacked = std::process::Command::new("tar").args(["-xzf", "archive"]).current_dir(path).output().unwrap();
+    assert!(unpacked.status.success(), "{unpacked:?}");
+    let mut checked = Vec::new();
+    jct::trace::verify(folder.path(), None, &mut |one| checked.push(one)).unwrap();
+    assert!(checked.len() == 1 && checked[0].problems.is_empty(), "{checked:?}");
+}
+
 #[tokio::test]
 async fn work_objects_are_for_those_who_may_have_them() {
     let world = World::shared("rest").await;

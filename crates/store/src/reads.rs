@@ -82,6 +82,16 @@ impl Store {
         rows::artifacts_of(&mut self.inner.readers.acquire().await?.borrow(), task_id).await
     }
 
+    /// The files of the trace of one attempt.
+    pub async fn artifacts_of_job(&self, job_id: Id) -> Result<Vec<ArtifactRow>> {
+        rows::artifacts_of_job(&mut self.inner.readers.acquire().await?.borrow(), job_id).await
+    }
+
+    /// The file of an attempt with this uri, if its trace has one.
+    pub async fn artifact_of_job(&self, job_id: Id, uri: &str) -> Result<Option<ArtifactRow>> {
+        rows::artifact_of_job(&mut self.inner.readers.acquire().await?.borrow(), job_id, uri).await
+    }
+
     /// The work object of this kind with this id. An Issue comes with its Runs and with the ContextPackets that are for it.
     pub async fn object(&self, kind: Kind, id: Id) -> Result<Option<ObjectRow>> {
         cwom::object_by_id(&mut self.inner.readers.acquire().await?.borrow(), kind, id).await

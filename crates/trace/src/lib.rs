@@ -4,11 +4,13 @@
 
 mod folder;
 mod inspect;
+mod read;
 mod remove;
 mod verify;
 mod volume;
 
 pub use inspect::Found;
+pub use read::{Opened, Stamp, TraceFolder};
 pub use remove::{Freed, remove_tree};
 pub use verify::{Checked, Signed, State, Verdict, verify};
 pub use volume::{TraceVolume, incomplete};

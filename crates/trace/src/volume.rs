@@ -12,6 +12,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::folder::{RESOLVE, exists, open_beneath, read_beneath};
 use super::inspect::{Found, inspect};
+use super::read::TraceFolder;
 use super::remove::{Freed, remove as remove_folder};
 use jct_domain::Id;
 use jct_domain::trace::{
@@ -141,6 +142,14 @@ impl TraceVolume {
         let directory = self.open(namespace, task_id, attempt)?.ok_or(io::ErrorKind::NotFound)?;
         let bytes = read_beneath(&directory, name, max_bytes)?;
         Ok((serde_json::from_slice(&bytes)?, bytes))
+    }
+
+    /// The folder of an attempt, to be read from; none if it is not there. Blocks.
+    ///
+    /// # Errors
+    /// If the volume cannot be read.
+    pub fn folder(&self, namespace: &str, task_id: Id, attempt: u32) -> io::Result<Option<TraceFolder>> {
+        Ok(self.open(namespace, task_id, attempt)?.map(TraceFolder::new))
     }
 
     /// Whether an attempt has its provenance. Blocks.

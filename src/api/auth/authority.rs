@@ -30,7 +30,7 @@ pub enum Right {
     Resource {
         /// Such as `create`.
         verb: &'static str,
-        /// The plural name, in the group `jct.dev`.
+        /// The plural name, in the group `jct.dev`, and after a slash the subresource if it is one.
         resource: &'static str,
         /// Where; in all namespaces when absent.
         namespace: Option<String>,
@@ -60,13 +60,21 @@ impl fmt::Display for Right {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Resource { verb, resource, namespace: Some(namespace) } => {
-                write!(f, "{verb} {resource}.{GROUP} in namespace {namespace:?}")
+                write!(f, "{verb} {} in namespace {namespace:?}", qualified(resource))
             }
             Self::Resource { verb, resource, namespace: None } => {
-                write!(f, "{verb} {resource}.{GROUP} in all namespaces")
+                write!(f, "{verb} {} in all namespaces", qualified(resource))
             }
             Self::Path { verb, path } => write!(f, "{verb} {path}"),
         }
+    }
+}
+
+/// `resource` with our group, as kubectl names it: `tasks.jct.dev`, `tasks.jct.dev/trace`.
+pub fn qualified(resource: &str) -> String {
+    match resource.split_once('/') {
+        Some((resource, subresource)) => format!("{resource}.{GROUP}/{subresource}"),
+        None => format!("{resource}.{GROUP}"),
     }
 }
 

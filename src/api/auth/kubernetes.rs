@@ -82,9 +82,14 @@ impl Authority for KubernetesAuthority {
 fn attributes(right: &Right) -> (Option<ResourceAttributes>, Option<NonResourceAttributes>) {
     match right {
         Right::Resource { verb, resource, namespace } => {
+            let (resource, subresource) = match resource.split_once('/') {
+                Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
+                None => (*resource, None),
+            };
             let resource = ResourceAttributes {
                 group: Some(GROUP.into()),
-                resource: Some((*resource).into()),
+                resource: Some(resource.into()),
+                subresource,
                 verb: Some((*verb).into()),
                 namespace: namespace.clone(),
                 ..ResourceAttributes::default()

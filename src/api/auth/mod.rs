@@ -4,6 +4,7 @@
 
 mod authority;
 mod cache;
+mod credential;
 mod kubernetes;
 mod token;
 
@@ -24,7 +25,8 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-pub use authority::{Authority, AuthorityError, Identity, Right};
+pub use authority::{Authority, AuthorityError, Identity, Right, qualified};
+pub use credential::Credential;
 pub use kubernetes::KubernetesAuthority;
 
 use super::Api;
@@ -224,7 +226,7 @@ fn forbidden(caller: &Caller, right: &Right, hint: &str) -> Problem {
     let mut problem = Problem::named(StatusCode::FORBIDDEN, "forbidden", message);
     if let (Some(detail), Right::Resource { verb, resource, namespace }) = (problem.detail.as_object_mut(), right) {
         detail.insert("verb".into(), json!(verb));
-        detail.insert("resource".into(), json!(format!("{resource}.{}", crate::crd::names::GROUP)));
+        detail.insert("resource".into(), json!(qualified(resource)));
         detail.insert("namespace".into(), json!(namespace));
     }
     problem
@@ -240,7 +242,9 @@ pub async fn authenticate(
     let peer = request.extensions().get::<Peer>();
     let source = peer.map_or_else(String::new, |peer| peer.address.to_string());
     let caller = api.access.identify(&headers, &source).await?;
-    request.headers_mut().remove(header::AUTHORIZATION);
+    if let Some(value) = request.headers_mut().remove(header::AUTHORIZATION) {
+        request.extensions_mut().insert(Credential::new(value, source));
+    }
     request.extensions_mut().insert(caller.clone());
     let mut response = next.run(request).await;
     response.extensions_mut().insert(caller);

@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::api::Api;
 use crate::api::auth::Caller;
@@ -16,7 +16,7 @@ use crate::api::error::Problem;
 /// How many requests are being served.
 #[derive(Debug)]
 pub struct Limits {
-    all: Semaphore,
+    all: Arc<Semaphore>,
     each: usize,
     served: Arc<Mutex<HashMap<String, usize>>>,
 }
@@ -24,7 +24,19 @@ pub struct Limits {
 impl Limits {
     /// At most `all` requests at once, and half of them of one caller.
     pub fn new(all: usize) -> Self {
-        Self { all: Semaphore::new(all), each: all.div_ceil(2), served: Arc::default() }
+        Self::with_share(all, all.div_ceil(2))
+    }
+
+    /// At most `all` at once, and `each` of them of one caller.
+    pub fn with_share(all: usize, each: usize) -> Self {
+        Self { all: Arc::new(Semaphore::new(all)), each, served: Arc::default() }
+    }
+
+    /// A place for something that lasts longer than the request that asks for it.
+    pub fn hold(&self, username: &str) -> Result<Held, Full> {
+        let place = self.place(username).ok_or(Full::OfCaller)?;
+        let permit = self.all.clone().try_acquire_owned().map_err(|_| Full::OfAll)?;
+        Ok(Held { _place: place, _permit: permit })
     }
 
     /// A place for one more request of this user, if there is one.
@@ -39,7 +51,24 @@ impl Limits {
     }
 }
 
+/// A place that is taken until this is dropped.
+#[derive(Debug)]
+pub struct Held {
+    _place: Place,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// The caller has as many as one may have.
+    OfCaller,
+    /// All are taken.
+    OfAll,
+}
+
 /// A place that is given back when it is dropped.
+#[derive(Debug)]
 struct Place {
     username: String,
     served: Arc<Mutex<HashMap<String, usize>>>,

@@ -9,7 +9,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use context::{Joined, RequestTrace, random};
-pub use limits::Limits;
+pub use limits::{Full, Limits};
 
 use super::Api;
 use super::auth::authenticate;

@@ -54,6 +54,10 @@ pub fn document(public: OpenApi, mut guarded: OpenApi) -> Value {
         "token": {"type": "http", "scheme": "bearer",
                   "description": "kubectl create token SERVICE-ACCOUNT --audience jct"},
     });
+    // What a path ends with may have slashes: the router's own mark of that is no part of the document.
+    if let Some(paths) = document["paths"].as_object_mut() {
+        *paths = std::mem::take(paths).into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
+    }
     for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
         let is_public = public.get(path).is_some();
         for operation in item.as_object_mut().into_iter().flat_map(|item| item.values_mut()) {

@@ -36,6 +36,7 @@ fn takes(path: &str, name: &str, place: &str) -> Option<Value> {
         ("namespace" | "kubernetes_namespace", _) => namespace(),
         ("status", _) if path == "/tasks" => words(json!(Phase::ALL)),
         ("operation", _) => words(json!(Operation::ALL)),
+        ("stream", _) if path == "/tasks/{id}/log" => words(json!(["stdout", "stderr", "trace"])),
         ("requester_kind" | "actor_kind", _) => words(json!(ActorKind::ALL)),
         ("action", _) => words(json!(Action::ALL)),
         ("entity_kind", _) => words(json!(EntityKind::ALL)),

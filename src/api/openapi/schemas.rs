@@ -8,6 +8,7 @@ use super::work_objects;
 use crate::crd;
 use crate::domain::audit::{Action, EntityKind};
 use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS, Operation, VERSION};
+use crate::domain::trace::FileKind;
 use crate::domain::{ActorKind, Code, Phase};
 
 /// What every guarded operation may answer besides its own, and what it means.
@@ -97,6 +98,9 @@ fn others() -> Map<String, Value> {
                           "description": "As things happened"},
             },
         },
+        "Traces": {"type": "array", "items": trace_of_attempt()},
+        "Events": {"type": "array", "items": event()},
+        "Bytes": {"description": "Bytes, of any kind"},
         "Problem": problem(),
     });
     schemas.as_object().cloned().unwrap_or_default()
@@ -117,6 +121,51 @@ pub fn or_null(mut schema: Value) -> Value {
     let kind = schema["type"].take();
     schema["type"] = json!([kind, "null"]);
     schema
+}
+
+fn trace_of_attempt() -> Value {
+    let sha256 = || json!({"type": ["string", "null"], "pattern": "^[0-9a-f]{64}$"});
+    let file = json!({
+        "type": "object",
+        "required": ["path", "size_bytes", "sha256", "media_type", "kind"],
+        "properties": {
+            "path": {"type": "string", "description": "Relative to the trace; made by an executor"},
+            "size_bytes": {"type": "integer", "minimum": 0},
+            "sha256": sha256(),
+            "media_type": {"type": "string", "description": "By its name; it may be served as another one"},
+            "kind": {"type": "string", "enum": FileKind::ALL},
+        },
+    });
+    json!({
+        "type": "object",
+        "required": ["attempt", "outcome", "sealed", "manifest_sha256", "verified", "removed_at", "files"],
+        "properties": {
+            "attempt": {"type": "integer", "minimum": 1},
+            "outcome": {"type": ["string", "null"], "enum": ["succeeded", "failed", null],
+                        "description": "Null while it runs"},
+            "sealed": {"type": "boolean", "description": "Whether the record has the digest of every file"},
+            "manifest_sha256": sha256(),
+            "verified": {"type": ["boolean", "null"],
+                         "description": "Of a sealed one: whether the worker itself announced the manifest's digest"},
+            "removed_at": {"type": ["string", "null"], "format": "date-time",
+                           "description": "When retention removed the files"},
+            "files": {"type": "array", "items": file},
+        },
+    })
+}
+
+fn event() -> Value {
+    json!({
+        "type": "object",
+        "required": ["ts", "seq", "event", "trace_id", "fields"],
+        "properties": {
+            "ts": {"type": "string", "format": "date-time"},
+            "seq": {"type": "integer", "minimum": 0},
+            "event": {"type": "string"},
+            "trace_id": trace_id(),
+            "fields": {"type": "object"},
+        },
+    })
 }
 
 fn problem() -> Value {

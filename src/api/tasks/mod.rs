@@ -14,7 +14,7 @@ use super::query::PathId;
 use crate::store::TaskRow;
 
 /// The Task, for a caller who may do `verb` with it. What the caller may not even get is not found.
-async fn find(api: &Api, caller: &Caller, verb: &'static str, id: &PathId) -> Result<TaskRow, Problem> {
+pub async fn find(api: &Api, caller: &Caller, verb: &'static str, id: &PathId) -> Result<TaskRow, Problem> {
     let not_found = || Problem::not_found("Task not found");
     let row = api.store.task(id.of("Task")?).await?.ok_or_else(not_found)?;
     let may_know = api.access.reach(caller, verb, "tasks", &row.namespace).await?;

@@ -53,6 +53,19 @@ impl Rest {
         (head.split_whitespace().nth(1).unwrap().parse().unwrap(), head.to_owned(), body.to_owned())
     }
 
+    /// The body of a file that is sent in pieces of any kind.
+    pub async fn bytes(&self, path: &str, token: &str) -> Vec<u8> {
+        let mut stream = TcpStream::connect(&self.address).await.unwrap();
+        // Without pieces of its own: HTTP/1.0 has none.
+        let request = format!("GET {path} HTTP/1.0\r\nHost: jct-api\r\nAuthorization: Bearer {token}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let at = answer.windows(4).position(|part| part == b"\r\n\r\n").unwrap();
+        assert!(answer.starts_with(b"HTTP/1.0 200"), "{}", String::from_utf8_lossy(&answer[..at]));
+        answer.split_off(at + 4)
+    }
+
     /// As [`Rest::call`], for a body of JSON.
     pub async fn json(&self, method: &str, path: &str, token: &str, body: &Value) -> (u16, Value) {
         let (status, body) = self.call(method, path, token, &body.to_string()).await;

@@ -84,6 +84,13 @@ pub(crate) async fn artifacts_of_job(conn: &mut Conn<'_>, job_id: Id) -> Result<
     rows.into_iter().map(ArtifactColumns::into_row).collect()
 }
 
+/// The file of an attempt with this uri.
+pub(crate) async fn artifact_of_job(conn: &mut Conn<'_>, job_id: Id, uri: &str) -> Result<Option<ArtifactRow>> {
+    const ONE: &str = sql!("SELECT ", ArtifactColumns::NAMES, " FROM artifacts WHERE job_id = $1 AND uri = $2");
+    let rows = fetch!(ArtifactColumns, conn, ONE, job_id.to_string(), uri)?;
+    rows.into_iter().next().map(ArtifactColumns::into_row).transpose()
+}
+
 /// The digest of the files of a trace: of a line of JSON for each, in the order of their uris.
 pub(crate) fn files_digest(files: &[ArtifactRow]) -> String {
     let mut files: Vec<&ArtifactRow> = files.iter().collect();

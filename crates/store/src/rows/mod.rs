@@ -24,7 +24,7 @@ pub(super) use job::UPDATE_JOBS;
 pub(super) use task::UPDATE_TASKS;
 
 pub(super) use artifact::{
-    ArtifactColumns, artifact_parses, artifacts_of, artifacts_of_job, files_digest, insert_artifacts,
+    ArtifactColumns, artifact_of_job, artifact_parses, artifacts_of, artifacts_of_job, files_digest, insert_artifacts,
 };
 pub(super) use job::{JobColumns, insert_jobs, job_parses, jobs_after, jobs_of, load_jobs, update_jobs};
 pub(super) use task::{

@@ -1,0 +1,115 @@
+//! The attempts of a Task, and the files of their traces.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use super::lookup::{self, RECORDED, is_sealed};
+use crate::api::Api;
+use crate::api::auth::Caller;
+use crate::api::error::Problem;
+use crate::api::query::{Params, PathId};
+use crate::domain::trace::{FileKind, MANIFEST_FILE, PROVENANCE_FILE};
+use crate::store::{JobRow, JobStatus, TaskRow};
+use crate::trace::Stamp;
+
+/// The traces of a Task
+///
+/// Its attempts, the newest last, each with the files of its trace. Those of a sealed trace have the digest that they were sealed
+/// with; of one that is not, such as while the attempt runs, the files that the recorder writes are there, as large as they are
+/// now. `verified` says whether the worker itself announced the digest of the manifest as it ended.
+/// Needs the right to `get` `tasks/trace`.
+#[utoipa::path(get, path = "/tasks/{id}/trace", tag = "results", operation_id = "list_traces",
+    params(("id" = String, Path, description = "The Task's ULID")),
+    responses(
+        (status = 200, description = "The attempts", body = ref("#/components/schemas/Traces")),
+        (status = 404, description = "There is no such Task, or none that the caller may get", body = ref("#/components/schemas/Problem"))))]
+pub async fn list(State(api): State<Api>, caller: Caller, id: PathId, query: Params) -> Result<Response, Problem> {
+    query.finish()?;
+    let task = lookup::task(&api, &caller, &id).await?;
+    let _turn = api.results.turn().await?;
+    let mut attempts = Vec::new();
+    for job in api.store.jobs(task.id).await? {
+        attempts.push(attempt(&api, &task, &job).await?);
+    }
+    let text = serde_json::to_vec(&attempts).map_err(|error| Problem::internal("write traces", &error))?;
+    api.answers.json(&caller, HeaderMap::new(), text).await
+}
+
+async fn attempt(api: &Api, task: &TaskRow, job: &JobRow) -> Result<Value, Problem> {
+    let outcome = match job.status {
+        JobStatus::Completed => Some("succeeded"),
+        JobStatus::Failed => Some("failed"),
+        JobStatus::Pending | JobStatus::Claimed | JobStatus::Running => None,
+    };
+    let sealed = is_sealed(job);
+    Ok(json!({
+        "attempt": job.attempt,
+        "outcome": outcome,
+        "sealed": sealed,
+        "manifest_sha256": job.manifest_sha256,
+        "verified": sealed.then_some(job.manifest_announced),
+        "removed_at": job.trace_removed_at,
+        "files": if sealed { bound(api, task, job).await? } else { unbound(api, task, job).await? },
+    }))
+}
+
+/// The files that the record has a digest of, and the two that bind them.
+async fn bound(api: &Api, task: &TaskRow, job: &JobRow) -> Result<Vec<Value>, Problem> {
+    let folder = job.trace_path.as_deref().unwrap_or_default();
+    let mut files = Vec::new();
+    for row in api.store.artifacts_of_job(job.id).await? {
+        let Some(path) = row.uri.strip_prefix(folder).and_then(|path| path.strip_prefix('/')) else { continue };
+        files.push(shown(path, row.size_bytes, Some(&row.checksum), &row.content_type, row.kind));
+    }
+    if job.trace_removed_at.is_none() {
+        let sizes = sizes(api, task, job, vec![MANIFEST_FILE, PROVENANCE_FILE]).await?;
+        for (path, size) in sizes {
+            let sha256 = job.manifest_sha256.as_deref().filter(|_| path == MANIFEST_FILE);
+            files.push(shown(path, size, sha256, "application/json", FileKind::File));
+        }
+    }
+    files.sort_by(|a, b| a["path"].as_str().cmp(&b["path"].as_str()));
+    Ok(files)
+}
+
+/// What the recorder has written so far.
+async fn unbound(api: &Api, task: &TaskRow, job: &JobRow) -> Result<Vec<Value>, Problem> {
+    if job.trace_removed_at.is_some() {
+        return Ok(Vec::new());
+    }
+    let sizes = sizes(api, task, job, RECORDED.iter().map(|(name, ..)| *name).collect()).await?;
+    let known = |path: &str| RECORDED.iter().find(|(name, ..)| *name == path);
+    let files = sizes.into_iter().filter_map(|(path, size)| {
+        let (_, kind, media_type) = known(path)?;
+        Some(shown(path, size, None, media_type, *kind))
+    });
+    Ok(files.collect())
+}
+
+/// Which of `names` are there, with their sizes.
+async fn sizes(
+    api: &Api,
+    task: &TaskRow,
+    job: &JobRow,
+    names: Vec<&'static str>,
+) -> Result<Vec<(&'static str, u64)>, Problem> {
+    let volume = lookup::volume(api)?;
+    let (namespace, id, attempt) = (task.namespace.clone(), task.id, job.attempt);
+    let look = move || {
+        let mut found = Vec::new();
+        let Some(folder) = volume.folder(&namespace, id, attempt)? else { return Ok(found) };
+        for name in names {
+            if let Ok(file) = folder.open(name)? {
+                found.push((name, Stamp::of(&file)?.size_bytes));
+            }
+        }
+        Ok(found)
+    };
+    api.results.reading(look).await.map_err(|error| lookup::unreadable(&error))
+}
+
+fn shown(path: &str, size_bytes: u64, sha256: Option<&str>, media_type: &str, kind: FileKind) -> Value {
+    json!({"path": path, "size_bytes": size_bytes, "sha256": sha256, "media_type": media_type, "kind": kind})
+}
