@@ -52,7 +52,7 @@ impl Store {
         rows::tasks_of(&mut self.inner.readers.acquire().await?.borrow(), filter, page).await
     }
 
-    /// Tasks that have not ended and whose object was not seen to go, by id, after `after`; at most [`MAX_PAGE`].
+    /// Tasks that have not ended and whose object was not seen to go, by id, after `after`; at most [`MAX_PAGE`](crate::request::MAX_PAGE).
     pub async fn unfinished(&self, after: Option<Id>) -> Result<Vec<OpenTask>> {
         rows::open_tasks(&mut self.inner.readers.acquire().await?.borrow(), after).await
     }
@@ -109,7 +109,7 @@ impl Store {
     }
 
     /// The work objects of a kind whose custom resource was not seen to go, by namespace and name, after `after`; at most
-    /// [`MAX_PAGE`].
+    /// [`MAX_PAGE`](crate::request::MAX_PAGE).
     pub async fn present_objects(&self, kind: Kind, after: Option<&PresentObject>) -> Result<Vec<PresentObject>> {
         cwom::present_objects(&mut self.inner.readers.acquire().await?.borrow(), kind, after).await
     }
@@ -119,7 +119,7 @@ impl Store {
         story::places(&mut self.inner.readers.acquire().await?.borrow(), trace_id).await
     }
 
-    /// The work objects of a trace, causes before effects; of each kind at most [`MAX_PAGE`], the oldest.
+    /// The work objects of a trace, causes before effects; of each kind at most [`MAX_PAGE`](crate::request::MAX_PAGE), the oldest.
     pub async fn objects_of_trace(&self, trace_id: &TraceId, sight: &TraceSight) -> Result<Vec<ObjectRow>> {
         story::objects(&mut self.inner.readers.acquire().await?.borrow(), trace_id, sight).await
     }

@@ -135,7 +135,7 @@ pub fn changed(api: &Api, task: &TaskRow, job: &JobRow, path: &str, why: &str) -
     Problem::named(StatusCode::CONFLICT, "trace_changed", message)
 }
 
-/// The same as [`file`], with what is wrong as a value.
+/// The same as [`file()`], with what is wrong as a value.
 ///
 /// # Errors
 /// 503 if the volume cannot be read, or hashing the file takes long.

@@ -228,7 +228,7 @@ fn renamed(old: &Spec, resolved: &Resolved) -> Spec {
     old
 }
 
-/// Whether a Run that is still to be carried out, by its author's account, was found to be impossible: see [`FailRun`].
+/// Whether a Run that is still to be carried out, by its author's account, was found to be impossible: see [`FailRun`](super::model::FailRun).
 fn is_ended_by_us(spec: &Spec, before: &Spec) -> bool {
     let (Spec::Run(run), Spec::Run(before)) = (spec, before) else { return false };
     let is_to_be_run =
