@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sqlx::Row as _;
 
 use crate::support::{
-    NORMAL, OPERATOR, RELEASE_NAMESPACE, World, audit, kubectl, query, run, until, verify_audit, writes,
+    NORMAL, OPERATOR, RELEASE_NAMESPACE, World, audit, kubectl, query, run, spec_in, until, verify_audit, writes,
 };
 
 pub const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/cwom.yaml");
@@ -288,7 +288,7 @@ async fn a_run_of_an_agent_is_carried_out_through_the_gate() {
     let denied = wait_for(&world, Kind::Run, "forbidden", "Succeeded", ("False", "REPO_NOT_ALLOWED")).await;
     assert_eq!(denied.data["status"]["phase"], "failed");
     let row = query(&world, "SELECT spec FROM cwom_runs WHERE id = $1", &id(&denied)).await;
-    let spec: Value = serde_json::from_str(row[0].get(0)).unwrap();
+    let spec = spec_in(&row[0], 0);
     assert_eq!(spec["failure"]["category"], "policy");
     assert!(spec["failure"]["message"].as_str().unwrap().starts_with("REPO_NOT_ALLOWED: "), "{spec}");
 

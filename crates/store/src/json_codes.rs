@@ -282,8 +282,9 @@ pub(crate) fn encode(text: &str) -> String {
     coded
 }
 
-/// The text without codes. A code that stands for nothing stays as it is.
-pub(crate) fn decode(coded: String) -> String {
+/// The text without codes, of what stands in a column of JSON: for who reads the database by SQL. A code that stands for
+/// nothing stays as it is.
+pub fn decode(coded: String) -> String {
     if !coded.bytes().any(|byte| byte < b' ' && is_code(byte)) {
         return coded;
     }

@@ -43,6 +43,7 @@ pub use cwom::{
     Put, PutObject, RefProblem, Unique, Unresolved,
 };
 pub use error::{Conflict, Result, StoreError};
+pub use json_codes::decode as plain_json;
 pub use lost::{AdoptEnd, RunAgain, Shown};
 pub use maintenance::{Check, Database, EXPORT_TYPE, Migrated, Signature, Signer, TransferError, Transferred, Trust};
 pub use model::{ArtifactRow, Failure, JobRow, JobStatus, TaskRow};

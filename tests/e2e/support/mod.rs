@@ -16,8 +16,8 @@ pub use operator::{
 };
 pub use postgres::Postgres;
 pub use record::{
-    Trace, Write, audit, begun, jct, jobs_ever, lock_database, query, verified, verify_audit, verify_other_audit,
-    writes,
+    Trace, Write, audit, begun, jct, jobs_ever, lock_database, query, spec_in, verified, verify_audit,
+    verify_other_audit, writes,
 };
 pub use repository::{Entry, Held, Repository};
 pub use rest::{Rest, token};

@@ -52,6 +52,11 @@ pub async fn query(world: &World, sql: &'static str, parameter: &str) -> Vec<Sql
     rows
 }
 
+/// The JSON in a column of a row, as it was before it was stored.
+pub fn spec_in(row: &SqliteRow, column: usize) -> Value {
+    serde_json::from_str(&jct::store::plain_json(row.get(column))).unwrap()
+}
+
 /// The database, locked against writing.
 pub struct DatabaseLock(SqliteConnection);
 
