@@ -8,8 +8,11 @@ use std::fs;
 use std::path::Path;
 
 use assert_cmd::Command;
-use odd_manifests::{PREFIXES, Verdict, corpus};
+use odd_manifests::{Verdict, corpus};
 use serde_json::Value;
+
+/// The repositories that the odd manifests may name.
+const PREFIXES: &str = "demo/,half/na";
 
 const GOOD: &str = "apiVersion: jct.dev/v1\nkind: Task\nmetadata: {name: good}\nspec:\n  requestedBy: {kind: human, id: ada}\n  \
     objective: Look around\n  operation: analysis\n  target: {repo: octo/hello}\n";

@@ -73,7 +73,7 @@ async fn a_task_that_was_forced_away_does_not_run_on() {
     world.wait_until_gone("forced").await;
     world.wait_until_podless(&task).await;
     until("its record to be closed", async || {
-        let last = audit(&["--entity", &id(&task)]).await.pop().unwrap();
+        let last = audit(&["--entity", &id(&task)]).await.pop().unwrap_or_default();
         if last["action"] == "deleted" { Ok(()) } else { Err(last.to_string()) }
     })
     .await;

@@ -9,7 +9,7 @@ use serde_json::json;
 use sqlx::Row as _;
 
 use crate::support::{
-    RELEASE_NAMESPACE, World, condition, id, jct, jobs_ever, kubectl, operators, phase, query, reason, task, until,
+    RELEASE_NAMESPACE, World, condition, id, jct, jobs_ever, kubectl, operators, phase, query, task, until,
 };
 
 const FILES: [&str; 3] = ["jct.db", "jct.db-wal", "jct.db-shm"];

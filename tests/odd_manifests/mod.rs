@@ -25,9 +25,6 @@ pub struct Odd {
     pub differs: Option<&'static str>,
 }
 
-/// The repositories that the manifests may name.
-pub const PREFIXES: &str = "demo/,half/na";
-
 const HEAD: &str = "apiVersion: jct.dev/v1\nkind: Task\nmetadata:\n  name: odd\n";
 const SPEC: &str = "spec:\n  requestedBy: {kind: human, id: ada}\n  objective: Look around\n  operation: analysis\n  \
                     target: {repo: demo/hello}\n";

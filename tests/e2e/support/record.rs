@@ -7,7 +7,7 @@ use jct::crd::Task;
 use jct::domain::id::sha256_hex;
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 
 use super::{OPERATOR, RELEASE_NAMESPACE, World, id, run, setting, until};
 
