@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, HeaderValue};
 
 use super::cursor::CursorKey;
 use super::error::Problem;
+use crate::domain::url::percent_encoded;
 use crate::domain::{Code, Finding, Id};
 use crate::store::{MAX_PAGE, Page};
 
@@ -272,15 +273,7 @@ impl Asked {
 
 /// `text` as a part of a query.
 fn encoded(text: &str) -> String {
-    use std::fmt::Write as _;
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
-    })
+    percent_encoded(text.as_bytes(), b"-._~")
 }
 
 #[cfg(test)]

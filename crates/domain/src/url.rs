@@ -40,15 +40,20 @@ pub fn without_credentials(url: &str) -> String {
 
 /// The URL of a folder of this machine, whatever its name holds: git takes a `%` in it for the beginning of an escape.
 pub fn of_folder(path: &Path) -> String {
-    let mut url = String::from("file://");
-    for byte in path.as_os_str().as_bytes() {
-        match byte {
-            b'/' | b'-' | b'.' | b'_' | b'~' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => url.push(char::from(*byte)),
+    format!("file://{}", percent_encoded(path.as_os_str().as_bytes(), b"/-._~"))
+}
+
+/// Letters, digits and the marks in `kept`, which are ASCII, as they are; every other byte as `%XX`.
+pub fn percent_encoded(bytes: &[u8], kept: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len()), |mut text, byte| {
+        if byte.is_ascii_alphanumeric() || kept.contains(byte) {
+            text.push(char::from(*byte));
+        } else {
             // Writing to a String does not fail.
-            _ => drop(write!(url, "%{byte:02X}")),
+            let _ = write!(text, "%{byte:02X}");
         }
-    }
-    url
+        text
+    })
 }
 
 #[cfg(test)]

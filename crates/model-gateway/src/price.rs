@@ -5,9 +5,9 @@ use std::iter::Sum;
 use std::ops::{Add, AddAssign};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sha2::{Digest, Sha256};
 
 use crate::Tokens;
+use jct_domain::id::sha256_hex;
 
 const NANOS: f64 = 1e9;
 
@@ -126,13 +126,8 @@ impl Price {
     /// Names it: the SHA-256 of its JSON, in hex.
     pub fn sha256(&self) -> String {
         let json = serde_json::to_vec(self).unwrap_or_default();
-        hex(&Sha256::digest(json))
+        sha256_hex(&json)
     }
-}
-
-/// Bytes, as records write them.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::price::hex;
 use crate::{Dialect, Tokens, Usd};
+use jct_domain::id::hex;
 
 /// The version of the conventions whose names are used.
 pub const SEMANTIC_CONVENTIONS: &str = "1.41.0";

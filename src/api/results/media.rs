@@ -2,6 +2,8 @@
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use crate::domain::url::percent_encoded;
+
 /// Media types that a file is served with; any other becomes the last one: what a browser would run or render is bytes.
 const PLAIN: [&str; 12] = [
     "text/plain; charset=utf-8",
@@ -48,15 +50,10 @@ pub fn inert(media_type: &'static str) -> HeaderMap {
 
 /// `Content-Disposition` (RFC 6266): the name in ASCII for old clients, and as it is.
 fn disposition(name: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-    let ascii: String = name.chars().map(|c| if u8::try_from(c).is_ok_and(plain) { c } else { '_' }).collect();
-    let encoded = name.bytes().fold(String::new(), |mut text, byte| {
-        match plain(byte) {
-            true => text.push(char::from(byte)),
-            false => text.push_str(&format!("%{byte:02X}")),
-        }
-        text
-    });
+    const KEPT: &[u8] = b"._-";
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || KEPT.contains(&b);
+    let ascii: String = name.chars().map(|c| if u8::try_from(c).is_ok_and(is_plain) { c } else { '_' }).collect();
+    let encoded = percent_encoded(name.as_bytes(), KEPT);
     format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{encoded}")
 }
 

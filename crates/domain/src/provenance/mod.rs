@@ -18,6 +18,7 @@ use super::trace::{
     ARTIFACTS_DIR, EVENTS_FILE, FileEntry, INCOMPLETE_FILE, LOG_FILE, MANIFEST_FILE, Manifest, Outcome, STDERR_FILE,
     STDOUT_FILE,
 };
+use super::url::percent_encoded;
 use super::{Id, TraceId};
 
 /// `_type` of a statement.
@@ -373,15 +374,7 @@ fn image_sha256(image_id: &str) -> Option<&str> {
 
 /// A git ref within a URI: what would end it or be taken for something else is percent-encoded.
 fn escaped(git_ref: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/+=,!".contains(&byte);
-    git_ref.bytes().fold(String::with_capacity(git_ref.len()), |mut text, byte| {
-        if plain(byte) {
-            text.push(char::from(byte))
-        } else {
-            text.push_str(&format!("%{byte:02X}"))
-        }
-        text
-    })
+    percent_encoded(git_ref.as_bytes(), b"-._/+=,!")
 }
 
 fn byproducts(facts: &Facts) -> Vec<ResourceDescriptor> {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::termination::shorten;
 use crate::trace::is_troublesome;
 use jct_domain::task::RequestedBy;
+use jct_domain::url::percent_encoded;
 use jct_domain::{Id, TraceId};
 
 /// Author and committer.
@@ -82,14 +83,7 @@ fn is_address(id: &str) -> bool {
 
 /// `text` as one word: what is no letter, digit or one of `.-_+` is written as `%XX`.
 fn word(text: &str) -> String {
-    text.bytes().fold(String::with_capacity(text.len()), |mut word, byte| {
-        if byte.is_ascii_alphanumeric() || b".-_+".contains(&byte) {
-            word.push(char::from(byte));
-        } else {
-            let _ = write!(word, "%{byte:02X}");
-        }
-        word
-    })
+    percent_encoded(text.as_bytes(), b".-_+")
 }
 
 /// One line of plain text.
