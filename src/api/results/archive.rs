@@ -128,8 +128,8 @@ impl Maker {
     fn files(&mut self, paths: &BTreeSet<String>) -> io::Result<()> {
         let mut missing = String::new();
         for path in paths {
-            let looked = self.handle.clone().block_on(self.look(path));
-            match looked? {
+            let looked = lookup::look(&self.api, &self.task, &self.job, path);
+            match self.handle.block_on(looked).map_err(|problem| io::Error::other(problem.detail.to_string()))? {
                 Looked::There(found) => self.file(path, &found.file, found.stamp, found.sha256.is_some())?,
                 Looked::Missing => {}
                 Looked::Changed(why) => {
@@ -145,17 +145,6 @@ impl Maker {
             self.pad(text.len() as u64)?;
         }
         self.out.write_all(&tar::END)
-    }
-
-    /// Large files take as long as they take to be hashed.
-    async fn look(&self, path: &str) -> io::Result<Looked> {
-        loop {
-            match lookup::look(&self.api, &self.task, &self.job, path).await {
-                Ok(looked) => return Ok(looked),
-                Err(problem) if lookup::is_being_checked(&problem) => {}
-                Err(problem) => return Err(io::Error::other(problem.detail.to_string())),
-            }
-        }
     }
 
     fn begin(&mut self, path: &str, size: u64) -> io::Result<()> {

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::follow::{Followed, Lines, PIECE, Progress, Taker, follow, wants_events};
-use super::lookup::{self, Looked};
+use super::lookup;
 use super::stream::{self, End, Feed, Last, Shape};
 use super::{Asker, media};
 use crate::api::Api;
@@ -100,11 +100,7 @@ fn read_id(value: &HeaderValue) -> Result<(u32, u64), Problem> {
 
 /// At most `limit` events after `after`, as a JSON array.
 async fn some(api: &Api, task: &TaskRow, job: &JobRow, after: u64, limit: u32) -> Result<Vec<u8>, Problem> {
-    let found = match lookup::look(api, task, job, EVENTS_FILE).await? {
-        Looked::There(found) => found,
-        Looked::Missing => return Ok(b"[]".to_vec()),
-        Looked::Changed(why) => return Err(lookup::changed(api, task, job, EVENTS_FILE, &why)),
-    };
+    let Some(found) = lookup::file(api, task, job, EVENTS_FILE).await? else { return Ok(b"[]".to_vec()) };
     let (mut text, mut count, mut at, mut lines) = (vec![b'['], 0, 0, Lines::default());
     while count < limit && text.len() < ANSWER {
         let bytes = api.results.bytes(&found.file, at, PIECE).await.map_err(|error| lookup::unreadable(&error))?;

@@ -14,7 +14,6 @@ use crate::api::Api;
 use crate::api::error::Problem;
 use crate::api::query::{Params, PathId};
 use crate::domain::id::hex;
-use crate::trace::Stamp;
 
 /// How much is read and sent at once, in bytes.
 const PIECE: usize = 64 * 1024;
@@ -52,6 +51,7 @@ pub async fn get(
     let job = lookup::attempt(&api, &task, segments.get(1)).await?;
     let path = segments.get(2);
     let found = lookup::file(&api, &task, &job, path).await?;
+    let found = found.ok_or_else(|| Problem::not_found("File not found: the trace has none of this name"))?;
     let size = found.stamp.size_bytes;
     let name = path.rsplit('/').next().unwrap_or(path);
     let mut answer = media::download(name, found.media_type);
@@ -124,7 +124,7 @@ async fn bytes(api: &Api, feed: &mut Feed, found: &Found, from: u64, to: u64) ->
     let mut at = from;
     while at < to {
         let most = usize::try_from(to - at).unwrap_or(PIECE).min(PIECE);
-        let piece = api.results.bytes(&found.file, at, most).await.map_err(|_| End::Broken)?;
+        let (piece, stamp) = api.results.bytes_and_stamp(&found.file, at, most).await.map_err(|_| End::Broken)?;
         if piece.is_empty() {
             return Err(if found.sha256.is_some() { End::Changed } else { End::Broken });
         }
@@ -136,16 +136,11 @@ async fn bytes(api: &Api, feed: &mut Feed, found: &Found, from: u64, to: u64) ->
             let is_last = at >= to;
             let is_it = hash.as_ref().filter(|_| is_last).is_none_or(|hash| hex(&hash.clone().finalize()) == *sha256);
             // Before the piece is sent: who gets all of it has got what was sealed.
-            if !is_it || !is_unchanged(api, found).await? {
+            if !is_it || stamp != found.stamp {
                 return Err(End::Changed);
             }
         }
         feed.send(piece).await?;
     }
     Ok(())
-}
-
-async fn is_unchanged(api: &Api, found: &Found) -> Result<bool, End> {
-    let (file, stamp) = (found.file.clone(), found.stamp);
-    api.results.reading(move || Ok(Stamp::of(&file)? == stamp)).await.map_err(|_| End::Broken)
 }

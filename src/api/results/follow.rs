@@ -199,17 +199,14 @@ async fn read(
 
 /// The file of an attempt, once it is there.
 async fn open(api: &Api, followed: &Followed, job: &JobRow) -> Result<Option<Arc<File>>, End> {
-    loop {
-        return match lookup::look(api, &followed.task, job, followed.path).await {
-            Ok(Looked::There(found)) => Ok(Some(found.file)),
-            Ok(Looked::Missing) => Ok(None),
-            Ok(Looked::Changed(why)) => {
-                lookup::changed(api, &followed.task, job, followed.path, &why);
-                Err(End::Changed)
-            }
-            Err(problem) if lookup::is_being_checked(&problem) => continue,
-            Err(_) => Err(End::Broken),
-        };
+    match lookup::look(api, &followed.task, job, followed.path).await {
+        Ok(Looked::There(found)) => Ok(Some(found.file)),
+        Ok(Looked::Missing) => Ok(None),
+        Ok(Looked::Changed(why)) => {
+            lookup::changed(api, &followed.task, job, followed.path, &why);
+            Err(End::Changed)
+        }
+        Err(_) => Err(End::Broken),
     }
 }
 

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::events::job;
 use super::follow::{Followed, Inert, PIECE, Taker, follow, tail};
-use super::lookup::{self, Found, Looked};
+use super::lookup::{self, Found};
 use super::stream::{self, End, Feed, Last, Shape};
 use super::{Asker, media};
 use crate::api::Api;
@@ -81,11 +81,7 @@ pub async fn get(State(api): State<Api>, asker: Asker, id: PathId, mut query: Pa
     let found = match &job {
         Some(job) => {
             lookup::present(job)?;
-            match lookup::look(&api, &task, job, which.file()).await? {
-                Looked::There(found) => Some(found),
-                Looked::Missing => None,
-                Looked::Changed(why) => return Err(lookup::changed(&api, &task, job, which.file(), &why)),
-            }
+            lookup::file(&api, &task, job, which.file()).await?
         }
         None => None,
     };

@@ -21,8 +21,6 @@ use crate::domain::trace::{
 use crate::store::{JobRow, TaskRow};
 use crate::trace::{Stamp, TraceVolume};
 
-/// The name of the answer while a large file is hashed.
-const BEING_CHECKED: &str = "being_checked";
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -110,15 +108,17 @@ pub fn is_sealed(job: &JobRow) -> bool {
     job.trace_complete == Some(true) && job.manifest_sha256.is_some()
 }
 
-/// The file called `path` of an attempt.
+/// The file called `path` of an attempt; none if there is none.
 ///
 /// # Errors
-/// 404 if there is none, 409 if it is not what was sealed, 410 if it was removed meanwhile, 503 if the volume cannot be read, or
-/// hashing the file takes long.
-pub async fn file(api: &Api, task: &TaskRow, job: &JobRow, path: &str) -> Result<Found, Problem> {
-    match look(api, task, job, path).await? {
-        Looked::There(found) => Ok(found),
-        Looked::Missing => Err(Problem::not_found("File not found: the trace has none of this name")),
+/// 409 if it is not what was sealed, 410 if it was removed meanwhile, 503 if the volume cannot be read, or hashing the file takes
+/// long.
+pub async fn file(api: &Api, task: &TaskRow, job: &JobRow, path: &str) -> Result<Option<Found>, Problem> {
+    // A digest goes on being made when nobody waits for it.
+    let patience = api.settings.timeout.mul_f32(0.8);
+    match look_for(api, task, job, path, patience).await? {
+        Looked::There(found) => Ok(Some(found)),
+        Looked::Missing => Ok(None),
         Looked::Changed(why) => {
             // Retention may have been faster.
             attempt(api, task, &job.attempt.to_string()).await?;
@@ -135,11 +135,16 @@ pub fn changed(api: &Api, task: &TaskRow, job: &JobRow, path: &str, why: &str) -
     Problem::named(StatusCode::CONFLICT, "trace_changed", message)
 }
 
-/// The same as [`file()`], with what is wrong as a value.
+/// The same as [`file()`], with what is wrong as a value, and for as long as a large file takes to be hashed.
 ///
 /// # Errors
-/// 503 if the volume cannot be read, or hashing the file takes long.
+/// 503 if the volume cannot be read.
 pub async fn look(api: &Api, task: &TaskRow, job: &JobRow, path: &str) -> Result<Looked, Problem> {
+    look_for(api, task, job, path, Duration::MAX).await
+}
+
+/// The same, but 503 where hashing takes longer than `patience`.
+async fn look_for(api: &Api, task: &TaskRow, job: &JobRow, path: &str, patience: Duration) -> Result<Looked, Problem> {
     if !is_inside(path) {
         return Ok(Looked::Missing);
     }
@@ -162,30 +167,18 @@ pub async fn look(api: &Api, task: &TaskRow, job: &JobRow, path: &str) -> Result
         return Ok(Looked::Changed("its size is another one".into()));
     }
     let digest = api.results.digests.of(file.clone(), stamp);
-    let digest = match tokio::time::timeout(patience(api), digest).await {
-        Ok(digest) => digest.map_err(|error| unreadable(&error))?,
-        Err(_) => {
-            let message = "the file is large, and is being checked against its digest; ask again for it";
-            return Err(Problem::named(StatusCode::SERVICE_UNAVAILABLE, BEING_CHECKED, message).retry_after(5));
-        }
+    let being_checked = |_| {
+        let message = "the file is large, and is being checked against its digest; ask again for it";
+        Problem::named(StatusCode::SERVICE_UNAVAILABLE, "being_checked", message).retry_after(5)
     };
-    Ok(match digest {
+    let digest = tokio::time::timeout(patience, digest).await.map_err(being_checked)?;
+    Ok(match digest.map_err(|error| unreadable(&error))? {
         Some(sha256) if sha256 == bound.sha256 => {
             Looked::There(Found { file, stamp, sha256: Some(sha256), media_type: bound.media_type })
         }
         Some(_) => Looked::Changed("its digest is another one".into()),
         None => Looked::Changed("it changed while it was read".into()),
     })
-}
-
-/// Whether `problem` is that a large file is being hashed.
-pub fn is_being_checked(problem: &Problem) -> bool {
-    problem.detail["error"] == BEING_CHECKED
-}
-
-/// How long a request waits for a digest: it goes on being made.
-fn patience(api: &Api) -> Duration {
-    api.settings.timeout.mul_f32(0.8)
 }
 
 /// What the record says of a file of a sealed trace.

@@ -36,7 +36,7 @@ use super::error::Problem;
 use super::frame::Limits;
 use crate::domain::Id;
 use crate::serve::KeepBusy;
-use crate::trace::TraceVolume;
+use crate::trace::{Stamp, TraceVolume};
 use digests::Digests;
 use follow::Progress;
 
@@ -110,14 +110,21 @@ impl Results {
     /// At most `most` bytes of `file` from `at`; none at its end.
     async fn bytes(&self, file: &Arc<File>, at: u64, most: usize) -> io::Result<Bytes> {
         let file = file.clone();
-        let read = move || {
-            let mut buffer = vec![0; most];
-            let count = file.read_at(&mut buffer, at)?;
-            buffer.truncate(count);
-            Ok(buffer.into())
-        };
-        self.reading(read).await
+        self.reading(move || read(&file, at, most)).await
     }
+
+    /// The same, and what the file is after that.
+    async fn bytes_and_stamp(&self, file: &Arc<File>, at: u64, most: usize) -> io::Result<(Bytes, Stamp)> {
+        let file = file.clone();
+        self.reading(move || Ok((read(&file, at, most)?, Stamp::of(&file)?))).await
+    }
+}
+
+fn read(file: &File, at: u64, most: usize) -> io::Result<Bytes> {
+    let mut buffer = vec![0; most];
+    let count = file.read_at(&mut buffer, at)?;
+    buffer.truncate(count);
+    Ok(buffer.into())
 }
 
 /// The right to read the traces of `namespace`.
