@@ -71,8 +71,7 @@ pub struct Announcement {
 
 impl Announcement {
     fn is_about_the_same_as(&self, other: &Self) -> bool {
-        let of = |one: &Self| (one.kind.clone(), one.namespace.clone(), one.name.clone(), one.uid.clone());
-        of(self) == of(other)
+        (&self.kind, &self.namespace, &self.name, &self.uid) == (&other.kind, &other.namespace, &other.name, &other.uid)
     }
 }
 
