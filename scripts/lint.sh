@@ -11,7 +11,7 @@ main() {
   cargo clippy --quiet --workspace --all-targets --locked -- --deny warnings
   # It is in no other target's name: `--all-targets` leaves it out, even beside `--test`.
   cargo clippy --quiet --workspace --test e2e --locked -- --deny warnings
-  RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --no-deps --document-private-items --locked
+  RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --workspace --no-deps --document-private-items --locked
   "$(cargo_deny)" --log-level error check bans licenses sources
   tests/cluster/tools.sh helm >/dev/null
   use_cluster lint

@@ -12,7 +12,7 @@ for set in cluster images push registry promtool postgres rust python lua; do te
 chapter "Lint"
 scripts/lint.sh
 chapter "Unit, property, snapshot, scripted-API, store and worker tests"
-cargo test --locked --no-fail-fast
+cargo test --workspace --locked --no-fail-fast
 chapter "End-to-end tests on a real cluster"
 tests/e2e.sh
 chapter "All passed after $(elapsed "$BEGAN")"

@@ -47,7 +47,7 @@ alone() {
 # The one call makes the binaries for the images and the tests: all are of the same sources. The tests of the worker's steps
 # bring its program.
 build() {
-  TESTS="$(cargo test --quiet --locked --package jct --package jct-worker --test e2e --test steps --no-run --message-format=json |
+  TESTS="$(cargo test --quiet --workspace --locked --test e2e --test steps --no-run --message-format=json |
     sed -n 's/.*"name":"e2e".*"executable":"\([^"]*\)".*/\1/p')"
   cargo build --quiet --locked --package jct-hostile
   BINARY="$(dirname "$(dirname "$TESTS")")/jct"
