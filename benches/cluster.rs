@@ -6,8 +6,10 @@
 //! clients in the same run: machines differ, shares hardly do. docs/performance.md has the figures and what they mean.
 //!
 //! `JCT_BENCH_TASKS` is how many Tasks there are for each number of clients (1,000), `JCT_BENCH_QUEUED` how many wait for the
-//! measure of memory (10,000), `JCT_BENCH_ENDED` how many have ended (0: it takes ten minutes for 100,000).
+//! measure of memory (10,000), `JCT_BENCH_ENDED` how many have ended besides (0; 100,000 take five minutes).
 
+#[path = "cluster/ended.rs"]
+mod ended;
 mod support;
 
 use std::collections::HashMap;
@@ -38,7 +40,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn measure(cluster: &Cluster) -> anyhow::Result<()> {
-    let client = cluster.client(&["jct-system", "team", "other", WORKERS, "ended"]).await?;
+    let client = cluster.client(&["jct-system", "team", "other", WORKERS, "ended", "same"]).await?;
     let folder = tempfile::tempdir()?;
     let (rest, webhook) = (free_port()?.to_string(), free_port()?.to_string());
     let settings = [
@@ -53,18 +55,21 @@ async fn measure(cluster: &Cluster) -> anyhow::Result<()> {
     let bench = Bench { cluster, client, folder: folder.path(), settings: &settings, seen };
 
     println!(
-        "\n{:<34} {:>8} {:>8} {:>8} {:>7} {:>7} {:>8} {:>8} {:>8} {:>8}",
-        "", "Jobs/s", "of bare", "p50 ms", "p99 ms", "p99/p50", "writes", "oper. ms", "API ms", "etcd ms"
+        "\n{:<34} {:>8} {:>8} {:>8} {:>8} {:>7} {:>7} {:>8} {:>8} {:>8} {:>8}",
+        "", "Jobs/s", "of bare", "of same", "p50 ms", "p99 ms", "p99/p50", "writes", "oper. ms", "API ms", "etcd ms"
     );
     let count = number("JCT_BENCH_TASKS", 1000)?;
     let mut operator = None;
+    let mut rates = Vec::new();
     for clients in [4, 16] {
-        let bare = bench.bare(count, clients).await?;
+        rates.push((clients, bench.bare(count, clients).await?, bench.same(count, clients).await?));
+    }
+    for (clients, bare, same) in rates {
         if operator.is_none() {
             operator = Some(bench.start().await?.0);
         }
         if let Some(operator) = &mut operator {
-            bench.tasks(operator, count, clients, bare).await?;
+            bench.tasks(operator, count, clients, (bare, same)).await?;
         }
     }
     if let Some(operator) = &mut operator {
@@ -199,32 +204,65 @@ impl Bench<'_> {
 
     /// Jobs as the operator makes them, by so many clients: how many in a second.
     async fn bare(&self, count: usize, clients: usize) -> anyhow::Result<f64> {
-        let attempt = json!({
-            "apiVersion": "batch/v1", "kind": "Job",
-            "spec": {"suspend": true, "template": {"spec": {"restartPolicy": "Never", "containers": [
-                {"name": "source", "image": "jct-worker:dev", "args": ["x".repeat(600)]},
-                {"name": "executor", "image": "jct-worker:dev", "args": ["x".repeat(600)]},
-                {"name": "worker", "image": "jct-worker:dev", "args": ["x".repeat(600)]}]}}},
+        let jobs = (0..count).map(|n| self.job(format!("bare-{clients}-{n}")));
+        self.alone(&format!("{count} bare Jobs, {clients} clients"), 1, clients, jobs).await
+    }
+
+    /// What is written for a Task, by the clients alone: the Task, its Job, its status. How many of those in a second.
+    async fn same(&self, count: usize, clients: usize) -> anyhow::Result<f64> {
+        let tasks = (0..count).map(|n| async move {
+            let name = format!("same-{clients}-{n}");
+            let mut task = task(&name);
+            task["metadata"]["finalizers"] = json!([]);
+            post(&self.client, &path("same", "tasks"), &task).await?;
+            self.job(name.clone()).await?;
+            let status = json!({"status": {
+                "observedGeneration": 1, "id": "01KJMMA2G027CE4HT1RZKZBW4A", "traceId": "4bf92f3577b34da6a3ce929d0e0e4736",
+                "phase": "Queued", "reason": "JobCreated", "message": "Job t-1 is created and waits for its pod to start",
+                "attempt": 1, "jobName": "t-1", "operation": "analysis", "repo": "demo/hello",
+            }});
+            let request = Request::patch(format!("{}/{name}/status", path("same", "tasks")));
+            let request = request.header("content-type", "application/merge-patch+json");
+            self.client.request_text(request.body(serde_json::to_vec(&status)?)?).await?;
+            Ok(())
         });
-        let before = self.used(None).await?;
-        let began = Instant::now();
-        let jobs = (0..count).map(|n| {
-            let mut job = attempt.clone();
-            job["metadata"] = json!({"name": format!("bare-{clients}-{n}")});
-            async move { post(&self.client, &format!("/apis/batch/v1/namespaces/{WORKERS}/jobs"), &job).await }
+        let told = format!("{count} times the same, {clients} clients");
+        let rate = self.alone(&told, 3, clients, tasks).await?;
+        self.client.request_text(Request::delete(path("same", "tasks")).body(Vec::new())?).await?;
+        wait("their end", async || shown(&self.client, &path("same", "tasks"), "JobCreated").await == 0).await?;
+        Ok(rate)
+    }
+
+    async fn job(&self, name: String) -> anyhow::Result<()> {
+        let container = |name: &str| json!({"name": name, "image": "jct-worker:dev", "args": ["x".repeat(600)]});
+        let containers = ["source", "executor", "worker"].map(container);
+        let job = json!({
+            "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name},
+            "spec": {"suspend": true, "template": {"spec": {"restartPolicy": "Never", "containers": containers}}},
         });
-        all(clients, jobs).await?;
-        let rate = count as f64 / began.elapsed().as_secs_f64();
+        post(&self.client, &format!("/apis/batch/v1/namespaces/{WORKERS}/jobs"), &job).await
+    }
+
+    /// What clients do without an operator, so many writes each time: a row of the table.
+    async fn alone(
+        &self,
+        told: &str,
+        writes: usize,
+        clients: usize,
+        work: impl ExactSizeIterator<Item = impl Future<Output = anyhow::Result<()>>>,
+    ) -> anyhow::Result<f64> {
+        let (before, began, count) = (self.used(None).await?, Instant::now(), work.len() as f64);
+        all(clients, work).await?;
+        let rate = count / began.elapsed().as_secs_f64();
         let used = self.used(None).await?;
-        let each = |used: f64| used * 1000.0 / count as f64;
+        let each = |used: f64| used * 1000.0 / count;
         println!(
-            "{:<34} {rate:>8.0} {:>8} {:>8} {:>7} {:>7} {:>8.1} {:>8} {:>8.2} {:>8.2}",
-            format!("{count} bare Jobs, {clients} clients"),
+            "{told:<34} {rate:>8.0} {:>8} {:>8} {:>8} {:>7} {:>7} {writes:>8.1} {:>8} {:>8.2} {:>8.2}",
             "",
             "",
             "",
             "",
-            1.0,
+            "",
             "",
             each(used.api - before.api),
             each(used.etcd - before.etcd)
@@ -233,7 +271,13 @@ impl Bench<'_> {
     }
 
     /// Tasks by so many clients, until each has its Job.
-    async fn tasks(&self, operator: &mut Operator, count: usize, clients: usize, bare: f64) -> anyhow::Result<()> {
+    async fn tasks(
+        &self,
+        operator: &mut Operator,
+        count: usize,
+        clients: usize,
+        (bare, same): (f64, f64),
+    ) -> anyhow::Result<()> {
         let before = self.used(Some(operator.process()?)).await?;
         let jobs = self.seen.len();
         let began = Instant::now();
@@ -264,12 +308,14 @@ impl Bench<'_> {
         let writes = (used.writes - before.writes) as f64 / count as f64 - 1.0;
         let each = |used: f64| used * 1000.0 / count as f64;
         println!(
-            "{:<34} {rate:>8.0} {:>7.0}% {:>8.0} {:>7.0} {:>7.1} {writes:>8.1} {:>8.2} {:>8.2} {:>8.2}",
+            "{:<34} {rate:>8.0} {:>7.0}% {:>7.0}% {:>8.0} {:>7.0} {:>7.1} {:>8.1} {:>8.2} {:>8.2} {:>8.2}",
             format!("{count} Tasks, {clients} clients"),
             100.0 * rate * (writes + 1.0) / bare,
+            100.0 * rate / same,
             at(0.5),
             at(0.99),
             at(0.99) / at(0.5),
+            writes + 1.0,
             each(used.operator - before.operator),
             each(used.api - before.api),
             each(used.etcd - before.etcd)
@@ -319,32 +365,36 @@ impl Bench<'_> {
         wait("the Jobs", async || self.seen.len() >= count).await?;
         tokio::time::sleep(Duration::from_secs(5)).await;
         self.tell(&format!("{count} Tasks queued"), &mut operator)?;
-        drop(operator);
+        operator.stop().await?;
         self.again(&format!("{count} Tasks queued")).await.map(Some)
     }
 
     /// The same with so many that have ended.
     async fn ended(&self, operator: Option<Operator>, count: usize) -> anyhow::Result<()> {
-        let Some(mut operator) = operator.filter(|_| count > 0) else { return Ok(()) };
+        let Some(operator) = operator.filter(|_| count > 0) else { return Ok(()) };
+        let mut ended = task("ended");
+        ended["spec"]["cancel"] = json!(true);
+        ended["spec"]["createCwom"] = json!(false);
+        let there = path("ended", "tasks");
+        post(&self.client, &there, &ended).await?;
+        wait("an end", async || shown(&self.client, &there, "Cancelled").await == 1).await?;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        operator.stop().await?;
         let began = Instant::now();
-        let ended = |n: usize| {
-            let mut task = task(&format!("e-{n}"));
-            task["spec"]["cancel"] = json!(true);
-            task
-        };
-        all(16, (0..count).map(|n| async move { post(&self.client, &path("ended", "tasks"), &ended(n)).await }))
-            .await?;
-        wait("the ends", async || shown(&self.client, &path("ended", "tasks"), "Cancelled").await >= count).await?;
-        println!("{count} Tasks ended after {:.0?}", began.elapsed());
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        self.tell(&format!("{count} more have ended"), &mut operator)?;
-        drop(operator);
-        self.again(&format!("{count} more have ended")).await.map(|_| ())
+        ended::copy(self.cluster, self.folder, ("ended", "ended"), count).await?;
+        println!("{count} have ended after {:.0?}", began.elapsed());
+        let operator = self.again(&format!("{count} more have ended")).await?;
+        operator.stop().await
     }
 
     fn tell(&self, what: &str, operator: &mut Operator) -> anyhow::Result<()> {
         let process = operator.process()?;
-        println!("{what:<34} {:>6} MiB, at most {} MiB", process.mib("VmRSS:"), process.mib("VmHWM:"));
+        println!(
+            "{what:<34} {:>6} MiB, at most {} MiB; {} MiB are not the program's file",
+            process.mib("VmRSS:"),
+            process.mib("VmHWM:"),
+            process.mib("RssAnon:")
+        );
         Ok(())
     }
 

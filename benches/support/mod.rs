@@ -115,8 +115,12 @@ impl Operator {
         let traces = folder.join("traces");
         fs::create_dir_all(&traces)?;
         let log = fs::File::options().create(true).append(true).open(folder.join("operator.log"))?;
+        // As in the image.
+        let image = include_str!("../../images/operator.Containerfile");
+        let of_the_image = image.lines().filter_map(|line| line.strip_prefix("ENV ")?.split_once('='));
         let child = Command::new(env::var("JCT_BENCH_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_jct").into()))
             .arg("operator")
+            .envs(of_the_image)
             .env("KUBECONFIG", cluster.kubeconfig())
             .env("DATABASE_URL", format!("sqlite://{}", folder.join("jct.db").display()))
             .env("JCT_TRACE_ROOT", traces)
@@ -139,6 +143,15 @@ impl Operator {
             bail!("the operator has ended: {status}");
         }
         Ok(Process(self.0.id()))
+    }
+}
+
+impl Operator {
+    /// Asks it to end, as the kubelet does: it gives its Lease back.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.0.id())?;
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM)?;
+        wait("the end of the operator", async || self.0.try_wait().is_ok_and(|status| status.is_some())).await
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::by_uid::ByUid;
 use super::error::{Backoff, Error};
+use super::queue::starts::Starts;
 use super::status::Written;
 use super::work_object::Objects;
 use super::workers::Workers;
@@ -62,6 +63,8 @@ pub struct Context {
     pub builder_id: String,
     /// Whose attempts have their provenance.
     pub settled: Settled,
+    /// In which order Jobs are made.
+    pub starts: Starts,
     /// Jobs and pods, cached.
     pub workers: Arc<Workers>,
     /// Counts.

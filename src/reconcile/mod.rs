@@ -12,6 +12,7 @@ mod finalizer;
 pub mod head;
 pub mod lists;
 pub mod orphans;
+pub mod projected;
 pub mod queue;
 pub mod retention;
 mod rights;

@@ -7,52 +7,69 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt as _;
 use futures::channel::mpsc::UnboundedSender;
-use k8s_openapi::api::batch::v1::{Job, JobSpec, JobStatus};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::Api;
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt as _, watcher as watch};
 use kube::{Resource, ResourceExt as _};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch as signal;
 use tracing::warn;
 
 use super::lists;
+use super::projected::{Projected, is_called, packed, unpacked};
 use super::troubles::Troubles;
 use crate::crd::names;
 use crate::domain::Id;
+use crate::jobs::job_name;
 
 /// One attempt of one Task.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AttemptKey {
-    /// The Task's id, in lower case as in labels.
-    task_id: String,
+    /// The Task's id.
+    task_id: [u8; 16],
     attempt: u32,
 }
 
 impl AttemptKey {
     /// The key of an attempt.
     pub fn new(task_id: Id, attempt: u32) -> Self {
-        Self { task_id: task_id.to_lowercase(), attempt }
+        Self { task_id: task_id.to_bytes(), attempt }
+    }
+
+    fn parsed(task_id: &str, attempt: &str) -> Option<Self> {
+        Some(Self::new(task_id.to_ascii_uppercase().parse().ok()?, attempt.parse().ok()?))
     }
 
     /// The key of the attempt whose Job has this name, or a pod with that at the beginning of its own.
     fn of_name(name: &str) -> Option<Self> {
         let mut parts = name.strip_prefix("t-")?.split('-');
-        Some(Self { task_id: parts.next()?.to_owned(), attempt: parts.next()?.parse().ok()? })
+        Self::parsed(parts.next()?, parts.next()?)
     }
 
     fn of(object: &impl Resource) -> Option<Self> {
         let labels = object.meta().labels.as_ref()?;
-        let attempt = labels.get(names::ATTEMPT_LABEL)?.parse().ok()?;
-        Some(Self { task_id: labels.get(names::TASK_ID_LABEL)?.clone(), attempt })
+        Self::parsed(labels.get(names::TASK_ID_LABEL)?, labels.get(names::ATTEMPT_LABEL)?)
+    }
+
+    /// What its Job is called, and at the beginning of its name the pod.
+    pub fn job_name(self) -> String {
+        job_name(Id::from_bytes(self.task_id), self.attempt)
+    }
+
+    /// The labels that tell it.
+    pub fn labels(self) -> BTreeMap<String, String> {
+        let id = Id::from_bytes(self.task_id).to_lowercase();
+        BTreeMap::from([
+            (names::TASK_ID_LABEL.to_owned(), id),
+            (names::ATTEMPT_LABEL.to_owned(), self.attempt.to_string()),
+        ])
     }
 }
 
-/// Of each attempt its objects, by name and as JSON: as values they would take ten times that, and there may be ten thousand.
-type Table = HashMap<AttemptKey, Vec<(Box<str>, Box<[u8]>)>>;
+/// Of each attempt its objects, packed.
+type Table = HashMap<AttemptKey, Vec<Box<[u8]>>>;
 
 /// The objects of one kind, by attempt and name.
 #[derive(Debug)]
@@ -64,55 +81,12 @@ impl<K> Default for Index<K> {
     }
 }
 
-/// What is cached of a Job or a pod: what passes read of it.
-pub trait Projected: Resource {
-    /// Takes off all the rest.
-    fn project(&mut self);
-}
-
-impl Projected for Job {
-    /// Of the spec it stays when the Job goes.
-    fn project(&mut self) {
-        project_metadata(self.meta_mut());
-        if let Some(spec) = &mut self.spec {
-            *spec = JobSpec { ttl_seconds_after_finished: spec.ttl_seconds_after_finished, ..JobSpec::default() };
-        }
-        let conditions =
-            self.status.take().and_then(|status| status.conditions).filter(|conditions| !conditions.is_empty());
-        self.status = conditions.map(|conditions| JobStatus { conditions: Some(conditions), ..JobStatus::default() });
-    }
-}
-
-impl Projected for Pod {
-    fn project(&mut self) {
-        project_metadata(self.meta_mut());
-        self.spec = None;
-    }
-}
-
-fn project_metadata(metadata: &mut ObjectMeta) {
-    let ObjectMeta { name, uid, labels, annotations, creation_timestamp, deletion_timestamp, .. } =
-        std::mem::take(metadata);
-    let kept = |map: Option<BTreeMap<String, String>>, names: [&str; 2]| {
-        map.map(|map| map.into_iter().filter(|(name, _)| names.contains(&name.as_str())).collect())
-    };
-    *metadata = ObjectMeta {
-        name,
-        uid,
-        labels: kept(labels, [names::TASK_ID_LABEL, names::ATTEMPT_LABEL]),
-        annotations: kept(annotations, [names::TASK_NAMESPACE, names::TASK_NAME]),
-        creation_timestamp,
-        deletion_timestamp,
-        ..ObjectMeta::default()
-    };
-}
-
-impl<K: Projected + Serialize + DeserializeOwned> Index<K> {
+impl<K: Projected> Index<K> {
     /// The objects of an attempt, by name.
     pub fn get(&self, key: &AttemptKey) -> Vec<Arc<K>> {
         let table = self.table();
-        let packed = table.get(key).into_iter().flatten();
-        packed.filter_map(|(_, packed)| serde_json::from_slice(packed).ok()).map(Arc::new).collect()
+        let objects = table.get(key).into_iter().flatten();
+        objects.filter_map(|object| unpacked(*key, object)).map(Arc::new).collect()
     }
 
     /// Adds or replaces an object. Says whether anything of it is new that a pass looks at.
@@ -125,7 +99,7 @@ impl<K: Projected + Serialize + DeserializeOwned> Index<K> {
         let mut table = self.table();
         if let Some(objects) = table.get_mut(&key) {
             let name = object.name_any();
-            objects.retain(|(known, _)| **known != *name);
+            objects.retain(|known| !is_called(key, known, &name));
             if objects.is_empty() {
                 table.remove(&key);
             }
@@ -141,19 +115,18 @@ impl<K: Projected + Serialize + DeserializeOwned> Index<K> {
     }
 }
 
-fn insert<K: Projected + Serialize>(table: &mut Table, mut object: K) -> bool {
-    object.project();
-    let (Some(key), Ok(packed)) = (AttemptKey::of(&object), serde_json::to_vec(&object)) else { return false };
-    let (name, packed) = (object.name_any(), packed.into_boxed_slice());
+fn insert<K: Projected>(table: &mut Table, object: K) -> bool {
+    let (Some(key), name) = (AttemptKey::of(&object), object.name_any()) else { return false };
+    let Some(packed) = packed(key, object) else { return false };
     let objects = table.entry(key).or_insert_with(|| Vec::with_capacity(1));
-    match objects.iter_mut().find(|(known, _)| **known == *name) {
-        Some((_, known)) if *known == packed => false,
-        Some((_, known)) => {
+    match objects.iter_mut().find(|known| is_called(key, known, &name)) {
+        Some(known) if *known == packed => false,
+        Some(known) => {
             *known = packed;
             true
         }
         None => {
-            objects.push((name.into(), packed));
+            objects.push(packed);
             true
         }
     }
@@ -192,7 +165,7 @@ pub async fn follow<K>(
     trigger: Trigger,
     ready: signal::Sender<bool>,
 ) where
-    K: Projected + Serialize + Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+    K: Projected + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let selector = format!("{}={}", names::MANAGED_BY_LABEL, names::MANAGED_BY);
     let config = lists::config().labels(&selector);
@@ -252,31 +225,48 @@ mod tests {
 
     use super::*;
 
+    const ID: &str = "01kjmma2g027ce4ht1rzkzbw4a";
+
+    fn metadata(name: &str) -> Value {
+        json!({
+            "name": name, "uid": "7f9c2ba4-e88f-4a3c-9d52-0f1d6c1f2e11", "resourceVersion": "7",
+            "creationTimestamp": "2026-03-01T12:00:00Z",
+            "labels": {names::TASK_ID_LABEL: ID, names::ATTEMPT_LABEL: "1", "app": "x"},
+            "annotations": {names::TASK_NAMESPACE: "team", names::TASK_NAME: "look", "note": "n".repeat(1000)},
+            "managedFields": [{"manager": "jct"}],
+        })
+    }
+
     fn job(change: &Value) -> Job {
         let mut job = json!({
-            "metadata": {
-                "name": "jct-a-1", "uid": "u", "resourceVersion": "7", "creationTimestamp": "2026-03-01T12:00:00Z",
-                "labels": {names::TASK_ID_LABEL: "a", names::ATTEMPT_LABEL: "1", "app": "x"},
-                "annotations": {names::TASK_NAMESPACE: "team", names::TASK_NAME: "look", "note": "n".repeat(1000)},
-                "managedFields": [{"manager": "jct"}],
-            },
+            "metadata": metadata(&format!("t-{ID}-1")),
             "spec": {"template": {"spec": {"containers": [{"name": "worker", "image": "i".repeat(1000)}]}}},
         });
         json_patch::merge(&mut job, change);
         serde_json::from_value(job).unwrap()
     }
 
+    fn key() -> AttemptKey {
+        AttemptKey::of_name(&format!("t-{ID}-1-x7k2p")).unwrap()
+    }
+
+    /// Of the objects of an attempt.
+    fn bytes<K: Projected>(index: &Index<K>) -> usize {
+        index.table()[&key()].iter().map(|packed| packed.len()).sum()
+    }
+
     #[test]
-    fn of_a_job_a_few_hundred_bytes_are_kept_and_what_no_pass_looks_at_is_no_news() {
+    fn of_a_job_a_hundred_bytes_are_kept_and_what_no_pass_looks_at_is_no_news() {
         let index: Index<Job> = Index::default();
         assert!(index.put(job(&json!({}))));
         assert!(!index.put(job(&json!({"metadata": {"resourceVersion": "8"}, "status": {"active": 1, "ready": 1}}))));
-        let key = AttemptKey { task_id: "a".into(), attempt: 1 };
-        let kept = index.get(&key);
-        assert_eq!((kept.len(), kept[0].metadata.name.as_deref()), (1, Some("jct-a-1")));
+        let kept = index.get(&key());
+        let mut expected = job(&json!({}));
+        expected.project();
+        assert_eq!(kept.iter().map(|job| (**job).clone()).collect::<Vec<_>>(), [expected]);
         assert_eq!(task_of(&*kept[0]), Some(("team".into(), "look".into())));
-        let bytes: usize = index.table()[&key].iter().map(|(_, packed)| packed.len()).sum();
-        assert!(bytes < 600, "{bytes}");
+        let bytes = bytes(&index);
+        assert!(bytes < 110, "{bytes}");
         let condition = json!({"type": "Complete", "status": "True"});
         for news in [
             json!({"status": {"active": 1, "conditions": [condition]}}),
@@ -284,8 +274,64 @@ mod tests {
             json!({"metadata": {"deletionTimestamp": "2026-03-01T12:00:01Z"}}),
         ] {
             assert!(index.put(job(&news)) && !index.put(job(&news)), "{news}");
+            let mut expected = job(&news);
+            expected.project();
+            assert_eq!(*index.get(&key())[0], expected);
         }
         index.remove(&job(&json!({})));
         assert!(index.table().is_empty());
+    }
+
+    #[test]
+    fn of_a_pod_what_it_says_of_the_attempt_is_kept() {
+        let condition = |type_: &str, status: &str| json!({"type": type_, "status": status, "lastProbeTime": null, "lastTransitionTime": "2026-03-01T12:00:00Z", "message": "m"});
+        let container = |name: &str| {
+            json!({
+                "name": name, "image": "i", "imageID": "sha256:1", "ready": false, "restartCount": 0, "started": false,
+                "containerID": "c".repeat(70), "volumeMounts": [{"name": "v", "mountPath": "/v".repeat(100)}],
+                "state": {"waiting": {"reason": "PodInitializing"}}, "lastState": {},
+            })
+        };
+        let pod = |name: &str| -> Pod {
+            serde_json::from_value(json!({
+                "metadata": metadata(name),
+                "spec": {"containers": [{"name": "worker", "image": "i".repeat(1000)}]},
+                "status": {
+                    "phase": "Pending", "hostIP": "10.0.0.1", "podIP": "10.1.0.1", "qosClass": "Burstable",
+                    "startTime": "2026-03-01T12:00:01Z",
+                    "conditions": [condition("PodScheduled", "True"), condition("Ready", "False"), condition("Initialized", "False")],
+                    "initContainerStatuses": [container("source"), container("injected")],
+                    "containerStatuses": [container("executor"), container("worker")],
+                },
+            }))
+            .unwrap()
+        };
+        let index: Index<Pod> = Index::default();
+        let (first, second) = (format!("t-{ID}-1-x7k2p"), "by-hand".to_owned());
+        assert!(index.put(pod(&first)) && index.put(pod(&second)) && !index.put(pod(&second)));
+        let kept = index.get(&key());
+        assert_eq!(kept.iter().map(|pod| pod.name_any()).collect::<Vec<_>>(), [first.clone(), second.clone()]);
+        let status = kept[0].status.clone().unwrap();
+        assert_eq!(
+            (status.phase.as_deref(), status.host_ip.as_deref(), status.start_time.is_some()),
+            (Some("Pending"), Some("10.0.0.1"), true)
+        );
+        assert_eq!(status.conditions.unwrap().len(), 1);
+        let source = &status.init_container_statuses.unwrap()[0];
+        assert!(source.state.as_ref().unwrap().waiting.is_some() && source.image_id == "sha256:1");
+        assert_eq!(status.container_statuses.unwrap().len(), 2);
+        let bytes = bytes(&index);
+        assert!(bytes < 2 * 1000, "{bytes}");
+        index.remove(&pod(&first));
+        assert_eq!(index.get(&key()).iter().map(|pod| pod.name_any()).collect::<Vec<_>>(), [second]);
+    }
+
+    #[test]
+    fn keys_are_told_by_names_and_labels() {
+        assert_eq!(AttemptKey::of(&job(&json!({}))), Some(key()));
+        assert_eq!(AttemptKey::of_name(&key().job_name()), Some(key()));
+        for odd in ["", "t-", "t-a-1", &format!("t-{ID}"), &format!("t-{ID}-x"), &format!("x-{ID}-1")] {
+            assert_eq!(AttemptKey::of_name(odd), None, "{odd}");
+        }
     }
 }

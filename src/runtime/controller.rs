@@ -22,6 +22,7 @@ use crate::domain::retention::Retention;
 use crate::reconcile;
 use crate::reconcile::context::{Between, Context, Settled, Timing, WHOLE_SPECS};
 use crate::reconcile::error::Backoff;
+use crate::reconcile::queue::starts::Starts;
 use crate::reconcile::status::Written;
 use crate::reconcile::work_object::Objects;
 use crate::signing::Keys;
@@ -187,6 +188,7 @@ impl Controller {
             checkpoint,
             builder_id: settings.provenance_builder_id.clone(),
             settled: Settled::default(),
+            starts: Starts::default(),
             workers: Arc::default(),
             metrics: self.metrics.clone(),
             backoff: Backoff::default(),

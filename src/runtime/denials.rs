@@ -18,7 +18,7 @@ use tokio::time::{Instant, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::Metrics;
+use super::{Announcement, Announcer, Metrics, Urgency};
 use crate::domain::Denial;
 use crate::domain::denial::Notice;
 use crate::store::{Store, StoreError};
@@ -42,6 +42,7 @@ pub struct Denials {
     queue: Sender<Notice>,
     state: Arc<Mutex<State>>,
     losses: Losses,
+    events: Announcer,
 }
 
 /// The other end: denials that wait to be written.
@@ -69,34 +70,59 @@ impl Denials {
         let state = Arc::new(Mutex::new(State::default()));
         let losses = Losses { metrics: metrics.clone(), warned: Arc::default() };
         let waiting = Waiting { queue: receiver, state: state.clone(), losses: losses.clone() };
-        (Self { queue: sender, state, losses }, waiting)
+        (Self { queue: sender, state, losses, events: Announcer::default() }, waiting)
+    }
+
+    /// The same queue, which tells people by `events` what is written as a denial of its own.
+    #[must_use]
+    pub fn announced_by(self, events: Announcer) -> Self {
+        Self { events, ..self }
     }
 
     /// Hands `denial` in, at once: it will be written, or counted. `source` is who can hand in others: a user, if it is
-    /// certain who they are, else an address. Whether it is written as one of its own.
-    pub fn keep(&self, denial: Denial, source: &str) -> bool {
+    /// certain who they are, else an address. `uid` is that of the object, where one is there that was to be changed.
+    pub fn keep(&self, denial: Denial, source: &str, uid: Option<String>) {
         let denial = denial.bounded();
         let now = Instant::now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.merged.again(&denial) {
             self.losses.metrics.denials_merged.inc();
-            return false;
+            return;
         }
         let taken = if state.rations.take(&denial, source, now) {
             self.queue.try_send(Notice::Denied(denial.clone()))
         } else {
             Err(TrySendError::Full(Notice::Denied(denial.clone())))
         };
-        let is_taken = taken.is_ok();
         match taken {
-            Ok(()) => state.merged.begin(denial, now),
+            Ok(()) => {
+                self.events.tell(announcement(&denial, uid));
+                state.merged.begin(denial, now);
+            }
             Err(TrySendError::Full(_)) => {
                 self.losses.metrics.denials_left_out.inc();
                 state.merged.leave_out(denial.namespace, denial.denied_at, now);
             }
             Err(TrySendError::Closed(_)) => self.losses.count(1, "the operator is shutting down"),
         }
-        is_taken
+    }
+}
+
+/// What people of the namespace are told of `denial`. Not by whom: what is said of users is not always certain.
+fn announcement(denial: &Denial, uid: Option<String>) -> Announcement {
+    let Denial { namespace, name, generate_name, kind, findings, .. } = denial;
+    // What was to be made is not there; what was to be changed is.
+    let what = if uid.is_some() { "a change of it was denied" } else { "it was denied, and is not there" };
+    let told: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    Announcement {
+        kind: kind.clone(),
+        namespace: namespace.clone(),
+        name: name.clone().or_else(|| generate_name.clone()).unwrap_or_default(),
+        uid,
+        reason: findings.first().map_or("INVALID_SPEC", |finding| finding.code.as_str()).into(),
+        note: format!("{what}: {}", told.join("; ")),
+        urgency: Urgency::Denial,
+        attempt: 0,
     }
 }
 
@@ -225,7 +251,7 @@ mod tests {
     /// Each hands in from a place of its own.
     fn keep(denials: &Denials, denial: Denial) {
         let source = denial.actor.id.clone();
-        denials.keep(denial, &source);
+        denials.keep(denial, &source, None);
     }
 
     fn dropped(metrics: &Metrics) -> String {
@@ -299,7 +325,7 @@ mod tests {
         for n in 0..5000 {
             let user = Actor::authenticated(&format!("forged-{n}"));
             let forged = Denial { authenticated: false, actor: user, namespace: n.to_string(), ..denial(n) };
-            denials.keep(forged, &format!("10.0.{}.{}", n / 200, n % 200));
+            denials.keep(forged, &format!("10.0.{}.{}", n / 200, n % 200), None);
         }
         let forged = waiting.take().len();
         assert!((100..=250).contains(&forged), "{forged}");

@@ -26,7 +26,7 @@ use crate::signing::{self, SecretKeys};
 use crate::store::{DatabaseUrl, Store, StoreSettings};
 use crate::trace::TraceVolume;
 use crate::webhook::certificates::Identity;
-use crate::webhook::{self, Keeper, KeeperSettings, Outlets, Reviewer};
+use crate::webhook::{self, Keeper, KeeperSettings, Reviewer};
 
 /// How long parts may take to end once asked to.
 const SHUTDOWN: Duration = Duration::from_secs(18);
@@ -57,7 +57,9 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     // Nothing waits for them: an outcome that is recorded before they are there is signed later.
     let keys = signing::keep(SecretKeys::new(client.clone(), settings.signing()), shutdown.clone());
+    let events = Announcer::new(metrics.events_dropped.clone());
     let (denials, waiting) = Denials::new(&metrics);
+    let denials = denials.announced_by(events.clone());
     let (deletions, untold) = Deletions::new();
     let lost = LostTasks::default();
     let limits =
@@ -69,7 +71,6 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             async move { tokio::join!(waiting.record(store.clone(), stop.clone()), untold.record(store, stop)) },
         )
     };
-    let events = Announcer::new(metrics.events_dropped.clone());
     tokio::spawn(shutdown.clone().run_until_cancelled_owned(events.clone().send(client.clone(), clock.clone())));
     let executors = follow(executors, &metrics.executors_valid, &shutdown);
     let mut parts: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
@@ -85,9 +86,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             executors: executors.clone(),
             clock: clock.clone(),
         };
-        let outlets = Outlets { denials: denials.clone(), events: events.clone() };
         let router =
-            webhook::router(reviewer, outlets, metrics.clone(), limits.clone(), settings.client_ca().is_some());
+            webhook::router(reviewer, denials.clone(), metrics.clone(), limits.clone(), settings.client_ca().is_some());
         let part = serve_webhook(&settings, keeper, identity, router, ready, shutdown.clone()).await?;
         parts.spawn(async move { ("webhook", part.await) });
     } else {

@@ -12,7 +12,6 @@ use crate::crd::stamps::Sealed;
 use crate::domain::denial::{Door, Request, request_uid};
 use crate::domain::id::sha256_hex;
 use crate::domain::{Actor, Denial, Finding, TraceId};
-use crate::runtime::{Announcement, Urgency};
 
 impl Reviewer {
     /// What is to be written down of `request`, refused for `findings`. None for a dry run, which leaves no trace.
@@ -76,24 +75,5 @@ impl Reviewer {
             spec_sha256: sha256_hex(spec(object).to_string().as_bytes()),
             denied_at: now,
         })
-    }
-}
-
-/// What people of the namespace are told of `denial`. Not by whom: what is said of users is not always certain.
-pub(super) fn announcement(denial: &Denial, request: &AdmissionRequest<DynamicObject>) -> Announcement {
-    let Denial { namespace, name, generate_name, kind, findings, .. } = denial;
-    // What was to be made is not there; what was to be changed is.
-    let uid = request.old_object.as_ref().and_then(|object| object.metadata.uid.clone());
-    let what = if uid.is_some() { "a change of it was denied" } else { "it was denied, and is not there" };
-    let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
-    Announcement {
-        kind: kind.clone(),
-        namespace: namespace.clone(),
-        name: name.clone().or_else(|| generate_name.clone()).unwrap_or_default(),
-        uid,
-        reason: denial.findings.first().map_or("INVALID_SPEC", |finding| finding.code.as_str()).into(),
-        note: format!("{what}: {}", findings.join("; ")),
-        urgency: Urgency::Denial,
-        attempt: 0,
     }
 }

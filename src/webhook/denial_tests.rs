@@ -10,7 +10,7 @@ use tower::ServiceExt as _;
 
 use super::review::Door;
 use super::review_tests::{OPERATOR, now, reviewer};
-use super::{Caller, Outlets, router};
+use super::{Caller, router};
 use crate::crd::names::{SUBMITTED_BY, TRACE_ID};
 use crate::domain::denial::{self, Request};
 use crate::domain::id::sha256_hex;
@@ -108,13 +108,9 @@ fn what_is_no_denial_leaves_none(#[case] change: Value) {
 }
 
 async fn post(path: &str, review: &Value, denials: Denials) -> Value {
-    post_to(Outlets { denials, events: Announcer::default() }, path, review).await
-}
-
-async fn post_to(outlets: Outlets, path: &str, review: &Value) -> Value {
     let request = http::Request::post(path).body(Body::from(review.to_string())).unwrap();
     let response =
-        router(reviewer(), outlets, Metrics::default(), NamespaceLimits::none(), false).oneshot(request).await.unwrap();
+        router(reviewer(), denials, Metrics::default(), NamespaceLimits::none(), false).oneshot(request).await.unwrap();
     let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
     serde_json::from_slice(&body).unwrap()
 }
@@ -140,11 +136,12 @@ async fn each_webhook_hands_in_what_it_denies(#[case] path: &str) {
 #[tokio::test]
 async fn people_are_told_of_what_was_denied_once_and_never_of_a_dry_run() {
     let (denials, _waiting) = queue();
-    let outlets = Outlets { denials, events: Announcer::default() };
+    let events = Announcer::default();
+    let denials = denials.announced_by(events.clone());
     let told = async |change: Value, object: &Value| {
-        let answer = post_to(outlets.clone(), "/mutate", &review(object, change)).await;
+        let answer = post("/mutate", &review(object, change), denials.clone()).await;
         assert_eq!(answer["response"]["allowed"], json!(false));
-        outlets.events.next()
+        events.next()
     };
     let denied = object(json!({}));
     assert_eq!(told(json!({"dryRun": true}), &denied).await, None);
@@ -193,8 +190,7 @@ async fn limited(most_open: u32, most_recorded: u32) -> (axum::Router, Waiting, 
     let store = Store::open(&StoreSettings::new(url)).await.unwrap();
     let limits = NamespaceLimits::new(store.clone(), most_open, most_recorded, LostTasks::default());
     let (denials, waiting) = queue();
-    let outlets = Outlets { denials, events: Announcer::default() };
-    (router(reviewer(), outlets, Metrics::default(), limits, false), waiting, store, folder)
+    (router(reviewer(), denials, Metrics::default(), limits, false), waiting, store, folder)
 }
 
 /// What `/validate` answers to an object that `/mutate` has let in.

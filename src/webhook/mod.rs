@@ -24,7 +24,7 @@ mod server_tests;
 pub use axum::Router;
 pub use keeper::{Keeper, KeeperError, KeeperSettings};
 pub use review::{Door, Review, Reviewer};
-pub use server::{Outlets, router, serve};
+pub use server::{router, serve};
 
 use crate::serve::Peer;
 

@@ -18,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Caller;
-use super::denial::announcement;
 use super::read::{Read, read};
 use super::review::{Door, Review, Reviewer};
 use crate::crd::names::GROUP;
@@ -58,7 +57,7 @@ struct App(Arc<Shared>);
 
 struct Shared {
     reviewer: Reviewer,
-    outlets: Outlets,
+    denials: Denials,
     metrics: Metrics,
     limits: NamespaceLimits,
     /// Whether callers must show a certificate.
@@ -68,20 +67,11 @@ struct Shared {
     requests: Semaphore,
 }
 
-/// Where denials go.
-#[derive(Clone, Debug)]
-pub struct Outlets {
-    /// Into the audit log.
-    pub denials: Denials,
-    /// To people, as Kubernetes Events: those that are written as denials of their own.
-    pub events: Announcer,
-}
-
-/// The routes: `/mutate`, `/validate` and `/deletion`. What they refuse is handed to `outlets`. With `authenticates`, who has shown no
+/// The routes: `/mutate`, `/validate` and `/deletion`. What they refuse is handed to `denials`. With `authenticates`, who has shown no
 /// certificate gets no answer of theirs.
 pub fn router(
     reviewer: Reviewer,
-    outlets: Outlets,
+    denials: Denials,
     metrics: Metrics,
     limits: NamespaceLimits,
     authenticates: bool,
@@ -89,7 +79,7 @@ pub fn router(
     let (all, of_one) = BODIES;
     let shared = Shared {
         reviewer,
-        outlets,
+        denials,
         metrics,
         limits,
         authenticates,
@@ -223,10 +213,8 @@ async fn admit(
     if let Some(denial) = app.reviewer.denial(&request, findings, caller, random, now) {
         // Behind the API server's certificate each user is one source, else each address.
         let source = if denial.authenticated { denial.actor.id.clone() } else { source };
-        let announcement = announcement(&denial, &request);
-        if app.outlets.denials.keep(denial, &source) {
-            app.outlets.events.tell(announcement);
-        }
+        let uid = request.old_object.as_ref().and_then(|object| object.metadata.uid.clone());
+        app.denials.keep(denial, &source, uid);
     }
     Ok((result, Json(response.into_review()).into_response()))
 }

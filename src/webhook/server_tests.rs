@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::certificates::Identity;
 use super::review_tests::reviewer;
-use super::{Outlets, router};
+use super::router;
 use crate::runtime::{Announcer, Denials, Metrics, NamespaceLimits, Waiting};
 use crate::serve::{ClientCa, Limits, Tls, serve_on};
 
@@ -51,8 +51,7 @@ impl Door {
         let tls = Tls::new(&identity.certificate, &identity.key, client_ca).unwrap();
         let metrics = Metrics::default();
         let (denials, waiting) = Denials::new(&metrics);
-        let outlets = Outlets { denials, events: Announcer::default() };
-        let router = router(reviewer(), outlets, metrics, NamespaceLimits::none(), tls.authenticates());
+        let router = router(reviewer(), denials, metrics, NamespaceLimits::none(), tls.authenticates());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();

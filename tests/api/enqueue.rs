@@ -369,8 +369,16 @@ async fn a_denied_request_is_handed_to_the_audit_log() {
     assert_eq!(denial.spec_sha256, sha256_hex(body.to_string().as_bytes()));
     assert_ne!(denial.uid, "chosen-by-ada", "a client cannot make its denial pass for another one");
     assert!(!format!("{denial:?}").contains("hunter2"));
+    // As of one at the other door, people of the namespace are told.
+    let news = world.events.next().unwrap();
+    assert_eq!(
+        (news.kind.as_str(), news.namespace.as_str(), news.reason.as_str()),
+        ("Task", "team", "REPO_NOT_ALLOWED")
+    );
+    assert!(news.note.starts_with("it was denied, and is not there: REPO_NOT_ALLOWED"), "{}", news.note);
 
     assert_eq!(world.enqueue(json!({})).await.status, 201);
     assert_eq!(world.post(CI, "/tasks/enqueue?namespace=other", &body).await.status, 403);
     assert!(world.denials.take().is_empty(), "neither what is accepted nor what no right allows");
+    assert_eq!(world.events.next(), None);
 }

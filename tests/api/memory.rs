@@ -111,8 +111,7 @@ fn door() -> (Router, Waiting) {
         executors: tokio::sync::watch::Sender::new(std::sync::Arc::default()).subscribe(),
         clock: jct::runtime::Clock::default(),
     };
-    let outlets = webhook::Outlets { denials, events: jct::runtime::Announcer::default() };
-    (webhook::router(reviewer, outlets, metrics, NamespaceLimits::none(), false), waiting)
+    (webhook::router(reviewer, denials, metrics, NamespaceLimits::none(), false), waiting)
 }
 
 async fn reviews(text: Bytes, count: usize) {

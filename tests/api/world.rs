@@ -13,7 +13,7 @@ use jct::crd::Trust;
 use jct::domain::cwom::Kind;
 use jct::domain::{Id, StampKey, StampKeys};
 use jct::policy::Policy;
-use jct::runtime::{Clock, Denials, LostTasks, Metrics, NamespaceLimits, Waiting};
+use jct::runtime::{Announcer, Clock, Denials, LostTasks, Metrics, NamespaceLimits, Waiting};
 use jct::signing::{KeyRing, Keys, SigningKey};
 use jct::store::{Store, StoreSettings};
 use jct::trace::TraceVolume;
@@ -47,6 +47,7 @@ pub struct World {
     router: Router,
     /// Denials that the API has handed in.
     pub denials: Waiting,
+    pub events: Announcer,
     /// What may be recorded of a namespace within an hour; taken up by [`World::restart`].
     pub max_recorded: u32,
     pub traces: TraceVolume,
@@ -119,14 +120,16 @@ impl World {
         let root = folder.path().join("traces");
         std::fs::create_dir(&root).unwrap();
         let (traces, stop) = (TraceVolume::new(root), CancellationToken::new());
-        let (api, denials) = serve(&store, &cluster, &trust, &settings, 0);
+        let events = Announcer::default();
+        let (api, denials) = serve(&store, &cluster, &trust, &settings, 0, &events);
         let router = router(api.with_traces(traces.clone(), stop.clone()));
-        Self { store, cluster, settings, trust, router, denials, max_recorded: 0, traces, stop, folder }
+        Self { store, cluster, settings, trust, router, denials, events, max_recorded: 0, traces, stop, folder }
     }
 
     /// The API as it is after a restart: everything is there but what was in memory.
     pub fn restart(&mut self) {
-        let (api, denials) = serve(&self.store, &self.cluster, &self.trust, &self.settings, self.max_recorded);
+        let (api, denials) =
+            serve(&self.store, &self.cluster, &self.trust, &self.settings, self.max_recorded, &self.events);
         (self.router, self.denials) = (router(api.with_traces(self.traces.clone(), self.stop.clone())), denials);
     }
 
@@ -206,9 +209,11 @@ fn serve(
     trust: &Trust,
     settings: &ApiSettings,
     max_recorded: u32,
+    events: &Announcer,
 ) -> (Api, Waiting) {
     let metrics = Metrics::default();
     let (denials, waiting) = Denials::new(&metrics);
+    let denials = denials.announced_by(events.clone());
     let ring = KeyRing::new(SigningKey::from_seed(&[7; 32]).unwrap(), &[], "2026-03-01T12:00:00Z".parse().unwrap());
     let keys = Keys::fixed(Some(ring));
     let health = Health { store: store.clone(), parts: Arc::default(), metrics, keys, clock: Clock::default() };

@@ -21,6 +21,7 @@ use jct::reconcile::Action;
 use jct::reconcile::context::{Between, Context, Settled, Timing};
 use jct::reconcile::error::{Backoff, Error};
 use jct::reconcile::head::Head;
+use jct::reconcile::queue::starts::Starts;
 use jct::reconcile::status::Written;
 use jct::reconcile::task::{Object, reconcile};
 use jct::reconcile::work_object::{Objects, Whole, WorkObject, reconcile_as_read};
@@ -178,6 +179,8 @@ impl World {
             checkpoint: tokio::sync::watch::channel(None).1,
             builder_id: DEFAULT_BUILDER_ID.into(),
             settled: Settled::default(),
+            // Longer than any test: what is held is held until it may go.
+            starts: Starts::with_patience(Duration::from_secs(3600)),
             workers: Arc::default(),
             metrics: Metrics::default(),
             backoff: Backoff::default(),

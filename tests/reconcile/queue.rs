@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::channel::mpsc;
-use futures::{StreamExt as _, stream};
+use futures::{Stream, StreamExt as _, stream};
 use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
 use jct::domain::Phase;
@@ -57,11 +57,13 @@ struct Server {
     tasks: Arc<Vec<Value>>,
     jobs: Arc<Mutex<Vec<String>>>,
     reads: Arc<Mutex<usize>>,
+    /// Before it takes a finalizer, it waits until there are so many Jobs; not for ever.
+    until_jobs: Arc<Mutex<usize>>,
 }
 
 impl Server {
     fn new(tasks: Vec<Value>) -> Self {
-        Self { tasks: Arc::new(tasks), jobs: Arc::default(), reads: Arc::default() }
+        Self { tasks: Arc::new(tasks), jobs: Arc::default(), reads: Arc::default(), until_jobs: Arc::default() }
     }
 
     fn client(&self) -> Client {
@@ -83,7 +85,17 @@ impl Server {
                 self.jobs.lock().unwrap().push(of.to_owned());
                 (201, body)
             }
-            Method::PATCH => (200, json!({"metadata": {"resourceVersion": "1000"}})),
+            Method::PATCH => {
+                for _ in 0..60 {
+                    if head.uri.path().ends_with("/status")
+                        || self.jobs.lock().unwrap().len() >= *self.until_jobs.lock().unwrap()
+                    {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                (200, json!({"metadata": {"resourceVersion": "1000"}}))
+            }
             _ => {
                 *self.reads.lock().unwrap() += 1;
                 let has = |task: &&Value| {
@@ -113,13 +125,25 @@ fn task(world: &World, namespace: &str, name: &str, created: &str, version: usiz
 
 /// Runs the controller over a list and the events after it, until there are so many Jobs, and for a moment more.
 async fn jobs(world: &World, server: &Server, list: &[Value], then: Vec<Event<Object>>, count: usize) -> Vec<String> {
+    jobs_of_many(world, server, list, stream::iter(then), count, 1).await
+}
+
+/// The same with so many passes at once.
+async fn jobs_of_many(
+    world: &World,
+    server: &Server,
+    list: &[Value],
+    then: impl Stream<Item = Event<Object>> + Send,
+    count: usize,
+    concurrency: u16,
+) -> Vec<String> {
     let stop = CancellationToken::new();
-    let listed = list.iter().map(|task| Event::InitApply(read(task)));
-    let events = [Event::Init].into_iter().chain(listed).chain([Event::InitDone]).chain(then).map(Ok);
-    let events = stream::iter(events.collect::<Vec<_>>()).chain(stream::pending());
+    let listed: Vec<_> = list.iter().map(|task| Event::InitApply(read(task))).collect();
+    let events = stream::iter([Event::Init].into_iter().chain(listed).chain([Event::InitDone]));
+    let events = events.chain(then).map(Ok).chain(stream::pending());
     let (_trigger, triggered) = mpsc::unbounded();
     let context = world.context(server.client());
-    let queue = Queue::new(context, Arc::new(Tasks::default()), Arc::new(Semaphore::new(2048)), 1);
+    let queue = Queue::new(context, Arc::new(Tasks::default()), Arc::new(Semaphore::new(2048)), concurrency);
     let until = async {
         while server.jobs.lock().unwrap().len() < count {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -152,6 +176,34 @@ async fn first_come_is_first_served_and_namespaces_take_turns() {
         "and none for the one that is gone"
     );
     assert!(jobs.iter().position(|name| name == "single").unwrap() < 2, "{jobs:?}");
+}
+
+/// All passes that there may be at once are under way, and the single Task's own takes longer than theirs.
+#[tokio::test]
+async fn beside_many_of_one_namespace_a_single_task_of_another_starts_before_the_third_next_of_theirs() {
+    const CONCURRENCY: u16 = 8;
+    let world = World::new().await;
+    let at = "2026-03-01T12:00:00Z";
+    let list: Vec<Value> = (0..60).map(|n| task(&world, "team", &format!("t{n}"), at, 100 + n)).collect();
+    let mut single = task(&world, "zone", "single", "2026-03-01T12:01:00Z", 300);
+    single["metadata"]["finalizers"] = json!([]);
+    let server = Server::new(list.iter().chain([&single]).cloned().collect());
+    let came = Arc::new(Mutex::new(0));
+    let comes = {
+        let (server, came, single) = (server.clone(), came.clone(), read(&single));
+        stream::once(async move {
+            while server.jobs.lock().unwrap().len() < 10 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            *came.lock().unwrap() = server.jobs.lock().unwrap().len();
+            *server.until_jobs.lock().unwrap() = *came.lock().unwrap() + 6;
+            Event::Apply(single)
+        })
+    };
+    let jobs = jobs_of_many(&world, &server, &list, comes, list.len() + 1, CONCURRENCY).await;
+    let (came, place) = (*came.lock().unwrap(), jobs.iter().position(|name| name == "single").unwrap());
+    assert!(came + usize::from(CONCURRENCY) < list.len(), "a control: {came} were there before, of {}", list.len());
+    assert!(place - came <= 2, "{} of theirs started before it: {jobs:?}", place - came);
 }
 
 #[tokio::test]

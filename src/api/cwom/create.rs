@@ -41,7 +41,7 @@ pub async fn create(
     if let Some(too_many) = api.namespace_limits.check_object(&namespace, "").await {
         let problem = Problem::too_many(&too_many);
         let denial = denial(&caller, of.kind.as_str(), namespace, trace_id, &json.value, vec![too_many.finding]);
-        api.denials.keep(denial, caller.username());
+        api.denials.keep(denial, caller.username(), None);
         return Err(problem);
     }
     api.namespace_limits.admit_object(&namespace);

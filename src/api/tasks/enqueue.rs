@@ -67,7 +67,7 @@ pub async fn enqueue(
         (Verdict::Accepted(task), controls) => (*task, Controls { create_cwom, ..controls }),
         (Verdict::Refused(findings), _) => {
             let problem = Problem::findings(&findings);
-            api.denials.keep(denial(&caller, "Task", namespace, trace_id, body, findings), caller.username());
+            api.denials.keep(denial(&caller, "Task", namespace, trace_id, body, findings), caller.username(), None);
             return Err(problem);
         }
     };
@@ -101,7 +101,7 @@ pub async fn enqueue(
             let problem = Problem::too_many(&too_many);
             let Submission { namespace, trace_id, .. } = submission;
             let denial = denial(&caller, "Task", namespace, trace_id, body, vec![too_many.finding]);
-            api.denials.keep(denial, caller.username());
+            api.denials.keep(denial, caller.username(), None);
             Err(problem)
         }
     }

@@ -4,6 +4,7 @@
 //! one is for Tasks alone, of which there can be a hundred thousand.
 
 pub mod cache;
+pub mod starts;
 mod timers;
 pub mod turns;
 
@@ -36,6 +37,9 @@ const UNTOLD: Duration = Duration::from_secs(3);
 /// How often who waits is told so, and how many then: each costs a write of a status, which a Job could have been made with.
 const TELL_EVERY: Duration = Duration::from_millis(500);
 const TOLD_AT_ONCE: usize = 5;
+
+/// Passes beyond those that are begun at once, for namespaces that have none under way.
+const BESIDE: usize = 4;
 
 /// How long nothing is due when nothing is.
 const NEVER: Duration = Duration::from_secs(3600);
@@ -172,23 +176,44 @@ impl Queue {
     }
 
     fn begin_passes(&mut self) {
-        while self.passes.len() - self.telling < self.concurrency
-            && let Some((key, _)) = self.turns.next(self.is_listed)
-        {
+        while let Some((key, lane)) = self.next() {
             match self.running.get_mut(&key) {
                 // It is being told that it waits; that ends soon.
                 Some(running) => running.again = true,
-                None => self.begin(key, false),
+                None => self.begin(key, Some(lane)),
             }
         }
     }
 
-    fn begin(&mut self, key: TaskKey, tells: bool) {
+    /// Whose pass begins now. That of a namespace which has none under way does not wait until one of the others ends.
+    fn next(&mut self) -> Option<(TaskKey, Lane)> {
+        let under_way = self.passes.len() - self.telling;
+        if under_way < self.concurrency {
+            return self.turns.next(self.is_listed);
+        }
+        if under_way >= self.concurrency + BESIDE {
+            return None;
+        }
+        let running = &self.running;
+        let has_none =
+            |namespace: &str| !running.iter().any(|(key, running)| !running.tells && key.namespace() == namespace);
+        self.turns.next_among(self.is_listed, has_none)
+    }
+
+    /// Begins a pass; one without a `lane` only tells that the Task waits.
+    fn begin(&mut self, key: TaskKey, lane: Option<Lane>) {
         let Some(at_hand) = self.tasks.at_hand(&key) else { return };
+        let tells = lane.is_none();
         if !tells {
             self.timers.set(&key, None);
         }
+        let is_start = matches!(lane, Some(Lane::Start(_)));
+        let ticket = is_start.then(|| self.context.starts.come(&key));
         let pass = pass(self.context.clone(), self.specs.clone(), key.clone(), at_hand.clone(), tells);
+        let pass = async move {
+            let _ticket = ticket;
+            pass.await
+        };
         let id = self.passes.spawn(pass).id();
         self.by_id.insert(id, key.clone());
         self.telling += usize::from(tells);
@@ -231,7 +256,7 @@ impl Queue {
             if let Some(Lane::Start(_)) = self.turns.lane(&key)
                 && !self.running.contains_key(&key)
             {
-                self.begin(key, true);
+                self.begin(key, None);
                 told += 1;
             }
         }

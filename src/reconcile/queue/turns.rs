@@ -105,8 +105,18 @@ impl Turns {
 
     /// Whose turn it is; only among what is under way unless `may_start`.
     pub fn next(&mut self, may_start: bool) -> Option<(TaskKey, Lane)> {
+        self.next_among(may_start, |_| true)
+    }
+
+    /// The same among those namespaces that `may` have one. The others keep their turns.
+    pub fn next_among(&mut self, may_start: bool, may: impl Fn(&str) -> bool) -> Option<(TaskKey, Lane)> {
+        let mut at = 0;
         for _ in 0..self.ring.len() {
-            let namespace = self.ring.pop_front()?;
+            if !self.ring.get(at).is_some_and(|namespace| may(namespace)) {
+                at += 1;
+                continue;
+            }
+            let namespace = self.ring.remove(at)?;
             let Some(line) = self.lines.get_mut(&namespace) else { continue };
             let taken = take(line, &mut self.waiting, may_start);
             if let Some((_, Lane::Start(_))) = taken {

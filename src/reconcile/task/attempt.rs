@@ -18,6 +18,7 @@ use crate::domain::executor::{Executor, NoExecutor};
 use crate::domain::id::sha256_hex;
 use crate::domain::trace::task_json;
 use crate::jobs::{Attempt, job, job_name};
+use crate::reconcile::queue::turns::TaskKey;
 use crate::reconcile::workers::AttemptKey;
 use crate::reconcile::{Context, Error};
 use crate::store::{Failure, MarkRunning, StartAttempt, TaskRow};
@@ -155,6 +156,7 @@ pub async fn create_job(context: &Context, row: &TaskRow) -> Result<(), Error> {
         task_sha256: &task_sha256,
     };
     let job = job(&attempt, &context.jobs);
+    context.starts.turn(&TaskKey::new(&row.namespace, &row.name)).await;
     match jobs(context).create(&PostParams::default(), &job).await {
         Ok(created) => {
             // So that the next pass sees it, whenever the watch delivers it.
