@@ -41,7 +41,7 @@ pub async fn sweep(context: &Context, objects: &Tasks) -> Result<(), Error> {
     let lost = objects.lost();
     context.metrics.records_lost.set(i64::try_from(lost.len()).unwrap_or(i64::MAX));
     context.lost.set(lost);
-    context.keep(&objects.present().uids);
+    context.keep(&objects.uids());
     let mut after = None;
     loop {
         let page = context.store.unfinished(after).await.map_err(Error::store("list Tasks that have not ended"))?;

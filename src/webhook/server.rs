@@ -23,7 +23,7 @@ use super::review::{Door, Review, Reviewer};
 use crate::crd::names::GROUP;
 use crate::domain::cwom::Kind;
 use crate::runtime::metrics::ReviewLabels;
-use crate::runtime::{Announcer, Denials, Metrics, NamespaceLimits, TooMany};
+use crate::runtime::{Denials, Metrics, NamespaceLimits, TooMany};
 use crate::serve::{self, Body, BodyError, BodyLimits, Budget, Limits, Peer, Tls};
 
 /// An object of 1.5 MiB is the most that etcd takes. A review has the object as it was too, and who asks.

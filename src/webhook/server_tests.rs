@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::certificates::Identity;
 use super::review_tests::reviewer;
 use super::router;
-use crate::runtime::{Announcer, Denials, Metrics, NamespaceLimits, Waiting};
+use crate::runtime::{Denials, Metrics, NamespaceLimits, Waiting};
 use crate::serve::{ClientCa, Limits, Tls, serve_on};
 
 const NAME: &str = "jct-webhook.jct-system.svc";

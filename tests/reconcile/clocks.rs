@@ -3,12 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{Method, Request, Response};
 use jct::domain::{FailureReason, Phase};
 use jct::reconcile::task::reconcile;
-use jct::runtime::Clock;
+use jct::runtime::{Clock, Metrics};
+use jct::webhook::{Keeper, KeeperSettings};
 use jiff::{SignedDuration, Timestamp};
+use kube::Client;
+use kube::client::Body;
 use rstest::rstest;
 use serde_json::{Value, json};
+use tower::Layer as _;
 
 use crate::api::{Answer, Call, call};
 use crate::fixture::{World, job, pod, running, seen, succeeded};
@@ -79,6 +84,42 @@ async fn running_work_is_not_given_up_for_the_operators_clock(
         let recorded = condition(pass.status(), "Recorded");
         assert_eq!((&recorded["status"], &recorded["reason"]), (&json!("True"), &json!(reason)));
     }
+}
+
+/// The first thing that an operator does: it has had one answer of the API server so far.
+#[rstest]
+#[case::an_operator_that_is_days_ahead(-30 * 24)]
+#[case::one_that_is_days_behind(30 * 24)]
+#[case::one_that_is_right(0)]
+#[tokio::test]
+async fn the_first_certificate_is_valid_by_the_api_servers_clock(#[case] hours: i64) {
+    let there = move || Timestamp::now() + SignedDuration::from_hours(hours);
+    let server = tower::service_fn(move |request: Request<Body>| async move {
+        let (head, body) = request.into_parts();
+        let date = there().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        let (status, body) = match head.method {
+            Method::POST => (201, body),
+            _ => {
+                let none = json!({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound", "message": "none"});
+                (404, Body::from(none.to_string().into_bytes()))
+            }
+        };
+        Ok::<_, tower::BoxError>(Response::builder().status(status).header("date", date).body(body).unwrap())
+    });
+    let clock = Clock::default();
+    let client = Client::new(clock.layer().layer(server), "default");
+    let life = Duration::from_secs(10 * 3600);
+    let settings = KeeperSettings {
+        namespace: "jct-system".into(),
+        secret: "jct-webhook".into(),
+        service: "jct-webhook".into(),
+        configuration: "jct".into(),
+        life,
+    };
+    let (identity, _trust) = Keeper::new(client, settings, Metrics::default(), clock).begin().await.unwrap();
+    let made_at = Timestamp::try_from(identity.expires_at().unwrap() - life).unwrap();
+    let off = made_at.duration_since(there()).abs();
+    assert!(off < SignedDuration::from_mins(10), "{off}");
 }
 
 #[tokio::test]

@@ -3,7 +3,9 @@
 use jct::store::{NewTask, RecordDeleted, RemoveRecord, RemoveTrace, Store, StoreSettings, TraceGone};
 use sqlx::{Connection, SqliteConnection};
 
-use crate::harness::{Backend::Sqlite, Database, ada, at, completed, end, new_task, row, running, start};
+use crate::harness::{
+    Backend::Postgres, Backend::Sqlite, Database, ada, at, completed, end, new_task, row, running, start,
+};
 
 /// Tasks that are recorded, run and completed, each with its work objects.
 async fn lives(store: &Store, tasks: std::ops::Range<usize>) {
@@ -79,4 +81,26 @@ async fn a_file_that_was_made_before_is_compacted_by_a_command() {
     assert_eq!(check.problems, [] as [&str; 0]);
     assert_eq!(db.number("SELECT auto_vacuum FROM pragma_auto_vacuum").await, 2, "and gives back from now on");
     Store::open(&StoreSettings::new(db.url().parse().unwrap())).await.unwrap().close().await;
+}
+
+/// The bytes of tables and indexes; the free space that vacuums leave is counted.
+async fn pages_of_postgres(db: &Database) -> i64 {
+    db.number(
+        "SELECT SUM(pg_total_relation_size(oid))::bigint FROM pg_class \
+         WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace",
+    )
+    .await
+}
+
+/// As on SQLite. Tasks come by and by: what they were before is taken back while others come.
+#[tokio::test]
+async fn the_record_of_a_task_is_small_on_postgres_too() {
+    let db = Database::fresh(Postgres).await;
+    lives(&db.store, 0..100).await;
+    let before = pages_of_postgres(&db).await;
+    for ten in 10..40 {
+        lives(&db.store, ten * 10..ten * 10 + 10).await;
+    }
+    let each = (pages_of_postgres(&db).await - before) / 300;
+    assert!((1..20_000).contains(&each), "{each} bytes for each Task");
 }

@@ -169,6 +169,11 @@ impl Tasks {
         self.len() == 0
     }
 
+    /// The uids of all objects.
+    pub fn uids(&self) -> HashSet<String> {
+        self.table().by_key.values().map(|held| held.uid.to_string()).collect()
+    }
+
     /// What the objects say.
     pub fn present(&self) -> Present {
         let table = self.table();

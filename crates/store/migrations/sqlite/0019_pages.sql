@@ -1,0 +1,2 @@
+-- What PostgreSQL's pages take. There is nothing to change on SQLite.
+SELECT 1;
