@@ -18,8 +18,8 @@ use crate::crd::stamps::{Annotations, Issuer};
 use crate::crd::{Trust, pinned_id};
 use crate::domain::applied::{LAST_APPLIED, applied};
 use crate::domain::executor::Executors;
-use crate::domain::{Code, DeletionNote, Finding, Naming};
-use crate::policy::{Policy, Subject, advice};
+use crate::domain::{Code, DeletionNote, Finding, Naming, Task};
+use crate::policy::{Policy, Subject, Verdict, advice_on, judge};
 use crate::runtime::{Clock, Deletions};
 
 /// Which of the webhooks is asked.
@@ -126,13 +126,19 @@ impl Reviewer {
     }
 
     fn create(&self, door: Door, subject: Subject, context: &Context, object: &DynamicObject) -> Answer {
-        let mut findings = subject.check_new(spec(object), &self.policy);
+        let (mut findings, accepted) = match subject {
+            Subject::Task => match judge(spec(object), Naming::CustomResource, &self.policy) {
+                (Verdict::Accepted(task), controls) => (Vec::new(), Some((task, controls.executor))),
+                (Verdict::Refused(findings), _) => (findings, None),
+            },
+            Subject::Work(_) => (subject.check_new(spec(object), &self.policy), None),
+        };
         findings.extend(pinned_id(object.metadata.annotations.as_ref()).err());
         if !findings.is_empty() {
             return Answer::Refuse(findings);
         }
         match door {
-            Door::Mutate => self.warned(subject, context, object, stamp(subject, context, object)),
+            Door::Mutate => self.warned(context, accepted, stamp(subject, context, object)),
             Door::Deletion => admit(),
             // What was stamped is what will be stored, other webhooks notwithstanding.
             Door::Validate if stamping::is_submitted(context, object) => admit(),
@@ -142,16 +148,16 @@ impl Reviewer {
 }
 
 impl Reviewer {
-    /// The same answer, with what the Task will fail of.
-    fn warned(&self, subject: Subject, context: &Context, object: &DynamicObject, answer: Answer) -> Answer {
-        match answer {
-            Answer::Admit { patch, mut warnings } if subject == Subject::Task => {
+    /// The same answer, with what a Task will fail of, which may name an executor.
+    fn warned(&self, context: &Context, task: Option<(Box<Task>, Option<String>)>, answer: Answer) -> Answer {
+        match (answer, task) {
+            (Answer::Admit { patch, mut warnings }, Some((task, named))) => {
                 let executors = self.executors.borrow().clone();
                 let namespace = namespace(context.request);
-                warnings.extend(advice(spec(object), Naming::CustomResource, namespace, &executors));
+                warnings.extend(advice_on(&task, named.as_deref(), Naming::CustomResource, namespace, &executors));
                 Answer::Admit { patch, warnings }
             }
-            answer => answer,
+            (answer, _) => answer,
         }
     }
 }
