@@ -255,7 +255,7 @@ where
 }
 
 fn is_code(byte: u8) -> bool {
-    FIRST.contains(&byte) || byte == LITERAL || byte == PREFIX
+    byte < b' ' && (FIRST.contains(&byte) || byte == LITERAL || byte == PREFIX)
 }
 
 /// The text with codes.
@@ -285,29 +285,34 @@ pub(crate) fn encode(text: &str) -> String {
 /// The text without codes, of what stands in a column of JSON: for who reads the database by SQL. A code that stands for
 /// nothing stays as it is.
 pub fn decode(coded: String) -> String {
-    if !coded.bytes().any(|byte| byte < b' ' && is_code(byte)) {
-        return coded;
-    }
+    let Some(mut at) = coded.bytes().position(is_code) else { return coded };
     let mut text = String::with_capacity(coded.len() * 2);
-    let mut letters = coded.chars();
-    while let Some(letter) = letters.next() {
-        match u8::try_from(letter) {
-            Ok(LITERAL) => text.extend(letters.next()),
-            Ok(PREFIX) => match letters.next() {
+    let mut rest = coded.as_str();
+    loop {
+        // Codes are single bytes of ASCII: what is between them is copied as a whole.
+        text.push_str(&rest[..at]);
+        let code = rest.as_bytes()[at];
+        let mut letters = rest[at + 1..].chars();
+        match code {
+            LITERAL => text.extend(letters.next()),
+            PREFIX => match letters.next() {
                 Some(second) => match second_piece(second) {
                     Some(piece) => text.push_str(piece),
-                    None => text.extend([letter, second]),
+                    None => text.extend([char::from(PREFIX), second]),
                 },
-                None => text.push(letter),
+                None => text.push(char::from(PREFIX)),
             },
-            Ok(byte) => match FIRST.iter().position(|code| *code == byte) {
-                Some(place) => text.push_str(ONE[place]),
-                None => text.push(letter),
-            },
-            Err(_) => text.push(letter),
+            _ => text.extend(FIRST.iter().position(|known| *known == code).map(|place| ONE[place])),
+        }
+        rest = letters.as_str();
+        match rest.bytes().position(is_code) {
+            Some(next) => at = next,
+            None => {
+                text.push_str(rest);
+                return text;
+            }
         }
     }
-    text
 }
 
 fn second_piece(code: char) -> Option<&'static str> {
