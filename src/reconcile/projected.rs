@@ -54,10 +54,8 @@ impl Projected for Job {
     fn put(&mut self, RestOfJob(ttl, is_complete, is_failed): RestOfJob) {
         self.spec = ttl.map(|ttl| JobSpec { ttl_seconds_after_finished: Some(ttl), ..JobSpec::default() });
         let so = |type_: &str| JobCondition { type_: type_.into(), status: "True".into(), ..JobCondition::default() };
-        let conditions: Vec<JobCondition> = [(is_complete, "Complete"), (is_failed, "Failed")]
-            .into_iter()
-            .filter_map(|(is, type_)| is.then(|| so(type_)))
-            .collect();
+        let all = [(is_complete, "Complete"), (is_failed, "Failed")];
+        let conditions: Vec<_> = all.into_iter().filter(|(is, _)| *is).map(|(_, type_)| so(type_)).collect();
         self.status = Some(conditions)
             .filter(|conditions| !conditions.is_empty())
             .map(|conditions| JobStatus { conditions: Some(conditions), ..JobStatus::default() });
@@ -182,15 +180,10 @@ pub fn unpacked<K: Projected>(key: AttemptKey, packed: &[u8]) -> Option<K> {
 
 /// Whether what is packed is called so.
 pub fn is_called(key: AttemptKey, packed: &[u8], name: &str) -> bool {
-    #[derive(Deserialize)]
-    struct First(Option<String>);
     // The name comes first, and has no comma in it.
     let first = packed.split(|byte| *byte == b',').next().unwrap_or_default();
-    let first = [first, b"]"].concat();
-    serde_json::from_slice::<First>(&first)
-        .ok()
-        .and_then(|First(found)| Some(whole(key, found?) == name))
-        .unwrap_or(false)
+    let first: Option<(Option<String>,)> = serde_json::from_slice(&[first, b"]"].concat()).ok();
+    first.and_then(|(found,)| found).is_some_and(|found| whole(key, found) == name)
 }
 
 fn whole(key: AttemptKey, name: String) -> String {
