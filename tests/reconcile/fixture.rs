@@ -51,6 +51,8 @@ pub struct World {
     pub executors: Executors,
     pub policy: Policy,
     pub executor_patience: Duration,
+    /// How long a Task on its way to its first worker holds up others.
+    pub starts_patience: Duration,
 }
 
 /// One pass of the controller.
@@ -91,6 +93,8 @@ impl World {
             executors: Executors::default(),
             policy: Policy::default().allowing("octo/"),
             executor_patience: Duration::ZERO,
+            // Longer than any test: what is held is held until it may go.
+            starts_patience: Duration::from_secs(3600),
         }
     }
 
@@ -179,8 +183,7 @@ impl World {
             checkpoint: tokio::sync::watch::channel(None).1,
             builder_id: DEFAULT_BUILDER_ID.into(),
             settled: Settled::default(),
-            // Longer than any test: what is held is held until it may go.
-            starts: Starts::with_patience(Duration::from_secs(3600)),
+            starts: Starts::with_patience(self.starts_patience),
             workers: Arc::default(),
             metrics: Metrics::default(),
             backoff: Backoff::default(),
