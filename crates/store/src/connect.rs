@@ -26,7 +26,7 @@ fn with_pragmas(options: &SqliteConnectOptions) -> SqliteConnectOptions {
     options.clone().pragma("temp_store", "memory").pragma("recursive_triggers", "on")
 }
 
-/// How many prepared statements the writer keeps: each is there for eight numbers of rows, and with too few of them most
+/// How many prepared statements the writer keeps: each is there for six numbers of rows, and with too few of them most
 /// batches would prepare theirs anew.
 const STATEMENTS: usize = 512;
 
@@ -87,7 +87,7 @@ impl Connector {
                         .pragma("journal_size_limit", "67108864")
                         // In KiB. The audit log has a dozen indexes; their hot pages should stay in memory. What does not fit
                         // here is in the kernel's cache, which is not the operator's memory.
-                        .pragma("cache_size", "-4096")
+                        .pragma("cache_size", "-2048")
                         .statement_cache_capacity(STATEMENTS),
                 )
             }

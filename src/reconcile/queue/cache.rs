@@ -13,7 +13,7 @@ use super::turns::{Lane, Rank, TaskKey};
 use crate::crd::TaskView;
 
 /// Of how many Tasks is kept what a pass looks at: some five KiB each.
-pub const VIEWS: usize = 512;
+pub const VIEWS: usize = 256;
 
 /// What is known of one Task.
 #[derive(Debug)]

@@ -74,8 +74,9 @@ pub(crate) struct Values {
 }
 
 impl Values {
-    /// Rows in one statement at most; times the width it stays below the databases' limits of arguments.
-    const MOST: usize = 128;
+    /// Rows in one statement at most. Prepared ones are kept, and take a KiB for each row and more; times the width it stays below
+    /// the databases' limits of arguments.
+    const MOST: usize = 32;
 
     /// Runs it; the number of rows that it changed.
     pub(crate) async fn execute(&self, conn: &mut Conn<'_>, rows: Vec<Vec<Argument>>) -> Result<u64> {
@@ -205,6 +206,6 @@ mod tests {
                 .map(|(_, arguments)| arguments.len() / 2)
                 .collect()
         };
-        assert_eq!((sizes(0), sizes(7), sizes(300)), (vec![], vec![4, 2, 1], vec![128, 128, 32, 8, 4]));
+        assert_eq!((sizes(0), sizes(7), sizes(300)), (vec![], vec![4, 2, 1], [vec![32; 9], vec![8, 4]].concat()));
     }
 }
