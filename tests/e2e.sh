@@ -49,7 +49,7 @@ alone() {
 build() {
   TESTS="$(cargo test --quiet --workspace --locked --test e2e --test steps --no-run --message-format=json |
     sed -n 's/.*"name":"e2e".*"executable":"\([^"]*\)".*/\1/p')"
-  cargo build --quiet --locked --package jct-hostile
+  cargo build --quiet --locked --package jct-hostile --package jct-cli --bins
   BINARY="$(dirname "$(dirname "$TESTS")")/jct"
   HOSTILE="$(dirname "$BINARY")/jct-hostile"
   TAG="$(cat "$BINARY" "$(dirname "$BINARY")/jct-worker" "$HOSTILE" | sha256sum | cut -c1-12)"
