@@ -137,12 +137,6 @@ impl Answer {
     pub async fn next(&mut self) -> anyhow::Result<Option<Bytes>> {
         next(&mut self.body).await
     }
-
-    /// Whether it is of this media type.
-    pub fn is(&self, media_type: &str) -> bool {
-        let value = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        value.is_some_and(|value| value.split(';').next().unwrap_or_default().trim() == media_type)
-    }
 }
 
 async fn next(body: &mut Body) -> anyhow::Result<Option<Bytes>> {

@@ -47,7 +47,7 @@ impl Credential {
     /// # Errors
     /// 503 if the authority does not answer.
     pub async fn still(&self, access: &Access, rights: &[Right]) -> Result<bool, Problem> {
-        let caller = match access.identify(&self.token, &self.source).await {
+        let caller = match access.identify_token(&self.token, &self.source).await {
             Ok(caller) => caller,
             Err(problem) if problem.challenge.is_some() => return Ok(false),
             Err(problem) => return Err(problem),

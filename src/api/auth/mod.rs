@@ -123,11 +123,26 @@ impl Access {
         }
     }
 
+    /// Who sends these headers, from `source`.
+    ///
+    /// # Errors
+    /// As for [`Access::identify_token`]; 401 too if there is no token.
+    pub async fn identify(&self, headers: &HeaderMap, source: &str) -> Result<Caller, Problem> {
+        match token::sent(headers) {
+            Sent::Token(token) => self.identify_token(token, source).await,
+            Sent::NoToken => Err(self.refused()),
+            Sent::Nothing => {
+                let message = "a Kubernetes token is required: send it as Authorization: Bearer TOKEN";
+                Err(Problem::unauthenticated(message, CHALLENGE))
+            }
+        }
+    }
+
     /// Whose `token` this is, sent from `source`.
     ///
     /// # Errors
     /// 401 if it is not known; 503 if the authority does not answer, or too many tokens are being asked about.
-    pub async fn identify(&self, token: &str, source: &str) -> Result<Caller, Problem> {
+    pub async fn identify_token(&self, token: &str, source: &str) -> Result<Caller, Problem> {
         let refused = || self.refused();
         let digest: Digest = Sha256::digest(token.as_bytes()).into();
         let now = Instant::now();
@@ -247,18 +262,12 @@ pub async fn authenticate(
 ) -> Result<Response, Problem> {
     let peer = request.extensions().get::<Peer>();
     let source = peer.map_or_else(String::new, |peer| peer.address.to_string());
-    let token = match token::sent(&headers) {
-        Sent::Token(token) => token,
-        Sent::NoToken => return Err(api.access.refused()),
-        Sent::Nothing => {
-            let message = "a Kubernetes token is required: send it as Authorization: Bearer TOKEN";
-            return Err(Problem::unauthenticated(message, CHALLENGE));
-        }
-    };
-    let caller = api.access.identify(token, &source).await?;
+    let caller = api.access.identify(&headers, &source).await?;
     request.headers_mut().remove(header::AUTHORIZATION);
     request.headers_mut().remove(token::TOKEN);
-    request.extensions_mut().insert(Credential::new(token, source));
+    if let Sent::Token(token) = token::sent(&headers) {
+        request.extensions_mut().insert(Credential::new(token, source));
+    }
     request.extensions_mut().insert(caller.clone());
     let mut response = next.run(request).await;
     response.extensions_mut().insert(caller);
