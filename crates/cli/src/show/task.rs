@@ -47,7 +47,7 @@ pub fn detail(task: &Value, style: Style) -> String {
     let mut told = String::new();
     let mut put = |name: &str, value: String| {
         if !value.is_empty() && value != "-" {
-            told.push_str(&format!("{:<12} {value}\n", format!("{name}:")));
+            told.push_str(&format!("{:<13} {value}\n", format!("{name}:")));
         }
     };
     let of = |field: &str| plain(text(task, field));
