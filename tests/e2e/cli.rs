@@ -206,6 +206,7 @@ async fn a_service_account_gets_its_outcomes_as_exit_codes() {
     let endless: Vec<String> = with("endless", "endless");
     let running =
         ci.jct(&endless.iter().map(String::as_str).collect::<Vec<_>>()).stdout(Stdio::piped()).spawn().unwrap();
+    until("the Task to be there", async || world.tasks().get("endless").await.map_err(|error| error.to_string())).await;
     world.wait_for("endless", "Running").await;
     assert!(ci.expect(0, &["cancel", "endless", "--wait"]).await.contains("is cancelled"));
     let followed = running.wait_with_output().await.unwrap();

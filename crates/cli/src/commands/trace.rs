@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use jct_domain::shown::plain;
+use jct_domain::trace::folder;
 use jct_trace::{Checked, Verdict, verify};
 use serde_json::Value;
 
@@ -231,12 +232,15 @@ async fn save(rest: &Rest, task: &Value, attempt: u32, file: &mut File) -> anyho
     Ok(())
 }
 
-/// The folder of an attempt, below `into`.
+/// The folder of an attempt, below `into` as on the trace volume.
 async fn unpacked(rest: &Rest, task: &Value, attempt: u32, into: &Path) -> anyhow::Result<PathBuf> {
+    let id = text(task, "id").parse().ok().context("the Task has no id")?;
+    let below = folder(text(task, "namespace"), id, attempt);
     let mut archive = tempfile::tempfile_in(into)?;
     save(rest, task, attempt, &mut archive).await?;
     let target = into.join("trace");
-    tokio::task::spawn_blocking(move || unpack::unpack(archive, &target).map(|()| target))
-        .await?
-        .context("the archive is broken")
+    let found = target.join(below);
+    let unpacked = tokio::task::spawn_blocking(move || unpack::unpack(archive, &target)).await?;
+    unpacked.context("the archive is broken")?;
+    Ok(found)
 }

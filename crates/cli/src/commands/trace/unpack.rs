@@ -12,11 +12,10 @@ const BLOCK: usize = 512;
 /// The longest extended header, in bytes.
 const MOST_HEADER: u64 = 1 << 20;
 
-/// Unpacks `archive`, a tar compressed by gzip, into the new folder `target`. The folder that all files of the archive are in is
-/// left out.
+/// Unpacks `archive`, a tar compressed by gzip, into the new folder `target`.
 ///
 /// # Errors
-/// If there is something else in it than files below one folder, or the disk is full.
+/// If there is something else in it than files below that, or the disk is full.
 pub fn unpack(mut archive: File, target: &Path) -> io::Result<()> {
     archive.seek(SeekFrom::Start(0))?;
     let mut tar = GzDecoder::new(io::BufReader::new(archive));
@@ -52,14 +51,12 @@ fn bad(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("there is {what} in it"))
 }
 
-/// A name without its first folder: plain parts, nothing that leads elsewhere.
+/// A name of plain parts: nothing that leads elsewhere.
 fn below(name: &str) -> io::Result<PathBuf> {
-    let mut parts = Path::new(name).components();
-    let first = parts.next();
-    let rest = parts.as_path();
+    let path = Path::new(name);
     let is_plain = |part: Component<'_>| matches!(part, Component::Normal(_));
-    let good = first.is_some_and(is_plain) && rest.components().all(is_plain) && rest.components().next().is_some();
-    if good { Ok(rest.to_owned()) } else { Err(bad("a name that leads elsewhere")) }
+    let good = path.components().all(is_plain) && path.components().next().is_some();
+    if good { Ok(path.to_owned()) } else { Err(bad("a name that leads elsewhere")) }
 }
 
 fn write(tar: &mut impl Read, path: &Path, size: u64) -> io::Result<()> {
@@ -147,17 +144,17 @@ mod tests {
         );
         let (folder, done) = unpacked(made);
         done.unwrap();
-        assert_eq!(fs::read(folder.path().join("t/task.json")).unwrap(), b"{}");
-        assert_eq!(fs::read(folder.path().join("t/artifacts").join(&long)).unwrap(), vec![7; 100_000]);
-        assert_eq!(fs::read(folder.path().join("t/empty")).unwrap(), b"");
+        assert_eq!(fs::read(folder.path().join("t/x/task.json")).unwrap(), b"{}");
+        assert_eq!(fs::read(folder.path().join("t/x/artifacts").join(&long)).unwrap(), vec![7; 100_000]);
+        assert_eq!(fs::read(folder.path().join("t/x/empty")).unwrap(), b"");
     }
 
     #[test]
     fn nothing_leads_elsewhere() {
-        for name in ["x/../../evil", "/etc/evil", "../evil", "x", "x/..", "", "x//../evil"] {
+        for name in ["x/../../evil", "/etc/evil", "../evil", "x/..", "", "x//../evil", "."] {
             assert!(below(name).is_err(), "{name}");
         }
-        assert_eq!(below("x/a/b").unwrap(), Path::new("a/b"));
+        assert_eq!(below("x/a/b").unwrap(), Path::new("x/a/b"));
         let file = |folder: &Path| fs::write(folder.join("a"), "1").unwrap();
         let hostile = [
             archive(file, &["--transform=s,x/a,x/../../evil,", "--absolute-names", "x/a"]),
