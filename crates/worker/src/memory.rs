@@ -32,6 +32,11 @@ pub fn limited(program: impl AsRef<OsStr>) -> Command {
     Launch::Limited(limits).command(&own, program)
 }
 
+/// Git, [limited](limited).
+pub fn limited_git() -> Command {
+    limited("git")
+}
+
 /// What a child may have, in bytes; none if nothing limits the container, or something limits us already.
 pub fn share() -> Option<u64> {
     let limit = read("memory.max", "memory.limit_in_bytes", |text| text.trim().parse::<u64>().ok())?;

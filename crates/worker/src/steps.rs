@@ -6,11 +6,14 @@ use std::process::ExitCode;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{Attempt, Failure, Refused, read_source};
+use super::attempt::{Attempt, Refused, read_source};
 use super::trace::{Ending, Trace};
-use super::{AttemptArgs, RecordArgs, RunArgs, SourceArgs, process, record, source, supervise, termination};
+use super::{AttemptArgs, RecordArgs, RunArgs, SourceArgs, record, source, supervise, termination};
 use jct_domain::FailureReason;
 use jct_domain::trace::{Outcome, Source, Termination};
+use jct_untrusted::Failure;
+use jct_untrusted::process;
+use jct_untrusted::redact::redact;
 
 /// `jct worker source`. Seals the trace on failure; leaves it open for [`record()`] on success.
 pub fn source(args: &SourceArgs) -> ExitCode {
@@ -121,7 +124,7 @@ fn failed(failure: &Failure) -> Termination {
     Termination {
         outcome: Outcome::Failed,
         reason: Some(failure.reason),
-        message: Some(super::redact::redact(&failure.message)),
+        message: Some(redact(&failure.message)),
         manifest_sha256: None,
         claimed_by: None,
     }

@@ -36,16 +36,6 @@ pub fn write(path: &Path, termination: Termination) {
     }
 }
 
-/// The first `limit` characters of `text`, ending in `…` if some are left out.
-pub fn shorten(text: &str, limit: usize) -> String {
-    if text.chars().count() <= limit {
-        return text.into();
-    }
-    let mut short: String = text.chars().take(limit.saturating_sub(1)).collect();
-    short.push('…');
-    short
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use crate::termination::shorten;
-use crate::trace::is_troublesome;
 use jct_domain::task::RequestedBy;
 use jct_domain::url::percent_encoded;
 use jct_domain::{Id, TraceId};
+use jct_untrusted::names::is_troublesome;
+use jct_untrusted::names::shorten;
 
 /// Author and committer.
 const IDENTITY: &str = "JCT <jct@jct.invalid>";

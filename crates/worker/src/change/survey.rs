@@ -4,13 +4,12 @@ use std::fs::Metadata;
 use std::io;
 use std::path::Path;
 
-use super::Rules;
-use super::listing::{Names, Records, not_allowed};
-use super::repository::{Repository, below};
-use crate::attempt::Failure;
-use crate::trace::escaped;
 use jct_domain::FailureReason;
 use jct_domain::executor::IgnoredFiles;
+use jct_untrusted::Failure;
+use jct_untrusted::git::listing::{ChangeRules, Names, Records, not_allowed};
+use jct_untrusted::git::repository::{Repository, below};
+use jct_untrusted::names::escaped;
 
 /// Files that changed in size may have so many bytes together for each byte of the greatest patch.
 const BYTES_FOR_A_PATCH_BYTE: u64 = 16;
@@ -22,7 +21,12 @@ const ALWAYS_ALLOWED_BYTES: u64 = 64 << 20;
 /// # Errors
 /// [`FailureReason::ChangeNotAllowed`] for another repository in the tree, a tracked file that became a device or the like,
 /// what can't be read, or more changed files or bytes than there may be.
-pub async fn survey(repository: &Repository, work_tree: &Path, base: &str, rules: Rules) -> Result<Names, Failure> {
+pub async fn survey(
+    repository: &Repository,
+    work_tree: &Path,
+    base: &str,
+    rules: ChangeRules,
+) -> Result<Names, Failure> {
     let mut survey = Survey {
         rules,
         files: 0,
@@ -60,7 +64,7 @@ pub async fn survey(repository: &Repository, work_tree: &Path, base: &str, rules
 }
 
 struct Survey {
-    rules: Rules,
+    rules: ChangeRules,
     files: u64,
     bytes: u64,
     repositories: Names,
@@ -118,7 +122,7 @@ impl Survey {
     }
 
     fn judge(&self) -> Result<(), Failure> {
-        let Rules { max_changed_files, max_patch_bytes, ignored_files } = self.rules;
+        let ChangeRules { max_changed_files, max_patch_bytes, ignored_files } = self.rules;
         let max_bytes = max_patch_bytes.saturating_mul(BYTES_FOR_A_PATCH_BYTE).max(ALWAYS_ALLOWED_BYTES);
         let mut findings = Vec::new();
         if !self.repositories.is_empty() {

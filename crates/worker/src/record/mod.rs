@@ -1,7 +1,6 @@
 //! `jct worker record`: in the container that has the trace. Lets the executor begin, writes down what it prints and does as it
 //! happens, judges its end, takes its outputs, and seals. Nothing that the executor runs can reach it.
 
-pub mod capture;
 mod outputs;
 mod verdict;
 
@@ -11,13 +10,15 @@ use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use self::capture::{Capture, Captured, Gained};
 use self::verdict::{Told, judge};
-use super::attempt::{Attempt, Failure, read_regular};
+use super::attempt::Attempt;
 use super::link::{Account, Door, End, Frame, Receiver, Stop};
 use super::trace::{self, Ending, Trace};
 use jct_domain::FailureReason;
 use jct_domain::trace::{CANCEL_FILE, ExecutorResult, STDERR_FILE, STDOUT_FILE, Source, Usage};
+use jct_untrusted::Failure;
+use jct_untrusted::capture::{Capture, Captured, Gained};
+use jct_untrusted::files::read_regular;
 
 /// Beyond budget and grace, before the supervisor is taken for lost.
 const PATIENCE: Duration = Duration::from_secs(20);

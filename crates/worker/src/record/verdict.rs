@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use super::capture::Captured;
-use crate::attempt::Failure;
-use crate::executors;
 use crate::link::{Account, End};
-use crate::redact::Rules;
-use crate::termination::shorten;
 use jct_domain::FailureReason;
 use jct_domain::trace::ExecutorResult;
+use jct_untrusted::Failure;
+use jct_untrusted::capture::Captured;
+use jct_untrusted::names::shorten;
+use jct_untrusted::redact::Rules;
 
 /// Of a summary and of each entry of a decision log more is not kept, in characters.
 const MAX_TEXT_CHARS: usize = 4000;
@@ -85,7 +84,7 @@ pub fn judge(told: &Told) -> (Option<Failure>, Option<i32>) {
             failed(FailureReason::ExecutorFailed, format!("the executor was ended by signal {signal}"))
         }
         End::Exited(code) => {
-            let reason = told.is_built_in.then(|| executors::failure(code)).flatten();
+            let reason = told.is_built_in.then(|| jct_executors::failure(code)).flatten();
             let message = explain(code, told.result, &told.stderr.last_line);
             failed(reason.unwrap_or(FailureReason::ExecutorFailed), message)
         }

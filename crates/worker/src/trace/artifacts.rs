@@ -16,9 +16,9 @@ use nix::dir::Dir;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
-use super::files::create_anew;
-use super::names;
 use jct_domain::trace::ARTIFACTS_DIR;
+use jct_untrusted::files::create_anew;
+use jct_untrusted::names;
 
 /// Deeper folders are refused.
 const MAX_DEPTH: usize = 32;

@@ -8,9 +8,9 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 use sha2::{Digest, Sha256};
 
-use crate::attempt::open_regular;
 use jct_domain::id::hex;
 use jct_domain::trace::{FileEntry, FileKind};
+use jct_untrusted::files::{create_anew, open_regular};
 
 /// The entry of the regular file `name` (relative, with `/`) in `dir`, hashed in a stream.
 ///
@@ -78,28 +78,6 @@ pub fn open_append(path: &Path) -> io::Result<File> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     let file = File::options().append(true).create(true).mode(0o644).custom_flags(flags.bits()).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
-}
-
-/// Makes the new, empty regular file `path`, in place of whatever has that name.
-///
-/// # Errors
-/// When it can't be made.
-pub fn create_anew(path: &Path) -> io::Result<File> {
-    remove(path)?;
-    File::options().write(true).create_new(true).mode(0o644).open(path)
-}
-
-/// Removes whatever is at `path`, a folder with all that it holds; symlinks are removed, not followed.
-///
-/// # Errors
-/// When something can't be removed. Nothing being there is no error.
-pub fn remove(path: &Path) -> io::Result<()> {
-    let removed = match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 /// Writes `dir/name` so that it is there in full or not at all, also after a power loss.

@@ -4,7 +4,6 @@
 
 mod artifacts;
 mod files;
-mod names;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -16,12 +15,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 pub use artifacts::Limits;
-pub use files::{create_anew, remove};
-pub use names::{escaped, is_troublesome};
 
-use super::attempt::{Attempt, Failure, read_regular};
-use super::redact::Rules;
-use super::termination::shorten;
+use super::attempt::Attempt;
 use jct_domain::FailureReason;
 use jct_domain::executor::Executor;
 use jct_domain::id::sha256_hex;
@@ -29,6 +24,10 @@ use jct_domain::trace::{
     ARTIFACTS_DIR, CANCEL_FILE, CLAIM_FILE, Change, EVENTS_FILE, Event, ExecutorResult, LOG_FILE, MANIFEST_FILE,
     MANIFEST_VERSION, MAX_MANIFEST_BYTES, Manifest, Outcome, STDERR_FILE, STDOUT_FILE, Source, TASK_FILE, Usage,
 };
+use jct_untrusted::Failure;
+use jct_untrusted::files::{read_regular, remove};
+use jct_untrusted::names::{self, is_troublesome, shorten};
+use jct_untrusted::redact::Rules;
 
 /// The files of a trace beside the artifacts; anything else in the folder is removed before it is sealed.
 const PLAIN_FILES: [&str; 6] = [CLAIM_FILE, EVENTS_FILE, LOG_FILE, STDERR_FILE, STDOUT_FILE, TASK_FILE];
@@ -284,7 +283,7 @@ impl Trace {
             let known = name == ARTIFACTS_DIR || PLAIN_FILES.iter().any(|file| name == *file);
             let path = self.dir.join(&name);
             let is_file = path.symlink_metadata()?.is_file();
-            if (!known || (name != ARTIFACTS_DIR && !is_file)) && files::remove(&path).is_ok() && name != CANCEL_FILE {
+            if (!known || (name != ARTIFACTS_DIR && !is_file)) && remove(&path).is_ok() && name != CANCEL_FILE {
                 removed.push(names::plain(name.as_encoded_bytes()));
             }
         }
