@@ -27,7 +27,7 @@
 //! | [`commands`] | the commands for people and scripts |
 //! | [`runtime`] | settings, shutdown, telemetry, and the processes put together |
 //!
-//! Cargo and `tests/architecture.rs` hold the dependency rule: `domain`, `policy` and `jobs` know no client, clock or IO; the
+//! Cargo and `tests/tree/architecture.rs` hold the dependency rule: `domain`, `policy` and `jobs` know no client, clock or IO; the
 //! database is known to `store` alone, HTTP serving to `serve`, `webhook` and `api` alone.
 
 pub mod api;

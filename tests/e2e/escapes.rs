@@ -10,10 +10,9 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::support::{
-    RELEASE_NAMESPACE, Trace, World, condition, kubectl, no_operator_restarted, reason, run, setting, task, until,
-    verified,
+    RELEASE_NAMESPACE, Task, Trace, World, condition, kubectl, no_operator_restarted, reason, run, setting, task,
+    until, verified,
 };
-use jct::crd::Task;
 use k8s_openapi::api::core::v1::Pod;
 
 /// An attempt that has ended.

@@ -1,4 +1,4 @@
-//! Odd manifests, and what becomes of each: `tests/check.rs` holds `jct check` against it, `tests/e2e/offline_gate.rs` kubectl and a
+//! Odd manifests, and what becomes of each: `tests/commands/check.rs` holds `jct check` against it, `tests/e2e/offline_gate.rs` kubectl and a
 //! real API server, with and without JCT's webhooks.
 
 use Verdict::{Accepted, Refused};

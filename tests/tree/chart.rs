@@ -1,7 +1,5 @@
 //! What the chart makes of its values, by the helm of the test cluster.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 

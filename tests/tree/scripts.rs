@@ -1,7 +1,5 @@
 //! What the scripts and the Makefile promise to whoever calls them, without a cluster.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};

@@ -1,8 +1,6 @@
 //! `jct trace verify` on the command line: a good trace, and every way to tamper with one. And what others make of our
 //! signatures.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};

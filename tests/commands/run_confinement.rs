@@ -2,10 +2,6 @@
 //! tests look at. What an executor got is taken from a file that it leaves, and each refusal has a control: the same, tried by
 //! the user without JCT, succeeds.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // test code that is not in a #[test]
-
-mod run_support;
-
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -16,7 +12,7 @@ use nix::unistd::{Pid, geteuid};
 use rstest::rstest;
 use serde_json::json;
 
-use self::run_support::{Machine, outcome, processes_with, until};
+use crate::machine::{Machine, outcome, processes_with, until};
 
 /// A process of the user that has nothing to do with JCT, until the test ends.
 struct Other(Child);
@@ -439,7 +435,7 @@ fn the_configuration_of_an_executor_is_on_no_command_line() {
     );
     fs::write(&file, yaml).unwrap();
     let child = machine.command(&json!({"executor": "keyed"})).arg("--executors").arg(&file).spawn().unwrap();
-    until("the executor", || run_support::log_of(&machine).contains("begun"));
+    until("the executor", || crate::machine::log_of(&machine).contains("begun"));
     let lines =
         || fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
     let shown = |text: &str| lines().filter(|line| String::from_utf8_lossy(line).contains(text)).count();

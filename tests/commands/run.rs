@@ -1,9 +1,5 @@
 //! `jct run`: the program itself, as people start it, without a cluster.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // test code that is not in a #[test]
-
-mod run_support;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
@@ -15,7 +11,7 @@ use nix::unistd::Pid;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use self::run_support::{Machine, log_of, manifest_in, outcome, until};
+use crate::machine::{Machine, log_of, manifest_in, outcome, until};
 
 #[test]
 fn a_task_takes_the_whole_way() {

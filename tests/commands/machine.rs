@@ -1,7 +1,5 @@
 //! A machine for `jct run`: what its user has on it, and what the tests ask of it.
 
-#![allow(clippy::unwrap_used, clippy::panic, dead_code)] // test code that is not in a #[test]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,7 +1,5 @@
 //! The health check that `examples/argocd` has for Argo CD, under a Lua interpreter.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::fmt::Write as _;
 use std::process::Command;
 
@@ -9,7 +7,7 @@ use jct::domain::Phase;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-const CONFIG_MAP: &str = include_str!("../examples/argocd/argocd-cm.yaml");
+const CONFIG_MAP: &str = include_str!("../../examples/argocd/argocd-cm.yaml");
 /// What a health check may answer (Argo CD, gitops-engine `health.HealthStatusCode`).
 const KNOWN: [&str; 5] = ["Healthy", "Progressing", "Degraded", "Suspended", "Missing"];
 

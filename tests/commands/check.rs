@@ -1,14 +1,10 @@
 //! `jct check` as hooks and CI call it: exit codes, many documents, standard input, JSON.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod odd_manifests;
-
 use std::fs;
 use std::path::Path;
 
+use crate::odd_manifests::{Verdict, corpus};
 use assert_cmd::Command;
-use odd_manifests::{Verdict, corpus};
 use serde_json::Value;
 
 /// The repositories that the odd manifests may name.

@@ -1,16 +1,12 @@
 //! `jct run` and git, as people use both: what a checkout has, and whether what is delivered is what was asked for.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // test code that is not in a #[test]
-
-mod run_support;
-
 use std::fs;
 use std::path::PathBuf;
 
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use self::run_support::{Machine, manifest_in, outcome};
+use crate::machine::{Machine, manifest_in, outcome};
 
 /// `jct run` of a Task that changes the repository by `patch`.
 fn patched(machine: &Machine, patch: &str) -> (i32, Value) {

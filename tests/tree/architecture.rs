@@ -1,8 +1,6 @@
 //! Holds what Cargo cannot say of who may use what, by reading the `use` lines and paths of the sources: within the operator, and
 //! of crates from elsewhere. What a crate of ours may use of the others, its Cargo.toml says.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

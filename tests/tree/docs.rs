@@ -1,8 +1,6 @@
 //! Every command of README.md and docs/*.md is tried: here, as it is written, or by the test or script that the table names.
 //! A new command needs a line in the table.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // test code that is not in a #[test]
-
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -31,7 +29,7 @@ use Tried::{Block, By, Here, Not, Script};
 
 /// By how a command begins; the first line that fits counts. `jct` in the operator's pod is written as `jct`.
 const COMMANDS: &[(&str, Tried)] = &[
-    ("jct run -f task.yaml --repo https://", By("tests/run.rs::a_configured_executor_runs_without_its_image")),
+    ("jct run -f task.yaml --repo https://", By("tests/commands/run.rs::a_configured_executor_runs_without_its_image")),
     ("jct run ", Here(0)),
     ("cargo run --release -- run ", Here(0)),
     ("jct check -f examples/denied", Here(1)),
@@ -69,8 +67,11 @@ const COMMANDS: &[(&str, Tried)] = &[
     ("kubectl wait ", By("tests/e2e/happy_path.rs::kubectl_shows_tasks")),
     ("kubectl describe task ", By("tests/e2e/happy_path.rs::kubectl_shows_tasks")),
     ("kubectl --namespace jct-system get jobs,pods -l jct.dev/", By("tests/e2e/happy_path.rs::kubectl_shows_tasks")),
-    ("helm test ", By("tests/chart.rs::a_helm_test_tells_whether_the_operator_is_ready")),
-    ("helm template ", By("tests/chart.rs::what_is_done_after_an_uninstall_is_not_done_while_the_operator_is_there")),
+    ("helm test ", By("tests/tree/chart.rs::a_helm_test_tells_whether_the_operator_is_ready")),
+    (
+        "helm template ",
+        By("tests/tree/chart.rs::what_is_done_after_an_uninstall_is_not_done_while_the_operator_is_there"),
+    ),
     ("kubectl get tasks", By("tests/e2e/happy_path.rs::kubectl_shows_tasks")),
     ("kubectl get task ", By("tests/e2e/happy_path.rs::kubectl_shows_tasks")),
     ("kubectl create namespace jct-system", Script("tests/e2e.sh", "create namespace")),
@@ -240,7 +241,7 @@ fn every_command_of_the_documents_is_tried_or_says_why_not() {
         .collect();
     assert!(all.len() > 80, "{} commands were found: are the documents read as they are written?", all.len());
     let new: Vec<_> = all.iter().filter(|(_, command)| tried(command).is_none()).collect();
-    assert!(new.is_empty(), "who tries these? Say so in COMMANDS of tests/docs.rs: {new:#?}");
+    assert!(new.is_empty(), "who tries these? Say so in COMMANDS of tests/tree/docs.rs: {new:#?}");
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! The contract with users, frozen: red means that something they depend on has changed. Additions are fine after a look
 //! (`cargo insta review`); a renamed or removed field, code or reason needs a new API version.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use jct::crd::cwom::{WorkCondition, WorkReason};
 use jct::crd::status::ConditionType;
 use jct::domain::task::{Naming, Operation, read};

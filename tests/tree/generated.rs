@@ -1,7 +1,5 @@
 //! Generated files are what the code generates.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
