@@ -5,7 +5,8 @@
 //! resource is a projection of the record, never a source.
 //!
 //! The folders are the stages of that way. What has no client, no clock of its own and no server in it is a crate of its
-//! own, in `crates/`, and has its old name here.
+//! own, in `crates/`, and has its old name here. Two more are the worker's: `jct-executors`, those that are built in, and
+//! `jct-untrusted`, what both of them handle a stranger's files and git with.
 //!
 //! | module | stage |
 //! |---|---|
@@ -21,7 +22,7 @@
 //! | [`trace`] | crate `jct-trace`, the trace volume: prepared, checked, sealed, verified later |
 //! | [`serve`] | connections and bodies of both servers, bounded |
 //! | [`signing`] | crate `jct-signing`, keys and signatures; here: the operator's keys in a Secret |
-//! | [`worker`] | crate `jct-worker`, inside the Job: source, executor, trace. A program of its own, too |
+//! | [`worker`] | crate `jct-worker`, inside the Job: source, sandbox, trace. A program of its own, too |
 //! | [`api`] | the REST door: Tasks, work objects, the record; health, metrics |
 //! | [`local`] | a Task without a cluster: the same stages, processes in place of a Job |
 //! | [`commands`] | the commands for people and scripts |
