@@ -134,7 +134,7 @@ impl Controller {
         let counting = tokio::spawn(count_tasks(self.store.clone(), self.metrics.clone(), stop.clone()));
         self.metrics.leads.set(1);
         self.deletions.lead(true);
-        reconcile::run(context, self.settings.concurrency, self.ready, stop).await;
+        reconcile::run(context, self.settings.controller.concurrency, self.ready, stop).await;
         self.metrics.leads.set(0);
         self.deletions.lead(false);
         // It ends with the term, and leaves no count of one that is over.
@@ -148,12 +148,13 @@ impl Controller {
     fn checkpoints(&self, newest: watch::Sender<Option<Checkpoint>>) -> anyhow::Result<Keeper> {
         let settings = &self.settings;
         let file = self.traces()?.root().join(CHECKPOINTS_DIR).join(CHECKPOINTS_FILE);
-        let map = CheckpointMap::new(self.client.clone(), &settings.namespace, &settings.audit_checkpoint_config_map);
+        let map =
+            CheckpointMap::new(self.client.clone(), &settings.namespace, &settings.record.audit_checkpoint_config_map);
         Ok(Keeper {
             store: self.store.clone(),
             keys: self.keys.clone(),
-            every: settings.checkpoints(),
-            places: Places { file: CheckpointFile::new(file), map, sink: settings.checkpoint_sink()? },
+            every: settings.record.checkpoints(),
+            places: Places { file: CheckpointFile::new(file), map, sink: settings.record.checkpoint_sink()? },
             intact: self.metrics.audit_log_intact.clone(),
             newest,
         })
@@ -161,20 +162,21 @@ impl Controller {
 
     fn context(&self, checkpoint: watch::Receiver<Option<Checkpoint>>) -> anyhow::Result<Context> {
         let settings = &self.settings;
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
         Ok(Context {
             client: self.client.clone(),
             store: self.store.clone(),
-            policy: settings.policy(),
+            policy: settings.gate.policy(),
             jobs: settings.jobs(),
             executors: self.executors.clone(),
             retention: self.retention.clone(),
             timing: Timing {
-                start_timeout: settings.worker_start_timeout(),
-                grace: Duration::from_secs(settings.worker_grace_seconds.into()),
-                job_ttl_seconds: settings.job_ttl_seconds,
-                retry_delay: Duration::from_secs(settings.retry_delay_seconds.into()),
-                infrastructure_retries: settings.infrastructure_retries,
-                executor_patience: Duration::from_secs(settings.executor_wait_seconds.into()),
+                start_timeout: seconds(settings.controller.worker_start_timeout_seconds),
+                grace: seconds(settings.workers.worker_grace_seconds),
+                job_ttl_seconds: settings.controller.job_ttl_seconds,
+                retry_delay: seconds(settings.controller.retry_delay_seconds),
+                infrastructure_retries: settings.controller.infrastructure_retries,
+                executor_patience: seconds(settings.controller.executor_wait_seconds),
             },
             started: Instant::now(),
             clock: self.clock.clone(),
@@ -185,7 +187,7 @@ impl Controller {
             traces: self.traces()?,
             keys: self.keys.clone(),
             checkpoint,
-            builder_id: settings.provenance_builder_id.clone(),
+            builder_id: settings.traces.provenance_builder_id.clone(),
             settled: Settled::default(),
             workers: Arc::default(),
             metrics: self.metrics.clone(),
@@ -198,7 +200,7 @@ impl Controller {
     }
 
     fn traces(&self) -> anyhow::Result<TraceVolume> {
-        let traces = TraceVolume::new(&self.settings.trace_root);
+        let traces = TraceVolume::new(&self.settings.traces.trace_root);
         if !traces.is_mounted() {
             return Err(anyhow!(
                 "--trace-root (JCT_TRACE_ROOT): {} is no folder; mount the trace volume there",

@@ -10,7 +10,6 @@ pub mod lease;
 mod limits;
 pub mod metrics;
 pub mod operator;
-mod placement;
 pub mod settings;
 pub mod telemetry;
 

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use super::config_file::Configuration;
 use super::controller::Controller;
+use super::settings::WebhookArgs;
 use super::{Announcer, Clock, ConfigFile, Deletions, Denials, LostTasks, Metrics, NamespaceLimits, Settings};
 use crate::api;
 use crate::crd::Trust;
@@ -26,7 +27,7 @@ use crate::signing::{self, SecretKeys};
 use crate::store::{DatabaseUrl, Store, StoreSettings};
 use crate::trace::TraceVolume;
 use crate::webhook::certificates::Identity;
-use crate::webhook::{self, Keeper, KeeperSettings, Outlets, Reviewer};
+use crate::webhook::{self, Keeper, Outlets, Reviewer};
 
 /// How long parts may take to end once asked to.
 const SHUTDOWN: Duration = Duration::from_secs(18);
@@ -41,27 +42,33 @@ const STORE_SHUTDOWN: Duration = Duration::from_secs(5);
 /// If it cannot start, naming what is missing, or if one of its parts ends by itself.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     info!(version = env!("CARGO_PKG_VERSION"), "jct operator starts");
-    let url: DatabaseUrl = settings.database_url.parse().context("--database-url")?;
-    fit(&url, settings.database_on_network)?;
-    let lease = settings.lease()?;
-    let executors = settings.executors_file.as_deref().map(ConfigFile::open).transpose()?;
-    let retention = settings.retention_file.as_deref().map(ConfigFile::open).transpose()?;
+    let url: DatabaseUrl = settings.record.database_url.parse().context("--database-url")?;
+    fit(&url, settings.record.database_on_network)?;
+    let lease = settings.controller.lease(&settings.namespace)?;
+    let executors = settings.gate.executors_file.as_deref().map(ConfigFile::open).transpose()?;
+    let retention = settings.record.retention_file.as_deref().map(ConfigFile::open).transpose()?;
     // A database that is away is no reason to end: admission needs none, and whoever comes back finds us there.
     let store = Store::open_in_background(&StoreSettings::new(url.clone()));
     let metrics = Metrics::default();
     let clock = Clock::new(&metrics);
     let client = client(&clock).await.context("cannot find the Kubernetes API server")?;
-    let mut keeper = Keeper::new(client.clone(), keeper_settings(&settings), metrics.clone(), clock.clone());
+    let mut keeper =
+        Keeper::new(client.clone(), settings.webhook.keeper(&settings.namespace), metrics.clone(), clock.clone());
     let (identity, trust) = patiently(&mut keeper).await?;
 
     let shutdown = CancellationToken::new();
     // Nothing waits for them: an outcome that is recorded before they are there is signed later.
-    let keys = signing::keep(SecretKeys::new(client.clone(), settings.signing()), shutdown.clone());
+    let keys =
+        signing::keep(SecretKeys::new(client.clone(), settings.traces.signing(&settings.namespace)), shutdown.clone());
     let (denials, waiting) = Denials::new(&metrics);
     let (deletions, untold) = Deletions::new();
     let lost = LostTasks::default();
-    let limits =
-        NamespaceLimits::new(store.clone(), settings.max_open_tasks, settings.max_recorded_per_hour, lost.clone());
+    let limits = NamespaceLimits::new(
+        store.clone(),
+        settings.gate.max_open_tasks,
+        settings.gate.max_recorded_per_hour,
+        lost.clone(),
+    );
     let no_more_denials = CancellationToken::new();
     let recording = {
         let (store, stop) = (store.clone(), no_more_denials.clone());
@@ -74,11 +81,11 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let executors = follow(executors, &metrics.executors_valid, &shutdown);
     let mut parts: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
     let mut readiness = Vec::new();
-    if settings.webhook {
+    if settings.webhook.webhook {
         let (ready, is_ready) = watch::channel(false);
         readiness.push(("webhook", is_ready));
         let reviewer = Reviewer {
-            policy: settings.policy(),
+            policy: settings.gate.policy(),
             trust: trust.clone(),
             trusted_user: own_name(&client).await,
             deletions: deletions.clone(),
@@ -87,13 +94,13 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         };
         let outlets = Outlets { denials: denials.clone(), events: events.clone() };
         let router =
-            webhook::router(reviewer, outlets, metrics.clone(), limits.clone(), settings.client_ca().is_some());
-        let part = serve_webhook(&settings, keeper, identity, router, ready, shutdown.clone()).await?;
+            webhook::router(reviewer, outlets, metrics.clone(), limits.clone(), settings.webhook.client_ca().is_some());
+        let part = serve_webhook(&settings.webhook, keeper, identity, router, ready, shutdown.clone()).await?;
         parts.spawn(async move { ("webhook", part.await) });
     } else {
         tokio::spawn(keeper.follow());
     }
-    if settings.controller {
+    if settings.controller.controller {
         let (ready, is_ready) = watch::channel(false);
         readiness.push(("controller", is_ready));
         let controller = Controller {
@@ -116,10 +123,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         parts.spawn(async move { ("controller", controller.run(lease, stop).await) });
     }
     let health = api::Health { store: store.clone(), parts: Arc::new(readiness), metrics, keys, clock };
-    let api = api::Api::new(health, client, settings.policy(), trust, denials, limits, settings.api())
+    let api = api::Api::new(health, client, settings.gate.policy(), trust, denials, limits, settings.api.settings())
         .with_executors(executors)
-        .with_traces(TraceVolume::new(&settings.trace_root), shutdown.clone());
-    let (address, stop) = (any(settings.api_port), shutdown.clone());
+        .with_traces(TraceVolume::new(&settings.traces.trace_root), shutdown.clone());
+    let (address, stop) = (any(settings.api.api_port), shutdown.clone());
     parts.spawn(async move {
         let served = api::serve(address, api::router(api), stop).await;
         ("API", served.with_context(|| format!("cannot serve the API on {address} (API_PORT)")))
@@ -206,7 +213,7 @@ async fn patiently(keeper: &mut Keeper) -> anyhow::Result<(Identity, watch::Rece
 }
 
 async fn serve_webhook(
-    settings: &Settings,
+    settings: &WebhookArgs,
     keeper: Keeper,
     identity: Identity,
     router: webhook::Router,
@@ -221,16 +228,6 @@ async fn serve_webhook(
         let served = webhook::serve(address, tls, router, shutdown).await;
         served.with_context(|| format!("cannot serve the webhook on {address} (JCT_WEBHOOK_PORT)"))
     })
-}
-
-fn keeper_settings(settings: &Settings) -> KeeperSettings {
-    KeeperSettings {
-        namespace: settings.namespace.clone(),
-        secret: settings.webhook_secret.clone(),
-        service: settings.webhook_service.clone(),
-        configuration: settings.webhook_configuration.clone(),
-        life: Duration::from_secs(u64::from(settings.webhook_certificate_hours) * 3600),
-    }
 }
 
 /// The user name that the API server knows this process by: the one whose stamps the webhook takes over.
