@@ -48,11 +48,11 @@ fn admission(bencher: Bencher, inputs_bytes: usize) {
     let key = StampKey::from_slice(&[7; 32]).unwrap_or_else(|| std::process::abort());
     let trust = Trust::in_keys(StampKeys::new(key, Vec::new(), None), "jct-system");
     let reviewer = Reviewer {
-        clock: jct::runtime::Clock::default(),
+        clock: jct::shared::Clock::default(),
         policy: Policy::default().allowing("octo/"),
         trust: tokio::sync::watch::Sender::new(Arc::new(trust)).subscribe(),
         trusted_user: String::new(),
-        deletions: jct::runtime::Deletions::default(),
+        deletions: jct::shared::Deletions::default(),
         executors: tokio::sync::watch::Sender::new(Arc::default()).subscribe(),
     };
     bencher.bench(|| {

@@ -20,6 +20,8 @@
 //! | [`store`] | crate `jct-store`, rows and audit entries; the only user of the database |
 //! | [`outcome`] | how an attempt ended: judged by its trace, recorded, signed |
 //! | [`trace`] | crate `jct-trace`, the trace volume: prepared, checked, sealed, verified later |
+//! | [`shared`] | what webhook, controllers and API share in one process: the clock, denials, limits of namespaces |
+//! | [`metrics`] | how each part declares what it counts |
 //! | [`serve`] | connections and bodies of both servers, bounded |
 //! | [`signing`] | crate `jct-signing`, keys and signatures; here: the operator's keys in a Secret |
 //! | [`worker`] | crate `jct-worker`, inside the Job: source, sandbox, trace. A program of its own, too |
@@ -38,10 +40,12 @@ pub mod crd;
 pub mod jobs;
 pub mod local;
 pub mod manifest;
+pub mod metrics;
 pub mod outcome;
 pub mod reconcile;
 pub mod runtime;
 pub mod serve;
+pub mod shared;
 pub mod signing;
 pub mod webhook;
 

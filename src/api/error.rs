@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tracing::error;
 
 use crate::domain::{Code, Finding, TraceId};
-use crate::runtime::TooMany;
+use crate::shared::TooMany;
 use crate::store::StoreError;
 
 /// A refusal or a failure, ready to be answered.

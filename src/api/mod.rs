@@ -12,6 +12,7 @@ mod cwom;
 mod error;
 mod frame;
 mod health;
+mod metrics;
 mod namespaces;
 mod openapi;
 mod page;
@@ -35,12 +36,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use health::Health;
+pub use metrics::{ApiMetrics, RequestLabels};
 
 use crate::crd::Trust;
 use crate::domain::executor::Executors;
 use crate::policy::Policy;
-use crate::runtime::{Denials, NamespaceLimits};
 use crate::serve;
+use crate::shared::{Denials, NamespaceLimits};
 use crate::store::Store;
 use crate::trace::TraceVolume;
 use auth::{Access, KubernetesAuthority};

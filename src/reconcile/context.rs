@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::by_uid::ByUid;
 use super::error::{Backoff, Error};
+use super::metrics::ReconcileMetrics;
 use super::status::Written;
 use super::work_object::Objects;
 use super::workers::Workers;
@@ -19,7 +20,7 @@ use crate::domain::executor::Executors;
 use crate::domain::retention::Retention;
 use crate::jobs::JobSettings;
 use crate::policy::Policy;
-use crate::runtime::{Announcer, Clock, Deleter, Deletions, LostTasks, Metrics};
+use crate::shared::{Announcer, Clock, Deleter, Deletions, LostTasks};
 use crate::signing::Keys;
 use crate::store::Store;
 use crate::trace::TraceVolume;
@@ -65,7 +66,7 @@ pub struct Context {
     /// Jobs and pods, cached.
     pub workers: Arc<Workers>,
     /// Counts.
-    pub metrics: Metrics,
+    pub metrics: ReconcileMetrics,
     /// Failures in a row of passes over Tasks.
     pub backoff: Backoff,
     /// What people are told by Kubernetes Events.

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::error::Backoff;
+use super::metrics::ReconcileLabels;
 use super::queue::Queue;
 use super::queue::cache::Tasks;
 use super::task;
@@ -35,7 +36,6 @@ use super::{Action, Context, Error, lists, orphans, retention, troubles, work_ob
 use crate::crd::cwom::api_resource;
 use crate::crd::names::TRACE_ID;
 use crate::domain::cwom::Kind;
-use crate::runtime::metrics::ReconcileLabels;
 
 /// The text of the specs, in KiB, that passes under way read together: parsed, recorded and written down it takes some
 /// twenty times that. A spec that has more goes alone.

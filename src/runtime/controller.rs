@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::lease::{Lease, LeaseSettings};
-use super::metrics::PhaseLabels;
-use super::{Announcer, Clock, Deletions, LostTasks, Metrics, Settings};
+use super::metrics::{PhaseLabels, ProcessMetrics};
+use super::{Metrics, Settings};
 use crate::checkpoint::{CheckpointFile, CheckpointMap, Keeper, Places};
 use crate::crd::Trust;
 use crate::domain::Phase;
@@ -24,6 +24,7 @@ use crate::reconcile::context::{Between, Context, Settled, Timing, WHOLE_SPECS};
 use crate::reconcile::error::Backoff;
 use crate::reconcile::status::Written;
 use crate::reconcile::work_object::Objects;
+use crate::shared::{Announcer, Clock, Deletions, LostTasks};
 use crate::signing::Keys;
 use crate::store::{DatabaseUrl, Sole, Store};
 use crate::trace::TraceVolume;
@@ -131,11 +132,11 @@ impl Controller {
         let newest = watch::Sender::new(None);
         let context = Arc::new(self.context(newest.subscribe())?);
         let checkpoints = tokio::spawn(self.checkpoints(newest)?.run(stop.clone()));
-        let counting = tokio::spawn(count_tasks(self.store.clone(), self.metrics.clone(), stop.clone()));
-        self.metrics.leads.set(1);
+        let counting = tokio::spawn(count_tasks(self.store.clone(), self.metrics.process.clone(), stop.clone()));
+        self.metrics.process.leads.set(1);
         self.deletions.lead(true);
         reconcile::run(context, self.settings.controller.concurrency, self.ready, stop).await;
-        self.metrics.leads.set(0);
+        self.metrics.process.leads.set(0);
         self.deletions.lead(false);
         // It ends with the term, and leaves no count of one that is over.
         let _ = counting.await;
@@ -155,7 +156,7 @@ impl Controller {
             keys: self.keys.clone(),
             every: settings.record.checkpoints(),
             places: Places { file: CheckpointFile::new(file), map, sink: settings.record.checkpoint_sink()? },
-            intact: self.metrics.audit_log_intact.clone(),
+            intact: self.metrics.process.audit_log_intact.clone(),
             newest,
         })
     }
@@ -190,7 +191,7 @@ impl Controller {
             builder_id: settings.traces.provenance_builder_id.clone(),
             settled: Settled::default(),
             workers: Arc::default(),
-            metrics: self.metrics.clone(),
+            metrics: self.metrics.reconcile.clone(),
             backoff: Backoff::default(),
             events: self.events.clone(),
             written: Written::default(),
@@ -215,7 +216,7 @@ impl Controller {
 const COUNT_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Counts the Tasks by phase, until `stop`. While the record is away the last count stands.
-async fn count_tasks(store: Store, metrics: Metrics, stop: CancellationToken) {
+async fn count_tasks(store: Store, metrics: ProcessMetrics, stop: CancellationToken) {
     loop {
         if let Ok(counts) = store.counts().await {
             for phase in Phase::ALL.map(Phase::as_str) {

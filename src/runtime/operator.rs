@@ -19,10 +19,11 @@ use tracing::{info, warn};
 use super::config_file::Configuration;
 use super::controller::Controller;
 use super::settings::WebhookArgs;
-use super::{Announcer, Clock, ConfigFile, Deletions, Denials, LostTasks, Metrics, NamespaceLimits, Settings};
+use super::{ConfigFile, Metrics, Settings};
 use crate::api;
 use crate::crd::Trust;
 use crate::serve::Tls;
+use crate::shared::{Announcer, Clock, Deletions, Denials, LostTasks, NamespaceLimits};
 use crate::signing::{self, SecretKeys};
 use crate::store::{DatabaseUrl, Store, StoreSettings};
 use crate::trace::TraceVolume;
@@ -50,17 +51,21 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     // A database that is away is no reason to end: admission needs none, and whoever comes back finds us there.
     let store = Store::open_in_background(&StoreSettings::new(url.clone()));
     let metrics = Metrics::default();
-    let clock = Clock::new(&metrics);
+    let clock = Clock::new(metrics.process.clock_skew_seconds.clone());
     let client = client(&clock).await.context("cannot find the Kubernetes API server")?;
-    let mut keeper =
-        Keeper::new(client.clone(), settings.webhook.keeper(&settings.namespace), metrics.clone(), clock.clone());
+    let mut keeper = Keeper::new(
+        client.clone(),
+        settings.webhook.keeper(&settings.namespace),
+        metrics.webhook.clone(),
+        clock.clone(),
+    );
     let (identity, trust) = patiently(&mut keeper).await?;
 
     let shutdown = CancellationToken::new();
     // Nothing waits for them: an outcome that is recorded before they are there is signed later.
     let keys =
         signing::keep(SecretKeys::new(client.clone(), settings.traces.signing(&settings.namespace)), shutdown.clone());
-    let (denials, waiting) = Denials::new(&metrics);
+    let (denials, waiting) = Denials::new(metrics.denials.clone());
     let (deletions, untold) = Deletions::new();
     let lost = LostTasks::default();
     let limits = NamespaceLimits::new(
@@ -76,9 +81,9 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             async move { tokio::join!(waiting.record(store.clone(), stop.clone()), untold.record(store, stop)) },
         )
     };
-    let events = Announcer::new(metrics.events_dropped.clone());
+    let events = Announcer::new(metrics.process.events_dropped.clone());
     tokio::spawn(shutdown.clone().run_until_cancelled_owned(events.clone().send(client.clone(), clock.clone())));
-    let executors = follow(executors, &metrics.executors_valid, &shutdown);
+    let executors = follow(executors, &metrics.process.executors_valid, &shutdown);
     let mut parts: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
     let mut readiness = Vec::new();
     if settings.webhook.webhook {
@@ -93,8 +98,13 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             clock: clock.clone(),
         };
         let outlets = Outlets { denials: denials.clone(), events: events.clone() };
-        let router =
-            webhook::router(reviewer, outlets, metrics.clone(), limits.clone(), settings.webhook.client_ca().is_some());
+        let router = webhook::router(
+            reviewer,
+            outlets,
+            metrics.webhook.clone(),
+            limits.clone(),
+            settings.webhook.client_ca().is_some(),
+        );
         let part = serve_webhook(&settings.webhook, keeper, identity, router, ready, shutdown.clone()).await?;
         parts.spawn(async move { ("webhook", part.await) });
     } else {
@@ -116,13 +126,15 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             executors: executors.clone(),
             clock: clock.clone(),
             events,
-            retention: follow(retention, &metrics.retention_valid, &shutdown),
+            retention: follow(retention, &metrics.process.retention_valid, &shutdown),
             ready,
         };
         let stop = shutdown.clone();
         parts.spawn(async move { ("controller", controller.run(lease, stop).await) });
     }
-    let health = api::Health { store: store.clone(), parts: Arc::new(readiness), metrics, keys, clock };
+    let parts_ready = Arc::new(readiness);
+    let (counted, page) = (metrics.api, metrics.page);
+    let health = api::Health { store: store.clone(), parts: parts_ready, metrics: counted, page, keys, clock };
     let api = api::Api::new(health, client, settings.gate.policy(), trust, denials, limits, settings.api.settings())
         .with_executors(executors)
         .with_traces(TraceVolume::new(&settings.traces.trace_root), shutdown.clone());

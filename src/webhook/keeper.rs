@@ -25,11 +25,12 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::certificates::{CertificateError, Identity, service_names};
+use super::metrics::WebhookMetrics;
 use super::stamp_keys::{Kept, Settling};
 use crate::crd::Trust;
 use crate::domain::StampKey;
-use crate::runtime::{Clock, Metrics};
 use crate::serve::{Tls, TlsError};
+use crate::shared::Clock;
 
 /// How often Secret and configurations are looked at. A configuration whose caBundle was reset blocks writes until then.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -79,7 +80,7 @@ pub enum KeeperError {
 pub struct Keeper {
     client: Client,
     settings: KeeperSettings,
-    metrics: Metrics,
+    metrics: WebhookMetrics,
     clock: Clock,
     trusted: Option<bool>,
     settling: Settling,
@@ -88,7 +89,7 @@ pub struct Keeper {
 
 impl Keeper {
     /// A keeper that has done nothing yet.
-    pub fn new(client: Client, settings: KeeperSettings, metrics: Metrics, clock: Clock) -> Self {
+    pub fn new(client: Client, settings: KeeperSettings, metrics: WebhookMetrics, clock: Clock) -> Self {
         Self { client, settings, metrics, clock, trusted: None, settling: Settling::default(), trust: None }
     }
 

@@ -6,6 +6,7 @@
 pub mod certificates;
 mod denial;
 mod keeper;
+mod metrics;
 mod read;
 mod review;
 mod server;
@@ -23,6 +24,7 @@ mod server_tests;
 
 pub use axum::Router;
 pub use keeper::{Keeper, KeeperError, KeeperSettings};
+pub use metrics::{ReviewLabels, WebhookMetrics};
 pub use review::{Door, Review, Reviewer};
 pub use server::{Outlets, router, serve};
 

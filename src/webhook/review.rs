@@ -20,7 +20,7 @@ use crate::domain::applied::{LAST_APPLIED, applied};
 use crate::domain::executor::Executors;
 use crate::domain::{Code, DeletionNote, Finding, Naming};
 use crate::policy::{Policy, Subject, advice};
-use crate::runtime::{Clock, Deletions};
+use crate::shared::{Clock, Deletions};
 
 /// Which of the webhooks is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

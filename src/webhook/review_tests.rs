@@ -32,8 +32,8 @@ pub fn reviewer() -> Reviewer {
         policy: Policy::default().allowing("octo/"),
         trust: tokio::sync::watch::Sender::new(std::sync::Arc::new(trust())).subscribe(),
         trusted_user: OPERATOR.into(),
-        deletions: crate::runtime::Deletions::default(),
-        clock: crate::runtime::Clock::default(),
+        deletions: crate::shared::Deletions::default(),
+        clock: crate::shared::Clock::default(),
     }
 }
 

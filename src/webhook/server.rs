@@ -19,13 +19,13 @@ use tracing::{info, warn};
 
 use super::Caller;
 use super::denial::announcement;
+use super::metrics::{ReviewLabels, WebhookMetrics};
 use super::read::{Read, read};
 use super::review::{Door, Review, Reviewer};
 use crate::crd::names::GROUP;
 use crate::domain::cwom::Kind;
-use crate::runtime::metrics::ReviewLabels;
-use crate::runtime::{Announcer, Denials, Metrics, NamespaceLimits, TooMany};
 use crate::serve::{self, Body, BodyError, BodyLimits, Budget, Limits, Peer, Tls};
+use crate::shared::{Announcer, Denials, NamespaceLimits, TooMany};
 
 /// An object of 1.5 MiB is the most that etcd takes. A review has the object as it was too, and who asks.
 const MAX_BODY_BYTES: usize = 3 * 1024 * 1024 + 128 * 1024;
@@ -59,7 +59,7 @@ struct App(Arc<Shared>);
 struct Shared {
     reviewer: Reviewer,
     outlets: Outlets,
-    metrics: Metrics,
+    metrics: WebhookMetrics,
     limits: NamespaceLimits,
     /// Whether callers must show a certificate.
     authenticates: bool,
@@ -82,7 +82,7 @@ pub struct Outlets {
 pub fn router(
     reviewer: Reviewer,
     outlets: Outlets,
-    metrics: Metrics,
+    metrics: WebhookMetrics,
     limits: NamespaceLimits,
     authenticates: bool,
 ) -> Router {

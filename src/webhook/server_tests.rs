@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 use super::certificates::Identity;
 use super::review_tests::reviewer;
 use super::{Outlets, router};
-use crate::runtime::{Announcer, Denials, Metrics, NamespaceLimits, Waiting};
 use crate::serve::{ClientCa, Limits, Tls, serve_on};
+use crate::shared::{Announcer, DenialMetrics, Denials, NamespaceLimits, Waiting};
+use crate::webhook::WebhookMetrics;
 
 const NAME: &str = "jct-webhook.jct-system.svc";
 const LIFE: Duration = Duration::from_secs(3600);
@@ -49,8 +50,8 @@ impl Door {
     async fn open(client_ca: Option<ClientCa>) -> Self {
         let identity = identity();
         let tls = Tls::new(&identity.certificate, &identity.key, client_ca).unwrap();
-        let metrics = Metrics::default();
-        let (denials, waiting) = Denials::new(&metrics);
+        let metrics = WebhookMetrics::default();
+        let (denials, waiting) = Denials::new(DenialMetrics::default());
         let outlets = Outlets { denials, events: Announcer::default() };
         let router = router(reviewer(), outlets, metrics, NamespaceLimits::none(), tls.authenticates());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -3,7 +3,10 @@
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use jct::runtime::metrics::{OutcomeLabels, PhaseLabels, ReconcileLabels, RequestLabels, ReviewLabels};
+use jct::api::RequestLabels;
+use jct::reconcile::{OutcomeLabels, ReconcileLabels};
+use jct::runtime::metrics::PhaseLabels;
+use jct::webhook::ReviewLabels;
 use serde_yaml::Value;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -219,11 +222,11 @@ fn a_scraper_finds_the_service() {
 /// The operator's metrics. Those with labels are shown from the first time on that they count.
 fn metrics() -> jct::runtime::Metrics {
     let metrics = jct::runtime::Metrics::default();
-    drop(metrics.reviews.get_or_create(&ReviewLabels { webhook: "mutate", result: "allowed".into() }));
-    drop(metrics.requests.get_or_create(&RequestLabels { route: "none".into(), status: 200 }));
-    drop(metrics.reconciles.get_or_create(&ReconcileLabels { kind: "Task", result: "ok" }));
-    drop(metrics.outcomes.get_or_create(&OutcomeLabels { phase: "failed", reason: "Evicted" }));
-    drop(metrics.tasks.get_or_create(&PhaseLabels { phase: "queued" }));
+    drop(metrics.webhook.reviews.get_or_create(&ReviewLabels { webhook: "mutate", result: "allowed".into() }));
+    drop(metrics.api.requests.get_or_create(&RequestLabels { route: "none".into(), status: 200 }));
+    drop(metrics.reconcile.reconciles.get_or_create(&ReconcileLabels { kind: "Task", result: "ok" }));
+    drop(metrics.reconcile.outcomes.get_or_create(&OutcomeLabels { phase: "failed", reason: "Evicted" }));
+    drop(metrics.process.tasks.get_or_create(&PhaseLabels { phase: "queued" }));
     metrics
 }
 
@@ -235,7 +238,7 @@ fn metrics_in(expression: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn alerts_and_dashboard_ask_for_metrics_that_there_are() {
     let objects = objects(EVERYTHING);
-    let there = metrics().encode();
+    let there = metrics().page.encode();
     let there: Vec<&str> =
         there.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).map(|(name, _)| name).collect();
     let rules = object(&objects, "PrometheusRule", "jct");

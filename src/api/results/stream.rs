@@ -18,7 +18,7 @@ use crate::api::Api;
 use crate::api::auth::Right;
 use crate::api::error::Problem;
 use crate::api::frame::Full;
-use crate::runtime::metrics::{StreamEndLabels, StreamLabels};
+use crate::api::metrics::{StreamEndLabels, StreamLabels};
 
 /// How long a reader may take for one piece.
 const STALL: Duration = Duration::from_secs(30);

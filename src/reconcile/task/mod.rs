@@ -39,7 +39,7 @@ use crate::crd::status::{DecisionAction, Reason};
 use crate::domain::executor::NoExecutor;
 use crate::domain::{Actor, FailureReason, Finding, Id};
 use crate::jobs::job_name;
-use crate::runtime::Deleter;
+use crate::shared::Deleter;
 use crate::store::{Ending, Failure, FinishTask, RecordDeleted, Recording, TaskRow};
 
 /// A Task as the controller watches it: without its spec.

@@ -32,7 +32,7 @@ use crate::crd::cwom::{WorkObjectStatus, api_resource};
 use crate::crd::pinned_id;
 use crate::domain::Id;
 use crate::domain::cwom::{Kind, Spec, Target};
-use crate::runtime::Deleter;
+use crate::shared::Deleter;
 use crate::store::{DeleteObject, ObjectOrigin, ObjectRow, Put, PutObject, Unresolved};
 
 /// How often a Run under way is looked at, though nothing told of it.

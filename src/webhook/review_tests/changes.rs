@@ -190,7 +190,7 @@ fn who_deletes_is_noted_and_never_refused(#[case] change: Value, #[case] deleter
     let answer = reviewer.review(Door::Deletion, Caller::Anonymous, &request, [1; 16], now()).response;
     assert!(answer.allowed && answer.patch.is_none());
     let noted = reviewer.deletions.of("uid-of-t");
-    assert_eq!(crate::runtime::Deleter::of(&noted, &trust()).actor.id, deleter);
+    assert_eq!(crate::shared::Deleter::of(&noted, &trust()).actor.id, deleter);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! nobody has vouched for have a ration apart: what they forge takes no place of what is real.
 
 mod merge;
+mod metrics;
 mod ration;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,11 +19,11 @@ use tokio::time::{Instant, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::Metrics;
 use crate::domain::Denial;
 use crate::domain::denial::Notice;
 use crate::store::{Store, StoreError};
 use merge::Merged;
+pub use metrics::DenialMetrics;
 use ration::Rations;
 
 /// How many denials may wait; a long one takes some 15 KB.
@@ -60,14 +61,14 @@ struct State {
 
 impl Denials {
     /// A queue with its two ends.
-    pub fn new(metrics: &Metrics) -> (Self, Waiting) {
+    pub fn new(metrics: DenialMetrics) -> (Self, Waiting) {
         Self::with_room_for(QUEUE, metrics)
     }
 
-    fn with_room_for(places: usize, metrics: &Metrics) -> (Self, Waiting) {
+    fn with_room_for(places: usize, metrics: DenialMetrics) -> (Self, Waiting) {
         let (sender, receiver) = mpsc::channel(places);
         let state = Arc::new(Mutex::new(State::default()));
-        let losses = Losses { metrics: metrics.clone(), warned: Arc::default() };
+        let losses = Losses { metrics, warned: Arc::default() };
         let waiting = Waiting { queue: receiver, state: state.clone(), losses: losses.clone() };
         (Self { queue: sender, state, losses }, waiting)
     }
@@ -79,7 +80,7 @@ impl Denials {
         let now = Instant::now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.merged.again(&denial) {
-            self.losses.metrics.denials_merged.inc();
+            self.losses.metrics.merged.inc();
             return false;
         }
         let taken = if state.rations.take(&denial, source, now) {
@@ -91,7 +92,7 @@ impl Denials {
         match taken {
             Ok(()) => state.merged.begin(denial, now),
             Err(TrySendError::Full(_)) => {
-                self.losses.metrics.denials_left_out.inc();
+                self.losses.metrics.left_out.inc();
                 state.merged.leave_out(denial.namespace, denial.denied_at, now);
             }
             Err(TrySendError::Closed(_)) => self.losses.count(1, "the operator is shutting down"),
@@ -169,13 +170,13 @@ fn reason(error: &StoreError) -> String {
 /// Counts what is lost, and tells of it now and then.
 #[derive(Clone, Debug)]
 struct Losses {
-    metrics: Metrics,
+    metrics: DenialMetrics,
     warned: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Losses {
     fn count(&self, denials: usize, reason: &str) {
-        self.metrics.denials_dropped.inc_by(denials as u64);
+        self.metrics.dropped.inc_by(denials as u64);
         self.warn(&format!("denials are not kept in the audit log: {reason}"));
     }
 
@@ -186,7 +187,7 @@ impl Losses {
             return;
         }
         *warned = Some(Instant::now());
-        warn!(dropped_since_start = self.metrics.denials_dropped.get(), "{message}");
+        warn!(dropped_since_start = self.metrics.dropped.get(), "{message}");
     }
 }
 
@@ -228,12 +229,6 @@ mod tests {
         denials.keep(denial, &source);
     }
 
-    fn dropped(metrics: &Metrics) -> String {
-        let page = metrics.encode();
-        let line = page.lines().find(|line| line.starts_with("jct_admission_denials_dropped_total "));
-        line.unwrap().rsplit(' ').next().unwrap().to_owned()
-    }
-
     async fn store(folder: &tempfile::TempDir) -> Store {
         let url = format!("sqlite://{}", folder.path().join("jct.db").display()).parse().unwrap();
         let mut settings = StoreSettings::new(url);
@@ -254,13 +249,13 @@ mod tests {
     #[tokio::test]
     async fn what_finds_no_place_is_counted_by_namespace_and_the_count_is_written() {
         let folder = tempfile::tempdir().unwrap();
-        let (store, metrics, stop) = (store(&folder).await, Metrics::default(), CancellationToken::new());
-        let (denials, waiting) = Denials::with_room_for(2, &metrics);
+        let (store, metrics, stop) = (store(&folder).await, DenialMetrics::default(), CancellationToken::new());
+        let (denials, waiting) = Denials::with_room_for(2, metrics.clone());
         for uid in 0..5 {
             keep(&denials, denial(uid));
         }
         keep(&denials, Denial { namespace: "other".into(), ..denial(5) });
-        assert_eq!((metrics.denials_left_out.get(), dropped(&metrics).as_str()), (4, "0"));
+        assert_eq!((metrics.left_out.get(), metrics.dropped.get()), (4, 0));
         stop.cancel();
         waiting.record(store.clone(), stop).await;
         let log = entries(&store).await;
@@ -273,15 +268,15 @@ mod tests {
     #[tokio::test]
     async fn the_same_again_is_one_entry_and_a_count() {
         let folder = tempfile::tempdir().unwrap();
-        let (store, metrics, stop) = (store(&folder).await, Metrics::default(), CancellationToken::new());
-        let (denials, waiting) = Denials::new(&metrics);
+        let (store, metrics, stop) = (store(&folder).await, DenialMetrics::default(), CancellationToken::new());
+        let (denials, waiting) = Denials::new(metrics.clone());
         let last_at: Timestamp = "2026-03-01T12:30:00Z".parse().unwrap();
         for n in 0..1000 {
             let again = Denial { uid: n.to_string(), denied_at: last_at, ..denial(0) };
             keep(&denials, if n == 0 { denial(0) } else { again });
         }
         keep(&denials, Denial { spec_sha256: "cd".repeat(32), ..denial(0) });
-        assert_eq!(metrics.denials_merged.get(), 999);
+        assert_eq!(metrics.merged.get(), 999);
         stop.cancel();
         waiting.record(store.clone(), stop).await;
         let log = entries(&store).await;
@@ -294,8 +289,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_stranger_forges_takes_no_place_of_what_is_real() {
-        let metrics = Metrics::default();
-        let (denials, mut waiting) = Denials::new(&metrics);
+        let metrics = DenialMetrics::default();
+        let (denials, mut waiting) = Denials::new(metrics.clone());
         for n in 0..5000 {
             let user = Actor::authenticated(&format!("forged-{n}"));
             let forged = Denial { authenticated: false, actor: user, namespace: n.to_string(), ..denial(n) };
@@ -309,8 +304,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn warnings_come_once_a_minute() {
-        let metrics = Metrics::default();
-        let (denials, waiting) = Denials::with_room_for(1, &metrics);
+        let metrics = DenialMetrics::default();
+        let (denials, waiting) = Denials::with_room_for(1, metrics.clone());
         drop(waiting);
         let warned_at = || *denials.losses.warned.lock().unwrap();
         for uid in 0..3 {
@@ -328,21 +323,21 @@ mod tests {
     #[tokio::test]
     async fn what_waits_at_shutdown_is_written() {
         let folder = tempfile::tempdir().unwrap();
-        let (store, metrics, stop) = (store(&folder).await, Metrics::default(), CancellationToken::new());
-        let (denials, waiting) = Denials::new(&metrics);
+        let (store, metrics, stop) = (store(&folder).await, DenialMetrics::default(), CancellationToken::new());
+        let (denials, waiting) = Denials::new(metrics.clone());
         (0..300).for_each(|uid| keep(&denials, denial(uid)));
         stop.cancel();
         waiting.record(store.clone(), stop).await;
-        assert_eq!((kept(&store).await, dropped(&metrics).as_str()), (300, "0"));
+        assert_eq!((kept(&store).await, metrics.dropped.get()), (300, 0));
         keep(&denials, denial(300));
-        assert_eq!(dropped(&metrics), "1", "nobody is there to write it");
+        assert_eq!(metrics.dropped.get(), 1, "nobody is there to write it");
     }
 
     #[tokio::test]
     async fn a_record_that_is_away_for_a_while_gets_them_later() {
         let folder = tempfile::tempdir().unwrap();
-        let (store, metrics, stop) = (store(&folder).await, Metrics::default(), CancellationToken::new());
-        let (denials, waiting) = Denials::new(&metrics);
+        let (store, metrics, stop) = (store(&folder).await, DenialMetrics::default(), CancellationToken::new());
+        let (denials, waiting) = Denials::new(metrics.clone());
         let file = format!("sqlite://{}", folder.path().join("jct.db").display());
         let mut other = SqliteConnection::connect(&file).await.unwrap();
         sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
@@ -358,18 +353,18 @@ mod tests {
         }
         stop.cancel();
         recording.await.unwrap();
-        assert_eq!((kept(&store).await, dropped(&metrics).as_str()), (2, "0"));
+        assert_eq!((kept(&store).await, metrics.dropped.get()), (2, 0));
     }
 
     #[tokio::test]
     async fn a_record_that_is_gone_for_good_loses_them_and_they_are_counted() {
         let folder = tempfile::tempdir().unwrap();
-        let (store, metrics, stop) = (store(&folder).await, Metrics::default(), CancellationToken::new());
-        let (denials, waiting) = Denials::new(&metrics);
+        let (store, metrics, stop) = (store(&folder).await, DenialMetrics::default(), CancellationToken::new());
+        let (denials, waiting) = Denials::new(metrics.clone());
         store.close().await;
         (0..3).for_each(|uid| keep(&denials, denial(uid)));
         stop.cancel();
         waiting.record(store, stop).await;
-        assert_eq!(dropped(&metrics), "3");
+        assert_eq!(metrics.dropped.get(), 3);
     }
 }

@@ -16,8 +16,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use tower::util::MapResponseLayer;
 use tracing::{info, warn};
 
-use super::Metrics;
-
 /// How long what an answer told counts beside what later ones tell: a clock that was set back is followed after twice of that.
 const WINDOW: Duration = Duration::from_secs(60);
 /// How exactly the answers tell.
@@ -54,15 +52,14 @@ struct Known {
 impl Default for Clock {
     /// One whose skew nobody measures.
     fn default() -> Self {
-        Self::new(&Metrics::default())
+        Self::new(Gauge::default())
     }
 }
 
 impl Clock {
-    /// One that tells `metrics` how far this machine's clock is off.
-    pub fn new(metrics: &Metrics) -> Self {
+    /// One that tells `skew_seconds` how far this machine's clock is off.
+    pub fn new(skew_seconds: Gauge) -> Self {
         let known = Mutex::default();
-        let skew_seconds = metrics.clock_skew_seconds.clone();
         Self(Arc::new(Shared { start: Instant::now(), known, skew_seconds, nodes: Mutex::default() }))
     }
 
@@ -180,8 +177,8 @@ mod tests {
     #[test]
     fn times_are_the_api_servers_however_wrong_this_machine_is() {
         for hour in [3600, -3600] {
-            let metrics = Metrics::default();
-            let clock = Clock::new(&metrics);
+            let skew_seconds = Gauge::default();
+            let clock = Clock::new(skew_seconds.clone());
             let before = clock.now();
             assert!((Timestamp::now() - before).get_seconds() < 60, "nothing is known yet");
             assert_eq!(clock.skew(), None);
@@ -192,7 +189,7 @@ mod tests {
             assert!(off < SignedDuration::from_secs(5), "{off}");
             let skew = clock.skew().unwrap().as_secs();
             assert!((skew - hour).abs() < 5, "{skew}");
-            assert!((metrics.clock_skew_seconds.get() - hour).abs() < 5);
+            assert!((skew_seconds.get() - hour).abs() < 5);
         }
     }
 
