@@ -221,7 +221,7 @@ impl Held {
     ///
     /// # Errors
     /// Without a file descriptor left.
-    pub fn share(&self) -> io::Result<File> {
+    pub fn clone_lock(&self) -> io::Result<File> {
         self.file.try_clone()
     }
 

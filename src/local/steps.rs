@@ -116,7 +116,7 @@ impl Steps<'_> {
         } else {
             command
                 // So that the Task is held for as long as one of them may write to its trace.
-                .stdin(self.held.share()?)
+                .stdin(self.held.clone_lock()?)
                 .args(arguments(&[("task-sha256", self.attempt.task_sha256), ("pod-uid", &name), ("pod-name", &name)]))
                 .arg("--trace-dir")
                 .arg(self.state.traces.root().join(folder(namespace, task_id, number)))

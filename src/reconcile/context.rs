@@ -61,8 +61,8 @@ pub struct Context {
     pub checkpoint: watch::Receiver<Option<Checkpoint>>,
     /// Who provenance says ran an attempt.
     pub builder_id: String,
-    /// Whose attempts have their provenance.
-    pub settled: Settled,
+    /// Whose attempts are signed already.
+    pub signed: SignedAttempts,
     /// Jobs and pods, cached.
     pub workers: Arc<Workers>,
     /// Counts.
@@ -108,9 +108,9 @@ pub const WHOLE_SPECS: usize = 4;
 /// Up to which attempt Tasks have their provenance, as far as this process has looked, by the uids of their objects: a Task
 /// that has ended is passed over often, and the volume need not be asked each time.
 #[derive(Debug, Default)]
-pub struct Settled(ByUid<u32>);
+pub struct SignedAttempts(ByUid<u32>);
 
-impl Settled {
+impl SignedAttempts {
     /// Whether the attempts up to this one have it.
     pub fn has(&self, uid: &str, attempt: u32) -> bool {
         self.0.get(uid).is_some_and(|last| last >= attempt)
@@ -146,7 +146,7 @@ impl Context {
 
     /// Forgets all Tasks but those with these uids.
     pub fn keep(&self, there: &HashSet<String>) {
-        self.settled.0.keep(there);
+        self.signed.0.keep(there);
         self.between.0.keep(there);
         self.backoff.keep(there);
         self.written.keep(there);

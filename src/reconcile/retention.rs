@@ -240,7 +240,7 @@ async fn remove_record(context: &Context, record: &DueRecord, at: Timestamp) -> 
     let removed = context.store.remove_record(remove).await.map_err(Error::store("remove a record"))?;
     if removed {
         context.metrics.retention_records_removed.inc();
-        context.settled.forget(&record.uid);
+        context.signed.forget(&record.uid);
     }
     Ok(removed)
 }

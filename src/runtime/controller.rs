@@ -20,7 +20,7 @@ use crate::domain::checkpoint::{CHECKPOINTS_DIR, CHECKPOINTS_FILE, Checkpoint};
 use crate::domain::executor::Executors;
 use crate::domain::retention::Retention;
 use crate::reconcile;
-use crate::reconcile::context::{Between, Context, Settled, Timing, WHOLE_SPECS};
+use crate::reconcile::context::{Between, Context, SignedAttempts, Timing, WHOLE_SPECS};
 use crate::reconcile::error::Backoff;
 use crate::reconcile::status::Written;
 use crate::reconcile::work_object::Objects;
@@ -189,7 +189,7 @@ impl Controller {
             keys: self.keys.clone(),
             checkpoint,
             builder_id: settings.traces.provenance_builder_id.clone(),
-            settled: Settled::default(),
+            signed: SignedAttempts::default(),
             workers: Arc::default(),
             metrics: self.metrics.reconcile.clone(),
             backoff: Backoff::default(),

@@ -34,7 +34,7 @@ use crate::webhook::{self, Keeper, Outlets, Reviewer};
 const SHUTDOWN: Duration = Duration::from_secs(18);
 /// How long denials that wait then may take to be written.
 const LAST_DENIALS: Duration = Duration::from_secs(5);
-/// The same for the record at last. All three are within the 30 seconds that Kubernetes gives a pod.
+/// Time limit for closing the store. All three are within the 30 seconds that Kubernetes gives a pod.
 const STORE_SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// Runs the operator until SIGTERM or SIGINT.
@@ -59,7 +59,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         metrics.webhook.clone(),
         clock.clone(),
     );
-    let (identity, trust) = patiently(&mut keeper).await?;
+    let (identity, trust) = retry_certificates(&mut keeper).await?;
 
     let shutdown = CancellationToken::new();
     // Nothing waits for them: an outcome that is recorded before they are there is signed later.
@@ -138,7 +138,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let api = api::Api::new(health, client, settings.gate.policy(), trust, denials, limits, settings.api.settings())
         .with_executors(executors)
         .with_traces(TraceVolume::new(&settings.traces.trace_root), shutdown.clone());
-    let (address, stop) = (any(settings.api.api_port), shutdown.clone());
+    let (address, stop) = (all_interfaces(settings.api.api_port), shutdown.clone());
     parts.spawn(async move {
         let served = api::serve(address, api::router(api), stop).await;
         ("API", served.with_context(|| format!("cannot serve the API on {address} (API_PORT)")))
@@ -146,7 +146,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 
     let ended = tokio::select! {
         asked = asked_to_stop() => asked.map(|signal| info!(signal, "shutting down")),
-        Some(part) = parts.join_next() => Err(untimely(part)),
+        Some(part) = parts.join_next() => Err(part_ended_early(part)),
     };
     shutdown.cancel();
     let all = async { while parts.join_next().await.is_some() {} };
@@ -200,7 +200,7 @@ fn follow<T: Configuration + Default>(
     current
 }
 
-fn untimely(part: Result<(&'static str, anyhow::Result<()>), tokio::task::JoinError>) -> anyhow::Error {
+fn part_ended_early(part: Result<(&'static str, anyhow::Result<()>), tokio::task::JoinError>) -> anyhow::Error {
     match part {
         Ok((name, Err(error))) => error.context(format!("the {name} ended")),
         Ok((name, Ok(()))) => anyhow!("the {name} ended"),
@@ -209,7 +209,7 @@ fn untimely(part: Result<(&'static str, anyhow::Result<()>), tokio::task::JoinEr
 }
 
 /// Certificates need the API server, which may be starting itself.
-async fn patiently(keeper: &mut Keeper) -> anyhow::Result<(Identity, watch::Receiver<Arc<Trust>>)> {
+async fn retry_certificates(keeper: &mut Keeper) -> anyhow::Result<(Identity, watch::Receiver<Arc<Trust>>)> {
     let mut tries = 0;
     loop {
         match keeper.begin().await {
@@ -234,7 +234,7 @@ async fn serve_webhook(
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
     let tls = Tls::new(&identity.certificate, &identity.key, settings.client_ca());
     let tls = tls.context("cannot serve the webhook (JCT_WEBHOOK_CLIENT_CA_FILE names its client CA)")?;
-    let address = any(settings.webhook_port);
+    let address = all_interfaces(settings.webhook_port);
     tokio::spawn(keeper.run(tls.clone(), identity, ready));
     Ok(async move {
         let served = webhook::serve(address, tls, router, shutdown).await;
@@ -265,6 +265,6 @@ async fn asked_to_stop() -> anyhow::Result<&'static str> {
     })
 }
 
-fn any(port: u16) -> SocketAddr {
+fn all_interfaces(port: u16) -> SocketAddr {
     SocketAddr::from(([0, 0, 0, 0], port))
 }

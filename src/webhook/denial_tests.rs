@@ -8,7 +8,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use super::review::Door;
+use super::review::Endpoint;
 use super::review_tests::{OPERATOR, now, reviewer};
 use super::{Caller, Outlets, router};
 use crate::crd::names::{SUBMITTED_BY, TRACE_ID};
@@ -50,7 +50,7 @@ fn review(object: &Value, change: Value) -> Value {
 fn denial_of(review: Value) -> Option<Denial> {
     let request: AdmissionRequest<DynamicObject> =
         serde_json::from_value::<AdmissionReview<DynamicObject>>(review).unwrap().try_into().unwrap();
-    let findings = reviewer().review(Door::Mutate, Caller::Authenticated, &request, [1; 16], now()).findings;
+    let findings = reviewer().review(Endpoint::Mutate, Caller::Authenticated, &request, [1; 16], now()).findings;
     reviewer().denial(&request, findings, Caller::Authenticated, [1; 16], now())
 }
 

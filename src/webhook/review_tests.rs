@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use kube::api::ObjectMeta;
 
 use super::Caller;
-use super::review::{Door, Reviewer};
+use super::review::{Endpoint, Reviewer};
 use crate::crd::Trust;
 use crate::crd::names::{CANCELLED_BY, CHANGED_BY, FINALIZER, RUN, STAMP, SUBMITTED_BY, TRACE_ID, reserved};
 use crate::crd::stamps::{Annotations, Issuer, Seal, Sealed, Stamps, cancellation};
@@ -110,8 +110,8 @@ fn request(operation: &str, user: &str, object: &Value, old: Option<&Value>) -> 
     serde_json::from_value::<AdmissionReview<DynamicObject>>(review).unwrap().try_into().unwrap()
 }
 
-fn review(door: Door, request: &AdmissionRequest<DynamicObject>) -> AdmissionResponse {
-    reviewer().review(door, Caller::Anonymous, request, [1; 16], now()).response
+fn review(endpoint: Endpoint, request: &AdmissionRequest<DynamicObject>) -> AdmissionResponse {
+    reviewer().review(endpoint, Caller::Anonymous, request, [1; 16], now()).response
 }
 
 /// The object as it is after the response's patch.
@@ -131,5 +131,5 @@ fn annotation<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
 
 /// A Task as the mutating webhook leaves it.
 fn stamped(object: &Value, user: &str) -> Value {
-    patched(object, &review(Door::Mutate, &request("CREATE", user, object, None)))
+    patched(object, &review(Endpoint::Mutate, &request("CREATE", user, object, None)))
 }

@@ -19,7 +19,7 @@ use jct::jobs::placement::{Placement, WayOut};
 use jct::policy::Policy;
 use jct::reconcile::Action;
 use jct::reconcile::ReconcileMetrics;
-use jct::reconcile::context::{Between, Context, Settled, Timing};
+use jct::reconcile::context::{Between, Context, SignedAttempts, Timing};
 use jct::reconcile::error::{Backoff, Error};
 use jct::reconcile::head::Head;
 use jct::reconcile::status::Written;
@@ -178,7 +178,7 @@ impl World {
             keys: self.keys.clone(),
             checkpoint: tokio::sync::watch::channel(None).1,
             builder_id: DEFAULT_BUILDER_ID.into(),
-            settled: Settled::default(),
+            signed: SignedAttempts::default(),
             workers: Arc::default(),
             metrics: ReconcileMetrics::default(),
             backoff: Backoff::default(),

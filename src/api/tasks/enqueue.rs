@@ -77,7 +77,7 @@ pub async fn enqueue(
     let submission = Submission { namespace, submitter, trace_id, parent_trace_id: parent.clone(), task, controls };
     match submit(&api, &submission, until).await? {
         Submitted::Recorded(row) => {
-            let mut body = told("success", "the Task is recorded", &row, row.to_json());
+            let mut body = enqueue_response("success", "the Task is recorded", &row, row.to_json());
             if let Some(ids) = row.cwom_ids() {
                 body["cwom"] = cwom_json(ids);
             }
@@ -163,7 +163,7 @@ fn conflict(error: &str, message: &str, first: Option<&TaskRow>) -> Response {
     (StatusCode::CONFLICT, Json(body)).into_response()
 }
 
-fn told(status: &str, message: &str, row: &TaskRow, task: Value) -> Value {
+fn enqueue_response(status: &str, message: &str, row: &TaskRow, task: Value) -> Value {
     json!({
         "status": status,
         "task_id": row.id,

@@ -385,7 +385,7 @@ async fn release(context: &Context, task: &Validated) -> Result<Action, Error> {
         finalizer::remove(&tasks(context, &task.head.namespace), &task.head.name, &task.head.uid).await?;
     }
     context.written.forget(&task.head.uid);
-    context.settled.forget(&task.head.uid);
+    context.signed.forget(&task.head.uid);
     context.between.forget(&task.head.uid);
     Ok(Action::await_change())
 }

@@ -7,8 +7,8 @@ fn a_refusal_has_the_form_of_the_contract() {
     let object = task(json!({
         "spec": {"target": {"repo": "evil/x"}, "constraints": {"allowNetwork": true, "timeBudgetSeconds": 5}}
     }));
-    for door in [Door::Mutate, Door::Validate] {
-        let response = review(door, &request("CREATE", "ada", &object, None));
+    for endpoint in [Endpoint::Mutate, Endpoint::Validate] {
+        let response = review(endpoint, &request("CREATE", "ada", &object, None));
         assert!(!response.allowed && response.patch.is_none());
         insta::assert_json_snapshot!("refusal", response.result);
     }
@@ -17,7 +17,7 @@ fn a_refusal_has_the_form_of_the_contract() {
 #[test]
 fn a_bad_pinned_id_is_refused() {
     let object = task(json!({"metadata": {"annotations": {"jct.dev/id": "01kjmma2g027ce4ht1rzkzbw4a"}}}));
-    let response = review(Door::Mutate, &request("CREATE", "ada", &object, None));
+    let response = review(Endpoint::Mutate, &request("CREATE", "ada", &object, None));
     assert!(response.result.message.contains("metadata.annotations[jct.dev/id]: is not a ULID"));
 }
 
@@ -31,7 +31,7 @@ fn the_spec_cannot_change(#[case] change: Value, #[case] field: &str) {
     let old = stamped(&task(json!({})), "ada");
     let mut new = old.clone();
     json_patch::merge(&mut new, &change);
-    let response = review(Door::Mutate, &request("UPDATE", "ada", &new, Some(&old)));
+    let response = review(Endpoint::Mutate, &request("UPDATE", "ada", &new, Some(&old)));
     assert!(!response.allowed);
     assert_eq!(response.result.details.unwrap().causes[0].field, field);
 }
@@ -42,20 +42,22 @@ fn suspend_may_change_though_the_policy_became_tighter() {
     let mut new = old.clone();
     new["spec"]["suspend"] = json!(true);
     let tight = Reviewer { policy: Policy::default(), ..reviewer() };
-    let of = |door, object: &Value| {
-        tight.review(door, Caller::Anonymous, &request("UPDATE", "bob", object, Some(&old)), [1; 16], now()).response
+    let of = |endpoint, object: &Value| {
+        tight
+            .review(endpoint, Caller::Anonymous, &request("UPDATE", "bob", object, Some(&old)), [1; 16], now())
+            .response
     };
-    let suspended = patched(&new, &of(Door::Mutate, &new));
-    assert!(of(Door::Validate, &suspended).allowed);
-    assert!(!of(Door::Validate, &new).allowed, "nobody noted who did it");
+    let suspended = patched(&new, &of(Endpoint::Mutate, &new));
+    assert!(of(Endpoint::Validate, &suspended).allowed);
+    assert!(!of(Endpoint::Validate, &new).allowed, "nobody noted who did it");
 }
 
 /// What `user` makes of `old` by an update, in the controller's eyes the next generation.
 fn updated(old: &Value, user: &str, change: Value) -> Value {
     let mut new = old.clone();
     json_patch::merge(&mut new, &change);
-    let mut object = patched(&new, &review(Door::Mutate, &request("UPDATE", user, &new, Some(old))));
-    let response = review(Door::Validate, &request("UPDATE", user, &object, Some(old)));
+    let mut object = patched(&new, &review(Endpoint::Mutate, &request("UPDATE", user, &new, Some(old))));
+    let response = review(Endpoint::Validate, &request("UPDATE", user, &object, Some(old)));
     assert!(response.allowed && response.patch.is_none(), "{:?}", response.result);
     if object["spec"] != old["spec"] {
         object["metadata"]["generation"] = json!(old["metadata"]["generation"].as_i64().unwrap() + 1);
@@ -139,12 +141,12 @@ fn an_id_is_pinned_when_the_object_is_made_or_never(#[case] before: Option<&str>
         let old = stamped(&given, "ada");
         let mut new = old.clone();
         json_patch::merge(&mut new, &pinned(after));
-        for door in [Door::Mutate, Door::Validate] {
-            let causes = causes(&review(door, &request("UPDATE", "ada", &new, Some(&old))));
+        for endpoint in [Endpoint::Mutate, Endpoint::Validate] {
+            let causes = causes(&review(endpoint, &request("UPDATE", "ada", &new, Some(&old))));
             assert_eq!(causes.len(), 1);
             assert!(causes[0].starts_with("metadata.annotations[jct.dev/id]: INVALID_SPEC: "), "{causes:?}");
         }
-        assert!(review(Door::Mutate, &request("UPDATE", "ada", &old, Some(&old))).allowed, "as it was");
+        assert!(review(Endpoint::Mutate, &request("UPDATE", "ada", &old, Some(&old))).allowed, "as it was");
     }
 }
 
@@ -155,7 +157,7 @@ fn reserved_annotations_are_put_back(#[case] change: Value) {
     let old = stamped(&task(json!({})), "ada");
     let mut new = old.clone();
     json_patch::merge(&mut new, &change);
-    let response = review(Door::Mutate, &request("UPDATE", "eve", &new, Some(&old)));
+    let response = review(Endpoint::Mutate, &request("UPDATE", "eve", &new, Some(&old)));
     assert!(response.warnings.is_some());
     assert_eq!(patched(&new, &response)["metadata"]["annotations"], old["metadata"]["annotations"]);
 }
@@ -165,7 +167,7 @@ fn a_task_from_before_the_webhook_gets_no_stamp_by_an_update() {
     let old = task(json!({}));
     let new =
         task(json!({"metadata": {"annotations": {SUBMITTED_BY: "root", TRACE_ID: TraceId::derive("x").as_str()}}}));
-    let object = patched(&new, &review(Door::Mutate, &request("UPDATE", "eve", &new, Some(&old))));
+    let object = patched(&new, &review(Endpoint::Mutate, &request("UPDATE", "eve", &new, Some(&old))));
     assert!(reserved().all(|name| annotation(&object, name).is_none()));
     assert_eq!(annotation(&object, SUBMITTED_BY), None);
     assert_eq!(annotation(&object, TRACE_ID), None);
@@ -187,7 +189,7 @@ fn who_deletes_is_noted_and_never_refused(#[case] change: Value, #[case] deleter
         request.operation = kube::core::admission::Operation::Update;
     }
     let reviewer = reviewer();
-    let answer = reviewer.review(Door::Deletion, Caller::Anonymous, &request, [1; 16], now()).response;
+    let answer = reviewer.review(Endpoint::Deletion, Caller::Anonymous, &request, [1; 16], now()).response;
     assert!(answer.allowed && answer.patch.is_none());
     let noted = reviewer.deletions.of("uid-of-t");
     assert_eq!(crate::shared::Deleter::of(&noted, &trust()).actor.id, deleter);
@@ -196,8 +198,8 @@ fn who_deletes_is_noted_and_never_refused(#[case] change: Value, #[case] deleter
 #[test]
 fn deletions_and_subresources_pass() {
     let object = task(json!({}));
-    assert!(review(Door::Validate, &request("DELETE", "ada", &Value::Null, Some(&object))).allowed);
+    assert!(review(Endpoint::Validate, &request("DELETE", "ada", &Value::Null, Some(&object))).allowed);
     let mut status = request("UPDATE", "ada", &task(json!({"spec": null})), Some(&object));
     status.sub_resource = Some("status".into());
-    assert!(review(Door::Validate, &status).allowed);
+    assert!(review(Endpoint::Validate, &status).allowed);
 }

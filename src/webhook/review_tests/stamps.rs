@@ -22,29 +22,29 @@ fn a_new_task_is_stamped_whatever_it_claims(#[case] change: Value) {
     assert_eq!(ada.groups(), Some(vec!["makers".to_owned()]));
     assert!(object["metadata"]["finalizers"].as_array().unwrap().contains(&json!(FINALIZER)));
     assert_eq!(object["spec"], given["spec"], "the spec is never touched");
-    assert!(review(Door::Validate, &request("CREATE", "ada@example.org", &object, None)).allowed);
+    assert!(review(Endpoint::Validate, &request("CREATE", "ada@example.org", &object, None)).allowed);
 }
 
 #[test]
 fn ignored_stamps_are_told() {
     let object = task(json!({"metadata": {"annotations": {SUBMITTED_BY: "root"}}}));
-    let response = review(Door::Mutate, &request("CREATE", "ada", &object, None));
+    let response = review(Endpoint::Mutate, &request("CREATE", "ada", &object, None));
     assert!(response.warnings.unwrap()[0].contains(SUBMITTED_BY));
 }
 
 #[test]
 fn the_operator_may_say_for_whom_it_creates_if_it_has_sealed_that() {
     let object = by_operator(&task(json!({})), "ada", None);
-    let response = review(Door::Mutate, &request("CREATE", OPERATOR, &object, None));
+    let response = review(Endpoint::Mutate, &request("CREATE", OPERATOR, &object, None));
     assert_eq!(response.warnings, None);
     let created = patched(&object, &response);
     assert_eq!(created["metadata"]["annotations"], object["metadata"]["annotations"], "nothing is sealed again");
     assert_eq!(submitter(&created).as_deref(), Some("ada"));
-    assert!(review(Door::Validate, &request("CREATE", OPERATOR, &created, None)).allowed);
+    assert!(review(Endpoint::Validate, &request("CREATE", OPERATOR, &created, None)).allowed);
     // Somebody else with the operator's word: it is not theirs to give.
     let stolen = stamped(&object, "eve");
     assert_eq!(submitter(&stolen).as_deref(), Some("eve"));
-    assert!(!review(Door::Validate, &request("CREATE", "eve", &object, None)).allowed);
+    assert!(!review(Endpoint::Validate, &request("CREATE", "eve", &object, None)).allowed);
 }
 
 #[test]
@@ -65,13 +65,13 @@ fn what_another_webhook_changes_in_between_is_sealed_again() {
         let mut changed = given.clone();
         changed["spec"]["maxAttempts"] = json!(2);
         assert_eq!(believed(&changed).submitted, None, "that is not what was sealed");
-        assert!(!review(Door::Validate, &request("CREATE", user, &changed, None)).allowed);
-        let response = review(Door::Mutate, &request("CREATE", user, &changed, None));
+        assert!(!review(Endpoint::Validate, &request("CREATE", user, &changed, None)).allowed);
+        let response = review(Endpoint::Mutate, &request("CREATE", user, &changed, None));
         assert_eq!(response.warnings, None, "nobody gave these but JCT");
         let again = patched(&changed, &response);
         let (before, after) = (believed(&given).submitted.unwrap(), believed(&again).submitted.unwrap());
         assert_eq!(after, before);
-        assert!(review(Door::Validate, &request("CREATE", user, &again, None)).allowed);
+        assert!(review(Endpoint::Validate, &request("CREATE", user, &again, None)).allowed);
     }
 }
 
@@ -89,7 +89,7 @@ fn a_seal_had_from_the_port_is_worth_nothing_where_no_webhook_was_called() {
         assert_eq!(believed_in(&bought, "team", &Trust { covered_since, ..trust() }).submitted, None);
     }
     let request = request("CREATE", "ada", &task(json!({})), None);
-    let response = reviewer().review(Door::Mutate, Caller::Authenticated, &request, [1; 16], now()).response;
+    let response = reviewer().review(Endpoint::Mutate, Caller::Authenticated, &request, [1; 16], now()).response;
     let genuine = patched(&task(json!({})), &response);
     let gone = Trust { covered_since: None, ..trust() };
     assert!(believed_in(&genuine, "team", &gone).submitted.is_some(), "of an API server that showed its certificate");
@@ -132,7 +132,7 @@ fn an_object_whose_name_the_api_server_makes_is_sealed_by_how_it_begins() {
     let mut object = stamped(&given, "ada");
     object["metadata"]["name"] = json!("nightly-x7k2p");
     assert_eq!(submitter(&object).as_deref(), Some("ada"));
-    assert!(review(Door::Validate, &request("CREATE", "ada", &object, None)).allowed);
+    assert!(review(Endpoint::Validate, &request("CREATE", "ada", &object, None)).allowed);
     object["metadata"]["name"] = json!("daily-x7k2p");
     assert_eq!(submitter(&object), None);
 }
@@ -179,7 +179,7 @@ fn stamps_of_the_version_before_are_accepted_while_an_update_rolls_out(
         ..reviewer()
     };
     let asked = request("CREATE", user, &object, None);
-    let answer = reviewer.review(Door::Validate, Caller::Anonymous, &asked, [1; 16], now()).response;
+    let answer = reviewer.review(Endpoint::Validate, Caller::Anonymous, &asked, [1; 16], now()).response;
     assert_eq!(answer.allowed, is_accepted, "{}", answer.result.message);
     // Nobody is the operator, whatever an old replica says.
     let believed = believed_in(&object, "team", &trust).submitted;
@@ -191,15 +191,15 @@ fn the_operator_alone_may_say_for_which_run_a_task_is() {
     let object = by_operator(&task(json!({})), "ada", Some(A_RUN));
     let created = stamped(&object, OPERATOR);
     assert_eq!(annotation(&created, RUN), Some(A_RUN));
-    assert!(review(Door::Validate, &request("CREATE", OPERATOR, &created, None)).allowed);
-    assert!(!review(Door::Validate, &request("CREATE", "ada", &created, None)).allowed);
+    assert!(review(Endpoint::Validate, &request("CREATE", OPERATOR, &created, None)).allowed);
+    assert!(!review(Endpoint::Validate, &request("CREATE", "ada", &created, None)).allowed);
 
-    let claimed = review(Door::Mutate, &request("CREATE", "ada", &object, None));
+    let claimed = review(Endpoint::Mutate, &request("CREATE", "ada", &object, None));
     assert!(claimed.warnings.as_ref().unwrap().iter().any(|warning| warning.contains(RUN)));
     assert_eq!(annotation(&patched(&object, &claimed), RUN), None);
     let mut moved = created.clone();
     moved["metadata"]["annotations"][RUN] = json!("01KJMMA2G027CE4HT1RZKZBW4B");
-    let kept = patched(&moved, &review(Door::Mutate, &request("UPDATE", "eve", &moved, Some(&created))));
+    let kept = patched(&moved, &review(Endpoint::Mutate, &request("UPDATE", "eve", &moved, Some(&created))));
     assert_eq!(annotation(&kept, RUN), Some(A_RUN));
 }
 
@@ -211,7 +211,7 @@ fn the_operator_alone_may_say_for_which_run_a_task_is() {
 fn a_stamp_changed_between_the_webhooks_is_refused(#[case] name: &str, #[case] value: &str) {
     let mut object = stamped(&task(json!({})), "ada");
     object["metadata"]["annotations"][name] = json!(value);
-    let response = review(Door::Validate, &request("CREATE", "ada", &object, None));
+    let response = review(Endpoint::Validate, &request("CREATE", "ada", &object, None));
     assert!(!response.allowed);
     assert!(response.result.message.contains(SUBMITTED_BY), "{}", response.result.message);
 }

@@ -6,7 +6,7 @@ use super::*;
 fn whoever_makes_a_task_that_nothing_can_do_is_warned() {
     let warned = |spec: Value| {
         let object = task(json!({"spec": spec}));
-        let response = review(Door::Mutate, &request("CREATE", "ada", &object, None));
+        let response = review(Endpoint::Mutate, &request("CREATE", "ada", &object, None));
         assert!(response.allowed);
         response.warnings.unwrap_or_default()
     };
@@ -23,7 +23,7 @@ fn whoever_applies_an_object_whose_copy_comes_near_the_limit_is_told_the_way_out
         let copy = json!({"metadata": {"annotations": {LAST_APPLIED: "x".repeat(bytes)}}});
         let object = stamped(&task(copy), "ada");
         let old = (operation == "UPDATE").then_some(&object);
-        let response = review(Door::Mutate, &request(operation, "ada", &object, old));
+        let response = review(Endpoint::Mutate, &request(operation, "ada", &object, old));
         assert!(response.allowed);
         let warnings = response.warnings.unwrap_or_default();
         warnings.iter().any(|warning| warning.contains("--server-side"))

@@ -47,13 +47,13 @@ fn every_work_object_is_stamped_as_a_task_is() {
         assert_eq!(annotation(&object, SUBMITTED_BY), Some("ada"), "{kind}");
         assert!(object["metadata"]["finalizers"].as_array().unwrap().contains(&json!(FINALIZER)), "{kind}");
         assert_eq!(object["spec"], given["spec"], "the spec is never touched");
-        assert!(review(Door::Validate, &request("CREATE", "ada", &object, None)).allowed, "{kind}");
-        assert!(!review(Door::Validate, &request("CREATE", "eve", &object, None)).allowed, "{kind}");
+        assert!(review(Endpoint::Validate, &request("CREATE", "ada", &object, None)).allowed, "{kind}");
+        assert!(!review(Endpoint::Validate, &request("CREATE", "eve", &object, None)).allowed, "{kind}");
 
         let mut labelled = object.clone();
         labelled["metadata"]["labels"] = json!({"a": "b"});
         labelled["metadata"]["annotations"][SUBMITTED_BY] = json!("eve");
-        let kept = patched(&labelled, &review(Door::Mutate, &request("UPDATE", "eve", &labelled, Some(&object))));
+        let kept = patched(&labelled, &review(Endpoint::Mutate, &request("UPDATE", "eve", &labelled, Some(&object))));
         assert_eq!(annotation(&kept, SUBMITTED_BY), Some("ada"), "{kind}");
     }
 }
@@ -68,8 +68,8 @@ fn a_bad_work_object_is_refused_with_all_findings() {
             "spec": {"repo": {"kind": "Run"}, "priority": "P9", "runs": [{}], "cancel": true},
         }),
     );
-    for door in [Door::Mutate, Door::Validate] {
-        let response = review(door, &request("CREATE", "ada", &issue, None));
+    for endpoint in [Endpoint::Mutate, Endpoint::Validate] {
+        let response = review(endpoint, &request("CREATE", "ada", &issue, None));
         assert_eq!((response.result.code, response.result.reason.as_str()), (422, "Invalid"));
         let fields =
             ["spec.repo.kind", "spec.priority", "spec.runs", "spec.cancel", "metadata.annotations[jct.dev/id]"];
@@ -95,8 +95,8 @@ fn what_must_not_change_does_not(#[case] kind: Kind, #[case] change: Value, #[ca
     let old = stamped(&example(kind), "ada");
     let mut new = old.clone();
     json_patch::merge(&mut new, &json!({"spec": change}));
-    for door in [Door::Mutate, Door::Validate] {
-        let causes = causes(&review(door, &request("UPDATE", "ada", &new, Some(&old))));
+    for endpoint in [Endpoint::Mutate, Endpoint::Validate] {
+        let causes = causes(&review(endpoint, &request("UPDATE", "ada", &new, Some(&old))));
         assert!(causes.len() == 1 && causes[0].starts_with(expected), "{causes:?}");
     }
 }
@@ -110,8 +110,8 @@ fn what_may_change_does(#[case] kind: Kind, #[case] change: Value) {
     let old = stamped(&example(kind), "ada");
     let mut new = old.clone();
     json_patch::merge(&mut new, &json!({"spec": change}));
-    let new = patched(&new, &review(Door::Mutate, &request("UPDATE", "ada", &new, Some(&old))));
-    assert!(review(Door::Validate, &request("UPDATE", "ada", &new, Some(&old))).allowed);
+    let new = patched(&new, &review(Endpoint::Mutate, &request("UPDATE", "ada", &new, Some(&old))));
+    assert!(review(Endpoint::Validate, &request("UPDATE", "ada", &new, Some(&old))).allowed);
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_spec_that_is_no_longer_understood_can_be_let_go_and_mended_but_an_immutable
         bad["spec"]["fromTheFuture"] = json!(1);
         let mut released = bad.clone();
         released["metadata"]["finalizers"] = json!([]);
-        assert!(review(Door::Validate, &request("UPDATE", "ada", &released, Some(&bad))).allowed);
-        assert_eq!(review(Door::Mutate, &request("UPDATE", "ada", &good, Some(&bad))).allowed, may_be_mended);
+        assert!(review(Endpoint::Validate, &request("UPDATE", "ada", &released, Some(&bad))).allowed);
+        assert_eq!(review(Endpoint::Mutate, &request("UPDATE", "ada", &good, Some(&bad))).allowed, may_be_mended);
     }
 }

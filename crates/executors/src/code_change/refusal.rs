@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::sections::{Hunk, Sections};
 use jct_untrusted::names::shorten;
 
-/// Of a line that is told more is not, in characters.
+/// Of a line that is without_prefix more is not, in characters.
 const MAX_LINE_CHARS: usize = 80;
 /// How to give a patch whose line ends are to stay.
 const KEEP_CR: &str = "a YAML block such as `patch: |` makes every line end a line feed: give the patch as JSON, or as a \
@@ -13,7 +13,7 @@ const KEEP_CR: &str = "a YAML block such as `patch: |` makes every line end a li
 
 /// The files that git's complaint is about.
 pub fn files(complaint: &str) -> Vec<&str> {
-    complaint.lines().filter_map(|line| Some(failed_place(told(line))?.0)).collect()
+    complaint.lines().filter_map(|line| Some(failed_place(without_prefix(line))?.0)).collect()
 }
 
 /// Why the patch does not apply, by what git said and what those [`files`] hold: each complaint, with the hunk that it is
@@ -21,7 +21,7 @@ pub fn files(complaint: &str) -> Vec<&str> {
 pub fn explain(sections: &Sections, complaint: &str, contents: &BTreeMap<String, Vec<u8>>) -> String {
     let mut explained = Vec::new();
     let mut failed = Vec::new();
-    for line in complaint.lines().map(told).filter(|line| !line.is_empty() && !line.starts_with("hint:")) {
+    for line in complaint.lines().map(without_prefix).filter(|line| !line.is_empty() && !line.starts_with("hint:")) {
         let place = failed_place(line);
         let hunk = place.and_then(|(file, start)| {
             let hunks = &sections.of(file)?.hunks;
@@ -41,7 +41,7 @@ pub fn explain(sections: &Sections, complaint: &str, contents: &BTreeMap<String,
     format!("inputs.patch does not apply: {}", explained.join("; "))
 }
 
-fn told(line: &str) -> &str {
+fn without_prefix(line: &str) -> &str {
     line.trim().trim_start_matches("error: ").trim_start_matches("fatal: ")
 }
 

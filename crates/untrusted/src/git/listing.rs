@@ -88,7 +88,7 @@ impl Names {
     }
 
     /// The first few, and how many more there are.
-    pub fn told(&self) -> String {
+    pub fn summary(&self) -> String {
         let more = self.count - self.first.len() as u64;
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         format!("{}{more}", self.first.join(", "))
@@ -125,10 +125,10 @@ impl Listing {
     pub fn judge(&self, target_path: &str, rules: ChangeRules) -> Result<(), Failure> {
         let mut findings = Vec::new();
         if !self.repositories.is_empty() {
-            findings.push(format!("nested repository at {}", self.repositories.told()));
+            findings.push(format!("nested repository at {}", self.repositories.summary()));
         }
         if !self.outside.is_empty() {
-            findings.push(format!("outside of target.path {target_path:?}: {}", self.outside.told()));
+            findings.push(format!("outside of target.path {target_path:?}: {}", self.outside.summary()));
         }
         if self.files > u64::from(rules.max_changed_files) {
             let (files, limit) = (self.files, rules.max_changed_files);
@@ -176,7 +176,7 @@ mod tests {
     fn many_names_are_counted() {
         let mut names = Names::default();
         (0..9).for_each(|n| names.note(format!("f{n}").as_bytes()));
-        assert_eq!(names.told(), r#""f0", "f1", "f2", "f3", "f4" and 4 more"#);
+        assert_eq!(names.summary(), r#""f0", "f1", "f2", "f3", "f4" and 4 more"#);
     }
 
     #[test]

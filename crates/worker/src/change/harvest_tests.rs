@@ -225,7 +225,7 @@ async fn new_files_that_gitignore_names_are_delivered_or_counted() {
     world.write("ignored/x", "x\n");
     world.write("x.log", "x\n");
     let left = world.harvest_asked("", RULES, None).await.unwrap();
-    assert_eq!((left.change, left.ignored.told().as_str()), (None, r#""ignored/x", "x.log""#));
+    assert_eq!((left.change, left.ignored.summary().as_str()), (None, r#""ignored/x", "x.log""#));
     let (change, listing) = world.harvested_by(ALL_FILES).await;
     assert_eq!(change.files_changed, 2);
     assert!(listing.contains("\tignored/x") && listing.contains("\tx.log"), "{listing}");

@@ -177,7 +177,7 @@ async fn hold_against(repository: &Repository, base: &str, tree: &str, asked: As
     if !listed.success {
         return Err(listed.failure(&args));
     }
-    Err(not_allowed(format!("the workspace is not what inputs.patch makes of the commit: {} differ", names.told())))
+    Err(not_allowed(format!("the workspace is not what inputs.patch makes of the commit: {} differ", names.summary())))
 }
 
 /// The folder's real path. The folder itself is no symlink.

@@ -126,10 +126,10 @@ impl Survey {
         let max_bytes = max_patch_bytes.saturating_mul(BYTES_FOR_A_PATCH_BYTE).max(ALWAYS_ALLOWED_BYTES);
         let mut findings = Vec::new();
         if !self.repositories.is_empty() {
-            findings.push(format!("nested repository at {}", self.repositories.told()));
+            findings.push(format!("nested repository at {}", self.repositories.summary()));
         }
         if !self.specials.is_empty() {
-            findings.push(format!("neither file nor symlink any more: {}", self.specials.told()));
+            findings.push(format!("neither file nor symlink any more: {}", self.specials.summary()));
         }
         if self.files > u64::from(max_changed_files) {
             findings.push(format!("{} changed files are more than {max_changed_files}", self.files));
@@ -144,7 +144,7 @@ impl Survey {
             findings.push(format!(
                 "new files that .gitignore names are a part of it: {} (the executor's outputs.ignoredFiles: leave-out \
                  leaves such out)",
-                self.ignored.told()
+                self.ignored.summary()
             ));
         }
         Err(not_allowed(findings.join("; ")))

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::verdict::{Told, judge};
 use super::attempt::Attempt;
-use super::link::{Account, Door, End, Frame, Receiver, Stop};
+use super::link::{Account, End, Frame, Receiver, RecorderSocket, Stop};
 use super::trace::{self, Ending, Trace};
 use jct_domain::FailureReason;
 use jct_domain::trace::{CANCEL_FILE, ExecutorResult, STDERR_FILE, STDOUT_FILE, Source, Usage};
@@ -46,9 +46,9 @@ pub async fn record(
     let work = attempt.work();
     let open = |error: std::io::Error| Failure::worker("open the door for the supervisor", &error);
     trace::remove(&work.door()).map_err(open)?;
-    let door = Door::open(&work.door()).map_err(open)?;
+    let door = RecorderSocket::open(&work.door()).map_err(open)?;
     let begun = async {
-        let guest = door.admit().await?;
+        let guest = door.accept().await?;
         guest.begin().await
     };
     let Some(link) = interrupted.run_until_cancelled(begun).await else {

@@ -108,7 +108,7 @@ async fn change(
     .await?;
     let Harvested { change, ignored } = harvested;
     if ignored_files == IgnoredFiles::LeaveOut && !ignored.is_empty() {
-        let fields = json!({"files": ignored.count(), "named_by_gitignore": ignored.told()});
+        let fields = json!({"files": ignored.count(), "named_by_gitignore": ignored.summary()});
         trace.event("change_left_out", fields).map_err(lost)?;
     }
     let Some(change) = change else {

@@ -64,10 +64,10 @@ impl Fetched {
     pub fn lacks(&self) -> Option<String> {
         let mut lacks = Vec::new();
         if !self.submodules.is_empty() {
-            lacks.push(format!("submodules are empty folders: {}", self.submodules.told()));
+            lacks.push(format!("submodules are empty folders: {}", self.submodules.summary()));
         }
         if !self.lfs_pointers.is_empty() {
-            lacks.push(format!("files of Git LFS are pointers, not contents: {}", self.lfs_pointers.told()));
+            lacks.push(format!("files of Git LFS are pointers, not contents: {}", self.lfs_pointers.summary()));
         }
         if self.tags_left_out > 0 {
             let (tags, most) = (self.tags_left_out, MAX_TAGS);

@@ -206,7 +206,7 @@ fn sandbox(args: &RunArgs, work: &Work, executor: &Executor, own: &Path, supervi
             processes: Some(PROCESS_NET.max(executor.limits.max_processes.into())),
             open_files: Some(executor.limits.max_open_files.into()),
             file_bytes: Some(executor.limits.max_file_bytes),
-            data_bytes: memory::share(),
+            data_bytes: memory::data_limit(),
         },
         mode: executor.sandbox,
     }
