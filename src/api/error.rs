@@ -13,7 +13,6 @@ use crate::store::StoreError;
 /// A refusal or a failure, ready to be answered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
-    /// The status code.
     pub status: StatusCode,
     /// The text or object under `detail`.
     pub detail: Value,

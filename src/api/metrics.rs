@@ -13,7 +13,6 @@ use crate::metrics::metrics;
 pub struct RequestLabels {
     /// The path as the OpenAPI document has it; `none` for a request that fits none.
     pub route: String,
-    /// The status code.
     pub status: u16,
 }
 

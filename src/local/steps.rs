@@ -31,7 +31,6 @@ const LAST_WORDS: Duration = Duration::from_secs(20);
 /// How the steps are started.
 #[derive(Clone, Debug)]
 pub struct Process {
-    /// Our own program.
     pub program: PathBuf,
     /// Where the repository is fetched from.
     pub url: String,

@@ -29,7 +29,6 @@ pub struct Ended {
     pub started_at: Option<Timestamp>,
     /// When its last step ended.
     pub ended_at: Option<Timestamp>,
-    /// What its containers ran.
     pub images: Vec<ContainerImage>,
 }
 

@@ -27,9 +27,7 @@ use crate::trace::TraceVolume;
 
 /// What every pass of the controller may use. One for the process.
 pub struct Context {
-    /// The API server.
     pub client: Client,
-    /// The record.
     pub store: Store,
     /// What Tasks are held against.
     pub policy: Policy,
@@ -39,7 +37,6 @@ pub struct Context {
     pub executors: watch::Receiver<Arc<Executors>>,
     /// Which traces and records may go; changes with the operator's configuration.
     pub retention: watch::Receiver<Arc<Retention>>,
-    /// Timing.
     pub timing: Timing,
     /// Since when this controller works.
     pub started: Instant,
@@ -49,11 +46,9 @@ pub struct Context {
     pub between: Between,
     /// Tells stamps from forgeries; changes with the webhook's Secret and configurations.
     pub trust: watch::Receiver<Arc<Trust>>,
-    /// Who asked for deletions.
     pub deletions: Deletions,
     /// Tasks whose record was lost, as the last sweep found them.
     pub lost: LostTasks,
-    /// The volume of traces.
     pub traces: TraceVolume,
     /// What provenance is signed with.
     pub keys: Keys,
@@ -63,9 +58,7 @@ pub struct Context {
     pub builder_id: String,
     /// Whose attempts are signed already.
     pub signed: SignedAttempts,
-    /// Jobs and pods, cached.
     pub workers: Arc<Workers>,
-    /// Counts.
     pub metrics: ReconcileMetrics,
     /// Failures in a row of passes over Tasks.
     pub backoff: Backoff,

@@ -84,7 +84,6 @@ pub async fn run(context: Arc<Context>, concurrency: u16, ready: watch::Sender<b
 /// What the controllers have in common.
 struct ControllerDeps {
     context: Arc<Context>,
-    /// The client that watches.
     lists: Client,
     concurrency: u16,
     /// One permit for each KiB of a spec that a pass may read.

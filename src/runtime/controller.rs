@@ -41,31 +41,20 @@ const LAST_CHECKPOINT: Duration = Duration::from_secs(3);
 /// What the controller is made from.
 #[derive(Clone)]
 pub struct Controller {
-    /// The settings.
     pub settings: Settings,
-    /// The API server.
     pub client: Client,
-    /// Where the record is.
     pub database: DatabaseUrl,
-    /// The record.
     pub store: Store,
-    /// Tells stamps from forgeries.
     pub trust: watch::Receiver<Arc<Trust>>,
-    /// Who asked for deletions.
     pub deletions: Deletions,
-    /// Whose record was lost.
     pub lost: LostTasks,
     /// What provenance is signed with.
     pub keys: Keys,
-    /// Counts.
     pub metrics: Metrics,
-    /// The API server's clock.
     pub clock: Clock,
-    /// Tells people.
     pub events: Announcer,
     /// What may do the work.
     pub executors: watch::Receiver<Arc<Executors>>,
-    /// What may go.
     pub retention: watch::Receiver<Arc<Retention>>,
     /// Whether it is ready, or stands by.
     pub ready: watch::Sender<bool>,

@@ -40,17 +40,11 @@ metrics! {
 /// Every metric of the operator, by part. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    /// The webhook's.
     pub webhook: WebhookMetrics,
-    /// Those of denials.
     pub denials: DenialMetrics,
-    /// The API's.
     pub api: ApiMetrics,
-    /// The controllers'.
     pub reconcile: ReconcileMetrics,
-    /// The process's own.
     pub process: ProcessMetrics,
-    /// All of them.
     pub page: Page,
 }
 

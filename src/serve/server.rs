@@ -28,9 +28,7 @@ use super::connections::{Activity, Connections, KeepBusy, Place};
 /// What a port takes. Times count for one connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections, in all.
     pub connections: usize,
-    /// Connections from one address.
     pub connections_of_one: usize,
     /// How long the TLS handshake may take.
     pub handshake: Duration,

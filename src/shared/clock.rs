@@ -63,7 +63,6 @@ impl Clock {
         Self(Arc::new(Shared { start: Instant::now(), known, skew_seconds, nodes: Mutex::default() }))
     }
 
-    /// Now.
     pub fn now(&self) -> Timestamp {
         let own = Timestamp::now();
         match self.told() {

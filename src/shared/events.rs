@@ -51,19 +51,14 @@ impl Urgency {
 /// What people are told of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announcement {
-    /// The object's kind.
     pub kind: String,
-    /// Its namespace.
     pub namespace: String,
-    /// Its name.
     pub name: String,
     /// Its uid; none of an object that was not made.
     pub uid: Option<String>,
     /// A reason of `.status.reason`, or a code.
     pub reason: String,
-    /// In a sentence.
     pub note: String,
-    /// What it is.
     pub urgency: Urgency,
     /// Tells apart what is told of one Task for the same reason: the attempt.
     pub attempt: i64,

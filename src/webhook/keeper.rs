@@ -42,15 +42,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Where things are.
 #[derive(Clone, Debug)]
 pub struct KeeperSettings {
-    /// The operator's namespace.
     pub namespace: String,
-    /// The Secret.
     pub secret: String,
     /// The Service through which the API server reaches the webhook.
     pub service: String,
     /// Name of both webhook configurations.
     pub configuration: String,
-    /// Life of a certificate.
     pub life: Duration,
 }
 
@@ -59,12 +56,7 @@ pub struct KeeperSettings {
 pub enum KeeperError {
     /// The API server refused or did not answer.
     #[error("{action}: {source}")]
-    Api {
-        /// What was tried.
-        action: &'static str,
-        /// Why it failed.
-        source: Box<kube::Error>,
-    },
+    Api { action: &'static str, source: Box<kube::Error> },
     /// Certificates could not be made.
     #[error(transparent)]
     Certificate(#[from] CertificateError),

@@ -72,7 +72,6 @@ pub(super) struct Context<'a> {
 /// A review's answer, and for what it is a refusal.
 #[derive(Clone, Debug)]
 pub struct Review {
-    /// To be sent.
     pub response: AdmissionResponse,
     /// What is wrong; empty if the request is admitted.
     pub findings: Vec<Finding>,

@@ -71,7 +71,6 @@ struct Shared {
 /// Where denials go.
 #[derive(Clone, Debug)]
 pub struct Outlets {
-    /// Into the audit log.
     pub denials: Denials,
     /// To people, as Kubernetes Events: those that are written as denials of their own.
     pub events: Announcer,
@@ -155,7 +154,6 @@ async fn answer(
 enum TurnedAway {
     /// No certificate where one must be.
     Stranger,
-    /// Its body.
     Unread(BodyError),
     /// Too many are under way.
     Busy,

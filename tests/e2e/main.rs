@@ -3,7 +3,7 @@
 //! Every test has a namespace of its own and waits for states, never for time. Tests that disturb the installation
 //! (stop the operator, remove the webhooks) run [`alone`](jct_e2e::World::alone).
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use jct_e2e as support;
 

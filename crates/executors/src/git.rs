@@ -17,7 +17,6 @@ const MAX_RECORD_BYTES: usize = 16 * 1024;
 /// A checkout, and how long each question to git may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Git<'a> {
-    /// The checkout.
     pub dir: &'a Path,
     /// After this a question ends with what it has.
     pub time_limit: Duration,

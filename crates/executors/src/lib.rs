@@ -37,15 +37,12 @@ const MAX_DECISION_CHARS: usize = 300;
 /// Which executor is to run, on what.
 #[derive(Clone, Debug)]
 pub struct Invocation {
-    /// Name of the executor.
     pub executor: String,
     /// The file of the Task that runs.
     pub task_file: PathBuf,
-    /// The checkout.
     pub source: PathBuf,
     /// The commit that is checked out.
     pub commit: String,
-    /// Where outputs go.
     pub artifacts: PathBuf,
     /// Where the executor says how it ended.
     pub result_file: PathBuf,
@@ -62,7 +59,6 @@ pub struct Assignment {
     pub source: PathBuf,
     /// The commit that is checked out.
     pub commit: String,
-    /// Where outputs go.
     pub artifacts: PathBuf,
     /// A scratch folder; what is in it is lost afterwards.
     pub tmp: PathBuf,
@@ -73,7 +69,6 @@ pub struct Assignment {
 /// What an executor achieved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Achieved {
-    /// In a sentence.
     pub summary: String,
     /// What was decided on the way and why, a sentence each.
     pub decision_log: Vec<String>,

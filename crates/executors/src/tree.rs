@@ -10,7 +10,6 @@ const MAX_ENTRIES: usize = 1_000_000;
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A regular file.
     File,
     /// A symlink; never followed.
     Symlink,
@@ -23,7 +22,6 @@ pub enum Kind {
 pub struct Entry {
     /// From the root of the repository, as bytes.
     pub path: Vec<u8>,
-    /// What it is.
     pub kind: Kind,
     /// Size of a file, in bytes.
     pub size_bytes: u64,

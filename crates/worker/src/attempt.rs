@@ -19,7 +19,6 @@ const MAX_TASK_BYTES: u64 = 4 * 1024 * 1024;
 /// An attempt whose `task.json` is the one that the operator wrote.
 #[derive(Clone, Debug)]
 pub struct Attempt {
-    /// Which one, and where.
     pub args: AttemptArgs,
     /// What is to be done.
     pub task: Task,
@@ -81,7 +80,6 @@ pub fn read_source(work: &Work) -> Result<Source, Failure> {
 /// Why a pod may not work at an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// In words.
     pub failure: Failure,
     /// The pod that has it, if another one does.
     pub claimed_by: Option<String>,

@@ -41,7 +41,6 @@ pub enum Frame {
 /// Something that happened in the executor's container.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Note {
-    /// The event's name.
     pub event: String,
     /// Its details, a JSON object.
     pub fields: Value,
@@ -74,7 +73,6 @@ pub enum End {
 /// The supervisor's account of the executor's end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Account {
-    /// Why it ended.
     pub end: End,
     /// Whether it failed for lack of memory, by the kernel's account and our own limit: never by what it says.
     pub out_of_memory: bool,

@@ -44,7 +44,6 @@ struct Ids {
 /// The trace that what a request makes belongs to.
 #[derive(Clone, Debug)]
 pub struct Joined {
-    /// Its id.
     pub trace_id: TraceId,
     /// The id that was given, if it is of a trace that the caller may not join.
     pub parent: Option<TraceId>,

@@ -63,7 +63,6 @@ pub struct Held {
 pub enum Full {
     /// The caller has as many as one may have.
     OfCaller,
-    /// All are taken.
     OfAll,
 }
 

@@ -31,15 +31,12 @@ const PARENT_TRACE_ID: &str = "jct.dev/parent-trace-id";
 /// A Task to be created.
 #[derive(Clone, Debug)]
 pub struct Submission {
-    /// Where.
     pub namespace: String,
     /// By whom.
     pub submitter: Principal,
-    /// Under which trace.
     pub trace_id: TraceId,
     /// A trace that the caller named and may not join.
     pub parent_trace_id: Option<TraceId>,
-    /// What.
     pub task: Task,
     /// How it is to be handled.
     pub controls: Controls,
@@ -48,13 +45,11 @@ pub struct Submission {
 /// What became of it.
 #[derive(Debug)]
 pub enum Submitted {
-    /// It is recorded.
     Recorded(Box<TaskRow>),
     /// Another one, which asks for the same, has its key; that one.
     Duplicate(Box<TaskRow>),
     /// Another one, which asks for something else, has its key.
     KeyReused,
-    /// The controller refused it.
     Refused(Vec<Finding>),
     /// There are as many in the namespace as may be. Nothing was made.
     TooMany(TooMany),

@@ -17,16 +17,12 @@ pub enum Comments {
     Markup,
     /// `//`, `/*`, `#` or `<!--`.
     Any,
-    /// There are none.
     None,
 }
 
-/// A language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Language {
-    /// For people.
     pub name: &'static str,
-    /// How comments begin.
     pub comments: Comments,
 }
 

@@ -12,7 +12,6 @@ pub const SCHEMA_VERSION: &str = "1.1";
 pub struct Report {
     /// [`SCHEMA_VERSION`].
     pub schema_version: &'static str,
-    /// What was asked for.
     pub objective: String,
     /// `owner/name`.
     pub repo: String,
@@ -23,7 +22,6 @@ pub struct Report {
     pub commit: String,
     /// What the file statistics are limited to; empty for all.
     pub path: String,
-    /// Sums over the files.
     pub totals: Totals,
     /// By lines, most first.
     pub languages: Vec<Language>,
@@ -62,7 +60,6 @@ pub struct Totals {
     pub lines: u64,
     /// Of these, blank ones.
     pub blank_lines: u64,
-    /// Size of all files.
     pub bytes: u64,
     /// Symlinks, which were not followed.
     pub symlinks: u64,
@@ -77,24 +74,18 @@ pub struct Totals {
 /// The files of one language.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Language {
-    /// Its name.
     pub language: String,
-    /// Files.
     pub files: u64,
     /// Lines, blank ones too.
     pub lines: u64,
     /// Of these, blank ones.
     pub blank_lines: u64,
-    /// Size of the files.
     pub bytes: u64,
 }
 
-/// A large file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LargeFile {
-    /// Where.
     pub path: String,
-    /// Its size.
     pub bytes: u64,
     /// Its lines; none if it is binary.
     pub lines: Option<u64>,
@@ -111,7 +102,6 @@ pub struct History {
     pub first_commit_at: Option<String>,
     /// Time of the latest commit.
     pub last_commit_at: Option<String>,
-    /// How many people.
     pub contributor_count: u64,
     /// By commits, most first.
     pub contributors: Vec<Contributor>,
@@ -128,7 +118,6 @@ pub struct Contributor {
     pub name: String,
     /// The part of the e-mail address behind the `@`.
     pub email_domain: String,
-    /// Commits.
     pub commits: u64,
     /// Time of their first.
     pub first_commit_at: Option<String>,
@@ -152,7 +141,6 @@ pub struct ChangedFile {
 /// A licence file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Licence {
-    /// Where.
     pub path: String,
     /// SPDX id, or `unrecognised`.
     pub spdx_id: String,
@@ -161,18 +149,14 @@ pub struct Licence {
 /// A system of continuous integration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Ci {
-    /// Its name.
     pub system: String,
-    /// Its files.
     pub files: Vec<String>,
 }
 
 /// A file that declares dependencies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Dependencies {
-    /// Where.
     pub path: String,
-    /// Whose.
     pub ecosystem: String,
     /// How many it declares directly; none if that is not easily told.
     pub direct_dependencies: Option<u64>,
@@ -181,7 +165,6 @@ pub struct Dependencies {
 /// Files that look like tests.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tests {
-    /// How many.
     pub files: u64,
     /// The first of them.
     pub examples: Vec<String>,
@@ -190,7 +173,6 @@ pub struct Tests {
 /// Notes in comments.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Todos {
-    /// All.
     pub total: u64,
     /// By their first word.
     pub by_kind: BTreeMap<String, u64>,
@@ -201,12 +183,10 @@ pub struct Todos {
 /// One note.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Todo {
-    /// Where.
     pub path: String,
     /// From 1.
     pub line: u64,
     /// `TODO`, `FIXME`, `XXX` or `HACK`.
     pub kind: String,
-    /// What follows it.
     pub text: String,
 }

@@ -35,7 +35,6 @@ const MAX_POINTERS: usize = 200;
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Scan {
-    /// Sums.
     pub totals: Totals,
     /// By lines, most first.
     pub languages: Vec<Language>,

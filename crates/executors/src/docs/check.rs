@@ -59,7 +59,6 @@ const SITES: [&str; 9] = [
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Checked {
-    /// Sums.
     pub totals: Totals,
     /// How many of each kind.
     pub by_kind: BTreeMap<Kind, u64>,

@@ -19,7 +19,6 @@ pub const MAX_DESTINATION_BYTES: usize = 1024;
 /// The greatest length of a heading, in characters; its anchor is that of all of it.
 const MAX_HEADING_CHARS: usize = 200;
 
-/// What a document has.
 #[derive(Debug, Default)]
 pub struct Document {
     /// What its front matter says, its first heading of the first level, or the heading that it begins with.
@@ -36,7 +35,6 @@ pub struct Document {
     pub in_part: bool,
 }
 
-/// A heading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heading {
     /// 1 to 6.

@@ -84,13 +84,10 @@ pub struct Places<'a> {
 /// What is at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found<'a> {
-    /// A file.
     File(&'a [u8]),
-    /// A folder.
     Folder(&'a [u8]),
     /// Beyond a symlink or a submodule: not followed.
     Beyond,
-    /// Nothing.
     Nothing,
 }
 
@@ -130,7 +127,6 @@ impl<'a> Places<'a> {
         Found::Nothing
     }
 
-    /// Every file.
     pub fn files(&self) -> impl Iterator<Item = &'a [u8]> {
         self.entries.keys().copied()
     }

@@ -12,7 +12,6 @@ pub const SCHEMA_VERSION: &str = "1.0";
 pub struct Report {
     /// [`SCHEMA_VERSION`].
     pub schema_version: &'static str,
-    /// What was asked for.
     pub objective: String,
     /// `owner/name`.
     pub repo: String,
@@ -23,7 +22,6 @@ pub struct Report {
     pub commit: String,
     /// What findings and outlines are limited to; empty for all.
     pub path: String,
-    /// Sums over the documents.
     pub totals: Totals,
     /// How many findings of each kind there are.
     pub findings_by_kind: BTreeMap<Kind, u64>,
@@ -42,7 +40,6 @@ pub struct Report {
 pub struct Totals {
     /// Markdown files.
     pub documents: u64,
-    /// Their headings.
     pub headings: u64,
     /// Links and images, into the repository and out of it.
     pub links: u64,
@@ -123,16 +120,13 @@ pub struct Finding {
     pub path: String,
     /// From 1; none for the document as a whole.
     pub line: Option<u64>,
-    /// What it is.
     pub kind: Kind,
-    /// In words.
     pub message: String,
 }
 
 /// The headings of a document.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outline {
-    /// The document.
     pub path: String,
     /// Its title, if it has one.
     pub title: Option<String>,
@@ -140,7 +134,6 @@ pub struct Outline {
     pub headings: Vec<OutlineHeading>,
 }
 
-/// A heading.
 #[derive(Clone, Debug, Serialize)]
 pub struct OutlineHeading {
     /// 1 to 6.

@@ -32,7 +32,6 @@ pub struct Record {
 /// One command.
 #[derive(Debug, Serialize)]
 pub struct Entry {
-    /// For people.
     pub name: String,
     /// The program and its arguments, without secrets.
     pub argv: Vec<String>,
@@ -44,7 +43,6 @@ pub struct Entry {
     pub timeout_seconds: Option<u64>,
     /// Whether the next one is run although this one fails.
     pub continue_on_error: bool,
-    /// How far it is.
     pub state: State,
     /// What it ended with, if by itself.
     pub exit_code: Option<i32>,
@@ -52,15 +50,11 @@ pub struct Entry {
     pub signal: Option<i32>,
     /// Why it could not be started.
     pub error: Option<String>,
-    /// When it began.
     pub started_at: Option<Timestamp>,
-    /// When it ended.
     pub ended_at: Option<Timestamp>,
     /// How long it took, in seconds.
     pub duration_seconds: Option<f64>,
-    /// What it printed.
     pub stdout: Output,
-    /// What it complained of.
     pub stderr: Output,
 }
 
@@ -74,7 +68,6 @@ pub enum State {
     Running,
     /// Exit code 0.
     Succeeded,
-    /// Anything else.
     Failed,
     /// It was ended at its own limit.
     TimedOut,

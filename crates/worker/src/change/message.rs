@@ -20,13 +20,9 @@ const MAX_SUBJECT_CHARS: usize = 72;
 pub struct Identity<'a> {
     /// What was to be done.
     pub objective: &'a str,
-    /// Who asked for it.
     pub requested_by: &'a RequestedBy,
-    /// The Task.
     pub task_id: Id,
-    /// Its trace.
     pub trace_id: &'a TraceId,
-    /// The executor's name.
     pub executor: &'a str,
     /// When the change counts as made.
     pub at: Timestamp,

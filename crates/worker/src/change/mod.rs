@@ -73,7 +73,6 @@ pub struct Harvest<'a> {
     pub rules: ChangeRules,
     /// What it has to be, where that is known.
     pub asked: Option<Asked<'a>>,
-    /// For the commit.
     pub identity: Identity<'a>,
     /// A folder for a moment, which the executor can't write. Whatever is there is replaced, and removed in the end.
     pub scratch: &'a Path,

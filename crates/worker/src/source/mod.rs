@@ -41,7 +41,6 @@ const MAX_TAGS: u64 = 20_000;
 /// What was fetched.
 #[derive(Debug)]
 pub struct Fetched {
-    /// For the manifest.
     pub source: Source,
     /// Files, symlinks and submodules in the tree.
     pub files: u64,

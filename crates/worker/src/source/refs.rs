@@ -64,7 +64,6 @@ pub struct Advertised<'a> {
     partial: Vec<u8>,
     /// All lines but those of other tags.
     pub lines: Vec<u8>,
-    /// Tags.
     pub tags: u64,
 }
 

@@ -41,7 +41,6 @@ pub struct Limits {
 /// Names, of which only the first few are kept.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Examples {
-    /// How many there were.
     pub count: u64,
     /// The first of them, escaped.
     pub names: Vec<String>,

@@ -55,17 +55,14 @@ pub struct Trace {
 /// How the attempt ended, for the manifest.
 #[derive(Debug, Default)]
 pub struct Ending {
-    /// What it ran on.
     pub source: Option<Source>,
     /// Why it failed, if it did.
     pub failure: Option<Failure>,
-    /// The executor's exit code.
     pub exit_code: Option<i32>,
     /// What the executor said of its work.
     pub result: Option<ExecutorResult>,
     /// What it made of the workspace.
     pub change: Option<Change>,
-    /// What it used up.
     pub usage: Option<Usage>,
 }
 
