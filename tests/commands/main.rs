@@ -8,5 +8,6 @@ mod machine;
 mod odd_manifests;
 mod run;
 mod run_confinement;
+mod run_ends;
 mod run_git;
 mod trace;
