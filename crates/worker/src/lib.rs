@@ -13,7 +13,7 @@
 //! says how it ended in its termination message. Nothing is written outside the trace folder and the work folder.
 
 mod attempt;
-pub mod change;
+mod change;
 mod descriptors;
 mod launch;
 mod link;
@@ -22,11 +22,11 @@ mod namespaces;
 mod privileges;
 mod record;
 mod sandbox;
+mod seal;
 mod source;
 mod steps;
 mod supervise;
 mod termination;
-mod trace;
 mod work;
 
 use std::path::PathBuf;

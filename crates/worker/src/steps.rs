@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Attempt, Refused, read_source};
-use super::trace::{Ending, Trace};
+use super::seal::{Ending, Trace};
 use super::{AttemptArgs, RecordArgs, RunArgs, SourceArgs, record, source, supervise, termination};
 use jct_domain::FailureReason;
 use jct_domain::trace::{Outcome, Source, Termination};

@@ -13,12 +13,12 @@ use tokio_util::sync::CancellationToken;
 use self::verdict::{Told, judge};
 use super::attempt::Attempt;
 use super::link::{Account, End, Frame, Receiver, RecorderSocket, Stop};
-use super::trace::{self, Ending, Trace};
+use super::seal::{Ending, Trace};
 use jct_domain::FailureReason;
 use jct_domain::trace::{CANCEL_FILE, ExecutorResult, STDERR_FILE, STDOUT_FILE, Source, Usage};
 use jct_untrusted::Failure;
 use jct_untrusted::capture::{Capture, Captured, Gained};
-use jct_untrusted::files::read_regular;
+use jct_untrusted::files::{create_anew, read_regular, remove};
 
 /// Beyond budget and grace, before the supervisor is taken for lost.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -45,7 +45,7 @@ pub async fn record(
     let executor = trace.executor()?.clone();
     let work = attempt.work();
     let open = |error: std::io::Error| Failure::worker("open the door for the supervisor", &error);
-    trace::remove(&work.door()).map_err(open)?;
+    remove(&work.door()).map_err(open)?;
     let door = RecorderSocket::open(&work.door()).map_err(open)?;
     let begun = async {
         let guest = door.accept().await?;
@@ -60,7 +60,7 @@ pub async fn record(
     trace.event("executor_started", fields).map_err(lost)?;
 
     let log = |name| {
-        let file = trace::create_anew(&attempt.args.trace_dir.join(name)).map_err(lost)?;
+        let file = create_anew(&attempt.args.trace_dir.join(name)).map_err(lost)?;
         Ok::<_, Failure>(Capture::new(file, executor.limits.max_log_bytes, trace.rules()))
     };
     let streams = [log(STDOUT_FILE)?, log(STDERR_FILE)?];

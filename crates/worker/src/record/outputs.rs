@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::attempt::Attempt;
 use crate::change::{Asked, BUNDLE_FILE, DIFFSTAT_FILE, Harvest, Harvested, Identity, PATCH_FILE, harvest};
 use crate::memory;
-use crate::trace::{Ending, Limits, Trace};
+use crate::seal::{Ending, Limits, Trace};
 use jct_domain::FailureReason;
 use jct_domain::executor::{Builtin, Executor, IgnoredFiles};
 use jct_domain::trace::Source;
