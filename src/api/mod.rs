@@ -57,7 +57,7 @@ use results::Results;
 /// The settings of the API.
 #[derive(Clone, Debug)]
 pub struct ApiSettings {
-    /// Whether there is more than health, version, public keys and metrics.
+    /// Serve the REST routes; without it there are health, version, public keys and metrics alone.
     pub enabled: bool,
     /// A caller's token must be meant for one of these.
     pub audiences: Vec<String>,

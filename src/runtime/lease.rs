@@ -60,7 +60,7 @@ pub fn decide(now: Instant, observed: Option<&Observed>, me: &str) -> Decision {
     }
 }
 
-/// A replica's hand on the Lease.
+/// The Lease, as this replica holds or waits for it.
 pub struct Lease {
     objects: Api<LeaseObject>,
     settings: LeaseSettings,

@@ -19,7 +19,7 @@ const FIRST_VICTIM: &str = "1000";
 
 /// The first process of a container.
 const FIRST: Pid = Pid::from_raw(1);
-/// So many of the dead, which somebody may still bury, are as bad as one who lives.
+/// So many of the dead, which somebody may still reap, are as bad as one who lives.
 const DEAD_FOR_ONE: u64 = 4;
 
 /// A child that leads a process group.
@@ -183,7 +183,7 @@ impl Descendants {
         let mut threads = 0;
         while let Some(parent) = found.get(next).copied() {
             for stat in children.remove(&parent).unwrap_or_default() {
-                if stat.bury(own, reap) {
+                if stat.reap_if_ours(own, reap) {
                     continue;
                 }
                 found.push(stat.id);
@@ -210,7 +210,7 @@ impl Descendants {
         for stat in all_but(own)? {
             let stat = stat?;
             if stat.is_dead {
-                dead += u64::from(!stat.bury(own, reap));
+                dead += u64::from(!stat.reap_if_ours(own, reap));
             } else {
                 living += stat.threads;
             }
@@ -304,7 +304,7 @@ struct Stat {
 
 impl Stat {
     /// Reaps it if it is dead, a child of `own`, and one of those to be reaped: whether nothing is to be seen of it.
-    fn bury(&self, own: Pid, reap: Reap) -> bool {
+    fn reap_if_ours(&self, own: Pid, reap: Reap) -> bool {
         let is_for_us = self.parent == own && self.is_dead && reap.includes(self.id);
         if is_for_us {
             let _ = waitpid(self.id, Some(WaitPidFlag::WNOHANG));

@@ -1,7 +1,7 @@
 //! Takes secrets out of what an executor prints, line by line, so that none reaches the trace.
 //!
 //! Well-known forms only: a net with known holes below the controls that keep secrets away from executors in the first
-//! place. It rather takes too much than too little.
+//! place. It errs on the side of redacting.
 
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};

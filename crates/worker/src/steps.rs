@@ -24,7 +24,7 @@ pub fn source(args: &SourceArgs) -> ExitCode {
             json!({"repo": target.repo, "ref": target.git_ref, "path": target.path, "pod": attempt.args.pod_name});
         trace.event("source_started", fields).map_err(lost)?;
         let fetched = source::fetch(args, attempt, interrupted).await.map_err(|failure| match failure.reason {
-            FailureReason::Evicted => record::told_to_end(attempt, "while it fetched the source"),
+            FailureReason::Evicted => record::interruption(attempt, "while it fetched the source"),
             _ => failure,
         })?;
         attempt.write_source(&fetched.source)?;

@@ -67,7 +67,7 @@ fn analyse(assignment: &Assignment) -> anyhow::Result<Report> {
     }
     let within: Vec<_> = entries.iter().filter(|entry| tree::is_within(&entry.path, &scope)).collect();
     let scan = scan::scan(source, &within);
-    let project = project::look(source, &entries);
+    let project = project::inspect(source, &entries);
     let history = history::read(git, commit, &scope).unwrap_or_else(|error| {
         notes.push(format!("The history could not be read: {error:#}"));
         History::default()

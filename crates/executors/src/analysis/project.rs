@@ -36,7 +36,7 @@ pub struct Project {
 }
 
 /// Looks at the names of all `entries`, and into those files below `root` that need it.
-pub fn look(root: &Path, entries: &[Entry]) -> Project {
+pub fn inspect(root: &Path, entries: &[Entry]) -> Project {
     let mut project = Project::default();
     let mut ci: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for entry in entries {

@@ -93,7 +93,7 @@ impl<'a> Workspace<'a> {
             if !listed.success {
                 return Err(listed.failure(&args).into());
             }
-            listing.judge(self.target_path, NO_LIMIT).map_err(|failure| {
+            listing.check(self.target_path, NO_LIMIT).map_err(|failure| {
                 Failure::new(FailureReason::ChangeNotAllowed, format!("inputs.patch: {}", failure.message))
             })?;
             if listing.files == 0 {

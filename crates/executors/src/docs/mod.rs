@@ -59,7 +59,7 @@ impl Executor for Docs {
 
     fn execute(&self, assignment: &Assignment) -> anyhow::Result<Achieved> {
         let options = Options::read(&assignment.task.inputs)?;
-        let report = look(assignment, &options)?;
+        let report = check_documents(assignment, &options)?;
         write_report(&assignment.artifacts, &report, &render::render(&report))?;
         let summary = summary(&report);
         println!("{summary}");
@@ -77,7 +77,7 @@ fn summary(report: &Report) -> String {
     format!("looked at {} documents; {} findings{kinds}", report.totals.documents, report.totals.findings)
 }
 
-fn look(assignment: &Assignment, options: &Options) -> anyhow::Result<Report> {
+fn check_documents(assignment: &Assignment, options: &Options) -> anyhow::Result<Report> {
     let Assignment { task, source, commit, artifacts: _, tmp: _ } = assignment;
     let scope = normalize(&task.target.path)?;
     let git = Git { dir: source, time_limit: GIT_TIME_LIMIT };

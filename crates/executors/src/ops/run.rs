@@ -151,7 +151,7 @@ async fn run(
             Ok((waited, [stdout, stderr])) => {
                 entry.stdout.note(&stdout);
                 entry.stderr.note(&stderr);
-                ended = judge(&waited, elapsed, &stderr.last_line);
+                ended = end_of(&waited, elapsed, &stderr.last_line);
                 if let Waited::Ended(status) = waited {
                     (entry.exit_code, entry.signal) = code_and_signal(status);
                 }
@@ -227,7 +227,7 @@ fn working_dir(workspace: &Path, relative: &str) -> anyhow::Result<PathBuf> {
     Ok(dir)
 }
 
-fn judge(waited: &Waited, seconds: f64, last_line: &str) -> Ended {
+fn end_of(waited: &Waited, seconds: f64, last_line: &str) -> Ended {
     let (state, told) = match waited {
         Waited::Interrupted => (State::Interrupted, "was interrupted: the worker was told to end".into()),
         Waited::TimedOut(limit) => (State::TimedOut, format!("was ended after its limit of {limit} s")),

@@ -120,7 +120,7 @@ impl Listing {
     ///
     /// # Errors
     /// [`FailureReason::ChangeNotAllowed`] with everything that is wrong with it.
-    pub fn judge(&self, target_path: &str, rules: ChangeRules) -> Result<(), Failure> {
+    pub fn check(&self, target_path: &str, rules: ChangeRules) -> Result<(), Failure> {
         let mut findings = Vec::new();
         if !self.repositories.is_empty() {
             findings.push(format!("nested repository at {}", self.repositories.summary()));
@@ -160,7 +160,7 @@ mod tests {
                 listing.push(chunk, "src").unwrap();
             }
             prop_assert_eq!(listing.files, 3);
-            let failure = listing.judge("src", RULES).unwrap_err();
+            let failure = listing.check("src", RULES).unwrap_err();
             prop_assert_eq!(failure.reason, FailureReason::ChangeNotAllowed);
             prop_assert_eq!(
                 failure.message,

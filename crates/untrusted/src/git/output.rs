@@ -14,7 +14,7 @@ const MAX_COMPLAINT_CHARS: usize = 500;
 ///
 /// # Errors
 /// What `sink` says, and when the output can't be read.
-pub async fn hear_out(
+pub async fn forward_output(
     group: &mut Group,
     sink: &mut impl FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<(bool, Vec<u8>), Failure> {

@@ -14,7 +14,7 @@ use tokio::process::Command;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::output::{explain, hear_out};
+use super::output::{explain, forward_output};
 use super::{environment, options};
 use crate::Failure;
 use crate::files::{create_anew, remove};
@@ -123,7 +123,7 @@ impl Repository {
         command.args(args).env_clear().envs(environment(cwd, &home, None));
         let mut group = Group::spawn(&mut command).map_err(|error| Failure::worker("start git", &error))?;
         let work = async {
-            let (success, stderr) = hear_out(&mut group, &mut sink).await?;
+            let (success, stderr) = forward_output(&mut group, &mut sink).await?;
             Ok(Ended { success, stderr })
         };
         let Bounds { deadline, interrupted } = &self.bounds;

@@ -202,7 +202,7 @@ async fn list(repository: &Repository, base: &str, target_path: &str, rules: Cha
     if !listed.success {
         return Err(listed.failure(&args));
     }
-    listing.judge(target_path, rules)?;
+    listing.check(target_path, rules)?;
     Ok(listing.files)
 }
 

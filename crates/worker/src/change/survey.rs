@@ -59,7 +59,7 @@ pub async fn survey(
             return Err(not_allowed(format!("the tree can't be read in full: {}", listed.complaint())));
         }
     }
-    survey.judge()?;
+    survey.check()?;
     Ok(survey.ignored)
 }
 
@@ -82,9 +82,9 @@ impl Survey {
         let mut columns = std::str::from_utf8(head).map_err(|_| malformed())?.split_ascii_whitespace();
         let mode = columns.next().ok_or_else(malformed)?;
         let size_bytes = columns.nth(2).and_then(|size| size.parse::<u64>().ok());
-        let found = look(work_tree, path)?;
+        let found = metadata_of(work_tree, path)?;
         if mode == "160000" {
-            if look(work_tree, &[path, b"/.git"].concat())?.is_some() {
+            if metadata_of(work_tree, &[path, b"/.git"].concat())?.is_some() {
                 self.repositories.note(path);
             }
             return Ok(());
@@ -111,7 +111,7 @@ impl Survey {
             self.repositories.note(path);
             return Ok(());
         }
-        let bytes = look(work_tree, path)?.map_or(0, |metadata| metadata.len());
+        let bytes = metadata_of(work_tree, path)?.map_or(0, |metadata| metadata.len());
         self.changed(bytes);
         Ok(())
     }
@@ -121,7 +121,7 @@ impl Survey {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
-    fn judge(&self) -> Result<(), Failure> {
+    fn check(&self) -> Result<(), Failure> {
         let ChangeRules { max_changed_files, max_patch_bytes, ignored_files } = self.rules;
         let max_bytes = max_patch_bytes.saturating_mul(BYTES_FOR_A_PATCH_BYTE).max(ALWAYS_ALLOWED_BYTES);
         let mut findings = Vec::new();
@@ -156,7 +156,7 @@ fn is_special(metadata: &Metadata) -> bool {
 }
 
 /// What is at `path`; none if there is nothing.
-fn look(work_tree: &Path, path: &[u8]) -> Result<Option<Metadata>, Failure> {
+fn metadata_of(work_tree: &Path, path: &[u8]) -> Result<Option<Metadata>, Failure> {
     match below(work_tree, path).symlink_metadata() {
         Ok(metadata) => Ok(Some(metadata)),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),

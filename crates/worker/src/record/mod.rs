@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use self::verdict::{Told, judge};
+use self::verdict::{Evidence, verdict};
 use super::attempt::Attempt;
 use super::link::{Account, End, Frame, Receiver, RecorderSocket, Stop};
 use super::seal::{Ending, Trace};
@@ -52,7 +52,7 @@ pub async fn record(
         guest.begin().await
     };
     let Some(link) = interrupted.run_until_cancelled(begun).await else {
-        return Err(told_to_end(attempt, "before the executor began"));
+        return Err(interruption(attempt, "before the executor began"));
     };
     let (link, stop) = link.map_err(open)?;
     let budget = executor.budget_seconds(attempt.task.constraints.time_budget_seconds);
@@ -72,7 +72,7 @@ pub async fn record(
         tokio::time::sleep(AFTERMATH).await;
     }
     let result = result(attempt, trace).map_err(lost)?;
-    let told = Told {
+    let told = Evidence {
         account: account.as_ref(),
         is_built_in: executor.builtin.is_some(),
         stderr: &stderr,
@@ -80,9 +80,9 @@ pub async fn record(
         interrupted: interrupted.is_cancelled(),
         budget_seconds: budget,
     };
-    let (mut failure, exit_code) = judge(&told);
+    let (mut failure, exit_code) = verdict(&told);
     if let Some(found) = failure.as_mut().filter(|failure| failure.reason == FailureReason::Evicted) {
-        *found = told_to_end(attempt, "while the executor ran");
+        *found = interruption(attempt, "while the executor ran");
     }
     trace.event("executor_ended", ended(account.as_ref(), &stdout, &stderr)).map_err(lost)?;
     let usage = account.as_ref().map(|account| Usage {
@@ -106,7 +106,7 @@ fn deadline(interrupted: &CancellationToken) -> Option<Instant> {
 }
 
 /// The worker was told to end: by somebody who cancelled the Task, or by Kubernetes.
-pub fn told_to_end(attempt: &Attempt, when: &str) -> Failure {
+pub fn interruption(attempt: &Attempt, when: &str) -> Failure {
     if attempt.args.trace_dir.join(CANCEL_FILE).symlink_metadata().is_ok() {
         return Failure::new(FailureReason::Cancelled, format!("the Task was cancelled {when}"));
     }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::memory;
 use jct_domain::FailureReason;
 use jct_untrusted::Failure;
-use jct_untrusted::git::output::{explain, hear_out};
+use jct_untrusted::git::output::{explain, forward_output};
 use jct_untrusted::git::{environment, options};
 use jct_untrusted::process::Group;
 
@@ -100,7 +100,7 @@ impl Git {
             .envs(environment(dir, &self.home, Some(self.protocol)));
         let mut group = Group::spawn(&mut command).map_err(|error| Failure::worker("start git", &error))?;
         let work = async {
-            let (success, complaint) = hear_out(&mut group, &mut sink).await?;
+            let (success, complaint) = forward_output(&mut group, &mut sink).await?;
             Ok(Ended { success, complaint: explain(&complaint, self.credentials.as_deref()) })
         };
         // Whichever ends first; dropping the group ends all of its processes.
