@@ -22,7 +22,7 @@ use anyhow::{Context, anyhow};
 use self::report::{History, Report, SCHEMA_VERSION, Totals};
 use super::git::{Git, Seen};
 use super::{Achieved, Assignment, Executor, tree, write_report};
-use jct_untrusted::path::normalize;
+use jct_untrusted::path::{is_within, normalize};
 
 /// How long each question to git may take.
 const GIT_TIME_LIMIT: Duration = Duration::from_secs(60);
@@ -57,7 +57,7 @@ impl Executor for Analysis {
 }
 
 fn analyse(assignment: &Assignment) -> anyhow::Result<Report> {
-    let Assignment { task, source, commit, artifacts: _, tmp: _ } = assignment;
+    let Assignment { task, source, commit, artifacts: _, tmp: _, git: _ } = assignment;
     let scope = normalize(&task.target.path).map_err(|failure| anyhow!(failure.message))?;
     let git = Git { dir: source, time_limit: GIT_TIME_LIMIT };
     let mut notes = Vec::new();
@@ -65,7 +65,7 @@ fn analyse(assignment: &Assignment) -> anyhow::Result<Report> {
     if seen == Seen::Part {
         notes.push("Not all files were looked at: there are too many.".into());
     }
-    let within: Vec<_> = entries.iter().filter(|entry| tree::is_within(&entry.path, &scope)).collect();
+    let within: Vec<_> = entries.iter().filter(|entry| is_within(&entry.path, &scope)).collect();
     let scan = scan::scan(source, &within);
     let project = project::inspect(source, &entries);
     let history = history::read(git, commit, &scope).unwrap_or_else(|error| {

@@ -78,7 +78,7 @@ fn summary(report: &Report) -> String {
 }
 
 fn check_documents(assignment: &Assignment, options: &Options) -> anyhow::Result<Report> {
-    let Assignment { task, source, commit, artifacts: _, tmp: _ } = assignment;
+    let Assignment { task, source, commit, artifacts: _, tmp: _, git: _ } = assignment;
     let scope = normalize(&task.target.path)?;
     let git = Git { dir: source, time_limit: GIT_TIME_LIMIT };
     step("Reading the documents");

@@ -25,7 +25,7 @@ pub(super) fn created(row: &ObjectRow, links: &[Linked], actor: Actor) -> Change
         None => state(row),
     };
     if !links.is_empty() {
-        after.insert(LINKS.into(), links.iter().map(told).collect());
+        after.insert(LINKS.into(), links.iter().map(link_json).collect());
     }
     entry(row, actor, Action::Created, None, Some(after.into()), None)
 }

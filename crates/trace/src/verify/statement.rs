@@ -10,7 +10,7 @@ use super::{Checked, Signed};
 use crate::folder::read_if_there;
 use jct_domain::provenance::{
     BUILD_TYPE, Envelope, MAX_PROVENANCE_BYTES, PREDICATE_TYPE, ResourceDescriptor, STATEMENT_TYPE, Statement,
-    invocation_id, subjects,
+    invocation_id,
 };
 use jct_domain::trace::{PROVENANCE_FILE, TASK_FILE};
 use jct_domain::{Id, TraceId};

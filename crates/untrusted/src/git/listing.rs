@@ -55,6 +55,7 @@ impl Records {
 pub struct Listing {
     records: Records,
     mode: Option<Vec<u8>>,
+    /// How many there are.
     pub files: u64,
     outside: Names,
     repositories: Names,
@@ -81,6 +82,7 @@ impl Names {
         self.count == 0
     }
 
+    /// How many there are.
     pub fn count(&self) -> u64 {
         self.count
     }

@@ -126,7 +126,7 @@ impl Repository {
             let (success, stderr) = forward_output(&mut group, &mut sink).await?;
             Ok(Ended { success, stderr })
         };
-        let Bounds { deadline, interrupted } = &self.bounds;
+        let Bounds { git: _, deadline, interrupted } = &self.bounds;
         // Whichever ends first; dropping the group ends all of its processes.
         tokio::select! {
             ended = work => ended,

@@ -53,9 +53,7 @@ pub fn verdict(evidence: &Evidence) -> (Option<Failure>, Option<i32>) {
             FailureReason::TimeBudgetExceeded,
             format!("the executor was ended after its time budget of {} s", evidence.budget_seconds),
         ),
-        End::Interrupted => {
-            failed(FailureReason::Evicted, "the worker was told to end while the executor ran".into())
-        }
+        End::Interrupted => failed(FailureReason::Evicted, "the worker was told to end while the executor ran".into()),
         End::TooManyProcesses => failed(
             FailureReason::LimitExceeded,
             "the executor was ended because it had more processes than it may (limits.maxProcesses)".into(),
