@@ -32,9 +32,11 @@ pub struct Limits {
     pub connections_of_one: usize,
     /// How long the TLS handshake may take.
     pub handshake: Duration,
-    /// How long the head of a request may take, the first one from the connection's begin.
+    /// How long the first head of a request may take, from the connection's begin.
     pub head: Duration,
-    /// How long a connection may be idle between two requests; what an answer takes to be sent counts.
+    /// How long a connection may be idle between two requests, the head of the second one included; what an answer takes to be
+    /// sent counts. Longer than clients keep idle connections (those of Go, such as the API server: 90 seconds): a request that
+    /// is sent while the connection is being closed is lost.
     pub idle: Duration,
     /// How long answers under way may take at the end: of the connection, and of the server.
     pub grace: Duration,
@@ -180,7 +182,8 @@ fn builder(limits: Limits) -> Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.head)
+        // Counted from the answer before: for `head`, see `is_over`.
+        .header_read_timeout(limits.idle)
         .max_buf_size(BUFFER as usize)
         .http2()
         .timer(TokioTimer::new())

@@ -96,6 +96,21 @@ async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
     assert!((Duration::from_millis(1200)..Duration::from_secs(5)).contains(&took), "{took:?}");
 }
 
+/// As API servers keep theirs: closed under it, a request of theirs would be lost, and a Task refused.
+#[tokio::test]
+async fn a_connection_that_was_used_may_be_idle_for_longer_than_a_first_head_may_take() {
+    let limits = Limits { head: Duration::from_millis(50), idle: Duration::from_secs(60), ..LIMITS };
+    let port = open(limits).await;
+    let mut stream = port.connect().await;
+    let mut answer = [0; 512];
+    for _ in 0..2 {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let read = stream.read(&mut answer).await.unwrap();
+        assert!(answer[..read].ends_with(b"hello"), "{}", String::from_utf8_lossy(&answer[..read]));
+        sleep(Duration::from_millis(400)).await;
+    }
+}
+
 #[tokio::test]
 async fn an_answer_that_lasts_is_sent_whole_where_its_handler_says_so() {
     let port = open(LIMITS).await;
