@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use jct_domain::trace::Termination;
+use jct_untrusted::names::shorten;
 
 /// What the kubelet takes of a termination message, in bytes.
 const MAX_BYTES: usize = 4096;

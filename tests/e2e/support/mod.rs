@@ -1,6 +1,6 @@
 //! What the tests stand on: the cluster, manifests, repositories, and the three places where a Task leaves its mark.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::new_without_default, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod kubectl;
 mod manifest;

@@ -28,7 +28,6 @@ use jct_untrusted::Failure;
 use jct_untrusted::files::{create_anew, remove};
 use jct_untrusted::git::listing::Names;
 use jct_untrusted::lfs::Pointers;
-use jct_untrusted::path::normalize;
 
 /// Where the fetched ref is in the new repository.
 const TARGET_REF: &str = "refs/jct/target";
