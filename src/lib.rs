@@ -23,6 +23,7 @@
 //! | [`shared`] | what webhook, controllers and API share in one process: the clock, denials, limits of namespaces |
 //! | [`metrics`] | how each part declares what it counts |
 //! | [`serve`] | connections and bodies of both servers, bounded |
+//! | [`sessions`] | answers Sessions: a token for who makes one |
 //! | [`signing`] | crate `jct-signing`, keys and signatures; here: the operator's keys in a Secret |
 //! | [`worker`] | crate `jct-worker`, inside the Job: source, sandbox, trace. A program of its own, too |
 //! | [`api`] | the REST door: Tasks, work objects, the record; health, metrics |
@@ -45,6 +46,7 @@ pub mod outcome;
 pub mod reconcile;
 pub mod runtime;
 pub mod serve;
+pub mod sessions;
 pub mod shared;
 pub mod signing;
 pub mod webhook;

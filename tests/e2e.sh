@@ -44,10 +44,10 @@ alone() {
   exit "$code"
 }
 
-# With the features of the whole workspace, as all tests are built: what they share is built once. Tests of the commands and of
-# the worker's steps bring the programs that they start.
+# With the features of the whole workspace, as all tests are built: what they share is built once. Tests of the commands, of
+# the worker's steps and of the page of kubectl jct bring the programs that they start.
 build() {
-  TESTS="$(cargo test --quiet --workspace --locked --test e2e --test commands --test steps --no-run --message-format=json |
+  TESTS="$(cargo test --quiet --workspace --locked --test e2e --test commands --test steps --test page --no-run --message-format=json |
     sed -n 's/.*"name":"e2e".*"executable":"\([^"]*\)".*/\1/p')"
   cargo build --quiet --workspace --locked --bin jct-hostile
   BINARY="$(dirname "$(dirname "$TESTS")")/jct"

@@ -15,7 +15,7 @@ use tracing::warn;
 use super::Api;
 use super::auth::{Caller, Right};
 use super::error::Problem;
-use super::metrics::ApiMetrics;
+use super::metrics::{ApiMetrics, Gauges};
 use crate::metrics::Page;
 use crate::shared::Clock;
 use crate::signing::Keys;
@@ -30,6 +30,8 @@ pub struct Health {
     pub parts: Arc<Vec<(&'static str, watch::Receiver<bool>)>>,
     /// What the API counts.
     pub metrics: ApiMetrics,
+    /// What diagnostics tell of.
+    pub gauges: Gauges,
     /// What all parts count.
     pub page: Page,
     /// What provenance is signed with.
@@ -54,7 +56,7 @@ pub struct Readiness {
 
 impl Readiness {
     /// Whether `store` can be written; what is wrong, in words that tell nothing of it. The log has the rest.
-    async fn of(&self, store: &Store) -> Result<(), String> {
+    pub async fn of(&self, store: &Store) -> Result<(), String> {
         let (found, _one_at_a_time) = match (self.found(), self.looking.try_lock()) {
             (Some((at, found)), _) if at.elapsed() < FRESH => return found,
             (Some((_, found)), Err(_)) => return found,

@@ -1,5 +1,7 @@
 //! What the API counts.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -7,6 +9,18 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
 use crate::metrics::metrics;
+
+/// Gauges of other parts, of which diagnostics tell.
+#[derive(Clone, Debug)]
+pub struct Gauges {
+    pub leads: Gauge,
+    pub records_lost: Gauge,
+    pub audit_log_intact: Gauge,
+    pub executors_valid: Gauge,
+    pub retention_valid: Gauge,
+    /// In seconds since 1970; 0 if this process serves no webhook.
+    pub certificate_expiry: Gauge<f64, AtomicU64>,
+}
 
 /// Labels of `jct_api_requests_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

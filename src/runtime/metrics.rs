@@ -5,9 +5,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
-use crate::api::ApiMetrics;
+use crate::api::{ApiMetrics, Gauges};
 use crate::metrics::{Page, metrics, one, registry};
 use crate::reconcile::ReconcileMetrics;
+use crate::sessions::SessionMetrics;
 use crate::shared::DenialMetrics;
 use crate::webhook::WebhookMetrics;
 
@@ -43,9 +44,25 @@ pub struct Metrics {
     pub webhook: WebhookMetrics,
     pub denials: DenialMetrics,
     pub api: ApiMetrics,
+    /// Those of Sessions.
+    pub sessions: SessionMetrics,
     pub reconcile: ReconcileMetrics,
     pub process: ProcessMetrics,
     pub page: Page,
+}
+
+impl Metrics {
+    /// What diagnostics tell of.
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            leads: self.process.leads.clone(),
+            records_lost: self.reconcile.records_lost.clone(),
+            audit_log_intact: self.process.audit_log_intact.clone(),
+            executors_valid: self.process.executors_valid.clone(),
+            retention_valid: self.process.retention_valid.clone(),
+            certificate_expiry: self.webhook.certificate_expiry.clone(),
+        }
+    }
 }
 
 impl Default for Metrics {
@@ -55,6 +72,7 @@ impl Default for Metrics {
             webhook: WebhookMetrics::register(&mut registry),
             denials: DenialMetrics::register(&mut registry),
             api: ApiMetrics::register(&mut registry),
+            sessions: SessionMetrics::register(&mut registry),
             reconcile: ReconcileMetrics::register(&mut registry),
             process: ProcessMetrics::register(&mut registry),
             page: Page::new(registry),

@@ -23,6 +23,7 @@ use super::{ConfigFile, Metrics, Settings};
 use crate::api;
 use crate::crd::Trust;
 use crate::serve::Tls;
+use crate::sessions::Sessions;
 use crate::shared::{Announcer, Clock, Deletions, Denials, LostTasks, NamespaceLimits};
 use crate::signing::{self, SecretKeys};
 use crate::store::{DatabaseUrl, Store, StoreSettings};
@@ -133,8 +134,19 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         parts.spawn(async move { ("controller", controller.run(lease, stop).await) });
     }
     let parts_ready = Arc::new(readiness);
+    if settings.api.api && settings.api.api_session_seconds > 0 {
+        let sessions = Sessions {
+            client: client.clone(),
+            trust: trust.clone(),
+            clock: clock.clone(),
+            metrics: metrics.sessions.clone(),
+            life: Duration::from_secs(settings.api.api_session_seconds.into()),
+        };
+        tokio::spawn(sessions.run(shutdown.clone()));
+    }
+    let gauges = metrics.gauges();
     let (counted, page) = (metrics.api, metrics.page);
-    let health = api::Health { store: store.clone(), parts: parts_ready, metrics: counted, page, keys, clock };
+    let health = api::Health { store: store.clone(), parts: parts_ready, metrics: counted, gauges, page, keys, clock };
     let api = api::Api::new(health, client, settings.gate.policy(), trust, denials, limits, settings.api.settings())
         .with_executors(executors)
         .with_traces(TraceVolume::new(&settings.traces.trace_root), shutdown.clone());

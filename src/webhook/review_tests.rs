@@ -19,6 +19,7 @@ use crate::domain::{Principal, SpecDigests, StampKey, StampKeys, TraceId, submit
 use crate::policy::Policy;
 
 mod changes;
+mod sessions;
 mod stamps;
 mod warnings;
 mod work_objects;

@@ -110,7 +110,7 @@ impl World {
         }
         let ada = rules(&["create", "get", "list", "patch"], "team");
         let mut root = rules(&["get", "list"], "*");
-        root.extend([("get", "/metrics", "*"), ("list", "auditentries", "*")]);
+        root.extend([("get", "/metrics", "*"), ("get", "/diagnostics", "*"), ("list", "auditentries", "*")]);
         let eve = rules(&["get", "list"], "other");
         for (user, rules) in [("ada", ada), ("root", root), ("ci", vec![("create", "tasks", "team")]), ("eve", eve)] {
             cluster.rights.lock().unwrap().insert(user, rules);
@@ -212,10 +212,12 @@ fn serve(
     let (denials, waiting) = Denials::new(metrics.denials);
     let ring = KeyRing::new(SigningKey::from_seed(&[7; 32]).unwrap(), &[], "2026-03-01T12:00:00Z".parse().unwrap());
     let keys = Keys::fixed(Some(ring));
+    let gauges = metrics.gauges();
     let health = Health {
         store: store.clone(),
         parts: Arc::default(),
         metrics: metrics.api,
+        gauges,
         page: metrics.page,
         keys,
         clock: Clock::default(),

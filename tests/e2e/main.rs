@@ -9,6 +9,7 @@ use jct_e2e as support;
 
 mod causality;
 mod certificates;
+mod cli;
 mod door;
 mod escapes;
 mod executors;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules of the operator, and which of our crates by the names that it gives them, each of its modules may use.
-const ALLOWED: [(&str, &[&str]); 15] = [
+const ALLOWED: [(&str, &[&str]); 16] = [
     ("manifest", &["domain"]),
     ("crd", &["domain"]),
     ("jobs", &["domain", "crd"]),
@@ -15,6 +15,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
     ("outcome", &["domain", "store", "signing", "trace"]),
     ("metrics", &[]),
     ("shared", &["domain", "crd", "store", "metrics"]),
+    ("sessions", &["domain", "crd", "shared", "metrics"]),
     ("webhook", &["domain", "policy", "crd", "serve", "shared", "metrics"]),
     ("reconcile", &["domain", "policy", "crd", "jobs", "store", "signing", "trace", "outcome", "shared", "metrics"]),
     ("api", &["domain", "policy", "crd", "store", "signing", "trace", "serve", "shared", "metrics"]),

@@ -46,6 +46,10 @@ pub struct ApiArgs {
     /// How many followers of Tasks and downloads of traces are served at once; one caller may have a twentieth of them
     #[arg(long, env = "JCT_API_MAX_FOLLOWERS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(20..=100_000))]
     pub api_max_followers: u32,
+
+    /// How long the token of a Session lives, in seconds: 60 to 3600, or 0 for no Sessions
+    #[arg(long, env = "JCT_API_SESSION_SECONDS", default_value_t = 3_600, value_parser = session_seconds)]
+    pub api_session_seconds: u32,
 }
 
 impl ApiArgs {
@@ -75,4 +79,10 @@ impl ApiArgs {
             max_followers: self.api_max_followers as usize,
         }
     }
+}
+
+fn session_seconds(text: &str) -> Result<u32, String> {
+    let seconds = text.parse().map_err(|error| format!("{error}"))?;
+    let is_good = seconds == 0 || (60..=3_600).contains(&seconds);
+    if is_good { Ok(seconds) } else { Err("must be 60 to 3600, or 0 for no Sessions".to_owned()) }
 }

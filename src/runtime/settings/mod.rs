@@ -251,6 +251,7 @@ mod tests {
     #[case(&[r#"--worker-labels={"jct.dev/task-id":"x"}"#], "JCT_WORKER_LABELS")]
     #[case(&["--source-proxy=proxy.example:3128"], "JCT_SOURCE_PROXY")]
     #[case(&["--source-proxy=http://me:secret@proxy.example"], "JCT_SOURCE_PROXY")]
+    #[case(&["--api-session-seconds=7200"], "--api-session-seconds")]
     #[case(&["--api-namespace=Team A"], "JCT_API_NAMESPACE")]
     #[case(&["--api-audience= ,"], "JCT_API_AUDIENCE")]
     #[case(&["--lease-name=The Lease"], "JCT_LEASE_NAME")]
