@@ -5,6 +5,7 @@ use std::io;
 
 use clap::{Arg, Command};
 use clap_complete::{Shell, generate};
+use clap_mangen::Man;
 
 use crate::cli::command;
 
@@ -15,29 +16,59 @@ pub const KUBECTL_COMPLETE: &str = r#"#!/usr/bin/env bash
 source <(kubectl-jct completion bash)
 COMP_WORDS=(kubectl-jct "$@")
 COMP_CWORD=$(($# > 0 ? $# : 1))
-_kubectl-jct kubectl-jct "${COMP_WORDS[COMP_CWORD]:-}" "${COMP_WORDS[COMP_CWORD - 1]:-}" 2>/dev/null
+_kubectl__jct kubectl-jct "${COMP_WORDS[COMP_CWORD]:-}" "${COMP_WORDS[COMP_CWORD - 1]:-}" 2>/dev/null
 printf '%s\n' "${COMPREPLY[@]}"
 # Nothing but these, no files.
 echo ":4"
 "#;
 
+/// The name of the program.
+const PROGRAM: &str = "kubectl-jct";
+
 /// What this shell needs.
 pub fn completion(shell: Shell) -> Vec<u8> {
+    // Shells know the program, which kubectl calls for `kubectl jct`.
+    let mut program = command().bin_name(PROGRAM);
     let mut bytes = Vec::new();
-    generate(shell, &mut command(), "kubectl-jct", &mut bytes);
-    bytes
+    generate(shell, &mut program, PROGRAM, &mut bytes);
+    // Of a command that is shown with a blank in its name the generators make two.
+    String::from_utf8_lossy(&bytes).replace("kubectl__subcmd__jct", "kubectl__jct").into_bytes()
 }
 
-/// The manual page: that of the command, and of each subcommand.
+/// The manual page, with a section for each command.
 ///
 /// # Errors
 /// None in practice: it is written to memory.
 pub fn man() -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
     let mut whole = command();
     whole.build();
-    clap_mangen::Man::new(whole.clone()).render(&mut bytes)?;
+    let page = Man::new(whole.clone());
+    let mut bytes = Vec::new();
+    page.render_title(&mut bytes)?;
+    page.render_name_section(&mut bytes)?;
+    page.render_synopsis_section(&mut bytes)?;
+    page.render_options_section(&mut bytes)?;
+    for subcommand in whole.get_subcommands().filter(|command| command.get_name() != "help") {
+        man_section(subcommand, &mut bytes)?;
+    }
+    page.render_extra_section(&mut bytes)?;
     Ok(bytes)
+}
+
+fn man_section(command: &Command, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let subcommands: Vec<&Command> = command.get_subcommands().filter(|command| command.get_name() != "help").collect();
+    if !subcommands.is_empty() {
+        return subcommands.into_iter().try_for_each(|subcommand| man_section(subcommand, bytes));
+    }
+    let name = command.get_bin_name().unwrap_or_default().to_uppercase();
+    let (page, mut section) = (Man::new(command.clone()), Vec::new());
+    page.render_synopsis_section(&mut section)?;
+    page.render_description_section(&mut section)?;
+    page.render_options_section(&mut section)?;
+    // What are sections of a page of its own are parts of a section here.
+    let section = String::from_utf8_lossy(&section).replace(".SH ", ".SS ");
+    bytes.extend(format!(".SH \"{name}\"\n{section}").into_bytes());
+    Ok(())
 }
 
 /// The page docs/cli.md.
@@ -140,6 +171,10 @@ mod tests {
                 assert!(text.contains(subcommand.get_name()), "{shell}: {}", subcommand.get_name());
             }
         }
-        assert!(String::from_utf8(man().unwrap()).unwrap().starts_with(".ie"), "roff");
+        let page = String::from_utf8(man().unwrap()).unwrap();
+        assert!(page.starts_with(".ie"), "roff");
+        for section in [".SH \"KUBECTL JCT RUN\"", ".SH \"KUBECTL JCT TRACE VERIFY\"", "the gate denies the Task"] {
+            assert!(page.contains(section), "{section}: {page}");
+        }
     }
 }
