@@ -209,7 +209,7 @@ fn serve(
     max_recorded: u32,
 ) -> (Api, Waiting) {
     let metrics = Metrics::default();
-    let (denials, waiting) = Denials::new(metrics.denials);
+    let (denials, waiting) = Denials::new(metrics.denials.clone());
     let ring = KeyRing::new(SigningKey::from_seed(&[7; 32]).unwrap(), &[], "2026-03-01T12:00:00Z".parse().unwrap());
     let keys = Keys::fixed(Some(ring));
     let gauges = metrics.gauges();
