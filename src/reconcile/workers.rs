@@ -135,9 +135,7 @@ fn insert<K: Projected>(table: &mut Table, object: K) -> bool {
 /// The Jobs and pods of all attempts.
 #[derive(Debug, Default)]
 pub struct Workers {
-    /// Jobs.
     pub jobs: Index<Job>,
-    /// Their pods.
     pub pods: Index<Pod>,
     /// What keeps them from starting.
     pub troubles: Troubles,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::{Method, Request, Response};
 use jct::domain::{FailureReason, Phase};
 use jct::reconcile::task::reconcile;
-use jct::runtime::{Clock, Metrics};
-use jct::webhook::{Keeper, KeeperSettings};
+use jct::shared::Clock;
+use jct::webhook::{Keeper, KeeperSettings, WebhookMetrics};
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::client::Body;
@@ -116,7 +116,7 @@ async fn the_first_certificate_is_valid_by_the_api_servers_clock(#[case] hours: 
         configuration: "jct".into(),
         life,
     };
-    let (identity, _trust) = Keeper::new(client, settings, Metrics::default(), clock).begin().await.unwrap();
+    let (identity, _trust) = Keeper::new(client, settings, WebhookMetrics::default(), clock).begin().await.unwrap();
     let made_at = Timestamp::try_from(identity.expires_at().unwrap() - life).unwrap();
     let off = made_at.duration_since(there()).abs();
     assert!(off < SignedDuration::from_mins(10), "{off}");
