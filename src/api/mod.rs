@@ -13,6 +13,7 @@ mod diagnostics;
 mod error;
 mod frame;
 mod health;
+mod metrics;
 mod namespaces;
 mod openapi;
 mod page;
@@ -37,12 +38,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use health::Health;
+pub use metrics::{ApiMetrics, Gauges, RequestLabels};
 
 use crate::crd::Trust;
 use crate::domain::executor::Executors;
 use crate::policy::Policy;
-use crate::runtime::{Denials, NamespaceLimits};
 use crate::serve;
+use crate::shared::{Denials, NamespaceLimits};
 use crate::store::Store;
 use crate::trace::TraceVolume;
 use auth::{Access, KubernetesAuthority, SessionAuthority};
@@ -57,7 +59,7 @@ use results::Results;
 /// The settings of the API.
 #[derive(Clone, Debug)]
 pub struct ApiSettings {
-    /// Whether there is more than health, version, public keys and metrics.
+    /// Serve the REST routes; without it there are health, version, public keys and metrics alone.
     pub enabled: bool,
     /// A caller's token must be meant for one of these.
     pub audiences: Vec<String>,
