@@ -14,7 +14,7 @@ use jct::domain::cwom::Kind;
 use jct::domain::{Id, StampKey, StampKeys};
 use jct::policy::Policy;
 use jct::runtime::Metrics;
-use jct::shared::{Clock, Denials, LostTasks, NamespaceLimits, Waiting};
+use jct::shared::{Announcer, Clock, Denials, LostTasks, NamespaceLimits, Waiting};
 use jct::signing::{KeyRing, Keys, SigningKey};
 use jct::store::{Store, StoreSettings};
 use jct::trace::TraceVolume;
