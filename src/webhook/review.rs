@@ -130,7 +130,7 @@ impl Reviewer {
                 (Verdict::Accepted(task), controls) => (Vec::new(), Some((task, controls.executor))),
                 (Verdict::Refused(findings), _) => (findings, None),
             },
-            Subject::Work(_) => (subject.check_new(spec(object), &self.policy), None),
+            Subject::Work(_) | Subject::Session => (subject.check_new(spec(object), &self.policy), None),
         };
         findings.extend(pinned_id(object.metadata.annotations.as_ref()).err());
         if !findings.is_empty() {
