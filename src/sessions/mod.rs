@@ -123,8 +123,8 @@ impl Sessions {
         match self.write(&session, &status).await {
             Written::Yes => {
                 self.metrics.answered.get_or_create(&SessionLabels { result: reason.as_str() }).inc();
-                let (namespace, name) = (&session.metadata.namespace, &session.metadata.name);
-                info!(?namespace, ?name, reason = reason.as_str(), user, "Session answered");
+                let (namespace, name) = (session.metadata.namespace.as_deref(), session.metadata.name.as_deref());
+                info!(namespace, name, reason = reason.as_str(), user, "Session answered");
                 live.note(&session, user, until);
             }
             // Its answer, or its end, is about to be told.
