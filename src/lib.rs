@@ -22,6 +22,7 @@
 //! | [`serve`] | connections and bodies of both servers, bounded |
 //! | [`signing`] | crate `jct-signing`, keys and signatures; here: the operator's keys in a Secret |
 //! | [`worker`] | crate `jct-worker`, inside the Job: source, executor, trace. A program of its own, too |
+//! | [`broker`] | the listener that has the keys of models: who asks, accounts, keys; the rest is crate `jct-model-gateway` |
 //! | [`api`] | the REST door: Tasks, work objects, the record; health, metrics |
 //! | [`local`] | a Task without a cluster: the same stages, processes in place of a Job |
 //! | [`commands`] | the commands for people and scripts |
@@ -31,6 +32,7 @@
 //! database is known to `store` alone, HTTP serving to `serve`, `webhook` and `api` alone.
 
 pub mod api;
+pub mod broker;
 pub mod checkpoint;
 pub mod commands;
 pub mod crd;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules of the operator, and which of our crates by the names that it gives them, each of its modules may use.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     ("manifest", &["domain"]),
     ("crd", &["domain"]),
     ("jobs", &["domain", "crd"]),
@@ -17,6 +17,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("outcome", &["domain", "store", "signing", "trace"]),
     ("webhook", &["domain", "policy", "crd", "serve", "runtime"]),
     ("reconcile", &["domain", "policy", "crd", "jobs", "store", "signing", "trace", "outcome", "runtime"]),
+    ("broker", &["domain", "crd", "store", "serve", "runtime"]),
     ("api", &["domain", "policy", "crd", "store", "signing", "trace", "serve", "runtime"]),
     ("local", &["domain", "jobs", "store", "signing", "checkpoint", "trace", "outcome"]),
     ("commands", &["domain", "policy", "manifest", "crd", "store", "signing", "checkpoint", "trace", "local"]),
@@ -34,6 +35,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
             "serve",
             "webhook",
             "reconcile",
+            "broker",
             "api",
         ],
     ),
@@ -46,7 +48,7 @@ const OURS: [&str; 5] = ["domain", "policy", "store", "trace", "worker"];
 const OWNED: [(&str, &[&str]); 8] = [
     ("libyaml_safer", &["manifest"]),
     ("sqlx", &["store"]),
-    ("axum", &["serve", "webhook", "api"]),
+    ("axum", &["serve", "webhook", "broker", "api"]),
     ("hyper_util", &["serve", "model-gateway", "fake-model"]),
     ("tokio_rustls", &["serve"]),
     ("rcgen", &["webhook"]),

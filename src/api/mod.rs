@@ -38,6 +38,7 @@ pub use health::Health;
 
 use crate::crd::Trust;
 use crate::domain::executor::Executors;
+use crate::domain::model::Models;
 use crate::policy::Policy;
 use crate::runtime::{Denials, NamespaceLimits};
 use crate::serve;
@@ -94,6 +95,7 @@ pub struct Shared {
     denials: Denials,
     namespace_limits: NamespaceLimits,
     executors: watch::Receiver<Arc<Executors>>,
+    models: watch::Receiver<Arc<Models>>,
     health: Health,
     settings: ApiSettings,
 }
@@ -112,6 +114,15 @@ impl Api {
     pub fn with_executors(mut self, executors: watch::Receiver<Arc<Executors>>) -> Self {
         if let Some(shared) = Arc::get_mut(&mut self.0) {
             shared.executors = executors;
+        }
+        self
+    }
+
+    /// The same, with the `models` that may be asked, and by whom.
+    #[must_use]
+    pub fn with_models(mut self, models: watch::Receiver<Arc<Models>>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.0) {
+            shared.models = models;
         }
         self
     }
@@ -154,6 +165,7 @@ impl Api {
             denials,
             namespace_limits,
             executors: watch::Sender::new(Arc::default()).subscribe(),
+            models: watch::Sender::new(Arc::default()).subscribe(),
             health,
             settings,
         }))

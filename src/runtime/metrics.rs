@@ -70,6 +70,21 @@ pub struct PhaseLabels {
     pub phase: &'static str,
 }
 
+/// Labels of `jct_model_exchanges_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ModelLabels {
+    /// What was spoken.
+    dialect: &'static str,
+    /// The broker's code, or nothing.
+    refused: String,
+}
+
+/// Labels of `jct_model_usd_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DialectLabels {
+    dialect: &'static str,
+}
+
 /// Every metric of the operator. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -115,6 +130,10 @@ pub struct Metrics {
     pub events_dropped: Counter,
     /// 1 if the configuration of executors is the one that is there; 0 while a former one holds.
     pub executors_valid: Gauge,
+    /// 1 if the configuration of models is the one that is there; 0 while a former one holds.
+    pub models_valid: Gauge,
+    model_exchanges: Family<ModelLabels, Counter>,
+    model_usd: Family<DialectLabels, Counter<f64, AtomicU64>>,
     /// 1 if the configuration of retention is the one that is there; 0 while a former one holds.
     pub retention_valid: Gauge,
     /// Traces removed from the volume.
@@ -153,6 +172,10 @@ impl Default for Metrics {
         let tasks = Family::<PhaseLabels, Gauge>::default();
         let executors_valid = Gauge::default();
         executors_valid.set(1);
+        let models_valid = Gauge::default();
+        models_valid.set(1);
+        let model_exchanges = Family::<ModelLabels, Counter>::default();
+        let model_usd = Family::<DialectLabels, Counter<f64, AtomicU64>>::default();
         let retention_valid = Gauge::default();
         retention_valid.set(1);
         let retention_traces_removed = Counter::default();
@@ -246,6 +269,17 @@ impl Default for Metrics {
             executors_valid.clone(),
         );
         registry.register(
+            "models_configuration_valid",
+            "1 if the configuration of models is the one that is there, 0 while a former one holds",
+            models_valid.clone(),
+        );
+        registry.register(
+            "model_exchanges",
+            "Requests to models that have ended, by dialect and by why they were refused, if they were",
+            model_exchanges.clone(),
+        );
+        registry.register("model_usd", "Dollars that models cost at list price, by dialect", model_usd.clone());
+        registry.register(
             "retention_configuration_valid",
             "1 if the configuration of retention is the one that is there, 0 while a former one holds",
             retention_valid.clone(),
@@ -304,6 +338,9 @@ impl Default for Metrics {
             events_dropped,
             tasks,
             executors_valid,
+            models_valid,
+            model_exchanges,
+            model_usd,
             retention_valid,
             retention_traces_removed,
             retention_removed_bytes,
@@ -321,6 +358,12 @@ impl Metrics {
     pub fn certificate_expires_at(&self, time: SystemTime) {
         let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         self.certificate_expiry.set(since_epoch.as_secs_f64());
+    }
+
+    /// Counts an exchange with a model that has ended: `refused` is a code, or empty.
+    pub fn model_exchange(&self, dialect: &'static str, refused: String, usd: f64) {
+        self.model_exchanges.get_or_create(&ModelLabels { dialect, refused }).inc();
+        self.model_usd.get_or_create(&DialectLabels { dialect }).inc_by(usd);
     }
 
     /// All of it, as OpenMetrics text.

@@ -20,6 +20,7 @@ use super::config_file::Configuration;
 use super::controller::Controller;
 use super::{Announcer, Clock, ConfigFile, Deletions, Denials, LostTasks, Metrics, NamespaceLimits, Settings};
 use crate::api;
+use crate::broker;
 use crate::crd::Trust;
 use crate::serve::Tls;
 use crate::signing::{self, SecretKeys};
@@ -45,6 +46,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     fit(&url, settings.database_on_network)?;
     let lease = settings.lease()?;
     let executors = settings.executors_file.as_deref().map(ConfigFile::open).transpose()?;
+    let models = settings.models_file.as_deref().map(ConfigFile::open).transpose()?;
     let retention = settings.retention_file.as_deref().map(ConfigFile::open).transpose()?;
     // A database that is away is no reason to end: admission needs none, and whoever comes back finds us there.
     let store = Store::open_in_background(&StoreSettings::new(url.clone()));
@@ -72,6 +74,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let events = Announcer::new(metrics.events_dropped.clone());
     tokio::spawn(shutdown.clone().run_until_cancelled_owned(events.clone().send(client.clone(), clock.clone())));
     let executors = follow(executors, &metrics.executors_valid, &shutdown);
+    let models = follow(models, &metrics.models_valid, &shutdown);
+    let certificates = keeper.identity();
     let mut parts: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
     let mut readiness = Vec::new();
     if settings.webhook {
@@ -83,6 +87,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             trusted_user: own_name(&client).await,
             deletions: deletions.clone(),
             executors: executors.clone(),
+            models: models.clone(),
             clock: clock.clone(),
         };
         let outlets = Outlets { denials: denials.clone(), events: events.clone() };
@@ -107,6 +112,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             keys: keys.clone(),
             metrics: metrics.clone(),
             executors: executors.clone(),
+            models: models.clone(),
+            broker_authorities: authorities(certificates.clone(), &shutdown),
             clock: clock.clone(),
             events,
             retention: follow(retention, &metrics.retention_valid, &shutdown),
@@ -115,9 +122,23 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         let stop = shutdown.clone();
         parts.spawn(async move { ("controller", controller.run(lease, stop).await) });
     }
+    if settings.models_file.is_some() {
+        let of_broker = broker::Parts {
+            client: client.clone(),
+            store: store.clone(),
+            namespace: settings.namespace.clone(),
+            workers: settings.workers().to_owned(),
+            models: models.clone(),
+            executors: executors.clone(),
+            metrics: metrics.clone(),
+        };
+        let part = serve_broker(settings.model_port, certificates, of_broker, shutdown.clone())?;
+        parts.spawn(async move { ("broker of models", part.await) });
+    }
     let health = api::Health { store: store.clone(), parts: Arc::new(readiness), metrics, keys, clock };
     let api = api::Api::new(health, client, settings.policy(), trust, denials, limits, settings.api())
         .with_executors(executors)
+        .with_models(models)
         .with_traces(TraceVolume::new(&settings.trace_root), shutdown.clone());
     let (address, stop) = (any(settings.api_port), shutdown.clone());
     parts.spawn(async move {
@@ -223,11 +244,53 @@ async fn serve_webhook(
     })
 }
 
+/// Whom the broker of models is known by, now and whenever its certificates are renewed.
+fn authorities(
+    mut certificates: watch::Receiver<Option<Identity>>,
+    shutdown: &CancellationToken,
+) -> watch::Receiver<String> {
+    let bundle = |identity: &Option<Identity>| identity.as_ref().map(Identity::bundle).unwrap_or_default();
+    let sender = watch::Sender::new(bundle(&certificates.borrow_and_update()));
+    let receiver = sender.subscribe();
+    tokio::spawn(shutdown.clone().run_until_cancelled_owned(async move {
+        while certificates.changed().await.is_ok() {
+            sender.send_replace(bundle(&certificates.borrow_and_update()));
+        }
+    }));
+    receiver
+}
+
+fn serve_broker(
+    port: u16,
+    mut certificates: watch::Receiver<Option<Identity>>,
+    parts: broker::Parts,
+    shutdown: CancellationToken,
+) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
+    let identity =
+        certificates.borrow_and_update().clone().context("there is no certificate for the broker of models")?;
+    let tls = Tls::new(&identity.certificate, &identity.key, None).context("cannot serve the broker of models")?;
+    let served = tls.clone();
+    tokio::spawn(shutdown.clone().run_until_cancelled_owned(async move {
+        while certificates.changed().await.is_ok() {
+            let Some(identity) = certificates.borrow_and_update().clone() else { continue };
+            if let Err(error) = served.reload(&identity.certificate, &identity.key) {
+                warn!(%error, "the broker of models cannot serve its new certificate; the one before holds");
+            }
+        }
+    }));
+    let address = any(port);
+    Ok(async move {
+        let served = broker::serve(address, tls, parts, shutdown).await;
+        served.with_context(|| format!("cannot serve the broker of models on {address} (JCT_MODEL_PORT)"))
+    })
+}
+
 fn keeper_settings(settings: &Settings) -> KeeperSettings {
     KeeperSettings {
         namespace: settings.namespace.clone(),
         secret: settings.webhook_secret.clone(),
         service: settings.webhook_service.clone(),
+        model_service: settings.models_file.is_some().then(|| settings.model_service.clone()),
         configuration: settings.webhook_configuration.clone(),
         life: Duration::from_secs(u64::from(settings.webhook_certificate_hours) * 3600),
     }

@@ -14,7 +14,7 @@ use crate::domain::checkpoint::DEFAULT_CONFIG_MAP;
 use crate::domain::executor::is_quantity;
 use crate::domain::provenance::DEFAULT_BUILDER_ID;
 use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS};
-use crate::jobs::JobSettings;
+use crate::jobs::{Broker, JobSettings};
 use crate::policy::Policy;
 use crate::serve::ClientCa;
 use crate::signing::SecretSettings;
@@ -217,6 +217,18 @@ pub struct Settings {
     /// YAML file of executors, read again when it changes; without one there are those that are built in
     #[arg(long, env = "JCT_EXECUTORS_FILE")]
     pub executors_file: Option<PathBuf>,
+
+    /// YAML file of models that executors may ask, read again when it changes; without one there are none, and no broker
+    #[arg(long, env = "JCT_MODELS_FILE")]
+    pub models_file: Option<PathBuf>,
+
+    /// Port of the broker of models
+    #[arg(long, env = "JCT_MODEL_PORT", default_value_t = 8444)]
+    pub model_port: u16,
+
+    /// Service through which worker pods reach the broker, on port 443
+    #[arg(long, env = "JCT_MODEL_SERVICE", default_value = "jct-model")]
+    pub model_service: String,
 
     /// YAML file of what retention may remove, read again when it changes; without one everything is kept
     #[arg(long, env = "JCT_RETENTION_FILE")]
@@ -567,6 +579,10 @@ impl Settings {
             source_max_files: self.source_max_files,
             source_max_bytes: self.source_max_bytes,
             source_timeout_seconds: self.source_timeout_seconds,
+            broker: Broker {
+                url: format!("https://{}.{}.svc", self.model_service, self.namespace),
+                authorities: String::new(),
+            },
         }
     }
 

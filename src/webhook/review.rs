@@ -18,8 +18,9 @@ use crate::crd::stamps::{Annotations, Issuer};
 use crate::crd::{Trust, pinned_id};
 use crate::domain::applied::{LAST_APPLIED, applied};
 use crate::domain::executor::Executors;
+use crate::domain::model::Models;
 use crate::domain::{Code, DeletionNote, Finding, Naming};
-use crate::policy::{Policy, Subject, advice};
+use crate::policy::{Policy, Subject, advice, model_findings};
 use crate::runtime::{Clock, Deletions};
 
 /// Which of the webhooks is asked.
@@ -55,6 +56,8 @@ pub struct Reviewer {
     pub deletions: Deletions,
     /// What may do the work: whoever makes a Task that nothing can do is warned.
     pub executors: watch::Receiver<Arc<Executors>>,
+    /// Which models who may ask: whoever makes a Task that would ask others is refused.
+    pub models: watch::Receiver<Arc<Models>>,
     /// By which stamps are dated.
     pub clock: Clock,
 }
@@ -127,6 +130,11 @@ impl Reviewer {
 
     fn create(&self, door: Door, subject: Subject, context: &Context, object: &DynamicObject) -> Answer {
         let mut findings = subject.check_new(spec(object), &self.policy);
+        if subject == Subject::Task {
+            let (executors, models) = (self.executors.borrow().clone(), self.models.borrow().clone());
+            let namespace = namespace(context.request);
+            findings.extend(model_findings(spec(object), Naming::CustomResource, namespace, &executors, &models));
+        }
         findings.extend(pinned_id(object.metadata.annotations.as_ref()).err());
         if !findings.is_empty() {
             return Answer::Refuse(findings);

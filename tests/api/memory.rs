@@ -109,6 +109,7 @@ fn door() -> (Router, Waiting) {
         trusted_user: "system:serviceaccount:jct-system:jct".into(),
         deletions: jct::runtime::Deletions::default(),
         executors: tokio::sync::watch::Sender::new(std::sync::Arc::default()).subscribe(),
+        models: tokio::sync::watch::Sender::new(std::sync::Arc::default()).subscribe(),
         clock: jct::runtime::Clock::default(),
     };
     let outlets = webhook::Outlets { denials, events: jct::runtime::Announcer::default() };

@@ -10,6 +10,7 @@ use jct::crd::{Trust, names};
 use jct::domain::cwom::Kind;
 use jct::domain::executor::Executors;
 use jct::domain::id::sha256_hex;
+use jct::domain::model::Models;
 use jct::domain::provenance::DEFAULT_BUILDER_ID;
 use jct::domain::spec_change::MAX_SPEC_CHANGES;
 use jct::domain::trace::{FileEntry, FileKind, MANIFEST_VERSION, Manifest, Outcome, Source, folder};
@@ -48,6 +49,7 @@ pub struct World {
     pub clock: Clock,
     pub keys: Keys,
     pub executors: Executors,
+    pub models: Models,
     pub policy: Policy,
     pub executor_patience: Duration,
 }
@@ -88,6 +90,7 @@ impl World {
             clock: Clock::default(),
             keys: Keys::fixed(Some(ring)),
             executors: Executors::default(),
+            models: Models::default(),
             policy: Policy::default().allowing("octo/"),
             executor_patience: Duration::ZERO,
         }
@@ -158,6 +161,8 @@ impl World {
             policy: self.policy.clone(),
             jobs: job_settings(),
             executors: tokio::sync::watch::Sender::new(Arc::new(self.executors.clone())).subscribe(),
+            models: tokio::sync::watch::Sender::new(Arc::new(self.models.clone())).subscribe(),
+            broker_authorities: tokio::sync::watch::Sender::new("authorities of the broker\n".to_owned()).subscribe(),
             retention: tokio::sync::watch::Sender::new(Arc::default()).subscribe(),
             timing: Timing {
                 start_timeout: Duration::from_secs(60),
@@ -436,5 +441,6 @@ fn job_settings() -> JobSettings {
         source_max_files: 10,
         source_max_bytes: 20,
         source_timeout_seconds: 30,
+        broker: Default::default(),
     }
 }

@@ -148,6 +148,16 @@ impl Sender {
     }
 }
 
+impl Sender {
+    /// The connection itself, for what is no frame. It does not wait.
+    ///
+    /// # Errors
+    /// When it can't be had.
+    pub fn into_channel(self) -> io::Result<std::os::unix::net::UnixStream> {
+        self.0.into_std()
+    }
+}
+
 impl Stop {
     /// Has the supervisor end the executor. Whether it is there to hear that will show.
     pub async fn say(&mut self) {
@@ -233,6 +243,19 @@ impl Guest {
         self.0.write_u8(GO).await?;
         let (frames, words) = self.0.into_split();
         Ok((Receiver(frames), Stop(words)))
+    }
+}
+
+impl Guest {
+    /// Lets it begin; the connection itself, for what is no frame. It waits.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub async fn into_channel(mut self) -> io::Result<std::os::unix::net::UnixStream> {
+        self.0.write_u8(GO).await?;
+        let channel = self.0.into_std()?;
+        channel.set_nonblocking(false)?;
+        Ok(channel)
     }
 }
 
