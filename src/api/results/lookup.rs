@@ -15,8 +15,8 @@ use crate::api::error::Problem;
 use crate::api::query::PathId;
 use crate::api::tasks;
 use crate::domain::trace::{
-    CLAIM_FILE, EVENTS_FILE, FileKind, INCOMPLETE_FILE, LOG_FILE, MANIFEST_FILE, MAX_MANIFEST_BYTES, PROVENANCE_FILE,
-    MODEL_FILE, STDERR_FILE, STDOUT_FILE, TASK_FILE, is_inside,
+    CLAIM_FILE, EVENTS_FILE, FileKind, INCOMPLETE_FILE, LOG_FILE, MANIFEST_FILE, MAX_MANIFEST_BYTES, MODEL_FILE,
+    PROVENANCE_FILE, STDERR_FILE, STDOUT_FILE, TASK_FILE, is_inside,
 };
 use crate::store::{JobRow, TaskRow};
 use crate::trace::{Stamp, TraceVolume};

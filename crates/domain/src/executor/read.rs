@@ -36,7 +36,7 @@ struct Configuration {
     model_broker: ModelBroker,
 }
 
-/// The way of an executor to a language model. Always off: the gate of V1 lets no executor have the network.
+/// What earlier versions reserved for the way to a language model. Always off.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct ModelBroker {
@@ -57,8 +57,8 @@ impl Executors {
             serde_yaml::from_str(yaml).map_err(|error| invalid("(file)", error.to_string()))?;
         let Configuration { mut executors, defaults, redact, model_broker } = configuration.unwrap_or_default();
         if model_broker.enabled {
-            let message = "must be false: in this version the gate lets no executor have the network, so that there is \
-                           no way to a broker";
+            let message = "must be false: which models there are is a configuration of its own, and which an executor asks its \
+                           own setting model";
             return Err(invalid("modelBroker.enabled", message.into()));
         }
         if let Some(url) = model_broker.url.filter(|url| !url.starts_with("https://")) {
