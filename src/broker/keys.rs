@@ -1,6 +1,6 @@
 //! Providers with their keys, which are in Secrets: read at the start, and again and again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,11 +47,9 @@ pub(super) async fn follow(
 
 async fn read(secrets: &Api<Secret>, models: &Models) -> Keys {
     let mut found: HashMap<&str, Result<Secret, String>> = HashMap::new();
-    for provider in &models.providers {
-        let name = provider.key.secret.as_str();
-        if !found.contains_key(name) {
-            found.insert(name, secrets.get(name).await.map_err(|error| format!("Secret {name}: {error}")));
-        }
+    let names: BTreeSet<&str> = models.providers.iter().map(|provider| provider.key.secret.as_str()).collect();
+    for name in names {
+        found.insert(name, secrets.get(name).await.map_err(|error| format!("Secret {name}: {error}")));
     }
     let key = |KeyRef { secret, key }: &KeyRef| {
         let found = found.get(secret.as_str()).cloned().unwrap_or_else(|| Err("it was not read".into()))?;

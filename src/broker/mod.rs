@@ -1,6 +1,6 @@
 //! The broker of models, as a listener of the operator: it has the keys of providers, and passes on what relays ask, within the
 //! budgets that the record keeps. What it does with a request is the crate `jct-model-gateway`'s; here is who asks
-//! ([`identity`]), where accounts are kept ([`ledger`]) and where keys come from ([`keys`]).
+//! (`identity`), where accounts are kept (`ledger`) and where keys come from (`keys`).
 
 mod identity;
 mod keys;

@@ -64,7 +64,7 @@ async fn relay_all(args: &ModelArgs, work: &Work) -> Result<Vec<u8>, String> {
 fn relay(args: &ModelArgs) -> Result<Relay<Https>, String> {
     let roots = roots_of(&args.broker_authorities).map_err(|why| format!("--broker-authorities: {why}"))?;
     let connector = https(roots).map_err(|error| error.to_string())?;
-    let broker = args.broker.parse().map_err(|error| format!("--broker: {error}"))?;
+    let broker: http::Uri = args.broker.parse().map_err(|error: http::uri::InvalidUri| format!("--broker: {error}"))?;
     let file = args.token_file.clone();
     let token = Arc::new(move || fs::read_to_string(&file));
     Ok(Relay::new(broker, connector, token, relay::Limits::default()))

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use jct_model_gateway::Code;
 use jct_model_gateway::record::{Exchange, Sums};
-use jct_model_gateway::{Code, Usd};
 use serde_json::json;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep};
@@ -100,7 +100,7 @@ pub async fn take(attempt: &Attempt, trace: &mut Trace, deadline: Option<Instant
     let used = Used::of(&exchanges);
     let Sums { requests, refused, tokens, usd } = used.sums;
     let fields = json!({"requests": requests, "refused": refused, "input_tokens": tokens.input, "output_tokens": tokens.output,
-        "usd": if usd == Usd::ZERO { 0.0 } else { usd.dollars() }});
+        "usd": usd.dollars()});
     trace.event("model_used", fields)?;
     Ok(Some(used))
 }
@@ -115,6 +115,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use jct_model_gateway::Usd;
 
     fn used(status: u16, refused: Option<&str>) -> Used {
         let sums = Sums { requests: 3, usd: Usd::from_nanos(100_000_000), ..Sums::default() };
