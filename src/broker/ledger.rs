@@ -84,7 +84,7 @@ fn unavailable(error: StoreError) -> Unavailable {
 fn kept(exchange: &Exchange, used: Amount) -> Result<NewExchange, Unavailable> {
     let (task_id, attempt) = attempt_of(&exchange.attempt)?;
     let json = exchange.to_line().map_err(|error| Unavailable(error.to_string()))?;
-    Ok(NewExchange { task_id, attempt, used, at: Timestamp::now(), json })
+    Ok(NewExchange { task_id, attempt, alias: exchange.alias.clone(), used, at: Timestamp::now(), json })
 }
 
 impl Ledger for StoreLedger {

@@ -65,6 +65,63 @@ fn exchanges(trace: &Trace) -> Vec<Value> {
     trace.text("model.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// What each try of a hostile executor with a model gets.
+const GOT: &[(&str, &[&str])] = &[
+    (
+        "SUCCEEDED",
+        &[
+            "connect to the model",
+            "connect to the model by IPv6",
+            "a stream of INET",
+            "that is one of Unix",
+            "ask which models there are",
+        ],
+    ),
+    ("ECONNREFUSED", &["connect to another port"]),
+    ("ENETUNREACH", &["connect to the API server", "connect elsewhere by IPv6"]),
+    ("EACCES", &["listen"]),
+    (
+        "EPERM",
+        &[
+            "MPTCP",
+            "SCTP",
+            "a seccomp listener of its own",
+            "socket AF_INET datagrams",
+            "socket AF_INET raw",
+            "socket AF_NETLINK",
+            "socket AF_VSOCK",
+            "socket AF_PACKET",
+            "socketpair AF_INET",
+        ],
+    ),
+    ("ENOSYS", &["socket AF_INET by x32"]),
+    ("ENOENT", &["ask for files", "ask for batches"]),
+    ("EHOSTUNREACH", &["resolve a name"]),
+];
+
+async fn what_it_may_not_have(world: &World) {
+    let spec = json!({
+        "executor": "hostile-with-a-model", "inputs": {"escapes": ["model", "network"], "evidence": true},
+    });
+    create(world, task("hostile", spec)).await;
+    let task = world.wait_for("hostile", "Completed").await;
+    let trace = Trace::of(world, &task).await;
+    trace.check(&task).unwrap();
+    let evidence = trace.text("artifacts/tries");
+    for (expected, tries) in GOT {
+        for tried in *tries {
+            let got = evidence.lines().find_map(|line| line.strip_prefix(&format!("{tried}: ")));
+            assert_eq!(
+                got.map(|got| got.contains(expected)),
+                Some(true),
+                "{tried}: {got:?} and not {expected}\n{evidence}"
+            );
+        }
+    }
+    let sent = evidence.lines().find(|line| line.starts_with("send while connecting: ")).unwrap();
+    assert!(!sent.ends_with("SUCCEEDED"), "{sent}");
+}
+
 #[tokio::test]
 async fn an_executor_without_a_network_has_a_model_within_its_budget() {
     let world = World::shared("models").await;
@@ -101,6 +158,8 @@ async fn an_executor_without_a_network_has_a_model_within_its_budget() {
     // Elsewhere there is nothing, and the name of a host cannot even be asked for.
     let tries = trace.text("artifacts/tries.txt");
     assert!(tries.contains("refused") && tries.contains("unreachable") && tries.contains("bad address"), "{tries}");
+
+    what_it_may_not_have(&world).await;
 
     let (task, trace) = ended(&world, "poor", "modelled-poor", "Failed").await;
     assert_eq!(reason(&task), "ModelBudgetExceeded", "{:?}", task.status);

@@ -26,7 +26,7 @@ fn reserve(id: &str, accounts: &[(&str, Limits)], want: Want) -> Reserve {
 }
 
 fn exchange(task_id: Id, used: Amount, json: &str) -> NewExchange {
-    NewExchange { task_id, attempt: 1, used, at: at(2), json: json.into() }
+    NewExchange { task_id, attempt: 1, alias: "small".into(), used, at: at(2), json: json.into() }
 }
 
 fn settle(id: &str, exchange: NewExchange) -> Settle {

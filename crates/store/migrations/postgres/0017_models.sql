@@ -27,6 +27,7 @@ CREATE TABLE model_exchanges (
     task_id TEXT COLLATE "C" NOT NULL,
     attempt BIGINT NOT NULL,
     seq BIGINT NOT NULL,
+    alias TEXT COLLATE "C" NOT NULL,
     nanos BIGINT NOT NULL,
     tokens BIGINT NOT NULL,
     ended_at BIGINT NOT NULL,
@@ -34,4 +35,5 @@ CREATE TABLE model_exchanges (
     PRIMARY KEY (task_id, attempt, seq)
 );
 
+CREATE INDEX model_exchanges_ended_at ON model_exchanges (ended_at);
 CREATE INDEX model_reservations_reserved_at ON model_reservations (reserved_at);

@@ -27,6 +27,7 @@ CREATE TABLE model_exchanges (
     task_id {ordered_text} NOT NULL,
     attempt {number} NOT NULL,
     seq {number} NOT NULL,
+    alias {ordered_text} NOT NULL,
     nanos {number} NOT NULL,
     tokens {number} NOT NULL,
     ended_at {number} NOT NULL,
@@ -34,4 +35,5 @@ CREATE TABLE model_exchanges (
     PRIMARY KEY (task_id, attempt, seq)
 );
 
+CREATE INDEX model_exchanges_ended_at ON model_exchanges (ended_at);
 CREATE INDEX model_reservations_reserved_at ON model_reservations (reserved_at);

@@ -27,6 +27,7 @@ CREATE TABLE model_exchanges (
     task_id TEXT NOT NULL,
     attempt INTEGER NOT NULL,
     seq INTEGER NOT NULL,
+    alias TEXT NOT NULL,
     nanos INTEGER NOT NULL,
     tokens INTEGER NOT NULL,
     ended_at INTEGER NOT NULL,
@@ -34,4 +35,5 @@ CREATE TABLE model_exchanges (
     PRIMARY KEY (task_id, attempt, seq)
 ) STRICT;
 
+CREATE INDEX model_exchanges_ended_at ON model_exchanges (ended_at);
 CREATE INDEX model_reservations_reserved_at ON model_reservations (reserved_at);

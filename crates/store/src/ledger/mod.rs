@@ -43,6 +43,8 @@ pub struct NewExchange {
     pub task_id: Id,
     /// Its attempt.
     pub attempt: u32,
+    /// The model that was asked, by the program's name for it.
+    pub alias: String,
     /// What it cost, for sums.
     pub used: Amount,
     /// When it ended.

@@ -42,6 +42,7 @@ columns! {
         task_id: String,
         attempt: i64,
         seq: i64,
+        alias: String,
         nanos: i64,
         tokens: i64,
         ended_at: i64,
@@ -225,11 +226,12 @@ pub(crate) async fn save(conn: &mut Conn<'_>, view: LedgerView) -> Result<()> {
     RESERVATIONS.execute(conn, of_reservations.collect::<Result<_>>()?).await?;
     ENDED.execute(conn, ended.into_iter().map(|id| vec![id.into()]).collect()).await?;
     let of_exchanges = exchanges.into_iter().map(|(seq, exchange)| {
-        let NewExchange { task_id, attempt, used, at, json } = exchange;
+        let NewExchange { task_id, attempt, alias, used, at, json } = exchange;
         let columns = ExchangeColumns {
             task_id: task_id.to_string(),
             attempt: attempt.into(),
             seq,
+            alias,
             nanos: signed(used.usd.nanos()),
             tokens: signed(used.tokens),
             ended_at: at.as_microsecond(),
