@@ -7,6 +7,7 @@
 mod audit;
 mod auth;
 mod body;
+mod cost;
 mod cursor;
 mod cwom;
 mod error;
@@ -200,6 +201,7 @@ fn guarded(enabled: bool) -> OpenApiRouter<Api> {
         .routes(routes!(results::events::list))
         .routes(routes!(results::log::get))
         .routes(routes!(audit::list))
+        .routes(routes!(cost::get))
         .routes(routes!(trace::tell))
         .merge(cwom::routes())
 }

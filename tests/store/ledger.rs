@@ -3,7 +3,7 @@
 use jct::domain::Id;
 use jct::domain::model::Usd;
 use jct::domain::model::budget::{Amount, Limits, Unit, Want};
-use jct::store::{NewExchange, Reserve, Settle, Store, StoreSettings};
+use jct::store::{CostBy, CostQuery, NewExchange, Reserve, Settle, Store, StoreSettings};
 use rstest::rstest;
 
 use crate::harness::{Backend, Backend::*, Database, at, new_task, row};
@@ -61,6 +61,30 @@ async fn what_is_reserved_is_settled_once_and_kept_in_order(#[values(Sqlite, Pos
     assert_eq!(account.spent, Amount { usd: Usd::from_dollars(0.5).unwrap(), tokens: 10, requests: 2 });
     assert_eq!(account.reserved.usd, Usd::ZERO);
     assert_eq!(db.number("SELECT COUNT(*) FROM model_reservations").await, 0);
+}
+
+#[rstest]
+#[tokio::test]
+async fn costs_are_summed_up_by_what_is_asked_for(#[values(Sqlite, Postgres)] backend: Backend) {
+    let db = Database::fresh(backend).await;
+    for (uid, alias, dollars) in [("a", "small", 0.1), ("b", "large", 0.5), ("c", "small", 0.2)] {
+        let task = row(db.store.record_task(new_task(uid)).await.unwrap()).id;
+        let used = amount(dollars, 10);
+        let exchange = NewExchange { alias: alias.into(), ..exchange(task, used, "{}") };
+        db.store.reserve_model(reserve(uid, &[], Want::default())).await.unwrap().unwrap();
+        db.store.settle_model(settle(uid, exchange)).await.unwrap();
+    }
+    let costs = async |by, namespace: Option<&str>, since| {
+        let query = CostQuery { by, namespace: namespace.map(Into::into), since, until: None };
+        let sums = db.store.model_costs(&query).await.unwrap();
+        sums.into_iter().map(|(name, sum)| (name, sum.usd.nanos() / 10_000_000, sum.requests)).collect::<Vec<_>>()
+    };
+    let named = |name: &str, cents, requests| (name.to_owned(), cents, requests);
+    assert_eq!(costs(CostBy::Model, None, None).await, [named("large", 50, 1), named("small", 30, 2)]);
+    assert_eq!(costs(CostBy::Namespace, Some("team"), None).await, [named("team", 80, 3)]);
+    assert_eq!(costs(CostBy::Repo, None, Some(at(2))).await.len(), 1);
+    assert_eq!(costs(CostBy::Agent, Some("elsewhere"), None).await, []);
+    assert_eq!(costs(CostBy::Agent, None, Some(at(3))).await, []);
 }
 
 #[rstest]

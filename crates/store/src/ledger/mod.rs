@@ -3,6 +3,7 @@
 //! Accounts are read and written in the transactions of the one writer, which wait for each other on PostgreSQL too: whatever
 //! brokers do at the same time, each sees what the others have reserved.
 
+mod cost;
 mod ops;
 mod rows;
 
@@ -11,6 +12,8 @@ use jiff::Timestamp;
 use jct_domain::Id;
 use jct_domain::model::Limits;
 use jct_domain::model::budget::{Amount, Exhausted, Want};
+
+pub use cost::{CostBy, CostQuery};
 
 pub(crate) use rows::{
     AccountColumns, ExchangeColumns, LedgerChanges, LedgerNeeds, LedgerView, ReservationColumns, load, remove, save,
