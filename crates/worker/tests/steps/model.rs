@@ -27,7 +27,6 @@ ask 8090 >"$JCT_OUT/elsewhere" 2>&1 || exit "$CODE"
 fn with_model(code: u8) -> Executor {
     let mut executor = scripted(SCRIPT);
     executor.env.insert("CODE".into(), code.to_string());
-    executor.env.insert("JCT".into(), "{model} at {model_url}".into());
     let aliases = vec!["small".into(), "large".into()];
     executor.model = Some(ExecutorModel { aliases, ..ExecutorModel::default() });
     executor
