@@ -172,7 +172,7 @@ executors:
         - -euc
         - |
           ask() {
-            wget -q -O - -T 20 --header "Content-Type: application/json" --header "Authorization: Bearer of-the-program" \\
+            wget -q -O - --header "Content-Type: application/json" --header "Authorization: Bearer of-the-program" \\
               --post-data "{\\"model\\": \\"{model}\\", \\"max_tokens\\": 100, \\"messages\\": [{\\"role\\": \\"user\\", \\"content\\": \\"\$1\\"}]}" \\
               "{model_url}/v1/chat/completions"
           }
@@ -181,7 +181,7 @@ executors:
           echo "::step::Writing what it said"
           sed 's/.*"content":"\([^"]*\)".*/\1/' "\$TMPDIR/answer" >said.txt
           for url in http://127.0.0.1:8090/ http://10.0.0.1/ http://kubernetes.default.svc/; do
-            wget -q -O - -T 5 "\$url" >>"\$JCT_OUT/tries.txt" 2>&1 || true
+            wget -q -O - "\$url" >>"\$JCT_OUT/tries.txt" 2>&1 || true
           done
       model: { aliases: [scripted], maxUsd: 1 }
       resources: *small
