@@ -15,8 +15,8 @@ use serde_json::{Map, Value, json};
 pub use self::envelope::{Envelope, PAYLOAD_TYPE, Signature, pre_authentication_encoding};
 use super::checkpoint::Checkpoint;
 use super::trace::{
-    ARTIFACTS_DIR, EVENTS_FILE, FileEntry, INCOMPLETE_FILE, LOG_FILE, MANIFEST_FILE, Manifest, Outcome, STDERR_FILE,
-    STDOUT_FILE,
+    ARTIFACTS_DIR, EVENTS_FILE, FileEntry, INCOMPLETE_FILE, LOG_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, Outcome,
+    STDERR_FILE, STDOUT_FILE,
 };
 use super::url::percent_encoded;
 use super::{Id, TraceId};
@@ -402,7 +402,17 @@ fn byproducts(facts: &Facts) -> Vec<ResourceDescriptor> {
         annotations,
         ..ResourceDescriptor::default()
     };
-    logs.chain([outcome]).collect()
+    logs.chain(models(facts)).chain([outcome]).collect()
+}
+
+/// What models were asked, with the sums of that: by the broker's account, which the recorder put in the place of the executor's.
+fn models(facts: &Facts) -> Option<ResourceDescriptor> {
+    let Bound::Manifest { manifest, .. } = &facts.bound else { return None };
+    let file = manifest.files.iter().find(|file| file.path == MODEL_FILE)?;
+    let cost = manifest.result.as_ref().and_then(|result| result.cost).unwrap_or_default();
+    let usd = cost.usd.map(|usd| ("usd".to_owned(), json!(usd)));
+    let tokens = cost.tokens.map(|tokens| ("tokens".to_owned(), json!(tokens)));
+    Some(ResourceDescriptor { annotations: usd.into_iter().chain(tokens).collect(), ..file_descriptor(file) })
 }
 
 #[cfg(test)]
@@ -410,7 +420,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::trace::{FileKind, Source, TASK_FILE};
+    use crate::trace::{ExecutorCost, ExecutorResult, FileKind, Source, TASK_FILE};
 
     fn time(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -491,6 +501,23 @@ mod tests {
         assert_eq!(statement.to_payload(), Statement::of(&facts).to_payload());
         assert_eq!(serde_json::from_slice::<Statement>(&statement.to_payload()).unwrap(), statement);
         assert_eq!(statement.outcome(), Some("succeeded"));
+    }
+
+    #[test]
+    fn what_models_were_asked_is_told_with_its_sums() {
+        let (trace_id, mut manifest, sha256) = (TraceId::derive("uid"), manifest(), "a".repeat(64));
+        let told = |manifest: &Manifest| {
+            let bound = Bound::Manifest { manifest, sha256: &sha256 };
+            let byproducts = Statement::of(&facts(&trace_id, &[], bound)).predicate.run_details.byproducts;
+            byproducts.into_iter().find(|found| found.name.as_deref() == Some(MODEL_FILE))
+        };
+        assert_eq!(told(&manifest), None);
+        manifest.files.push(entry(MODEL_FILE, "5"));
+        let cost = ExecutorCost { usd: Some(0.25), tokens: Some(120) };
+        manifest.result = Some(ExecutorResult { cost: Some(cost), ..ExecutorResult::default() });
+        let told = told(&manifest).unwrap();
+        assert_eq!(told.digest["sha256"], "5".repeat(64));
+        assert_eq!(json!(told.annotations), json!({"usd": 0.25, "tokens": 120}));
     }
 
     #[test]
