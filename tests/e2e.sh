@@ -185,7 +185,7 @@ executors:
           done
       model: { aliases: [scripted], maxUsd: 1 }
       resources: *small
-    - { <<: *hostile, name: hostile-with-a-model, namespaces: ["models-*"], model: { aliases: [scripted], maxUsd: 1 } }
+    - { <<: *hostile, name: hostile-with-a-model, namespaces: ["models-*"], model: { aliases: [scripted], maxUsd: 500 } }
     - { <<: *modelled, name: modelled-poor, model: { aliases: [scripted], maxUsd: 0.0001 } }
     - { name: failing, operations: [analysis], image: "$AGENT_IMAGE", command: [sh, -c, "echo no >&2; exit 3"], resources: *small }
 END

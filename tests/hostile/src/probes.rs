@@ -23,6 +23,7 @@ pub fn run(escape: &str) -> bool {
         "network" => network(),
         "unix sockets" => unix_sockets(),
         "model" => model(),
+        "asking a thousand times" => said("in microseconds, median and 99th of 100", asking(1000).unwrap_or_default()),
         "supervisor" => supervisor(),
         "files" => files(),
         "trace" => trace(),
@@ -115,6 +116,38 @@ fn of_unix(socket: c_long) -> bool {
     let table = |name: &str| fs::read_to_string(format!("/proc/net/{name}")).unwrap_or_default();
     let has = |name| table(name).lines().any(|line| line.split_whitespace().any(|word| word == inode));
     has("unix") && !has("tcp") && !has("tcp6")
+}
+
+/// How long requests take that follow each other on one connection.
+fn asking(times: usize) -> io::Result<String> {
+    let body = r#"{"model":"scripted","max_tokens":100,"messages":[{"role":"user","content":"hi"}]}"#;
+    let length = body.len();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+    );
+    let request = format!("{head}{body}");
+    let mut stream = TcpStream::connect("127.0.0.1:8089")?;
+    let mut took = Vec::with_capacity(times);
+    for _ in 0..times {
+        let began = std::time::Instant::now();
+        stream.write_all(request.as_bytes())?;
+        let mut answer = Vec::new();
+        // The last chunk.
+        while !answer.ends_with(b"\r\n0\r\n\r\n") {
+            let mut piece = [0; 16384];
+            let read = stream.read(&mut piece)?;
+            if read == 0 {
+                return Ok(format!("it broke off: {}", String::from_utf8_lossy(&answer)));
+            }
+            answer.extend(&piece[..read]);
+        }
+        if !answer.starts_with(b"HTTP/1.1 200") {
+            return Ok(format!("refused: {}", String::from_utf8_lossy(&answer)));
+        }
+        took.push(began.elapsed().as_micros());
+    }
+    took.sort_unstable();
+    Ok(format!("{} {}", took[times / 2], took[times * 99 / 100]))
 }
 
 /// The status of the answer to a request to the model's port.
