@@ -71,6 +71,10 @@ impl Operation for Settle {
     }
 }
 
+/// Of an attempt with so many exchanges, no further one is kept for which nothing was reserved: these cost a program nothing, and
+/// would fill the database.
+const MOST: i64 = 10_000;
+
 /// An exchange for which nothing was reserved.
 pub(super) struct Keep(pub(super) NewExchange);
 
@@ -81,7 +85,10 @@ impl Operation for Keep {
         needs.ledger.attempts.insert((self.0.task_id, self.0.attempt));
     }
 
-    fn decide(&self, _: &View) -> Result<((), Changes)> {
+    fn decide(&self, view: &View) -> Result<((), Changes)> {
+        if view.ledger.last((self.0.task_id, self.0.attempt)) >= MOST {
+            return Ok(((), Changes::default()));
+        }
         let ledger = LedgerChanges { exchange: Some(self.0.clone()), ..LedgerChanges::default() };
         Ok(((), Changes { ledger, ..Changes::default() }))
     }
@@ -101,5 +108,24 @@ impl Operation for Charge {
         let Some(reservation) = view.ledger.reservation(&self.0) else { return Ok(((), Changes::default())) };
         let ledger = settled(view, reservation, &reservation.granted);
         Ok(((), Changes { ledger, ..Changes::default() }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_requests_without_end_fill_no_database() {
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        let task_id = jct_domain::Id::derive(at, "uid");
+        let used = Amount::default();
+        let exchange = NewExchange { task_id, attempt: 1, alias: String::new(), used, at, json: "{}".into() };
+        for (last, is_kept) in [(MOST - 1, true), (MOST, false)] {
+            let mut view = View::default();
+            view.ledger.know_last((task_id, 1), last);
+            let (_, changes) = Keep(exchange.clone()).decide(&view).unwrap();
+            assert_eq!(changes.ledger.exchange.is_some(), is_kept, "{last}");
+        }
     }
 }

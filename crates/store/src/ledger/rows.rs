@@ -116,6 +116,15 @@ impl LedgerView {
         self.reservations.get(id)
     }
 
+    /// The number of the attempt's last exchange.
+    pub(super) fn last(&self, attempt: (Id, u32)) -> i64 {
+        self.last.get(&attempt).copied().unwrap_or_default()
+    }
+
+    pub(super) fn know_last(&mut self, attempt: (Id, u32), last: i64) {
+        self.last.insert(attempt, last);
+    }
+
     /// Takes over what was decided.
     pub(crate) fn stage(&mut self, changes: LedgerChanges) {
         let LedgerChanges { accounts, reserved, ended, exchange } = changes;
@@ -166,7 +175,7 @@ pub(crate) async fn load(conn: &mut Conn<'_>, needs: LedgerNeeds) -> Result<Ledg
     for (task_id, attempt) in attempts {
         let sql = "SELECT MAX(seq) FROM model_exchanges WHERE task_id = $1 AND attempt = $2";
         let last = fetch!((Option<i64>,), conn, sql, task_id.to_string(), i64::from(attempt))?;
-        view.last.insert((task_id, attempt), last.first().and_then(|(last,)| *last).unwrap_or_default());
+        view.know_last((task_id, attempt), last.first().and_then(|(last,)| *last).unwrap_or_default());
     }
     Ok(view)
 }
