@@ -576,7 +576,22 @@ mod tests {
         let job = manifest_of(&settings(), executor);
         let pod = job.spec.unwrap().template.spec.unwrap();
         let token = pod.volumes.unwrap().into_iter().find(|volume| volume.name == MODEL_TOKEN_VOLUME).unwrap();
-        insta::assert_yaml_snapshot!((&token, pod.containers.last().unwrap()));
+        let told = json!(token.projected.unwrap().sources.unwrap()[0].service_account_token);
+        assert_eq!(told, json!({"audience": "jct-model-broker", "expirationSeconds": 3600, "path": "token"}));
+        let relay = pod.containers.last().unwrap();
+        let mounts: Vec<_> = relay.volume_mounts.iter().flatten().map(|mount| mount.mount_path.as_str()).collect();
+        assert_eq!(mounts, ["/work/private", "/var/run/secrets/jct-model"]);
+        let args = relay.args.as_ref().unwrap();
+        for told in [
+            "--broker=https://jct-model.jct-system.svc",
+            "--broker-authorities=-----BEGIN CERTIFICATE-----\n",
+            "--token-file=/var/run/secrets/jct-model/token",
+        ] {
+            assert!(args.iter().any(|arg| arg == told), "{told} is not in {args:?}");
+        }
+        assert_eq!((relay.image.as_deref(), &relay.env), (Some("jct-worker:1"), &None));
+        let context = relay.security_context.as_ref().unwrap();
+        assert_eq!((context.read_only_root_filesystem, context.run_as_non_root), (Some(true), Some(true)));
         let has_token: Vec<_> = pod
             .init_containers
             .iter()
