@@ -49,11 +49,11 @@ alone() {
 build() {
   TESTS="$(cargo test --quiet --workspace --locked --test e2e --test steps --no-run --message-format=json |
     sed -n 's/.*"name":"e2e".*"executable":"\([^"]*\)".*/\1/p')"
-  cargo build --quiet --locked --package jct-hostile --package jct-fake-model
+  cargo build --quiet --locked --package jct-hostile --package jct-fake-model --package jct-relay
   BINARY="$(dirname "$(dirname "$TESTS")")/jct"
   HOSTILE="$(dirname "$BINARY")/jct-hostile"
   FAKE_MODEL="$(dirname "$BINARY")/fake-model"
-  TAG="$(cat "$BINARY" "$(dirname "$BINARY")/jct-worker" "$HOSTILE" "$FAKE_MODEL" | sha256sum | cut -c1-12)"
+  TAG="$(cat "$BINARY" "$(dirname "$BINARY")"/jct-{worker,relay} "$HOSTILE" "$FAKE_MODEL" | sha256sum | cut -c1-12)"
   HOSTILE_IMAGE="docker.io/library/jct-hostile:$TAG"
   AGENT_IMAGE="docker.io/library/scripted-agent:$TAG"
   MODEL_IMAGE="docker.io/library/fake-model:$TAG"

@@ -51,6 +51,8 @@ const CA_FILE: &str = "ca.crt";
 const MODEL_TOKEN_VOLUME: &str = "model-token";
 const MODEL_TOKEN_MOUNT: &str = "/var/run/secrets/jct-model";
 const MODEL_TOKEN_FILE: &str = "token";
+/// In the worker's image.
+const RELAY_PROGRAM: &str = "/usr/local/bin/jct-relay";
 /// How long a token for the broker lives; the kubelet renews it.
 const MODEL_TOKEN_SECONDS: i64 = 3600;
 /// What the containers of the recorder and of the relay request: they wait most of the time.
@@ -237,7 +239,7 @@ fn pod(attempt: &Attempt, settings: &JobSettings) -> PodSpec {
         init_containers: Some(vec![source(attempt, settings)]),
         containers: [executor(attempt, settings), recorder(attempt, settings)]
             .into_iter()
-            .chain(attempt.executor.model.is_some().then(|| relay(attempt, settings)))
+            .chain(attempt.executor.model.is_some().then(|| relay(settings)))
             .collect(),
         volumes: Some(vec![
             Volume {
@@ -368,23 +370,24 @@ fn recorder(attempt: &Attempt, settings: &JobSettings) -> Container {
 }
 
 /// The container that passes on what the executor asks models: it alone has the token, and neither trace nor workspace.
-fn relay(attempt: &Attempt, settings: &JobSettings) -> Container {
+fn relay(settings: &JobSettings) -> Container {
     let Broker { url, authorities } = &settings.broker;
-    let mut args = told(attempt);
-    args.extend(arguments(&[
+    let args = arguments(&[
         ("work-dir", WORK_MOUNT),
         ("broker", url),
         ("broker-authorities", authorities),
         ("token-file", &format!("{MODEL_TOKEN_MOUNT}/{MODEL_TOKEN_FILE}")),
-    ]));
+    ]);
     let private = "private";
     Container {
+        command: Some(vec![RELAY_PROGRAM.into()]),
+        args: Some(args.iter().map(|arg| literal(arg)).collect()),
         resources: waiting(settings),
         volume_mounts: Some(vec![
             VolumeMount { sub_path: Some(private.into()), ..mount("work", &format!("{WORK_MOUNT}/{private}")) },
             VolumeMount { read_only: Some(true), ..mount(MODEL_TOKEN_VOLUME, MODEL_TOKEN_MOUNT) },
         ]),
-        ..ours(MODEL_CONTAINER, "model", &args, settings)
+        ..ours(MODEL_CONTAINER, "", &[], settings)
     }
 }
 

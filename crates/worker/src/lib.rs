@@ -5,7 +5,7 @@
 //! | `jct worker source` | `source` (init) | ours | yes | yes | fetches the repository, counts its tree, checks it out |
 //! | `jct worker run` | `executor` | the executor's | no | no | confines the executor, supervises it, tells the recorder |
 //! | `jct worker record` | `worker` | ours | no | yes | writes down what happens, takes the outputs, seals the trace |
-//! | `jct worker model` | `model` | ours | to the broker | no | passes on what the executor asks models |
+//! | `jct-relay`, a program of its own | `model` | ours | to the broker | no | passes on what the executor asks models |
 //!
 //! `jct worker launch` is what the supervisor starts: it takes its own rights away and becomes the executor. `jct worker
 //! execute` is such an executor, of those that are built in.
@@ -21,7 +21,6 @@ mod git;
 mod launch;
 mod link;
 mod memory;
-mod model;
 mod namespaces;
 mod privileges;
 mod process;
@@ -52,8 +51,6 @@ pub enum WorkerCommand {
     Run(RunArgs),
     /// Record the attempt and seal its trace (without network)
     Record(RecordArgs),
-    /// Pass on what the executor asks models (without the trace, without a key)
-    Model(ModelArgs),
     /// Give up rights and become a program: started by `run`, not by people
     #[command(hide = true)]
     Launch(LaunchArgs),
@@ -179,23 +176,6 @@ pub struct RecordArgs {
     pub attempt: AttemptArgs,
 }
 
-/// Arguments of `jct worker model`.
-#[derive(Clone, Debug, Args)]
-pub struct ModelArgs {
-    /// See [`TaskArgs`].
-    #[command(flatten)]
-    pub of: TaskArgs,
-    /// Where the broker is
-    #[arg(long, value_name = "URL")]
-    pub broker: String,
-    /// Whom its certificate is of, in PEM
-    #[arg(long, value_name = "PEM")]
-    pub broker_authorities: String,
-    /// The token that says whose this is: read for each request, for it is renewed
-    #[arg(long, value_name = "FILE")]
-    pub token_file: PathBuf,
-}
-
 /// Arguments of `jct worker launch`.
 #[derive(Clone, Debug, Args)]
 pub struct LaunchArgs {
@@ -244,7 +224,6 @@ impl WorkerCommand {
             Self::Source(args) => steps::source(&args),
             Self::Run(args) => steps::run(&args),
             Self::Record(args) => steps::record(&args),
-            Self::Model(args) => steps::model(&args),
             Self::Launch(args) => launch::launch(&args),
             Self::Execute(args) => executors::execute(&args),
         }

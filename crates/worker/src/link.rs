@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 /// The greatest payload of a frame, in bytes.
 const MAX_PAYLOAD_BYTES: usize = 256 * 1024;
 /// What the recorder says when all is ready.
-const GO: u8 = b'g';
+const GO: u8 = jct_domain::model::GO;
 /// What it says when the executor has to end. The signal for that comes to the supervisor too, but an image can name another one
 /// for its container (STOPSIGNAL).
 const STOP: u8 = b's';
@@ -243,19 +243,6 @@ impl Guest {
         self.0.write_u8(GO).await?;
         let (frames, words) = self.0.into_split();
         Ok((Receiver(frames), Stop(words)))
-    }
-}
-
-impl Guest {
-    /// Lets it begin; the connection itself, for what is no frame. It waits.
-    ///
-    /// # Errors
-    /// When it is gone.
-    pub async fn into_channel(mut self) -> io::Result<std::os::unix::net::UnixStream> {
-        self.0.write_u8(GO).await?;
-        let channel = self.0.into_std()?;
-        channel.set_nonblocking(false)?;
-        Ok(channel)
     }
 }
 

@@ -8,8 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Attempt, Failure, Refused, read_source};
 use super::trace::{Ending, Trace};
-use super::{AttemptArgs, ModelArgs, RecordArgs, RunArgs, SourceArgs};
-use super::{model, process, record, source, supervise, termination};
+use super::{AttemptArgs, RecordArgs, RunArgs, SourceArgs, process, record, source, supervise, termination};
 use jct_domain::FailureReason;
 use jct_domain::trace::{Outcome, Source, Termination};
 
@@ -88,14 +87,6 @@ fn step(
     }
     termination::write(&args.termination_log, termination);
     code
-}
-
-/// `jct worker model`. Has no trace.
-pub fn model(args: &ModelArgs) -> ExitCode {
-    block_on(async { Ok(model::run(args).await) }).unwrap_or_else(|failure: Failure| {
-        tracing::error!(%failure, "relay failed");
-        ExitCode::SUCCESS
-    })
 }
 
 /// Seals the trace; if that fails, the failure of the work itself is still told.

@@ -8,6 +8,7 @@ mod dialect;
 mod grant;
 mod price;
 mod read;
+pub mod record;
 mod tokens;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,14 @@ pub use tokens::Tokens;
 
 /// The port of loopback at which an executor finds its model.
 pub const PORT: u16 = 8089;
+/// Where the supervisor meets the relay, in the work folder.
+pub const DOOR: &str = "private/model";
+/// What the relay leaves there: the record of what models were asked.
+pub const RECORD: &str = "private/model.jsonl";
+/// What it leaves where that can't be had: why.
+pub const TROUBLE: &str = "private/model.trouble";
+/// What whoever waits at a door says to whom it has let in, once the door is closed.
+pub const GO: u8 = b'g';
 /// The audience of the token by which a relay says whose it is.
 pub const AUDIENCE: &str = "jct-model-broker";
 

@@ -3,8 +3,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use jct_model_gateway::Code;
-use jct_model_gateway::record::{Exchange, Sums};
 use serde_json::json;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep};
@@ -12,6 +10,7 @@ use tokio::time::{Instant, sleep};
 use crate::attempt::{Attempt, Failure, read_regular};
 use crate::trace::{Trace, create_anew};
 use jct_domain::FailureReason;
+use jct_domain::model::record::{BAD_UPSTREAM, BUDGET_EXCEEDED, Exchange, MODEL_UNAVAILABLE, Sums, UPSTREAM_SILENT};
 use jct_domain::trace::{ExecutorCost, ExecutorResult, MODEL_FILE};
 
 /// How long the relay may take to have the record: as long as it waits for a broker that is being restarted, and a little more.
@@ -48,13 +47,13 @@ impl Used {
         let Some((status, refused)) = self.last.as_ref().filter(|_| is_the_executors) else { return failure };
         let refused = refused.as_deref();
         let said = failure.as_ref().map(|failure| format!("; {}", failure.message)).unwrap_or_default();
-        if refused == Some(Code::BudgetExceeded.name()) {
+        if refused == Some(BUDGET_EXCEEDED) {
             let Sums { requests, usd, .. } = self.sums;
             let message =
                 format!("a budget of models is used up, by {requests} requests of this attempt for {usd}{said}");
             return Some(Failure::new(FailureReason::ModelBudgetExceeded, message));
         }
-        let unavailable = [Code::Unavailable, Code::Silent, Code::BadUpstream].map(Code::name);
+        let unavailable = [MODEL_UNAVAILABLE, UPSTREAM_SILENT, BAD_UPSTREAM];
         let is_away = refused.map_or(*status >= 500, |code| unavailable.contains(&code));
         match failure {
             Some(_) if is_away => {
@@ -115,7 +114,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use jct_model_gateway::Usd;
+    use jct_domain::model::Usd;
 
     fn used(status: u16, refused: Option<&str>) -> Used {
         let sums = Sums { requests: 3, usd: Usd::from_nanos(100_000_000), ..Sums::default() };
