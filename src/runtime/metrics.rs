@@ -54,6 +54,13 @@ pub struct StreamEndLabels {
     pub reason: &'static str,
 }
 
+/// Labels of `jct_sessions_answered_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SessionLabels {
+    /// `Issued`, or why there is no token, from the enumeration of reasons.
+    pub result: &'static str,
+}
+
 /// Labels of `jct_task_outcomes_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OutcomeLabels {
@@ -110,6 +117,8 @@ pub struct Metrics {
     pub stream_bytes: Counter,
     /// Sealed files that were asked for and are not what was sealed.
     pub trace_files_changed: Counter,
+    /// Sessions answered.
+    pub sessions: Family<SessionLabels, Counter>,
     /// Passes of the controller.
     pub reconciles: Family<ReconcileLabels, Counter>,
     /// Time of a pass.
@@ -161,6 +170,7 @@ impl Default for Metrics {
         let stream_ends = Family::default();
         let stream_bytes = Counter::default();
         let trace_files_changed = Counter::default();
+        let sessions = Family::default();
         let reconciles = Family::default();
         let outcomes = Family::default();
         let provenance_failures = Counter::default();
@@ -234,6 +244,7 @@ impl Default for Metrics {
             "Sealed files that were asked for and are not what was sealed",
             trace_files_changed.clone(),
         );
+        registry.register("sessions_answered", "Sessions answered, with a token or with a reason", sessions.clone());
         registry.register("reconciles", "Passes of the controller", reconciles.clone());
         registry.register_with_unit("reconcile", "Time of a pass", Unit::Seconds, reconcile_seconds.clone());
         registry.register("task_outcomes", "Outcomes of Tasks recorded", outcomes.clone());
@@ -328,6 +339,7 @@ impl Default for Metrics {
             stream_ends,
             stream_bytes,
             trace_files_changed,
+            sessions,
             reconciles,
             reconcile_seconds,
             outcomes,
@@ -364,6 +376,13 @@ impl Metrics {
     pub fn model_exchange(&self, dialect: &'static str, refused: String, usd: f64) {
         self.model_exchanges.get_or_create(&ModelLabels { dialect, refused }).inc();
         self.model_usd.get_or_create(&DialectLabels { dialect }).inc_by(usd);
+    }
+
+    /// When the serving certificate ends, in seconds since 1970; none if this process serves none.
+    pub fn certificate_expiry(&self) -> Option<i64> {
+        let at = self.certificate_expiry.get();
+        #[allow(clippy::cast_possible_truncation)] // Seconds of this era fit.
+        (at > 0.0).then_some(at as i64)
     }
 
     /// All of it, as OpenMetrics text.

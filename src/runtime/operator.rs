@@ -23,6 +23,7 @@ use crate::api;
 use crate::broker;
 use crate::crd::Trust;
 use crate::serve::Tls;
+use crate::sessions::Sessions;
 use crate::signing::{self, SecretKeys};
 use crate::store::{DatabaseUrl, Store, StoreSettings};
 use crate::trace::TraceVolume;
@@ -134,6 +135,16 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         };
         let part = serve_broker(settings.model_port, certificates, of_broker, shutdown.clone())?;
         parts.spawn(async move { ("broker of models", part.await) });
+    }
+    if settings.api && settings.api_session_seconds > 0 {
+        let sessions = Sessions {
+            client: client.clone(),
+            trust: trust.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            life: Duration::from_secs(settings.api_session_seconds.into()),
+        };
+        tokio::spawn(sessions.run(shutdown.clone()));
     }
     let health = api::Health { store: store.clone(), parts: Arc::new(readiness), metrics, keys, clock };
     let api = api::Api::new(health, client, settings.policy(), trust, denials, limits, settings.api())
