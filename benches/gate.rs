@@ -10,7 +10,7 @@ use jct::domain::{StampKey, StampKeys};
 use jct::jobs::placement::{Placement, WayOut};
 use jct::jobs::{Attempt, JobSettings, job};
 use jct::policy::{Policy, Verdict, gate};
-use jct::webhook::{Caller, Door, Reviewer};
+use jct::webhook::{Caller, Endpoint, Reviewer};
 use jiff::Timestamp;
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionRequest, AdmissionReview};
@@ -48,11 +48,11 @@ fn admission(bencher: Bencher, inputs_bytes: usize) {
     let key = StampKey::from_slice(&[7; 32]).unwrap_or_else(|| std::process::abort());
     let trust = Trust::in_keys(StampKeys::new(key, Vec::new(), None), "jct-system");
     let reviewer = Reviewer {
-        clock: jct::runtime::Clock::default(),
+        clock: jct::shared::Clock::default(),
         policy: Policy::default().allowing("octo/"),
         trust: tokio::sync::watch::Sender::new(Arc::new(trust)).subscribe(),
         trusted_user: String::new(),
-        deletions: jct::runtime::Deletions::default(),
+        deletions: jct::shared::Deletions::default(),
         executors: tokio::sync::watch::Sender::new(Arc::default()).subscribe(),
         models: tokio::sync::watch::Sender::new(Arc::default()).subscribe(),
     };
@@ -60,7 +60,7 @@ fn admission(bencher: Bencher, inputs_bytes: usize) {
         let parsed: Option<AdmissionReview<DynamicObject>> = serde_json::from_slice(black_box(&body)).ok();
         let request: Option<AdmissionRequest<DynamicObject>> = parsed.and_then(|review| review.try_into().ok());
         request.map(|request| {
-            let review = reviewer.review(Door::Mutate, Caller::Anonymous, &request, [1; 16], Timestamp::now());
+            let review = reviewer.review(Endpoint::Mutate, Caller::Anonymous, &request, [1; 16], Timestamp::now());
             serde_json::to_vec(&review.response.into_review()).ok()
         })
     });

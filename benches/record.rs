@@ -50,7 +50,7 @@ async fn measure(url: &str, life: Life) -> anyhow::Result<()> {
     let store = Store::open(&StoreSettings::new(url.parse()?)).await?;
     live(&store, life, 0..MEASURED, CALLERS).await?;
     store.close().await;
-    println!("\n{MEASURED} Tasks, {}:", life.told());
+    println!("\n{MEASURED} Tasks, {}:", life.describe());
     bytes::print(url, MEASURED).await
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes the files that are generated from the code; tests/generated.rs holds them against it.
+# Writes the files that are generated from the code; tests/tree/generated.rs holds them against it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo build --quiet --bin jct

@@ -5,7 +5,8 @@
 //! resource is a projection of the record, never a source.
 //!
 //! The folders are the stages of that way. What has no client, no clock of its own and no server in it is a crate of its
-//! own, in `crates/`, and has its old name here.
+//! own, in `crates/`, and has its old name here. Two more are the worker's: `jct-executors`, those that are built in, and
+//! `jct-untrusted`, what both of them handle a stranger's files and git with.
 //!
 //! | module | stage |
 //! |---|---|
@@ -19,17 +20,19 @@
 //! | [`store`] | crate `jct-store`, rows and audit entries; the only user of the database |
 //! | [`outcome`] | how an attempt ended: judged by its trace, recorded, signed |
 //! | [`trace`] | crate `jct-trace`, the trace volume: prepared, checked, sealed, verified later |
+//! | [`shared`] | what webhook, controllers and API share in one process: the clock, denials, limits of namespaces |
+//! | [`metrics`] | how each part declares what it counts |
 //! | [`serve`] | connections and bodies of both servers, bounded |
 //! | [`sessions`] | answers Sessions: a token for who makes one |
 //! | [`signing`] | crate `jct-signing`, keys and signatures; here: the operator's keys in a Secret |
-//! | [`worker`] | crate `jct-worker`, inside the Job: source, executor, trace. A program of its own, too |
 //! | [`broker`] | the listener that has the keys of models: who asks, accounts, keys; the rest is crate `jct-model-gateway` |
+//! | [`worker`] | crate `jct-worker`, inside the Job: source, sandbox, trace. A program of its own, too |
 //! | [`api`] | the REST door: Tasks, work objects, the record; health, metrics |
 //! | [`local`] | a Task without a cluster: the same stages, processes in place of a Job |
 //! | [`commands`] | the commands for people and scripts |
 //! | [`runtime`] | settings, shutdown, telemetry, and the processes put together |
 //!
-//! Cargo and `tests/architecture.rs` hold the dependency rule: `domain`, `policy` and `jobs` know no client, clock or IO; the
+//! Cargo and `tests/tree/architecture.rs` hold the dependency rule: `domain`, `policy` and `jobs` know no client, clock or IO; the
 //! database is known to `store` alone, HTTP serving to `serve`, `webhook` and `api` alone.
 
 pub mod api;
@@ -40,11 +43,13 @@ pub mod crd;
 pub mod jobs;
 pub mod local;
 pub mod manifest;
+pub mod metrics;
 pub mod outcome;
 pub mod reconcile;
 pub mod runtime;
 pub mod serve;
 pub mod sessions;
+pub mod shared;
 pub mod signing;
 pub mod webhook;
 

@@ -44,12 +44,12 @@ alone() {
   exit "$code"
 }
 
-# The one call makes the binaries for the images and the tests: all are of the same sources. The tests of the worker's steps
-# bring its program, that of the page of kubectl jct the command.
+# With the features of the whole workspace, as all tests are built: what they share is built once. Tests of the commands, of
+# the worker's steps and of the page of kubectl jct bring the programs that they start.
 build() {
-  TESTS="$(cargo test --quiet --workspace --locked --test e2e --test steps --test page --no-run --message-format=json |
+  TESTS="$(cargo test --quiet --workspace --locked --test e2e --test commands --test steps --test page --no-run --message-format=json |
     sed -n 's/.*"name":"e2e".*"executable":"\([^"]*\)".*/\1/p')"
-  cargo build --quiet --locked --package jct-hostile --package jct-fake-model --package jct-relay
+  cargo build --quiet --workspace --locked --bin jct-hostile --bin fake-model --bin jct-relay
   BINARY="$(dirname "$(dirname "$TESTS")")/jct"
   HOSTILE="$(dirname "$BINARY")/jct-hostile"
   FAKE_MODEL="$(dirname "$BINARY")/fake-model"
@@ -217,7 +217,8 @@ run() {
   ((EUID == 0)) || root=(sudo)
   "${root[@]}" env PATH="$TOOLS:$PATH" HOME="$HOME" KUBECONFIG="$KUBECONFIG_FILE" \
     JCT_E2E_KUBECONFIG="$KUBECONFIG_FILE" JCT_E2E_STATE="$STATE" JCT_E2E_VALUES="$WORK/values.yaml" \
-    JCT_E2E_REPOSITORIES="$WORK/repositories" JCT_E2E_CLUSTER="$NAME" JCT_E2E_MODEL_IMAGE="$MODEL_IMAGE" \
+    JCT_E2E_REPOSITORIES="$WORK/repositories" JCT_E2E_CLUSTER="$NAME" JCT_E2E_BINARY="$BINARY" \
+    JCT_E2E_MODEL_IMAGE="$MODEL_IMAGE" \
     "$TESTS" --show-output --test-threads="$THREADS" "$@" | tee "$WORK/tests.log"
 }
 

@@ -17,7 +17,7 @@ pub enum Life {
 }
 
 impl Life {
-    pub fn told(self) -> &'static str {
+    pub fn describe(self) -> &'static str {
         match self {
             Self::Queued => "recorded and queued",
             Self::Whole => "their whole life: recorded, queued, run, completed with six files",

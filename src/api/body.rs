@@ -62,7 +62,6 @@ impl<S: Sync> FromRequest<S> for Unread {
 /// The JSON of a body, with the room that it takes: given back when this is dropped.
 #[derive(Debug)]
 pub struct Json {
-    /// What was sent.
     pub value: Value,
     _charges: [Charge; 2],
 }

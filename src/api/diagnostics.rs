@@ -67,7 +67,7 @@ pub async fn tell(State(api): State<Api>, caller: Caller, query: Params) -> Resu
     Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "replica": std::env::var("HOSTNAME").unwrap_or_default(),
-        "leads": api.health.metrics.leads.get() == 1,
+        "leads": api.health.gauges.leads.get() == 1,
         "time": api.health.clock.now(),
         "checks": checks,
     })))
@@ -122,7 +122,9 @@ fn webhook(api: &Api) -> Check {
 }
 
 fn certificate(api: &Api) -> Check {
-    let left = api.health.metrics.certificate_expiry().map(|at| at - api.health.clock.now().as_second());
+    let at = api.health.gauges.certificate_expiry.get();
+    #[allow(clippy::cast_possible_truncation)] // Seconds of this era fit.
+    let left = (at > 0.0).then(|| at as i64 - api.health.clock.now().as_second());
     match left {
         None => Check::ok("webhook certificate", "this replica serves no webhook"),
         Some(left) if left <= 0 => Check::failed(
@@ -157,8 +159,8 @@ fn keys(api: &Api) -> Check {
 }
 
 fn gauges(api: &Api) -> Vec<Check> {
-    let metrics = &api.health.metrics;
-    let lost = metrics.records_lost.get();
+    let gauges = &api.health.gauges;
+    let lost = gauges.records_lost.get();
     let record = match lost {
         0 => Check::ok("record", "knows of all Tasks"),
         _ => Check::failed(
@@ -171,21 +173,21 @@ fn gauges(api: &Api) -> Vec<Check> {
         record,
         Check::gauge(
             "audit log",
-            metrics.audit_log_intact.get() == 1,
+            gauges.audit_log_intact.get() == 1,
             "is the one that was signed",
             "is not the one that was signed",
             "see docs/audit.md: somebody may have changed the database",
         ),
         Check::gauge(
             "executors",
-            metrics.executors_valid.get() == 1,
+            gauges.executors_valid.get() == 1,
             "their configuration is the one that is there",
             "their configuration is wrong: the one before holds",
             "mend `executors` in the values: the operator's log names the field",
         ),
         Check::gauge(
             "retention",
-            metrics.retention_valid.get() == 1,
+            gauges.retention_valid.get() == 1,
             "its configuration is the one that is there",
             "its configuration is wrong: the one before holds",
             "mend `retention` in the values: the operator's log names the field",

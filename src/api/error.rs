@@ -7,13 +7,12 @@ use serde_json::{Value, json};
 use tracing::error;
 
 use crate::domain::{Code, Finding, TraceId};
-use crate::runtime::TooMany;
+use crate::shared::TooMany;
 use crate::store::StoreError;
 
 /// A refusal or a failure, ready to be answered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
-    /// The status code.
     pub status: StatusCode,
     /// The text or object under `detail`.
     pub detail: Value,

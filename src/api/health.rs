@@ -15,7 +15,9 @@ use tracing::warn;
 use super::Api;
 use super::auth::{Caller, Right};
 use super::error::Problem;
-use crate::runtime::{Clock, Metrics};
+use super::metrics::{ApiMetrics, Gauges};
+use crate::metrics::Page;
+use crate::shared::Clock;
 use crate::signing::Keys;
 use crate::store::Store;
 
@@ -26,8 +28,12 @@ pub struct Health {
     pub store: Store,
     /// The parts that must have started, by name.
     pub parts: Arc<Vec<(&'static str, watch::Receiver<bool>)>>,
-    /// The metrics page.
-    pub metrics: Metrics,
+    /// What the API counts.
+    pub metrics: ApiMetrics,
+    /// What diagnostics tell of.
+    pub gauges: Gauges,
+    /// What all parts count.
+    pub page: Page,
     /// What provenance is signed with.
     pub keys: Keys,
     /// The API server's clock: stamps are dated by it.
@@ -171,5 +177,5 @@ pub async fn keys(State(api): State<Api>) -> Result<Json<Value>, Problem> {
 pub async fn metrics(State(api): State<Api>, caller: Caller) -> Result<Response, Problem> {
     api.access.require(&caller, &Right::Path { verb: "get", path: "/metrics" }).await?;
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(([(header::CONTENT_TYPE, content_type)], api.health.metrics.encode()).into_response())
+    Ok(([(header::CONTENT_TYPE, content_type)], api.health.page.encode()).into_response())
 }

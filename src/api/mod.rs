@@ -14,6 +14,7 @@ mod diagnostics;
 mod error;
 mod frame;
 mod health;
+mod metrics;
 mod namespaces;
 mod openapi;
 mod page;
@@ -38,13 +39,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use health::Health;
+pub use metrics::{ApiMetrics, Gauges, RequestLabels};
 
 use crate::crd::Trust;
 use crate::domain::executor::Executors;
 use crate::domain::model::Models;
 use crate::policy::Policy;
-use crate::runtime::{Denials, NamespaceLimits};
 use crate::serve;
+use crate::shared::{Denials, NamespaceLimits};
 use crate::store::Store;
 use crate::trace::TraceVolume;
 use auth::{Access, KubernetesAuthority, SessionAuthority};
@@ -59,7 +61,7 @@ use results::Results;
 /// The settings of the API.
 #[derive(Clone, Debug)]
 pub struct ApiSettings {
-    /// Whether there is more than health, version, public keys and metrics.
+    /// Serve the REST routes; without it there are health, version, public keys and metrics alone.
     pub enabled: bool,
     /// A caller's token must be meant for one of these.
     pub audiences: Vec<String>,

@@ -10,14 +10,14 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use super::BrokerMetrics;
 use crate::domain::Id;
-use crate::runtime::Metrics;
 use crate::store::{NewExchange, Reserve, Settle, Store, StoreError};
 
 /// Keeps accounts in the record.
 pub struct StoreLedger {
     store: Store,
-    metrics: Metrics,
+    metrics: BrokerMetrics,
     /// Names this process, so that another one knows which reservations are nobody's any more.
     broker: String,
     reservations: AtomicU64,
@@ -28,7 +28,7 @@ impl StoreLedger {
     ///
     /// # Errors
     /// If there is no randomness.
-    pub fn new(store: Store, metrics: Metrics) -> Result<Self, getrandom::Error> {
+    pub fn new(store: Store, metrics: BrokerMetrics) -> Result<Self, getrandom::Error> {
         let broker = format!("{:016x}", getrandom::u64()?);
         Ok(Self { store, metrics, broker, reservations: AtomicU64::new(0) })
     }
@@ -52,7 +52,7 @@ impl StoreLedger {
 
     fn count(&self, exchange: &Exchange) {
         let refused = exchange.refused.clone().unwrap_or_default();
-        self.metrics.model_exchange(exchange.dialect.name(), refused, exchange.usd.dollars());
+        self.metrics.count(exchange.dialect.name(), refused, exchange.usd.dollars());
     }
 }
 

@@ -5,6 +5,7 @@
 mod identity;
 mod keys;
 mod ledger;
+mod metrics;
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,10 +27,10 @@ use tracing::{info, warn};
 
 pub use identity::PodIdentity;
 pub use ledger::StoreLedger;
+pub use metrics::BrokerMetrics;
 
 use crate::domain::executor::Executors;
 use crate::domain::model::Models;
-use crate::runtime::Metrics;
 use crate::serve::{self, Limits, Tls};
 use crate::store::Store;
 
@@ -64,7 +65,7 @@ pub struct Parts {
     /// Who asks which.
     pub executors: watch::Receiver<Arc<Executors>>,
     /// Counts.
-    pub metrics: Metrics,
+    pub metrics: BrokerMetrics,
 }
 
 type OperatorBroker = Broker<StoreLedger, PodIdentity, Https>;

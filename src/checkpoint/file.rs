@@ -11,7 +11,6 @@ use crate::signing::{PublicKey, checkpoint_in};
 /// How much of the end of a file is looked at for the newest checkpoint.
 const RECENT_BYTES: u64 = 64 * 1024;
 
-/// A file of checkpoints.
 #[derive(Clone, Debug)]
 pub struct CheckpointFile {
     path: PathBuf,
@@ -93,7 +92,6 @@ impl CheckpointFile {
         Self { path: path.into() }
     }
 
-    /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }

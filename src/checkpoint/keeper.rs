@@ -16,7 +16,6 @@ use crate::store::{AuditCheck, Store};
 /// When a checkpoint is due.
 #[derive(Clone, Copy, Debug)]
 pub struct Every {
-    /// After so many entries.
     pub entries: u64,
     /// After so long, if there is any new entry.
     pub time: Duration,
@@ -27,23 +26,16 @@ pub struct Every {
 /// Where checkpoints are left, besides the log.
 #[derive(Clone)]
 pub struct Places {
-    /// On the trace volume.
     pub file: CheckpointFile,
-    /// In the operator's namespace.
     pub map: CheckpointMap,
-    /// Elsewhere.
     pub sink: Option<Sink>,
 }
 
 /// Makes checkpoints, and leaves them in their places.
 pub struct Keeper {
-    /// The record.
     pub store: Store,
-    /// What signs.
     pub keys: Keys,
-    /// When.
     pub every: Every,
-    /// Where.
     pub places: Places,
     /// 1 as long as the log follows from what was signed of it.
     pub intact: Gauge,

@@ -25,7 +25,6 @@ use crate::store::{AuditCheck, AuditHead, Store, StoreError};
 pub enum Made {
     /// Nothing was written since the last one.
     Nothing,
-    /// It is signed.
     Signed(Box<Checkpoint>, Box<Envelope>),
     /// The log does not follow from the last one.
     Refused(AuditCheck),

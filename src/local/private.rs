@@ -10,9 +10,7 @@ use nix::unistd::geteuid;
 use super::StateError;
 use crate::domain::checkpoint::CHECKPOINTS_FILE;
 
-/// The folders in it.
 const FOLDERS: [&str; 3] = ["traces", "work", "running"];
-/// The files in it.
 const FILES: [&str; 8] = [
     "record.db",
     "record.db-wal",

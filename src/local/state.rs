@@ -21,11 +21,8 @@ const MAX_WORK_PATH_BYTES: usize = 107 - "/private/door".len();
 #[derive(Debug)]
 pub struct State {
     root: PathBuf,
-    /// The record.
     pub store: Store,
-    /// The traces.
     pub traces: TraceVolume,
-    /// What signs.
     pub keys: KeyRing,
     /// Checkpoints of the audit log.
     pub checkpoints: CheckpointFile,
@@ -36,20 +33,10 @@ pub struct State {
 pub enum StateError {
     /// A part of it.
     #[error("--state {}: {source}", path.display())]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
     /// The record.
     #[error("--state {}: the record cannot be opened: {source}", path.display())]
-    Store {
-        /// Its file.
-        path: PathBuf,
-        /// Why.
-        source: StoreError,
-    },
+    Store { path: PathBuf, source: StoreError },
     /// The keys.
     #[error("--state: {0}")]
     Keys(#[from] FileKeyError),
@@ -63,12 +50,7 @@ pub enum StateError {
     },
     /// Its path is too long for the socket in it.
     #[error("--state {} has a path of {bytes} bytes, which is too long for a socket in it; choose one of at most {most}", path.display(), most = State::MAX_PATH_BYTES)]
-    TooLong {
-        /// The folder.
-        path: PathBuf,
-        /// How long.
-        bytes: usize,
-    },
+    TooLong { path: PathBuf, bytes: usize },
     /// Another process runs that Task.
     #[error("Task {0} is being run by another process")]
     Busy(Id),
@@ -85,12 +67,7 @@ pub enum StateError {
     KeyReused,
     /// It has run, and retention has removed its record.
     #[error("Task {id} has run, and its record was removed by retention at {at}: it does not run again")]
-    Removed {
-        /// The Task.
-        id: Id,
-        /// When.
-        at: jiff::Timestamp,
-    },
+    Removed { id: Id, at: jiff::Timestamp },
 }
 
 impl State {
@@ -123,7 +100,6 @@ impl State {
         Ok(Self { store, traces: TraceVolume::new(root.join("traces")), keys, checkpoints, root: root.into() })
     }
 
-    /// Where it is.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -221,7 +197,7 @@ impl Held {
     ///
     /// # Errors
     /// Without a file descriptor left.
-    pub fn share(&self) -> io::Result<File> {
+    pub fn clone_lock(&self) -> io::Result<File> {
         self.file.try_clone()
     }
 

@@ -31,7 +31,6 @@ const LAST_WORDS: Duration = Duration::from_secs(20);
 /// How the steps are started.
 #[derive(Clone, Debug)]
 pub struct Process {
-    /// Our own program.
     pub program: PathBuf,
     /// Where the repository is fetched from.
     pub url: String,
@@ -116,7 +115,7 @@ impl Steps<'_> {
         } else {
             command
                 // So that the Task is held for as long as one of them may write to its trace.
-                .stdin(self.held.share()?)
+                .stdin(self.held.clone_lock()?)
                 .args(arguments(&[("task-sha256", self.attempt.task_sha256), ("pod-uid", &name), ("pod-name", &name)]))
                 .arg("--trace-dir")
                 .arg(self.state.traces.root().join(folder(namespace, task_id, number)))

@@ -29,7 +29,6 @@ pub struct Ended {
     pub started_at: Option<Timestamp>,
     /// When its last step ended.
     pub ended_at: Option<Timestamp>,
-    /// What its containers ran.
     pub images: Vec<ContainerImage>,
 }
 
@@ -62,7 +61,7 @@ pub fn judge(traces: &TraceVolume, row: &TaskRow, ended: &Ended) -> io::Result<J
         task_sha256: &task_sha256,
     };
     traces.clear(&row.namespace, row.id, row.attempt)?;
-    let judgement = weigh(&traces.inspect(&expected)?, ended);
+    let judgement = assess_trace(&traces.inspect(&expected)?, ended);
     if judgement.manifest().is_none() {
         let reason = judgement.failure.as_ref().map_or("no manifest", |(reason, _)| reason.as_str());
         traces.mark_incomplete(&row.namespace, &incomplete(&expected, reason, Timestamp::now()))?;
@@ -115,7 +114,7 @@ impl Judgement {
 }
 
 /// A trace that holds is believed, for it is the fuller account; without one an attempt has not succeeded.
-fn weigh(found: &Found, ended: &Ended) -> Judgement {
+fn assess_trace(found: &Found, ended: &Ended) -> Judgement {
     let failed = |reason, message: String| Judgement {
         failure: Some(ended.failure.clone().unwrap_or((reason, message))),
         complete: None,
@@ -256,13 +255,13 @@ mod tests {
 
     #[test]
     fn a_manifest_that_nobody_announced_counts_and_says_so() {
-        let announced = weigh(&found(), &ended(Some("ab")));
+        let announced = assess_trace(&found(), &ended(Some("ab")));
         assert!(announced.failure.is_none() && announced.announced);
         for silent in [ended(None), Ended::unseen(FailureReason::JobDeleted, "gone".into())] {
-            let judgement = weigh(&found(), &silent);
+            let judgement = assess_trace(&found(), &silent);
             assert!(judgement.failure.is_none() && judgement.complete.is_some() && !judgement.announced);
         }
-        let other = weigh(&found(), &ended(Some("cd")));
+        let other = assess_trace(&found(), &ended(Some("cd")));
         assert!(
             other.complete.is_none() && other.failure.is_some_and(|(reason, _)| reason == FailureReason::TraceInvalid)
         );

@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::by_uid::ByUid;
 use super::error::{Backoff, Error};
+use super::metrics::ReconcileMetrics;
 use super::status::Written;
 use super::work_object::Objects;
 use super::workers::Workers;
@@ -20,16 +21,14 @@ use crate::domain::model::Models;
 use crate::domain::retention::Retention;
 use crate::jobs::JobSettings;
 use crate::policy::Policy;
-use crate::runtime::{Announcer, Clock, Deleter, Deletions, LostTasks, Metrics};
+use crate::shared::{Announcer, Clock, Deleter, Deletions, LostTasks};
 use crate::signing::Keys;
 use crate::store::Store;
 use crate::trace::TraceVolume;
 
 /// What every pass of the controller may use. One for the process.
 pub struct Context {
-    /// The API server.
     pub client: Client,
-    /// The record.
     pub store: Store,
     /// What Tasks are held against.
     pub policy: Policy,
@@ -43,7 +42,6 @@ pub struct Context {
     pub broker_authorities: watch::Receiver<String>,
     /// Which traces and records may go; changes with the operator's configuration.
     pub retention: watch::Receiver<Arc<Retention>>,
-    /// Timing.
     pub timing: Timing,
     /// Since when this controller works.
     pub started: Instant,
@@ -53,11 +51,9 @@ pub struct Context {
     pub between: Between,
     /// Tells stamps from forgeries; changes with the webhook's Secret and configurations.
     pub trust: watch::Receiver<Arc<Trust>>,
-    /// Who asked for deletions.
     pub deletions: Deletions,
     /// Tasks whose record was lost, as the last sweep found them.
     pub lost: LostTasks,
-    /// The volume of traces.
     pub traces: TraceVolume,
     /// What provenance is signed with.
     pub keys: Keys,
@@ -65,12 +61,10 @@ pub struct Context {
     pub checkpoint: watch::Receiver<Option<Checkpoint>>,
     /// Who provenance says ran an attempt.
     pub builder_id: String,
-    /// Whose attempts have their provenance.
-    pub settled: Settled,
-    /// Jobs and pods, cached.
+    /// Whose attempts are signed already.
+    pub signed: SignedAttempts,
     pub workers: Arc<Workers>,
-    /// Counts.
-    pub metrics: Metrics,
+    pub metrics: ReconcileMetrics,
     /// Failures in a row of passes over Tasks.
     pub backoff: Backoff,
     /// What people are told by Kubernetes Events.
@@ -112,9 +106,9 @@ pub const WHOLE_SPECS: usize = 4;
 /// Up to which attempt Tasks have their provenance, as far as this process has looked, by the uids of their objects: a Task
 /// that has ended is passed over often, and the volume need not be asked each time.
 #[derive(Debug, Default)]
-pub struct Settled(ByUid<u32>);
+pub struct SignedAttempts(ByUid<u32>);
 
-impl Settled {
+impl SignedAttempts {
     /// Whether the attempts up to this one have it.
     pub fn has(&self, uid: &str, attempt: u32) -> bool {
         self.0.get(uid).is_some_and(|last| last >= attempt)
@@ -155,7 +149,7 @@ impl Context {
 
     /// Forgets all Tasks but those with these uids.
     pub fn keep(&self, there: &HashSet<String>) {
-        self.settled.0.keep(there);
+        self.signed.0.keep(there);
         self.between.0.keep(there);
         self.backoff.keep(there);
         self.written.keep(there);

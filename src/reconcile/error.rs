@@ -12,28 +12,13 @@ use crate::store::StoreError;
 pub enum Error {
     /// The API server refused or did not answer.
     #[error("{action}: {source}")]
-    Api {
-        /// What was tried.
-        action: &'static str,
-        /// Why it failed.
-        source: Box<kube::Error>,
-    },
+    Api { action: &'static str, source: Box<kube::Error> },
     /// The record could not be read or written.
     #[error("{action}: {source}")]
-    Store {
-        /// What was tried.
-        action: &'static str,
-        /// Why it failed.
-        source: StoreError,
-    },
+    Store { action: &'static str, source: StoreError },
     /// The trace volume could not be read or written.
     #[error("{action}: {source}")]
-    Volume {
-        /// What was tried.
-        action: &'static str,
-        /// Why it failed.
-        source: io::Error,
-    },
+    Volume { action: &'static str, source: io::Error },
     /// The object lacks what every stored object has; waits for an edit.
     #[error("object is without {0}")]
     Invalid(&'static str),

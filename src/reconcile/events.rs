@@ -4,7 +4,7 @@
 use crate::crd::TaskStatus;
 use crate::crd::status::Reason;
 use crate::domain::{FailureReason, Phase};
-use crate::runtime::{Announcement, Urgency};
+use crate::shared::{Announcement, Urgency};
 
 /// What is new in a status, if people are to know it at once.
 ///

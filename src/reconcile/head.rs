@@ -18,17 +18,13 @@ pub struct Head {
     pub unfit_pin: Option<Finding>,
     /// On everything that it touches.
     pub trace_id: TraceId,
-    /// Kubernetes' own id.
     pub uid: String,
-    /// Where it is.
     pub namespace: String,
-    /// What it is called.
     pub name: String,
     /// Of the spec.
     pub generation: Option<i64>,
     /// Of the object.
     pub resource_version: Option<String>,
-    /// When it was created.
     pub created_at: Timestamp,
     /// Whether it is being deleted.
     pub is_being_deleted: bool,

@@ -35,13 +35,11 @@ const BATCH: usize = 32;
 /// What a sweep removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Traces marked as removed.
     pub traces: u64,
     /// Folders deleted, also such that were marked earlier.
     pub folders: u64,
     /// Bytes of their files.
     pub bytes: u64,
-    /// Records removed.
     pub records: u64,
     /// Folders that could not be deleted; the next sweep tries again.
     pub failures: u64,
@@ -240,7 +238,7 @@ async fn remove_record(context: &Context, record: &DueRecord, at: Timestamp) -> 
     let removed = context.store.remove_record(remove).await.map_err(Error::store("remove a record"))?;
     if removed {
         context.metrics.retention_records_removed.inc();
-        context.settled.forget(&record.uid);
+        context.signed.forget(&record.uid);
     }
     Ok(removed)
 }

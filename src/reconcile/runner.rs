@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::error::Backoff;
+use super::metrics::ReconcileLabels;
 use super::queue::Queue;
 use super::queue::cache::Tasks;
 use super::task;
@@ -35,7 +36,6 @@ use super::{Action, Context, Error, lists, orphans, retention, troubles, work_ob
 use crate::crd::cwom::api_resource;
 use crate::crd::names::TRACE_ID;
 use crate::domain::cwom::Kind;
-use crate::runtime::metrics::ReconcileLabels;
 
 /// The text of the specs, in KiB, that passes under way read together: parsed, recorded and written down it takes some
 /// twenty times that. A spec that has more goes alone.
@@ -74,17 +74,16 @@ pub async fn run(context: Arc<Context>, concurrency: u16, ready: watch::Sender<b
 
     let caches = Arc::new(Caches { unfilled: AtomicUsize::new(1 + Kind::ALL.len()), ready });
     let specs = Arc::new(Semaphore::new(SPECS_AT_ONCE_KIB));
-    let stage = Stage { context, lists, concurrency, specs, caches, shutdown };
-    let objects = Kind::ALL.iter().map(|kind| of_objects(&stage, *kind));
-    join(of_tasks(&stage, trigger, triggered), join_all(objects)).await;
+    let deps = ControllerDeps { context, lists, concurrency, specs, caches, shutdown };
+    let objects = Kind::ALL.iter().map(|kind| of_objects(&deps, *kind));
+    join(of_tasks(&deps, trigger, triggered), join_all(objects)).await;
     followers.abort();
     info!("controller stopped");
 }
 
 /// What the controllers have in common.
-struct Stage {
+struct ControllerDeps {
     context: Arc<Context>,
-    /// The client that watches.
     lists: Client,
     concurrency: u16,
     /// One permit for each KiB of a spec that a pass may read.
@@ -109,11 +108,11 @@ impl Caches {
 }
 
 async fn of_tasks(
-    stage: &Stage,
+    deps: &ControllerDeps,
     trigger: mpsc::UnboundedSender<(String, String)>,
     triggered: impl Stream<Item = (String, String)> + Send + 'static,
 ) {
-    let context = stage.context.clone();
+    let context = deps.context.clone();
     let told = context.clone();
     // A Run shows how its Task is: what becomes of the one is news of the other.
     let news = move |object: &task::Object| {
@@ -130,14 +129,14 @@ async fn of_tasks(
     };
     let tasks = Arc::new(Tasks::default());
     let (filled, is_filled) = tokio::sync::oneshot::channel();
-    let caches = stage.caches.clone();
+    let caches = deps.caches.clone();
     let note = move || {
         // Whoever waited for it may be gone.
         let _ = filled.send(());
         caches.filled();
     };
-    let sweeper = tokio::spawn(orphans::watch(context.clone(), tasks.clone(), stage.shutdown.clone()));
-    let (there, shutdown) = (tasks.clone(), stage.shutdown.clone());
+    let sweeper = tokio::spawn(orphans::watch(context.clone(), tasks.clone(), deps.shutdown.clone()));
+    let (there, shutdown) = (tasks.clone(), deps.shutdown.clone());
     let retention = tokio::spawn({
         let context = context.clone();
         async move {
@@ -148,16 +147,16 @@ async fn of_tasks(
             }
         }
     });
-    let events = watcher(Api::all(stage.lists.clone()), lists::config()).default_backoff();
-    let queue = Queue::new(context, tasks, stage.specs.clone(), stage.concurrency);
-    queue.run(events, triggered, news, note, stage.shutdown.clone()).await;
+    let events = watcher(Api::all(deps.lists.clone()), lists::config()).default_backoff();
+    let queue = Queue::new(context, tasks, deps.specs.clone(), deps.concurrency);
+    queue.run(events, triggered, news, note, deps.shutdown.clone()).await;
     // They end between two Tasks, on the same signal.
     let _ = sweeper.await;
     let _ = retention.await;
 }
 
-async fn of_objects(stage: &Stage, kind: Kind) {
-    let context = stage.context.clone();
+async fn of_objects(deps: &ControllerDeps, kind: Kind) {
+    let context = deps.context.clone();
     let resource = api_resource(kind);
     let triggered = context.objects.triggers.open(kind).map({
         let resource = resource.clone();
@@ -169,8 +168,8 @@ async fn of_objects(stage: &Stage, kind: Kind) {
         // Whoever waited for it may be gone.
         let _ = filled.take().map(|filled| filled.send(()));
     };
-    let watched = Watched::new(stage, Api::all_with(stage.lists.clone(), &resource), resource, |_| {}, note);
-    let (reader, shutdown) = (watched.reader.clone(), stage.shutdown.clone());
+    let watched = Watched::new(deps, Api::all_with(deps.lists.clone(), &resource), resource, |_| {}, note);
+    let (reader, shutdown) = (watched.reader.clone(), deps.shutdown.clone());
     let sweeper = tokio::spawn(async move {
         tokio::select! {
             // Before its cache is filled, every object looks like one that is gone.
@@ -181,7 +180,7 @@ async fn of_objects(stage: &Stage, kind: Kind) {
     let pass = move |object: Arc<WorkObject>, context: Arc<Context>| async move {
         work_object::reconcile(kind, &object, &context).await
     };
-    watched.control(stage, kind, triggered, |object| object.spec_bytes, pass).await;
+    watched.control(deps, kind, triggered, |object| object.spec_bytes, pass).await;
     let _ = sweeper.await;
 }
 
@@ -209,7 +208,7 @@ where
     /// Watches all objects behind `api`. Every one that comes or changes is shown to `news`; `filled` is told once, when the
     /// cache is filled.
     fn new(
-        stage: &Stage,
+        deps: &ControllerDeps,
         api: Api<K>,
         type_: K::DynamicType,
         news: impl Fn(&K) + Send + 'static,
@@ -217,7 +216,7 @@ where
     ) -> Watched<K, impl Stream<Item = Result<K, watcher::Error>> + Send + 'static> {
         let writer = Writer::new(type_.clone());
         let reader = writer.as_reader();
-        let (caches, is_filled) = (stage.caches.clone(), AtomicBool::new(false));
+        let (caches, is_filled) = (deps.caches.clone(), AtomicBool::new(false));
         let changes = watcher(api, lists::config())
             .default_backoff()
             .reflect(writer)
@@ -248,7 +247,7 @@ where
     /// Calls `pass` for each object that changed or is triggered, until shutdown. `spec_bytes` is how much it may have to read.
     async fn control<F>(
         self,
-        stage: &Stage,
+        deps: &ControllerDeps,
         kind: Kind,
         triggered: impl Stream<Item = ObjectRef<K>> + Send + 'static,
         spec_bytes: impl Fn(&K) -> usize + Send + Sync + Clone + 'static,
@@ -256,8 +255,8 @@ where
     ) where
         F: Future<Output = Result<Action, Error>> + Send + 'static,
     {
-        let stop = stage.shutdown.clone();
-        let specs = stage.specs.clone();
+        let stop = deps.shutdown.clone();
+        let specs = deps.specs.clone();
         let called = kind.as_str();
         let weighed = move |object: Arc<K>, context: Arc<Context>| {
             let kib = weight(spec_bytes(&object));
@@ -269,7 +268,7 @@ where
             }
         };
         Controller::for_stream_with(self.changes, self.reader, self.type_)
-            .with_config(Config::default().concurrency(stage.concurrency))
+            .with_config(Config::default().concurrency(deps.concurrency))
             .reconcile_on(triggered)
             .graceful_shutdown_on(async move { stop.cancelled().await })
             .run(
@@ -280,7 +279,7 @@ where
                 move |object, error, context| {
                     failed(called, &*object, error, &context.objects.notes(kind).backoff).into()
                 },
-                stage.context.clone(),
+                deps.context.clone(),
             )
             .for_each(|result| async move {
                 // Failures of passes are logged where they are handled; here remain those of the machinery.

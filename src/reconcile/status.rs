@@ -28,7 +28,6 @@ pub struct Fact {
 }
 
 impl Fact {
-    /// It is so.
     pub fn yes(type_: &'static str, reason: &str, message: impl Into<String>) -> Self {
         Self { type_, status: "True", reason: reason.into(), message: message.into() }
     }
@@ -140,9 +139,7 @@ const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;
 /// The object whose status is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
-    /// Its name.
     pub name: &'a str,
-    /// Its uid.
     pub uid: &'a str,
     /// Its resource version in the cache.
     pub resource_version: Option<&'a str>,

@@ -25,7 +25,6 @@ const MOST_CHARACTERS: usize = 300;
 /// What an object waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// Its name.
     pub reason: Reason,
     /// In the words of the cluster.
     pub words: String,

@@ -162,9 +162,7 @@ fn insert<K: Projected + Serialize>(table: &mut Table, mut object: K) -> bool {
 /// The Jobs and pods of all attempts.
 #[derive(Debug, Default)]
 pub struct Workers {
-    /// Jobs.
     pub jobs: Index<Job>,
-    /// Their pods.
     pub pods: Index<Pod>,
     /// What keeps them from starting.
     pub troubles: Troubles,

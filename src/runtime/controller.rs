@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::lease::{Lease, LeaseSettings};
-use super::metrics::PhaseLabels;
-use super::{Announcer, Clock, Deletions, LostTasks, Metrics, Settings};
+use super::metrics::{PhaseLabels, ProcessMetrics};
+use super::{Metrics, Settings};
 use crate::checkpoint::{CheckpointFile, CheckpointMap, Keeper, Places};
 use crate::crd::Trust;
 use crate::domain::Phase;
@@ -21,10 +21,11 @@ use crate::domain::executor::Executors;
 use crate::domain::model::Models;
 use crate::domain::retention::Retention;
 use crate::reconcile;
-use crate::reconcile::context::{Between, Context, Settled, Timing, WHOLE_SPECS};
+use crate::reconcile::context::{Between, Context, SignedAttempts, Timing, WHOLE_SPECS};
 use crate::reconcile::error::Backoff;
 use crate::reconcile::status::Written;
 use crate::reconcile::work_object::Objects;
+use crate::shared::{Announcer, Clock, Deletions, LostTasks};
 use crate::signing::Keys;
 use crate::store::{DatabaseUrl, Sole, Store};
 use crate::trace::TraceVolume;
@@ -41,35 +42,23 @@ const LAST_CHECKPOINT: Duration = Duration::from_secs(3);
 /// What the controller is made from.
 #[derive(Clone)]
 pub struct Controller {
-    /// The settings.
     pub settings: Settings,
-    /// The API server.
     pub client: Client,
-    /// Where the record is.
     pub database: DatabaseUrl,
-    /// The record.
     pub store: Store,
-    /// Tells stamps from forgeries.
     pub trust: watch::Receiver<Arc<Trust>>,
-    /// Who asked for deletions.
     pub deletions: Deletions,
-    /// Whose record was lost.
     pub lost: LostTasks,
     /// What provenance is signed with.
     pub keys: Keys,
-    /// Counts.
     pub metrics: Metrics,
-    /// The API server's clock.
     pub clock: Clock,
-    /// Tells people.
     pub events: Announcer,
     /// What may do the work.
     pub executors: watch::Receiver<Arc<Executors>>,
-    /// Which models who may ask.
     pub models: watch::Receiver<Arc<Models>>,
     /// Whom the broker is known by.
     pub broker_authorities: watch::Receiver<String>,
-    /// What may go.
     pub retention: watch::Receiver<Arc<Retention>>,
     /// Whether it is ready, or stands by.
     pub ready: watch::Sender<bool>,
@@ -136,11 +125,11 @@ impl Controller {
         let newest = watch::Sender::new(None);
         let context = Arc::new(self.context(newest.subscribe())?);
         let checkpoints = tokio::spawn(self.checkpoints(newest)?.run(stop.clone()));
-        let counting = tokio::spawn(count_tasks(self.store.clone(), self.metrics.clone(), stop.clone()));
-        self.metrics.leads.set(1);
+        let counting = tokio::spawn(count_tasks(self.store.clone(), self.metrics.process.clone(), stop.clone()));
+        self.metrics.process.leads.set(1);
         self.deletions.lead(true);
-        reconcile::run(context, self.settings.concurrency, self.ready, stop).await;
-        self.metrics.leads.set(0);
+        reconcile::run(context, self.settings.controller.concurrency, self.ready, stop).await;
+        self.metrics.process.leads.set(0);
         self.deletions.lead(false);
         // It ends with the term, and leaves no count of one that is over.
         let _ = counting.await;
@@ -153,35 +142,37 @@ impl Controller {
     fn checkpoints(&self, newest: watch::Sender<Option<Checkpoint>>) -> anyhow::Result<Keeper> {
         let settings = &self.settings;
         let file = self.traces()?.root().join(CHECKPOINTS_DIR).join(CHECKPOINTS_FILE);
-        let map = CheckpointMap::new(self.client.clone(), &settings.namespace, &settings.audit_checkpoint_config_map);
+        let map =
+            CheckpointMap::new(self.client.clone(), &settings.namespace, &settings.record.audit_checkpoint_config_map);
         Ok(Keeper {
             store: self.store.clone(),
             keys: self.keys.clone(),
-            every: settings.checkpoints(),
-            places: Places { file: CheckpointFile::new(file), map, sink: settings.checkpoint_sink()? },
-            intact: self.metrics.audit_log_intact.clone(),
+            every: settings.record.checkpoints(),
+            places: Places { file: CheckpointFile::new(file), map, sink: settings.record.checkpoint_sink()? },
+            intact: self.metrics.process.audit_log_intact.clone(),
             newest,
         })
     }
 
     fn context(&self, checkpoint: watch::Receiver<Option<Checkpoint>>) -> anyhow::Result<Context> {
         let settings = &self.settings;
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
         Ok(Context {
             client: self.client.clone(),
             store: self.store.clone(),
-            policy: settings.policy(),
+            policy: settings.gate.policy(),
             jobs: settings.jobs(),
             executors: self.executors.clone(),
             models: self.models.clone(),
             broker_authorities: self.broker_authorities.clone(),
             retention: self.retention.clone(),
             timing: Timing {
-                start_timeout: settings.worker_start_timeout(),
-                grace: Duration::from_secs(settings.worker_grace_seconds.into()),
-                job_ttl_seconds: settings.job_ttl_seconds,
-                retry_delay: Duration::from_secs(settings.retry_delay_seconds.into()),
-                infrastructure_retries: settings.infrastructure_retries,
-                executor_patience: Duration::from_secs(settings.executor_wait_seconds.into()),
+                start_timeout: seconds(settings.controller.worker_start_timeout_seconds),
+                grace: seconds(settings.workers.worker_grace_seconds),
+                job_ttl_seconds: settings.controller.job_ttl_seconds,
+                retry_delay: seconds(settings.controller.retry_delay_seconds),
+                infrastructure_retries: settings.controller.infrastructure_retries,
+                executor_patience: seconds(settings.controller.executor_wait_seconds),
             },
             started: Instant::now(),
             clock: self.clock.clone(),
@@ -192,10 +183,10 @@ impl Controller {
             traces: self.traces()?,
             keys: self.keys.clone(),
             checkpoint,
-            builder_id: settings.provenance_builder_id.clone(),
-            settled: Settled::default(),
+            builder_id: settings.traces.provenance_builder_id.clone(),
+            signed: SignedAttempts::default(),
             workers: Arc::default(),
-            metrics: self.metrics.clone(),
+            metrics: self.metrics.reconcile.clone(),
             backoff: Backoff::default(),
             events: self.events.clone(),
             written: Written::default(),
@@ -205,7 +196,7 @@ impl Controller {
     }
 
     fn traces(&self) -> anyhow::Result<TraceVolume> {
-        let traces = TraceVolume::new(&self.settings.trace_root);
+        let traces = TraceVolume::new(&self.settings.traces.trace_root);
         if !traces.is_mounted() {
             return Err(anyhow!(
                 "--trace-root (JCT_TRACE_ROOT): {} is no folder; mount the trace volume there",
@@ -220,7 +211,7 @@ impl Controller {
 const COUNT_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Counts the Tasks by phase, until `stop`. While the record is away the last count stands.
-async fn count_tasks(store: Store, metrics: Metrics, stop: CancellationToken) {
+async fn count_tasks(store: Store, metrics: ProcessMetrics, stop: CancellationToken) {
     loop {
         if let Ok(counts) = store.counts().await {
             for phase in Phase::ALL.map(Phase::as_str) {

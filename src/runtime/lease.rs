@@ -18,9 +18,7 @@ use tracing::{info, warn};
 /// Where the Lease is, and who wants it.
 #[derive(Clone, Debug)]
 pub struct LeaseSettings {
-    /// The operator's namespace.
     pub namespace: String,
-    /// The Lease.
     pub name: String,
     /// This replica; no other one may be called so.
     pub identity: String,
@@ -42,7 +40,6 @@ pub enum Decision {
 /// A Lease as it was last seen.
 #[derive(Clone, Debug)]
 pub struct Observed {
-    /// The object.
     pub lease: LeaseObject,
     /// When this version of it was first seen.
     pub since: Instant,
@@ -63,7 +60,7 @@ pub fn decide(now: Instant, observed: Option<&Observed>, me: &str) -> Decision {
     }
 }
 
-/// A replica's hand on the Lease.
+/// The Lease, as this replica holds or waits for it.
 pub struct Lease {
     objects: Api<LeaseObject>,
     settings: LeaseSettings,

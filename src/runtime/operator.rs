@@ -18,23 +18,25 @@ use tracing::{info, warn};
 
 use super::config_file::Configuration;
 use super::controller::Controller;
-use super::{Announcer, Clock, ConfigFile, Deletions, Denials, LostTasks, Metrics, NamespaceLimits, Settings};
+use super::settings::WebhookArgs;
+use super::{ConfigFile, Metrics, Settings};
 use crate::api;
 use crate::broker;
 use crate::crd::Trust;
 use crate::serve::Tls;
 use crate::sessions::Sessions;
+use crate::shared::{Announcer, Clock, Deletions, Denials, LostTasks, NamespaceLimits};
 use crate::signing::{self, SecretKeys};
 use crate::store::{DatabaseUrl, Store, StoreSettings};
 use crate::trace::TraceVolume;
 use crate::webhook::certificates::Identity;
-use crate::webhook::{self, Keeper, KeeperSettings, Outlets, Reviewer};
+use crate::webhook::{self, Keeper, Outlets, Reviewer};
 
 /// How long parts may take to end once asked to.
 const SHUTDOWN: Duration = Duration::from_secs(18);
 /// How long denials that wait then may take to be written.
 const LAST_DENIALS: Duration = Duration::from_secs(5);
-/// The same for the record at last. All three are within the 30 seconds that Kubernetes gives a pod.
+/// Time limit for closing the store. All three are within the 30 seconds that Kubernetes gives a pod.
 const STORE_SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// Runs the operator until SIGTERM or SIGINT.
@@ -43,28 +45,38 @@ const STORE_SHUTDOWN: Duration = Duration::from_secs(5);
 /// If it cannot start, naming what is missing, or if one of its parts ends by itself.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     info!(version = env!("CARGO_PKG_VERSION"), "jct operator starts");
-    let url: DatabaseUrl = settings.database_url.parse().context("--database-url")?;
-    fit(&url, settings.database_on_network)?;
-    let lease = settings.lease()?;
-    let executors = settings.executors_file.as_deref().map(ConfigFile::open).transpose()?;
-    let models = settings.models_file.as_deref().map(ConfigFile::open).transpose()?;
-    let retention = settings.retention_file.as_deref().map(ConfigFile::open).transpose()?;
+    let url: DatabaseUrl = settings.record.database_url.parse().context("--database-url")?;
+    fit(&url, settings.record.database_on_network)?;
+    let lease = settings.controller.lease(&settings.namespace)?;
+    let executors = settings.gate.executors_file.as_deref().map(ConfigFile::open).transpose()?;
+    let models = settings.models.models_file.as_deref().map(ConfigFile::open).transpose()?;
+    let retention = settings.record.retention_file.as_deref().map(ConfigFile::open).transpose()?;
     // A database that is away is no reason to end: admission needs none, and whoever comes back finds us there.
     let store = Store::open_in_background(&StoreSettings::new(url.clone()));
     let metrics = Metrics::default();
-    let clock = Clock::new(&metrics);
+    let clock = Clock::new(metrics.process.clock_skew_seconds.clone());
     let client = client(&clock).await.context("cannot find the Kubernetes API server")?;
-    let mut keeper = Keeper::new(client.clone(), keeper_settings(&settings), metrics.clone(), clock.clone());
-    let (identity, trust) = patiently(&mut keeper).await?;
+    let mut keeper = Keeper::new(
+        client.clone(),
+        settings.webhook.keeper(&settings.namespace, settings.models.service()),
+        metrics.webhook.clone(),
+        clock.clone(),
+    );
+    let (identity, trust) = retry_certificates(&mut keeper).await?;
 
     let shutdown = CancellationToken::new();
     // Nothing waits for them: an outcome that is recorded before they are there is signed later.
-    let keys = signing::keep(SecretKeys::new(client.clone(), settings.signing()), shutdown.clone());
-    let (denials, waiting) = Denials::new(&metrics);
+    let keys =
+        signing::keep(SecretKeys::new(client.clone(), settings.traces.signing(&settings.namespace)), shutdown.clone());
+    let (denials, waiting) = Denials::new(metrics.denials.clone());
     let (deletions, untold) = Deletions::new();
     let lost = LostTasks::default();
-    let limits =
-        NamespaceLimits::new(store.clone(), settings.max_open_tasks, settings.max_recorded_per_hour, lost.clone());
+    let limits = NamespaceLimits::new(
+        store.clone(),
+        settings.gate.max_open_tasks,
+        settings.gate.max_recorded_per_hour,
+        lost.clone(),
+    );
     let no_more_denials = CancellationToken::new();
     let recording = {
         let (store, stop) = (store.clone(), no_more_denials.clone());
@@ -72,18 +84,18 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             async move { tokio::join!(waiting.record(store.clone(), stop.clone()), untold.record(store, stop)) },
         )
     };
-    let events = Announcer::new(metrics.events_dropped.clone());
+    let events = Announcer::new(metrics.process.events_dropped.clone());
     tokio::spawn(shutdown.clone().run_until_cancelled_owned(events.clone().send(client.clone(), clock.clone())));
-    let executors = follow(executors, &metrics.executors_valid, &shutdown);
-    let models = follow(models, &metrics.models_valid, &shutdown);
+    let executors = follow(executors, &metrics.process.executors_valid, &shutdown);
+    let models = follow(models, &metrics.process.models_valid, &shutdown);
     let certificates = keeper.identity();
     let mut parts: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
     let mut readiness = Vec::new();
-    if settings.webhook {
+    if settings.webhook.webhook {
         let (ready, is_ready) = watch::channel(false);
         readiness.push(("webhook", is_ready));
         let reviewer = Reviewer {
-            policy: settings.policy(),
+            policy: settings.gate.policy(),
             trust: trust.clone(),
             trusted_user: own_name(&client).await,
             deletions: deletions.clone(),
@@ -92,14 +104,19 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             clock: clock.clone(),
         };
         let outlets = Outlets { denials: denials.clone(), events: events.clone() };
-        let router =
-            webhook::router(reviewer, outlets, metrics.clone(), limits.clone(), settings.client_ca().is_some());
-        let part = serve_webhook(&settings, keeper, identity, router, ready, shutdown.clone()).await?;
+        let router = webhook::router(
+            reviewer,
+            outlets,
+            metrics.webhook.clone(),
+            limits.clone(),
+            settings.webhook.client_ca().is_some(),
+        );
+        let part = serve_webhook(&settings.webhook, keeper, identity, router, ready, shutdown.clone()).await?;
         parts.spawn(async move { ("webhook", part.await) });
     } else {
         tokio::spawn(keeper.follow());
     }
-    if settings.controller {
+    if settings.controller.controller {
         let (ready, is_ready) = watch::channel(false);
         readiness.push(("controller", is_ready));
         let controller = Controller {
@@ -117,41 +134,44 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             broker_authorities: authorities(certificates.clone(), &shutdown),
             clock: clock.clone(),
             events,
-            retention: follow(retention, &metrics.retention_valid, &shutdown),
+            retention: follow(retention, &metrics.process.retention_valid, &shutdown),
             ready,
         };
         let stop = shutdown.clone();
         parts.spawn(async move { ("controller", controller.run(lease, stop).await) });
     }
-    if settings.models_file.is_some() {
+    if settings.models.models_file.is_some() {
         let of_broker = broker::Parts {
             client: client.clone(),
             store: store.clone(),
             namespace: settings.namespace.clone(),
-            workers: settings.workers().to_owned(),
+            workers: settings.worker_namespace().to_owned(),
             models: models.clone(),
             executors: executors.clone(),
-            metrics: metrics.clone(),
+            metrics: metrics.broker.clone(),
         };
-        let part = serve_broker(settings.model_port, certificates, of_broker, shutdown.clone())?;
+        let part = serve_broker(settings.models.model_port, certificates, of_broker, shutdown.clone())?;
         parts.spawn(async move { ("broker of models", part.await) });
     }
-    if settings.api && settings.api_session_seconds > 0 {
+    let parts_ready = Arc::new(readiness);
+    if settings.api.api && settings.api.api_session_seconds > 0 {
         let sessions = Sessions {
             client: client.clone(),
             trust: trust.clone(),
             clock: clock.clone(),
-            metrics: metrics.clone(),
-            life: Duration::from_secs(settings.api_session_seconds.into()),
+            metrics: metrics.sessions.clone(),
+            life: Duration::from_secs(settings.api.api_session_seconds.into()),
         };
         tokio::spawn(sessions.run(shutdown.clone()));
     }
-    let health = api::Health { store: store.clone(), parts: Arc::new(readiness), metrics, keys, clock };
-    let api = api::Api::new(health, client, settings.policy(), trust, denials, limits, settings.api())
+    let gauges = metrics.gauges();
+    let (counted, page) = (metrics.api, metrics.page);
+    let health = api::Health { store: store.clone(), parts: parts_ready, metrics: counted, gauges, page, keys, clock };
+    let api = api::Api::new(health, client, settings.gate.policy(), trust, denials, limits, settings.api.settings())
         .with_executors(executors)
         .with_models(models)
-        .with_traces(TraceVolume::new(&settings.trace_root), shutdown.clone());
-    let (address, stop) = (any(settings.api_port), shutdown.clone());
+        .with_traces(TraceVolume::new(&settings.traces.trace_root), shutdown.clone());
+    let (address, stop) = (all_interfaces(settings.api.api_port), shutdown.clone());
     parts.spawn(async move {
         let served = api::serve(address, api::router(api), stop).await;
         ("API", served.with_context(|| format!("cannot serve the API on {address} (API_PORT)")))
@@ -159,7 +179,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 
     let ended = tokio::select! {
         asked = asked_to_stop() => asked.map(|signal| info!(signal, "shutting down")),
-        Some(part) = parts.join_next() => Err(untimely(part)),
+        Some(part) = parts.join_next() => Err(part_ended_early(part)),
     };
     shutdown.cancel();
     let all = async { while parts.join_next().await.is_some() {} };
@@ -213,7 +233,7 @@ fn follow<T: Configuration + Default>(
     current
 }
 
-fn untimely(part: Result<(&'static str, anyhow::Result<()>), tokio::task::JoinError>) -> anyhow::Error {
+fn part_ended_early(part: Result<(&'static str, anyhow::Result<()>), tokio::task::JoinError>) -> anyhow::Error {
     match part {
         Ok((name, Err(error))) => error.context(format!("the {name} ended")),
         Ok((name, Ok(()))) => anyhow!("the {name} ended"),
@@ -222,7 +242,7 @@ fn untimely(part: Result<(&'static str, anyhow::Result<()>), tokio::task::JoinEr
 }
 
 /// Certificates need the API server, which may be starting itself.
-async fn patiently(keeper: &mut Keeper) -> anyhow::Result<(Identity, watch::Receiver<Arc<Trust>>)> {
+async fn retry_certificates(keeper: &mut Keeper) -> anyhow::Result<(Identity, watch::Receiver<Arc<Trust>>)> {
     let mut tries = 0;
     loop {
         match keeper.begin().await {
@@ -238,7 +258,7 @@ async fn patiently(keeper: &mut Keeper) -> anyhow::Result<(Identity, watch::Rece
 }
 
 async fn serve_webhook(
-    settings: &Settings,
+    settings: &WebhookArgs,
     keeper: Keeper,
     identity: Identity,
     router: webhook::Router,
@@ -247,7 +267,7 @@ async fn serve_webhook(
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
     let tls = Tls::new(&identity.certificate, &identity.key, settings.client_ca());
     let tls = tls.context("cannot serve the webhook (JCT_WEBHOOK_CLIENT_CA_FILE names its client CA)")?;
-    let address = any(settings.webhook_port);
+    let address = all_interfaces(settings.webhook_port);
     tokio::spawn(keeper.run(tls.clone(), identity, ready));
     Ok(async move {
         let served = webhook::serve(address, tls, router, shutdown).await;
@@ -289,22 +309,11 @@ fn serve_broker(
             }
         }
     }));
-    let address = any(port);
+    let address = all_interfaces(port);
     Ok(async move {
         let served = broker::serve(address, tls, parts, shutdown).await;
         served.with_context(|| format!("cannot serve the broker of models on {address} (JCT_MODEL_PORT)"))
     })
-}
-
-fn keeper_settings(settings: &Settings) -> KeeperSettings {
-    KeeperSettings {
-        namespace: settings.namespace.clone(),
-        secret: settings.webhook_secret.clone(),
-        service: settings.webhook_service.clone(),
-        model_service: settings.models_file.is_some().then(|| settings.model_service.clone()),
-        configuration: settings.webhook_configuration.clone(),
-        life: Duration::from_secs(u64::from(settings.webhook_certificate_hours) * 3600),
-    }
 }
 
 /// The user name that the API server knows this process by: the one whose stamps the webhook takes over.
@@ -330,6 +339,6 @@ async fn asked_to_stop() -> anyhow::Result<&'static str> {
     })
 }
 
-fn any(port: u16) -> SocketAddr {
+fn all_interfaces(port: u16) -> SocketAddr {
     SocketAddr::from(([0, 0, 0, 0], port))
 }

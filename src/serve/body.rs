@@ -12,7 +12,6 @@ use super::budget::{Budget, Charge};
 /// What a body may take.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyLimits {
-    /// Its bytes.
     pub bytes: usize,
     /// How long it may wait for room.
     pub wait: Duration,
@@ -23,9 +22,7 @@ pub struct BodyLimits {
 /// A body, with the room that it takes: keep it as long as the bytes, or what was made of them.
 #[derive(Debug)]
 pub struct Body {
-    /// All of it.
     pub bytes: Vec<u8>,
-    /// Its room.
     pub charge: Charge,
 }
 

@@ -52,14 +52,14 @@ impl Budget {
             return None;
         }
         let until = Instant::now() + patience;
-        let (share, user) = self.share(source);
+        let (share, user) = self.of_source(source);
         // One's own share first: who waits for that keeps nothing from others.
         let of_source = timeout_at(until, share.acquire_many_owned(count)).await.ok()?.ok()?;
         let all = timeout_at(until, self.all.clone().acquire_many_owned(count)).await.ok()?.ok()?;
         Some(Charge { all, of_source, _user: user })
     }
 
-    fn share(&self, source: &str) -> (Arc<Semaphore>, User) {
+    fn of_source(&self, source: &str) -> (Arc<Semaphore>, User) {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let share = sources
             .entry(source.to_owned())

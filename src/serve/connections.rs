@@ -33,9 +33,7 @@ struct Entry {
 /// What goes on on one connection.
 #[derive(Debug, Default)]
 pub struct Activity {
-    /// Requests being answered.
     in_flight: AtomicUsize,
-    /// Requests answered.
     served: AtomicU64,
     /// When the last one was, in milliseconds since the port was opened; before, when the connection was.
     last: AtomicU64,

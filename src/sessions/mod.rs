@@ -4,6 +4,7 @@
 //! Nothing is kept. What has ended is deleted; a token ends with its object, however that goes.
 
 mod decide;
+mod metrics;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -25,9 +26,9 @@ use crate::crd::Trust;
 use crate::crd::session::token::SessionToken;
 use crate::crd::session::{READY, Session, SessionReason};
 use crate::domain::Principal;
-use crate::runtime::Clock;
-use crate::runtime::metrics::{Metrics, SessionLabels};
+use crate::shared::Clock;
 use decide::{Decision, Live, decide};
+pub use metrics::{SessionLabels, SessionMetrics};
 
 /// How often what has ended is deleted, and what could not be answered is answered.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -49,7 +50,7 @@ pub struct Sessions {
     /// The API server's clock.
     pub clock: Clock,
     /// Counts.
-    pub metrics: Metrics,
+    pub metrics: SessionMetrics,
     /// How long a token lives, from when its Session was made.
     pub life: Duration,
 }
@@ -121,9 +122,9 @@ impl Sessions {
         };
         match self.write(&session, &status).await {
             Written::Yes => {
-                self.metrics.sessions.get_or_create(&SessionLabels { result: reason.as_str() }).inc();
-                let (namespace, name) = (&session.metadata.namespace, &session.metadata.name);
-                info!(?namespace, ?name, reason = reason.as_str(), user, "Session answered");
+                self.metrics.answered.get_or_create(&SessionLabels { result: reason.as_str() }).inc();
+                let (namespace, name) = (session.metadata.namespace.as_deref(), session.metadata.name.as_deref());
+                info!(namespace, name, reason = reason.as_str(), user, "Session answered");
                 live.note(&session, user, until);
             }
             // Its answer, or its end, is about to be told.

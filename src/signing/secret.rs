@@ -30,9 +30,7 @@ const TRIES: usize = 10;
 /// Where the keys are kept.
 #[derive(Clone, Debug)]
 pub struct SecretSettings {
-    /// The operator's namespace.
     pub namespace: String,
-    /// The Secret.
     pub secret: String,
     /// The age at which a key is replaced; none for never.
     pub max_age: Option<Duration>,
@@ -43,22 +41,10 @@ pub struct SecretSettings {
 pub enum KeyError {
     /// The API server refused or did not answer.
     #[error("cannot {action} the Secret with the signing keys: {source}")]
-    Api {
-        /// What was tried.
-        action: &'static str,
-        /// Why it failed.
-        source: Box<kube::Error>,
-    },
+    Api { action: &'static str, source: Box<kube::Error> },
     /// An entry is there that cannot be used. It is left alone: it may be somebody's only copy.
     #[error("entry {entry} of Secret {secret} has {problem}; mend it, or remove the entry to have a new one made")]
-    Entry {
-        /// The Secret.
-        secret: String,
-        /// Its entry.
-        entry: &'static str,
-        /// What is wrong.
-        problem: InvalidKey,
-    },
+    Entry { secret: String, entry: &'static str, problem: InvalidKey },
     /// No new key could be made.
     #[error(transparent)]
     Make(InvalidKey),

@@ -19,13 +19,10 @@ const SKEW: Duration = Duration::from_secs(25 * 3600);
 pub struct Identity {
     /// The CA that clients must trust.
     pub ca: String,
-    /// The CA's private key.
     pub ca_key: String,
     /// The CA before this one, which clients trust until certificates of it are gone. Empty if there was none.
     pub previous_ca: String,
-    /// The serving certificate.
     pub certificate: String,
-    /// Its private key.
     pub key: String,
 }
 

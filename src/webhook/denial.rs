@@ -12,7 +12,7 @@ use crate::crd::stamps::Sealed;
 use crate::domain::denial::{Door, Request, request_uid};
 use crate::domain::id::sha256_hex;
 use crate::domain::{Actor, Denial, Finding, TraceId};
-use crate::runtime::{Announcement, Urgency};
+use crate::shared::{Announcement, Urgency};
 
 impl Reviewer {
     /// What is to be written down of `request`, refused for `findings`. None for a dry run, which leaves no trace, and for a

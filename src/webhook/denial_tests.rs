@@ -8,16 +8,17 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use super::review::Door;
+use super::review::Endpoint;
 use super::review_tests::{OPERATOR, now, reviewer};
 use super::{Caller, Outlets, router};
 use crate::crd::names::{SUBMITTED_BY, TRACE_ID};
 use crate::domain::denial::{self, Request};
 use crate::domain::id::sha256_hex;
 use crate::domain::{ActorKind, Code, Denial};
-use crate::runtime::{Announcer, Denials, LostTasks, Metrics, NamespaceLimits, Urgency, Waiting};
 use crate::serve::Peer;
+use crate::shared::{Announcer, DenialMetrics, Denials, LostTasks, NamespaceLimits, Urgency, Waiting};
 use crate::store::{Store, StoreSettings};
+use crate::webhook::metrics::WebhookMetrics;
 
 fn object(change: Value) -> Value {
     let mut task = json!({
@@ -49,7 +50,7 @@ fn review(object: &Value, change: Value) -> Value {
 fn denial_of(review: Value) -> Option<Denial> {
     let request: AdmissionRequest<DynamicObject> =
         serde_json::from_value::<AdmissionReview<DynamicObject>>(review).unwrap().try_into().unwrap();
-    let findings = reviewer().review(Door::Mutate, Caller::Authenticated, &request, [1; 16], now()).findings;
+    let findings = reviewer().review(Endpoint::Mutate, Caller::Authenticated, &request, [1; 16], now()).findings;
     reviewer().denial(&request, findings, Caller::Authenticated, [1; 16], now())
 }
 
@@ -113,14 +114,16 @@ async fn post(path: &str, review: &Value, denials: Denials) -> Value {
 
 async fn post_to(outlets: Outlets, path: &str, review: &Value) -> Value {
     let request = http::Request::post(path).body(Body::from(review.to_string())).unwrap();
-    let response =
-        router(reviewer(), outlets, Metrics::default(), NamespaceLimits::none(), false).oneshot(request).await.unwrap();
+    let response = router(reviewer(), outlets, WebhookMetrics::default(), NamespaceLimits::none(), false)
+        .oneshot(request)
+        .await
+        .unwrap();
     let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
     serde_json::from_slice(&body).unwrap()
 }
 
 fn queue() -> (Denials, Waiting) {
-    Denials::new(&Metrics::default())
+    Denials::new(DenialMetrics::default())
 }
 
 #[rstest]
@@ -194,7 +197,7 @@ async fn limited(most_open: u32, most_recorded: u32) -> (axum::Router, Waiting, 
     let limits = NamespaceLimits::new(store.clone(), most_open, most_recorded, LostTasks::default());
     let (denials, waiting) = queue();
     let outlets = Outlets { denials, events: Announcer::default() };
-    (router(reviewer(), outlets, Metrics::default(), limits, false), waiting, store, folder)
+    (router(reviewer(), outlets, WebhookMetrics::default(), limits, false), waiting, store, folder)
 }
 
 /// What `/validate` answers to an object that `/mutate` has let in.

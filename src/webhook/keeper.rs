@@ -25,11 +25,12 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::certificates::{CertificateError, Identity, service_names};
+use super::metrics::WebhookMetrics;
 use super::stamp_keys::{Kept, Settling};
 use crate::crd::Trust;
 use crate::domain::StampKey;
-use crate::runtime::{Clock, Metrics};
 use crate::serve::{Tls, TlsError};
+use crate::shared::Clock;
 
 /// How often Secret and configurations are looked at. A configuration whose caBundle was reset blocks writes until then.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -41,9 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Where things are.
 #[derive(Clone, Debug)]
 pub struct KeeperSettings {
-    /// The operator's namespace.
     pub namespace: String,
-    /// The Secret.
     pub secret: String,
     /// The Service through which the API server reaches the webhook.
     pub service: String,
@@ -51,7 +50,6 @@ pub struct KeeperSettings {
     pub model_service: Option<String>,
     /// Name of both webhook configurations.
     pub configuration: String,
-    /// Life of a certificate.
     pub life: Duration,
 }
 
@@ -60,12 +58,7 @@ pub struct KeeperSettings {
 pub enum KeeperError {
     /// The API server refused or did not answer.
     #[error("{action}: {source}")]
-    Api {
-        /// What was tried.
-        action: &'static str,
-        /// Why it failed.
-        source: Box<kube::Error>,
-    },
+    Api { action: &'static str, source: Box<kube::Error> },
     /// Certificates could not be made.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
@@ -81,7 +74,7 @@ pub enum KeeperError {
 pub struct Keeper {
     client: Client,
     settings: KeeperSettings,
-    metrics: Metrics,
+    metrics: WebhookMetrics,
     clock: Clock,
     trusted: Option<bool>,
     settling: Settling,
@@ -91,7 +84,7 @@ pub struct Keeper {
 
 impl Keeper {
     /// A keeper that has done nothing yet.
-    pub fn new(client: Client, settings: KeeperSettings, metrics: Metrics, clock: Clock) -> Self {
+    pub fn new(client: Client, settings: KeeperSettings, metrics: WebhookMetrics, clock: Clock) -> Self {
         Self {
             client,
             settings,

@@ -1,4 +1,4 @@
-//! The admission webhooks (design decisions 3 and 4): the door that `kubectl`, GitOps and the REST API share.
+//! The admission webhooks (design decisions 3 and 4): the endpoint that `kubectl`, GitOps and the REST API share.
 //!
 //! `/mutate` stamps who submitted an object and its trace id, adds the finalizer, and touches nothing else; `/validate`
 //! decides on the final object. Both ask the gate, so that people see all findings at once, whichever is called first.
@@ -6,6 +6,7 @@
 pub mod certificates;
 mod denial;
 mod keeper;
+mod metrics;
 mod read;
 mod review;
 mod server;
@@ -23,7 +24,8 @@ mod server_tests;
 
 pub use axum::Router;
 pub use keeper::{Keeper, KeeperError, KeeperSettings};
-pub use review::{Door, Review, Reviewer};
+pub use metrics::{ReviewLabels, WebhookMetrics};
+pub use review::{Endpoint, Review, Reviewer};
 pub use server::{Outlets, router, serve};
 
 use crate::serve::Peer;

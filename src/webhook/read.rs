@@ -31,7 +31,6 @@ const MAX_USER_NODES: usize = 20_000;
 /// A review that was read.
 #[derive(Debug)]
 pub(super) struct Read {
-    /// What is asked.
     pub(super) request: AdmissionRequest<DynamicObject>,
     /// What is to be refused before it is looked at: the object's spec is not in the request then.
     pub(super) findings: Vec<Finding>,

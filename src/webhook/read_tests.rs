@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::Caller;
 use super::read::{MAX_NODES, read};
-use super::review::Door;
+use super::review::Endpoint;
 use super::review_tests::{now, reviewer};
 use crate::crd::names::FINALIZER;
 use crate::domain::Code;
@@ -79,7 +79,7 @@ fn one_that_is_stored_can_be_cancelled_and_labelled_but_not_changed(#[case] inpu
         json_patch::merge(&mut new, &change);
         let read = read(review("UPDATE", &new, &old).as_bytes()).unwrap();
         assert!(read.findings.is_empty());
-        reviewer().review(Door::Mutate, Caller::Anonymous, &read.request, [1; 16], now()).findings
+        reviewer().review(Endpoint::Mutate, Caller::Anonymous, &read.request, [1; 16], now()).findings
     };
     assert!(answer(json!({"metadata": {"labels": {"a": "b"}, "finalizers": []}})).is_empty());
     assert!(answer(json!({"spec": {"cancel": true}})).is_empty());

@@ -21,11 +21,11 @@ use crate::domain::executor::Executors;
 use crate::domain::model::Models;
 use crate::domain::{Code, DeletionNote, Finding, Naming};
 use crate::policy::{Policy, Subject, advice, model_findings};
-use crate::runtime::{Clock, Deletions};
+use crate::shared::{Clock, Deletions};
 
 /// Which of the webhooks is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Door {
+pub enum Endpoint {
     /// Called first, before schema and CEL: stamps.
     Mutate,
     /// Called last, on the final object: decides.
@@ -75,7 +75,6 @@ pub(super) struct Context<'a> {
 /// A review's answer, and for what it is a refusal.
 #[derive(Clone, Debug)]
 pub struct Review {
-    /// To be sent.
     pub response: AdmissionResponse,
     /// What is wrong; empty if the request is admitted.
     pub findings: Vec<Finding>,
@@ -93,7 +92,7 @@ impl Reviewer {
     /// Anything but the creation and update of one of our objects is admitted unchanged: the rules bring nothing else.
     pub fn review(
         &self,
-        door: Door,
+        endpoint: Endpoint,
         caller: Caller,
         request: &AdmissionRequest<DynamicObject>,
         random: [u8; 16],
@@ -105,15 +104,15 @@ impl Reviewer {
         let by_operator = !self.trusted_user.is_empty() && user(request) == self.trusted_user;
         let context = Context { trust: &trust, request, by_operator, issuer: issuer(caller), now, random };
         let answer = match (&request.object, subject) {
-            _ if door == Door::Deletion => self.deletion(caller, request, now),
+            _ if endpoint == Endpoint::Deletion => self.deletion(caller, request, now),
             (Some(object), Some(subject)) => match request.operation {
-                Operation::Create => self.create(door, subject, &context, object),
-                Operation::Update => update(door, subject, &context, object),
+                Operation::Create => self.create(endpoint, subject, &context, object),
+                Operation::Update => update(endpoint, subject, &context, object),
                 Operation::Delete | Operation::Connect => admit(),
             },
             _ => admit(),
         };
-        respond(request, if door == Door::Mutate { warned_of_copy(&context, answer) } else { answer })
+        respond(request, if endpoint == Endpoint::Mutate { warned_of_copy(&context, answer) } else { answer })
     }
 
     fn deletion(&self, caller: Caller, request: &AdmissionRequest<DynamicObject>, now: Timestamp) -> Answer {
@@ -128,7 +127,7 @@ impl Reviewer {
         admit()
     }
 
-    fn create(&self, door: Door, subject: Subject, context: &Context, object: &DynamicObject) -> Answer {
+    fn create(&self, endpoint: Endpoint, subject: Subject, context: &Context, object: &DynamicObject) -> Answer {
         let mut findings = subject.check_new(spec(object), &self.policy);
         if subject == Subject::Task {
             let (executors, models) = (self.executors.borrow().clone(), self.models.borrow().clone());
@@ -139,12 +138,12 @@ impl Reviewer {
         if !findings.is_empty() {
             return Answer::Refuse(findings);
         }
-        match door {
-            Door::Mutate => self.warned(subject, context, object, stamp(subject, context, object)),
-            Door::Deletion => admit(),
+        match endpoint {
+            Endpoint::Mutate => self.warned(subject, context, object, stamp(subject, context, object)),
+            Endpoint::Deletion => admit(),
             // What was stamped is what will be stored, other webhooks notwithstanding.
-            Door::Validate if stamping::is_submitted(context, object) => admit(),
-            Door::Validate => changed_stamps(crate::crd::names::SUBMITTED_BY),
+            Endpoint::Validate if stamping::is_submitted(context, object) => admit(),
+            Endpoint::Validate => changed_stamps(crate::crd::names::SUBMITTED_BY),
         }
     }
 }
@@ -195,7 +194,7 @@ fn stamp(subject: Subject, context: &Context, object: &DynamicObject) -> Answer 
 
 /// What may change is for the subject to say, and never an id; reserved annotations are put back as they were, and who
 /// changes or cancels the object is noted.
-fn update(door: Door, subject: Subject, context: &Context, object: &DynamicObject) -> Answer {
+fn update(endpoint: Endpoint, subject: Subject, context: &Context, object: &DynamicObject) -> Answer {
     let Some(old) = &context.request.old_object else { return admit() };
     let mut findings = subject.check_change(spec(old), spec(object));
     if annotation(old, ID) != annotation(object, ID) {
@@ -205,7 +204,7 @@ fn update(door: Door, subject: Subject, context: &Context, object: &DynamicObjec
     if !findings.is_empty() {
         return Answer::Refuse(findings);
     }
-    if door == Door::Validate {
+    if endpoint == Endpoint::Validate {
         return stamping::altered(context, old, object).map_or_else(admit, changed_stamps);
     }
     let wanted = stamping::revision(subject, context, old, object);

@@ -19,13 +19,13 @@ use tracing::{info, warn};
 
 use super::Caller;
 use super::denial::announcement;
+use super::metrics::{ReviewLabels, WebhookMetrics};
 use super::read::{Read, read};
-use super::review::{Door, Review, Reviewer};
+use super::review::{Endpoint, Review, Reviewer};
 use crate::crd::names::GROUP;
 use crate::domain::cwom::Kind;
-use crate::runtime::metrics::ReviewLabels;
-use crate::runtime::{Announcer, Denials, Metrics, NamespaceLimits, TooMany};
 use crate::serve::{self, Body, BodyError, BodyLimits, Budget, Limits, Peer, Tls};
+use crate::shared::{Announcer, Denials, NamespaceLimits, TooMany};
 
 /// An object of 1.5 MiB is the most that etcd takes. A review has the object as it was too, and who asks.
 const MAX_BODY_BYTES: usize = 3 * 1024 * 1024 + 128 * 1024;
@@ -59,7 +59,7 @@ struct App(Arc<Shared>);
 struct Shared {
     reviewer: Reviewer,
     outlets: Outlets,
-    metrics: Metrics,
+    metrics: WebhookMetrics,
     limits: NamespaceLimits,
     /// Whether callers must show a certificate.
     authenticates: bool,
@@ -71,7 +71,6 @@ struct Shared {
 /// Where denials go.
 #[derive(Clone, Debug)]
 pub struct Outlets {
-    /// Into the audit log.
     pub denials: Denials,
     /// To people, as Kubernetes Events: those that are written as denials of their own.
     pub events: Announcer,
@@ -82,7 +81,7 @@ pub struct Outlets {
 pub fn router(
     reviewer: Reviewer,
     outlets: Outlets,
-    metrics: Metrics,
+    metrics: WebhookMetrics,
     limits: NamespaceLimits,
     authenticates: bool,
 ) -> Router {
@@ -98,9 +97,9 @@ pub fn router(
         requests: Semaphore::new(MAX_REQUESTS),
     };
     Router::new()
-        .route("/mutate", post(|app, peer, request| answer(Door::Mutate, app, peer, request)))
-        .route("/validate", post(|app, peer, request| answer(Door::Validate, app, peer, request)))
-        .route("/deletion", post(|app, peer, request| answer(Door::Deletion, app, peer, request)))
+        .route("/mutate", post(|app, peer, request| answer(Endpoint::Mutate, app, peer, request)))
+        .route("/validate", post(|app, peer, request| answer(Endpoint::Validate, app, peer, request)))
+        .route("/deletion", post(|app, peer, request| answer(Endpoint::Deletion, app, peer, request)))
         .with_state(App(Arc::new(shared)))
 }
 
@@ -126,18 +125,23 @@ async fn follow_client_ca(tls: Tls) {
     }
 }
 
-async fn answer(door: Door, State(App(app)): State<App>, peer: Option<Extension<Peer>>, request: Request) -> Response {
+async fn answer(
+    endpoint: Endpoint,
+    State(App(app)): State<App>,
+    peer: Option<Extension<Peer>>,
+    request: Request,
+) -> Response {
     let began = Instant::now();
-    let webhook = match door {
-        Door::Mutate => "mutate",
-        Door::Validate => "validate",
-        Door::Deletion => "deletion",
+    let webhook = match endpoint {
+        Endpoint::Mutate => "mutate",
+        Endpoint::Validate => "validate",
+        Endpoint::Deletion => "deletion",
     };
-    let (result, response) = match admit(&app, door, webhook, peer.map(|Extension(peer)| peer), request).await {
+    let (result, response) = match admit(&app, endpoint, webhook, peer.map(|Extension(peer)| peer), request).await {
         Ok(answered) => answered,
         Err(turned_away) => turned_away.told(webhook),
     };
-    if door == Door::Deletion {
+    if endpoint == Endpoint::Deletion {
         // The object may go as soon as this is answered, and another replica record that.
         app.reviewer.deletions.told().await;
     }
@@ -150,7 +154,6 @@ async fn answer(door: Door, State(App(app)): State<App>, peer: Option<Extension<
 enum TurnedAway {
     /// No certificate where one must be.
     Stranger,
-    /// Its body.
     Unread(BodyError),
     /// Too many are under way.
     Busy,
@@ -198,7 +201,7 @@ impl TurnedAway {
 /// Answers a review, and says how it was answered.
 async fn admit(
     app: &Arc<Shared>,
-    door: Door,
+    endpoint: Endpoint,
     webhook: &'static str,
     peer: Option<Peer>,
     request: Request,
@@ -219,13 +222,13 @@ async fn admit(
     let is_large = bytes.len() >= LARGE;
     // What it holds it holds to its end, though nobody waits for that any more.
     let held = (app.clone(), reader, charge);
-    let judge = move || judge(&held.0, door, caller, bytes, random, now).map(|judged| (judged, held));
+    let judge = move || judge(&held.0, endpoint, caller, bytes, random, now).map(|judged| (judged, held));
     let judged = match is_large {
         true => tokio::task::spawn_blocking(judge).await.map_err(|_| TurnedAway::Busy)?,
         false => judge(),
     };
     let ((request, review), _held) = judged?;
-    let Review { response, findings } = unless_too_many(app, door, caller, &request, review).await;
+    let Review { response, findings } = unless_too_many(app, endpoint, caller, &request, review).await;
     let result = match response.allowed {
         true => "allowed".to_owned(),
         false => refused(webhook, &request, &response),
@@ -244,7 +247,7 @@ async fn admit(
 /// Reads a review and looks at what is asked. Takes no waiting, but time: as much as there is to read.
 fn judge(
     app: &Shared,
-    door: Door,
+    endpoint: Endpoint,
     caller: Caller,
     bytes: Vec<u8>,
     random: [u8; 16],
@@ -253,7 +256,7 @@ fn judge(
     let Read { request, findings } = read(&bytes).map_err(TurnedAway::Malformed)?;
     drop(bytes);
     let review = match findings.is_empty() {
-        true => app.reviewer.review(door, caller, &request, random, now),
+        true => app.reviewer.review(endpoint, caller, &request, random, now),
         false => super::review::refuse(&request, findings),
     };
     Ok((request, review))
@@ -263,13 +266,13 @@ fn judge(
 /// about to be stored: a dry run is refused as well, and not counted.
 async fn unless_too_many(
     app: &Shared,
-    door: Door,
+    endpoint: Endpoint,
     caller: Caller,
     request: &AdmissionRequest<DynamicObject>,
     review: Review,
 ) -> Review {
     let is_task = request.kind.kind == "Task";
-    let is_new = door == Door::Validate
+    let is_new = endpoint == Endpoint::Validate
         && request.operation == Operation::Create
         && request.kind.group == GROUP
         && (is_task || Kind::ALL.iter().any(|kind| kind.as_str() == request.kind.kind))

@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 use super::certificates::Identity;
 use super::review_tests::reviewer;
 use super::{Outlets, router};
-use crate::runtime::{Announcer, Denials, Metrics, NamespaceLimits, Waiting};
 use crate::serve::{ClientCa, Limits, Tls, serve_on};
+use crate::shared::{Announcer, DenialMetrics, Denials, NamespaceLimits, Waiting};
+use crate::webhook::WebhookMetrics;
 
 const NAME: &str = "jct-webhook.jct-system.svc";
 const LIFE: Duration = Duration::from_secs(3600);
@@ -37,7 +38,7 @@ fn client(issuer: &Identity, name: &str) -> (String, String) {
     (params.signed_by(&key, &issuer).unwrap().pem(), key.serialize_pem())
 }
 
-struct Door {
+struct TestServer {
     address: std::net::SocketAddr,
     trusts: String,
     tls: Tls,
@@ -45,12 +46,12 @@ struct Door {
     shutdown: CancellationToken,
 }
 
-impl Door {
+impl TestServer {
     async fn open(client_ca: Option<ClientCa>) -> Self {
         let identity = identity();
         let tls = Tls::new(&identity.certificate, &identity.key, client_ca).unwrap();
-        let metrics = Metrics::default();
-        let (denials, waiting) = Denials::new(&metrics);
+        let metrics = WebhookMetrics::default();
+        let (denials, waiting) = Denials::new(DenialMetrics::default());
         let outlets = Outlets { denials, events: Announcer::default() };
         let router = router(reviewer(), outlets, metrics, NamespaceLimits::none(), tls.authenticates());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -100,7 +101,7 @@ impl Door {
     }
 }
 
-impl Drop for Door {
+impl Drop for TestServer {
     fn drop(&mut self) {
         self.shutdown.cancel();
     }
@@ -129,23 +130,23 @@ fn ca_file(folder: &TempDir, pem: &str) -> std::path::PathBuf {
 async fn with_a_client_ca_only_its_certificates_are_answered_and_believed() {
     let (cluster, stranger, folder) = (identity(), identity(), tempfile::tempdir().unwrap());
     let file = ca_file(&folder, &cluster.ca);
-    let mut door = Door::open(Some(ClientCa { file, names: vec!["kube-apiserver".into()] })).await;
-    let (status, body) = door.ask(None).await.unwrap();
+    let mut server = TestServer::open(Some(ClientCa { file, names: vec!["kube-apiserver".into()] })).await;
+    let (status, body) = server.ask(None).await.unwrap();
     assert_eq!(status, 403, "{body}");
-    assert_eq!(door.ask(Some(&client(&cluster, "system:node:n1"))).await.unwrap().0, 403, "another one of that CA");
-    assert_eq!(door.ask(Some(&client(&stranger, "kube-apiserver"))).await, None, "another CA");
-    assert!(door.denials.take().is_empty(), "what nobody vouches for is not looked at");
-    let (status, body) = door.ask(Some(&client(&cluster, "kube-apiserver"))).await.unwrap();
+    assert_eq!(server.ask(Some(&client(&cluster, "system:node:n1"))).await.unwrap().0, 403, "another one of that CA");
+    assert_eq!(server.ask(Some(&client(&stranger, "kube-apiserver"))).await, None, "another CA");
+    assert!(server.denials.take().is_empty(), "what nobody vouches for is not looked at");
+    let (status, body) = server.ask(Some(&client(&cluster, "kube-apiserver"))).await.unwrap();
     assert!(status == 200 && body.contains("INVALID_OPERATION"), "{body}");
-    let denials = door.denials.take();
+    let denials = server.denials.take();
     assert_eq!((denials.len(), denials[0].authenticated), (1, true));
 }
 
 #[tokio::test]
 async fn without_a_client_ca_everybody_is_answered_and_nobody_believed() {
-    let mut door = Door::open(None).await;
-    assert_eq!(door.ask(None).await.unwrap().0, 200);
-    let denials = door.denials.take();
+    let mut server = TestServer::open(None).await;
+    assert_eq!(server.ask(None).await.unwrap().0, 200);
+    let denials = server.denials.take();
     let [denial] = denials.as_slice() else { panic!("{denials:?}") };
     assert!(!denial.authenticated);
     assert_ne!(denial.uid, "01KJMMA2G027CE4HT1RZKZBW4A", "a denial is not called as a Task is");
@@ -155,16 +156,16 @@ async fn without_a_client_ca_everybody_is_answered_and_nobody_believed() {
 async fn a_client_ca_that_changes_is_taken_up() {
     let (before, after, folder) = (identity(), identity(), tempfile::tempdir().unwrap());
     let file = ca_file(&folder, &before.ca);
-    let door = Door::open(Some(ClientCa { file, names: Vec::new() })).await;
+    let server = TestServer::open(Some(ClientCa { file, names: Vec::new() })).await;
     let (old, new) = (client(&before, "a"), client(&after, "a"));
-    assert_eq!((door.ask(Some(&old)).await.unwrap().0, door.ask(Some(&new)).await), (200, None));
-    assert!(!door.tls.refresh().unwrap());
+    assert_eq!((server.ask(Some(&old)).await.unwrap().0, server.ask(Some(&new)).await), (200, None));
+    assert!(!server.tls.refresh().unwrap());
     ca_file(&folder, "nonsense");
-    assert!(door.tls.refresh().is_err());
-    assert_eq!(door.ask(Some(&old)).await.unwrap().0, 200, "the one before holds");
+    assert!(server.tls.refresh().is_err());
+    assert_eq!(server.ask(Some(&old)).await.unwrap().0, 200, "the one before holds");
     ca_file(&folder, &after.ca);
-    assert!(door.tls.refresh().unwrap());
-    assert_eq!((door.ask(Some(&new)).await.unwrap().0, door.ask(Some(&old)).await), (200, None));
+    assert!(server.tls.refresh().unwrap());
+    assert_eq!((server.ask(Some(&new)).await.unwrap().0, server.ask(Some(&old)).await), (200, None));
 }
 
 #[tokio::test]
@@ -181,12 +182,12 @@ async fn a_bad_client_ca_is_named_at_the_start() {
 
 #[tokio::test]
 async fn handshakes_that_never_end_keep_nobody_out() {
-    let door = Door::open(None).await;
+    let server = TestServer::open(None).await;
     let mut silent = Vec::new();
     for _ in 0..8 {
-        silent.push(TcpStream::connect(door.address).await.unwrap());
+        silent.push(TcpStream::connect(server.address).await.unwrap());
     }
-    assert_eq!(door.ask(None).await.unwrap().0, 200);
+    assert_eq!(server.ask(None).await.unwrap().0, 200);
     for stream in &mut silent {
         let closed = tokio::time::timeout(Duration::from_secs(3), stream.read_u8()).await;
         assert!(closed.is_ok(), "it is still open");

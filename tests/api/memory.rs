@@ -12,7 +12,8 @@ use http_body_util::BodyExt as _;
 use jct::domain::trace::Outcome;
 use jct::domain::{Actor, Id};
 use jct::policy::Policy;
-use jct::runtime::{Denials, Metrics, NamespaceLimits, Waiting};
+use jct::runtime::Metrics;
+use jct::shared::{Denials, NamespaceLimits, Waiting};
 use jct::store::NewTask;
 use jct::webhook::{self, Reviewer};
 use kube::core::DynamicObject;
@@ -102,18 +103,18 @@ fn worst(bytes: usize, what: &str) -> String {
 
 fn door() -> (Router, Waiting) {
     let metrics = Metrics::default();
-    let (denials, waiting) = Denials::new(&metrics);
+    let (denials, waiting) = Denials::new(metrics.denials);
     let reviewer = Reviewer {
         policy: Policy::default().allowing("octo/"),
         trust: tokio::sync::watch::Sender::new(std::sync::Arc::new(crate::world::trust())).subscribe(),
         trusted_user: "system:serviceaccount:jct-system:jct".into(),
-        deletions: jct::runtime::Deletions::default(),
+        deletions: jct::shared::Deletions::default(),
         executors: tokio::sync::watch::Sender::new(std::sync::Arc::default()).subscribe(),
         models: tokio::sync::watch::Sender::new(std::sync::Arc::default()).subscribe(),
-        clock: jct::runtime::Clock::default(),
+        clock: jct::shared::Clock::default(),
     };
-    let outlets = webhook::Outlets { denials, events: jct::runtime::Announcer::default() };
-    (webhook::router(reviewer, outlets, metrics, NamespaceLimits::none(), false), waiting)
+    let outlets = webhook::Outlets { denials, events: jct::shared::Announcer::default() };
+    (webhook::router(reviewer, outlets, metrics.webhook, NamespaceLimits::none(), false), waiting)
 }
 
 async fn reviews(text: Bytes, count: usize) {

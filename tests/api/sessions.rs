@@ -7,8 +7,8 @@ use std::time::Duration;
 use axum::body::Body;
 use jct::crd::stamps::{Issuer, Seal, Sealed, Stamps};
 use jct::domain::{Principal, submitted_digest};
-use jct::runtime::{Clock, Metrics};
-use jct::sessions::Sessions;
+use jct::sessions::{SessionMetrics, Sessions};
+use jct::shared::Clock;
 use jct_session::KeyPair;
 use jiff::Timestamp;
 use rstest::rstest;
@@ -54,7 +54,7 @@ impl World {
     fn answering(&self, life: Duration) -> DropGuard {
         let stop = CancellationToken::new();
         let trust = tokio::sync::watch::Sender::new(Arc::new(trust())).subscribe();
-        let (client, clock, metrics) = (self.cluster.client(), Clock::default(), Metrics::default());
+        let (client, clock, metrics) = (self.cluster.client(), Clock::default(), SessionMetrics::default());
         tokio::spawn(Sessions { client, trust, clock, metrics, life }.run(stop.clone()));
         stop.drop_guard()
     }

@@ -13,7 +13,8 @@ use jct::crd::Trust;
 use jct::domain::cwom::Kind;
 use jct::domain::{Id, StampKey, StampKeys};
 use jct::policy::Policy;
-use jct::runtime::{Clock, Denials, LostTasks, Metrics, NamespaceLimits, Waiting};
+use jct::runtime::Metrics;
+use jct::shared::{Clock, Denials, LostTasks, NamespaceLimits, Waiting};
 use jct::signing::{KeyRing, Keys, SigningKey};
 use jct::store::{Store, StoreSettings};
 use jct::trace::TraceVolume;
@@ -208,10 +209,19 @@ fn serve(
     max_recorded: u32,
 ) -> (Api, Waiting) {
     let metrics = Metrics::default();
-    let (denials, waiting) = Denials::new(&metrics);
+    let (denials, waiting) = Denials::new(metrics.denials.clone());
     let ring = KeyRing::new(SigningKey::from_seed(&[7; 32]).unwrap(), &[], "2026-03-01T12:00:00Z".parse().unwrap());
     let keys = Keys::fixed(Some(ring));
-    let health = Health { store: store.clone(), parts: Arc::default(), metrics, keys, clock: Clock::default() };
+    let gauges = metrics.gauges();
+    let health = Health {
+        store: store.clone(),
+        parts: Arc::default(),
+        metrics: metrics.api,
+        gauges,
+        page: metrics.page,
+        keys,
+        clock: Clock::default(),
+    };
     let policy = Policy::default().allowing("octo/");
     let trust = tokio::sync::watch::Sender::new(Arc::new(trust.clone())).subscribe();
     let limits = NamespaceLimits::new(store.clone(), MAX_OPEN_TASKS, max_recorded, LostTasks::default());

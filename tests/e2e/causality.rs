@@ -1,10 +1,9 @@
 //! The work objects of a Task: what it was made of, what ran, what came out; each a row, linked and audited.
 
-use jct::crd::Task;
 use serde_json::{Value, json};
 use sqlx::Row as _;
 
-use crate::support::{World, audit, id, query, spec_in, task};
+use crate::support::{Task, World, audit, id, query, spec_in, task};
 
 fn ids(task: &Task) -> Vec<(&'static str, String)> {
     let cwom = task.status.clone().unwrap().cwom.expect("the status names the objects");

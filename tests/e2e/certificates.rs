@@ -23,7 +23,7 @@ pub async fn bundles(world: &World) -> Vec<String> {
 async fn served(world: &World) -> String {
     let services: Api<Service> = Api::namespaced(world.client.clone(), RELEASE_NAMESPACE);
     let address = services.get("jct-webhook").await.unwrap().spec.unwrap().cluster_ip.unwrap();
-    let exec = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/exec.sh");
+    let exec = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/cluster/exec.sh");
     let target = format!("{address}:443");
     let cluster = setting("JCT_E2E_CLUSTER");
     let name = "jct-webhook.jct-system.svc";

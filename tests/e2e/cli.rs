@@ -265,3 +265,35 @@ async fn the_doctor_finds_an_installation_that_is_well() {
     .await;
     let _ = run("kubectl", &["delete", "clusterrolebinding", "jct-e2e-doctor"], "").await;
 }
+
+/// Where no webhook says who makes it, and with a key of which everybody knows the secret.
+#[tokio::test]
+async fn a_session_that_nobody_vouches_for_gets_no_token() {
+    let world = World::shared("cli-sessions").await;
+    let good = "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=";
+    let weak = format!("{}=", "A".repeat(43));
+    let name = world.namespace.clone();
+    for (namespace, key, reason) in [
+        ("jct-system", good, "Unsealed"),
+        (&*world.namespace, &*weak, "InvalidKey"),
+        (&*world.namespace, good, "Issued"),
+    ] {
+        let forged = json!({"jct.dev/submitted-by": "root", "jct.dev/submitted-by-groups": "[\"system:masters\"]"});
+        let session = json!({
+            "apiVersion": "jct.dev/v1", "kind": "Session", "spec": {"publicKey": key},
+            "metadata": {"name": name, "namespace": namespace, "annotations": forged},
+        });
+        run("kubectl", &["create", "-f", "-"], &session.to_string()).await.unwrap();
+        let get = ["get", "session", &name, "--namespace", namespace, "--output=json"];
+        let status = until("an answer", async || {
+            let session: Value = serde_json::from_str(&kubectl(&get).await).unwrap();
+            if session["status"].is_null() { Err(session.to_string()) } else { Ok(session["status"].clone()) }
+        })
+        .await;
+        assert_eq!(status["conditions"][0]["reason"], json!(reason), "{status}");
+        assert_eq!(status["encryptedToken"].is_string(), reason == "Issued", "{status}");
+        let user = if reason == "Issued" { json!("admin") } else { Value::Null };
+        assert_eq!(status["user"], user, "{status}");
+        kubectl(&["delete", "session", &name, "--namespace", namespace]).await;
+    }
+}

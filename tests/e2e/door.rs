@@ -200,7 +200,7 @@ async fn a_stranger_at_the_webhook_is_not_answered() {
     .to_string();
     let length = forged.len();
     let head = format!("POST /mutate HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
-    let exec = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/exec.sh");
+    let exec = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/cluster/exec.sh");
     let target = format!("{address}:443");
     let cluster = setting("JCT_E2E_CLUSTER");
     let args = [&cluster, "openssl", "s_client", "-quiet", "-connect", &target];

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use jct::crd::Task;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::api::{EvictParams, PostParams};
@@ -10,7 +9,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Entry, RELEASE_NAMESPACE, Repository, Trace, World, begun, condition, configuration, configure, helm_fails,
+    Entry, RELEASE_NAMESPACE, Repository, Task, Trace, World, begun, condition, configuration, configure, helm_fails,
     no_operator_restarted, reason, run, task, until,
 };
 

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use jct::crd::Task;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, PropagationPolicy};
 use serde_json::json;
 use sqlx::Row as _;
 
 use crate::support::{
-    Held, OPERATOR, Trace, World, audit, condition, id, jobs_ever, kill_operator, no_operator_restarted,
+    Held, OPERATOR, Task, Trace, World, audit, condition, id, jobs_ever, kill_operator, no_operator_restarted,
     operator_besides, phase, query, reason, task, task_on, until, verify_audit, writes,
 };
 

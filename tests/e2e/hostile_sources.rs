@@ -3,8 +3,7 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::support::{Entry, NORMAL, Repository, Trace, World, condition, reason, task, task_on};
-use jct::crd::Task;
+use crate::support::{Entry, NORMAL, Repository, Task, Trace, World, condition, reason, task, task_on};
 
 async fn fails(world: &World, name: &str, change: Value, wanted: &str) -> Task {
     world.create(task(name, change)).await;

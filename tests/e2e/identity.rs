@@ -1,11 +1,10 @@
 //! Who did it: stamped by the webhook, kept against everybody, recorded.
 
-use jct::crd::Task;
 use kube::api::{Api, Patch, PatchParams};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::support::{Held, World, audit, condition, id, phase, task, task_on, until};
+use crate::support::{Held, Task, World, audit, condition, id, phase, task, task_on, until};
 
 const FORGED: [&str; 4] = ["jct.dev/submitted-by", "jct.dev/trace-id", "jct.dev/stamp", "jct.dev/cancelled-by"];
 
@@ -152,7 +151,7 @@ async fn an_id_can_be_pinned_once() {
     assert!(status.message.contains("INVALID_SPEC: metadata.annotations[jct.dev/id]: "), "{status:?}");
 
     let first = world.create(task("first", json!({}))).await;
-    let taken = jct::domain::Id::derive(
+    let taken = jct_domain::Id::derive(
         first.metadata.creation_timestamp.as_ref().unwrap().0,
         &format!("{}/pinned", first.metadata.uid.as_ref().unwrap()),
     )

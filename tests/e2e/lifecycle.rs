@@ -146,7 +146,7 @@ async fn the_same_key_is_the_same_task_also_when_its_object_is_gone() {
         assert_eq!(status.trace, first.status.as_ref().unwrap().trace);
         let own = format!(
             "t-{}-",
-            jct::domain::Id::derive(
+            jct_domain::Id::derive(
                 copy.metadata.creation_timestamp.as_ref().unwrap().0,
                 copy.metadata.uid.as_deref().unwrap(),
             )

@@ -1,11 +1,11 @@
 //! JCT end to end, on a real Kubernetes with real workers. `tests/e2e.sh` makes the cluster and runs this.
 //!
 //! Every test has a namespace of its own and waits for states, never for time. Tests that disturb the installation
-//! (stop the operator, remove the webhooks) run [`alone`](support::World::alone).
+//! (stop the operator, remove the webhooks) run [`alone`](jct_e2e::World::alone).
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
+use jct_e2e as support;
 
 mod causality;
 mod certificates;

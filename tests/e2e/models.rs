@@ -1,12 +1,11 @@
 //! An executor with a model: no network and no key, a scripted provider, a change, its ledger.
 
-use jct::crd::Task;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Entry, RELEASE_NAMESPACE, Repository, Trace, World, configuration, configure, kubectl, reason, run, setting, task,
-    until,
+    Entry, RELEASE_NAMESPACE, Repository, Task, Trace, World, configuration, configure, kubectl, reason, run, setting,
+    task, until,
 };
 
 const KEY: &str = "sk-of-the-end-to-end-tests";

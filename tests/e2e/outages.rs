@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use futures::FutureExt as _;
-use jct::crd::Task;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, ListParams};
@@ -18,7 +17,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::support::{
-    NORMAL, Postgres, RELEASE_NAMESPACE, Rest, World, condition, helm_fails, id, jobs_ever, kubectl,
+    NORMAL, Postgres, RELEASE_NAMESPACE, Rest, Task, World, condition, helm_fails, id, jobs_ever, kubectl,
     no_operator_restarted, operators, query, task, token, until, upgrade, verify_audit, verify_other_audit,
 };
 

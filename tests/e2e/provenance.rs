@@ -5,13 +5,12 @@ use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use jct::crd::Task;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::support::{RELEASE_NAMESPACE, Rest, Trace, World, jct, reason, task, until};
+use crate::support::{RELEASE_NAMESPACE, Rest, Task, Trace, World, jct, reason, setting, task, until};
 
 const SECRET: &str = "jct-signing";
 
@@ -31,7 +30,7 @@ fn ids(keys: &Value) -> Vec<String> {
 fn verify(folder: &Path, keys: &Value) -> (i32, String) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), keys.to_string()).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_jct"));
+    let mut command = Command::new(setting("JCT_E2E_BINARY"));
     let output = command.args(["trace", "verify", "--keys"]).arg(file.path()).arg(folder).output().unwrap();
     (output.status.code().unwrap(), String::from_utf8_lossy(&output.stdout).into_owned())
 }

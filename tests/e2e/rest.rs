@@ -83,7 +83,7 @@ async fn what_a_task_makes_is_followed_and_read() {
     let unpacked = std::process::Command::new("tar").args(["-xzf", "archive"]).current_dir(path).output().unwrap();
     assert!(unpacked.status.success(), "{unpacked:?}");
     let mut checked = Vec::new();
-    jct::trace::verify(folder.path(), None, &mut |one| checked.push(one)).unwrap();
+    jct_trace::verify(folder.path(), None, &mut |one| checked.push(one)).unwrap();
     assert!(checked.len() == 1 && checked[0].problems.is_empty(), "{checked:?}");
 }
 

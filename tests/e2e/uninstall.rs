@@ -40,7 +40,7 @@ async fn an_uninstall_leaves_the_data_and_no_finalizer() {
     world.tasks().delete("waiting", &Default::default()).await.unwrap();
     world.wait_until_gone("waiting").await;
 
-    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/jct");
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/jct");
     let values = setting("JCT_E2E_VALUES");
     helm(&[
         "install",

@@ -163,7 +163,7 @@ fn closed<T: std::fmt::Debug>(answer: &kube::Result<T>) -> bool {
 #[tokio::test]
 async fn a_task_in_the_operators_own_namespace_is_gated_by_the_controller() {
     let world = World::shared("own").await;
-    let tasks: Api<jct::crd::Task> = Api::namespaced(world.client.clone(), RELEASE_NAMESPACE);
+    let tasks: Api<crate::support::Task> = Api::namespaced(world.client.clone(), RELEASE_NAMESPACE);
     let manifest: Value = task(&world.namespace, json!({"target": {"repo": "other/thing"}}));
     tasks.create(&PostParams::default(), &serde_json::from_value(manifest).unwrap()).await.unwrap();
     let found = until("the refusal", async || {

@@ -1,9 +1,8 @@
 //! The seven CWOM kinds as custom resources, from the manifests to the record.
 
 use http::Request;
-use jct::crd::cwom::api_resource;
-use jct::domain::cwom::Kind;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
+use jct_domain::cwom::Kind;
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use rstest::rstest;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
@@ -13,8 +12,13 @@ use crate::support::{
     NORMAL, OPERATOR, RELEASE_NAMESPACE, World, audit, kubectl, query, run, spec_in, until, verify_audit, writes,
 };
 
-pub const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/cwom.yaml");
+pub const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/cwom.yaml");
 const CHAIN: &str = include_str!("../../examples/cwom.yaml");
+
+fn api_resource(kind: Kind) -> ApiResource {
+    let version = GroupVersionKind::gvk("jct.dev", "v1", kind.as_str());
+    ApiResource::from_gvk_with_plural(&version, kind.plural())
+}
 
 fn objects(world: &World, kind: Kind) -> Api<DynamicObject> {
     Api::namespaced_with(world.client.clone(), &world.namespace, &api_resource(kind))
@@ -295,7 +299,7 @@ async fn a_run_of_an_agent_is_carried_out_through_the_gate() {
     let done = wait_for(&world, Kind::Run, "try", "Succeeded", ("True", "Done")).await;
     assert_eq!(done.data["status"]["phase"], "done");
     let task = world.wait_for(done.data["status"]["taskName"].as_str().unwrap(), "Completed").await;
-    assert_eq!(task.spec.objective, "Tell what is there, and how much of it");
+    assert_eq!(task.spec.fields["objective"], "Tell what is there, and how much of it");
     let status = task.status.unwrap();
     assert_eq!(status.submitted_by.as_deref(), Some("grace@example.org"));
     assert_eq!(json!(status.trace_id), done.data["status"]["traceId"]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jct::domain::{FailureReason, Phase};
 use jct::reconcile::task::reconcile;
-use jct::runtime::Clock;
+use jct::shared::Clock;
 use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
 use serde_json::{Value, json};

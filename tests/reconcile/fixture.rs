@@ -19,13 +19,14 @@ use jct::jobs::JobSettings;
 use jct::jobs::placement::{Placement, WayOut};
 use jct::policy::Policy;
 use jct::reconcile::Action;
-use jct::reconcile::context::{Between, Context, Settled, Timing};
+use jct::reconcile::ReconcileMetrics;
+use jct::reconcile::context::{Between, Context, SignedAttempts, Timing};
 use jct::reconcile::error::{Backoff, Error};
 use jct::reconcile::head::Head;
 use jct::reconcile::status::Written;
 use jct::reconcile::task::{Object, reconcile};
 use jct::reconcile::work_object::{Objects, Whole, WorkObject, reconcile_as_read};
-use jct::runtime::{Announcer, Clock, Deletions, LostTasks, Metrics};
+use jct::shared::{Announcer, Clock, Deletions, LostTasks};
 use jct::signing::{KeyRing, Keys, SigningKey};
 use jct::store::{Store, StoreSettings, TaskRow};
 use jct::trace::TraceVolume;
@@ -182,9 +183,9 @@ impl World {
             keys: self.keys.clone(),
             checkpoint: tokio::sync::watch::channel(None).1,
             builder_id: DEFAULT_BUILDER_ID.into(),
-            settled: Settled::default(),
+            signed: SignedAttempts::default(),
             workers: Arc::default(),
-            metrics: Metrics::default(),
+            metrics: ReconcileMetrics::default(),
             backoff: Backoff::default(),
             events: Announcer::default(),
             written: Written::default(),

@@ -34,13 +34,13 @@ async fn a_sweep_over_tasks_forgets_those_that_are_gone_and_no_others() {
         let status = |reason: &str| TaskStatus { reason: Some(reason.into()), ..TaskStatus::default() };
         for uid in [UID, GONE] {
             context.written.note(uid, Some("1000"), status("kept"));
-            context.settled.note(uid, 1);
+            context.signed.note(uid, 1);
             context.backoff.failed(uid);
         }
         orphans::sweep(&context, &objects).await?;
         let kept = |uid: &str| context.written.current(uid, Some("1"), None).is_some();
-        assert_eq!((kept(UID), context.settled.has(UID, 1), next_wait(&context, UID)), (true, true, FIRST * 2));
-        assert_eq!((kept(GONE), context.settled.has(GONE, 1), next_wait(&context, GONE)), (false, false, FIRST));
+        assert_eq!((kept(UID), context.signed.has(UID, 1), next_wait(&context, UID)), (true, true, FIRST * 2));
+        assert_eq!((kept(GONE), context.signed.has(GONE, 1), next_wait(&context, GONE)), (false, false, FIRST));
         Ok(Action::await_change())
     };
     world.passes(vec![], passes).await.result.unwrap();

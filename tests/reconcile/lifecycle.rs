@@ -4,7 +4,7 @@ use std::time::Duration;
 use jct::domain::{Actor, ActorKind, DeletionNote, FailureReason, Phase, Principal};
 use jct::reconcile::Context;
 use jct::reconcile::task::reconcile_in_line;
-use jct::runtime::Urgency;
+use jct::shared::Urgency;
 use jct::store::{NewTask, Shown};
 use rstest::rstest;
 use serde_json::{Value, json};

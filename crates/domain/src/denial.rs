@@ -159,7 +159,7 @@ impl Denial {
         *findings_left_out += findings.len().saturating_sub(MAX_FINDINGS);
         findings.truncate(MAX_FINDINGS);
         findings.shrink_to_fit();
-        for Finding { code: _, field, message } in findings {
+        for Finding { code: _, field, message, is_dangling: _ } in findings {
             cut(field, MAX_NAME_CHARS);
             cut(message, MAX_MESSAGE_CHARS);
         }

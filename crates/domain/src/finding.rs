@@ -73,13 +73,26 @@ pub struct Finding {
     pub field: String,
     /// What is wrong and how to mend it.
     pub message: String,
+    /// Whether it is a well-formed reference that leads to nothing. For us: clients have the message.
+    #[serde(skip)]
+    pub is_dangling: bool,
 }
 
 impl Finding {
     /// A finding on `field`.
     pub fn new(code: Code, field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code, field: field.into(), message: message.into() }
+        Self { code, field: field.into(), message: message.into(), is_dangling: false }
     }
+
+    /// A reference on `field` to an object that is not there.
+    pub fn dangling(field: impl Into<String>, kind: &str, id: &str) -> Self {
+        Self { is_dangling: true, ..Self::new(Code::InvalidSpec, field, does_not_exist(kind, id)) }
+    }
+}
+
+/// That an object to which something refers is not there, in the words of the contract.
+pub fn does_not_exist(kind: &str, id: &str) -> String {
+    format!("Referenced {kind} '{id}' does not exist")
 }
 
 impl fmt::Display for Finding {

@@ -2,6 +2,8 @@
 //!
 //! Pure: no clock, no IO, no async, no Kubernetes client. Everything else depends on this module; it depends on nothing.
 
+#![warn(missing_docs)] // other crates use it
+
 pub mod actor;
 pub mod applied;
 pub mod audit;
@@ -32,7 +34,7 @@ pub use actor::{Actor, ActorKind};
 pub use deletion::DeletionNote;
 pub use denial::Denial;
 pub use digest::{SpecDigests, spec_digest, submitted_digest, task_digest};
-pub use finding::{Code, Finding};
+pub use finding::{Code, Finding, does_not_exist};
 pub use id::{Id, TraceId};
 pub use lifecycle::{FailureReason, Phase};
 pub use naming::Naming;

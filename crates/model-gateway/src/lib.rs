@@ -12,6 +12,8 @@
 //! What is pure: which paths, headers and requests are let through ([`Route`], [`headers`], [`request`]), how an answer's usage
 //! is read ([`usage`]), what it costs ([`Price`]), what budgets allow ([`budget`]), what is recorded ([`record`]).
 
+#![warn(missing_docs)] // other crates use it
+
 pub mod body;
 pub mod broker;
 pub mod catalog;

@@ -3,6 +3,8 @@
 //!
 //! Key and signature know no IO; [`keys_in`] reads keys from files. The operator keeps its own in a Secret.
 
+#![warn(missing_docs)] // other crates use it
+
 mod checkpoint;
 mod file;
 mod key;

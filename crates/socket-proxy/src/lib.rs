@@ -21,6 +21,8 @@
 //! ([`start`]). Everything is bounded, for whoever asks is hostile; the thread has the lowest priority, so that asking takes
 //! turns from nobody.
 
+#![warn(missing_docs)] // other crates use it
+
 mod asked;
 mod error;
 mod filter;

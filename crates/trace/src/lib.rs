@@ -2,6 +2,8 @@
 //!
 //! `inspect` is the one judgement of files; the operator seals by it, and `jct trace verify` repeats it later.
 
+#![warn(missing_docs)] // other crates use it
+
 mod folder;
 mod inspect;
 mod read;

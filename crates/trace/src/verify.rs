@@ -1,27 +1,25 @@
 //! Checking traces offline: files against manifest, manifest against provenance, provenance against keys.
 
-use std::collections::BTreeMap;
+mod statement;
+
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::folder::{empty_folders, read_if_there};
 use super::inspect::{ReadManifest, file_findings, read_manifest};
 use super::remove::ASIDE;
 use jct_domain::id::sha256_hex;
-use jct_domain::provenance::{
-    BUILD_TYPE, Bound, Envelope, MAX_PROVENANCE_BYTES, PREDICATE_TYPE, ResourceDescriptor, STATEMENT_TYPE, Statement,
-    invocation_id, subjects,
-};
+use jct_domain::provenance::{Bound, Statement, subjects};
 use jct_domain::trace::{
     Expected, INCOMPLETE_FILE, Incomplete, MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest, Outcome, PROVENANCE_FILE,
     TASK_FILE,
 };
 use jct_domain::{Id, TraceId};
 use jct_signing::PublicKey;
+use statement::{Claim, identify, parameters, provenance, same_subjects};
 
 /// The greatest `task.json` that is read, in bytes.
 const MAX_TASK_BYTES: u64 = 64 * 1024 * 1024;
@@ -207,14 +205,6 @@ impl Checked {
     }
 }
 
-/// What the folder says it is.
-struct Claim<'a> {
-    task_id: Id,
-    trace_id: &'a TraceId,
-    attempt: u32,
-    namespace: Option<&'a str>,
-}
-
 fn check(path: &Path, directory: &File, keys: Option<&[PublicKey]>) -> io::Result<Checked> {
     let mut checked = Checked::new(path);
     let statement = provenance(directory, keys, &mut checked)?;
@@ -245,62 +235,6 @@ fn check(path: &Path, directory: &File, keys: Option<&[PublicKey]>) -> io::Resul
         (true, None) => Verdict::Unchecked,
     };
     Ok(checked)
-}
-
-/// The statement, if there is one and, where `keys` are given, one of them signed it.
-fn provenance(directory: &File, keys: Option<&[PublicKey]>, checked: &mut Checked) -> io::Result<Option<Statement>> {
-    let wrong = |checked: &mut Checked, why: String| {
-        checked.signature = if keys.is_some() { Signed::Invalid } else { Signed::NotChecked };
-        checked.problems.push(why);
-        Ok(None)
-    };
-    let bytes = match read_if_there(directory, PROVENANCE_FILE, MAX_PROVENANCE_BYTES)? {
-        None if keys.is_some() => {
-            checked.problems.push(format!("{PROVENANCE_FILE} is missing: nobody vouches for this trace"));
-            return Ok(None);
-        }
-        None => return Ok(None),
-        Some(Err(why)) => return wrong(checked, why),
-        Some(Ok(bytes)) => bytes,
-    };
-    let envelope: Envelope = match serde_json::from_slice(&bytes) {
-        Ok(envelope) => envelope,
-        Err(error) => return wrong(checked, format!("{PROVENANCE_FILE} is no DSSE envelope: {error}")),
-    };
-    let payload = match keys {
-        Some(keys) => match jct_signing::verify(&envelope, keys) {
-            Ok((payload, keyid)) => {
-                checked.signature = Signed::Valid;
-                checked.keyid = Some(keyid);
-                payload
-            }
-            Err(problem) => return wrong(checked, format!("{PROVENANCE_FILE}: {problem}")),
-        },
-        None => match envelope.payload() {
-            Some(payload) => {
-                checked.signature = Signed::NotChecked;
-                payload
-            }
-            None => return wrong(checked, format!("{PROVENANCE_FILE}: the payload is not base64")),
-        },
-    };
-    let statement: Statement = match serde_json::from_slice(&payload) {
-        Ok(statement) => statement,
-        Err(error) => {
-            checked.problems.push(format!("{PROVENANCE_FILE} has no provenance in it: {error}"));
-            return Ok(None);
-        }
-    };
-    let types = [
-        ("_type", statement.type_.as_str(), STATEMENT_TYPE),
-        ("predicateType", statement.predicate_type.as_str(), PREDICATE_TYPE),
-        ("buildType", statement.predicate.build_definition.build_type.as_str(), BUILD_TYPE),
-    ];
-    if let Some((field, found, known)) = types.into_iter().find(|(_, found, known)| found != known) {
-        checked.problems.push(format!("{PROVENANCE_FILE}: {field} is {found:?}; this version knows {known:?}"));
-        return Ok(None);
-    }
-    Ok(Some(statement))
 }
 
 fn complete(
@@ -368,62 +302,6 @@ fn incomplete(bytes: &[u8], statement: Option<&Statement>, checked: &mut Checked
     identify(&claim, statement, checked);
     if let Some(statement) = statement {
         same_subjects(statement, &subjects(&Bound::Incomplete { sha256: &sha256_hex(bytes) }), checked);
-    }
-}
-
-/// Notes what the folder says it is, and whether the provenance is about the same.
-fn identify(claim: &Claim, statement: Option<&Statement>, checked: &mut Checked) {
-    checked.task_id = Some(claim.task_id);
-    checked.trace_id = Some(claim.trace_id.clone());
-    checked.attempt = Some(claim.attempt);
-    checked.namespace = claim.namespace.map(str::to_owned);
-    let Some(statement) = statement else { return };
-    checked.outcome = statement.outcome().map(str::to_owned);
-    let by = &statement.predicate.build_definition.internal_parameters;
-    checked.namespace = Some(by.namespace.clone());
-    let invocation = invocation_id(claim.trace_id.as_str(), claim.attempt);
-    let differing = [
-        ("taskId", by.task_id != claim.task_id.to_string()),
-        ("traceId", by.trace_id != claim.trace_id.as_str()),
-        ("attempt", by.attempt != claim.attempt),
-        ("namespace", claim.namespace.is_some_and(|namespace| namespace != by.namespace)),
-        ("invocationId", statement.predicate.run_details.metadata.invocation_id != invocation),
-    ];
-    let fields: Vec<&str> = differing.iter().filter(|(_, differs)| *differs).map(|(field, _)| *field).collect();
-    if !fields.is_empty() {
-        checked.problems.push(format!("the provenance is of another attempt: {} differ", fields.join(", ")));
-    }
-}
-
-fn same_subjects(statement: &Statement, expected: &[ResourceDescriptor], checked: &mut Checked) {
-    let table = |subjects: &[ResourceDescriptor]| {
-        let named = |subject: &ResourceDescriptor| {
-            (subject.name.clone().unwrap_or_default(), subject.digest.get("sha256").cloned().unwrap_or_default())
-        };
-        let table: BTreeMap<String, String> = subjects.iter().map(named).collect();
-        (table.len() == subjects.len()).then_some(table)
-    };
-    let (Some(said), Some(found)) = (table(&statement.subject), table(expected)) else {
-        checked.problems.push("the provenance names a subject twice".into());
-        return;
-    };
-    let differing: Vec<&String> = said
-        .keys()
-        .chain(found.keys().filter(|name| !said.contains_key(*name)))
-        .filter(|name| said.get(*name) != found.get(*name))
-        .collect();
-    if let Some(first) = differing.first() {
-        let more = if differing.len() > 1 { format!(" and {} more", differing.len() - 1) } else { String::new() };
-        checked.problems.push(format!("the provenance is of other files: {first:?}{more} is not what was signed"));
-    }
-}
-
-/// Whether the Task that was signed is the one in `task.json`.
-fn parameters(statement: &Statement, task: Option<&[u8]>, checked: &mut Checked) {
-    let Some(task) = task else { return };
-    let signed = &statement.predicate.build_definition.external_parameters;
-    if serde_json::from_slice::<Value>(task).ok().as_ref() != Some(signed) {
-        checked.problems.push(format!("{TASK_FILE} is not the Task that was signed (externalParameters)"));
     }
 }
 

@@ -1,48 +1,24 @@
-//! One attempt at a Task: its verified `task.json`, its folders, and what can go wrong with it.
+//! One attempt at a Task: its verified `task.json`, and its folders.
 
 use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::io;
 
 use jiff::Timestamp;
-use nix::fcntl::OFlag;
 
 use super::AttemptArgs;
 use super::work::Work;
 use jct_domain::id::sha256_hex;
 use jct_domain::trace::{CLAIM_FILE, Claim, MANIFEST_FILE, Source, TASK_FILE};
 use jct_domain::{FailureReason, Task};
+use jct_untrusted::Failure;
+use jct_untrusted::files::read_regular;
 
 /// The greatest `task.json` that is read, in bytes: `inputs` and `metadata` at their limits, and the rest, escaped.
 const MAX_TASK_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Why a step ended without success.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}: {message}")]
-pub struct Failure {
-    /// For the manifest and the Task's status.
-    pub reason: FailureReason,
-    /// In a sentence, for people.
-    pub message: String,
-}
-
-impl Failure {
-    /// A failure for `reason`.
-    pub fn new(reason: FailureReason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
-    }
-
-    /// The worker itself failed: it could not do `what`.
-    pub fn worker(what: &str, error: &dyn std::fmt::Display) -> Self {
-        Self::new(FailureReason::WorkerFailed, format!("cannot {what}: {error}"))
-    }
-}
-
 /// An attempt whose `task.json` is the one that the operator wrote.
 #[derive(Clone, Debug)]
 pub struct Attempt {
-    /// Which one, and where.
     pub args: AttemptArgs,
     /// What is to be done.
     pub task: Task,
@@ -104,7 +80,6 @@ pub fn read_source(work: &Work) -> Result<Source, Failure> {
 /// Why a pod may not work at an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// In words.
     pub failure: Failure,
     /// The pod that has it, if another one does.
     pub claimed_by: Option<String>,
@@ -139,48 +114,4 @@ fn claim(args: &AttemptArgs) -> Result<(), Refused> {
 
 fn read_claim(args: &AttemptArgs) -> Option<Claim> {
     serde_json::from_slice(&read_regular(&args.trace_dir.join(CLAIM_FILE), 64 * 1024).ok()?).ok()
-}
-
-/// Opens a regular file for reading. A symlink is not followed, a fifo does not block.
-///
-/// # Errors
-/// Also when it is anything but a regular file.
-pub fn open_regular(path: &Path) -> io::Result<File> {
-    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    let file = File::options().read(true).custom_flags(flags.bits()).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
-}
-
-/// The bytes of a regular file of at most `limit` bytes.
-///
-/// # Errors
-/// As [`open_regular`], and when the file is larger.
-pub fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    open_regular(path)?.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit {
-        return Err(io::Error::other(format!("larger than {limit} bytes")));
-    }
-    Ok(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_regular_files_of_bounded_size_are_read() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("file");
-        std::fs::write(&file, "12345").unwrap();
-        assert_eq!(read_regular(&file, 5).unwrap(), b"12345");
-        assert!(read_regular(&file, 4).is_err());
-        let link = dir.path().join("link");
-        std::os::unix::fs::symlink(&file, &link).unwrap();
-        assert!(read_regular(&link, 5).is_err());
-        let fifo = dir.path().join("fifo");
-        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert!(read_regular(&fifo, 5).is_err());
-        assert!(read_regular(dir.path(), 5).is_err());
-    }
 }

@@ -23,7 +23,6 @@ const NOT_EXECUTABLE: u8 = 126;
 /// Exit code where there is no such program, as shells have it.
 const NOT_FOUND: u8 = 127;
 
-/// How to launch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Launch {
     /// With less memory, otherwise free: for our own tools.

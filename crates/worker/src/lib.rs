@@ -14,24 +14,20 @@
 //! says how it ended in its termination message. Nothing is written outside the trace folder and the work folder.
 
 mod attempt;
-pub mod change;
+mod change;
 mod descriptors;
-mod executors;
-mod git;
 mod launch;
 mod link;
 mod memory;
 mod namespaces;
 mod privileges;
-mod process;
 mod record;
-mod redact;
 mod sandbox;
+mod seal;
 mod source;
 mod steps;
 mod supervise;
 mod termination;
-mod trace;
 mod work;
 
 use std::path::PathBuf;
@@ -210,6 +206,13 @@ pub struct ExecuteArgs {
     pub result: PathBuf,
 }
 
+impl From<ExecuteArgs> for jct_executors::Invocation {
+    fn from(args: ExecuteArgs) -> Self {
+        let ExecuteArgs { executor, task, source, commit, artifacts, result } = args;
+        Self { executor, task_file: task, source, commit, artifacts, result_file: result, git: memory::limited_git }
+    }
+}
+
 impl WorkerCommand {
     /// Runs the step to its end. Exit code 0 is success; 1 a failure, told in the trace and the termination message.
     ///
@@ -225,7 +228,7 @@ impl WorkerCommand {
             Self::Run(args) => steps::run(&args),
             Self::Record(args) => steps::record(&args),
             Self::Launch(args) => launch::launch(&args),
-            Self::Execute(args) => executors::execute(&args),
+            Self::Execute(args) => jct_executors::execute(&args.into()),
         }
     }
 }

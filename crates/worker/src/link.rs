@@ -41,7 +41,6 @@ pub enum Frame {
 /// Something that happened in the executor's container.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Note {
-    /// The event's name.
     pub event: String,
     /// Its details, a JSON object.
     pub fields: Value,
@@ -74,7 +73,6 @@ pub enum End {
 /// The supervisor's account of the executor's end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Account {
-    /// Why it ended.
     pub end: End,
     /// Whether it failed for lack of memory, by the kernel's account and our own limit: never by what it says.
     pub out_of_memory: bool,
@@ -205,13 +203,13 @@ fn is_end(error: &io::Error) -> bool {
 
 /// A recorder that waits for its supervisor.
 #[derive(Debug)]
-pub struct Door {
+pub struct RecorderSocket {
     listener: UnixListener,
     path: PathBuf,
 }
 
-impl Door {
-    /// Opens a door at `path`, where nothing may be.
+impl RecorderSocket {
+    /// Listens at `path`, where nothing may be.
     ///
     /// # Errors
     /// When it can't.
@@ -219,22 +217,22 @@ impl Door {
         Ok(Self { listener: UnixListener::bind(path)?, path: path.to_owned() })
     }
 
-    /// Waits for the supervisor, and closes the door behind it.
+    /// Waits for the supervisor, and lets nobody else in.
     ///
     /// # Errors
     /// When the path can't be removed.
-    pub async fn admit(self) -> io::Result<Guest> {
+    pub async fn accept(self) -> io::Result<WaitingSupervisor> {
         let (stream, _) = self.listener.accept().await?;
         std::fs::remove_file(&self.path)?;
-        Ok(Guest(stream))
+        Ok(WaitingSupervisor(stream))
     }
 }
 
 /// A supervisor that waits for the word to begin.
 #[derive(Debug)]
-pub struct Guest(UnixStream);
+pub struct WaitingSupervisor(UnixStream);
 
-impl Guest {
+impl WaitingSupervisor {
     /// Lets it begin.
     ///
     /// # Errors
@@ -251,10 +249,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn frames_arrive_as_they_were_sent_and_the_door_is_closed() {
+    async fn frames_arrive_as_they_were_sent_and_nobody_else_is_let_in() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("door");
-        let door = Door::open(&path).unwrap();
+        let door = RecorderSocket::open(&path).unwrap();
         let account = Account {
             end: End::Exited(3),
             out_of_memory: false,
@@ -278,7 +276,7 @@ mod tests {
             }
             assert!(sender.send(&Frame::Stdout(vec![0; MAX_PAYLOAD_BYTES + 1])).await.is_err());
         });
-        let guest = door.admit().await.unwrap();
+        let guest = door.accept().await.unwrap();
         assert!(!path.exists(), "nobody else comes in");
         let (mut receiver, _stop) = guest.begin().await.unwrap();
         for frame in frames {

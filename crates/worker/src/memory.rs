@@ -27,13 +27,18 @@ pub fn oom_kills() -> Option<u64> {
 /// The limit is the child's alone, and there before it begins: our own allocator reserves address space that the limit counts,
 /// and a process which is above it from then on cannot even start a thread.
 pub fn limited(program: impl AsRef<OsStr>) -> Command {
-    let (Some(bytes), Ok(own)) = (share(), std::env::current_exe()) else { return Command::new(program) };
+    let (Some(bytes), Ok(own)) = (data_limit(), std::env::current_exe()) else { return Command::new(program) };
     let limits = ProcessLimits { data_bytes: Some(bytes), ..ProcessLimits::default() };
     Launch::Limited(limits).command(&own, program)
 }
 
+/// Git, [limited](limited).
+pub fn limited_git() -> Command {
+    limited("git")
+}
+
 /// What a child may have, in bytes; none if nothing limits the container, or something limits us already.
-pub fn share() -> Option<u64> {
+pub fn data_limit() -> Option<u64> {
     let limit = read("memory.max", "memory.limit_in_bytes", |text| text.trim().parse::<u64>().ok())?;
     let (_, hard) = getrlimit(Resource::RLIMIT_DATA).ok()?;
     let share = limit / 100 * SHARE_PERCENT;

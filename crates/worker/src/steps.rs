@@ -6,11 +6,14 @@ use std::process::ExitCode;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{Attempt, Failure, Refused, read_source};
-use super::trace::{Ending, Trace};
-use super::{AttemptArgs, RecordArgs, RunArgs, SourceArgs, process, record, source, supervise, termination};
+use super::attempt::{Attempt, Refused, read_source};
+use super::seal::{Ending, Trace};
+use super::{AttemptArgs, RecordArgs, RunArgs, SourceArgs, record, source, supervise, termination};
 use jct_domain::FailureReason;
 use jct_domain::trace::{Outcome, Source, Termination};
+use jct_untrusted::Failure;
+use jct_untrusted::process;
+use jct_untrusted::redact::redact;
 
 /// `jct worker source`. Seals the trace on failure; leaves it open for [`record()`] on success.
 pub fn source(args: &SourceArgs) -> ExitCode {
@@ -21,7 +24,7 @@ pub fn source(args: &SourceArgs) -> ExitCode {
             json!({"repo": target.repo, "ref": target.git_ref, "path": target.path, "pod": attempt.args.pod_name});
         trace.event("source_started", fields).map_err(lost)?;
         let fetched = source::fetch(args, attempt, interrupted).await.map_err(|failure| match failure.reason {
-            FailureReason::Evicted => record::told_to_end(attempt, "while it fetched the source"),
+            FailureReason::Evicted => record::interruption(attempt, "while it fetched the source"),
             _ => failure,
         })?;
         attempt.write_source(&fetched.source)?;
@@ -121,7 +124,7 @@ fn failed(failure: &Failure) -> Termination {
     Termination {
         outcome: Outcome::Failed,
         reason: Some(failure.reason),
-        message: Some(super::redact::redact(&failure.message)),
+        message: Some(redact(&failure.message)),
         manifest_sha256: None,
         claimed_by: None,
     }

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use jct_domain::trace::Termination;
+use jct_untrusted::names::shorten;
 
 /// What the kubelet takes of a termination message, in bytes.
 const MAX_BYTES: usize = 4096;
@@ -34,16 +35,6 @@ pub fn write(path: &Path, termination: Termination) {
     if let Err(error) = written {
         tracing::warn!(%error, "termination message not written");
     }
-}
-
-/// The first `limit` characters of `text`, ending in `…` if some are left out.
-pub fn shorten(text: &str, limit: usize) -> String {
-    if text.chars().count() <= limit {
-        return text.into();
-    }
-    let mut short: String = text.chars().take(limit.saturating_sub(1)).collect();
-    short.push('…');
-    short
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::trace::remove;
 use jct_domain::executor::READ_ONLY_FOLDERS;
+use jct_untrusted::files::remove;
 
 /// The work folder.
 #[derive(Clone, Debug, PartialEq, Eq)]

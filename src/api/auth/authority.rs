@@ -97,9 +97,7 @@ pub trait Authority: Send + Sync {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("cannot {action}: {cause}")]
 pub struct AuthorityError {
-    /// What was asked.
     pub action: &'static str,
-    /// What happened.
     pub cause: String,
 }
 

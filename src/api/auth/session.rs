@@ -13,7 +13,7 @@ use crate::crd::Trust;
 use crate::crd::session::Session;
 use crate::crd::session::token::SessionToken;
 use crate::domain::Principal;
-use crate::runtime::Clock;
+use crate::shared::Clock;
 
 /// Knows tokens of Sessions itself, and asks `others` about all others, and about rights.
 pub struct SessionAuthority<A> {

@@ -10,13 +10,11 @@ use crate::store::ObjectField;
 /// The objects of one kind.
 #[derive(Debug)]
 pub struct Collection {
-    /// Which kind.
     pub kind: Kind,
     /// The last part of its path.
     pub name: &'static str,
     /// What it can be listed by; `None` if it is not listed.
     pub filters: Option<&'static [Filter]>,
-    /// What PATCH may do.
     pub changes: Changes,
     /// The lists that each object has.
     pub parts: &'static [Part],
@@ -25,22 +23,17 @@ pub struct Collection {
 /// A parameter that narrows a list.
 #[derive(Debug)]
 pub struct Filter {
-    /// Its name.
     pub name: &'static str,
     /// The field that it is about.
     pub field: ObjectField,
-    /// What it takes.
     pub takes: Takes,
 }
 
 /// What a [`Filter`] takes.
 #[derive(Clone, Copy, Debug)]
 pub enum Takes {
-    /// One of these.
     Choice(&'static [&'static str]),
-    /// An id.
     Id,
-    /// Any text.
     Text,
 }
 

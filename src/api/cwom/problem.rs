@@ -4,8 +4,8 @@ use axum::http::StatusCode;
 
 use crate::api::error::Problem;
 use crate::crd::names::GROUP;
-use crate::domain::cwom::{Kind, REFERENCED, Spec};
-use crate::domain::{Code, Finding, Id};
+use crate::domain::cwom::{Kind, Spec};
+use crate::domain::{Code, Finding, Id, does_not_exist};
 use crate::store::{ObjectOrigin, ObjectRow, RefProblem, Unique, Unresolved};
 
 /// 422: references that do not lead to an object, or in a circle.
@@ -24,7 +24,7 @@ pub fn unresolved(refs: &[Unresolved]) -> Problem {
 /// 422: a body that is no object. Where nothing is wrong but references by ids that can't be any here, it is as for others that
 /// lead nowhere.
 pub fn unreadable(findings: &[Finding]) -> Problem {
-    if findings.iter().all(|finding| finding.message.starts_with(REFERENCED)) {
+    if findings.iter().all(|finding| finding.is_dangling) {
         let messages: Vec<&str> = findings.iter().map(|finding| finding.message.as_str()).collect();
         return Problem::text(StatusCode::UNPROCESSABLE_ENTITY, messages.join("; "));
     }
@@ -33,7 +33,7 @@ pub fn unreadable(findings: &[Finding]) -> Problem {
 
 fn missing(reference: &Unresolved) -> Option<String> {
     let Unresolved { path: _, kind, target, problem } = reference;
-    let message = format!("{REFERENCED}{kind} '{target}' does not exist");
+    let message = does_not_exist(kind.as_str(), &target.to_string());
     match problem {
         RefProblem::Missing => Some(message),
         RefProblem::WrongKind(found) => Some(format!("{message}: it is the id of the kind {found}")),
@@ -96,6 +96,15 @@ mod tests {
         let both =
             [("for_issue", RefProblem::WrongKind(Kind::Run)), ("x", RefProblem::Circle), ("y", RefProblem::Missing)];
         assert_eq!(problem(&both), format!("{missing}: it is the id of the kind Run; {missing}"));
+    }
+
+    #[test]
+    fn a_finding_is_what_it_is_and_not_how_its_message_begins() {
+        let dangling = Finding::dangling("repo.id", "Repo", "x");
+        let alike = Finding::new(Code::InvalidSpec, "title", dangling.message.clone());
+        let told = |findings: &[Finding]| unreadable(findings).detail;
+        assert_eq!(told(&[dangling.clone()]), "Referenced Repo 'x' does not exist");
+        assert_eq!(told(&[dangling, alike])["error"], "validation_error");
     }
 
     #[test]

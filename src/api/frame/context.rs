@@ -15,11 +15,10 @@ use super::net::PROBES;
 use crate::api::Api;
 use crate::api::auth::{Caller, Right};
 use crate::api::error::Problem;
+use crate::api::metrics::{ApiMetrics, RequestLabels};
 use crate::domain::TraceId;
 use crate::domain::cwom::Kind;
 use crate::domain::id::hex;
-use crate::runtime::Metrics;
-use crate::runtime::metrics::RequestLabels;
 use crate::store::TracePlace;
 
 const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
@@ -45,7 +44,6 @@ struct Ids {
 /// The trace that what a request makes belongs to.
 #[derive(Clone, Debug)]
 pub struct Joined {
-    /// Its id.
     pub trace_id: TraceId,
     /// The id that was given, if it is of a trace that the caller may not join.
     pub parent: Option<TraceId>,
@@ -147,7 +145,7 @@ fn given(headers: &HeaderMap, name: &HeaderName) -> Option<TraceId> {
     headers.get(name)?.to_str().ok()?.parse().ok()
 }
 
-fn count(metrics: &Metrics, route: Option<&MatchedPath>, response: &Response, began: Instant) {
+fn count(metrics: &ApiMetrics, route: Option<&MatchedPath>, response: &Response, began: Instant) {
     let route = route.map_or("none", MatchedPath::as_str);
     if !PROBES.contains(&route) {
         let labels = RequestLabels { route: route.into(), status: response.status().as_u16() };

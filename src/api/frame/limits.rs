@@ -63,7 +63,6 @@ pub struct Held {
 pub enum Full {
     /// The caller has as many as one may have.
     OfCaller,
-    /// All are taken.
     OfAll,
 }
 
@@ -96,7 +95,12 @@ pub async fn shed(State(api): State<Api>, request: Request, next: Next) -> Resul
 }
 
 /// Middleware: 429 to a caller who has half of the places, so that one can't keep out the others.
-pub async fn share(State(api): State<Api>, caller: Caller, request: Request, next: Next) -> Result<Response, Problem> {
+pub async fn per_caller_limit(
+    State(api): State<Api>,
+    caller: Caller,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
     let Some(_place) = api.limits.place(caller.username()) else {
         let message = "too many of your requests are being served; try again when some have ended";
         return Err(Problem::named(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message).retry_after(1));
@@ -105,7 +109,7 @@ pub async fn share(State(api): State<Api>, caller: Caller, request: Request, nex
 }
 
 /// Middleware: 504 to a request that takes too long, its reading included.
-pub async fn hurry(State(api): State<Api>, request: Request, next: Next) -> Result<Response, Problem> {
+pub async fn request_timeout(State(api): State<Api>, request: Request, next: Next) -> Result<Response, Problem> {
     let late = |_| {
         let message = "the request took too long; what it asked for may or may not have been done";
         Problem::named(StatusCode::GATEWAY_TIMEOUT, "timeout", message)

@@ -17,11 +17,11 @@ use super::auth::authenticate;
 /// Puts `router` behind authentication and limits. What is added last is met first.
 pub fn guard(router: Router<Api>, api: &Api) -> Router<Api> {
     router
-        .layer(from_fn_with_state(api.clone(), limits::share))
+        .layer(from_fn_with_state(api.clone(), limits::per_caller_limit))
         .layer(from_fn_with_state(api.clone(), limits::shed))
         // Before a place is taken: whose token is of no use takes none.
         .layer(from_fn_with_state(api.clone(), authenticate))
-        .layer(from_fn_with_state(api.clone(), limits::hurry))
+        .layer(from_fn_with_state(api.clone(), limits::request_timeout))
 }
 
 /// Puts what every request needs around `router`.

@@ -99,7 +99,6 @@ pub trait Taker: Send {
 /// What is followed.
 #[derive(Clone, Debug)]
 pub struct Followed {
-    /// The Task.
     pub task: TaskRow,
     /// The file in each attempt's trace.
     pub path: &'static str,

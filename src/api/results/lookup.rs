@@ -40,13 +40,11 @@ pub const RECORDED: [(&str, FileKind, &str); 9] = [
 /// A file that is there.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// Open for reading.
     pub file: Arc<File>,
     /// What it was when it was opened.
     pub stamp: Stamp,
     /// What it was sealed as, if it was; then it is that.
     pub sha256: Option<String>,
-    /// To be served with.
     pub media_type: &'static str,
 }
 

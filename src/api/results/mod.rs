@@ -146,7 +146,6 @@ fn right(namespace: &str) -> Right {
 /// Who asks for something that lasts.
 #[derive(Clone, Debug)]
 pub struct Asker {
-    /// The caller.
     pub caller: Caller,
     credential: Credential,
     keep_busy: Option<KeepBusy>,

@@ -3,7 +3,6 @@
 /// The part of a file that is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// All of it.
     Whole,
     /// From the first number to before the second one.
     Part(u64, u64),

@@ -18,7 +18,7 @@ use crate::api::Api;
 use crate::api::auth::Right;
 use crate::api::error::Problem;
 use crate::api::frame::Full;
-use crate::runtime::metrics::{StreamEndLabels, StreamLabels};
+use crate::api::metrics::{StreamEndLabels, StreamLabels};
 
 /// How long a reader may take for one piece.
 const STALL: Duration = Duration::from_secs(30);
@@ -30,7 +30,6 @@ const LEAST_PAUSE: Duration = Duration::from_secs(1);
 /// Why a stream ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// All is sent.
     Ended,
     /// Nobody reads it any more.
     Gone,
@@ -40,11 +39,9 @@ pub enum End {
     Unanswered,
     /// The reader was too slow.
     Slow,
-    /// The operator ends.
     Stopped,
     /// The file is not what was sealed.
     Changed,
-    /// The trace was removed.
     Removed,
     /// The volume or the record cannot be read.
     Broken,

@@ -123,7 +123,7 @@ pub(super) async fn make(api: &Api, caller: &Caller, wanted: Wanted<'_>, until: 
 }
 
 fn recorded(row: &TaskRow, warnings: &[String], parent: Option<&TraceId>) -> Response {
-    let mut body = told("success", "the Task is recorded", row, row.to_json());
+    let mut body = enqueue_response("success", "the Task is recorded", row, row.to_json());
     if let Some(ids) = row.cwom_ids() {
         body["cwom"] = cwom_json(ids);
     }
@@ -193,7 +193,7 @@ fn conflict(error: &str, message: &str, first: Option<&TaskRow>) -> Response {
     (StatusCode::CONFLICT, Json(body)).into_response()
 }
 
-fn told(status: &str, message: &str, row: &TaskRow, task: Value) -> Value {
+fn enqueue_response(status: &str, message: &str, row: &TaskRow, task: Value) -> Value {
     json!({
         "status": status,
         "task_id": row.id,

@@ -16,7 +16,7 @@ use crate::crd::{Stamps, Task as TaskObject, TaskSpec, TaskView};
 use crate::domain::id::{hex, sha256_hex};
 use crate::domain::task::Controls;
 use crate::domain::{Code, Finding, Id, Principal, Task, TraceId, submitted_digest, task_digest};
-use crate::runtime::TooMany;
+use crate::shared::TooMany;
 use crate::store::TaskRow;
 
 /// The first and the longest wait between two looks into the record.

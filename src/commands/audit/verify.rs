@@ -49,13 +49,13 @@ pub(super) async fn verify(store: &Store, database: &DatabaseUrl, args: &AuditAr
         AuditCheck::Intact { entries, head } => {
             if args.output == Output::Table {
                 writeln!(out, "intact: {entries} entries, head {head}")?;
-                told(out, &anchors, anchor.as_ref(), entries)?;
+                print_anchors(out, &anchors, anchor.as_ref(), entries)?;
             }
             Ok(())
         }
         AuditCheck::Broken { seq, id, problem } => {
             if args.output == Output::Table {
-                told(out, &anchors, anchor.as_ref(), 0)?;
+                print_anchors(out, &anchors, anchor.as_ref(), 0)?;
             }
             let id = id.map_or_else(|| "unknown".to_owned(), |id| id.to_string());
             bail!("broken at entry {seq} (id {id}): {problem}")
@@ -107,7 +107,7 @@ fn as_json(
 }
 
 /// How far back the log is anchored, and by what.
-fn told(out: &mut impl Write, anchors: &Anchors, anchor: Option<&Checkpoint>, entries: u64) -> io::Result<()> {
+fn print_anchors(out: &mut impl Write, anchors: &Anchors, anchor: Option<&Checkpoint>, entries: u64) -> io::Result<()> {
     let Anchors { keys: _, from, checkpoints: _, places, doubts } = anchors;
     match anchor {
         Some(Checkpoint { seq, time, .. }) if entries >= *seq => {

@@ -1,9 +1,9 @@
 //! `jct run`: a Task on this machine, without a cluster, for those who write executors or try JCT for the first time.
 
 mod aside;
+mod report;
 mod source;
 mod stop;
-mod told;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use self::aside::Aside;
-use self::told::{complain, how_it_is, outcome, say};
+use self::report::{complain, how_it_is, outcome, say};
 use super::manifests::{PolicyArgs, executors_of, findings, id_of, is_ours, objects_in, read};
 use super::output::Output;
 use crate::domain::executor::{Executor, Executors, NoExecutor, SandboxMode};
@@ -123,7 +123,7 @@ async fn try_run(args: &RunArgs, aside: Aside) -> anyhow::Result<u8> {
     let manifest = the_task(&args.file)?;
     let url = source::url(&aside.repo)?;
     let executors = args.executors.as_deref().map(executors_of).transpose()?.unwrap_or_default();
-    let stop = stop::when_told()?;
+    let stop = stop::on_signal()?;
     let state = State::open(&folder(args)?).await?;
     let source = Source { url, ways_out: aside.ways_out };
     let done = gate_and_run(args, &manifest, source, &executors, &state, &stop).await;
@@ -366,7 +366,7 @@ async fn refuse(args: &RunArgs, state: &State, manifest: &Manifest, findings: Ve
         refused_at: now,
     };
     let findings = state.store.record_refusal(refusal).await.map_err(RunError::Store)?;
-    told::refusal(args.output, &who.name, &findings)?;
+    report::refusal(args.output, &who.name, &findings)?;
     Ok(REFUSED)
 }
 

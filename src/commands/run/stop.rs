@@ -8,14 +8,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::CANCELLED;
-use super::told::say;
+use super::report::say;
 
 /// Cancelled at SIGINT, SIGTERM and SIGHUP, unless whoever started us has them ignored, as nohup does. The second one ends us
 /// at once; what is then left open, the next run closes. A terminal that goes says so twice: that does not count.
 ///
 /// # Errors
 /// Where signals cannot be waited for.
-pub fn when_told() -> anyhow::Result<CancellationToken> {
+pub fn on_signal() -> anyhow::Result<CancellationToken> {
     let stop = CancellationToken::new();
     for by in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         if is_ignored(by) {

@@ -40,14 +40,12 @@ pub struct Situation<'a> {
     pub retry_delay: Duration,
     /// How long the Task was seen to wait since the last attempt, whatever clock tells of its end.
     pub waited: Duration,
-    /// Now.
     pub now: Timestamp,
 }
 
 /// No executor does the Task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoExecutor {
-    /// Why.
     pub why: String,
     /// How long one may still come: a configuration that is being rolled out takes its time.
     pub patience: Duration,
@@ -77,12 +75,7 @@ pub enum Step {
     /// The open attempt's Job is missing, and nothing of it has run: make it again.
     Resume,
     /// Note that the worker runs.
-    NoteRunning {
-        /// The pod.
-        pod: String,
-        /// Since when.
-        since: Timestamp,
-    },
+    NoteRunning { pod: String, since: Timestamp },
     /// Nothing; wait for a change, and say what for.
     Wait(Reason, String),
     /// Nothing until a moment; then look again.

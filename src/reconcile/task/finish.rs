@@ -7,8 +7,8 @@ use super::validate::Validated;
 use crate::crd::status::Reason;
 use crate::domain::{Actor, FailureReason, Phase};
 use crate::outcome::{Ended, judge, seal};
+use crate::reconcile::metrics::OutcomeLabels;
 use crate::reconcile::{Context, Error};
-use crate::runtime::metrics::OutcomeLabels;
 use crate::store::{Failure, TaskRow};
 
 /// Checks the trace of the open attempt and records its outcome; then seals the folder.

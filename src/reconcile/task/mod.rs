@@ -39,7 +39,7 @@ use crate::crd::status::{DecisionAction, Reason};
 use crate::domain::executor::NoExecutor;
 use crate::domain::{Actor, FailureReason, Finding, Id};
 use crate::jobs::job_name;
-use crate::runtime::Deleter;
+use crate::shared::Deleter;
 use crate::store::{Ending, Failure, FinishTask, RecordDeleted, Recording, TaskRow};
 
 /// A Task as the controller watches it: without its spec.
@@ -390,7 +390,7 @@ async fn release(context: &Context, task: &Validated) -> Result<Action, Error> {
         finalizer::remove(&tasks(context, &task.head.namespace), &task.head.name, &task.head.uid).await?;
     }
     context.written.forget(&task.head.uid);
-    context.settled.forget(&task.head.uid);
+    context.signed.forget(&task.head.uid);
     context.between.forget(&task.head.uid);
     Ok(Action::await_change())
 }

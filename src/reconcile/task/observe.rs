@@ -21,11 +21,8 @@ pub enum Observation {
     Missing,
     /// The worker has not begun, for a reason with a name.
     Waiting(Reason, String),
-    /// The worker runs.
     Running {
-        /// The pod.
         pod: String,
-        /// Since when.
         since: Timestamp,
     },
     /// The worker cannot start, or runs on past all limits: the Job is to be ended, and the attempt fails with this.

@@ -18,7 +18,7 @@ use crate::store::{JobRow, TaskRow};
 /// Returns whether there is nothing left to try.
 pub async fn ensure(context: &Context, row: &TaskRow, seen: &[ContainerImage]) -> bool {
     let last = if row.attempt_is_open() { row.attempt.saturating_sub(1) } else { row.attempt };
-    if last == 0 || context.settled.has(&row.uid, last) {
+    if last == 0 || context.signed.has(&row.uid, last) {
         return true;
     }
     let settled = match missing(context, row, last).await {
@@ -30,7 +30,7 @@ pub async fn ensure(context: &Context, row: &TaskRow, seen: &[ContainerImage]) -
         }
     };
     if settled {
-        context.settled.note(&row.uid, last);
+        context.signed.note(&row.uid, last);
     }
     settled
 }

@@ -19,7 +19,6 @@ use crate::store::TaskRow;
 /// A Task object, understood as far as the watch brings it.
 #[derive(Clone, Debug)]
 pub struct Validated {
-    /// What its metadata says.
     pub head: Head,
     /// Who acts, for the audit log.
     pub actor: Actor,

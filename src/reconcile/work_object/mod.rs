@@ -32,7 +32,7 @@ use crate::crd::cwom::{WorkObjectStatus, api_resource};
 use crate::crd::pinned_id;
 use crate::domain::Id;
 use crate::domain::cwom::{Kind, Spec, Target};
-use crate::runtime::Deleter;
+use crate::shared::Deleter;
 use crate::store::{DeleteObject, ObjectOrigin, ObjectRow, Put, PutObject, Unresolved};
 
 /// How often a Run under way is looked at, though nothing told of it.
@@ -43,7 +43,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 pub struct Objects {
     /// Who waits for whom.
     pub waiting: Waiting,
-    /// Calls for another pass.
     pub triggers: Triggers,
     notes: [Notes; Kind::ALL.len()],
 }
@@ -60,7 +59,6 @@ impl Objects {
 pub struct Notes {
     /// What was written to statuses and may not be in the cache yet.
     pub written: Written<WorkObjectStatus>,
-    /// Failures in a row.
     pub backoff: Backoff,
     /// How often somebody has looked in vain for what is missing: it may come at the REST door, which tells nobody.
     pub rechecks: Backoff,

@@ -31,7 +31,6 @@ const MADE_FROM: &str = "jct.dev/made-from";
 /// How far a Run that JCT carries out is, besides what its row says.
 #[derive(Clone, Debug, Default)]
 pub struct Carried {
-    /// The Task.
     pub task_name: Option<String>,
     /// Why it waits before there is one, and the same in a sentence.
     pub waits_for: Option<(&'static str, String)>,

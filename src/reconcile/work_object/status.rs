@@ -74,7 +74,6 @@ enum Progress {
     Ready,
     /// It waits for what may come, or is under way.
     Reconciling,
-    /// Somebody has to act.
     Stalled,
 }
 

@@ -14,9 +14,7 @@ use crate::reconcile::head::Head;
 /// A work object, understood.
 #[derive(Clone, Debug)]
 pub struct Understood {
-    /// Which kind.
     pub kind: Kind,
-    /// What its metadata says.
     pub head: Head,
     /// The id that its annotation pins.
     pub pin: Option<Id>,
@@ -29,7 +27,6 @@ pub struct Understood {
 }
 
 impl Understood {
-    /// Where it is.
     pub fn place(&self) -> Place {
         Place { kind: self.kind, namespace: self.head.namespace.clone(), name: self.head.name.clone() }
     }

@@ -1,5 +1,7 @@
 //! What the tests stand on: the cluster, manifests, repositories, and the three places where a Task leaves its mark.
 
+#![allow(clippy::new_without_default, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod kubectl;
 mod manifest;
 mod operator;
@@ -7,6 +9,7 @@ mod postgres;
 mod record;
 mod repository;
 mod rest;
+mod task;
 mod world;
 
 pub use kubectl::{helm, kubectl, run};
@@ -21,6 +24,7 @@ pub use record::{
 };
 pub use repository::{Entry, Held, Repository};
 pub use rest::{Rest, token};
+pub use task::Task;
 pub use world::{World, condition, id, phase, reason, until};
 
 /// Where the chart is installed, and the worker Jobs are.

@@ -73,7 +73,7 @@ fn maps(world: &World) -> Api<ConfigMap> {
 
 /// Upgrades the release to its own values with some set otherwise, and waits until it is ready.
 pub async fn upgrade(sets: &[&str]) {
-    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/jct");
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/jct");
     let values = setting("JCT_E2E_VALUES");
     let mut args = vec!["upgrade", "jct", chart, "--namespace", RELEASE_NAMESPACE, "--values", &values];
     for set in sets {
@@ -85,7 +85,7 @@ pub async fn upgrade(sets: &[&str]) {
 
 /// Renders the chart with its own values and `sets`, which must fail; what helm says.
 pub async fn helm_fails(sets: &[&str]) -> String {
-    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/jct");
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/jct");
     let mut args = vec!["template", "jct", chart, "--kube-version", "1.35.0"];
     for set in sets {
         args.extend(["--set", set]);

@@ -3,13 +3,12 @@
 use std::fs;
 use std::path::PathBuf;
 
-use jct::crd::Task;
-use jct::domain::id::sha256_hex;
+use jct_domain::id::sha256_hex;
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 
-use super::{OPERATOR, RELEASE_NAMESPACE, World, id, run, setting, until};
+use super::{OPERATOR, RELEASE_NAMESPACE, Task, World, id, run, setting, until};
 
 /// Runs the operator's own binary beside it, which must succeed; its output.
 pub async fn jct(args: &[&str], stdin: &str) -> String {
@@ -28,7 +27,7 @@ pub async fn audit(filter: &[&str]) -> Vec<Value> {
 pub async fn verified(trace: &Trace) -> Result<String, String> {
     let keys = jct(&["keys", "show"], "").await;
     let folder = trace.folder.to_str().unwrap();
-    run(env!("CARGO_BIN_EXE_jct"), &["trace", "verify", "--keys", "-", folder], &keys).await
+    run(&setting("JCT_E2E_BINARY"), &["trace", "verify", "--keys", "-", folder], &keys).await
 }
 
 /// Checks the chain of the audit log; it must be whole.
@@ -54,7 +53,7 @@ pub async fn query(world: &World, sql: &'static str, parameter: &str) -> Vec<Sql
 
 /// The JSON in a column of a row, as it was before it was stored.
 pub fn spec_in(row: &SqliteRow, column: usize) -> Value {
-    serde_json::from_str(&jct::store::plain_json(row.get(column))).unwrap()
+    serde_json::from_str(&jct_store::plain_json(row.get(column))).unwrap()
 }
 
 /// The database, locked against writing.

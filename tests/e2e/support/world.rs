@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use http::Request;
-use jct::crd::Task;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
@@ -15,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::{RELEASE_NAMESPACE, Repository, Rest, kubectl, run, setting, token};
+use super::{RELEASE_NAMESPACE, Repository, Rest, Task, kubectl, run, setting, token};
 
 /// Nothing takes longer, on a machine that is busy with other tests.
 const BOUND: Duration = Duration::from_secs(120);

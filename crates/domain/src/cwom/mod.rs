@@ -26,7 +26,7 @@ pub use brief::{restore, shorten};
 pub use kinds::*;
 pub use object::{InvalidObject, Object};
 pub use primitives::{Actor, Document, Ref, Source, Target};
-pub use read::{REFERENCED, is_object_name, patch, read};
+pub use read::{is_object_name, patch, read};
 pub use schema::schema;
 pub use shape::{Link, Part, Shape};
 pub use status::Status;

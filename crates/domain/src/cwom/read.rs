@@ -14,9 +14,6 @@ use crate::{Code, Finding, Id, Naming};
 /// More findings than these are not told: a body of nothing but mistakes must not make a longer answer.
 const MAX_FINDINGS: usize = 100;
 
-/// How the message begins about a reference that leads to no object.
-pub const REFERENCED: &str = "Referenced ";
-
 /// Reads a `spec` of `kind`, or a REST body that makes one. A spec comes only with no findings, and without a spec there
 /// is a finding.
 ///
@@ -98,9 +95,13 @@ struct Reader {
 
 impl Reader {
     fn invalid(&mut self, path: &str, message: impl Into<String>) {
+        let path = if path.is_empty() { self.naming.path("") } else { path.into() };
+        self.push(Finding::new(Code::InvalidSpec, path, message));
+    }
+
+    fn push(&mut self, finding: Finding) {
         if self.findings.len() < MAX_FINDINGS {
-            let path = if path.is_empty() { self.naming.path("") } else { path.into() };
-            self.findings.push(Finding::new(Code::InvalidSpec, path, message));
+            self.findings.push(finding);
         }
     }
 
@@ -236,7 +237,7 @@ impl Reader {
                 Some(Err(_)) if !named && problem(&Holds::Text(1, 128), id).is_none() => {
                     let kind = part("kind").and_then(Value::as_str).unwrap_or(fits[0]);
                     let id = id.as_str().unwrap_or_default();
-                    self.invalid(&format!("{path}.id"), format!("{REFERENCED}{kind} '{id}' does not exist"));
+                    self.push(Finding::dangling(format!("{path}.id"), kind, id));
                 }
                 Some(Err(problem)) => self.invalid(&format!("{path}.id"), format!("is {problem}")),
                 None => self.invalid(&format!("{path}.id"), "must be a string"),

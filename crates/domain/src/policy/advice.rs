@@ -79,7 +79,7 @@ mod tests {
         spec
     }
 
-    fn told(change: &Value) -> Vec<String> {
+    fn warnings(change: &Value) -> Vec<String> {
         let yaml =
             "executors: [{name: agent, operations: [code_change, ops], namespaces: [team], image: a, command: [a]}]";
         advice(&spec(change), Naming::CustomResource, "team", &Executors::read(yaml).unwrap())
@@ -96,7 +96,7 @@ mod tests {
     // The gate's to say.
     #[case(json!({"operation": "deploy", "executor": "nobody"}))]
     fn nothing_is_said_of_what_can_be_done(#[case] change: Value) {
-        assert_eq!(told(&change), Vec::<String>::new());
+        assert_eq!(warnings(&change), Vec::<String>::new());
     }
 
     #[rstest]
@@ -107,7 +107,7 @@ mod tests {
     #[case(json!({"executor": "nobody"}), "spec.executor \"nobody\" is not configured; allowed in spec.executor: analysis")]
     #[case(json!({"executor": "agent"}), "spec.executor \"agent\" does not do analysis")]
     fn what_will_fail_is_told_with_its_field(#[case] change: Value, #[case] expected: &str) {
-        let told = told(&change);
+        let told = warnings(&change);
         let is_of_names = change.get("executor").is_some();
         let unconfigured = advice_without_configuration(&spec(&change), Naming::CustomResource);
         assert_eq!(unconfigured, if is_of_names { Vec::new() } else { told.clone() });

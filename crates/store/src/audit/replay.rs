@@ -39,7 +39,7 @@ const ENTRIES: Values = Values {
 };
 
 /// Hands every entry about these entities to `each`, in the order of the log.
-pub(crate) async fn told_of(
+pub(crate) async fn read_entries(
     conn: &mut Conn<'_>,
     kind: EntityKind,
     ids: Vec<String>,

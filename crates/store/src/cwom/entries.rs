@@ -25,7 +25,7 @@ pub(super) fn created(row: &ObjectRow, links: &[Linked], actor: Actor) -> Change
         None => state(row),
     };
     if !links.is_empty() {
-        after.insert(LINKS.into(), links.iter().map(told).collect());
+        after.insert(LINKS.into(), links.iter().map(link_json).collect());
     }
     entry(row, actor, Action::Created, None, Some(after.into()), None)
 }
@@ -37,8 +37,8 @@ pub(super) fn tell_with(entries: &mut [Change], link: &Linked) -> bool {
     let after = creation.and_then(|entry| entry.after.as_mut()).and_then(Value::as_object_mut);
     let Some(after) = after.filter(|after| after.contains_key(STATE_SHA256)) else { return false };
     match after.get_mut(LINKS) {
-        Some(Value::Array(links)) => links.push(told(link)),
-        _ => drop(after.insert(LINKS.into(), vec![told(link)].into())),
+        Some(Value::Array(links)) => links.push(link_json(link)),
+        _ => drop(after.insert(LINKS.into(), vec![link_json(link)].into())),
     }
     true
 }
@@ -89,7 +89,7 @@ pub(super) fn deleted(row: &ObjectRow, actor: Actor, note: Option<&str>) -> Chan
 }
 
 /// What an entry says of a link.
-fn told(link: &Linked) -> Value {
+fn link_json(link: &Linked) -> Value {
     let (_, field, kind) = link.join.field();
     json!({"field": field, "kind": kind, "id": link.to})
 }
@@ -97,7 +97,7 @@ fn told(link: &Linked) -> Value {
 /// A link has come, or has gone.
 pub(super) fn link(link: Linked, is_new: bool, trace_id: &TraceId, actor: Actor) -> Change {
     let (of, ..) = link.join.field();
-    let what = Some(told(&link));
+    let what = Some(link_json(&link));
     let (action, before, after) = if is_new { (Action::Linked, None, what) } else { (Action::Unlinked, what, None) };
     Change {
         actor,

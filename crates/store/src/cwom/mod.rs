@@ -31,7 +31,7 @@ pub(super) use entries::{LINKS, MADE_FOR, STATE_SHA256, state_digest};
 pub(super) use links::{LINK_TABLES, LinkColumns};
 pub(super) use load::{load_objects, save_objects};
 pub(super) use query::{object_by_id, objects_of, objects_of_trace, present_objects, recorded_spec, table_name};
-pub(super) use replay::{LinkTold, links_told, object_state, present_links, recorded_state};
+pub(super) use replay::{RecordedLink, apply_link_entry, object_state, present_links, recorded_state};
 pub(super) use table::object_columns;
 pub(super) use task::{Advance, advance_objects, objects_of_new_task, objects_of_tasks};
 pub(super) use view::{ObjectChanges, ObjectNeeds, Objects};

@@ -14,7 +14,7 @@ use jct_domain::cwom::Kind;
 
 /// A link, as an entry tells it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct LinkTold {
+pub(crate) struct RecordedLink {
     /// The object that says so.
     pub(crate) from: String,
     pub(crate) field: String,
@@ -39,18 +39,18 @@ pub(crate) fn object_state(kind: Kind, told: Value) -> Value {
 }
 
 /// Takes an entry about a link into account.
-pub(crate) fn links_told(
+pub(crate) fn apply_link_entry(
     kind: Kind,
     from: &str,
     action: Action,
     before: Option<&Value>,
     after: Option<&Value>,
-    links: &mut BTreeSet<LinkTold>,
+    links: &mut BTreeSet<RecordedLink>,
 ) {
     let link = |told: &Value| {
         let text = |name: &str| told.get(name).and_then(Value::as_str).map(str::to_owned);
         let field = text("field").filter(|field| Join::of(kind, field).is_some())?;
-        Some(LinkTold { from: from.into(), field, to: text("id")? })
+        Some(RecordedLink { from: from.into(), field, to: text("id")? })
     };
     match action {
         Action::Linked => links.extend(after.and_then(link)),
@@ -70,7 +70,7 @@ pub(crate) fn links_told(
 }
 
 /// The links of these objects of this kind.
-pub(crate) async fn present_links(conn: &mut Conn<'_>, kind: Kind, ids: Vec<String>) -> Result<BTreeSet<LinkTold>> {
+pub(crate) async fn present_links(conn: &mut Conn<'_>, kind: Kind, ids: Vec<String>) -> Result<BTreeSet<RecordedLink>> {
     let mut links = BTreeSet::new();
     for join in Join::ALL {
         let (of, field, _) = join.field();
@@ -79,7 +79,7 @@ pub(crate) async fn present_links(conn: &mut Conn<'_>, kind: Kind, ids: Vec<Stri
         }
         let ids = ids.iter().map(|id| vec![id.into()]).collect();
         let pairs: Vec<(String, String)> = join.select().fetch(conn, ids).await?;
-        links.extend(pairs.into_iter().map(|(from, to)| LinkTold { from, field: field.into(), to }));
+        links.extend(pairs.into_iter().map(|(from, to)| RecordedLink { from, field: field.into(), to }));
     }
     Ok(links)
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use ulid::Generator;
 
 use crate::Result;
-use crate::audit::{Change, append, lock_head, removals_of, told_of};
+use crate::audit::{Change, append, lock_head, read_entries, removals_of};
 use crate::conn::{Conn, execute, fetch, fetch_raw};
 use crate::cwom::table_name;
 use jct_domain::audit::{Action, EntityKind};
@@ -53,7 +53,7 @@ pub(super) async fn tell(conn: &mut Conn<'_>) -> Result<()> {
         let mark = if kind == EntityKind::Task { OF_TASKS } else { OF_OBJECTS };
         let mut told = BTreeSet::new();
         let ids = rows.iter().map(|row| row.id.clone()).collect();
-        told_of(conn, kind, ids, &mut |entry| {
+        read_entries(conn, kind, ids, &mut |entry| {
             if entry.after.is_some_and(|after| after.get(mark).is_some()) {
                 told.insert(entry.entity_id);
             }

@@ -10,9 +10,9 @@ use serde_json::{Map, Value};
 use super::Check;
 use super::fold::{Compared, Fold};
 use super::marks;
-use crate::audit::{Told, orphans, told_of};
+use crate::audit::{Told, orphans, read_entries};
 use crate::conn::{Conn, fetch};
-use crate::cwom::{LinkTold, links_told, object_state, objects_of, present_links, table_name};
+use crate::cwom::{RecordedLink, apply_link_entry, object_state, objects_of, present_links, table_name};
 use crate::rows::{artifacts_of_job, files_digest, jobs_after, task_record, task_state, tasks_of};
 use crate::{JobRow, ObjectFilter, ObjectRow, Page, Result, StoreError, TaskFilter, TaskRow};
 use jct_domain::Id;
@@ -76,7 +76,7 @@ async fn folds(
     compared: &Compared<'_>,
 ) -> Result<BTreeMap<String, Fold>> {
     let mut folds: BTreeMap<String, Fold> = BTreeMap::new();
-    told_of(conn, kind, ids, &mut |told| {
+    read_entries(conn, kind, ids, &mut |told| {
         let Told { entity_id, action, before, after } = told;
         folds.entry(entity_id).or_default().apply(action, before, after, compared);
     })
@@ -190,7 +190,7 @@ struct TraceTold {
 
 async fn traces(conn: &mut Conn<'_>, paths: BTreeMap<String, Id>) -> Result<BTreeMap<Id, TraceTold>> {
     let mut found: BTreeMap<Id, TraceTold> = BTreeMap::new();
-    told_of(conn, EntityKind::Trace, paths.keys().cloned().collect(), &mut |told| {
+    read_entries(conn, EntityKind::Trace, paths.keys().cloned().collect(), &mut |told| {
         let Told { entity_id, action, before, after } = told;
         let Some(job) = paths.get(&entity_id) else { return };
         let after = after.unwrap_or_default();
@@ -262,11 +262,11 @@ async fn objects(conn: &mut Conn<'_>, kind: Kind, check: &mut Check) -> Result<(
         let Some(last) = rows.last() else { return Ok(()) };
         page.after = Some(last.object.id);
         let ids: Vec<String> = rows.iter().map(|row| row.object.id.to_string()).collect();
-        let mut links: BTreeSet<LinkTold> = BTreeSet::new();
+        let mut links: BTreeSet<RecordedLink> = BTreeSet::new();
         let mut folds: BTreeMap<String, Fold> = BTreeMap::new();
-        told_of(conn, kind.into(), ids.clone(), &mut |told| {
+        read_entries(conn, kind.into(), ids.clone(), &mut |told| {
             let Told { entity_id, action, before, after } = told;
-            links_told(kind, &entity_id, action, before.as_ref(), after.as_ref(), &mut links);
+            apply_link_entry(kind, &entity_id, action, before.as_ref(), after.as_ref(), &mut links);
             let after = after.map(|after| object_state(kind, after));
             let before = before.map(|before| object_state(kind, before));
             folds.entry(entity_id).or_default().apply(action, before, after, &compared);

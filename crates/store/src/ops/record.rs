@@ -32,7 +32,7 @@ impl Operation for NewTask {
             return unchanged(Recording::Known(Box::new(row.clone())));
         }
         if let Some(row) = view.task(self.id)? {
-            return Ok(self.meet(row));
+            return Ok(self.resolve_existing(row));
         }
         if let Some(at) = view.removed.get(&self.id) {
             return unchanged(Recording::Removed { at: *at });
@@ -72,7 +72,7 @@ impl Operation for NewTask {
 
 impl NewTask {
     /// There is a row with the id: the same Task, the same one restored, or another one.
-    fn meet(&self, row: &TaskRow) -> (Recording, Changes) {
+    fn resolve_existing(&self, row: &TaskRow) -> (Recording, Changes) {
         if row.uid == self.uid && row.deleted_at.is_none() {
             return (Recording::Known(Box::new(row.clone())), Changes::default());
         }

@@ -18,8 +18,9 @@ use super::*;
 use jct_domain::task::RequestedBy;
 use jct_domain::{ActorKind, FailureReason, Id, TraceId};
 
-const RULES: Rules = Rules { max_changed_files: 250, max_patch_bytes: 1 << 20, ignored_files: IgnoredFiles::LeaveOut };
-const ALL_FILES: Rules = Rules { ignored_files: IgnoredFiles::Deliver, ..RULES };
+const RULES: ChangeRules =
+    ChangeRules { max_changed_files: 250, max_patch_bytes: 1 << 20, ignored_files: IgnoredFiles::LeaveOut };
+const ALL_FILES: ChangeRules = ChangeRules { ignored_files: IgnoredFiles::Deliver, ..RULES };
 
 /// A pristine repository, a checkout with a `.git` of its own, and folders for what comes of it.
 struct World {
@@ -91,14 +92,14 @@ impl World {
             .unwrap()
     }
 
-    async fn harvest_with(&self, target_path: &str, rules: Rules) -> Result<Option<Change>, Failure> {
+    async fn harvest_with(&self, target_path: &str, rules: ChangeRules) -> Result<Option<Change>, Failure> {
         self.harvest_asked(target_path, rules, None).await.map(|harvested| harvested.change)
     }
 
     async fn harvest_asked(
         &self,
         target_path: &str,
-        rules: Rules,
+        rules: ChangeRules,
         asked: Option<Asked<'_>>,
     ) -> Result<Harvested, Failure> {
         let requested_by =
@@ -124,6 +125,7 @@ impl World {
             scratch: &self.path("scratch"),
             into: &self.path("out"),
             bounds: Bounds {
+                git: crate::memory::limited_git,
                 deadline: Instant::now() + Duration::from_secs(60),
                 interrupted: CancellationToken::new(),
             },
@@ -139,7 +141,7 @@ impl World {
         self.harvested_by(RULES).await
     }
 
-    async fn harvested_by(&self, rules: Rules) -> (Change, String) {
+    async fn harvested_by(&self, rules: ChangeRules) -> (Change, String) {
         let change = self.harvest_with("", rules).await.unwrap().unwrap();
         assert_eq!(change.base_commit, self.base);
         let patch = fs::read(self.path("out/change.patch")).unwrap();
@@ -223,7 +225,7 @@ async fn new_files_that_gitignore_names_are_delivered_or_counted() {
     world.write("ignored/x", "x\n");
     world.write("x.log", "x\n");
     let left = world.harvest_asked("", RULES, None).await.unwrap();
-    assert_eq!((left.change, left.ignored.told().as_str()), (None, r#""ignored/x", "x.log""#));
+    assert_eq!((left.change, left.ignored.summary().as_str()), (None, r#""ignored/x", "x.log""#));
     let (change, listing) = world.harvested_by(ALL_FILES).await;
     assert_eq!(change.files_changed, 2);
     assert!(listing.contains("\tignored/x") && listing.contains("\tx.log"), "{listing}");
@@ -437,7 +439,7 @@ async fn limits_hold() {
     let world = World::new();
     world.write("src/b.txt", "changed\n");
     assert!(world.harvest_with("src", RULES).await.unwrap().is_some());
-    let failure = world.harvest_with("src", Rules { max_patch_bytes: 10, ..RULES }).await.unwrap_err();
+    let failure = world.harvest_with("src", ChangeRules { max_patch_bytes: 10, ..RULES }).await.unwrap_err();
     assert_eq!(failure, not_allowed("the patch is larger than 10 bytes"));
     for n in 0..300 {
         world.write(format!("many/{n}"), "x\n");
@@ -462,7 +464,7 @@ async fn the_deadline_and_an_interruption_end_it() {
     let dir = world.path("other");
     let interrupted = CancellationToken::new();
     let objects = [world.path("pristine/.git/objects")];
-    let bounds = |deadline| Bounds { deadline, interrupted: interrupted.clone() };
+    let bounds = |deadline| Bounds { git: crate::memory::limited_git, deadline, interrupted: interrupted.clone() };
     let late = Repository::create(&dir, &objects, &world.base, bounds(Instant::now())).await.unwrap_err();
     assert_eq!(late.reason, FailureReason::WorkerFailed);
     interrupted.cancel();

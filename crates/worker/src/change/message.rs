@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use crate::termination::shorten;
-use crate::trace::is_troublesome;
 use jct_domain::task::RequestedBy;
 use jct_domain::url::percent_encoded;
 use jct_domain::{Id, TraceId};
+use jct_untrusted::names::is_troublesome;
+use jct_untrusted::names::shorten;
 
 /// Author and committer.
 const IDENTITY: &str = "JCT <jct@jct.invalid>";
@@ -20,13 +20,9 @@ const MAX_SUBJECT_CHARS: usize = 72;
 pub struct Identity<'a> {
     /// What was to be done.
     pub objective: &'a str,
-    /// Who asked for it.
     pub requested_by: &'a RequestedBy,
-    /// The Task.
     pub task_id: Id,
-    /// Its trace.
     pub trace_id: &'a TraceId,
-    /// The executor's name.
     pub executor: &'a str,
     /// When the change counts as made.
     pub at: Timestamp,
@@ -111,7 +107,7 @@ mod tests {
     use super::*;
     use jct_domain::ActorKind;
 
-    fn told(objective: &str, requested_by: &RequestedBy) -> String {
+    fn shown(objective: &str, requested_by: &RequestedBy) -> String {
         let at: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
         let (task_id, trace_id) = (Id::derive(at, "uid"), TraceId::derive("uid"));
         message(&Identity { objective, requested_by, task_id, trace_id: &trace_id, executor: "code-change", at })
@@ -123,7 +119,7 @@ mod tests {
 
     #[test]
     fn the_message_is_objective_and_trailers() {
-        let message = told("Mend the parser\r\n\r\nIt failed.\n", &human("ada@example.org", Some("Ada")));
+        let message = shown("Mend the parser\r\n\r\nIt failed.\n", &human("ada@example.org", Some("Ada")));
         let (head, trailers) = message.split_once("Co-authored-by").unwrap();
         assert_eq!(head, "Mend the parser\n\nMend the parser\n\nIt failed.\n\n");
         assert!(trailers.starts_with(": Ada <ada@example.org>\nJct-Task-Id: 01"), "{trailers}");
@@ -141,7 +137,7 @@ mod tests {
     )]
     #[case("\u{202e}", Some("\n"), "human <%E2%80%AE@human.jct.invalid>")]
     fn who_asked_is_one_name_and_one_address(#[case] id: &str, #[case] label: Option<&str>, #[case] expected: &str) {
-        let message = told("Mend it", &human(id, label));
+        let message = shown("Mend it", &human(id, label));
         assert!(message.contains(&format!("\nCo-authored-by: {expected}\n")), "{message}");
     }
 
@@ -152,7 +148,7 @@ mod tests {
             label in "[ -~\n\r]{1,60}|.{1,30}",
             id in "[ -~\n]{1,60}",
         ) {
-            let message = told(&objective, &human(&id, Some(&label)));
+            let message = shown(&objective, &human(&id, Some(&label)));
             let lines: Vec<&str> = message.lines().collect();
             let (trailers, body) = (&lines[lines.len() - 4..], &lines[1..lines.len() - 4]);
             let keys = ["Co-authored-by: ", "Jct-Task-Id: 01", "Jct-Trace-Id: ", "Jct-Executor: code-change"];

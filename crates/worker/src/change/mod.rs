@@ -1,11 +1,9 @@
 //! The harvest of a change: what an executor did to the checkout, as a patch and a commit that people can review.
 //!
 //! Run by a trusted process once no process of the executor is left, on a tree that the executor wrote, which is hostile:
-//! see [`repository`] for what of it git never looks at. A change that may not be is refused as a whole.
+//! see [`jct_untrusted::git::repository`] for what of it git never looks at. A change that may not be is refused as a whole.
 
-pub mod listing;
 mod message;
-pub mod repository;
 mod survey;
 
 #[cfg(test)]
@@ -18,17 +16,14 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 pub use self::message::Identity;
-pub use self::repository::Bounds;
-
-pub use self::listing::Names;
-use self::listing::{Listing, Records, not_allowed};
-use self::repository::{Ended, Repository};
-use super::attempt::{Failure, open_regular};
-use super::source::normalize;
-use super::trace::create_anew;
 use jct_domain::executor::IgnoredFiles;
 use jct_domain::id::hex;
 pub use jct_domain::trace::Change;
+use jct_untrusted::Failure;
+use jct_untrusted::files::{create_anew, open_regular};
+use jct_untrusted::git::listing::{ChangeRules, Listing, Names, Records, not_allowed};
+use jct_untrusted::git::repository::{Bounds, Ended, Repository};
+use jct_untrusted::path::normalize;
 
 /// The change as a patch: binary files too, for `git apply` at the base.
 pub const PATCH_FILE: &str = "change.patch";
@@ -42,17 +37,6 @@ const ASKED_FILE: &str = "asked.patch";
 const MAX_DIFFSTAT_BYTES: usize = 1024 * 1024;
 /// Options of every comparison of two trees. Renames are told, nothing of the repository's own is asked how to show it.
 const DIFF: [&str; 6] = ["diff-tree", "-M", "--no-ext-diff", "--no-textconv", "--no-color", "--full-index"];
-
-/// How large a change may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rules {
-    /// Greatest number of files, a renamed one counted twice.
-    pub max_changed_files: u32,
-    /// Greatest size of the patch, in bytes.
-    pub max_patch_bytes: u64,
-    /// Whether new files that a `.gitignore` of the tree names are a part of it.
-    pub ignored_files: IgnoredFiles,
-}
 
 /// The patch that the change has to be.
 #[derive(Clone, Copy, Debug)]
@@ -86,10 +70,9 @@ pub struct Harvest<'a> {
     /// Changes elsewhere are refused; empty for all of the repository.
     pub target_path: &'a str,
     /// How large the change may be.
-    pub rules: Rules,
+    pub rules: ChangeRules,
     /// What it has to be, where that is known.
     pub asked: Option<Asked<'a>>,
-    /// For the commit.
     pub identity: Identity<'a>,
     /// A folder for a moment, which the executor can't write. Whatever is there is replaced, and removed in the end.
     pub scratch: &'a Path,
@@ -193,7 +176,7 @@ async fn hold_against(repository: &Repository, base: &str, tree: &str, asked: As
     if !listed.success {
         return Err(listed.failure(&args));
     }
-    Err(not_allowed(format!("the workspace is not what inputs.patch makes of the commit: {} differ", names.told())))
+    Err(not_allowed(format!("the workspace is not what inputs.patch makes of the commit: {} differ", names.summary())))
 }
 
 /// The folder's real path. The folder itself is no symlink.
@@ -212,14 +195,14 @@ fn not_added(ended: &Ended) -> Failure {
 }
 
 /// The number of changed files, if they all may be changed.
-async fn list(repository: &Repository, base: &str, target_path: &str, rules: Rules) -> Result<u64, Failure> {
+async fn list(repository: &Repository, base: &str, target_path: &str, rules: ChangeRules) -> Result<u64, Failure> {
     let mut listing = Listing::default();
     let args = ["diff-index", "--cached", "--raw", "-z", "--no-renames", "--no-abbrev", base];
     let listed = repository.stream(None, &args, |chunk| listing.push(chunk, target_path)).await?;
     if !listed.success {
         return Err(listed.failure(&args));
     }
-    listing.judge(target_path, rules)?;
+    listing.check(target_path, rules)?;
     Ok(listing.files)
 }
 
@@ -231,7 +214,7 @@ async fn commit(repository: &Repository, content: &str, git_ref: &str) -> Result
     Ok(commit)
 }
 
-async fn write_patch(repository: &Repository, base: &str, commit: &str, rules: Rules) -> Result<(), Failure> {
+async fn write_patch(repository: &Repository, base: &str, commit: &str, rules: ChangeRules) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::worker("write the patch", &error);
     let mut file = create_anew(&repository.dir().join(PATCH_FILE)).map_err(failed)?;
     let mut room = rules.max_patch_bytes;

@@ -4,13 +4,12 @@ use std::fs::Metadata;
 use std::io;
 use std::path::Path;
 
-use super::Rules;
-use super::listing::{Names, Records, not_allowed};
-use super::repository::{Repository, below};
-use crate::attempt::Failure;
-use crate::trace::escaped;
 use jct_domain::FailureReason;
 use jct_domain::executor::IgnoredFiles;
+use jct_untrusted::Failure;
+use jct_untrusted::git::listing::{ChangeRules, Names, Records, not_allowed};
+use jct_untrusted::git::repository::{Repository, below};
+use jct_untrusted::names::escaped;
 
 /// Files that changed in size may have so many bytes together for each byte of the greatest patch.
 const BYTES_FOR_A_PATCH_BYTE: u64 = 16;
@@ -22,7 +21,12 @@ const ALWAYS_ALLOWED_BYTES: u64 = 64 << 20;
 /// # Errors
 /// [`FailureReason::ChangeNotAllowed`] for another repository in the tree, a tracked file that became a device or the like,
 /// what can't be read, or more changed files or bytes than there may be.
-pub async fn survey(repository: &Repository, work_tree: &Path, base: &str, rules: Rules) -> Result<Names, Failure> {
+pub async fn survey(
+    repository: &Repository,
+    work_tree: &Path,
+    base: &str,
+    rules: ChangeRules,
+) -> Result<Names, Failure> {
     let mut survey = Survey {
         rules,
         files: 0,
@@ -55,12 +59,12 @@ pub async fn survey(repository: &Repository, work_tree: &Path, base: &str, rules
             return Err(not_allowed(format!("the tree can't be read in full: {}", listed.complaint())));
         }
     }
-    survey.judge()?;
+    survey.check()?;
     Ok(survey.ignored)
 }
 
 struct Survey {
-    rules: Rules,
+    rules: ChangeRules,
     files: u64,
     bytes: u64,
     repositories: Names,
@@ -78,9 +82,9 @@ impl Survey {
         let mut columns = std::str::from_utf8(head).map_err(|_| malformed())?.split_ascii_whitespace();
         let mode = columns.next().ok_or_else(malformed)?;
         let size_bytes = columns.nth(2).and_then(|size| size.parse::<u64>().ok());
-        let found = look(work_tree, path)?;
+        let found = metadata_of(work_tree, path)?;
         if mode == "160000" {
-            if look(work_tree, &[path, b"/.git"].concat())?.is_some() {
+            if metadata_of(work_tree, &[path, b"/.git"].concat())?.is_some() {
                 self.repositories.note(path);
             }
             return Ok(());
@@ -107,7 +111,7 @@ impl Survey {
             self.repositories.note(path);
             return Ok(());
         }
-        let bytes = look(work_tree, path)?.map_or(0, |metadata| metadata.len());
+        let bytes = metadata_of(work_tree, path)?.map_or(0, |metadata| metadata.len());
         self.changed(bytes);
         Ok(())
     }
@@ -117,15 +121,15 @@ impl Survey {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
-    fn judge(&self) -> Result<(), Failure> {
-        let Rules { max_changed_files, max_patch_bytes, ignored_files } = self.rules;
+    fn check(&self) -> Result<(), Failure> {
+        let ChangeRules { max_changed_files, max_patch_bytes, ignored_files } = self.rules;
         let max_bytes = max_patch_bytes.saturating_mul(BYTES_FOR_A_PATCH_BYTE).max(ALWAYS_ALLOWED_BYTES);
         let mut findings = Vec::new();
         if !self.repositories.is_empty() {
-            findings.push(format!("nested repository at {}", self.repositories.told()));
+            findings.push(format!("nested repository at {}", self.repositories.summary()));
         }
         if !self.specials.is_empty() {
-            findings.push(format!("neither file nor symlink any more: {}", self.specials.told()));
+            findings.push(format!("neither file nor symlink any more: {}", self.specials.summary()));
         }
         if self.files > u64::from(max_changed_files) {
             findings.push(format!("{} changed files are more than {max_changed_files}", self.files));
@@ -140,7 +144,7 @@ impl Survey {
             findings.push(format!(
                 "new files that .gitignore names are a part of it: {} (the executor's outputs.ignoredFiles: leave-out \
                  leaves such out)",
-                self.ignored.told()
+                self.ignored.summary()
             ));
         }
         Err(not_allowed(findings.join("; ")))
@@ -152,7 +156,7 @@ fn is_special(metadata: &Metadata) -> bool {
 }
 
 /// What is at `path`; none if there is nothing.
-fn look(work_tree: &Path, path: &[u8]) -> Result<Option<Metadata>, Failure> {
+fn metadata_of(work_tree: &Path, path: &[u8]) -> Result<Option<Metadata>, Failure> {
     match below(work_tree, path).symlink_metadata() {
         Ok(metadata) => Ok(Some(metadata)),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),

@@ -62,7 +62,6 @@ enum End {
 enum Word {
     /// It ends with its parent from now on.
     Begun,
-    /// The program has ended.
     Ended(End),
 }
 

@@ -1,7 +1,6 @@
 //! `jct worker record`: in the container that has the trace. Lets the executor begin, writes down what it prints and does as it
 //! happens, judges its end, takes its outputs, and seals. Nothing that the executor runs can reach it.
 
-pub mod capture;
 mod model;
 mod outputs;
 mod verdict;
@@ -12,13 +11,15 @@ use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use self::capture::{Capture, Captured, Gained};
-use self::verdict::{Told, judge};
-use super::attempt::{Attempt, Failure, read_regular};
-use super::link::{Account, Door, End, Frame, Receiver, Stop};
-use super::trace::{self, Ending, Trace};
+use self::verdict::{Evidence, verdict};
+use super::attempt::Attempt;
+use super::link::{Account, End, Frame, Receiver, RecorderSocket, Stop};
+use super::seal::{Ending, Trace};
 use jct_domain::FailureReason;
 use jct_domain::trace::{CANCEL_FILE, ExecutorResult, STDERR_FILE, STDOUT_FILE, Source, Usage};
+use jct_untrusted::Failure;
+use jct_untrusted::capture::{Capture, Captured, Gained};
+use jct_untrusted::files::{create_anew, read_regular, remove};
 
 /// Beyond budget and grace, before the supervisor is taken for lost.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -45,14 +46,14 @@ pub async fn record(
     let executor = trace.executor()?.clone();
     let work = attempt.work();
     let open = |error: std::io::Error| Failure::worker("open the door for the supervisor", &error);
-    trace::remove(&work.door()).map_err(open)?;
-    let door = Door::open(&work.door()).map_err(open)?;
+    remove(&work.door()).map_err(open)?;
+    let door = RecorderSocket::open(&work.door()).map_err(open)?;
     let begun = async {
-        let guest = door.admit().await?;
+        let guest = door.accept().await?;
         guest.begin().await
     };
     let Some(link) = interrupted.run_until_cancelled(begun).await else {
-        return Err(told_to_end(attempt, "before the executor began"));
+        return Err(interruption(attempt, "before the executor began"));
     };
     let (link, stop) = link.map_err(open)?;
     let budget = executor.budget_seconds(attempt.task.constraints.time_budget_seconds);
@@ -60,7 +61,7 @@ pub async fn record(
     trace.event("executor_started", fields).map_err(lost)?;
 
     let log = |name| {
-        let file = trace::create_anew(&attempt.args.trace_dir.join(name)).map_err(lost)?;
+        let file = create_anew(&attempt.args.trace_dir.join(name)).map_err(lost)?;
         Ok::<_, Failure>(Capture::new(file, executor.limits.max_log_bytes, trace.rules()))
     };
     let streams = [log(STDOUT_FILE)?, log(STDERR_FILE)?];
@@ -72,7 +73,7 @@ pub async fn record(
         tokio::time::sleep(AFTERMATH).await;
     }
     let result = result(attempt, trace).map_err(lost)?;
-    let told = Told {
+    let told = Evidence {
         account: account.as_ref(),
         is_built_in: executor.builtin.is_some(),
         stderr: &stderr,
@@ -80,9 +81,9 @@ pub async fn record(
         interrupted: interrupted.is_cancelled(),
         budget_seconds: budget,
     };
-    let (mut failure, exit_code) = judge(&told);
+    let (mut failure, exit_code) = verdict(&told);
     if let Some(found) = failure.as_mut().filter(|failure| failure.reason == FailureReason::Evicted) {
-        *found = told_to_end(attempt, "while the executor ran");
+        *found = interruption(attempt, "while the executor ran");
     }
     trace.event("executor_ended", ended(account.as_ref(), &stdout, &stderr)).map_err(lost)?;
     let mut result = result;
@@ -113,7 +114,7 @@ fn deadline(interrupted: &CancellationToken) -> Option<Instant> {
 }
 
 /// The worker was told to end: by somebody who cancelled the Task, or by Kubernetes.
-pub fn told_to_end(attempt: &Attempt, when: &str) -> Failure {
+pub fn interruption(attempt: &Attempt, when: &str) -> Failure {
     if attempt.args.trace_dir.join(CANCEL_FILE).symlink_metadata().is_ok() {
         return Failure::new(FailureReason::Cancelled, format!("the Task was cancelled {when}"));
     }

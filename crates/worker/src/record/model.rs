@@ -7,11 +7,13 @@ use serde_json::json;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep};
 
-use crate::attempt::{Attempt, Failure, read_regular};
-use crate::trace::{Trace, create_anew};
+use crate::attempt::Attempt;
+use crate::seal::Trace;
 use jct_domain::FailureReason;
 use jct_domain::model::record::{BAD_UPSTREAM, BUDGET_EXCEEDED, Exchange, MODEL_UNAVAILABLE, Sums, UPSTREAM_SILENT};
 use jct_domain::trace::{ExecutorCost, ExecutorResult, MODEL_FILE};
+use jct_untrusted::Failure;
+use jct_untrusted::files::{create_anew, read_regular};
 
 /// How long the relay may take to have the record: as long as it waits for a broker that is being restarted, and a little more.
 const PATIENCE: Duration = Duration::from_secs(80);

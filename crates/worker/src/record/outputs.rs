@@ -6,15 +6,17 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::attempt::{Attempt, Failure};
-use crate::change::{
-    Asked, BUNDLE_FILE, Bounds, DIFFSTAT_FILE, Harvest, Harvested, Identity, PATCH_FILE, Rules, harvest,
-};
-use crate::executors::code_change;
-use crate::trace::{Ending, Limits, Trace};
+use crate::attempt::Attempt;
+use crate::change::{Asked, BUNDLE_FILE, DIFFSTAT_FILE, Harvest, Harvested, Identity, PATCH_FILE, harvest};
+use crate::memory;
+use crate::seal::{Ending, Limits, Trace};
 use jct_domain::FailureReason;
 use jct_domain::executor::{Builtin, Executor, IgnoredFiles};
 use jct_domain::trace::Source;
+use jct_executors::code_change;
+use jct_untrusted::Failure;
+use jct_untrusted::git::listing::ChangeRules;
+use jct_untrusted::git::repository::Bounds;
 
 /// What is made of a change: no executor's file takes such a name.
 const OF_A_CHANGE: [&str; 3] = [BUNDLE_FILE, DIFFSTAT_FILE, PATCH_FILE];
@@ -85,7 +87,7 @@ async fn change(
         work_tree: &work.source(),
         base_commit: &source.commit,
         target_path: &task.target.path,
-        rules: Rules {
+        rules: ChangeRules {
             max_changed_files: executor.outputs.max_changed_files.min(asked),
             max_patch_bytes: executor.outputs.max_patch_bytes,
             ignored_files,
@@ -101,12 +103,12 @@ async fn change(
         },
         scratch: &work.private().join("change"),
         into: &into,
-        bounds: Bounds { deadline: until, interrupted },
+        bounds: Bounds { git: memory::limited_git, deadline: until, interrupted },
     })
     .await?;
     let Harvested { change, ignored } = harvested;
     if ignored_files == IgnoredFiles::LeaveOut && !ignored.is_empty() {
-        let fields = json!({"files": ignored.count(), "named_by_gitignore": ignored.told()});
+        let fields = json!({"files": ignored.count(), "named_by_gitignore": ignored.summary()});
         trace.event("change_left_out", fields).map_err(lost)?;
     }
     let Some(change) = change else {

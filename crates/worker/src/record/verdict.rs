@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use super::capture::Captured;
-use crate::attempt::Failure;
-use crate::executors;
 use crate::link::{Account, End};
-use crate::redact::Rules;
-use crate::termination::shorten;
 use jct_domain::FailureReason;
 use jct_domain::trace::ExecutorResult;
+use jct_untrusted::Failure;
+use jct_untrusted::capture::Captured;
+use jct_untrusted::names::shorten;
+use jct_untrusted::redact::Rules;
 
 /// Of a summary and of each entry of a decision log more is not kept, in characters.
 const MAX_TEXT_CHARS: usize = 4000;
@@ -18,7 +17,7 @@ const MAX_DECISIONS: usize = 200;
 
 /// What is known of the end.
 #[derive(Clone, Copy, Debug)]
-pub struct Told<'a> {
+pub struct Evidence<'a> {
     /// The supervisor's account; none if it was killed.
     pub account: Option<&'a Account>,
     /// Whether the executor is one of ours, whose exit code has a meaning.
@@ -34,10 +33,10 @@ pub struct Told<'a> {
 }
 
 /// Why the attempt failed, if it did, and the executor's exit code.
-pub fn judge(told: &Told) -> (Option<Failure>, Option<i32>) {
+pub fn verdict(evidence: &Evidence) -> (Option<Failure>, Option<i32>) {
     let failed = |reason, message: String| Some(Failure::new(reason, message));
-    let Some(account) = told.account else {
-        let (reason, message) = if told.interrupted {
+    let Some(account) = evidence.account else {
+        let (reason, message) = if evidence.interrupted {
             (FailureReason::Evicted, "the worker was told to end, and its supervisor did not")
         } else {
             (
@@ -52,7 +51,7 @@ pub fn judge(told: &Told) -> (Option<Failure>, Option<i32>) {
         End::Exited(0) => None,
         End::OverBudget => failed(
             FailureReason::TimeBudgetExceeded,
-            format!("the executor was ended after its time budget of {} s", told.budget_seconds),
+            format!("the executor was ended after its time budget of {} s", evidence.budget_seconds),
         ),
         End::Interrupted => failed(FailureReason::Evicted, "the worker was told to end while the executor ran".into()),
         End::TooManyProcesses => failed(
@@ -85,8 +84,8 @@ pub fn judge(told: &Told) -> (Option<Failure>, Option<i32>) {
             failed(FailureReason::ExecutorFailed, format!("the executor was ended by signal {signal}"))
         }
         End::Exited(code) => {
-            let reason = told.is_built_in.then(|| executors::failure(code)).flatten();
-            let message = explain(code, told.result, &told.stderr.last_line);
+            let reason = evidence.is_built_in.then(|| jct_executors::failure(code)).flatten();
+            let message = explain(code, evidence.result, &evidence.stderr.last_line);
             failed(reason.unwrap_or(FailureReason::ExecutorFailed), message)
         }
     };
@@ -161,7 +160,7 @@ mod tests {
             end.map(|end| Account { end, out_of_memory, message: None, wall_ms: 1, cpu_ms: 1, peak_memory_bytes: 1 });
         let last_line = if end == Some(End::Signalled(6)) { "memory allocation of 8 bytes failed" } else { "oops" };
         let stderr = Captured { last_line: last_line.into(), ..Captured::default() };
-        let told = Told {
+        let evidence = Evidence {
             account: account.as_ref(),
             is_built_in: false,
             stderr: &stderr,
@@ -169,7 +168,7 @@ mod tests {
             interrupted: false,
             budget_seconds: 60,
         };
-        let (failure, _) = judge(&told);
+        let (failure, _) = verdict(&evidence);
         assert_eq!(failure.as_ref().map(|failure| failure.reason), expected.map(|(reason, _)| reason));
         if let (Some(failure), Some((_, message))) = (failure, expected) {
             assert!(failure.message.contains(message), "{failure}");
@@ -190,7 +189,7 @@ mod tests {
         let account = Account { end, out_of_memory: false, message: None, wall_ms: 1, cpu_ms: 1, peak_memory_bytes: 1 };
         let (stderr, said) = (Captured::default(), because("OOMKilled"));
         let result = said.as_ref();
-        let told = Told {
+        let evidence = Evidence {
             account: Some(&account),
             is_built_in,
             stderr: &stderr,
@@ -198,7 +197,7 @@ mod tests {
             interrupted: false,
             budget_seconds: 60,
         };
-        assert_eq!(judge(&told).0.map(|failure| failure.reason), Some(expected));
+        assert_eq!(verdict(&evidence).0.map(|failure| failure.reason), Some(expected));
     }
 
     #[test]

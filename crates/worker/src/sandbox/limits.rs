@@ -9,7 +9,6 @@ pub struct ProcessLimits {
     /// Processes and threads. The kernel counts all of the user, also those of other pods: a net far above what the
     /// supervisor allows.
     pub processes: Option<u64>,
-    /// Open files.
     pub open_files: Option<u64>,
     /// The size of a file, in bytes.
     pub file_bytes: Option<u64>,

@@ -1,10 +1,9 @@
 //! `jct worker source`: from a URL and a ref to a checkout that nobody else's configuration had a part in.
 //!
 //! List the remote's refs, fetch the one with its history, count its tree, then check it out. What the repository holds
-//! is hostile: see [`super::git`] for what git may not do.
+//! is hostile: see [`jct_untrusted::git`] for what git may not do.
 
 pub mod git;
-mod lfs;
 mod refs;
 mod tree;
 mod workspace;
@@ -18,18 +17,17 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::git::{Git, unavailable};
-use self::lfs::Pointers;
-pub(crate) use self::lfs::{MAX_POINTER_BYTES, is_pointer, may_be_pointer};
 use self::refs::{Advertised, Wanted};
-pub use self::tree::normalize;
 use self::tree::{Limits, Tree};
 use super::SourceArgs;
-use super::attempt::{Attempt, Failure};
-use super::change::Names;
-use super::trace::create_anew;
+use super::attempt::Attempt;
 use super::work::Work;
 use jct_domain::trace::Source;
 use jct_domain::url::{SCHEMES, credentials, without_credentials};
+use jct_untrusted::Failure;
+use jct_untrusted::files::{create_anew, remove};
+use jct_untrusted::git::listing::Names;
+use jct_untrusted::lfs::Pointers;
 
 /// Where the fetched ref is in the new repository.
 const TARGET_REF: &str = "refs/jct/target";
@@ -42,7 +40,6 @@ const MAX_TAGS: u64 = 20_000;
 /// What was fetched.
 #[derive(Debug)]
 pub struct Fetched {
-    /// For the manifest.
     pub source: Source,
     /// Files, symlinks and submodules in the tree.
     pub files: u64,
@@ -65,10 +62,10 @@ impl Fetched {
     pub fn lacks(&self) -> Option<String> {
         let mut lacks = Vec::new();
         if !self.submodules.is_empty() {
-            lacks.push(format!("submodules are empty folders: {}", self.submodules.told()));
+            lacks.push(format!("submodules are empty folders: {}", self.submodules.summary()));
         }
         if !self.lfs_pointers.is_empty() {
-            lacks.push(format!("files of Git LFS are pointers, not contents: {}", self.lfs_pointers.told()));
+            lacks.push(format!("files of Git LFS are pointers, not contents: {}", self.lfs_pointers.summary()));
         }
         if self.tags_left_out > 0 {
             let (tags, most) = (self.tags_left_out, MAX_TAGS);
@@ -103,7 +100,7 @@ pub async fn fetch(args: &SourceArgs, attempt: &Attempt, interrupted: Cancellati
     let left = left.map_err(|error| Failure::worker("prepare git", &error))?;
     let fetched = Remote { git: &git, url: &url, git_ref: &target.git_ref }.fetch(&repository).await;
     if let Some(path) = left {
-        super::trace::remove(&path).map_err(|error| Failure::worker("take the credentials away", &error))?;
+        remove(&path).map_err(|error| Failure::worker("take the credentials away", &error))?;
     }
     let (commit, tags_left_out) = fetched?;
 
@@ -244,7 +241,7 @@ fn prepare(attempt: &Attempt, work: &Work, tools: Option<&Path>) -> std::io::Res
     fs::write(work.home().join(".gitconfig"), format!("{TRUST}[user]\n\tname = JCT\n\temail = jct@jct.invalid\n"))?;
     let Some(tools) = tools else { return Ok(()) };
     let (new, program) = (tools.join(".jct.new"), tools.join("jct"));
-    super::trace::remove(&new)?;
+    remove(&new)?;
     fs::copy(std::env::current_exe()?, &new)?;
     fs::set_permissions(&new, fs::Permissions::from_mode(0o555))?;
     fs::rename(new, program)

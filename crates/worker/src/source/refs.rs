@@ -1,8 +1,8 @@
 //! What a ref means at a remote. Pure.
 
-use crate::attempt::Failure;
 use jct_domain::FailureReason;
 use jct_domain::task::git_ref_problem;
+use jct_untrusted::Failure;
 
 /// More of a listing is not kept, in bytes.
 const MAX_LISTED_BYTES: usize = 1024 * 1024;
@@ -64,7 +64,6 @@ pub struct Advertised<'a> {
     partial: Vec<u8>,
     /// All lines but those of other tags.
     pub lines: Vec<u8>,
-    /// Tags.
     pub tags: u64,
 }
 

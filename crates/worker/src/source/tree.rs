@@ -1,9 +1,10 @@
 //! Counts the tree of a commit as `git ls-tree -r -z --long` lists it, and finds the target's path in it. Pure.
 
-use super::lfs::may_be_pointer;
-use crate::attempt::Failure;
-use crate::change::Names;
 use jct_domain::FailureReason;
+use jct_untrusted::Failure;
+use jct_untrusted::git::listing::Names;
+use jct_untrusted::lfs::may_be_pointer;
+use jct_untrusted::path::{normalize, path_not_found};
 
 /// A longer entry is no honest tree's, in bytes.
 const MAX_ENTRY_BYTES: usize = 64 * 1024;
@@ -132,24 +133,8 @@ impl Tree {
     }
 }
 
-/// `path` without empty parts and `.`; empty for the whole repository.
-///
-/// # Errors
-/// [`FailureReason::PathNotFound`] if it is absolute, has a `..`, or names git's own folder.
-pub fn normalize(path: &str) -> Result<String, Failure> {
-    if path.starts_with('/') || path.split('/').any(|part| part == "..") || path.contains('\0') {
-        return Err(path_not_found(path, "it leads out of the repository"));
-    }
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-    Ok(parts.join("/"))
-}
-
 fn too_large(message: String) -> Failure {
     Failure::new(FailureReason::SourceTooLarge, message)
-}
-
-fn path_not_found(path: &str, why: &str) -> Failure {
-    Failure::new(FailureReason::PathNotFound, format!("path {path:?}: {why}"))
 }
 
 #[cfg(test)]

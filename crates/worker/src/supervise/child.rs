@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::disk::{self, Seen};
 use crate::link::{End, Frame};
-use crate::process::{Descendants, Group, Reap, cancel_after, end_all_descendants, strike_all_descendants};
+use jct_untrusted::process::{Descendants, Group, Reap, cancel_after, end_all_descendants, strike_all_descendants};
 
 /// How long output is still read after the child has ended, for a process that escaped from its group.
 const LAST_WORDS: Duration = Duration::from_secs(1);

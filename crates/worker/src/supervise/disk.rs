@@ -20,7 +20,7 @@ use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{Pid, geteuid};
 
-use crate::process::{is_gone, is_running};
+use jct_untrusted::process::{is_gone, is_running};
 
 /// The least time between two looks.
 const PAUSE: Duration = Duration::from_secs(1);

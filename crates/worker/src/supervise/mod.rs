@@ -18,13 +18,16 @@ use tokio_util::sync::CancellationToken;
 use self::child::DiskWatch;
 use self::confinement::Place;
 use self::model::Way;
-use super::attempt::{Failure, read_regular, read_source};
+use super::attempt::read_source;
 use super::link::{Account, End, Frame, Note, Sender};
 use super::sandbox::{ProcessLimits, Sandbox};
 use super::work::Work;
-use super::{RunArgs, memory, process};
+use super::{RunArgs, memory};
 use jct_domain::executor::Executor;
 use jct_domain::{FailureReason, Task};
+use jct_untrusted::Failure;
+use jct_untrusted::files::read_regular;
+use jct_untrusted::process;
 
 /// The kernel counts the processes of a user on all of a node: a net far above what one executor may have.
 const PROCESS_NET: u64 = 16_384;
@@ -216,7 +219,7 @@ fn sandbox(args: &RunArgs, work: &Work, executor: &Executor, own: &Path, supervi
             processes: Some(PROCESS_NET.max(executor.limits.max_processes.into())),
             open_files: Some(executor.limits.max_open_files.into()),
             file_bytes: Some(executor.limits.max_file_bytes),
-            data_bytes: memory::share(),
+            data_bytes: memory::data_limit(),
         },
         mode: executor.sandbox,
     }

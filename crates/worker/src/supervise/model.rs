@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use jct_socket_proxy::{Config, Limits, Proxy, send, start};
 
-use crate::attempt::Failure;
 use crate::link::Sender;
 use crate::work::Work;
 use jct_domain::executor::Executor;
 use jct_domain::model::PORT;
+use jct_untrusted::Failure;
 
 /// The way, while this is kept.
 #[derive(Debug)]
