@@ -1,5 +1,6 @@
 //! Refusals, and what an update or a deletion may change and notes.
 
+use super::work_objects::{causes, example};
 use super::*;
 
 #[test]
@@ -53,7 +54,7 @@ fn suspend_may_change_though_the_policy_became_tighter() {
 }
 
 /// What `user` makes of `old` by an update, in the controller's eyes the next generation.
-fn updated(old: &Value, user: &str, change: Value) -> Value {
+pub(super) fn updated(old: &Value, user: &str, change: Value) -> Value {
     let mut new = old.clone();
     json_patch::merge(&mut new, &change);
     let mut object = patched(&new, &review(Endpoint::Mutate, &request("UPDATE", user, &new, Some(old))));

@@ -1,9 +1,10 @@
 //! Work objects: stamped and checked as Tasks are.
 
+use super::changes::updated;
 use super::*;
 
-fn example(kind: Kind) -> Value {
-    let examples = include_str!("../../examples/cwom.yaml");
+pub(super) fn example(kind: Kind) -> Value {
+    let examples = include_str!("../../../examples/cwom.yaml");
     serde_yaml::Deserializer::from_str(examples)
         .map(|document| Value::deserialize(document).unwrap())
         .find(|object| object["kind"] == kind.as_str())
@@ -33,7 +34,7 @@ fn who_changes_a_work_object_is_noted() {
     assert_eq!(author(&unseen), None, "a seal is on one change, not on what it led to");
 }
 
-fn causes(response: &AdmissionResponse) -> Vec<String> {
+pub(super) fn causes(response: &AdmissionResponse) -> Vec<String> {
     assert!(!response.allowed);
     let causes = response.result.details.as_ref().unwrap().causes.iter();
     causes.map(|cause| format!("{}: {}", cause.field, cause.message)).collect()
