@@ -54,6 +54,7 @@ fn admission(bencher: Bencher, inputs_bytes: usize) {
         trusted_user: String::new(),
         deletions: jct::shared::Deletions::default(),
         executors: tokio::sync::watch::Sender::new(Arc::default()).subscribe(),
+        models: tokio::sync::watch::Sender::new(Arc::default()).subscribe(),
     };
     bencher.bench(|| {
         let parsed: Option<AdmissionReview<DynamicObject>> = serde_json::from_slice(black_box(&body)).ok();
@@ -113,5 +114,6 @@ fn settings() -> JobSettings {
         source_max_files: 10,
         source_max_bytes: 20,
         source_timeout_seconds: 30,
+        broker: Default::default(),
     }
 }

@@ -51,7 +51,7 @@ binary() {
   tests/cluster/prerequisites.sh rust
   cargo build --release
   # Named by what is in it: a new binary is rolled out, an old one is left running.
-  TAG="$(cat "$BINARY" "$(dirname "$BINARY")/jct-worker" images/*.Containerfile images/*.sh | sha256sum | cut -c1-12)"
+  TAG="$(cat "$BINARY" "$(dirname "$BINARY")"/jct-{worker,relay} images/*.Containerfile images/*.sh | sha256sum | cut -c1-12)"
 }
 
 cluster() {

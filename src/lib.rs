@@ -25,6 +25,7 @@
 //! | [`serve`] | connections and bodies of both servers, bounded |
 //! | [`sessions`] | answers Sessions: a token for who makes one |
 //! | [`signing`] | crate `jct-signing`, keys and signatures; here: the operator's keys in a Secret |
+//! | [`broker`] | the listener that has the keys of models: who asks, accounts, keys; the rest is crate `jct-model-gateway` |
 //! | [`worker`] | crate `jct-worker`, inside the Job: source, sandbox, trace. A program of its own, too |
 //! | [`api`] | the REST door: Tasks, work objects, the record; health, metrics |
 //! | [`local`] | a Task without a cluster: the same stages, processes in place of a Job |
@@ -35,6 +36,7 @@
 //! database is known to `store` alone, HTTP serving to `serve`, `webhook` and `api` alone.
 
 pub mod api;
+pub mod broker;
 pub mod checkpoint;
 pub mod commands;
 pub mod crd;

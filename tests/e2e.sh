@@ -49,19 +49,22 @@ alone() {
 build() {
   TESTS="$(cargo test --quiet --workspace --locked --test e2e --test commands --test steps --test page --no-run --message-format=json |
     sed -n 's/.*"name":"e2e".*"executable":"\([^"]*\)".*/\1/p')"
-  cargo build --quiet --workspace --locked --bin jct-hostile
+  cargo build --quiet --workspace --locked --bin jct-hostile --bin fake-model --bin jct-relay
   BINARY="$(dirname "$(dirname "$TESTS")")/jct"
   HOSTILE="$(dirname "$BINARY")/jct-hostile"
-  TAG="$(cat "$BINARY" "$(dirname "$BINARY")/jct-worker" "$HOSTILE" | sha256sum | cut -c1-12)"
+  FAKE_MODEL="$(dirname "$BINARY")/fake-model"
+  TAG="$(cat "$BINARY" "$(dirname "$BINARY")"/jct-{worker,relay} "$HOSTILE" "$FAKE_MODEL" | sha256sum | cut -c1-12)"
   HOSTILE_IMAGE="docker.io/library/jct-hostile:$TAG"
   AGENT_IMAGE="docker.io/library/scripted-agent:$TAG"
+  MODEL_IMAGE="docker.io/library/fake-model:$TAG"
 }
 
 images() {
   quietly images/build.sh "$BINARY" "$WORK/images" "$TAG"
   agent_image
   hostile_image
-  quietly "$HERE/load-image.sh" "$NAME" "$WORK/images"/{operator,worker,agent,hostile}.tar
+  model_image
+  quietly "$HERE/load-image.sh" "$NAME" "$WORK/images"/{operator,worker,agent,hostile,model}.tar
 }
 
 # What examples/executors/scripted-agent/Containerfile says, without a builder: busybox and the script.
@@ -90,6 +93,15 @@ hostile_image() {
     "JCT_SANDBOX_NO_UNIX_SOCKETS=true","JCT_RECORDER_PATIENCE_SECONDS=0","JCT_WORK_DIR=/","JCT_TMP_DIR=/work/private",
     "LD_PRELOAD=/hostile","RUST_LOG=trace","MIMALLOC_VERBOSE=1","HOME=/work/private","TMPDIR=/work/private"]' \
     image_archive "$WORK/images/hostile.tar" "$HOSTILE_IMAGE" "" "$layer.tar"
+}
+
+# A provider of models, which says what it is told to.
+model_image() {
+  local layer="$WORK/images/model.layer"
+  mkdir -p "$layer"
+  strip -o "$layer/fake-model" "$FAKE_MODEL"
+  tar -C "$layer" --owner=0 --group=0 -cf "$layer.tar" fake-model
+  image_archive "$WORK/images/model.tar" "$MODEL_IMAGE" /fake-model "$layer.tar"
 }
 
 repositories() {
@@ -149,7 +161,39 @@ executors:
       image: "$AGENT_IMAGE"
       command: [sh, -c, "eat() { awk 'BEGIN { while (1) eaten[i++] = i }'; }; eat & eat & wait; exit 1"]
       resources: *small
+    # Has the model say what is to be written, tries what it may not, and tells what it got.
+    - &modelled
+      name: modelled
+      operations: [code_change]
+      namespaces: ["models-*"]
+      image: "$AGENT_IMAGE"
+      command:
+        - sh
+        - -euc
+        - |
+          ask() {
+            wget -q -O - --header "Content-Type: application/json" --header "Authorization: Bearer of-the-program" \\
+              --post-data "{\\"model\\": \\"{model}\\", \\"max_tokens\\": 100, \\"messages\\": [{\\"role\\": \\"user\\", \\"content\\": \\"\$1\\"}]}" \\
+              "{model_url}/v1/chat/completions"
+          }
+          echo "::step::Asking \$JCT_MODEL"
+          ask "\$JCT_OBJECTIVE" >"\$TMPDIR/answer"
+          echo "::step::Writing what it said"
+          sed 's/.*"content":"\([^"]*\)".*/\1/' "\$TMPDIR/answer" >said.txt
+          for url in http://127.0.0.1:8090/ http://10.0.0.1/ http://kubernetes.default.svc/; do
+            wget -q -O - "\$url" >>"\$JCT_OUT/tries.txt" 2>&1 || true
+          done
+      model: { aliases: [scripted], maxUsd: 1 }
+      resources: *small
+    - { <<: *hostile, name: hostile-with-a-model, namespaces: ["models-*"], model: { aliases: [scripted], maxUsd: 500 } }
+    - { <<: *modelled, name: modelled-poor, model: { aliases: [scripted], maxUsd: 0.0001 } }
     - { name: failing, operations: [analysis], image: "$AGENT_IMAGE", command: [sh, -c, "echo no >&2; exit 3"], resources: *small }
+END
+  cat >>"$WORK/values.yaml" <<END
+# Where it is, and to whom it is granted, a test says.
+models:
+  providers: [{ name: scripted, dialect: openai_chat, url: "https://127.0.0.1", key: { secret: e2e-models, key: key } }]
+  models: [{ alias: scripted, provider: scripted, model: scripted-1, usd_per_million: { input: 1000, output: 1000 } }]
 END
   if [[ -e "$STATE/webhook-client" ]]; then client_ca >>"$WORK/values.yaml"; fi
   kc delete namespaces --selector jct-e2e --wait=false >/dev/null
@@ -174,6 +218,7 @@ run() {
   "${root[@]}" env PATH="$TOOLS:$PATH" HOME="$HOME" KUBECONFIG="$KUBECONFIG_FILE" \
     JCT_E2E_KUBECONFIG="$KUBECONFIG_FILE" JCT_E2E_STATE="$STATE" JCT_E2E_VALUES="$WORK/values.yaml" \
     JCT_E2E_REPOSITORIES="$WORK/repositories" JCT_E2E_CLUSTER="$NAME" JCT_E2E_BINARY="$BINARY" \
+    JCT_E2E_MODEL_IMAGE="$MODEL_IMAGE" \
     "$TESTS" --show-output --test-threads="$THREADS" "$@" | tee "$WORK/tests.log"
 }
 

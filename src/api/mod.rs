@@ -7,6 +7,7 @@
 mod audit;
 mod auth;
 mod body;
+mod cost;
 mod cursor;
 mod cwom;
 mod diagnostics;
@@ -42,6 +43,7 @@ pub use metrics::{ApiMetrics, Gauges, RequestLabels};
 
 use crate::crd::Trust;
 use crate::domain::executor::Executors;
+use crate::domain::model::Models;
 use crate::policy::Policy;
 use crate::serve;
 use crate::shared::{Denials, NamespaceLimits};
@@ -98,6 +100,7 @@ pub struct Shared {
     denials: Denials,
     namespace_limits: NamespaceLimits,
     executors: watch::Receiver<Arc<Executors>>,
+    models: watch::Receiver<Arc<Models>>,
     health: Health,
     settings: ApiSettings,
 }
@@ -116,6 +119,15 @@ impl Api {
     pub fn with_executors(mut self, executors: watch::Receiver<Arc<Executors>>) -> Self {
         if let Some(shared) = Arc::get_mut(&mut self.0) {
             shared.executors = executors;
+        }
+        self
+    }
+
+    /// The same, with the `models` that may be asked, and by whom.
+    #[must_use]
+    pub fn with_models(mut self, models: watch::Receiver<Arc<Models>>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.0) {
+            shared.models = models;
         }
         self
     }
@@ -163,6 +175,7 @@ impl Api {
             denials,
             namespace_limits,
             executors: watch::Sender::new(Arc::default()).subscribe(),
+            models: watch::Sender::new(Arc::default()).subscribe(),
             health,
             settings,
         }))
@@ -199,6 +212,7 @@ fn guarded(enabled: bool) -> OpenApiRouter<Api> {
         .routes(routes!(results::log::get))
         .routes(routes!(session::end))
         .routes(routes!(audit::list))
+        .routes(routes!(cost::get))
         .routes(routes!(trace::tell))
         .merge(cwom::routes())
 }

@@ -7,15 +7,16 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::manifests::{PolicyArgs, executors_of, files, findings, is_ours, objects_in, read};
+use super::manifests::{PolicyArgs, executors_of, files, findings, is_ours, models_of, objects_in, read};
 use super::output::{Output, json};
 use crate::crd::names;
 use crate::domain::applied::applied;
 use crate::domain::executor::Executors;
+use crate::domain::model::Models;
 use crate::domain::shown::{plain, plain_lines};
 use crate::domain::{Finding, Naming};
 use crate::manifest::Manifest;
-use crate::policy::{Policy, advice, advice_without_configuration};
+use crate::policy::{Policy, advice, advice_without_configuration, model_findings};
 
 /// Arguments of `jct check`.
 #[derive(Args, Clone, Debug)]
@@ -36,6 +37,11 @@ pub struct CheckArgs {
     /// else, is warned. Without, nothing is said of names
     #[arg(long, env = "JCT_EXECUTORS_FILE", value_name = "FILE")]
     pub executors: Option<PathBuf>,
+
+    /// The configuration of models, as the chart's value `models`, to tell which Tasks ask models that they are not granted. Needs
+    /// that of executors, which says who asks which
+    #[arg(long, env = "JCT_MODELS_FILE", value_name = "FILE", requires = "executors")]
+    pub models: Option<PathBuf>,
 
     /// The namespace of what names none, for executors that are for some namespaces only
     #[arg(short, long, value_name = "NAME", default_value = "default")]
@@ -78,6 +84,7 @@ struct Document {
 struct Judge<'a> {
     policy: Policy,
     executors: Option<Executors>,
+    models: Option<Models>,
     /// Of what names none.
     namespace: &'a str,
 }
@@ -85,14 +92,13 @@ struct Judge<'a> {
 /// Checks the files. Exit code 0: all objects would be admitted; 1: some would not; 2: something cannot be read. What can be read
 /// is told in any case.
 pub fn run(args: &CheckArgs) -> ExitCode {
-    let executors = match args.executors.as_deref().map(executors_of).transpose() {
-        Ok(executors) => executors,
+    let judge = match Judge::of(args) {
+        Ok(judge) => judge,
         Err(error) => {
             eprintln!("jct check: {}", plain_lines(&format!("{error:#}")));
             return ExitCode::from(2);
         }
     };
-    let judge = Judge { policy: args.policy.policy(""), executors, namespace: &args.namespace };
     let (mut documents, mut is_all) = (Vec::new(), true);
     for named in args.files.iter().chain(&args.more) {
         let mut complain = |place: &Path, error: String| {
@@ -133,10 +139,23 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     }
 }
 
-impl Judge<'_> {
+impl<'a> Judge<'a> {
+    fn of(args: &'a CheckArgs) -> anyhow::Result<Self> {
+        Ok(Self {
+            policy: args.policy.policy(""),
+            executors: args.executors.as_deref().map(executors_of).transpose()?,
+            models: args.models.as_deref().map(models_of).transpose()?,
+            namespace: &args.namespace,
+        })
+    }
+
     fn document(&self, file: &str, manifest: &Manifest) -> Document {
         let is_ours = is_ours(manifest);
-        let violations = if is_ours { findings(manifest, &self.policy) } else { Vec::new() };
+        let mut violations = if is_ours { findings(manifest, &self.policy) } else { Vec::new() };
+        if let (Some(executors), Some(models), "Task") = (&self.executors, &self.models, manifest.kind()) {
+            let namespace = manifest.text("/metadata/namespace").unwrap_or(self.namespace);
+            violations.extend(model_findings(manifest.spec(), Naming::CustomResource, namespace, executors, models));
+        }
         let is_allowed = is_ours && violations.is_empty();
         Document {
             file: file.into(),

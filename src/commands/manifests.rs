@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::crd::{names, pinned_id, unknown_status_fields};
 use crate::domain::cwom::Kind;
 use crate::domain::executor::Executors;
+use crate::domain::model::Models;
 use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS};
 use crate::domain::{Code, Finding, Id};
 use crate::manifest::{Manifest, Unreadable, metadata_findings, objects};
@@ -108,6 +109,16 @@ pub fn executors_of(file: &Path) -> anyhow::Result<Executors> {
     let at = || format!("--executors {}", file.display());
     let text = std::fs::read_to_string(file).with_context(at)?;
     Executors::read(&text).with_context(at)
+}
+
+/// The models of a configuration in a file.
+///
+/// # Errors
+/// If it cannot be read, or is none.
+pub fn models_of(file: &Path) -> anyhow::Result<Models> {
+    let at = || format!("--models {}", file.display());
+    let text = std::fs::read_to_string(file).with_context(at)?;
+    Models::read(&text).with_context(at)
 }
 
 /// The bytes of `file`; `-` is standard input.

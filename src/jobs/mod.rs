@@ -8,6 +8,7 @@
 //! | `source` (init) | the worker's | trace, work, tools |
 //! | `executor` | the executor's | work (in part read-only), tmp, tools (read-only): it has no trace, so that it cannot write one |
 //! | `worker` | the worker's | trace, work |
+//! | `model`, where the executor may ask models | the worker's | what is private of work, a token for the broker |
 
 pub mod placement;
 
@@ -17,7 +18,8 @@ use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, KeyToPath,
     ObjectFieldSelector, PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec,
-    ResourceRequirements, SeccompProfile, SecurityContext, Volume, VolumeMount,
+    ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecurityContext, ServiceAccountTokenProjection,
+    Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -25,6 +27,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use self::placement::{Placement, WayOut};
 use crate::crd::names;
 use crate::domain::executor::{Executor, READ_ONLY_FOLDERS};
+use crate::domain::model::AUDIENCE;
 use crate::domain::url::SOURCE_URL;
 use crate::domain::{Id, Task, TraceId, trace};
 
@@ -35,6 +38,9 @@ pub const EXECUTOR_CONTAINER: &str = "executor";
 /// Name of the container that records the attempt and seals its trace; `kubectl logs` shows it.
 pub const WORKER_CONTAINER: &str = "worker";
 
+/// Name of the container that passes on what the executor asks models.
+pub const MODEL_CONTAINER: &str = "model";
+
 const TRACE_MOUNT: &str = "/trace";
 const WORK_MOUNT: &str = "/work";
 const TOOLS_MOUNT: &str = "/jct";
@@ -42,7 +48,14 @@ const TMP_MOUNT: &str = "/tmp";
 const CA_VOLUME: &str = "source-ca";
 const CA_MOUNT: &str = "/etc/jct/source-ca";
 const CA_FILE: &str = "ca.crt";
-/// What the container of the recorder requests: it waits most of the time.
+const MODEL_TOKEN_VOLUME: &str = "model-token";
+const MODEL_TOKEN_MOUNT: &str = "/var/run/secrets/jct-model";
+const MODEL_TOKEN_FILE: &str = "token";
+/// In the worker's image.
+const RELAY_PROGRAM: &str = "/usr/local/bin/jct-relay";
+/// How long a token for the broker lives; the kubelet renews it.
+const MODEL_TOKEN_SECONDS: i64 = 3600;
+/// What the containers of the recorder and of the relay request: they wait most of the time.
 const RECORDER_REQUESTS: [(&str, &str); 2] = [("cpu", "10m"), ("memory", "32Mi")];
 
 /// What a Job manifest is made from, besides the Task: the operator's settings alone.
@@ -86,6 +99,17 @@ pub struct JobSettings {
     pub source_max_bytes: u64,
     /// Limit on fetching the source, in seconds.
     pub source_timeout_seconds: u32,
+    /// Who has the models.
+    pub broker: Broker,
+}
+
+/// The broker of models, as worker pods reach it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Broker {
+    /// `https://HOST`.
+    pub url: String,
+    /// Whom its certificate is of: certificates in PEM.
+    pub authorities: String,
 }
 
 /// One attempt of a recorded Task.
@@ -213,7 +237,10 @@ fn pod(attempt: &Attempt, settings: &JobSettings) -> PodSpec {
             ..PodSecurityContext::default()
         }),
         init_containers: Some(vec![source(attempt, settings)]),
-        containers: vec![executor(attempt, settings), recorder(attempt, settings)],
+        containers: [executor(attempt, settings), recorder(attempt, settings)]
+            .into_iter()
+            .chain(attempt.executor.model.is_some().then(|| relay(settings)))
+            .collect(),
         volumes: Some(vec![
             Volume {
                 name: "trace".into(),
@@ -230,6 +257,9 @@ fn pod(attempt: &Attempt, settings: &JobSettings) -> PodSpec {
         ..PodSpec::default()
     };
     let mut pod = settings.placement.apply(pod);
+    if let (true, Some(volumes)) = (attempt.executor.model.is_some(), &mut pod.volumes) {
+        volumes.push(model_token());
+    }
     if let (Some((name, key)), Some(volumes)) = (&settings.way_out.authorities, &mut pod.volumes) {
         volumes.push(authorities(name, key));
     }
@@ -241,6 +271,18 @@ fn authorities(name: &str, key: &str) -> Volume {
     let source =
         ConfigMapVolumeSource { name: name.into(), items: Some(vec![item]), ..ConfigMapVolumeSource::default() };
     Volume { name: CA_VOLUME.into(), config_map: Some(source), ..Volume::default() }
+}
+
+/// A token that nobody takes but the broker, bound to the pod. The API server takes it for none of its own.
+fn model_token() -> Volume {
+    let token = ServiceAccountTokenProjection {
+        audience: Some(AUDIENCE.into()),
+        expiration_seconds: Some(MODEL_TOKEN_SECONDS),
+        path: MODEL_TOKEN_FILE.into(),
+    };
+    let source = VolumeProjection { service_account_token: Some(token), ..VolumeProjection::default() };
+    let projected = ProjectedVolumeSource { sources: Some(vec![source]), ..ProjectedVolumeSource::default() };
+    Volume { name: MODEL_TOKEN_VOLUME.into(), projected: Some(projected), ..Volume::default() }
 }
 
 fn scratch(name: &str, limit: &str) -> Volume {
@@ -320,17 +362,43 @@ fn executor(attempt: &Attempt, settings: &JobSettings) -> Container {
 fn recorder(attempt: &Attempt, settings: &JobSettings) -> Container {
     let mut args = told(attempt);
     args.extend(arguments(&[("work-dir", WORK_MOUNT)]));
-    let requests = RECORDER_REQUESTS.map(|(name, quantity)| (name.to_owned(), Quantity(quantity.to_owned())));
-    let resources = default_resources(settings)
-        .map(|resources| ResourceRequirements { requests: Some(BTreeMap::from(requests)), ..resources });
     Container {
-        resources,
+        resources: waiting(settings),
         volume_mounts: Some(vec![trace_mount(attempt), mount("work", WORK_MOUNT)]),
         ..with_trace(ours(WORKER_CONTAINER, "record", &args, settings), attempt)
     }
 }
 
-/// What all three have in common.
+/// The container that passes on what the executor asks models: it alone has the token, and neither trace nor workspace.
+fn relay(settings: &JobSettings) -> Container {
+    let Broker { url, authorities } = &settings.broker;
+    let args = arguments(&[
+        ("work-dir", WORK_MOUNT),
+        ("broker", url),
+        ("broker-authorities", authorities),
+        ("token-file", &format!("{MODEL_TOKEN_MOUNT}/{MODEL_TOKEN_FILE}")),
+    ]);
+    let private = "private";
+    Container {
+        command: Some(vec![RELAY_PROGRAM.into()]),
+        args: Some(args.iter().map(|arg| literal(arg)).collect()),
+        resources: waiting(settings),
+        volume_mounts: Some(vec![
+            VolumeMount { sub_path: Some(private.into()), ..mount("work", &format!("{WORK_MOUNT}/{private}")) },
+            VolumeMount { read_only: Some(true), ..mount(MODEL_TOKEN_VOLUME, MODEL_TOKEN_MOUNT) },
+        ]),
+        ..ours(MODEL_CONTAINER, "", &[], settings)
+    }
+}
+
+/// Little until there is something to do.
+fn waiting(settings: &JobSettings) -> Option<ResourceRequirements> {
+    let requests = RECORDER_REQUESTS.map(|(name, quantity)| (name.to_owned(), Quantity(quantity.to_owned())));
+    default_resources(settings)
+        .map(|resources| ResourceRequirements { requests: Some(BTreeMap::from(requests)), ..resources })
+}
+
+/// What all of them have in common.
 fn ours(name: &str, step: &str, args: &[String], settings: &JobSettings) -> Container {
     let step = ["worker".to_owned(), step.to_owned()];
     Container {
@@ -439,6 +507,10 @@ mod tests {
             source_max_files: 10,
             source_max_bytes: 20,
             source_timeout_seconds: 30,
+            broker: Broker {
+                url: "https://jct-model.jct-system.svc".into(),
+                authorities: "-----BEGIN CERTIFICATE-----\n".into(),
+            },
         }
     }
 
@@ -497,6 +569,41 @@ mod tests {
         let spec = executor.args.as_ref().unwrap().iter().find(|arg| arg.starts_with("--executor=")).unwrap();
         assert!(spec.contains("$$(HOME)"), "Kubernetes must not replace it");
         assert_eq!(executor.env, None, "what its image sets is not asked for, and nothing is set beside it");
+    }
+
+    #[test]
+    fn the_relay_of_models_alone_has_the_token_and_sees_neither_trace_nor_workspace() {
+        let yaml = "executors: [{name: agent, operations: [docs], image: a, command: [a], model: {aliases: [small]}}]";
+        let executors = Executors::read(yaml).unwrap();
+        let executor = executors.iter().find(|executor| executor.name == "agent").unwrap();
+        let job = manifest_of(&settings(), executor);
+        let pod = job.spec.unwrap().template.spec.unwrap();
+        let token = pod.volumes.unwrap().into_iter().find(|volume| volume.name == MODEL_TOKEN_VOLUME).unwrap();
+        let told = json!(token.projected.unwrap().sources.unwrap()[0].service_account_token);
+        assert_eq!(told, json!({"audience": "jct-model-broker", "expirationSeconds": 3600, "path": "token"}));
+        let relay = pod.containers.last().unwrap();
+        let mounts: Vec<_> = relay.volume_mounts.iter().flatten().map(|mount| mount.mount_path.as_str()).collect();
+        assert_eq!(mounts, ["/work/private", "/var/run/secrets/jct-model"]);
+        let args = relay.args.as_ref().unwrap();
+        for told in [
+            "--broker=https://jct-model.jct-system.svc",
+            "--broker-authorities=-----BEGIN CERTIFICATE-----\n",
+            "--token-file=/var/run/secrets/jct-model/token",
+        ] {
+            assert!(args.iter().any(|arg| arg == told), "{told} is not in {args:?}");
+        }
+        assert_eq!((relay.image.as_deref(), &relay.env), (Some("jct-worker:1"), &None));
+        let context = relay.security_context.as_ref().unwrap();
+        assert_eq!((context.read_only_root_filesystem, context.run_as_non_root), (Some(true), Some(true)));
+        let has_token: Vec<_> = pod
+            .init_containers
+            .iter()
+            .flatten()
+            .chain(&pod.containers)
+            .filter(|container| serde_json::to_string(container).unwrap().contains(MODEL_TOKEN_VOLUME))
+            .map(|container| container.name.as_str())
+            .collect();
+        assert_eq!((has_token, pod.automount_service_account_token), (vec![MODEL_CONTAINER], Some(false)));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::crd::TaskStatus;
 use crate::crd::Trust;
 use crate::domain::checkpoint::Checkpoint;
 use crate::domain::executor::Executors;
+use crate::domain::model::Models;
 use crate::domain::retention::Retention;
 use crate::jobs::JobSettings;
 use crate::policy::Policy;
@@ -36,6 +37,10 @@ pub struct Context {
     pub jobs: JobSettings,
     /// What may do the work; changes with the operator's configuration.
     pub executors: watch::Receiver<Arc<Executors>>,
+    /// Which models who may ask; changes with the operator's configuration.
+    pub models: watch::Receiver<Arc<Models>>,
+    /// Whom the broker of models is known by: certificates in PEM, none while there are none. Changes when they are renewed.
+    pub broker_authorities: watch::Receiver<String>,
     /// Which traces and records may go; changes with the operator's configuration.
     pub retention: watch::Receiver<Arc<Retention>>,
     pub timing: Timing,
@@ -127,6 +132,11 @@ impl Context {
     /// What may do the work, now.
     pub fn executors(&self) -> Arc<Executors> {
         self.executors.borrow().clone()
+    }
+
+    /// Which models who may ask, now.
+    pub fn models(&self) -> Arc<Models> {
+        self.models.borrow().clone()
     }
 
     /// Who deleted the object with this uid, as far as the webhook of any replica saw it. Database.

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::executor::{Executors, MAX_CONFIGURATION_BYTES};
+use crate::domain::model::{MAX_MODELS_BYTES, Models};
 use crate::domain::retention::{MAX_RETENTION_BYTES, Retention};
 
 /// How often the file is looked at. The kubelet itself takes up to a minute to bring a changed ConfigMap.
@@ -46,6 +47,16 @@ impl Configuration for Retention {
     const NAME: &'static str = "retention";
     const SETTING: &'static str = "--retention-file (JCT_RETENTION_FILE)";
     const MAX_BYTES: usize = MAX_RETENTION_BYTES;
+
+    fn parse(text: &str) -> Result<Self, impl Display> {
+        Self::read(text)
+    }
+}
+
+impl Configuration for Models {
+    const NAME: &'static str = "models";
+    const SETTING: &'static str = "--models-file (JCT_MODELS_FILE)";
+    const MAX_BYTES: usize = MAX_MODELS_BYTES;
 
     fn parse(text: &str) -> Result<Self, impl Display> {
         Self::read(text)

@@ -18,6 +18,7 @@ use crate::crd::Trust;
 use crate::domain::Phase;
 use crate::domain::checkpoint::{CHECKPOINTS_DIR, CHECKPOINTS_FILE, Checkpoint};
 use crate::domain::executor::Executors;
+use crate::domain::model::Models;
 use crate::domain::retention::Retention;
 use crate::reconcile;
 use crate::reconcile::context::{Between, Context, SignedAttempts, Timing, WHOLE_SPECS};
@@ -56,6 +57,9 @@ pub struct Controller {
     pub events: Announcer,
     /// What may do the work.
     pub executors: watch::Receiver<Arc<Executors>>,
+    pub models: watch::Receiver<Arc<Models>>,
+    /// Whom the broker is known by.
+    pub broker_authorities: watch::Receiver<String>,
     pub retention: watch::Receiver<Arc<Retention>>,
     /// Whether it is ready, or stands by.
     pub ready: watch::Sender<bool>,
@@ -160,6 +164,8 @@ impl Controller {
             policy: settings.gate.policy(),
             jobs: settings.jobs(),
             executors: self.executors.clone(),
+            models: self.models.clone(),
+            broker_authorities: self.broker_authorities.clone(),
             retention: self.retention.clone(),
             timing: Timing {
                 start_timeout: seconds(settings.controller.worker_start_timeout_seconds),

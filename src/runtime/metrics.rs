@@ -6,6 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
 use crate::api::{ApiMetrics, Gauges};
+use crate::broker::BrokerMetrics;
 use crate::metrics::{Page, metrics, one, registry};
 use crate::reconcile::ReconcileMetrics;
 use crate::sessions::SessionMetrics;
@@ -31,6 +32,8 @@ metrics! {
             "Kubernetes Events that were left out, for there were too many: all they say is in the status of Tasks";
         executors_valid: Gauge = "executors_configuration_valid",
             "1 if the configuration of executors is the one that is there, 0 while a former one holds", one();
+        models_valid: Gauge = "models_configuration_valid",
+            "1 if the configuration of models is the one that is there, 0 while a former one holds", one();
         retention_valid: Gauge = "retention_configuration_valid",
             "1 if the configuration of retention is the one that is there, 0 while a former one holds", one();
         clock_skew_seconds: Gauge = "clock_skew" in Seconds,
@@ -47,6 +50,8 @@ pub struct Metrics {
     /// Those of Sessions.
     pub sessions: SessionMetrics,
     pub reconcile: ReconcileMetrics,
+    /// Those of the broker of models.
+    pub broker: BrokerMetrics,
     pub process: ProcessMetrics,
     pub page: Page,
 }
@@ -74,6 +79,7 @@ impl Default for Metrics {
             api: ApiMetrics::register(&mut registry),
             sessions: SessionMetrics::register(&mut registry),
             reconcile: ReconcileMetrics::register(&mut registry),
+            broker: BrokerMetrics::register(&mut registry),
             process: ProcessMetrics::register(&mut registry),
             page: Page::new(registry),
         }

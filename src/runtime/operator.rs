@@ -21,6 +21,7 @@ use super::controller::Controller;
 use super::settings::WebhookArgs;
 use super::{ConfigFile, Metrics, Settings};
 use crate::api;
+use crate::broker;
 use crate::crd::Trust;
 use crate::serve::Tls;
 use crate::sessions::Sessions;
@@ -48,6 +49,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     fit(&url, settings.record.database_on_network)?;
     let lease = settings.controller.lease(&settings.namespace)?;
     let executors = settings.gate.executors_file.as_deref().map(ConfigFile::open).transpose()?;
+    let models = settings.models.models_file.as_deref().map(ConfigFile::open).transpose()?;
     let retention = settings.record.retention_file.as_deref().map(ConfigFile::open).transpose()?;
     // A database that is away is no reason to end: admission needs none, and whoever comes back finds us there.
     let store = Store::open_in_background(&StoreSettings::new(url.clone()));
@@ -56,7 +58,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let client = client(&clock).await.context("cannot find the Kubernetes API server")?;
     let mut keeper = Keeper::new(
         client.clone(),
-        settings.webhook.keeper(&settings.namespace),
+        settings.webhook.keeper(&settings.namespace, settings.models.service()),
         metrics.webhook.clone(),
         clock.clone(),
     );
@@ -86,6 +88,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     };
     tokio::spawn(shutdown.clone().run_until_cancelled_owned(events.clone().send(client.clone(), clock.clone())));
     let executors = follow(executors, &metrics.process.executors_valid, &shutdown);
+    let models = follow(models, &metrics.process.models_valid, &shutdown);
+    let certificates = keeper.identity();
     let mut parts: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
     let mut readiness = Vec::new();
     if settings.webhook.webhook {
@@ -97,6 +101,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             trusted_user: own_name(&client).await,
             deletions: deletions.clone(),
             executors: executors.clone(),
+            models: models.clone(),
             clock: clock.clone(),
         };
         let router = webhook::router(
@@ -125,6 +130,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             keys: keys.clone(),
             metrics: metrics.clone(),
             executors: executors.clone(),
+            models: models.clone(),
+            broker_authorities: authorities(certificates.clone(), &shutdown),
             clock: clock.clone(),
             events,
             retention: follow(retention, &metrics.process.retention_valid, &shutdown),
@@ -132,6 +139,19 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         };
         let stop = shutdown.clone();
         parts.spawn(async move { ("controller", controller.run(lease, stop).await) });
+    }
+    if settings.models.models_file.is_some() {
+        let of_broker = broker::Parts {
+            client: client.clone(),
+            store: store.clone(),
+            namespace: settings.namespace.clone(),
+            workers: settings.worker_namespace().to_owned(),
+            models: models.clone(),
+            executors: executors.clone(),
+            metrics: metrics.broker.clone(),
+        };
+        let part = serve_broker(settings.models.model_port, certificates, of_broker, shutdown.clone())?;
+        parts.spawn(async move { ("broker of models", part.await) });
     }
     let parts_ready = Arc::new(readiness);
     if settings.api.api && settings.api.api_session_seconds > 0 {
@@ -149,6 +169,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let health = api::Health { store: store.clone(), parts: parts_ready, metrics: counted, gauges, page, keys, clock };
     let api = api::Api::new(health, client, settings.gate.policy(), trust, denials, limits, settings.api.settings())
         .with_executors(executors)
+        .with_models(models)
         .with_traces(TraceVolume::new(&settings.traces.trace_root), shutdown.clone());
     let (address, stop) = (all_interfaces(settings.api.api_port), shutdown.clone());
     parts.spawn(async move {
@@ -251,6 +272,47 @@ async fn serve_webhook(
     Ok(async move {
         let served = webhook::serve(address, tls, router, shutdown).await;
         served.with_context(|| format!("cannot serve the webhook on {address} (JCT_WEBHOOK_PORT)"))
+    })
+}
+
+/// Whom the broker of models is known by, now and whenever its certificates are renewed.
+fn authorities(
+    mut certificates: watch::Receiver<Option<Identity>>,
+    shutdown: &CancellationToken,
+) -> watch::Receiver<String> {
+    let bundle = |identity: &Option<Identity>| identity.as_ref().map(Identity::bundle).unwrap_or_default();
+    let sender = watch::Sender::new(bundle(&certificates.borrow_and_update()));
+    let receiver = sender.subscribe();
+    tokio::spawn(shutdown.clone().run_until_cancelled_owned(async move {
+        while certificates.changed().await.is_ok() {
+            sender.send_replace(bundle(&certificates.borrow_and_update()));
+        }
+    }));
+    receiver
+}
+
+fn serve_broker(
+    port: u16,
+    mut certificates: watch::Receiver<Option<Identity>>,
+    parts: broker::Parts,
+    shutdown: CancellationToken,
+) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
+    let identity =
+        certificates.borrow_and_update().clone().context("there is no certificate for the broker of models")?;
+    let tls = Tls::new(&identity.certificate, &identity.key, None).context("cannot serve the broker of models")?;
+    let served = tls.clone();
+    tokio::spawn(shutdown.clone().run_until_cancelled_owned(async move {
+        while certificates.changed().await.is_ok() {
+            let Some(identity) = certificates.borrow_and_update().clone() else { continue };
+            if let Err(error) = served.reload(&identity.certificate, &identity.key) {
+                warn!(%error, "the broker of models cannot serve its new certificate; the one before holds");
+            }
+        }
+    }));
+    let address = all_interfaces(port);
+    Ok(async move {
+        let served = broker::serve(address, tls, parts, shutdown).await;
+        served.with_context(|| format!("cannot serve the broker of models on {address} (JCT_MODEL_PORT)"))
     })
 }
 

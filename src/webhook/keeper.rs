@@ -46,6 +46,8 @@ pub struct KeeperSettings {
     pub secret: String,
     /// The Service through which the API server reaches the webhook.
     pub service: String,
+    /// The Service through which worker pods reach the broker of models, if there is one.
+    pub model_service: Option<String>,
     /// Name of both webhook configurations.
     pub configuration: String,
     pub life: Duration,
@@ -77,12 +79,27 @@ pub struct Keeper {
     trusted: Option<bool>,
     settling: Settling,
     trust: Option<watch::Sender<Arc<Trust>>>,
+    identity: watch::Sender<Option<Identity>>,
 }
 
 impl Keeper {
     /// A keeper that has done nothing yet.
     pub fn new(client: Client, settings: KeeperSettings, metrics: WebhookMetrics, clock: Clock) -> Self {
-        Self { client, settings, metrics, clock, trusted: None, settling: Settling::default(), trust: None }
+        Self {
+            client,
+            settings,
+            metrics,
+            clock,
+            trusted: None,
+            settling: Settling::default(),
+            trust: None,
+            identity: watch::Sender::new(None),
+        }
+    }
+
+    /// The certificates as they are, now and whenever they are renewed.
+    pub fn identity(&self) -> watch::Receiver<Option<Identity>> {
+        self.identity.subscribe()
     }
 
     /// The certificates, made if there are none, and which seals are believed from now on.
@@ -98,14 +115,27 @@ impl Keeper {
 
     /// The certificates and the stamp keys, made and stored if the Secret holds none that will do.
     async fn ensure(&self) -> Result<(Identity, Kept), KeeperError> {
+        let services = std::iter::once(&self.settings.service).chain(&self.settings.model_service);
+        let names: Vec<_> = services.flat_map(|service| service_names(service, &self.settings.namespace)).collect();
+        let (identity, kept) = self.ensure_for(&names).await?;
+        self.identity.send_if_modified(|known| {
+            let is_new = known.as_ref() != Some(&identity);
+            if is_new {
+                *known = Some(identity.clone());
+            }
+            is_new
+        });
+        Ok((identity, kept))
+    }
+
+    async fn ensure_for(&self, names: &[String]) -> Result<(Identity, Kept), KeeperError> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.settings.namespace);
-        let names = service_names(&self.settings.service, &self.settings.namespace);
         loop {
             let found = secrets.get_opt(&self.settings.secret).await.map_err(api("read the webhook's Secret"))?;
             let (current, found_keys) = found.as_ref().map_or_else(Default::default, read);
             // By the clock of the answer that has just come: who calls the webhook goes by that, too.
             let now = self.clock.system_time();
-            let identity = Identity::maintained(current.as_ref(), &names, self.settings.life, now)?;
+            let identity = Identity::maintained(current.as_ref(), names, self.settings.life, now)?;
             let kept = found_keys.maintained(new_stamp_key()?, self.settling.sealing(), self.clock.now());
             if current.as_ref() == Some(&identity) && kept == found_keys {
                 return Ok((identity, kept));

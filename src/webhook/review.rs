@@ -18,8 +18,9 @@ use crate::crd::stamps::{Annotations, Issuer};
 use crate::crd::{Trust, pinned_id};
 use crate::domain::applied::{LAST_APPLIED, applied};
 use crate::domain::executor::Executors;
+use crate::domain::model::Models;
 use crate::domain::{Code, DeletionNote, Finding, Naming, Task};
-use crate::policy::{Policy, Subject, Verdict, advice_on, judge};
+use crate::policy::{Policy, Subject, Verdict, advice_on, judge, model_findings_on};
 use crate::shared::{Clock, Deletions};
 
 /// Which of the webhooks is asked.
@@ -55,6 +56,8 @@ pub struct Reviewer {
     pub deletions: Deletions,
     /// What may do the work: whoever makes a Task that nothing can do is warned.
     pub executors: watch::Receiver<Arc<Executors>>,
+    /// Which models who may ask: whoever makes a Task that would ask others is refused.
+    pub models: watch::Receiver<Arc<Models>>,
     /// By which stamps are dated.
     pub clock: Clock,
 }
@@ -132,6 +135,11 @@ impl Reviewer {
             },
             Subject::Work(_) | Subject::Session => (subject.check_new(spec(object), &self.policy), None),
         };
+        if let Some((task, named)) = &accepted {
+            let (executors, models) = (self.executors.borrow().clone(), self.models.borrow().clone());
+            let (named, namespace) = (named.as_deref(), namespace(context.request));
+            findings.extend(model_findings_on(task, named, Naming::CustomResource, namespace, &executors, &models));
+        }
         findings.extend(pinned_id(object.metadata.annotations.as_ref()).err());
         if !findings.is_empty() {
             return Answer::Refuse(findings);

@@ -6,6 +6,7 @@ mod access;
 mod audit;
 mod cluster;
 mod conformance;
+mod cost;
 mod cwom;
 mod cwom_any;
 mod cwom_hostile;

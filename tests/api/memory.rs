@@ -116,6 +116,7 @@ fn door() -> (Router, Waiting) {
         trusted_user: "system:serviceaccount:jct-system:jct".into(),
         deletions: jct::shared::Deletions::default(),
         executors: tokio::sync::watch::Sender::new(std::sync::Arc::default()).subscribe(),
+        models: tokio::sync::watch::Sender::new(std::sync::Arc::default()).subscribe(),
         clock: jct::shared::Clock::default(),
     };
     (webhook::router(reviewer, denials, metrics.webhook, NamespaceLimits::none(), false), waiting)

@@ -329,6 +329,6 @@ fn an_independent_implementation_believes_what_we_sign_and_nothing_else() {
         json!({"name": "manifest.json", "digest": {"sha256": manifest}, "mediaType": "application/json"})
     );
     assert_eq!(run("others.json").status.code(), Some(1));
-    envelope(&folder, |envelope| envelope["payload"] = json!("e30="));
+    tampered::envelope(&folder, |envelope| envelope["payload"] = json!("e30="));
     assert_eq!(run("keys.json").status.code(), Some(1));
 }

@@ -21,6 +21,7 @@ mod lifecycle;
 mod load;
 mod lost_record;
 mod memory;
+mod models;
 #[path = "../odd_manifests/mod.rs"]
 mod odd_manifests;
 mod offline_gate;

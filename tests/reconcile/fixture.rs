@@ -10,6 +10,7 @@ use jct::crd::{Trust, names};
 use jct::domain::cwom::Kind;
 use jct::domain::executor::Executors;
 use jct::domain::id::sha256_hex;
+use jct::domain::model::Models;
 use jct::domain::provenance::DEFAULT_BUILDER_ID;
 use jct::domain::spec_change::MAX_SPEC_CHANGES;
 use jct::domain::trace::{FileEntry, FileKind, MANIFEST_VERSION, Manifest, Outcome, Source, folder};
@@ -50,6 +51,7 @@ pub struct World {
     pub clock: Clock,
     pub keys: Keys,
     pub executors: Executors,
+    pub models: Models,
     pub policy: Policy,
     pub executor_patience: Duration,
     /// How long a Task on its way to its first worker holds up others.
@@ -92,6 +94,7 @@ impl World {
             clock: Clock::default(),
             keys: Keys::fixed(Some(ring)),
             executors: Executors::default(),
+            models: Models::default(),
             policy: Policy::default().allowing("octo/"),
             executor_patience: Duration::ZERO,
             // Longer than any test: what is held is held until it may go.
@@ -164,6 +167,8 @@ impl World {
             policy: self.policy.clone(),
             jobs: job_settings(),
             executors: tokio::sync::watch::Sender::new(Arc::new(self.executors.clone())).subscribe(),
+            models: tokio::sync::watch::Sender::new(Arc::new(self.models.clone())).subscribe(),
+            broker_authorities: tokio::sync::watch::Sender::new("authorities of the broker\n".to_owned()).subscribe(),
             retention: tokio::sync::watch::Sender::new(Arc::default()).subscribe(),
             timing: Timing {
                 start_timeout: Duration::from_secs(60),
@@ -443,5 +448,6 @@ fn job_settings() -> JobSettings {
         source_max_files: 10,
         source_max_bytes: 20,
         source_timeout_seconds: 30,
+        broker: Default::default(),
     }
 }

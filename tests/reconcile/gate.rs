@@ -1,6 +1,8 @@
 //! Before each attempt the gate is asked about what would run: the recorded Task.
 
 use jct::domain::Phase;
+use jct::domain::executor::Executors;
+use jct::domain::model::Models;
 use jct::policy::Policy;
 use serde_json::{Value, json};
 
@@ -75,4 +77,39 @@ async fn an_object_that_shows_another_spec_than_the_recorded_one_runs_nothing() 
         assert_eq!((&pass.status()["phase"], &pass.status()["reason"]), (&json!("Failed"), &json!("INVALID_SPEC")));
         assert_eq!(world.row().await.attempt, 0, "{change}");
     }
+}
+
+const ASKS: &str =
+    "executors: [{name: agent, operations: [analysis], image: a, command: [a], model: {aliases: [large, small]}}]
+defaults: {analysis: agent}";
+const MODELS: &str = "providers: [{name: p, dialect: anthropic, url: 'https://p.example', key: {secret: s, key: k}}]
+models: [{alias: small, provider: p, model: m}]
+grants: [{namespaces: [team], repos: [octo/], aliases: [small], unlimited: true}]";
+
+#[tokio::test]
+async fn models_that_are_granted_no_more_stop_what_is_recorded() {
+    let mut world = World::new().await;
+    let released = held_back(&world, json!({})).await;
+    world.executors = Executors::read(ASKS).unwrap();
+    let pass = world.pass(&released, vec![call("PATCH", STATUS, Answer::Echo)]).await;
+    assert_eq!((&pass.status()["phase"], &pass.status()["reason"]), (&json!("Failed"), &json!("MODEL_NOT_ALLOWED")));
+    assert_eq!(world.row().await.attempt, 0);
+}
+
+#[tokio::test]
+async fn a_job_of_an_executor_with_a_model_has_a_relay_that_knows_the_broker() {
+    let mut world = World::new().await;
+    (world.executors, world.models) = (Executors::read(ASKS).unwrap(), Models::read(MODELS).unwrap());
+    let task = world.task(json!({}));
+    let pass = world.pass(&task, vec![call("POST", JOBS, Answer::Echo), call("PATCH", STATUS, Answer::Echo)]).await;
+    let (_, _, job) = pass.calls.iter().find(|(method, ..)| method == "POST").unwrap();
+    let containers = job["spec"]["template"]["spec"]["containers"].as_array().unwrap();
+    let args = |name: &str| {
+        let found =
+            containers.iter().find(|container| container["name"] == name).unwrap_or_else(|| panic!("no {name}"));
+        found["args"].to_string()
+    };
+    assert!(args("model").contains("--broker-authorities=authorities of the broker"), "{}", args("model"));
+    // Of what it asks, what it is granted.
+    assert!(args("executor").contains("small") && !args("executor").contains("large"), "{}", args("executor"));
 }

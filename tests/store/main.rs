@@ -10,6 +10,7 @@ mod denials;
 mod faults;
 mod harness;
 mod json_codes;
+mod ledger;
 mod lifecycle;
 mod limits;
 mod maintenance;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules of the operator, and which of our crates by the names that it gives them, each of its modules may use.
-const ALLOWED: [(&str, &[&str]); 16] = [
+const ALLOWED: [(&str, &[&str]); 17] = [
     ("manifest", &["domain"]),
     ("crd", &["domain"]),
     ("jobs", &["domain", "crd"]),
@@ -18,6 +18,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     ("sessions", &["domain", "crd", "shared", "metrics"]),
     ("webhook", &["domain", "policy", "crd", "serve", "shared", "metrics"]),
     ("reconcile", &["domain", "policy", "crd", "jobs", "store", "signing", "trace", "outcome", "shared", "metrics"]),
+    ("broker", &["domain", "crd", "store", "serve", "metrics"]),
     ("api", &["domain", "policy", "crd", "store", "signing", "trace", "serve", "shared", "metrics"]),
     ("local", &["domain", "jobs", "store", "signing", "checkpoint", "trace", "outcome"]),
     ("commands", &["domain", "policy", "manifest", "crd", "store", "signing", "checkpoint", "trace", "local"]),
@@ -38,6 +39,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
             "webhook",
             "reconcile",
             "sessions",
+            "broker",
             "api",
         ],
     ),
@@ -50,13 +52,13 @@ const OURS: [&str; 5] = ["domain", "policy", "store", "trace", "worker"];
 const OWNED: [(&str, &[&str]); 9] = [
     ("libyaml_safer", &["manifest"]),
     ("sqlx", &["store"]),
-    ("axum", &["serve", "webhook", "api"]),
+    ("axum", &["serve", "webhook", "broker", "api"]),
     ("hyper_util", &["serve", "model-gateway", "fake-model", "cli"]),
     ("tokio_rustls", &["serve"]),
     ("rcgen", &["webhook"]),
     ("ring", &["signing"]),
     ("hpke", &["session"]),
-    ("clap", &["runtime", "commands", "worker", "cli"]),
+    ("clap", &["runtime", "commands", "worker", "relay", "cli"]),
 ];
 
 /// What pure modules must not know.

@@ -280,3 +280,35 @@ fn each_alert_is_one_that_prometheus_takes_and_has_a_runbook() {
     std::fs::write(file.path(), serde_yaml::to_string(&rules["spec"]).unwrap().replace("min(", "minimum(")).unwrap();
     assert!(!check().status.success(), "the control: a mistake is seen");
 }
+
+const MODELS: &str = "models: {providers: [\
+    {name: a, dialect: anthropic, url: 'https://a.example', key: {secret: keys, key: a}}, \
+    {name: b, dialect: gemini, url: 'https://b.example', key: {secret: keys, key: b}}]}";
+
+#[test]
+fn models_bring_a_broker_and_the_right_to_its_keys_alone() {
+    let with = objects(MODELS);
+    let service = object(&with, "Service", "jct-model");
+    assert_eq!(service["spec"]["ports"][0]["targetPort"], "model");
+    let secrets = &object(&with, "Role", "jct-models")["rules"][0];
+    assert_eq!(
+        (&secrets["resourceNames"][0], secrets["resourceNames"].as_sequence().unwrap().len()),
+        (&"keys".into(), 1)
+    );
+    assert_eq!(secrets["verbs"].as_sequence().unwrap(), &[Value::from("get")]);
+    let pod = pod(MODELS);
+    assert_eq!(variable(&pod, "JCT_MODEL_PORT"), "8444");
+    assert_eq!(variable(&pod, "JCT_MODEL_SERVICE"), "jct-model");
+    let egress = object(&with, "NetworkPolicy", "jct-workers")["spec"]["egress"].clone();
+    let ports: Vec<_> = egress.as_sequence().unwrap().iter().map(|rule| rule["ports"][0]["port"].clone()).collect();
+    assert!(ports.contains(&8444.into()), "{ports:?}");
+    let configured = object(&with, "ConfigMap", "jct-models")["data"]["models.yaml"].as_str().unwrap().to_owned();
+    assert_eq!(jct::domain::model::Models::read(&configured).unwrap().providers.len(), 2);
+
+    let without = serde_yaml::to_string(&objects("")).unwrap();
+    assert!(!without.contains("JCT_MODEL") && !without.contains("8444") && !without.contains("jct-model"), "{without}");
+    assert!(
+        refusal("models: {providers: [{name: a, dialect: latin, url: 'https://a', key: {secret: s, key: k}}]}")
+            .contains("dialect")
+    );
+}

@@ -22,13 +22,15 @@ pub enum Code {
     NetworkAccessDenied,
     /// `allow_secrets` is true.
     SecretsAccessDenied,
+    /// The executor asks models, none of which is granted to the namespace and the repository.
+    ModelNotAllowed,
     /// As many Tasks of the namespace are open as may be. A code of admission, not of the gate: asked once.
     TooManyTasks,
 }
 
 impl Code {
     /// Every code, in the contract's order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::InvalidSpec,
         Self::InvalidOperation,
         Self::RepoNotAllowed,
@@ -36,6 +38,7 @@ impl Code {
         Self::TimeBudgetTooHigh,
         Self::NetworkAccessDenied,
         Self::SecretsAccessDenied,
+        Self::ModelNotAllowed,
         Self::TooManyTasks,
     ];
 
@@ -49,6 +52,7 @@ impl Code {
             Self::TimeBudgetTooHigh => "TIME_BUDGET_TOO_HIGH",
             Self::NetworkAccessDenied => "NETWORK_ACCESS_DENIED",
             Self::SecretsAccessDenied => "SECRETS_ACCESS_DENIED",
+            Self::ModelNotAllowed => "MODEL_NOT_ALLOWED",
             Self::TooManyTasks => "TOO_MANY_TASKS",
         }
     }

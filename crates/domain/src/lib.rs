@@ -17,6 +17,7 @@ pub mod finding;
 pub mod id;
 pub mod json;
 pub mod lifecycle;
+pub mod model;
 pub mod naming;
 pub mod policy;
 pub mod principal;

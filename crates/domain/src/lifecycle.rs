@@ -128,6 +128,8 @@ failure_reasons! {
     NetworkAccessDenied = "NETWORK_ACCESS_DENIED", no_retry;
     /// Secrets were asked for.
     SecretsAccessDenied = "SECRETS_ACCESS_DENIED", no_retry;
+    /// The executor asks models, none of which is granted to the namespace and the repository.
+    ModelNotAllowed = "MODEL_NOT_ALLOWED", no_retry;
     /// As many Tasks of the namespace were open as may be: it was not admitted.
     TooManyTasks = "TOO_MANY_TASKS", no_retry;
     /// No executor is configured for the operation, or the named one does not exist.
@@ -160,6 +162,10 @@ failure_reasons! {
     LimitExceeded = "LimitExceeded", retry;
     /// The node's kernel cannot confine the executor, and its configuration does not allow it to run without.
     SandboxUnavailable = "SandboxUnavailable", no_retry;
+    /// A budget of models was used up: the attempt's, the Task's, the namespace's or the grant's of the day.
+    ModelBudgetExceeded = "ModelBudgetExceeded", no_retry;
+    /// The executor failed, and its model could not be had.
+    ModelUnavailable = "ModelUnavailable", retry;
     /// The Task was cancelled while its worker ran.
     Cancelled = "Cancelled", no_retry;
     /// The worker ran out of memory.
@@ -206,6 +212,7 @@ impl From<crate::Code> for FailureReason {
             Code::TimeBudgetTooHigh => Self::TimeBudgetTooHigh,
             Code::NetworkAccessDenied => Self::NetworkAccessDenied,
             Code::SecretsAccessDenied => Self::SecretsAccessDenied,
+            Code::ModelNotAllowed => Self::ModelNotAllowed,
             Code::TooManyTasks => Self::TooManyTasks,
         }
     }

@@ -19,6 +19,8 @@ pub const LOG_FILE: &str = "trace.log";
 pub const STDOUT_FILE: &str = "stdout.log";
 /// The executor's standard error, capped and redacted.
 pub const STDERR_FILE: &str = "stderr.log";
+/// What models were asked, one JSON object for each exchange.
+pub const MODEL_FILE: &str = "model.jsonl";
 /// The folder of outputs.
 pub const ARTIFACTS_DIR: &str = "artifacts";
 /// Written last, by rename.

@@ -75,6 +75,8 @@ pub struct Script {
     pub always: Option<Fault>,
     /// Between two events.
     pub pause_ms: u64,
+    /// The one key that is answered, by whichever header; any if there is none.
+    pub key: Option<String>,
 }
 
 impl Default for Script {
@@ -86,6 +88,7 @@ impl Default for Script {
             faults: VecDeque::new(),
             always: None,
             pause_ms: 0,
+            key: None,
         }
     }
 }

@@ -41,7 +41,11 @@ impl FakeModel {
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         let recorded = Recorded { method: parts.method.to_string(), path, headers: parts.headers, body };
         let asked = recorded.json();
+        let has_key = self.script().key.as_ref().is_none_or(|key| is_shown(&recorded.headers, key));
         self.0.requests.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(recorded);
+        if !has_key {
+            return error(401);
+        }
         if parts.method == Method::HEAD {
             return whole(StatusCode::OK, "");
         }
@@ -186,4 +190,12 @@ fn whole(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Either::Left(Full::new(body.into())));
     *response.status_mut() = status;
     response
+}
+
+/// Whether a request has this key, in any of the headers in which dialects have theirs.
+fn is_shown(headers: &http::HeaderMap, key: &str) -> bool {
+    ["authorization", "x-api-key", "x-goog-api-key"].iter().any(|name| {
+        let value = headers.get(*name).and_then(|value| value.to_str().ok());
+        value.is_some_and(|value| value.strip_prefix("Bearer ").unwrap_or(value) == key)
+    })
 }

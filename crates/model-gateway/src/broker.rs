@@ -35,6 +35,8 @@ use crate::{Code, Refusal, Route};
 
 /// Where the relay asks for the record of its attempt.
 pub const EXCHANGES: &str = "/jct/exchanges";
+/// How long the record of an attempt waits for exchanges that are open.
+const SETTLING: Duration = Duration::from_secs(10);
 /// The unit of room for bodies.
 const KIB: u64 = 1024;
 
@@ -285,7 +287,21 @@ impl<L: Ledger, I: Identity, C> Inner<L, I, C> {
         room.map_err(|_| none())?.map_err(|_| none())
     }
 
+    /// Waits a while until no exchange of the attempt is open: one that its program has left is settled a moment later.
+    async fn quiet(&self, caller: &Caller) {
+        let turns = {
+            let all = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+            all.get(&caller.attempt).and_then(Weak::upgrade)
+        };
+        let Some(turns) = turns else { return };
+        let all = u32::try_from(caller.max_in_flight.max(1)).unwrap_or(u32::MAX);
+        if tokio::time::timeout(SETTLING, turns.acquire_many(all)).await.is_err() {
+            tracing::warn!(attempt = caller.attempt, "the record of models is told while exchanges are open");
+        }
+    }
+
     async fn record(&self, caller: &Caller) -> Result<Response<Body>, Refusal> {
+        self.quiet(caller).await;
         let unavailable = |error: &dyn std::fmt::Display| {
             tracing::warn!(attempt = caller.attempt, %error, "the record of models cannot be read");
             Refusal::new(Code::Unavailable, "the record cannot be read")

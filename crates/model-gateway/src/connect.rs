@@ -1,14 +1,22 @@
-//! How others are reached, below TLS.
+//! How others are reached.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
 
 /// Until a connection is made, or another address is tried.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// TCP, for a TLS connector to wrap. Without Nagle's delay: a request's head and body are two writes, and the second would wait
-/// for the other side to acknowledge the first, which takes it 40 ms.
+/// HTTP/1.1, over TLS where an address says so.
+pub type Https = HttpsConnector<HttpConnector>;
+
+/// TCP, below TLS. Without Nagle's delay: a request's head and body are two writes, and the second would wait for the other
+/// side to acknowledge the first, which takes it 40 ms.
 pub fn tcp() -> HttpConnector {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
@@ -16,4 +24,33 @@ pub fn tcp() -> HttpConnector {
     connector.set_keepalive(Some(Duration::from_secs(60)));
     connector.enforce_http(false);
     connector
+}
+
+/// The same with TLS, believing whom `roots` vouch for.
+///
+/// # Errors
+/// If there is no version of TLS that both can speak.
+pub fn https(roots: RootCertStore) -> Result<Https, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let config = config.with_root_certificates(roots).with_no_client_auth();
+    Ok(HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().wrap_connector(tcp()))
+}
+
+/// Whom browsers believe.
+pub fn public_roots() -> RootCertStore {
+    RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
+}
+
+/// The certificates of a text in PEM, and nobody else's.
+///
+/// # Errors
+/// In words, if there are none, or what is there is none.
+pub fn roots_of(pem: &str) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let certificate = certificate.map_err(|error| format!("it is not PEM: {error}"))?;
+        roots.add(certificate).map_err(|error| format!("a certificate is of no use: {error}"))?;
+    }
+    if roots.is_empty() { Err("there is no certificate".into()) } else { Ok(roots) }
 }

@@ -6,24 +6,21 @@
 //!                                 an identity        and the record
 //! ```
 //!
-//! Contract: section "Models". Nothing here knows of Kubernetes, of a database or of TLS: who an attempt is ([`Identity`]), who
+//! Contract: section "Models". Nothing here knows of Kubernetes or of a database: who an attempt is ([`Identity`]), who
 //! keeps its accounts ([`Ledger`]) and how a provider is reached (a connector of hyper-util's) the caller says.
 //!
 //! What is pure: which paths, headers and requests are let through ([`Route`], [`headers`], [`request`]), how an answer's usage
-//! is read ([`usage`]), what it costs ([`price`]), what budgets allow ([`budget`]), what is recorded ([`record`]).
+//! is read ([`usage`]), what it costs ([`Price`]), what budgets allow ([`budget`]), what is recorded ([`record`]).
 
 #![warn(missing_docs)] // other crates use it
 
 pub mod body;
 pub mod broker;
-pub mod budget;
 pub mod catalog;
 pub mod connect;
-mod dialect;
 pub mod headers;
 mod json;
 pub mod ledger;
-pub mod price;
 pub mod record;
 pub mod refusal;
 pub mod relay;
@@ -32,11 +29,10 @@ mod route;
 mod sse;
 pub mod usage;
 
+pub use jct_domain::model::{Dialect, Price, Tokens, Usd, budget};
+
 pub use broker::{Broker, Caller, Identity, IdentityError};
-pub use dialect::Dialect;
 pub use ledger::Ledger;
-pub use price::{Price, Usd};
 pub use refusal::{Code, Refusal};
 pub use relay::Relay;
 pub use route::{Call, Route};
-pub use usage::Tokens;

@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::Dialect;
+use jct_domain::model::record;
 
 /// Has the Anthropic and OpenAI libraries try again, or not, whatever the status is.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -55,11 +56,11 @@ impl Code {
             Self::Unauthenticated => "UNAUTHENTICATED",
             Self::ModelNotAllowed => "MODEL_NOT_ALLOWED",
             Self::NoPrice => "MODEL_WITHOUT_PRICE",
-            Self::BudgetExceeded => "BUDGET_EXCEEDED",
-            Self::Unavailable => "MODEL_UNAVAILABLE",
+            Self::BudgetExceeded => record::BUDGET_EXCEEDED,
+            Self::Unavailable => record::MODEL_UNAVAILABLE,
             Self::ResponseTooLarge => "RESPONSE_TOO_LARGE",
-            Self::Silent => "UPSTREAM_SILENT",
-            Self::BadUpstream => "BAD_UPSTREAM",
+            Self::Silent => record::UPSTREAM_SILENT,
+            Self::BadUpstream => record::BAD_UPSTREAM,
         }
     }
 

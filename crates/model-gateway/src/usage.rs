@@ -4,32 +4,9 @@
 //! time more; OpenAI's and Google's input is with it, and Google's output without the thoughts. Here, as in OpenTelemetry, input
 //! is all of it, and so is output.
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Dialect;
-
-/// Tokens of an exchange.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tokens {
-    /// All that was sent: cached and written ones are a part of it.
-    pub input: u64,
-    /// Of these, what the provider had in its cache.
-    pub cached: u64,
-    /// Of these, what it wrote to its cache.
-    pub cache_written: u64,
-    /// All that came back: thoughts are a part of it.
-    pub output: u64,
-    /// Of these, thoughts.
-    pub reasoning: u64,
-}
-
-impl Tokens {
-    /// All of them.
-    pub fn total(&self) -> u64 {
-        self.input.saturating_add(self.output)
-    }
-}
+use crate::{Dialect, Tokens};
 
 /// So many bytes of a request are one token, at the least: an estimate from above.
 const REQUEST_BYTES_PER_TOKEN: u64 = 3;

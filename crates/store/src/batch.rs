@@ -9,7 +9,7 @@ use super::cwom::{belongings, load_objects, objects_of_tasks, remove_objects, sa
 use super::operation::{Fate, Needs, Slot, View};
 use super::rows::{insert_artifacts, insert_jobs, insert_tasks, load_jobs, load_tasks, load_tasks_by_key};
 use super::rows::{load_tasks_by_uid, remove_task, update_jobs, update_tasks};
-use super::{Result, StoreError, contents, deletion_notes as notes};
+use super::{Result, StoreError, contents, deletion_notes as notes, ledger};
 
 /// Gives pages that are free back to the file system, at most 1 MiB at a time: whoever waits for the next batch waits for this too.
 /// Nothing where the file was made by an earlier version.
@@ -22,7 +22,8 @@ pub(super) async fn load(conn: &mut Conn<'_>, needs: Needs) -> Result<View> {
         // the midst of things. What has no row to lock, such as a refusal or a name that is free, holds still too.
         lock_head(conn).await?;
     }
-    let Needs { tasks, uids, keys, jobs_of, mut refusals, denials, belongings: belongings_of, mut objects } = needs;
+    let Needs { tasks, uids, keys, jobs_of, mut refusals, denials, belongings: belongings_of, mut objects, ledger } =
+        needs;
     let mut view = View::default();
     for (key, id, row) in load_tasks_by_key(conn, keys).await? {
         view.keys.insert(key, id);
@@ -51,6 +52,9 @@ pub(super) async fn load(conn: &mut Conn<'_>, needs: Needs) -> Result<View> {
     if !objects.is_empty() {
         view.objects = load_objects(conn, objects).await?;
     }
+    if !ledger.is_empty() {
+        view.ledger = ledger::load(conn, ledger).await?;
+    }
     Ok(view)
 }
 
@@ -70,6 +74,7 @@ pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator) -
         denials: _,
         artifacts,
         objects,
+        ledger,
         entries,
         probe,
     } = view;
@@ -82,6 +87,7 @@ pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator) -
             remove_objects(conn, issue).await?;
         }
         remove_task(conn, removal.task_id).await?;
+        ledger::remove(conn, removal.task_id).await?;
     }
     let new: Vec<_> = rows(tasks.values(), Fate::Inserted).collect();
     let wanted = new.len() as u64;
@@ -93,6 +99,7 @@ pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator) -
     update_jobs(conn, rows(jobs.values(), Fate::Updated)).await?;
     insert_artifacts(conn, artifacts).await?;
     save_objects(conn, &objects).await?;
+    ledger::save(conn, ledger).await?;
     notes::insert(conn, deletion_notes).await?;
     notes::forget(conn, deleted_uids).await?;
     if probe {

@@ -17,6 +17,7 @@ mod database_error;
 mod deletion_notes;
 mod error;
 mod json_codes;
+mod ledger;
 mod lost;
 mod maintenance;
 #[cfg(test)]
@@ -46,6 +47,7 @@ pub use cwom::{
 };
 pub use error::{Conflict, Result, StoreError};
 pub use json_codes::decode as plain_json;
+pub use ledger::{AccountAmounts, CostBy, CostQuery, LimitedAccount, NewExchange, Reserve, Settle};
 pub use lost::{AdoptEnd, RunAgain, Shown};
 pub use maintenance::{Check, Database, EXPORT_TYPE, Migrated, Signature, Signer, TransferError, Transferred, Trust};
 pub use model::{ArtifactRow, Failure, JobRow, JobStatus, TaskRow};

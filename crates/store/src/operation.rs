@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::audit::Change;
 use super::cwom::{ObjectChanges, ObjectNeeds, Objects};
+use super::ledger::{LedgerChanges, LedgerNeeds, LedgerView};
 use super::{ArtifactRow, Conflict, JobRow, Result, StoreError, TaskRow};
 use jct_domain::cwom::Kind;
 use jct_domain::{DeletionNote, Finding, Id};
@@ -43,15 +44,16 @@ pub(super) struct Needs {
     /// The work objects that go with the records of these Tasks.
     pub(super) belongings: BTreeSet<Id>,
     pub(super) objects: ObjectNeeds,
+    pub(super) ledger: LedgerNeeds,
 }
 
 impl Needs {
     /// Whether nothing is looked at.
     pub(super) fn is_empty(&self) -> bool {
-        let Self { tasks, uids, keys, jobs_of, refusals, denials, belongings, objects } = self;
+        let Self { tasks, uids, keys, jobs_of, refusals, denials, belongings, objects, ledger } = self;
         let nothing_of_tasks =
             tasks.is_empty() && uids.is_empty() && keys.is_empty() && jobs_of.is_empty() && refusals.is_empty();
-        nothing_of_tasks && denials.is_empty() && belongings.is_empty() && objects.is_empty()
+        nothing_of_tasks && denials.is_empty() && belongings.is_empty() && objects.is_empty() && ledger.is_empty()
     }
 }
 
@@ -66,6 +68,8 @@ pub(super) struct Changes {
     pub(super) earlier_job: Option<JobRow>,
     pub(super) artifacts: Vec<ArtifactRow>,
     pub(super) objects: ObjectChanges,
+    /// What models have used up.
+    pub(super) ledger: LedgerChanges,
     /// Why a Task is refused.
     pub(super) refusal: Option<(Id, Vec<Finding>)>,
     /// Requests whose denial is written down.
@@ -99,6 +103,7 @@ pub(super) struct View {
     pub(super) denials: BTreeSet<String>,
     pub(super) artifacts: Vec<ArtifactRow>,
     pub(super) objects: Objects,
+    pub(super) ledger: LedgerView,
     pub(super) entries: Vec<Change>,
     pub(super) probe: bool,
 }
@@ -186,6 +191,7 @@ impl View {
             earlier_job,
             artifacts,
             objects,
+            ledger,
             refusal,
             denials,
             removal,
@@ -209,6 +215,7 @@ impl View {
         self.refusals.extend(refusal);
         self.denials.extend(denials);
         self.objects.stage(objects);
+        self.ledger.stage(ledger);
         self.artifacts.extend(artifacts);
         if let Some(removal) = removal {
             self.remove(removal);

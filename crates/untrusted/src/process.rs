@@ -31,19 +31,29 @@ pub struct Group {
 }
 
 impl Group {
-    /// Starts `command` without input, with piped outputs, as the leader of a new group that the kernel ends first when
-    /// memory runs out.
+    /// As [`Group::spawn_with`], without input.
     ///
     /// # Errors
     /// When it can't be started.
     pub fn spawn(command: &mut Command) -> io::Result<Self> {
+        Self::spawn_with(command, Stdio::null())
+    }
+
+    /// Starts `command` with this input, of which nothing is kept here, with piped outputs, as the leader of a new group that the kernel ends first when
+    /// memory runs out.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub fn spawn_with(command: &mut Command, input: Stdio) -> io::Result<Self> {
         let child = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true)
-            .spawn()?;
+            .spawn();
+        command.stdin(Stdio::null());
+        let child = child?;
         let id = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         if let Some(id) = id {
             // Its children inherit this. A process that has ended already needs none.

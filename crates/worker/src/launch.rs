@@ -78,7 +78,10 @@ pub fn launch(args: &LaunchArgs) -> ExitCode {
     };
     let enforced = match how {
         Launch::Limited(limits) => limits.apply().map(|()| Enforced::default()).map_err(|error| error.to_string()),
-        Launch::Confined(sandbox) => privileges::drop_capabilities().and_then(|()| confine(&sandbox)),
+        Launch::Confined(sandbox) => {
+            let confined = privileges::drop_capabilities().and_then(|()| confine(&sandbox));
+            confined.and_then(|enforced| watch_sockets(&sandbox, !args.command.is_empty()).map(|()| enforced))
+        }
         Launch::Enclosed(enclosure) => return namespaces::enter(*enclosure, args),
         Launch::Inside(enclosure) => return namespaces::init(*enclosure, args),
     };
@@ -93,6 +96,21 @@ pub fn launch(args: &LaunchArgs) -> ExitCode {
     let error = Command::new(program).args(arguments).exec();
     let code = if error.kind() == std::io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
     say(code, &format!("cannot run {program:?}: {error}"))
+}
+
+/// Has the supervisor asked about sockets, where they are the way to a model: last of all, for what is done afterwards may be
+/// asked about too. Of who only tries what can be enforced nobody is asked.
+fn watch_sockets(sandbox: &Sandbox, becomes_program: bool) -> Result<(), String> {
+    if !sandbox.model {
+        return Ok(());
+    }
+    if !becomes_program {
+        return jct_socket_proxy::install(sandbox.unix_sockets).map(drop).map_err(|error| error.to_string());
+    }
+    jct_socket_proxy::hand_over(std::io::stdin(), sandbox.unix_sockets).map_err(|error| error.to_string())?;
+    // What it was handed over by is the supervisor's, and not for the program.
+    let nothing = std::fs::File::open("/dev/null").map_err(|error| format!("/dev/null: {error}"))?;
+    rustix::stdio::dup2_stdin(nothing).map_err(|error| format!("standard input cannot be closed: {error}"))
 }
 
 fn say(code: u8, message: &str) -> ExitCode {

@@ -5,6 +5,7 @@
 //! | `jct worker source` | `source` (init) | ours | yes | yes | fetches the repository, counts its tree, checks it out |
 //! | `jct worker run` | `executor` | the executor's | no | no | confines the executor, supervises it, tells the recorder |
 //! | `jct worker record` | `worker` | ours | no | yes | writes down what happens, takes the outputs, seals the trace |
+//! | `jct-relay`, a program of its own | `model` | ours | to the broker | no | passes on what the executor asks models |
 //!
 //! `jct worker launch` is what the supervisor starts: it takes its own rights away and becomes the executor. `jct worker
 //! execute` is such an executor, of those that are built in.

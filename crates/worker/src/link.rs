@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 /// The greatest payload of a frame, in bytes.
 const MAX_PAYLOAD_BYTES: usize = 256 * 1024;
 /// What the recorder says when all is ready.
-const GO: u8 = b'g';
+const GO: u8 = jct_domain::model::GO;
 /// What it says when the executor has to end. The signal for that comes to the supervisor too, but an image can name another one
 /// for its container (STOPSIGNAL).
 const STOP: u8 = b's';
@@ -143,6 +143,16 @@ impl Sender {
         self.0.write_u8(kind).await?;
         self.0.write_u32(length).await?;
         self.0.write_all(payload).await
+    }
+}
+
+impl Sender {
+    /// The connection itself, for what is no frame. It does not wait.
+    ///
+    /// # Errors
+    /// When it can't be had.
+    pub fn into_channel(self) -> io::Result<std::os::unix::net::UnixStream> {
+        self.0.into_std()
     }
 }
 

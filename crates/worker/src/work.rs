@@ -105,6 +105,21 @@ impl Work {
         self.root.join("private/door")
     }
 
+    /// Where supervisor and relay meet.
+    pub fn model_door(&self) -> PathBuf {
+        self.root.join(jct_domain::model::DOOR)
+    }
+
+    /// What the relay leaves: the record of what models were asked.
+    pub fn model_record(&self) -> PathBuf {
+        self.root.join(jct_domain::model::RECORD)
+    }
+
+    /// What it leaves where that can't be had: why.
+    pub fn model_trouble(&self) -> PathBuf {
+        self.root.join(jct_domain::model::TROUBLE)
+    }
+
     /// What a container has as a volume: the root, and the scratch if that is one of its own.
     pub fn mounted(&self) -> [PathBuf; 2] {
         [self.root.clone(), self.tmp()]

@@ -8,6 +8,7 @@ use crate::domain::ActorKind;
 use crate::domain::Phase;
 use crate::domain::audit::{Action, EntityKind};
 use crate::domain::task::Operation;
+use crate::store::CostBy;
 
 /// Says of a parameter of the operations on `path` what it takes, where the document does not say so yet.
 pub fn refine(path: &str, parameter: &mut Value) {
@@ -41,6 +42,7 @@ fn takes(path: &str, name: &str, place: &str) -> Option<Value> {
         ("action", _) => words(json!(Action::ALL)),
         ("entity_kind", _) => words(json!(EntityKind::ALL)),
         ("target_repo", _) => repo(),
+        ("by", _) => words(json!(CostBy::ALL.map(CostBy::as_str))),
         ("since" | "until", _) => json!({"type": "string", "format": "date-time"}),
         (_, "query") => text(),
         _ => return None,

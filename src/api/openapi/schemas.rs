@@ -10,6 +10,7 @@ use crate::domain::audit::{Action, EntityKind};
 use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS, Operation, VERSION};
 use crate::domain::trace::FileKind;
 use crate::domain::{ActorKind, Code, Phase};
+use crate::store::CostBy;
 
 /// What every guarded operation may answer besides its own, and what it means.
 pub const GUARDED: [(&str, &str); 7] = [
@@ -116,6 +117,23 @@ fn others() -> Map<String, Value> {
                             "description": "Causes before effects; each has its kind beside its own fields"},
                 "audit": {"type": "array", "items": {"$ref": "#/components/schemas/AuditEntry"},
                           "description": "As things happened"},
+            },
+        },
+        "Cost": {
+            "type": "object",
+            "required": ["by", "costs"],
+            "properties": {
+                "by": {"type": "string", "enum": CostBy::ALL.map(CostBy::as_str)},
+                "costs": {"type": "array", "maxItems": 1000, "items": {
+                    "type": "object",
+                    "required": ["name", "usd", "tokens", "requests"],
+                    "properties": {
+                        "name": {"type": "string", "description": "Of what; empty where a Task names no executor"},
+                        "usd": {"type": "number", "minimum": 0, "description": "At list price"},
+                        "tokens": {"type": "integer", "minimum": 0},
+                        "requests": {"type": "integer", "minimum": 0, "description": "Also those that were refused"},
+                    },
+                }},
             },
         },
         "Traces": {"type": "array", "items": trace_of_attempt()},

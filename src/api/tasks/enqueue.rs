@@ -20,7 +20,7 @@ use crate::domain::denial::{self, Door};
 use crate::domain::id::sha256_hex;
 use crate::domain::task::{Controls, Naming};
 use crate::domain::{Actor, Denial, Finding, Id, TraceId};
-use crate::policy::{Verdict, advice_on, judge};
+use crate::policy::{Verdict, advice_on, judge, model_findings_on};
 use crate::store::TaskRow;
 
 /// Ask for a Task
@@ -82,16 +82,24 @@ pub(super) struct Wanted<'a> {
 /// Asks the gate, makes the Task, and answers when it is recorded.
 pub(super) async fn make(api: &Api, caller: &Caller, wanted: Wanted<'_>, until: Instant) -> Result<Response, Problem> {
     let Wanted { namespace, joined: Joined { trace_id, parent }, body, create_cwom, retry_of } = wanted;
-    let (task, controls) = match judge(body, Naming::Rest, &api.policy) {
-        (Verdict::Accepted(task), controls) => (*task, Controls { create_cwom, ..controls }),
-        (Verdict::Refused(findings), _) => {
+    let (executors, models) = (api.executors.borrow().clone(), api.models.borrow().clone());
+    let judged = match judge(body, Naming::Rest, &api.policy) {
+        (Verdict::Accepted(task), controls) => {
+            let named = controls.executor.as_deref();
+            let findings = model_findings_on(&task, named, Naming::Rest, &namespace, &executors, &models);
+            if findings.is_empty() { Ok((*task, Controls { create_cwom, ..controls })) } else { Err(findings) }
+        }
+        (Verdict::Refused(findings), _) => Err(findings),
+    };
+    let (task, controls) = match judged {
+        Ok(accepted) => accepted,
+        Err(findings) => {
             let problem = Problem::findings(&findings);
             api.denials.keep(denial(caller, "Task", namespace, trace_id, body, findings), caller.username(), None);
             return Err(problem);
         }
     };
-    let warnings =
-        advice_on(&task, controls.executor.as_deref(), Naming::Rest, &namespace, &api.executors.borrow().clone());
+    let warnings = advice_on(&task, controls.executor.as_deref(), Naming::Rest, &namespace, &executors);
     let submitter = caller.principal();
     let submission =
         Submission { namespace, submitter, trace_id, parent_trace_id: parent.clone(), retry_of, task, controls };

@@ -172,6 +172,11 @@ async fn gate_and_run(
             Confine::BestEffort => SandboxMode::BestEffort,
         };
     }
+    if executor.as_ref().is_ok_and(|executor| executor.model.is_some()) {
+        bail!(
+            "the executor asks models (model in its configuration), which there are in a cluster alone so far: run it there"
+        );
+    }
     let reads = reads(args, state)?;
     let new = NewTask {
         id: who.id,

@@ -17,7 +17,7 @@ use crate::domain::Phase;
 use crate::domain::executor::{Executor, NoExecutor};
 use crate::domain::id::sha256_hex;
 use crate::domain::trace::task_json;
-use crate::jobs::{Attempt, job, job_name};
+use crate::jobs::{Attempt, Broker, JobSettings, job, job_name};
 use crate::reconcile::queue::turns::TaskKey;
 use crate::reconcile::workers::AttemptKey;
 use crate::reconcile::{Context, Error};
@@ -138,7 +138,12 @@ pub fn executor(context: &Context, row: &TaskRow) -> Result<Executor, NoExecutor
 /// If the volume cannot be written or the API server refuses the Job.
 pub async fn create_job(context: &Context, row: &TaskRow) -> Result<(), Error> {
     // The next pass ends the attempt, should the executor be gone since it was decided that there is one.
-    let Ok(executor) = executor(context, row) else { return Ok(()) };
+    let Ok(mut executor) = executor(context, row) else { return Ok(()) };
+    // What was granted when the gate was asked may be so no more: then the broker refuses all that is asked.
+    let granted = context.models().granted(&executor, &row.namespace, &row.task.target.repo);
+    if let (Some(model), Ok(Some(granted))) = (&mut executor.model, granted) {
+        model.aliases = granted.aliases;
+    }
     let task_json = task_json(&row.task);
     let task_sha256 = sha256_hex(&task_json);
     let (traces, namespace, id, number) = (context.traces.clone(), row.namespace.clone(), row.id, row.attempt);
@@ -155,7 +160,8 @@ pub async fn create_job(context: &Context, row: &TaskRow) -> Result<(), Error> {
         number: row.attempt,
         task_sha256: &task_sha256,
     };
-    let job = job(&attempt, &context.jobs);
+    let broker = Broker { authorities: context.broker_authorities.borrow().clone(), ..context.jobs.broker.clone() };
+    let job = job(&attempt, &JobSettings { broker, ..context.jobs.clone() });
     context.starts.turn(&TaskKey::new(&row.namespace, &row.name)).await;
     match jobs(context).create(&PostParams::default(), &job).await {
         Ok(created) => {

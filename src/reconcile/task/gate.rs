@@ -2,14 +2,21 @@
 
 use super::validate::Validated;
 use crate::crd::TaskSpec;
+use crate::domain::executor::Executors;
+use crate::domain::model::Models;
 use crate::domain::task::{Controls, Naming};
 use crate::domain::{Code, Finding, task_digest};
-use crate::policy::{Policy, Verdict, judge};
+use crate::policy::{Policy, Verdict, judge, model_findings_on};
 use crate::store::TaskRow;
 
 /// What stands against the next attempt of `row`: what the policy, as it is now, finds wrong with the recorded Task; or that the
 /// object shows another one, so that whoever lets it go on would decide about something else. Pure.
-pub fn findings(policy: &Policy, task: &Validated, row: &TaskRow) -> Vec<Finding> {
+pub fn findings(
+    policy: &Policy,
+    (executors, models): (&Executors, &Models),
+    task: &Validated,
+    row: &TaskRow,
+) -> Vec<Finding> {
     let spec = TaskSpec::of(row.task.clone(), &Controls::default()).to_json();
     match judge(&spec, Naming::CustomResource, policy).0 {
         Verdict::Refused(findings) => findings,
@@ -17,7 +24,11 @@ pub fn findings(policy: &Policy, task: &Validated, row: &TaskRow) -> Vec<Finding
         Verdict::Accepted(recorded) => {
             let recorded = task_digest(&recorded, row.executor.as_deref(), row.max_attempts, row.create_cwom);
             let is_shown = !task.has_object || task.spec.task_sha256.as_ref() == Some(&recorded);
-            if is_shown { Vec::new() } else { vec![shows_another()] }
+            if !is_shown {
+                return vec![shows_another()];
+            }
+            let named = row.executor.as_deref();
+            model_findings_on(&row.task, named, Naming::CustomResource, &row.namespace, executors, models)
         }
     }
 }

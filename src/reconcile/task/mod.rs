@@ -179,7 +179,12 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
             return end(context, task, &row, settled).await;
         }
         let look = attempt::look(context, task, &row).await?;
-        let findings = if row.attempt_is_open() { Vec::new() } else { gate::findings(&context.policy, task, &row) };
+        let (executors, models) = (context.executors(), context.models());
+        let findings = if row.attempt_is_open() {
+            Vec::new()
+        } else {
+            gate::findings(&context.policy, (&executors, &models), task, &row)
+        };
         let step = decide(&situation(context, task, &row, look, &findings));
         tracing::debug!(task_id = %task.head.id, trace_id = %task.head.trace_id, ?step, "next step");
         row = match step {

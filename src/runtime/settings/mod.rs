@@ -6,6 +6,7 @@
 mod api;
 mod controller;
 mod gate;
+mod models;
 mod placement;
 mod record;
 mod source;
@@ -18,6 +19,7 @@ use clap::{ArgAction, Args, ValueEnum};
 pub use self::api::ApiArgs;
 pub use self::controller::ControllerArgs;
 pub use self::gate::GateArgs;
+pub use self::models::ModelArgs;
 pub use self::record::RecordArgs;
 pub use self::source::SourceArgs;
 pub use self::traces::TraceArgs;
@@ -25,7 +27,7 @@ pub use self::webhook::WebhookArgs;
 pub use self::workers::WorkerArgs;
 use crate::domain::cwom::is_object_name;
 use crate::domain::task::is_label;
-use crate::jobs::JobSettings;
+use crate::jobs::{Broker, JobSettings};
 
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -63,6 +65,10 @@ pub struct Settings {
     /// What may run.
     #[command(flatten)]
     pub gate: GateArgs,
+
+    /// Models.
+    #[command(flatten)]
+    pub models: ModelArgs,
 
     /// The controller.
     #[command(flatten)]
@@ -125,6 +131,7 @@ impl Settings {
             record,
             api,
             gate,
+            models: _,
             controller,
             workers,
             source,
@@ -172,6 +179,10 @@ impl Settings {
             source_max_files: source.source_max_files,
             source_max_bytes: source.source_max_bytes,
             source_timeout_seconds: source.source_timeout_seconds,
+            broker: Broker {
+                url: format!("https://{}.{}.svc", self.models.model_service, self.namespace),
+                authorities: String::new(),
+            },
         }
     }
 }

@@ -55,12 +55,13 @@ impl WebhookArgs {
         Some(ClientCa { file, names: names.map(str::to_owned).collect() })
     }
 
-    /// Where its certificate is kept, in `namespace`.
-    pub fn keeper(&self, namespace: &str) -> KeeperSettings {
+    /// Where its certificate is kept, in `namespace`, which is that of the broker of models too, if there is one.
+    pub fn keeper(&self, namespace: &str, model_service: Option<String>) -> KeeperSettings {
         KeeperSettings {
             namespace: namespace.to_owned(),
             secret: self.webhook_secret.clone(),
             service: self.webhook_service.clone(),
+            model_service,
             configuration: self.webhook_configuration.clone(),
             life: Duration::from_secs(u64::from(self.webhook_certificate_hours) * 3600),
         }

@@ -1,8 +1,8 @@
 //! Tries that leave nothing behind where they are refused.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
-use std::net::ToSocketAddrs as _;
+use std::io::{self, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs as _};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
@@ -22,6 +22,8 @@ pub fn run(escape: &str) -> bool {
     match escape {
         "network" => network(),
         "unix sockets" => unix_sockets(),
+        "model" => model(),
+        "asking a thousand times" => said("in microseconds, median and 99th of 100", asking(1000).unwrap_or_default()),
         "supervisor" => supervisor(),
         "files" => files(),
         "trace" => trace(),
@@ -69,6 +71,93 @@ fn unix_sockets() {
     let own = UnixListener::bind(format!("{}/own", std::env::var("TMPDIR").unwrap_or_default()));
     told("connect to a socket of its own", reach_any().ok_or(Errno::ECONNREFUSED));
     drop(own);
+}
+
+/// What an executor with a model has of TCP, and what not.
+fn model() {
+    let connect = |address: &str| TcpStream::connect(address);
+    told("connect to the model", connect("127.0.0.1:8089"));
+    told("connect to the model by IPv6", connect("[::1]:8089"));
+    told("connect to another port", connect("127.0.0.1:8090"));
+    told("connect to the API server", connect("10.96.0.1:443"));
+    told("connect elsewhere by IPv6", connect("[2001:db8::1]:443"));
+    told("listen", TcpListener::bind("127.0.0.1:8091"));
+    let stream = [signed(libc::AF_INET), signed(libc::SOCK_STREAM), 0];
+    let socket = try_call(libc::SYS_socket, stream).unwrap_or(-1);
+    told("a stream of INET", if socket >= 0 { Ok(()) } else { Err(Errno::EPERM) });
+    told("that is one of Unix", of_unix(socket).then_some(()).ok_or(Errno::EPERM));
+    // sin_family, sin_port, sin_addr as the kernel has them: 10.96.0.1:443.
+    let elsewhere: [u8; 16] = [2, 0, 1, 187, 10, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+    let (at, length, data) = (elsewhere.as_ptr().addr(), elsewhere.len(), PLACE.as_ptr().addr());
+    let fast_open = [socket as usize, data, 8, signed(libc::MSG_FASTOPEN), at, length];
+    told("send while connecting", try_call(libc::SYS_sendto, fast_open));
+    told("MPTCP", try_call(libc::SYS_socket, [signed(libc::AF_INET), signed(libc::SOCK_STREAM), 262]));
+    told("SCTP", try_call(libc::SYS_socket, [signed(libc::AF_INET), signed(libc::SOCK_STREAM), 132]));
+    // A listener of its own could let calls through that ours refuses.
+    let program: [u64; 2] = [1, PLACE.as_ptr().addr() as u64];
+    told("a seccomp listener of its own", try_call(libc::SYS_seccomp, [1, 8, program.as_ptr().addr()]));
+    for (name, head) in [
+        ("files", "POST /v1/files HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}"),
+        ("batches", "GET /v1/batches HTTP/1.1\r\nhost: x\r\n\r\n"),
+    ] {
+        told(format!("ask for {name}"), status(head).filter(|status| *status < 400).ok_or(Errno::ENOENT));
+    }
+    told(
+        "ask which models there are",
+        status("GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\n").filter(|status| *status == 200).ok_or(Errno::ENOENT),
+    );
+}
+
+/// Whether a socket has no name that INET sockets have: its link in `/proc` is in the table of Unix sockets.
+fn of_unix(socket: c_long) -> bool {
+    let link = fs::read_link(format!("/proc/self/fd/{socket}")).unwrap_or_default();
+    let link = link.to_string_lossy().into_owned();
+    let Some(inode) = link.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']')) else { return false };
+    let table = |name: &str| fs::read_to_string(format!("/proc/net/{name}")).unwrap_or_default();
+    let has = |name| table(name).lines().any(|line| line.split_whitespace().any(|word| word == inode));
+    has("unix") && !has("tcp") && !has("tcp6")
+}
+
+/// How long requests take that follow each other on one connection.
+fn asking(times: usize) -> io::Result<String> {
+    let body = r#"{"model":"scripted","max_tokens":100,"messages":[{"role":"user","content":"hi"}]}"#;
+    let length = body.len();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+    );
+    let request = format!("{head}{body}");
+    let mut stream = TcpStream::connect("127.0.0.1:8089")?;
+    let mut took = Vec::with_capacity(times);
+    for _ in 0..times {
+        let began = std::time::Instant::now();
+        stream.write_all(request.as_bytes())?;
+        let mut answer = Vec::new();
+        // The last chunk.
+        while !answer.ends_with(b"\r\n0\r\n\r\n") {
+            let mut piece = [0; 16384];
+            let read = stream.read(&mut piece)?;
+            if read == 0 {
+                return Ok(format!("it broke off: {}", String::from_utf8_lossy(&answer)));
+            }
+            answer.extend(&piece[..read]);
+        }
+        if !answer.starts_with(b"HTTP/1.1 200") {
+            return Ok(format!("refused: {}", String::from_utf8_lossy(&answer)));
+        }
+        took.push(began.elapsed().as_micros());
+    }
+    took.sort_unstable();
+    Ok(format!("{} {}", took[times / 2], took[times * 99 / 100]))
+}
+
+/// The status of the answer to a request to the model's port.
+fn status(request: &str) -> Option<u16> {
+    let mut stream = TcpStream::connect("127.0.0.1:8089").ok()?;
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = [0; 64];
+    let read = stream.read(&mut answer).ok()?;
+    let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+    answer.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// Connects to the first socket of the table that takes it.

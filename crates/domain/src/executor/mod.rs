@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use read::{InvalidExecutors, MAX_CONFIGURATION_BYTES, is_quantity};
 
+use super::model::ExecutorModel;
 use super::task::Operation;
 
 /// Folders of the work folder that an executor's container has for reading alone: the Task, the repository as it was fetched,
@@ -222,6 +223,9 @@ pub struct Executor {
     /// Regular expressions; what they match is redacted in all that it prints, besides well-known secrets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redact: Vec<String>,
+    /// The models that it may ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ExecutorModel>,
 }
 
 fn everywhere() -> Vec<String> {
@@ -253,6 +257,7 @@ impl Executor {
             outputs: Outputs::default(),
             sandbox: SandboxMode::default(),
             redact: Vec::new(),
+            model: None,
         }
     }
 

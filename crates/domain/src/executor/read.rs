@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::{Builtin, Executor, Executors};
+use super::{Builtin, Executor, Executors, SandboxMode};
 use crate::task::{Operation, is_label};
 use crate::trace::is_inside;
 
@@ -36,7 +36,7 @@ struct Configuration {
     model_broker: ModelBroker,
 }
 
-/// The way of an executor to a language model. Always off: the gate of V1 lets no executor have the network.
+/// What earlier versions reserved for the way to a language model. Always off.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct ModelBroker {
@@ -57,8 +57,8 @@ impl Executors {
             serde_yaml::from_str(yaml).map_err(|error| invalid("(file)", error.to_string()))?;
         let Configuration { mut executors, defaults, redact, model_broker } = configuration.unwrap_or_default();
         if model_broker.enabled {
-            let message = "must be false: in this version the gate lets no executor have the network, so that there is \
-                           no way to a broker";
+            let message = "must be false: which models there are is a configuration of its own, and which an executor asks its \
+                           own setting model";
             return Err(invalid("modelBroker.enabled", message.into()));
         }
         if let Some(url) = model_broker.url.filter(|url| !url.starts_with("https://")) {
@@ -161,6 +161,7 @@ fn check(at: &str, executor: &Executor) -> Result<(), InvalidExecutors> {
         }
     }
     check_limits(at, executor)?;
+    check_model(at, executor)?;
     check_patterns(&format!("{at}.redact"), &executor.redact)?;
     let bytes = serde_json::to_vec(executor).map_or(usize::MAX, |json| json.len());
     if bytes > MAX_EXECUTOR_BYTES {
@@ -193,6 +194,24 @@ fn check_limits(at: &str, executor: &Executor) -> Result<(), InvalidExecutors> {
             let field = format!("{at}.outputs.required[{index}]");
             return Err(invalid(&field, format!("must be the relative path of an artifact, is {name:?}")));
         }
+    }
+    Ok(())
+}
+
+fn check_model(at: &str, executor: &Executor) -> Result<(), InvalidExecutors> {
+    let Some(model) = &executor.model else { return Ok(()) };
+    let fail = |field: &str, message: &str| Err(invalid(&format!("{at}.{field}"), message.into()));
+    if executor.builtin.is_some() {
+        return fail("model", "must not be given with builtin: what is built in asks no model");
+    }
+    if executor.sandbox == SandboxMode::BestEffort {
+        return fail("sandbox", "must be required where there is a model: the sandbox is the only way to it");
+    }
+    if model.aliases.is_empty() || model.aliases.iter().any(|alias| alias.is_empty() || alias.contains(['\0', '\n'])) {
+        return fail("model.aliases", "must name at least one model of the configuration of models");
+    }
+    if model.max_in_flight.is_some_and(|most| !(1..=64).contains(&most)) {
+        return fail("model.maxInFlight", "must be from 1 to 64");
     }
     Ok(())
 }

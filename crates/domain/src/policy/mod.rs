@@ -5,6 +5,7 @@
 
 mod admission;
 mod advice;
+mod models;
 mod rules;
 
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod gate_tests;
 
 pub use admission::Subject;
 pub use advice::{advice, advice_on, advice_without_configuration};
+pub use models::{model_findings, model_findings_on};
 use serde_json::Value;
 
 use crate::task::{Controls, Draft, MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS, Naming, read};

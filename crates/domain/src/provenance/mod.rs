@@ -15,8 +15,8 @@ use serde_json::{Map, Value, json};
 pub use self::envelope::{Envelope, PAYLOAD_TYPE, Signature, pre_authentication_encoding};
 use super::checkpoint::Checkpoint;
 use super::trace::{
-    ARTIFACTS_DIR, EVENTS_FILE, FileEntry, INCOMPLETE_FILE, LOG_FILE, MANIFEST_FILE, Manifest, Outcome, STDERR_FILE,
-    STDOUT_FILE,
+    ARTIFACTS_DIR, EVENTS_FILE, FileEntry, INCOMPLETE_FILE, LOG_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, Outcome,
+    STDERR_FILE, STDOUT_FILE,
 };
 use super::url::percent_encoded;
 use super::{Id, TraceId};
@@ -402,7 +402,17 @@ fn byproducts(facts: &Facts) -> Vec<ResourceDescriptor> {
         annotations,
         ..ResourceDescriptor::default()
     };
-    logs.chain([outcome]).collect()
+    logs.chain(models(facts)).chain([outcome]).collect()
+}
+
+/// What models were asked, with the sums of that: by the broker's account, which the recorder put in the place of the executor's.
+fn models(facts: &Facts) -> Option<ResourceDescriptor> {
+    let Bound::Manifest { manifest, .. } = &facts.bound else { return None };
+    let file = manifest.files.iter().find(|file| file.path == MODEL_FILE)?;
+    let cost = manifest.result.as_ref().and_then(|result| result.cost).unwrap_or_default();
+    let usd = cost.usd.map(|usd| ("usd".to_owned(), json!(usd)));
+    let tokens = cost.tokens.map(|tokens| ("tokens".to_owned(), json!(tokens)));
+    Some(ResourceDescriptor { annotations: usd.into_iter().chain(tokens).collect(), ..file_descriptor(file) })
 }
 
 #[cfg(test)]

@@ -299,7 +299,13 @@ impl Open<'_> {
     }
 }
 
-impl Exchange {
+/// What is noted of an exchange as it goes.
+trait Noted {
+    fn answered(&mut self, status: StatusCode, response: &Tally, began: Instant);
+    fn stop_reason_of(&mut self, meter: &crate::usage::Meter);
+}
+
+impl Noted for Exchange {
     fn answered(&mut self, status: StatusCode, response: &Tally, began: Instant) {
         self.status = status.as_u16();
         self.response_bytes = response.bytes;

@@ -6,5 +6,6 @@ mod agents;
 mod budgets;
 mod faults;
 mod latency;
+mod limits;
 mod passing;
 mod support;

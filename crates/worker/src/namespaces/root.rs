@@ -290,6 +290,7 @@ mod tests {
     fn plan(reads: &[&Path], writes: &[&Path], tmp: &Path) -> Plan {
         let owned = |paths: &[&Path]| paths.iter().map(|path| path.to_path_buf()).collect();
         let sandbox = Sandbox {
+            model: false,
             reads: owned(reads),
             writes: owned(writes),
             unix_sockets: false,

@@ -1,6 +1,7 @@
 //! `jct worker record`: in the container that has the trace. Lets the executor begin, writes down what it prints and does as it
 //! happens, judges its end, takes its outputs, and seals. Nothing that the executor runs can reach it.
 
+mod model;
 mod outputs;
 mod verdict;
 
@@ -85,6 +86,13 @@ pub async fn record(
         *found = interruption(attempt, "while the executor ran");
     }
     trace.event("executor_ended", ended(account.as_ref(), &stdout, &stderr)).map_err(lost)?;
+    let mut result = result;
+    if executor.model.is_some()
+        && let Some(used) = model::take(attempt, trace, deadline(interrupted)).await.map_err(lost)?
+    {
+        failure = used.explain(failure);
+        result = Some(used.cost(result));
+    }
     let usage = account.as_ref().map(|account| Usage {
         wall_ms: account.wall_ms,
         cpu_ms: account.cpu_ms,

@@ -33,6 +33,9 @@ pub struct Sandbox {
     pub writes: Vec<PathBuf>,
     /// Whether it may open Unix sockets; a pair of them, connected to each other, it may always have.
     pub unix_sockets: bool,
+    /// Whether its sockets are for [`jct_socket_proxy`] to give, by a filter of its own that comes last.
+    #[serde(default)]
+    pub model: bool,
     /// The process that must not be disturbed, by the ids of all its threads.
     pub supervisor: Vec<i32>,
     /// What it may use up.

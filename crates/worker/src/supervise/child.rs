@@ -1,6 +1,7 @@
 //! One child process group within its limits, its output on the way to the recorder.
 
 use std::io;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -59,13 +60,14 @@ pub struct Ended {
     pub peak_memory_bytes: u64,
 }
 
-/// Runs `command` to its end, and leaves no process of it. Its output goes to `frames`; when nobody takes that any more it is
+/// Runs `command` with this input to its end, and leaves no process of it. Its output goes to `frames`; when nobody takes that any more it is
 /// ended as if interrupted.
 ///
 /// # Errors
 /// When it can't be started.
 pub async fn run(
     command: &mut Command,
+    input: Stdio,
     limits: &Limits,
     mut disk: DiskWatch,
     frames: &mpsc::Sender<Frame>,
@@ -73,7 +75,7 @@ pub async fn run(
 ) -> io::Result<Ended> {
     let began = Instant::now();
     let before = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-    let mut group = Group::spawn(command)?;
+    let mut group = Group::spawn_with(command, input)?;
     let id = group.child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
     let reap = if limits.end_all { Reap::AllBut(id) } else { Reap::Nothing };
     disk.begin(reap);
@@ -253,7 +255,7 @@ mod tests {
             (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
         });
         let mut command = Command::new("sh");
-        let ended = run(command.args(["-c", script]), limits, disk, &frames, interrupted).await.unwrap();
+        let ended = run(command.args(["-c", script]), Stdio::null(), limits, disk, &frames, interrupted).await.unwrap();
         drop(frames);
         let (stdout, stderr) = collect.await.unwrap();
         Run { ended, stdout, stderr }
@@ -288,7 +290,8 @@ mod tests {
         drop(arriving);
         let limits = limits(Duration::from_secs(60));
         let (mut command, disk) = (Command::new("sleep"), DiskWatch::prepare(Vec::new(), 0));
-        let ended = run(command.arg("1000"), &limits, disk, &frames, &CancellationToken::new()).await.unwrap();
+        let ended =
+            run(command.arg("1000"), Stdio::null(), &limits, disk, &frames, &CancellationToken::new()).await.unwrap();
         assert_eq!(ended.end, End::Interrupted);
     }
 

@@ -4,11 +4,12 @@
 mod child;
 mod confinement;
 mod disk;
+mod model;
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::child::DiskWatch;
 use self::confinement::Place;
+use self::model::Way;
 use super::attempt::read_source;
 use super::link::{Account, End, Frame, Note, Sender};
 use super::sandbox::{ProcessLimits, Sandbox};
@@ -128,6 +130,14 @@ async fn run_executor(
 ) -> Result<Account, Failure> {
     let own = std::env::current_exe().map_err(|error| Failure::worker("find its own program", &error))?;
     let disk = DiskWatch::prepare(work.writable(), executor.limits.max_disk_bytes);
+    let patience = Duration::from_secs(args.patience_seconds.into());
+    let way = match &executor.model {
+        None => None,
+        Some(_) => match interrupted.run_until_cancelled(model::open(work, patience)).await {
+            Some(way) => Some(way?),
+            None => return Ok(nothing_ran(End::Interrupted, None)),
+        },
+    };
     // All that there will be: what is started from here on is a process.
     let threads = process::own_threads().map_err(|error| Failure::worker("list its own threads", &error))?;
     let sandbox = sandbox(args, work, executor, &own, threads);
@@ -143,16 +153,7 @@ async fn run_executor(
             let _ = frames.send(Frame::Note(note)).await;
             confinement.launch
         }
-        Err(why) => {
-            return Ok(Account {
-                end: End::Unconfined,
-                out_of_memory: false,
-                message: Some(why),
-                wall_ms: 0,
-                cpu_ms: 0,
-                peak_memory_bytes: 0,
-            });
-        }
+        Err(why) => return Ok(nothing_ran(End::Unconfined, Some(why))),
     };
     let budget = executor.budget_seconds(task.constraints.time_budget_seconds);
     let limits = child::Limits {
@@ -168,9 +169,15 @@ async fn run_executor(
     let mut command = launch.command(&own, program);
     command.args(arguments).env_clear().envs(environment(args, work, executor, task)).current_dir(work.source());
     let kills_before = memory::oom_kills();
-    let ended = child::run(&mut command, &limits, disk, frames, interrupted)
+    let (input, way) = match way {
+        Some(Way { proxy, channel }) => (Stdio::from(channel), Some(proxy)),
+        None => (Stdio::null(), None),
+    };
+    let ended = child::run(&mut command, input, &limits, disk, frames, interrupted)
         .await
         .map_err(|error| Failure::worker("run the executor", &error))?;
+    // The relay sees its end by this.
+    drop(way);
     Ok(Account {
         end: ended.end,
         out_of_memory: memory::oom_kills() > kills_before || was_refused_memory(&ended, share),
@@ -179,6 +186,11 @@ async fn run_executor(
         cpu_ms: milliseconds(ended.cpu),
         peak_memory_bytes: ended.peak_memory_bytes,
     })
+}
+
+/// The account of an executor that was not started.
+fn nothing_ran(end: End, message: Option<String>) -> Account {
+    Account { end, out_of_memory: false, message, wall_ms: 0, cpu_ms: 0, peak_memory_bytes: 0 }
 }
 
 /// Whether it died by a signal with as much memory as its limit leaves it: what an allocation that is refused mostly ends in.
@@ -201,6 +213,7 @@ fn sandbox(args: &RunArgs, work: &Work, executor: &Executor, own: &Path, supervi
         reads,
         writes: work.writable(),
         unix_sockets: !args.no_unix_sockets,
+        model: executor.model.is_some(),
         supervisor,
         limits: ProcessLimits {
             processes: Some(PROCESS_NET.max(executor.limits.max_processes.into())),
@@ -238,7 +251,9 @@ fn in_place(work: &Work) -> Result<(), String> {
 
 /// Program and arguments.
 fn argv(executor: &Executor, own: &Path, work: &Work) -> Vec<OsString> {
-    let Some(builtin) = executor.builtin else { return executor.command.iter().map(OsString::from).collect() };
+    let Some(builtin) = executor.builtin else {
+        return executor.command.iter().map(|argument| model::filled_in(executor, argument).into()).collect();
+    };
     let named = [
         ("--executor", OsString::from(builtin.as_str())),
         ("--task", work.task_file().into()),
@@ -281,7 +296,9 @@ fn environment(args: &RunArgs, work: &Work, executor: &Executor, task: &Task) ->
         ("JCT_TIME_BUDGET_SECONDS", executor.budget_seconds(task.constraints.time_budget_seconds).to_string().into()),
     ];
     let own = own.into_iter().map(|(name, value)| (OsString::from(name), value));
-    own.chain(executor.env.iter().map(|(name, value)| (name.into(), value.into()))).collect()
+    let of_model = model::variables(executor).into_iter().map(|(name, value)| (name.into(), value.into()));
+    let env = executor.env.iter().map(|(name, value)| (name.into(), model::filled_in(executor, value).into()));
+    own.chain(of_model).chain(env).collect()
 }
 
 #[cfg(test)]

@@ -186,6 +186,7 @@ pub fn failure_category(reason: FailureReason) -> FailureCategory {
         | Reason::TimeBudgetTooHigh
         | Reason::NetworkAccessDenied
         | Reason::SecretsAccessDenied
+        | Reason::ModelNotAllowed
         | Reason::TooManyTasks
         | Reason::IdConflict
         | Reason::IdempotencyKeyReused
@@ -194,6 +195,7 @@ pub fn failure_category(reason: FailureReason) -> FailureCategory {
         | Reason::AuthorNotAllowed
         | Reason::ChangeNotAllowed => FailureCategory::Policy,
         Reason::ExecutorNotConfigured
+        | Reason::ModelUnavailable
         | Reason::SourceUnavailable
         | Reason::RefNotFound
         | Reason::SourceTooLarge
@@ -201,6 +203,7 @@ pub fn failure_category(reason: FailureReason) -> FailureCategory {
         | Reason::ImagePullFailed => FailureCategory::Dependency,
         Reason::ExecutorFailed
         | Reason::TimeBudgetExceeded
+        | Reason::ModelBudgetExceeded
         | Reason::LimitExceeded
         | Reason::SandboxUnavailable
         | Reason::Cancelled

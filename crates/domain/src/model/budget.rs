@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Usd;
+use super::Usd;
 
 /// What can be used up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +22,9 @@ pub struct Amount {
 }
 
 impl Amount {
-    pub(crate) fn plus(self, other: Self) -> Self {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
         Self {
             usd: self.usd + other.usd,
             tokens: self.tokens.saturating_add(other.tokens),

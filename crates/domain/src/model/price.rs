@@ -6,8 +6,8 @@ use std::ops::{Add, AddAssign};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::Tokens;
-use jct_domain::id::sha256_hex;
+use super::Tokens;
+use crate::id::sha256_hex;
 
 const NANOS: f64 = 1e9;
 

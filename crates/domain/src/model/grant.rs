@@ -1,0 +1,200 @@
+//! Who is granted what.
+
+use super::{Defaults, ExecutorModel, Grant, Limits, Models};
+use crate::executor::{Executor, Executors};
+use crate::task::{Operation, Repo};
+use crate::{Code, Finding, Naming, id};
+
+/// What an attempt is granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// The models that it may ask, as the executor orders them. Not empty.
+    pub aliases: Vec<String>,
+    /// How much it, and all attempts at its Task together, may use up.
+    pub limits: Limits,
+    /// Names the grant: the same as long as who is granted what stays the same.
+    pub grant: String,
+    /// How much all namespaces of the grant may use up together on a day.
+    pub of_the_grant: Limits,
+    /// How much this namespace may.
+    pub of_the_namespace: Limits,
+    /// The rest.
+    pub defaults: Defaults,
+}
+
+/// Nothing is granted of what an executor may ask.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the executor {executor} asks models ({}), none of which is granted to namespace {namespace} and repository {repo}: a grant of \
+     the operator's configuration of models names namespaces, repositories and aliases",
+    .aliases.join(", ")
+)]
+pub struct NotGranted {
+    executor: String,
+    aliases: Vec<String>,
+    namespace: String,
+    repo: String,
+}
+
+impl Grant {
+    fn is_of(&self, namespace: &str, repo: &Repo) -> bool {
+        let is_named = |allowed: &String| match allowed.strip_suffix('*') {
+            Some(beginning) => namespace.starts_with(beginning),
+            None => allowed == namespace,
+        };
+        self.namespaces.iter().any(is_named) && self.repos.iter().any(|prefix| repo.as_str().starts_with(prefix))
+    }
+
+    /// A name that does not change with its limits, so that what is used up stays used up.
+    fn name(&self) -> String {
+        let Self { namespaces, repos, aliases, .. } = self;
+        let whom = serde_json::to_vec(&(namespaces, repos, aliases)).unwrap_or_default();
+        id::sha256_hex(&whom).chars().take(12).collect()
+    }
+}
+
+impl Models {
+    /// What a Task for `repo` in `namespace` is granted of the models that `executor` may ask; `None` if that asks none. By the
+    /// first grant that has one of them.
+    ///
+    /// # Errors
+    /// [`NotGranted`].
+    pub fn granted(&self, executor: &Executor, namespace: &str, repo: &Repo) -> Result<Option<Granted>, NotGranted> {
+        let Some(asks) = &executor.model else { return Ok(None) };
+        let has = |grant: &Grant, alias: &String| {
+            grant.aliases.contains(alias) && self.models.iter().any(|model| model.alias == *alias)
+        };
+        for grant in self.grants.iter().filter(|grant| grant.is_of(namespace, repo)) {
+            let aliases: Vec<String> = asks.aliases.iter().filter(|alias| has(grant, alias)).cloned().collect();
+            if !aliases.is_empty() {
+                return Ok(Some(self.grant(grant, asks, aliases)));
+            }
+        }
+        Err(NotGranted {
+            executor: executor.name.clone(),
+            aliases: asks.aliases.clone(),
+            namespace: namespace.into(),
+            repo: repo.as_str().into(),
+        })
+    }
+
+    fn grant(&self, grant: &Grant, asks: &ExecutorModel, aliases: Vec<String>) -> Granted {
+        let mut defaults = self.defaults;
+        defaults.max_in_flight = asks.max_in_flight.unwrap_or(defaults.max_in_flight);
+        let of_the_grant = Limits { usd: grant.max_usd_per_day, tokens: grant.max_tokens_per_day, requests: None };
+        let of_the_namespace = Limits { usd: grant.max_usd_per_day_each_namespace, tokens: None, requests: None };
+        // What the executor says comes in the place of the default, which may be lower.
+        let limits = Limits {
+            usd: asks.max_usd.or(defaults.max_usd),
+            tokens: asks.max_tokens.or(defaults.max_tokens),
+            requests: asks.max_requests.or(defaults.max_requests),
+        };
+        Granted { aliases, limits, grant: grant.name(), of_the_grant, of_the_namespace, defaults }
+    }
+}
+
+/// What the gate finds on a Task whose executor asks models: nothing if there is no such executor, for it may come yet.
+pub fn findings(
+    models: &Models,
+    executors: &Executors,
+    (namespace, repo, operation): (&str, &Repo, Operation),
+    named: Option<&str>,
+    naming: Naming,
+) -> Vec<Finding> {
+    let Ok(executor) = executors.resolve(namespace, operation, named) else { return Vec::new() };
+    match models.granted(executor, namespace, repo) {
+        Ok(_) => Vec::new(),
+        Err(error) => vec![Finding::new(Code::ModelNotAllowed, naming.path("executor"), error.to_string())],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::model::Usd;
+
+    const MODELS: &str = r#"
+providers: [{name: a, dialect: anthropic, url: "https://api.example", key: {secret: models, key: a}}]
+models:
+  - {alias: small, provider: a, model: tiny-1, usd_per_million: {input: 1, output: 5}}
+  - {alias: large, provider: a, model: huge-1, usd_per_million: {input: 3, output: 15}}
+grants:
+  - {namespaces: ["team-*"], repos: [octo/], aliases: [small], max_usd_per_day: 20, max_usd_per_day_each_namespace: 5}
+  - {namespaces: ["*"], repos: [octo/hello], aliases: [small, large], unlimited: true}
+defaults: {max_usd: 2, max_tokens: 1000000}
+"#;
+
+    fn executors() -> Executors {
+        let yaml = "executors:\n  - {name: agent, operations: [ops], image: a, command: [a], \
+                    model: {aliases: [large, small], maxUsd: 3, maxInFlight: 2}}";
+        Executors::read(yaml).unwrap()
+    }
+
+    fn granted(namespace: &str, repo: &str) -> Result<Option<Granted>, NotGranted> {
+        let executors = executors();
+        let executor = executors.resolve(namespace, Operation::Ops, Some("agent")).unwrap();
+        Models::read(MODELS).unwrap().granted(executor, namespace, &Repo::parse(repo).unwrap())
+    }
+
+    #[test]
+    fn the_first_grant_that_has_a_model_counts() {
+        let dollars = |dollars| Usd::from_dollars(dollars);
+        let of_a_team = granted("team-a", "octo/hello").unwrap().unwrap();
+        assert_eq!(of_a_team.aliases, ["small"]);
+        assert_eq!(of_a_team.limits, Limits { usd: dollars(3.0), tokens: Some(1_000_000), requests: None });
+        assert_eq!((of_a_team.of_the_grant.usd, of_a_team.of_the_namespace.usd), (dollars(20.0), dollars(5.0)));
+        assert_eq!(of_a_team.defaults.max_in_flight, 2);
+        let of_others = granted("shop", "octo/hello").unwrap().unwrap();
+        assert_eq!(
+            (of_others.aliases.as_slice(), of_others.of_the_grant.usd),
+            (&["large", "small"].map(String::from)[..], None)
+        );
+        assert_ne!(of_others.grant, of_a_team.grant);
+    }
+
+    #[test]
+    fn a_grant_keeps_its_accounts_when_its_limits_change() {
+        let raised = MODELS.replace("max_usd_per_day: 20", "max_usd_per_day: 40");
+        let name = |yaml: &str| Models::read(yaml).unwrap().grants[0].name();
+        assert_eq!(name(MODELS), name(&raised));
+        assert_ne!(name(MODELS), name(&MODELS.replace("team-*", "group-*")));
+    }
+
+    #[rstest]
+    #[case("team-a", "octo/other", Some("agent"), None)]
+    #[case(
+        "shop",
+        "octo/other",
+        Some("agent"),
+        Some("none of which is granted to namespace shop and repository octo/other")
+    )]
+    #[case("shop", "evil/hello", Some("agent"), Some("large, small"))]
+    // One that asks no models, and one that is not there.
+    #[case("shop", "evil/hello", None, None)]
+    #[case("shop", "evil/hello", Some("nobody"), None)]
+    fn what_is_not_granted_is_told(
+        #[case] namespace: &str,
+        #[case] repo: &str,
+        #[case] named: Option<&str>,
+        #[case] expected: Option<&str>,
+    ) {
+        let (models, repo) = (Models::read(MODELS).unwrap(), Repo::parse(repo).unwrap());
+        let of = (namespace, &repo, Operation::Ops);
+        let found = findings(&models, &executors(), of, named, Naming::CustomResource);
+        match expected {
+            None => assert_eq!(found, []),
+            Some(expected) => {
+                assert_eq!((found[0].code, found[0].field.as_str()), (Code::ModelNotAllowed, "spec.executor"));
+                assert!(found[0].message.contains(expected), "{}", found[0].message);
+            }
+        }
+        // Without a configuration nothing is granted, and who asks nothing needs none.
+        let without = findings(&Models::default(), &executors(), of, named, Naming::Rest);
+        assert_eq!(
+            without.iter().map(|finding| finding.field.as_str()).collect::<Vec<_>>(),
+            if named == Some("agent") { vec!["executor"] } else { vec![] }
+        );
+    }
+}

@@ -1,0 +1,42 @@
+//! What models cost.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::Api;
+use super::auth::{Caller, Right};
+use super::error::Problem;
+use super::query::Params;
+use crate::store::{CostBy, CostQuery};
+
+/// What models cost
+///
+/// At list price, by namespace, agent (the executor that a Task names), model or repository; the greatest sums first, at most 1000.
+/// Needs the right to `list` Tasks: of the namespace that is named, or of all.
+#[utoipa::path(get, path = "/cost", tag = "record", operation_id = "get_cost",
+    params(
+        ("by" = Option<String>, Query, description = "namespace (the default), agent, model or repo"),
+        ("namespace" = Option<String>, Query, description = "Of this namespace alone"),
+        ("since" = Option<String>, Query, description = "Of exchanges that ended not before this time, such as 2026-03-01T00:00:00Z"),
+        ("until" = Option<String>, Query, description = "Before this time")),
+    responses((status = 200, description = "The sums", body = ref("#/components/schemas/Cost"))))]
+pub async fn get(State(api): State<Api>, caller: Caller, mut query: Params) -> Result<Response, Problem> {
+    let wanted = CostQuery {
+        by: query.choice("by", &CostBy::ALL, CostBy::as_str).unwrap_or(CostBy::Namespace),
+        namespace: query.namespace(),
+        since: query.parsed::<Timestamp>("since"),
+        until: query.parsed::<Timestamp>("until"),
+    };
+    query.finish()?;
+    api.access.require(&caller, &Right::resource("list", "tasks", wanted.namespace.as_deref())).await?;
+    let _turn = api.answers.turn().await?;
+    let sums = api.store.model_costs(&wanted).await?;
+    let told = sums.iter().map(
+        |(name, sum)| json!({"name": name, "usd": sum.usd.dollars(), "tokens": sum.tokens, "requests": sum.requests}),
+    );
+    let body = json!({"by": wanted.by.as_str(), "costs": told.collect::<Vec<Value>>()});
+    api.answers.json(&caller, HeaderMap::new(), body.to_string().into_bytes()).await
+}
