@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use jct_domain::FailureReason;
 use jct_domain::trace::Outcome;
+use outcome::greeting;
 use serde_json::json;
 use support::{Pod, Repository, Server, scripted, signal};
 

@@ -94,7 +94,7 @@ fn fetched(server: &Server, executor: &Executor, operation: Operation, inputs: s
     pod
 }
 
-fn greeting() -> Repository {
+pub fn greeting() -> Repository {
     let repository = Repository::new();
     repository.write("greet.sh", "#!/bin/sh\necho hello\n");
     repository.commit("first");
