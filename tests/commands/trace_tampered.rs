@@ -57,7 +57,7 @@ fn tampering_is_told(#[case] tamper: fn(&Path), #[case] problem: &str) {
     );
 }
 
-fn envelope(folder: &Path, change: fn(&mut Value)) {
+pub fn envelope(folder: &Path, change: fn(&mut Value)) {
     let path = folder.join("provenance.dsse.json");
     let mut envelope = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     change(&mut envelope);

@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::BufRead as _;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::support::{Pod, Repository, Server, scripted};
