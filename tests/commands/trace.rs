@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 #[path = "trace_tampered.rs"]
 mod tampered;
 
+use tampered::envelope;
+
 /// Traces of one operator, and its public keys.
 struct World {
     folder: tempfile::TempDir,

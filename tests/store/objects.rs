@@ -10,7 +10,7 @@ use jct::store::{
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::harness::{Backend, Database, ada, at, audit, created_at, row, running};
+use crate::harness::{Backend, Backend::*, Database, ada, at, audit, created_at};
 
 #[path = "objects_of_tasks.rs"]
 mod of_tasks;

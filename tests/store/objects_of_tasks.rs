@@ -12,7 +12,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::harness::{Backend, Database, ada, at, audit, completed, created_at, end, new_task, row, running, start};
+use crate::harness::{Backend, Database, ada, at, audit, completed, end, new_task, row, running, start};
 
 async fn of_kind(store: &Store, kind: Kind) -> Vec<ObjectRow> {
     let mut rows = store.objects(kind, &ObjectFilter::default(), Page::default()).await.unwrap();

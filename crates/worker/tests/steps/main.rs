@@ -9,13 +9,12 @@ mod source;
 mod support;
 
 use std::fs;
-use std::io::BufRead as _;
 use std::path::Path;
 use std::time::Duration;
 
 use jct_domain::FailureReason;
 use jct_domain::trace::Outcome;
-use serde_json::json;
+use outcome::greeting;
 use support::{Pod, Repository, Server, scripted, signal};
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::BufRead as _;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::support::{Pod, Repository, Server, scripted};
@@ -94,7 +93,7 @@ fn fetched(server: &Server, executor: &Executor, operation: Operation, inputs: s
     pod
 }
 
-fn greeting() -> Repository {
+pub fn greeting() -> Repository {
     let repository = Repository::new();
     repository.write("greet.sh", "#!/bin/sh\necho hello\n");
     repository.commit("first");

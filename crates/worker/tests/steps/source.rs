@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
+use crate::outcome::greeting;
 use crate::support::{Pod, Repository, Server, run_git};
 use jct_domain::FailureReason;
 use jct_domain::trace::Outcome;
