@@ -15,8 +15,6 @@ use serde_json::{Value, json};
 #[path = "trace_tampered.rs"]
 mod tampered;
 
-use tampered::envelope;
-
 /// Traces of one operator, and its public keys.
 struct World {
     folder: tempfile::TempDir,

@@ -113,6 +113,7 @@ async fn the_first_certificate_is_valid_by_the_api_servers_clock(#[case] hours: 
         namespace: "jct-system".into(),
         secret: "jct-webhook".into(),
         service: "jct-webhook".into(),
+        model_service: None,
         configuration: "jct".into(),
         life,
     };

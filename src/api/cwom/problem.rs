@@ -103,7 +103,7 @@ mod tests {
         let dangling = Finding::dangling("repo.id", "Repo", "x");
         let alike = Finding::new(Code::InvalidSpec, "title", dangling.message.clone());
         let told = |findings: &[Finding]| unreadable(findings).detail;
-        assert_eq!(told(&[dangling.clone()]), "Referenced Repo 'x' does not exist");
+        assert_eq!(told(std::slice::from_ref(&dangling)), "Referenced Repo 'x' does not exist");
         assert_eq!(told(&[dangling, alike])["error"], "validation_error");
     }
 
