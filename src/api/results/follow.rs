@@ -179,7 +179,7 @@ async fn read(
         }
         if let Some(file) = &file {
             loop {
-                let bytes = api.results.bytes(file, at, PIECE).await.map_err(|_| End::Broken)?;
+                let bytes = Box::pin(api.results.bytes(file, at, PIECE)).await.map_err(|_| End::Broken)?;
                 if bytes.is_empty() {
                     break;
                 }
@@ -198,7 +198,7 @@ async fn read(
 
 /// The file of an attempt, once it is there.
 async fn open(api: &Api, followed: &Followed, job: &JobRow) -> Result<Option<Arc<File>>, End> {
-    match lookup::look(api, &followed.task, job, followed.path).await {
+    match Box::pin(lookup::look(api, &followed.task, job, followed.path)).await {
         Ok(Looked::There(found)) => Ok(Some(found.file)),
         Ok(Looked::Missing) => Ok(None),
         Ok(Looked::Changed(why)) => {
@@ -209,8 +209,9 @@ async fn open(api: &Api, followed: &Followed, job: &JobRow) -> Result<Option<Arc
     }
 }
 
+/// What a follower waits in has no room for these: boxed, they are in memory while they are asked and no longer.
 async fn progress(api: &Api, id: Id) -> Result<Progress, End> {
-    match Progress::of(api, id).await {
+    match Box::pin(Progress::of(api, id)).await {
         Ok(Some(progress)) => Ok(progress),
         Ok(None) => Err(End::Removed),
         Err(_) => Err(End::Broken),
