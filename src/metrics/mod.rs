@@ -1,4 +1,4 @@
-//! How the parts of the operator count: each declares its metrics with [`metrics!`](crate::metrics::metrics), registers them once,
+//! How the parts of the operator count: each declares its metrics with `metrics!`, registers them once,
 //! and holds them. The page is OpenMetrics text; labels come from enumerations, never from messages.
 
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::support::{reason, task};
+use crate::support::reason;
 
 #[rstest]
 #[case::huge("huge files", "8388608 bytes", &["small", "sparse-1t"], 2)]

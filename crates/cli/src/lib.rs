@@ -1,7 +1,7 @@
 //! `kubectl jct`: asks for Tasks, follows them, and reads what they made, as the person of the kubeconfig.
 //!
 //! Tasks are made through the API server, as with kubectl. What a Task left is read from the operator's REST API, by a Session
-//! ([`connect::session`]), over a port-forward that is made here ([`connect::transport`]): nothing has to be exposed.
+//! (`connect::session`), over a port-forward that is made here (`connect::transport`): nothing has to be exposed.
 //!
 //! What comes from elsewhere is shown harmless: nothing in it acts on the terminal. How it is shown is pure, in [`show`].
 

@@ -1,6 +1,6 @@
 //! The built-in executors: what does the work of a Task, as a child of `jct worker run`.
 //!
-//! An executor works on the checkout and leaves artifacts. A new one implements [`Executor`] and joins [`TABLE`]; its name and
+//! An executor works on the checkout and leaves artifacts. A new one implements [`Executor`] and joins `TABLE`; its name and
 //! defaults are in [`Builtin`](jct_domain::executor::Builtin).
 
 mod analysis;

@@ -32,7 +32,7 @@ pub fn limited(program: impl AsRef<OsStr>) -> Command {
     Launch::Limited(limits).command(&own, program)
 }
 
-/// Git, [limited](limited).
+/// Git, with less memory: see [`limited`].
 pub fn limited_git() -> Command {
     limited("git")
 }

@@ -1,4 +1,4 @@
-//! The Session custom resource (contract section 8 of what is to come): somebody asks to be known to the API as the person that
+//! The Session custom resource (docs/contract-next.md): somebody asks to be known to the API as the person that
 //! the API server knows them as, however that is.
 //!
 //! The webhook stamps who it is; the operator writes a token into the status, encrypted to the key in the spec. The token is as good

@@ -2,7 +2,7 @@
 //!
 //! Turns say whose pass begins; until a pass makes its Job it reads, records and prepares a folder, and of a namespace with
 //! thousands of Tasks a dozen passes would make theirs meanwhile. So who is on its way to its first worker is noted, and of each
-//! other namespace no more than [`AHEAD`] start before it. Nobody waits where there is one namespace alone.
+//! other namespace no more than `AHEAD` start before it. Nobody waits where there is one namespace alone.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
