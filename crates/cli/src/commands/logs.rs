@@ -5,7 +5,6 @@ use clap::{Args, ValueEnum};
 use crate::DONE;
 use crate::connect::Context;
 use crate::rest;
-use crate::show::lines::Lines;
 use crate::tasks::{self, text};
 
 /// Arguments of `kubectl jct logs`.
@@ -60,16 +59,7 @@ pub async fn run(args: &LogsArgs, context: &Context) -> anyhow::Result<u8> {
         if args.follow {
             path.push_str("&follow=true");
         }
-        let mut answer = rest.open(&path, &[]).await?;
-        let mut lines = Lines::default();
-        while let Some(piece) = answer.next().await? {
-            // The API has made it harmless already; a terminal is not ruled whoever answers.
-            match context.style.is_terminal {
-                true => super::put(&lines.push(&piece))?,
-                false => super::put_bytes(&piece)?,
-            }
-        }
-        super::put(&lines.rest())?;
+        super::pass_on(rest.open(&path, &[]).await?, context.style).await?;
         Ok(DONE)
     })
     .await

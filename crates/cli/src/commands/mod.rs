@@ -20,6 +20,9 @@ use std::io::{self, Write as _};
 
 use crate::cli::{Cli, Command};
 use crate::connect::Context;
+use crate::rest::Answer;
+use crate::show::Style;
+use crate::show::lines::Lines;
 
 /// Runs what was asked for; its exit code.
 ///
@@ -55,6 +58,21 @@ pub async fn run(Cli { global, command }: Cli) -> anyhow::Result<u8> {
 /// If nobody reads it any more, or it is full.
 fn put(text: &str) -> io::Result<()> {
     put_bytes(text.as_bytes())
+}
+
+/// Writes what the API answers, as it comes. The API has made logs harmless already; a terminal is not ruled whoever answers.
+///
+/// # Errors
+/// If the answer breaks off, or nobody reads it any more.
+async fn pass_on(mut answer: Answer, style: Style) -> anyhow::Result<()> {
+    let mut lines = Lines::default();
+    while let Some(piece) = answer.next().await? {
+        match style.is_terminal {
+            true => put(&lines.push(&piece))?,
+            false => put_bytes(&piece)?,
+        }
+    }
+    Ok(put(&lines.rest())?)
 }
 
 fn put_bytes(bytes: &[u8]) -> io::Result<()> {

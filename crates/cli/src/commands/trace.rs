@@ -16,7 +16,6 @@ use serde_json::Value;
 use crate::cli::Output;
 use crate::connect::Context;
 use crate::rest::{self, Rest};
-use crate::show::lines::Lines;
 use crate::show::table::Table;
 use crate::show::{self, Style};
 use crate::tasks::{self, encoded, text};
@@ -151,15 +150,7 @@ async fn cat(args: &CatArgs, context: &Context, rest: &Rest) -> anyhow::Result<u
     let attempts = tasks::attempts(rest, text(&task, "id")).await?;
     let attempt = tasks::attempt(&attempts, args.of.attempt)?;
     let path = format!("/tasks/{}/trace/{}/{}", text(&task, "id"), attempt["attempt"], encoded(&args.path));
-    let mut answer = rest.open(&path, &[]).await?;
-    let mut lines = Lines::default();
-    while let Some(piece) = answer.next().await? {
-        match context.style.is_terminal {
-            true => super::put(&lines.push(&piece))?,
-            false => super::put_bytes(&piece)?,
-        }
-    }
-    super::put(&lines.rest())?;
+    super::pass_on(rest.open(&path, &[]).await?, context.style).await?;
     Ok(DONE)
 }
 
