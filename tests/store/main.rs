@@ -18,6 +18,7 @@ mod migration;
 mod object_identity;
 mod objects;
 mod one_record;
+mod outbox;
 mod postgres;
 mod reading;
 mod recording;

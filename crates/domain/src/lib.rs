@@ -19,6 +19,7 @@ pub mod json;
 pub mod lifecycle;
 pub mod model;
 pub mod naming;
+pub mod notification;
 pub mod policy;
 pub mod principal;
 pub mod provenance;

@@ -14,11 +14,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use ulid::Generator;
 
+use super::batch::Saved;
 use super::conn::{Conn, execute};
 use super::connect::{Connected, Connector, Opening};
 use super::maintenance::prepare;
 use super::operation::{Needs, Operation, View};
 use super::{Result, StoreError, StoreSettings, WriterStats, batch};
+use jct_domain::notification::Notifications;
 
 /// How often a transaction is tried on PostgreSQL, where a connection can be lost and replicas can be in each other's
 /// way. Operations can be repeated, also those whose commit was not answered.
@@ -34,6 +36,9 @@ const FULL: Duration = Duration::from_secs(35);
 
 /// The wait between two tries to open the database for the first time.
 const OPENING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Who is told of what happens, and how much was written down for them.
+pub(super) type Told = (watch::Receiver<Arc<Notifications>>, watch::Sender<u64>);
 
 /// Hands operations to the writer.
 pub(super) struct Writer {
@@ -73,8 +78,9 @@ impl Counters {
 }
 
 impl Writer {
-    /// Starts the writer on `connected`, or lets it open the database by itself.
-    pub(super) fn start(settings: &StoreSettings, connected: Option<Connected>) -> (Self, Opening) {
+    /// Starts the writer on `connected`, or lets it open the database by itself. Who is told of what happens is in `told.0`, and
+    /// `told.1` counts what was written down for them.
+    pub(super) fn start(settings: &StoreSettings, connected: Option<Connected>, told: Told) -> (Self, Opening) {
         let (requests, receiver) = mpsc::channel(settings.queue.max(1));
         let connector = Connector::new(settings);
         let (connector, state) = match &connected {
@@ -95,6 +101,7 @@ impl Writer {
             connected,
             opened,
             ids: Generator::new(),
+            told,
             counters: Arc::clone(&counters),
         };
         let running = Mutex::new(Some(tokio::spawn(task.run())));
@@ -203,6 +210,7 @@ struct WriterTask {
     connected: Option<Connected>,
     opened: watch::Sender<Result<()>>,
     ids: Generator,
+    told: Told,
     counters: Arc<Counters>,
 }
 
@@ -299,9 +307,13 @@ impl WriterTask {
             Some(connected) => connected,
             None => within(self.timeout, self.connector.connect()).await?,
         };
-        let committed = within(self.timeout, transact(&mut connected.borrow(), batch, &mut self.ids)).await;
+        let whom = self.told.0.borrow().clone();
+        let committed = within(self.timeout, transact(&mut connected.borrow(), batch, &mut self.ids, &whom)).await;
         match committed {
-            Ok(entries) => {
+            Ok(Saved { entries, notifications }) => {
+                if notifications > 0 {
+                    self.told.1.send_modify(|written| *written += notifications);
+                }
                 self.counters.audit_entries.fetch_add(entries, Ordering::Relaxed);
                 self.counters.note_success(entries);
                 self.connected = Some(connected);
@@ -321,8 +333,13 @@ async fn within<T>(timeout: Duration, work: impl Future<Output = Result<T>>) -> 
     tokio::time::timeout(timeout, work).await.map_err(late)?
 }
 
-/// Runs `batch` in one transaction and commits it; how many audit entries were written.
-async fn transact(conn: &mut Conn<'_>, batch: &mut [Box<dyn Request>], ids: &mut Generator) -> Result<u64> {
+/// Runs `batch` in one transaction and commits it.
+async fn transact(
+    conn: &mut Conn<'_>,
+    batch: &mut [Box<dyn Request>],
+    ids: &mut Generator,
+    whom: &Notifications,
+) -> Result<Saved> {
     let begin = match conn {
         Conn::Sqlite(_) => "BEGIN IMMEDIATE",
         Conn::Postgres(..) => "BEGIN",
@@ -336,7 +353,7 @@ async fn transact(conn: &mut Conn<'_>, batch: &mut [Box<dyn Request>], ids: &mut
     for request in batch {
         request.decide(&mut view);
     }
-    let entries = batch::save(conn, view, ids).await?;
+    let saved = batch::save(conn, view, ids, whom).await?;
     execute!(conn, "COMMIT")?;
-    Ok(entries)
+    Ok(saved)
 }

@@ -7,6 +7,7 @@ mod api;
 mod controller;
 mod gate;
 mod models;
+mod notifications;
 mod placement;
 mod record;
 mod source;
@@ -20,6 +21,7 @@ pub use self::api::ApiArgs;
 pub use self::controller::ControllerArgs;
 pub use self::gate::GateArgs;
 pub use self::models::ModelArgs;
+pub use self::notifications::NotificationArgs;
 pub use self::record::RecordArgs;
 pub use self::source::SourceArgs;
 pub use self::traces::TraceArgs;
@@ -69,6 +71,10 @@ pub struct Settings {
     /// Models.
     #[command(flatten)]
     pub models: ModelArgs,
+
+    /// Notifications.
+    #[command(flatten)]
+    pub notifications: NotificationArgs,
 
     /// The controller.
     #[command(flatten)]
@@ -132,6 +138,7 @@ impl Settings {
             api,
             gate,
             models: _,
+            notifications: _,
             controller,
             workers,
             source,
@@ -265,6 +272,10 @@ mod tests {
     #[case(&["--api-session-seconds=7200"], "--api-session-seconds")]
     #[case(&["--api-namespace=Team A"], "JCT_API_NAMESPACE")]
     #[case(&["--api-audience= ,"], "JCT_API_AUDIENCE")]
+    #[case(&["--public-url=jct.example.org"], "JCT_PUBLIC_URL")]
+    #[case(&["--public-url=http://jct.example.org"], "JCT_PUBLIC_URL")]
+    #[case(&["--public-url=https://jct.example.org/?x"], "JCT_PUBLIC_URL")]
+    #[case(&["--public-url=https://me@jct.example.org"], "JCT_PUBLIC_URL")]
     #[case(&["--lease-name=The Lease"], "JCT_LEASE_NAME")]
     #[case(&["--lease-seconds=1"], "--lease-seconds")]
     #[case(&["--audit-checkpoint-config-map=The Map"], "JCT_AUDIT_CHECKPOINT_CONFIG_MAP")]
