@@ -1,7 +1,7 @@
 //! The configuration of notifications: read and checked as a whole, each error with the field that it is about.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use super::{Format, Notifications, Receiver};
 use crate::model::KeyRef;
