@@ -5,7 +5,6 @@ pub mod names;
 pub mod stamps;
 pub mod status;
 pub mod task;
-mod task_of;
 mod task_view;
 pub mod trust;
 

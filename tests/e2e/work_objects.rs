@@ -295,7 +295,7 @@ async fn a_run_of_an_agent_is_carried_out_through_the_gate() {
     let done = wait_for(&world, Kind::Run, "try", "Succeeded", ("True", "Done")).await;
     assert_eq!(done.data["status"]["phase"], "done");
     let task = world.wait_for(done.data["status"]["taskName"].as_str().unwrap(), "Completed").await;
-    assert_eq!(task.spec.objective, "Tell what is there, and how much of it");
+    assert_eq!(task.spec.0["objective"], "Tell what is there, and how much of it");
     let status = task.status.unwrap();
     assert_eq!(status.submitted_by.as_deref(), Some("grace@example.org"));
     assert_eq!(json!(status.trace_id), done.data["status"]["traceId"]);

@@ -23,6 +23,7 @@ pub mod retention;
 pub mod shown;
 pub mod spec_change;
 pub mod stamp;
+pub mod table;
 pub mod task;
 pub mod trace;
 pub mod url;

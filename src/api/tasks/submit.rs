@@ -132,7 +132,7 @@ fn object(api: &Api, submission: &Submission, name: Option<String>) -> TaskObjec
     let Submission { namespace, submitter, trace_id, parent_trace_id, task, controls } = submission;
     let name = name.unwrap_or_else(|| format!("task-{}", hex(&random()[..6])));
     let stamps = Stamps { submitter: submitter.clone(), trace_id: trace_id.clone(), run: None };
-    let mut object = TaskObject::new(&name, TaskSpec::of(task.clone(), controls));
+    let mut object = TaskObject::new(&name, TaskSpec::of(task, controls));
     let sealed = Sealed { kind: "Task", namespace, name: &name, generate_name: "" };
     let seal = Seal { issuer: Issuer::Operator, at: api.health.clock.now() };
     let spec_sha256 = submitted_digest(sealed.kind, &object.spec.to_json());

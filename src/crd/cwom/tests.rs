@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::domain::Naming;
-use crate::domain::cwom::{schema, shape::Holds};
+use crate::domain::cwom::schema;
+use crate::domain::table::Holds;
 
 fn spec_of(kind: Kind) -> Value {
     let definition = serde_json::to_value(definition(kind)).unwrap();

@@ -10,7 +10,7 @@ use crate::store::TaskRow;
 /// What stands against the next attempt of `row`: what the policy, as it is now, finds wrong with the recorded Task; or that the
 /// object shows another one, so that whoever lets it go on would decide about something else. Pure.
 pub fn findings(policy: &Policy, task: &Validated, row: &TaskRow) -> Vec<Finding> {
-    let spec = TaskSpec::of(row.task.clone(), &Controls::default()).to_json();
+    let spec = TaskSpec::of(&row.task, &Controls::default()).to_json();
     match judge(&spec, Naming::CustomResource, policy).0 {
         Verdict::Refused(findings) => findings,
         // Read anew, so that a row that another version has normalized is held against what this one makes of it.

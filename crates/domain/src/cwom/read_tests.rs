@@ -4,9 +4,9 @@ use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::shape::{Holds, Need, Shape};
 use super::*;
 use crate::Naming;
+use crate::table::{Holds, Need, Shape};
 
 const ID: &str = "01KJMMA2G027CE4HT1RZKZBW4A";
 

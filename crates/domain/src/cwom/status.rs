@@ -1,7 +1,7 @@
 //! The states of Issues and Runs, and the ways between them (contract section 2).
 
 use super::Kind;
-use super::shape::choices;
+use crate::choices;
 
 choices! {
     /// Where an Issue or a Run is on its way.
