@@ -302,7 +302,7 @@ fn an_object_is_one_level_of_json() {
 }
 
 fn any_kind() -> impl Strategy<Value = Kind> {
-    prop::sample::select(Kind::ALL)
+    prop::sample::select(Kind::ALL.to_vec())
 }
 
 fn any_naming() -> impl Strategy<Value = Naming> {
