@@ -4,6 +4,7 @@ pub mod cancel;
 pub mod enqueue;
 pub mod list;
 mod submit;
+mod wait;
 
 pub(super) use enqueue::denial;
 
