@@ -12,6 +12,7 @@ use crate::api::ApiSettings;
 use crate::checkpoint::{Every, Sink};
 use crate::domain::checkpoint::DEFAULT_CONFIG_MAP;
 use crate::domain::executor::is_quantity;
+use crate::domain::name::{is_label, is_object_name};
 use crate::domain::provenance::DEFAULT_BUILDER_ID;
 use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS};
 use crate::jobs::JobSettings;
@@ -399,17 +400,10 @@ impl Settings {
             ("--worker-namespace (JCT_WORKER_NAMESPACE)", self.workers()),
             ("--api-namespace (JCT_API_NAMESPACE)", self.api_namespace.as_str()),
         ] {
-            let label = !value.is_empty()
-                && value.len() <= 63
-                && value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-            if !label {
+            if !is_label(value) {
                 return invalid(setting, format!("must be the name of a namespace, is {value:?}"));
             }
         }
-        let is_object_name = |name: &str| {
-            let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
-            !name.is_empty() && name.len() <= 253 && name.bytes().all(allowed)
-        };
         if !is_object_name(&self.lease_name) {
             return invalid(
                 "--lease-name (JCT_LEASE_NAME)",
@@ -649,8 +643,12 @@ mod tests {
     #[case(&["--source-proxy=proxy.example:3128"], "JCT_SOURCE_PROXY")]
     #[case(&["--source-proxy=http://me:secret@proxy.example"], "JCT_SOURCE_PROXY")]
     #[case(&["--api-namespace=Team A"], "JCT_API_NAMESPACE")]
+    #[case(&["--namespace=-x"], "JCT_NAMESPACE")]
+    #[case(&["--worker-namespace=x-"], "JCT_WORKER_NAMESPACE")]
     #[case(&["--api-audience= ,"], "JCT_API_AUDIENCE")]
     #[case(&["--lease-name=The Lease"], "JCT_LEASE_NAME")]
+    #[case(&["--lease-name=-x"], "JCT_LEASE_NAME")]
+    #[case(&["--signing-secret=a..b"], "JCT_SIGNING_SECRET")]
     #[case(&["--lease-seconds=1"], "--lease-seconds")]
     #[case(&["--audit-checkpoint-config-map=The Map"], "JCT_AUDIT_CHECKPOINT_CONFIG_MAP")]
     #[case(&["--audit-checkpoint-url=http://archive.example.org/x"], "JCT_AUDIT_CHECKPOINT_URL")]

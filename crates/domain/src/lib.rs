@@ -15,6 +15,7 @@ pub mod finding;
 pub mod id;
 pub mod json;
 pub mod lifecycle;
+pub mod name;
 pub mod naming;
 pub mod policy;
 pub mod principal;

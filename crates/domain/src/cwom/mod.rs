@@ -20,7 +20,7 @@ mod read_tests;
 #[cfg(test)]
 pub mod strategy;
 
-pub use crate::table::read::{REFERENCED, is_object_name};
+pub use crate::table::read::REFERENCED;
 pub use crate::table::{Link, Part, Shape};
 pub use brief::{restore, shorten};
 pub use kinds::*;

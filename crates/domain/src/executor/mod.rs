@@ -448,6 +448,14 @@ redact: ["corp-[0-9a-f]{8}"]
         "executors: [{name: a, operations: [docs], builtin: docs}, {name: a, operations: [docs], builtin: docs}]",
         "executors[1].name"
     )]
+    #[case(
+        "executors: [{name: a, operations: [docs], namespaces: [team, -x], image: a, command: [a]}]",
+        "executors[0].namespaces[1]"
+    )]
+    #[case(
+        "executors: [{name: a, operations: [docs], namespaces: [-x*], image: a, command: [a]}]",
+        "executors[0].namespaces[0]"
+    )]
     #[case("defaults: {docs: nobody}", "defaults.docs")]
     #[case("defaults: {docs: analysis}", "defaults.docs")]
     #[case("modelBroker: {enabled: true, url: https://broker.example}", "modelBroker.enabled")]

@@ -6,6 +6,7 @@ use serde_json::{Map, Number, Value, json};
 use super::{Field, Holds, Need, Shape};
 use crate::cwom::Kind;
 use crate::json::{MAX_DEPTH, TOO_DEEP, TOO_MANY_VALUES, crowded, depth};
+use crate::name::is_object_name;
 use crate::{Code, Finding, Id, Naming};
 
 /// How the message begins about a reference that leads to no object.
@@ -366,12 +367,4 @@ fn below(base: &str, name: &str) -> String {
 /// Databases keep microseconds: what comes back must be what went in.
 fn to_microseconds(time: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
-}
-
-/// Whether `name` is an RFC 1123 subdomain, which the names of custom resources are.
-pub fn is_object_name(name: &str) -> bool {
-    let ends = |byte: Option<u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    (1..=253).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.')
-        && name.split('.').all(|label| ends(label.bytes().next()) && ends(label.bytes().next_back()))
 }

@@ -1,6 +1,7 @@
 //! The texts of a Task that have rules of their own, each beside what of it is static enough for a CEL rule.
 
 use super::{MAX_REF_CHARS, MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS, Operation, Repo, VERSION, git_ref};
+use crate::name::{MAX_LABEL_BYTES, is_label_of_any_length};
 use crate::table::read::no_longer;
 use crate::table::{Form, Holds, Rule};
 use crate::{ActorKind, Code};
@@ -15,7 +16,6 @@ const MAX_OBJECTIVE_CHARS_WITH_BLANKS: usize = 8000;
 const OBJECTIVE_PROBLEM: &str = "must be 5 to 4000 characters, leading and trailing blanks not counted";
 const PATH_PROBLEM: &str = "must be relative to the repository's root, without '..'";
 const MAX_REPO_CHARS: usize = 300;
-const MAX_EXECUTOR_CHARS: usize = 63;
 
 const fn form(chars: (usize, usize), words: &'static [&'static str], check: fn(&str, Note) -> Option<String>) -> Holds {
     Holds::Form(Form { chars, words, pattern: None, check })
@@ -92,12 +92,12 @@ pub const PATH: Holds = form((0, 512), &[], |text, note| {
 
 /// The name of one.
 pub const EXECUTOR: Holds = Holds::Form(Form {
-    chars: (0, MAX_EXECUTOR_CHARS),
+    chars: (0, MAX_LABEL_BYTES),
     words: &[],
     pattern: Some("^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"),
     check: |text, note| {
-        let text = sized(text, 1, MAX_EXECUTOR_CHARS, note);
-        if !is_label(&text) {
+        let text = sized(text, 1, MAX_LABEL_BYTES, note);
+        if !is_label_of_any_length(&text) {
             note("must be lower-case letters, digits and '-', beginning and ending with a letter or digit".into());
         }
         Some(text)
@@ -182,12 +182,4 @@ pub fn network_rules(value: Value) -> Vec<Rule> {
 
 pub fn secrets_rules(value: Value) -> Vec<Rule> {
     vec![Rule::new(Code::SecretsAccessDenied, format!("!{}", value("")), "must be false")]
-}
-
-/// Whether `name` is of lower-case letters, digits and inner dashes, and not empty; how long it may be is the caller's to say.
-pub fn is_label(name: &str) -> bool {
-    let ends = |byte: Option<u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        && ends(name.bytes().next())
-        && ends(name.bytes().next_back())
 }

@@ -18,7 +18,6 @@ pub use super::Naming;
 use crate::choices;
 use crate::table::Field;
 pub use fields::{Constraints, Controls, RequestedBy, SHAPES, Target, Task};
-pub use forms::is_label;
 pub use git_ref::problem as git_ref_problem;
 pub use read::read;
 pub use repo::{InvalidRepo, Repo};
