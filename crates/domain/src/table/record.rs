@@ -66,13 +66,13 @@ pub(crate) use record;
 /// An enum whose variants have names: `Variant = "name",` for each.
 #[macro_export]
 macro_rules! choices {
-    ($(#[$attribute:meta])+ $visibility:vis enum $name:ident {
-        $($(#[$variant_attribute:meta])+ $variant:ident = $text:literal,)+
+    ($(#[$attribute:meta])* $visibility:vis enum $name:ident {
+        $($(#[$variant_attribute:meta])* $variant:ident = $text:literal,)+
     }) => {
-        $(#[$attribute])+
+        $(#[$attribute])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
         $visibility enum $name {
-            $($(#[$variant_attribute])+ #[serde(rename = $text)] $variant,)+
+            $($(#[$variant_attribute])* #[serde(rename = $text)] $variant,)+
         }
 
         #[allow(dead_code, reason = "not every enum needs all of them")]
