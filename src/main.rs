@@ -10,9 +10,13 @@ use jct::domain::shown::plain_lines;
 use jct::runtime::settings::LogFormat;
 use jct::runtime::{Settings, operator, telemetry};
 use jct::worker::WorkerCommand;
+use tokio::runtime::Runtime;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Threads of the operator that carry its tasks, on however few processors.
+const LEAST_THREADS: usize = 4;
 
 /// The control tower for AI-assisted development work on Kubernetes
 #[derive(Parser)]
@@ -104,7 +108,9 @@ fn operate(settings: Settings) -> anyhow::Result<()> {
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
         tracing::debug!(%error, "huge pages cannot be done without");
     }
-    block_on(operator::run(settings))
+    // Reading a large object takes a thread for a while: with two of them the webhook's connections would wait for that.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).max(LEAST_THREADS);
+    runtime(threads)?.block_on(operator::run(settings))
 }
 
 fn print_crds() -> anyhow::Result<()> {
@@ -116,9 +122,10 @@ fn print_crds() -> anyhow::Result<()> {
 }
 
 fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?
-        .block_on(future)
+    runtime(1)?.block_on(future)
+}
+
+fn runtime(threads: usize) -> anyhow::Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(threads).enable_all().build().context("cannot start the runtime")
 }

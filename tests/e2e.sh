@@ -174,7 +174,7 @@ run() {
   "${root[@]}" env PATH="$TOOLS:$PATH" HOME="$HOME" KUBECONFIG="$KUBECONFIG_FILE" \
     JCT_E2E_KUBECONFIG="$KUBECONFIG_FILE" JCT_E2E_STATE="$STATE" JCT_E2E_VALUES="$WORK/values.yaml" \
     JCT_E2E_REPOSITORIES="$WORK/repositories" JCT_E2E_CLUSTER="$NAME" \
-    "$TESTS" --show-output --test-threads="$THREADS" "$@"
+    "$TESTS" --show-output --test-threads="$THREADS" "$@" | tee "$WORK/tests.log"
 }
 
 finish() {
@@ -192,6 +192,8 @@ show_what_is_there() {
   echo "--- the operator's last words, INFO and up"
   kc --namespace "$RELEASE" logs deployment/jct --tail=2000 | grep -v '"level":"DEBUG"' | tail -n 60 || true
   kc --namespace "$RELEASE" logs deployment/jct --previous --tail=20 2>/dev/null || true
+  echo "--- what failed"
+  grep -A 3 "panicked at" "$WORK/tests.log" | cut -c 1-600 || true
 }
 
 # quietly COMMAND…: its output only when it fails.

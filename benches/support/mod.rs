@@ -154,6 +154,34 @@ pub fn free_port() -> std::io::Result<u16> {
     std::net::TcpListener::bind("127.0.0.1:0")?.local_addr().map(|address| address.port())
 }
 
+/// Has the API server ask the operator's webhook on this port of the machine about every Task and work object outside of
+/// `jct-system`, as the chart does, and nothing be stored that it does not answer.
+pub async fn webhooks(client: &Client, port: &str) -> anyhow::Result<()> {
+    let port: u16 = port.parse()?;
+    // A Service of this type is dialled by its name, whatever resolves it; the certificate is held against the Service's own.
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "jct-webhook"},
+        "spec": {"type": "ExternalName", "externalName": "localhost"}});
+    post(client, "/api/v1/namespaces/jct-system/services", &service).await?;
+    for (kind, verb) in [("Mutating", "mutate"), ("Validating", "validate")] {
+        let configuration = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": format!("{kind}WebhookConfiguration"),
+            "metadata": {"name": "jct"},
+            "webhooks": [{
+                "name": format!("{verb}.tasks.jct.dev"),
+                "clientConfig": {"service":
+                    {"namespace": "jct-system", "name": "jct-webhook", "port": port, "path": format!("/{verb}")}},
+                "rules": [{"apiGroups": ["jct.dev"], "apiVersions": ["v1"], "resources": ["*"],
+                    "operations": ["CREATE", "UPDATE"], "scope": "Namespaced"}],
+                "failurePolicy": "Fail", "sideEffects": "NoneOnDryRun", "timeoutSeconds": 5,
+                "admissionReviewVersions": ["v1"],
+            }],
+        });
+        let plural = format!("{}webhookconfigurations", kind.to_lowercase());
+        post(client, &format!("/apis/admissionregistration.k8s.io/v1/{plural}"), &configuration).await?;
+    }
+    Ok(())
+}
+
 pub fn path(namespace: &str, plural: &str) -> String {
     format!("/apis/jct.dev/v1/namespaces/{namespace}/{plural}")
 }

@@ -212,7 +212,7 @@ const LIMITS: serve::Limits = serve::Limits {
     connections_of_one: 1280,
     handshake: Duration::from_secs(5),
     head: Duration::from_secs(10),
-    idle: Duration::from_secs(60),
+    idle: Duration::from_secs(120),
     grace: Duration::from_secs(10),
 };
 

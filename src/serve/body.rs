@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::Body as Stream;
+use axum::body::{Body as Stream, BodyDataStream};
 use axum::http::{HeaderMap, header};
 use futures::StreamExt as _;
 use tokio::time::{Instant, timeout_at};
@@ -65,10 +65,14 @@ pub async fn read(
     if most > limits.bytes {
         return Err(BodyError::TooLarge);
     }
-    let mut charge = budget.charge(source, most, limits.wait).await.ok_or(BodyError::NoRoom)?;
+    let charge = budget.charge(source, most, limits.wait).await;
     let until = Instant::now() + limits.read;
-    let mut bytes = Vec::with_capacity(announced.unwrap_or(0));
     let mut stream = stream.into_data_stream();
+    let Some(mut charge) = charge else {
+        let _ = timeout_at(until, discard(&mut stream, most)).await;
+        return Err(BodyError::NoRoom);
+    };
+    let mut bytes = Vec::with_capacity(announced.unwrap_or(0));
     while let Some(chunk) = timeout_at(until, stream.next()).await.map_err(|_| BodyError::TooSlow)? {
         let chunk = chunk.map_err(|_| BodyError::Broken)?;
         if bytes.len() + chunk.len() > most {
@@ -81,8 +85,23 @@ pub async fn read(
     Ok(Body { bytes, charge })
 }
 
+/// Takes what is sent and keeps none of it, up to `most` bytes: who is in the middle of sending reads no answer, but sees a broken
+/// connection.
+async fn discard(stream: &mut BodyDataStream, most: usize) {
+    let mut read = 0;
+    while let Some(Ok(chunk)) = stream.next().await {
+        read += chunk.len();
+        if read > most {
+            return;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use axum::body::Bytes;
 
     use super::*;
@@ -122,6 +141,18 @@ mod tests {
         let held = super::read(&announcing("60"), Stream::from("x".repeat(60)), LIMITS, &budget, "ada").await.unwrap();
         let refused = super::read(&HeaderMap::new(), endless(), LIMITS, &budget, "bob").await.err();
         assert_eq!(refused, Some(BodyError::NoRoom));
+        let sent = Arc::new(AtomicUsize::new(0));
+        let counter = sent.clone();
+        let chunks = futures::stream::iter([30, 20]).inspect(move |length| {
+            counter.fetch_add(*length, Ordering::Relaxed);
+        });
+        let chunks = Stream::from_stream(chunks.map(|length| Ok::<_, std::io::Error>(Bytes::from(vec![b' '; length]))));
+        assert_eq!(super::read(&announcing("50"), chunks, LIMITS, &budget, "bob").await.err(), Some(BodyError::NoRoom));
+        assert_eq!(
+            sent.load(Ordering::Relaxed),
+            50,
+            "what is refused is taken all the same, so that the answer is read"
+        );
         drop(held);
         assert!(super::read(&HeaderMap::new(), Stream::from("x"), LIMITS, &budget, "bob").await.is_ok());
     }

@@ -34,9 +34,11 @@ pub struct Limits {
     pub connections_of_one: usize,
     /// How long the TLS handshake may take.
     pub handshake: Duration,
-    /// How long the head of a request may take, the first one from the connection's begin.
+    /// How long the first head of a request may take, from the connection's begin.
     pub head: Duration,
-    /// How long a connection may be idle between two requests; what an answer takes to be sent counts.
+    /// How long a connection may be idle between two requests, the head of the second one included; what an answer takes to be
+    /// sent counts. Longer than clients keep idle connections (those of Go, such as the API server: 90 seconds): a request that
+    /// is sent while the connection is being closed is lost.
     pub idle: Duration,
     /// How long answers under way may take at the end: of the connection, and of the server.
     pub grace: Duration,
@@ -182,7 +184,8 @@ fn builder(limits: Limits) -> Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.head)
+        // Counted from the answer before: for `head`, see `is_over`.
+        .header_read_timeout(limits.idle)
         .max_buf_size(BUFFER as usize)
         .http2()
         .timer(TokioTimer::new())
@@ -329,6 +332,21 @@ mod tests {
         assert!(rest(&mut stream).await.starts_with("HTTP/1.1 200"), "longer than it may be idle");
         let took = began.elapsed();
         assert!((Duration::from_millis(1200)..Duration::from_secs(5)).contains(&took), "{took:?}");
+    }
+
+    /// As API servers keep theirs: closed under it, a request of theirs would be lost, and a Task refused.
+    #[tokio::test]
+    async fn a_connection_that_was_used_may_be_idle_for_longer_than_a_first_head_may_take() {
+        let limits = Limits { head: Duration::from_millis(50), idle: Duration::from_secs(60), ..LIMITS };
+        let port = open(limits).await;
+        let mut stream = port.connect().await;
+        let mut answer = [0; 512];
+        for _ in 0..2 {
+            stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            let read = stream.read(&mut answer).await.unwrap();
+            assert!(answer[..read].ends_with(b"hello"), "{}", String::from_utf8_lossy(&answer[..read]));
+            sleep(Duration::from_millis(400)).await;
+        }
     }
 
     #[tokio::test]

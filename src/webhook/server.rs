@@ -31,9 +31,9 @@ use crate::serve::{self, Body, BodyError, BodyLimits, Budget, Limits, Peer, Tls}
 const MAX_BODY_BYTES: usize = 3 * 1024 * 1024 + 128 * 1024;
 /// What is read at once, of all and of one address: four of the greatest bodies, or hundreds of common ones.
 const BODIES: (usize, usize) = (4 * MAX_BODY_BYTES, 2 * MAX_BODY_BYTES);
-/// The API server waits for five seconds, the chart says.
+/// The API server waits for five seconds, the chart says; what waits for room holds none.
 const BODY: BodyLimits =
-    BodyLimits { bytes: MAX_BODY_BYTES, wait: Duration::from_secs(2), read: Duration::from_secs(2) };
+    BodyLimits { bytes: MAX_BODY_BYTES, wait: Duration::from_secs(4), read: Duration::from_secs(3) };
 /// How many reviews are made values of at once. It takes no waiting, so more would not be faster.
 const READ_AT_ONCE: usize = 2;
 /// Reviews from this length on, in bytes, are looked at aside: meanwhile the bodies of others, each of which has its time to
@@ -170,12 +170,22 @@ impl TurnedAway {
                 ("unauthenticated", (StatusCode::FORBIDDEN, message).into_response())
             }
             Self::Unread(BodyError::TooLarge) => {
+                warn!(webhook, "review refused: more than {MAX_BODY_BYTES} bytes");
                 let message = format!("a review must have at most {MAX_BODY_BYTES} bytes");
                 ("too_large", (StatusCode::PAYLOAD_TOO_LARGE, message).into_response())
             }
-            Self::Unread(error @ BodyError::NoRoom) => ("overloaded", busy(&error.to_string())),
-            Self::Unread(error) => ("unread", (StatusCode::REQUEST_TIMEOUT, error.to_string()).into_response()),
-            Self::Busy => ("overloaded", busy("too many reviews are under way")),
+            Self::Unread(error @ BodyError::NoRoom) => {
+                warn!(webhook, %error, "review refused");
+                ("overloaded", busy(&error.to_string()))
+            }
+            Self::Unread(error) => {
+                warn!(webhook, %error, "review refused");
+                ("unread", (StatusCode::REQUEST_TIMEOUT, error.to_string()).into_response())
+            }
+            Self::Busy => {
+                warn!(webhook, "review refused: too many are under way");
+                ("overloaded", busy("too many reviews are under way"))
+            }
             Self::Malformed(error) => {
                 warn!(webhook, error, "malformed admission review refused");
                 ("malformed", (StatusCode::BAD_REQUEST, format!("not an AdmissionReview: {error}")).into_response())
