@@ -224,7 +224,9 @@ fn task_spec() -> Value {
 /// `schema` without this keyword, at every level.
 fn without(keyword: &str, schema: Value) -> Value {
     let mut schema = each_field(schema, &|field| without(keyword, field));
-    schema.as_object_mut().map(|keywords| keywords.remove(keyword));
+    if let Some(keywords) = schema.as_object_mut() {
+        keywords.remove(keyword);
+    }
     schema
 }
 
