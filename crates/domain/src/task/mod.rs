@@ -77,7 +77,15 @@ impl Draft {
     ///
     /// Callers have evaluated the policy and know of no finding; the checks here make a mistake in that harmless.
     pub fn into_task(self) -> Option<Task> {
-        let task: Task = serde_json::from_value(Value::Object(self.fields)).ok()?;
+        let mut fields = self.fields;
+        // These may be large: moved as they are, and not read again.
+        let mut free_form = |name: &str| match fields.insert(name.to_owned(), json!({})) {
+            Some(Value::Object(map)) => map,
+            _ => Map::new(),
+        };
+        let (inputs, metadata) = (free_form("inputs"), free_form("metadata"));
+        let task: Task = serde_json::from_value(Value::Object(fields)).ok()?;
+        let task = Task { inputs, metadata, ..task };
         let Constraints { time_budget_seconds, allow_network, allow_secrets } = task.constraints;
         let within = (MIN_TIME_BUDGET_SECONDS..=MAX_TIME_BUDGET_SECONDS).contains(&time_budget_seconds);
         (within && !allow_network && !allow_secrets).then_some(task)
