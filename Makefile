@@ -12,6 +12,7 @@ SHELL := bash
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 BINARY := $(TARGET_DIR)/x86_64-unknown-linux-gnu/release/jct
+PLUGIN := $(dir $(BINARY))kubectl-jct
 IMAGES := $(TARGET_DIR)/images
 
 ##@ Try it
@@ -70,12 +71,21 @@ push: ## Push both images: make push REGISTRY=registry.example/team (SKOPEO_FLAG
 	@$(MAKE) --no-print-directory images TAG=$(TAG)
 	@images/push.sh $(IMAGES) $(REGISTRY) $(SKOPEO_FLAGS)
 
+.PHONY: krew
+krew: ## Pack kubectl-jct for krew: target/krew (KREW_URL: where the archive will be)
+	@tests/cluster/prerequisites.sh rust
+	@cargo build --release --package jct-cli
+	@scripts/krew.sh $(PLUGIN) $(TARGET_DIR)/krew $(TAG) $(KREW_URL)
+
 .PHONY: install
-install: ## Install the command jct as PREFIX/bin/jct (PREFIX=$$HOME/.local)
+install: ## Install the commands jct and kubectl-jct into PREFIX/bin, with manual page and completion (PREFIX=$$HOME/.local)
 	@tests/cluster/prerequisites.sh rust
 	@cargo build --release
+	@cargo build --release --package jct-cli
 	@install -D -m 0755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/jct
-	@echo "$(DESTDIR)$(PREFIX)/bin/jct"
+	@install -D -m 0755 $(PLUGIN) $(DESTDIR)$(PREFIX)/bin/kubectl-jct
+	@scripts/completion.sh $(PLUGIN) $(DESTDIR)$(PREFIX)
+	@printf '%s\n' "$(DESTDIR)$(PREFIX)/bin/jct" "$(DESTDIR)$(PREFIX)/bin/kubectl-jct"
 	@[[ ":$$PATH:" == *":$(PREFIX)/bin:"* ]] || echo "It is not on your PATH yet: export PATH=\"$(PREFIX)/bin:\$$PATH\""
 
 .PHONY: clean

@@ -14,3 +14,5 @@ rm -f crds/*.yaml charts/jct/crds/*.yaml
 cp crds/*.yaml charts/jct/crds/
 # Migrations that are not there yet, for both dialects, from crates/store/migrations/source.
 JCT_WRITE_MIGRATIONS=1 cargo test --quiet --package jct-store --lib migrations_are_what_their_source_makes > /dev/null
+# The page of the command for people.
+JCT_WRITE_DOCS=1 cargo test --quiet --package jct-cli --test page the_page_of_the_command_is_current > /dev/null

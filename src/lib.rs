@@ -20,6 +20,7 @@
 //! | [`outcome`] | how an attempt ended: judged by its trace, recorded, signed |
 //! | [`trace`] | crate `jct-trace`, the trace volume: prepared, checked, sealed, verified later |
 //! | [`serve`] | connections and bodies of both servers, bounded |
+//! | [`sessions`] | answers Sessions: a token for who makes one |
 //! | [`signing`] | crate `jct-signing`, keys and signatures; here: the operator's keys in a Secret |
 //! | [`worker`] | crate `jct-worker`, inside the Job: source, executor, trace. A program of its own, too |
 //! | [`api`] | the REST door: Tasks, work objects, the record; health, metrics |
@@ -41,6 +42,7 @@ pub mod outcome;
 pub mod reconcile;
 pub mod runtime;
 pub mod serve;
+pub mod sessions;
 pub mod signing;
 pub mod webhook;
 

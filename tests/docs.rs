@@ -56,6 +56,8 @@ const COMMANDS: &[(&str, Tried)] = &[
     ("make demo", Script("scripts/demo.sh", "step \"helm upgrade --install")),
     ("make test", Script("scripts/test.sh", "cargo test")),
     ("make clean", Script("Makefile", "clean:")),
+    ("make install", Script("Makefile", "install:")),
+    ("kubectl jct ", By("tests/e2e/cli.rs::a_person_with_a_client_certificate_asks_follows_and_reads")),
     ("make push", Script("Makefile", "push:")),
     ("make cluster-up", Script("tests/e2e.sh", "\"$HERE/up.sh\"")),
     ("make cluster-status", Script("Makefile", "cluster-status:")),

@@ -83,6 +83,10 @@ fn the_documentation_names_every_reason() {
     for reason in jct::crd::cwom::WorkReason::ALL {
         assert!(objects.contains(&format!("`{}`", reason.as_str())), "{reason:?} is missing in docs/work-objects.md");
     }
+    let sessions = page("cli.md");
+    for reason in jct::crd::session::SessionReason::ALL {
+        assert!(sessions.contains(&format!("`{}`", reason.as_str())), "{reason:?} is missing in docs/cli.md");
+    }
     for reason in jct::crd::status::Reason::WAITING {
         assert!(tasks.contains(&format!("`{}`", reason.as_str())), "{} is missing in docs/tasks.md", reason.as_str());
     }

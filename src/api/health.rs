@@ -50,7 +50,7 @@ pub struct Readiness {
 
 impl Readiness {
     /// Whether `store` can be written; what is wrong, in words that tell nothing of it. The log has the rest.
-    async fn of(&self, store: &Store) -> Result<(), String> {
+    pub async fn of(&self, store: &Store) -> Result<(), String> {
         let (found, _one_at_a_time) = match (self.found(), self.looking.try_lock()) {
             (Some((at, found)), _) if at.elapsed() < FRESH => return found,
             (Some((_, found)), Err(_)) => return found,

@@ -9,6 +9,7 @@ mod auth;
 mod body;
 mod cursor;
 mod cwom;
+mod diagnostics;
 mod error;
 mod frame;
 mod health;
@@ -17,6 +18,7 @@ mod openapi;
 mod page;
 mod query;
 mod results;
+mod session;
 mod tasks;
 mod trace;
 
@@ -43,7 +45,7 @@ use crate::runtime::{Denials, NamespaceLimits};
 use crate::serve;
 use crate::store::Store;
 use crate::trace::TraceVolume;
-use auth::{Access, KubernetesAuthority};
+use auth::{Access, KubernetesAuthority, SessionAuthority};
 use body::Room;
 use cursor::CursorKey;
 use frame::Limits;
@@ -137,7 +139,12 @@ impl Api {
         settings: ApiSettings,
     ) -> Self {
         let cursor_key = CursorKey::of(trust.borrow().keys.sealing());
-        let authority = KubernetesAuthority::new(client.clone(), settings.audiences.clone());
+        let authority = SessionAuthority {
+            others: KubernetesAuthority::new(client.clone(), settings.audiences.clone()),
+            client: client.clone(),
+            trust: trust.clone(),
+            clock: health.clock.clone(),
+        };
         Self(Arc::new(Shared {
             store: health.store.clone(),
             client: client.clone(),
@@ -173,7 +180,7 @@ fn public() -> OpenApiRouter<Api> {
 
 /// What only somebody with a token may ask for.
 fn guarded(enabled: bool) -> OpenApiRouter<Api> {
-    let router = OpenApiRouter::default().routes(routes!(health::metrics));
+    let router = OpenApiRouter::default().routes(routes!(health::metrics)).routes(routes!(diagnostics::tell));
     if !enabled {
         return router;
     }
@@ -182,11 +189,13 @@ fn guarded(enabled: bool) -> OpenApiRouter<Api> {
         .routes(routes!(tasks::list::list))
         .routes(routes!(tasks::list::get))
         .routes(routes!(tasks::cancel::cancel))
+        .routes(routes!(tasks::retry::retry))
         .routes(routes!(results::listing::list))
         .routes(routes!(results::archive::get))
         .routes(routes!(results::file::get))
         .routes(routes!(results::events::list))
         .routes(routes!(results::log::get))
+        .routes(routes!(session::end))
         .routes(routes!(audit::list))
         .routes(routes!(trace::tell))
         .merge(cwom::routes())

@@ -54,6 +54,13 @@ pub struct StreamEndLabels {
     pub reason: &'static str,
 }
 
+/// Labels of `jct_sessions_answered_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SessionLabels {
+    /// `Issued`, or why there is no token, from the enumeration of reasons.
+    pub result: &'static str,
+}
+
 /// Labels of `jct_task_outcomes_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OutcomeLabels {
@@ -95,6 +102,8 @@ pub struct Metrics {
     pub stream_bytes: Counter,
     /// Sealed files that were asked for and are not what was sealed.
     pub trace_files_changed: Counter,
+    /// Sessions answered.
+    pub sessions: Family<SessionLabels, Counter>,
     /// Passes of the controller.
     pub reconciles: Family<ReconcileLabels, Counter>,
     /// Time of a pass.
@@ -142,6 +151,7 @@ impl Default for Metrics {
         let stream_ends = Family::default();
         let stream_bytes = Counter::default();
         let trace_files_changed = Counter::default();
+        let sessions = Family::default();
         let reconciles = Family::default();
         let outcomes = Family::default();
         let provenance_failures = Counter::default();
@@ -211,6 +221,7 @@ impl Default for Metrics {
             "Sealed files that were asked for and are not what was sealed",
             trace_files_changed.clone(),
         );
+        registry.register("sessions_answered", "Sessions answered, with a token or with a reason", sessions.clone());
         registry.register("reconciles", "Passes of the controller", reconciles.clone());
         registry.register_with_unit("reconcile", "Time of a pass", Unit::Seconds, reconcile_seconds.clone());
         registry.register("task_outcomes", "Outcomes of Tasks recorded", outcomes.clone());
@@ -294,6 +305,7 @@ impl Default for Metrics {
             stream_ends,
             stream_bytes,
             trace_files_changed,
+            sessions,
             reconciles,
             reconcile_seconds,
             outcomes,
@@ -321,6 +333,13 @@ impl Metrics {
     pub fn certificate_expires_at(&self, time: SystemTime) {
         let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         self.certificate_expiry.set(since_epoch.as_secs_f64());
+    }
+
+    /// When the serving certificate ends, in seconds since 1970; none if this process serves none.
+    pub fn certificate_expiry(&self) -> Option<i64> {
+        let at = self.certificate_expiry.get();
+        #[allow(clippy::cast_possible_truncation)] // Seconds of this era fit.
+        (at > 0.0).then_some(at as i64)
     }
 
     /// All of it, as OpenMetrics text.

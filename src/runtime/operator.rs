@@ -22,6 +22,7 @@ use super::{Announcer, Clock, ConfigFile, Deletions, Denials, LostTasks, Metrics
 use crate::api;
 use crate::crd::Trust;
 use crate::serve::Tls;
+use crate::sessions::Sessions;
 use crate::signing::{self, SecretKeys};
 use crate::store::{DatabaseUrl, Store, StoreSettings};
 use crate::trace::TraceVolume;
@@ -114,6 +115,16 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         };
         let stop = shutdown.clone();
         parts.spawn(async move { ("controller", controller.run(lease, stop).await) });
+    }
+    if settings.api && settings.api_session_seconds > 0 {
+        let sessions = Sessions {
+            client: client.clone(),
+            trust: trust.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            life: Duration::from_secs(settings.api_session_seconds.into()),
+        };
+        tokio::spawn(sessions.run(shutdown.clone()));
     }
     let health = api::Health { store: store.clone(), parts: Arc::new(readiness), metrics, keys, clock };
     let api = api::Api::new(health, client, settings.policy(), trust, denials, limits, settings.api())

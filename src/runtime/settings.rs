@@ -78,6 +78,10 @@ pub struct Settings {
     #[arg(long, env = "JCT_API_MAX_FOLLOWERS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(20..=100_000))]
     pub api_max_followers: u32,
 
+    /// How long the token of a Session lives, in seconds: 60 to 3600, or 0 for no Sessions
+    #[arg(long, env = "JCT_API_SESSION_SECONDS", default_value_t = 3_600, value_parser = session_seconds)]
+    pub api_session_seconds: u32,
+
     /// Log at debug level
     #[arg(long, env = "DEBUG", default_value_t = false, action = ArgAction::Set, num_args = 0..=1,
           default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
@@ -570,6 +574,12 @@ impl Settings {
     }
 }
 
+fn session_seconds(text: &str) -> Result<u32, String> {
+    let seconds = text.parse().map_err(|error| format!("{error}"))?;
+    let is_good = seconds == 0 || (60..=3_600).contains(&seconds);
+    if is_good { Ok(seconds) } else { Err("must be 60 to 3600, or 0 for no Sessions".to_owned()) }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -642,6 +652,7 @@ mod tests {
     #[case(&[r#"--worker-labels={"jct.dev/task-id":"x"}"#], "JCT_WORKER_LABELS")]
     #[case(&["--source-proxy=proxy.example:3128"], "JCT_SOURCE_PROXY")]
     #[case(&["--source-proxy=http://me:secret@proxy.example"], "JCT_SOURCE_PROXY")]
+    #[case(&["--api-session-seconds=7200"], "--api-session-seconds")]
     #[case(&["--api-namespace=Team A"], "JCT_API_NAMESPACE")]
     #[case(&["--namespace=-x"], "JCT_NAMESPACE")]
     #[case(&["--worker-namespace=x-"], "JCT_WORKER_NAMESPACE")]

@@ -15,7 +15,8 @@ use crate::domain::{Actor, Denial, Finding, TraceId};
 use crate::runtime::{Announcement, Urgency};
 
 impl Reviewer {
-    /// What is to be written down of `request`, refused for `findings`. None for a dry run, which leaves no trace.
+    /// What is to be written down of `request`, refused for `findings`. None for a dry run, which leaves no trace, and for a
+    /// Session, by which nobody asks for work.
     ///
     /// The API server asks the validating webhook only about what the mutating one admitted, so a request is denied once.
     pub fn denial(
@@ -26,7 +27,7 @@ impl Reviewer {
         random: [u8; 16],
         now: Timestamp,
     ) -> Option<Denial> {
-        if request.dry_run || findings.is_empty() {
+        if request.dry_run || findings.is_empty() || request.kind.kind == "Session" {
             return None;
         }
         let object = request.object.as_ref()?;

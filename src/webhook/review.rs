@@ -176,7 +176,9 @@ fn stamp(subject: Subject, context: &Context, object: &DynamicObject) -> Answer 
         ignored.then(|| format!("metadata.annotations[{name}] is set by JCT; the given value is ignored"))
     });
     let finalizers = object.metadata.finalizers.as_deref().unwrap_or_default();
-    if !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
+    // Nothing is recorded of a Session.
+    let is_recorded = subject != Subject::Session;
+    if is_recorded && !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
         let all: Vec<&str> = finalizers.iter().map(String::as_str).chain([FINALIZER]).collect();
         patch.push(add(&["metadata", "finalizers"], json!(all)));
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::body::Body as Sent;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use jct::crd::Trust;
@@ -39,6 +40,10 @@ pub struct Cluster {
     pub tokens: Mutex<BTreeMap<String, (&'static str, Vec<&'static str>)>>,
     pub rights: Mutex<BTreeMap<&'static str, Vec<Rule>>>,
     pub objects: Mutex<BTreeMap<(String, String), Value>>,
+    /// Sessions, by namespace and name.
+    pub sessions: Mutex<BTreeMap<(String, String), Value>>,
+    /// What was asked about rights: the specs of the reviews.
+    pub asked: Mutex<Vec<Value>>,
     /// Method and path of every call.
     pub calls: Mutex<Vec<String>>,
     count: AtomicUsize,
@@ -54,6 +59,8 @@ impl Cluster {
             tokens: Mutex::default(),
             rights: Mutex::default(),
             objects: Mutex::default(),
+            sessions: Mutex::default(),
+            asked: Mutex::default(),
             calls: Mutex::default(),
             count: AtomicUsize::new(0),
         })
@@ -73,16 +80,24 @@ impl Cluster {
         self.calls.lock().unwrap().iter().filter(|call| call.contains(part)).count()
     }
 
-    async fn answer(self: &Arc<Self>, request: Request<Body>) -> Response<Body> {
+    async fn answer(self: &Arc<Self>, request: Request<Body>) -> Response<Sent> {
         let (head, body) = request.into_parts();
         let body: Value = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap_or_default();
         let path = head.uri.path().to_owned();
         self.calls.lock().unwrap().push(format!("{} {path}", head.method));
         let failure = *self.failure.lock().unwrap();
+        if path.ends_with("/v1/sessions") && head.uri.query().unwrap_or_default().contains("watch=true") {
+            // Nothing comes.
+            let nothing = futures::stream::pending::<Result<axum::body::Bytes, Infallible>>();
+            return Response::new(Sent::from_stream(nothing));
+        }
         let (status, answer) = match (failure, path.split('/').collect::<Vec<_>>().as_slice()) {
             (Some((code, reason)), _) => failed(code, reason),
             (None, [.., "tokenreviews"]) => (201, self.review_token(body)),
             (None, [.., "subjectaccessreviews"]) => (201, self.review_access(body)),
+            (None, ["", "apis", "jct.dev", "v1", "sessions"]) => self.list_sessions(),
+            (None, [.., namespace, "sessions", name]) => self.session(&head.method, namespace, name, &body),
+            (None, [.., namespace, "sessions", name, "status"]) => self.session(&head.method, namespace, name, &body),
             (None, ["", "api", "v1", "namespaces", name]) => namespace(name),
             (None, [.., "nowhere", "tasks"]) => failed(404, "NotFound"),
             (None, [.., namespace, "tasks"]) => self.create(namespace, body),
@@ -90,7 +105,7 @@ impl Cluster {
             (None, other) => panic!("unexpected call: {} {other:?}", head.method),
         };
         let response = Response::builder().status(StatusCode::from_u16(status).unwrap());
-        response.body(Body::from(serde_json::to_vec(&answer).unwrap())).unwrap()
+        response.body(Sent::from(serde_json::to_vec(&answer).unwrap())).unwrap()
     }
 
     fn review_token(&self, mut review: Value) -> Value {
@@ -109,6 +124,7 @@ impl Cluster {
 
     fn review_access(&self, mut review: Value) -> Value {
         let spec = &review["spec"];
+        self.asked.lock().unwrap().push(spec.clone());
         let (verb, resource, namespace) = match &spec["resourceAttributes"] {
             Value::Null => (&spec["nonResourceAttributes"]["verb"], spec["nonResourceAttributes"]["path"].clone(), "*"),
             resource => {
@@ -127,6 +143,36 @@ impl Cluster {
         });
         review["status"] = json!({"allowed": allowed});
         review
+    }
+
+    fn list_sessions(&self) -> (u16, Value) {
+        let items: Vec<Value> = self.sessions.lock().unwrap().values().cloned().collect();
+        let metadata = json!({"resourceVersion": "7"});
+        (200, json!({"kind": "SessionList", "apiVersion": "jct.dev/v1", "metadata": metadata, "items": items}))
+    }
+
+    /// Reads, answers or deletes a Session: this state of this one, or none.
+    fn session(&self, method: &Method, namespace: &str, name: &str, body: &Value) -> (u16, Value) {
+        let mut sessions = self.sessions.lock().unwrap();
+        let key = (namespace.to_owned(), name.to_owned());
+        let Some(session) = sessions.get_mut(&key) else { return failed(404, "NotFound") };
+        let given = [&body["metadata"]["uid"], &body["preconditions"]["uid"]];
+        if given.iter().any(|uid| !uid.is_null() && **uid != session["metadata"]["uid"]) {
+            return failed(409, "Conflict");
+        }
+        if method == Method::DELETE {
+            sessions.remove(&key);
+            return (200, json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}));
+        }
+        if method == Method::PATCH {
+            if body["metadata"]["resourceVersion"] != session["metadata"]["resourceVersion"] {
+                return failed(409, "Conflict");
+            }
+            session["status"] = body["status"].clone();
+            let version: u64 = session["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+            session["metadata"]["resourceVersion"] = json!((version + 1).to_string());
+        }
+        (200, session.clone())
     }
 
     fn create(self: &Arc<Self>, namespace: &str, mut object: Value) -> (u16, Value) {

@@ -109,7 +109,7 @@ impl World {
         }
         let ada = rules(&["create", "get", "list", "patch"], "team");
         let mut root = rules(&["get", "list"], "*");
-        root.extend([("get", "/metrics", "*"), ("list", "auditentries", "*")]);
+        root.extend([("get", "/metrics", "*"), ("get", "/diagnostics", "*"), ("list", "auditentries", "*")]);
         let eve = rules(&["get", "list"], "other");
         for (user, rules) in [("ada", ada), ("root", root), ("ci", vec![("create", "tasks", "team")]), ("eve", eve)] {
             cluster.rights.lock().unwrap().insert(user, rules);

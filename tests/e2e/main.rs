@@ -9,6 +9,7 @@ mod support;
 
 mod causality;
 mod certificates;
+mod cli;
 mod door;
 mod escapes;
 mod executors;

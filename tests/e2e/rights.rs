@@ -44,6 +44,9 @@ const SYSTEM: &str = RELEASE_NAMESPACE;
 #[case("watch", "jct.dev/runs", "")]
 #[case("patch", "jct.dev/issues", "default")]
 #[case("patch", "jct.dev/contextpackets/status", "default")]
+#[case("watch", "jct.dev/sessions", "")]
+#[case("delete", "jct.dev/sessions", "default")]
+#[case("patch", "jct.dev/sessions/status", "default")]
 #[case("create", "authentication.k8s.io/tokenreviews", "")]
 #[case("create", "authorization.k8s.io/subjectaccessreviews", "")]
 #[case("create", "batch/jobs", SYSTEM)]
@@ -63,6 +66,8 @@ async fn the_operator_may_what_it_needs(#[case] verb: &str, #[case] what: &str, 
 #[rstest]
 #[case("create", "jct.dev/runs", "default")]
 #[case("delete", "jct.dev/issues", "default")]
+#[case("create", "jct.dev/sessions", "default")]
+#[case("patch", "jct.dev/sessions", "default")]
 #[case("get", "/secrets:other", SYSTEM)]
 #[case("list", "/secrets", SYSTEM)]
 #[case("create", "/secrets", SYSTEM)]
@@ -100,6 +105,8 @@ async fn the_operator_may_no_more(#[case] verb: &str, #[case] what: &str, #[case
 #[case("create", "jct.dev/runs", true)]
 #[case("delete", "jct.dev/contextpackets", true)]
 #[case("patch", "jct.dev/issues/status", false)]
+#[case("create", "jct.dev/sessions", true)]
+#[case("patch", "jct.dev/sessions/status", false)]
 #[tokio::test]
 async fn who_may_edit_a_namespace_may_have_tasks_and_work_objects_there(
     #[case] verb: &str,

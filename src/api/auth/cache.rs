@@ -41,6 +41,11 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         (now < *until).then(|| value.clone())
     }
 
+    /// Forgets the decision on `key`.
+    pub fn forget(&self, key: &K) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
     fn cell(&self, key: K, now: Instant) -> Cell<V> {
         let fresh = |cell: &Cell<V>| cell.get().is_none_or(|(_, until)| now < *until);
         let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderValue, header};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -13,7 +12,7 @@ use crate::api::error::Problem;
 /// The token of a request, and where it came from. An extension of every request that is behind authentication.
 #[derive(Clone)]
 pub struct Credential {
-    headers: HeaderMap,
+    token: String,
     source: String,
     ends: Option<Instant>,
 }
@@ -25,12 +24,15 @@ impl fmt::Debug for Credential {
 }
 
 impl Credential {
-    /// That of a request with this `Authorization`.
-    pub(super) fn new(authorization: HeaderValue, source: String) -> Self {
-        let token = authorization.to_str().ok().and_then(token::of_header);
-        let left = token.map_or(Duration::ZERO, |token| token::time_left(token, Timestamp::now()));
-        let ends = Instant::now().checked_add(left);
-        Self { headers: HeaderMap::from_iter([(header::AUTHORIZATION, authorization)]), source, ends }
+    /// That of a request from `source` with this token.
+    pub(super) fn new(token: &str, source: String) -> Self {
+        let ends = Instant::now().checked_add(token::time_left(token, Timestamp::now()));
+        Self { token: token.to_owned(), source, ends }
+    }
+
+    /// The token itself.
+    pub fn token(&self) -> &str {
+        &self.token
     }
 
     /// When to ask again: after `keep`, and as soon as the token has ended.
@@ -45,7 +47,7 @@ impl Credential {
     /// # Errors
     /// 503 if the authority does not answer.
     pub async fn still(&self, access: &Access, rights: &[Right]) -> Result<bool, Problem> {
-        let caller = match access.identify(&self.headers, &self.source).await {
+        let caller = match access.identify_token(&self.token, &self.source).await {
             Ok(caller) => caller,
             Err(problem) if problem.challenge.is_some() => return Ok(false),
             Err(problem) => return Err(problem),

@@ -102,7 +102,8 @@ fn attributes(right: &Right) -> (Option<ResourceAttributes>, Option<NonResourceA
     }
 }
 
-async fn timely<T>(
+/// The answer to `call`, if it comes in time.
+pub(super) async fn timely<T>(
     action: &'static str,
     call: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, AuthorityError> {

@@ -6,6 +6,7 @@ mod authority;
 mod cache;
 mod credential;
 mod kubernetes;
+pub mod session;
 mod token;
 
 #[cfg(test)]
@@ -28,12 +29,14 @@ use tokio::time::Instant;
 pub use authority::{Authority, AuthorityError, Identity, Right, qualified};
 pub use credential::Credential;
 pub use kubernetes::KubernetesAuthority;
+pub use session::SessionAuthority;
 
 use super::Api;
 use super::error::Problem;
 use crate::domain::{Actor, Principal};
 use crate::serve::{Budget, Peer};
 pub use cache::Cache;
+use token::Sent;
 
 /// A SHA-256: of a token, which is kept nowhere, or of an identity.
 type Digest = [u8; 32];
@@ -123,19 +126,24 @@ impl Access {
     /// Who sends these headers, from `source`.
     ///
     /// # Errors
-    /// 401 if it is not known; 503 if the authority does not answer, or too many tokens are being asked about.
+    /// As for [`Access::identify_token`]; 401 too if there is no token.
     pub async fn identify(&self, headers: &HeaderMap, source: &str) -> Result<Caller, Problem> {
-        let Some(value) = headers.get(header::AUTHORIZATION) else {
-            let message = "a Kubernetes token is required: send it as Authorization: Bearer TOKEN";
-            return Err(Problem::unauthenticated(message, CHALLENGE));
-        };
-        let refused = || {
-            let audiences = self.authority.audiences().join(" or ");
-            let message =
-                format!("the token is not valid here: it must be for the audience {audiences}, and not have ended");
-            Problem::unauthenticated(&message, REFUSAL)
-        };
-        let token = value.to_str().ok().and_then(token::of_header).ok_or_else(refused)?;
+        match token::sent(headers) {
+            Sent::Token(token) => self.identify_token(token, source).await,
+            Sent::NoToken => Err(self.refused()),
+            Sent::Nothing => {
+                let message = "a Kubernetes token is required: send it as Authorization: Bearer TOKEN";
+                Err(Problem::unauthenticated(message, CHALLENGE))
+            }
+        }
+    }
+
+    /// Whose `token` this is, sent from `source`.
+    ///
+    /// # Errors
+    /// 401 if it is not known; 503 if the authority does not answer, or too many tokens are being asked about.
+    pub async fn identify_token(&self, token: &str, source: &str) -> Result<Caller, Problem> {
+        let refused = || self.refused();
         let digest: Digest = Sha256::digest(token.as_bytes()).into();
         let now = Instant::now();
         if let Some(known) = self.callers.known(&digest, now) {
@@ -156,6 +164,19 @@ impl Access {
             Ok::<_, Problem>((caller, Instant::now() + keep))
         });
         caller.await?.ok_or_else(refused)
+    }
+
+    /// 401 for a token that is of no use.
+    fn refused(&self) -> Problem {
+        let audiences = self.authority.audiences().join(" or ");
+        let message =
+            format!("the token is not valid here: it must be for the audience {audiences}, and not have ended");
+        Problem::unauthenticated(&message, REFUSAL)
+    }
+
+    /// Forgets what was said about `token`, which has ended.
+    pub fn forget(&self, token: &str) {
+        self.callers.forget(&Sha256::digest(token.as_bytes()).into());
     }
 
     /// Whether `caller` has `right`.
@@ -242,8 +263,10 @@ pub async fn authenticate(
     let peer = request.extensions().get::<Peer>();
     let source = peer.map_or_else(String::new, |peer| peer.address.to_string());
     let caller = api.access.identify(&headers, &source).await?;
-    if let Some(value) = request.headers_mut().remove(header::AUTHORIZATION) {
-        request.extensions_mut().insert(Credential::new(value, source));
+    request.headers_mut().remove(header::AUTHORIZATION);
+    request.headers_mut().remove(token::TOKEN);
+    if let Sent::Token(token) = token::sent(&headers) {
+        request.extensions_mut().insert(Credential::new(token, source));
     }
     request.extensions_mut().insert(caller.clone());
     let mut response = next.run(request).await;

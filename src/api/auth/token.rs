@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::http::{HeaderMap, HeaderName, header};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::Timestamp;
@@ -10,13 +11,40 @@ use serde::Deserialize;
 /// Longer ones are nobody's: those of Kubernetes have about 1,000 characters.
 const MAX_BYTES: usize = 16 * 1024;
 
+/// The header for a token on a way that takes `Authorization` for itself, such as the API server's proxy to Services.
+pub const TOKEN: HeaderName = HeaderName::from_static("x-jct-token");
+
+/// The token that a request came with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent<'a> {
+    /// None.
+    Nothing,
+    /// Something that has not the form of one.
+    NoToken,
+    /// This one.
+    Token(&'a str),
+}
+
+/// The token in these headers: that of `X-JCT-Token`, which nobody sends by chance, before that of `Authorization`.
+pub fn sent(headers: &HeaderMap) -> Sent<'_> {
+    let token = match (headers.get(TOKEN), headers.get(header::AUTHORIZATION)) {
+        (Some(value), _) => value.to_str().ok().map(str::trim).filter(|token| is_token(token)),
+        (None, Some(value)) => value.to_str().ok().and_then(of_header),
+        (None, None) => return Sent::Nothing,
+    };
+    token.map_or(Sent::NoToken, Sent::Token)
+}
+
 /// The token in the value of an `Authorization` header, if it has the form of one (RFC 6750).
-pub fn of_header(value: &str) -> Option<&str> {
+fn of_header(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     let token = token.trim();
-    let is_token = (1..=MAX_BYTES).contains(&token.len())
-        && token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b));
-    (scheme.eq_ignore_ascii_case("bearer") && is_token).then_some(token)
+    (scheme.eq_ignore_ascii_case("bearer") && is_token(token)).then_some(token)
+}
+
+fn is_token(token: &str) -> bool {
+    (1..=MAX_BYTES).contains(&token.len())
+        && token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b))
 }
 
 /// How long a token that was found valid stays so: till its `exp`, without end if it names none.
@@ -52,6 +80,25 @@ mod tests {
         ] {
             assert_eq!(of_header(bad), None, "{bad:.20}");
         }
+    }
+
+    #[test]
+    fn a_token_may_have_a_header_of_its_own() {
+        let of = |headers: &[(&str, &str)]| {
+            let headers = headers.iter().map(|(name, value)| {
+                (name.parse::<HeaderName>().unwrap(), value.parse::<axum::http::HeaderValue>().unwrap())
+            });
+            let headers = HeaderMap::from_iter(headers);
+            match sent(&headers) {
+                Sent::Token(token) => token.to_owned(),
+                other => format!("{other:?}"),
+            }
+        };
+        assert_eq!(of(&[]), "Nothing");
+        assert_eq!(of(&[("authorization", "Bearer a")]), "a");
+        assert_eq!(of(&[("x-jct-token", "b")]), "b");
+        assert_eq!(of(&[("authorization", "Basic xyz"), ("x-jct-token", "b")]), "b", "a proxy's own");
+        assert_eq!(of(&[("authorization", "Bearer a"), ("x-jct-token", "Bearer b")]), "NoToken", "no way around");
     }
 
     #[test]

@@ -67,6 +67,26 @@ fn others() -> Map<String, Value> {
                 },
             },
         },
+        "Diagnostics": {
+            "type": "object",
+            "required": ["version", "replica", "leads", "time", "checks"],
+            "properties": {
+                "version": {"type": "string"},
+                "replica": {"type": "string", "description": "The pod that answers"},
+                "leads": {"type": "boolean", "description": "Whether it runs the controller"},
+                "time": {"type": "string", "format": "date-time", "description": "By the API server's clock"},
+                "checks": {"type": "array", "items": {
+                    "type": "object",
+                    "required": ["name", "status", "message"],
+                    "properties": {
+                        "name": {"type": "string"},
+                        "status": {"type": "string", "enum": ["ok", "warning", "failed"]},
+                        "message": {"type": "string"},
+                        "advice": {"type": "string", "description": "What to do; only where something is not as it should be"},
+                    },
+                }},
+            },
+        },
         "Duplicate": {
             "type": "object",
             "required": ["status", "error", "task_id", "trace_id", "message", "task"],

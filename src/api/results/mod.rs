@@ -97,6 +97,17 @@ impl Results {
         turn.ok().and_then(Result::ok).ok_or_else(busy)
     }
 
+    /// How many bytes of the volume are free, and how many there are; none without one.
+    pub async fn room(&self) -> Option<io::Result<(u64, u64)>> {
+        let root = self.volume.as_ref()?.root().to_owned();
+        let look = self.reading(move || {
+            let found = nix::sys::statvfs::statvfs(&root)?;
+            Ok((found.blocks_available() * found.fragment_size(), found.blocks() * found.fragment_size()))
+        });
+        let late = |_| Err(io::Error::new(io::ErrorKind::TimedOut, "does not answer"));
+        Some(tokio::time::timeout(WAIT, look).await.unwrap_or_else(late))
+    }
+
     /// Does `work`, which blocks, when it is its turn.
     async fn reading<T: Send + 'static>(&self, work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
         let turn = self.reads.clone().acquire_owned().await.map_err(io::Error::other)?;

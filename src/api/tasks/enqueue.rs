@@ -19,7 +19,7 @@ use crate::domain::cwom::adapter::CwomIds;
 use crate::domain::denial::{self, Door};
 use crate::domain::id::sha256_hex;
 use crate::domain::task::{Controls, Naming};
-use crate::domain::{Actor, Denial, Finding, TraceId};
+use crate::domain::{Actor, Denial, Finding, Id, TraceId};
 use crate::policy::{Verdict, advice_on, judge};
 use crate::store::TaskRow;
 
@@ -60,39 +60,46 @@ pub async fn enqueue(
     query.finish()?;
     // Before the gate, whose findings tell what the policy is.
     api.access.require(&caller, &Right::tasks("create", &namespace)).await?;
-    let Joined { trace_id, parent } = trace.join(&api, &caller).await?;
+    let joined = trace.join(&api, &caller).await?;
     let json = unread.json(&api.room, &caller).await?;
-    let body = &json.value;
+    make(&api, &caller, Wanted { namespace, joined, body: &json.value, create_cwom, retry_of: None }, until).await
+}
+
+/// A Task that somebody who may have it wants.
+pub(super) struct Wanted<'a> {
+    /// Where.
+    pub(super) namespace: String,
+    /// Under which trace.
+    pub(super) joined: Joined,
+    /// What, as a client writes it.
+    pub(super) body: &'a Value,
+    /// Whether work objects are made for it.
+    pub(super) create_cwom: bool,
+    /// The Task whose work is done again.
+    pub(super) retry_of: Option<Id>,
+}
+
+/// Asks the gate, makes the Task, and answers when it is recorded.
+pub(super) async fn make(api: &Api, caller: &Caller, wanted: Wanted<'_>, until: Instant) -> Result<Response, Problem> {
+    let Wanted { namespace, joined: Joined { trace_id, parent }, body, create_cwom, retry_of } = wanted;
     let (task, controls) = match judge(body, Naming::Rest, &api.policy) {
         (Verdict::Accepted(task), controls) => (*task, Controls { create_cwom, ..controls }),
         (Verdict::Refused(findings), _) => {
             let problem = Problem::findings(&findings);
-            api.denials.keep(denial(&caller, "Task", namespace, trace_id, body, findings), caller.username());
+            api.denials.keep(denial(caller, "Task", namespace, trace_id, body, findings), caller.username());
             return Err(problem);
         }
     };
     let warnings =
         advice_on(&task, controls.executor.as_deref(), Naming::Rest, &namespace, &api.executors.borrow().clone());
     let submitter = caller.principal();
-    let submission = Submission { namespace, submitter, trace_id, parent_trace_id: parent.clone(), task, controls };
-    match submit(&api, &submission, until).await? {
-        Submitted::Recorded(row) => {
-            let mut body = told("success", "the Task is recorded", &row, row.to_json());
-            if let Some(ids) = row.cwom_ids() {
-                body["cwom"] = cwom_json(ids);
-            }
-            if !warnings.is_empty() {
-                body["warnings"] = json!(warnings);
-            }
-            if let Some(parent) = parent {
-                body["parent_trace_id"] = json!(parent);
-            }
-            let location = format!("/tasks/{}", row.id);
-            Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(body)).into_response())
-        }
+    let submission =
+        Submission { namespace, submitter, trace_id, parent_trace_id: parent.clone(), retry_of, task, controls };
+    match submit(api, &submission, until).await? {
+        Submitted::Recorded(row) => Ok(recorded(&row, &warnings, parent.as_ref())),
         Submitted::Duplicate(first) => {
             // A right to create is none to read what others have created.
-            let may_see = api.access.allows(&caller, &Right::tasks("get", &first.namespace)).await?;
+            let may_see = api.access.allows(caller, &Right::tasks("get", &first.namespace)).await?;
             Ok(conflict("DUPLICATE", DUPLICATE, may_see.then_some(&*first)))
         }
         Submitted::KeyReused => Ok(conflict("IDEMPOTENCY_KEY_REUSED", KEY_REUSED, None)),
@@ -100,11 +107,26 @@ pub async fn enqueue(
         Submitted::TooMany(too_many) => {
             let problem = Problem::too_many(&too_many);
             let Submission { namespace, trace_id, .. } = submission;
-            let denial = denial(&caller, "Task", namespace, trace_id, body, vec![too_many.finding]);
+            let denial = denial(caller, "Task", namespace, trace_id, body, vec![too_many.finding]);
             api.denials.keep(denial, caller.username());
             Err(problem)
         }
     }
+}
+
+fn recorded(row: &TaskRow, warnings: &[String], parent: Option<&TraceId>) -> Response {
+    let mut body = told("success", "the Task is recorded", row, row.to_json());
+    if let Some(ids) = row.cwom_ids() {
+        body["cwom"] = cwom_json(ids);
+    }
+    if !warnings.is_empty() {
+        body["warnings"] = json!(warnings);
+    }
+    if let Some(parent) = parent {
+        body["parent_trace_id"] = json!(parent);
+    }
+    let location = format!("/tasks/{}", row.id);
+    (StatusCode::CREATED, [(header::LOCATION, location)], Json(body)).into_response()
 }
 
 /// What is written down of a request that the gate denied. Its uid is ours: one that a client chose could be that of

@@ -1,8 +1,9 @@
-//! Tasks: asked for, listed, cancelled. A Task is created as a custom resource and read from the record.
+//! Tasks: asked for, listed, cancelled, asked for again. A Task is created as a custom resource and read from the record.
 
 pub mod cancel;
 pub mod enqueue;
 pub mod list;
+pub mod retry;
 mod submit;
 mod wait;
 

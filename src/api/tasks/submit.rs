@@ -27,6 +27,9 @@ const RECORD_PATIENCE: Duration = Duration::from_secs(3);
 /// The annotation that tells of the trace which the caller named and may not join.
 const PARENT_TRACE_ID: &str = "jct.dev/parent-trace-id";
 
+/// The annotation that tells of the Task whose work is done again.
+const RETRY_OF: &str = "jct.dev/retry-of";
+
 /// A Task to be created.
 #[derive(Clone, Debug)]
 pub struct Submission {
@@ -38,6 +41,8 @@ pub struct Submission {
     pub trace_id: TraceId,
     /// A trace that the caller named and may not join.
     pub parent_trace_id: Option<TraceId>,
+    /// The Task whose work is done again.
+    pub retry_of: Option<Id>,
     /// What.
     pub task: Task,
     /// How it is to be handled.
@@ -130,7 +135,7 @@ async fn create(api: &Api, submission: &Submission, name: Option<String>) -> Res
 /// The object, sealed by the operator itself: the webhook takes its word for whom it is by that seal alone. Its name is made
 /// here, so that the seal is on the whole of it.
 fn object(api: &Api, submission: &Submission, name: Option<String>) -> TaskObject {
-    let Submission { namespace, submitter, trace_id, parent_trace_id, task, controls } = submission;
+    let Submission { namespace, submitter, trace_id, parent_trace_id, retry_of, task, controls } = submission;
     let name = name.unwrap_or_else(|| format!("task-{}", hex(&random()[..6])));
     let stamps = Stamps { submitter: submitter.clone(), trace_id: trace_id.clone(), run: None };
     let mut object = TaskObject::new(&name, TaskSpec::of(task, controls));
@@ -139,6 +144,7 @@ fn object(api: &Api, submission: &Submission, name: Option<String>) -> TaskObjec
     let spec_sha256 = submitted_digest(sealed.kind, &object.spec.to_json());
     let mut annotations = stamps.annotations(&sealed, &spec_sha256, &seal, &api.trust.borrow().keys);
     annotations.extend(parent_trace_id.iter().map(|parent| (PARENT_TRACE_ID.to_owned(), parent.to_string())));
+    annotations.extend(retry_of.map(|first| (RETRY_OF.to_owned(), first.to_string())));
     object.metadata = ObjectMeta {
         name: Some(name),
         annotations: Some(annotations),

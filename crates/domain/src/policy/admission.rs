@@ -15,12 +15,18 @@ pub enum Subject {
     Task,
     /// A work object.
     Work(Kind),
+    /// A Session, by which somebody asks who they are to the API.
+    Session,
 }
 
 impl Subject {
     /// The subject of this kind of our group, if there is one.
     pub fn parse(kind: &str) -> Option<Self> {
-        if kind == "Task" { Some(Self::Task) } else { Kind::parse(kind).map(Self::Work) }
+        match kind {
+            "Task" => Some(Self::Task),
+            "Session" => Some(Self::Session),
+            _ => Kind::parse(kind).map(Self::Work),
+        }
     }
 
     /// All that is wrong with a new object of this `spec`.
@@ -28,6 +34,7 @@ impl Subject {
         match self {
             Self::Task => gate(spec, Naming::CustomResource, policy).findings().to_vec(),
             Self::Work(kind) => cwom::read(kind, spec, Naming::CustomResource).1,
+            Self::Session => check_session(spec),
         }
     }
 
@@ -40,8 +47,34 @@ impl Subject {
             _ if old == new => Vec::new(),
             Self::Task => changed_fields(old, new),
             Self::Work(kind) => check_work_change(kind, old, new),
+            Self::Session => {
+                vec![Finding::new(Code::InvalidSpec, "spec", "cannot change: make a new Session instead")]
+            }
         }
     }
+}
+
+/// The characters of 32 bytes in base64.
+const KEY_CHARS: usize = 44;
+
+/// All that is wrong with the spec of a Session. Whether the key is of any use is seen when it is used.
+fn check_session(spec: &Value) -> Vec<Finding> {
+    let Some(fields) = spec.as_object() else {
+        return vec![Finding::new(Code::InvalidSpec, "spec", "must be an object: {publicKey: …}")];
+    };
+    let is_base64 = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b));
+    let mut findings = Vec::new();
+    match fields.get("publicKey").and_then(Value::as_str) {
+        Some(key) if key.len() == KEY_CHARS && is_base64(key) => {}
+        _ => {
+            let message = "must be an X25519 public key: 32 bytes in base64";
+            findings.push(Finding::new(Code::InvalidSpec, "spec.publicKey", message));
+        }
+    }
+    if fields.keys().any(|name| name != "publicKey") {
+        findings.push(Finding::new(Code::InvalidSpec, "spec", "has no fields but publicKey"));
+    }
+    findings
 }
 
 /// A finding for each field of a Task, other than suspend and cancel, that differs.
@@ -72,5 +105,29 @@ fn check_work_change(kind: Kind, old: &Value, new: &Value) -> Vec<Finding> {
             vec![Finding::new(Code::InvalidSpec, "spec", message)]
         }
         None => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_session_has_a_key_and_nothing_else_and_never_changes() {
+        let check = |spec: Value| Subject::Session.check_new(&spec, &Policy::default());
+        let key = "A".repeat(43) + "=";
+        assert_eq!(check(json!({"publicKey": key})), []);
+        let bad = [Value::Null, json!({}), json!({"publicKey": 7}), json!({"publicKey": "A".repeat(1 << 20)})];
+        for spec in
+            bad.into_iter().chain([json!({"publicKey": "<".repeat(44)}), json!({"publicKey": key, "user": "root"})])
+        {
+            let findings = check(spec.clone());
+            assert!(findings.len() == 1 && findings[0].message.len() < 100, "{spec:.80}: {findings:?}");
+        }
+        let (old, new) = (json!({"publicKey": key}), json!({"publicKey": "B".repeat(43) + "="}));
+        assert_eq!(Subject::Session.check_change(&old, &new).len(), 1);
+        assert_eq!(Subject::Session.check_change(&old, &old), []);
     }
 }

@@ -1,0 +1,267 @@
+//! `kubectl jct`, as people with different ways to sign in run it: in its own process, through kubectl where that finds it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use kube::config::{AuthInfo, Kubeconfig};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::support::{NORMAL, Repository, World, kubectl, run, setting, token, until};
+
+/// Somebody at a terminal: their kubeconfig, and a folder of their own.
+struct Person {
+    folder: tempfile::TempDir,
+    namespace: String,
+    more: Vec<String>,
+}
+
+struct Done {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Person {
+    /// Somebody who signs in like this.
+    fn new(world: &World, signs_in: impl FnOnce(&Path) -> AuthInfo) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut kubeconfig = Kubeconfig::read_from(setting("JCT_E2E_KUBECONFIG")).unwrap();
+        let auth = signs_in(folder.path());
+        for named in &mut kubeconfig.auth_infos {
+            named.auth_info = Some(auth.clone());
+        }
+        fs::write(folder.path().join("config"), serde_yaml::to_string(&kubeconfig).unwrap()).unwrap();
+        Self { folder, namespace: world.namespace.clone(), more: Vec::new() }
+    }
+
+    /// Somebody with a client certificate of the cluster's CA, for this name and group.
+    fn with_certificate(world: &World, user: &str, group: &str) -> Self {
+        let ca = PathBuf::from(setting("JCT_E2E_STATE")).join("pki");
+        Self::new(world, |folder| {
+            let openssl = |args: &str| {
+                let args: Vec<&str> = args.split(' ').collect();
+                let done = std::process::Command::new("openssl").args(&args).current_dir(folder).output().unwrap();
+                assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
+            };
+            let ca = ca.display();
+            openssl("ecparam -name prime256v1 -genkey -noout -out key.pem");
+            openssl(&format!("req -new -key key.pem -subj /O={group}/CN={user} -out request.pem"));
+            fs::write(folder.join("extensions"), "extendedKeyUsage=clientAuth\n").unwrap();
+            openssl(&format!(
+                "x509 -req -in request.pem -CA {ca}/ca.crt -CAkey {ca}/ca.key -days 1 -extfile extensions -out certificate.pem"
+            ));
+            let path = |name: &str| Some(folder.join(name).display().to_string());
+            AuthInfo { client_certificate: path("certificate.pem"), client_key: path("key.pem"), ..AuthInfo::default() }
+        })
+    }
+
+    fn jct(&self, args: &[&str]) -> Command {
+        // Beside the tests, where Cargo puts programs.
+        let tests = std::env::current_exe().unwrap();
+        let mut command = Command::new(tests.parent().unwrap().parent().unwrap().join("kubectl-jct"));
+        command.args(args).args(&self.more).arg("--namespace").arg(&self.namespace);
+        command.env("KUBECONFIG", self.folder.path().join("config")).env_remove("NO_COLOR");
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        command
+    }
+
+    async fn run(&self, args: &[&str]) -> Done {
+        let Output { status, stdout, stderr } = self.jct(args).output().await.unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Done { code: status.code().unwrap(), out: text(stdout), err: text(stderr) }
+    }
+
+    /// Runs a command that must end so; its output.
+    async fn expect(&self, code: i32, args: &[&str]) -> String {
+        let done = self.run(args).await;
+        assert_eq!(done.code, code, "{args:?}: {}\n{}", done.out, done.err);
+        done.out + &done.err
+    }
+}
+
+/// That this user may do so by now.
+async fn may(user: &str, namespace: &str, args: &[&str]) {
+    let question = [&["auth", "can-i", "--as", user, "--namespace", namespace], args].concat();
+    until("the right to be known", async || run("kubectl", &question, "").await).await;
+}
+
+#[tokio::test]
+async fn a_person_with_a_client_certificate_asks_follows_and_reads() {
+    let world = World::shared("cli-certificate").await;
+    let ada = Person::with_certificate(&world, "ada@certificates", "makers");
+    world.allow("ada@certificates").await;
+    // No right at all in the operator's namespace: through the API server's proxy.
+    let question = ["auth", "can-i", "list", "pods", "--namespace=jct-system", "--as=ada@certificates"];
+    assert!(run("kubectl", &question, "").await.is_err());
+
+    let objective = "--objective=Where is the bulk of it?";
+    let repo = format!("--repo={NORMAL}");
+    let asked = ["run", &repo, "--operation=analysis", objective, "--name=analysis"];
+    let told = ada.expect(0, &asked).await;
+    for part in ["source fetched", "attempt ended", "completed after", "report.md", "sealed as"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(!told.contains('\u{1b}'), "no colours but on a terminal: {told}");
+    let task: Value = serde_json::from_str(&ada.expect(0, &["get", "analysis", "-o", "json"]).await).unwrap();
+    assert_eq!(task["submitted_by"], json!("ada@certificates"));
+    assert_eq!(ada.expect(0, &["list", "-o", "name"]).await, "task.jct.dev/analysis\n");
+    let report = ada.expect(0, &["report", "analysis"]).await;
+    assert!(report.contains("Analysis of") && !report.contains("|---|"), "{report}");
+    let why = ada.expect(0, &["why", "task/analysis"]).await;
+    for part in ["submitted by ada@certificates", "gate", "attempt", "Job", "report.md", "outcome", "queued -> running"]
+    {
+        assert!(why.contains(part), "{part}: {why}");
+    }
+    assert!(ada.expect(0, &["logs", "analysis"]).await.contains("executor_ended"));
+    assert!(ada.expect(0, &["trace", "ls", "analysis"]).await.contains("artifacts/report.md"));
+    assert!(ada.expect(0, &["trace", "cat", "analysis", "task.json"]).await.contains("Where is the bulk of it?"));
+    let verified = ada.expect(0, &["trace", "verify", "analysis"]).await;
+    assert!(verified.contains("signed by") && verified.ends_with("good\n"), "{verified}");
+    let folder = ada.folder.path().join("traces");
+    fs::create_dir(&folder).unwrap();
+    ada.expect(0, &["trace", "download", "analysis", "--directory", &folder.display().to_string()]).await;
+    assert!(folder.join("analysis-1/manifest.json").exists() && folder.join("analysis-1/artifacts/report.md").exists());
+
+    let denied = ada.expect(3, &["run", "--repo=elsewhere/secrets", "--operation=analysis", objective]).await;
+    assert!(denied.contains("spec.target.repo: REPO_NOT_ALLOWED"), "{denied}");
+    let ended = ada.expect(2, &["cancel", "analysis"]).await;
+    assert!(ended.contains("has ended as completed"), "{ended}");
+    assert!(ada.expect(2, &["get", "no-such-task"]).await.contains("there is no Task no-such-task"));
+    let audit = ada.expect(2, &["audit"]).await;
+    assert!(audit.contains("may not list auditentries.jct.dev"), "{audit}");
+    // The command may be gone before its Session is.
+    until("no Session to be left", async || {
+        let left = kubectl(&["get", "sessions", "--namespace", &world.namespace, "-o", "name"]).await;
+        if left.is_empty() { Ok(()) } else { Err(left) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_service_account_gets_its_outcomes_as_exit_codes() {
+    let world = World::shared("cli-account").await;
+    let token = token(&world.namespace, "ci", "").await;
+    let user = format!("system:serviceaccount:{}:ci", world.namespace);
+    world.allow(&user).await;
+    // By a port-forward: it may.
+    let name = format!("forward-{}", world.namespace);
+    let role = [
+        "create",
+        "role",
+        &name,
+        "--namespace=jct-system",
+        "--verb=get,list,create",
+        "--resource=pods,pods/portforward",
+    ];
+    kubectl(&role).await;
+    let account = format!("--serviceaccount={}:ci", world.namespace);
+    let binding = ["create", "rolebinding", &name, "--namespace=jct-system", &format!("--role={name}"), &account];
+    kubectl(&binding).await;
+    may(&user, "jct-system", &["create", "pods/portforward"]).await;
+    let ci = Person::new(&world, |_| AuthInfo { token: Some(token.into()), ..AuthInfo::default() });
+
+    let repository = Repository::new("demo/cli-change");
+    let files = [crate::support::Entry::file("README.md", "one\n")];
+    let commit = repository.commit("main", "Begin", &files);
+    let patch = "diff --git a/README.md b/README.md\n--- a/README.md\n+++ b/README.md\n@@ -1 +1 @@\n-one\n+two\n";
+    fs::write(ci.folder.path().join("x.patch"), patch).unwrap();
+    let input = format!("--input=patch=@{}", ci.folder.path().join("x.patch").display());
+    let change =
+        ["run", "--repo=demo/cli-change", "--operation=code-change", "--objective=Say two", "--name=change", &input];
+    let told = ci.expect(0, &change).await;
+    assert!(told.contains("kubectl jct diff"), "{told}");
+    let diff = ci.expect(0, &["diff", "change"]).await;
+    assert!(diff.contains("-one\n+two\n"), "{diff}");
+    let coloured = ci.expect(0, &["diff", "change", "--color=always"]).await;
+    assert!(coloured.contains("\u{1b}[32m+two\u{1b}[0m"), "{coloured}");
+    let checkout = ci.folder.path().join("checkout");
+    let git = std::process::Command::new("git")
+        .args(["clone", "--quiet", &format!("{}/demo/cli-change.git", setting("JCT_E2E_REPOSITORIES"))])
+        .arg(&checkout)
+        .status();
+    assert!(git.unwrap().success() && commit.len() == 40);
+    let apply = |folder: PathBuf| {
+        let mut command = ci.jct(&["diff", "change", "--apply"]);
+        command.current_dir(folder);
+        command
+    };
+    assert_eq!(apply(checkout.clone()).status().await.unwrap().code(), Some(0));
+    assert_eq!(fs::read_to_string(checkout.join("README.md")).unwrap(), "two\n");
+    assert_eq!(apply(checkout.clone()).status().await.unwrap().code(), Some(1), "it is there already");
+    assert_eq!(apply(ci.folder.path().to_owned()).status().await.unwrap().code(), Some(2), "no checkout");
+
+    let repo = format!("--repo={NORMAL}");
+    let with = |executor: &'static str, name: &'static str| {
+        let all = ["run", &repo, "--operation=analysis", "--objective=Look around"];
+        all.into_iter().map(str::to_owned).chain([format!("--executor={executor}"), format!("--name={name}")]).collect()
+    };
+    let failing: Vec<String> = with("failing", "failing");
+    let failed = ci.expect(1, &failing.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    assert!(failed.contains("ExecutorFailed") && failed.contains("kubectl jct retry"), "{failed}");
+    let again = ci.expect(0, &["retry", "failing", "--no-follow", "-o", "name"]).await;
+    assert!(again.contains("in place of failing"), "{again}");
+
+    let endless: Vec<String> = with("endless", "endless");
+    let running =
+        ci.jct(&endless.iter().map(String::as_str).collect::<Vec<_>>()).stdout(Stdio::piped()).spawn().unwrap();
+    until("the Task to be there", async || world.tasks().get("endless").await.map_err(|error| error.to_string())).await;
+    world.wait_for("endless", "Running").await;
+    assert!(ci.expect(0, &["cancel", "endless", "--wait"]).await.contains("is cancelled"));
+    let followed = running.wait_with_output().await.unwrap();
+    assert_eq!(
+        followed.status.code(),
+        Some(130),
+        "who follows it is told: {}",
+        String::from_utf8_lossy(&followed.stdout)
+    );
+    kubectl(&["delete", "rolebinding,role", &name, "--namespace=jct-system"]).await;
+}
+
+/// As an OIDC provider's users come: by a name, and groups that alone have the rights.
+#[tokio::test]
+async fn the_groups_of_a_person_decide() {
+    let world = World::shared("cli-groups").await;
+    let binding = ["--clusterrole=edit", "--group=oidc:developers", "--namespace", &world.namespace];
+    kubectl(&[["create", "rolebinding", "developers"].as_slice(), &binding].concat()).await;
+    may("oidc:grace", &world.namespace, &["create", "tasks.jct.dev", "--as-group=oidc:developers"]).await;
+    let admin = Kubeconfig::read_from(setting("JCT_E2E_KUBECONFIG")).unwrap().auth_infos.remove(0).auth_info.unwrap();
+    let mut grace = Person::new(&world, |_| admin);
+    grace.more = ["--as=oidc:grace", "--as-group=oidc:developers"].map(str::to_owned).to_vec();
+    let repo = format!("--repo={NORMAL}");
+    let told = grace.expect(0, &["run", &repo, "--operation=analysis", "--objective=Look around", "--name=mine"]).await;
+    assert!(told.contains("completed after"), "{told}");
+    assert!(grace.expect(0, &["why", "mine"]).await.contains("submitted by oidc:grace"));
+    grace.more = ["--as=oidc:grace", "--as-group=oidc:guests"].map(str::to_owned).to_vec();
+    let told = grace.expect(2, &["get", "mine"]).await;
+    assert!(told.contains("forbidden"), "{told}");
+}
+
+#[tokio::test]
+async fn the_doctor_finds_an_installation_that_is_well() {
+    let world = World::shared("cli-doctor").await;
+    let ada = Person::with_certificate(&world, "doctor@certificates", "makers");
+    world.allow("doctor@certificates").await;
+    let found = ada.expect(0, &["doctor"]).await;
+    let of = |name: &str| found.lines().find(|line| line.split_whitespace().nth(1) == Some(name)).unwrap_or_default();
+    for name in ["API", "definitions", "webhook", "session"] {
+        assert!(of(name).starts_with("ok"), "{name}: {found}");
+    }
+    assert!(of("inside").starts_with("skipped") && found.contains("jct-diagnostics"), "{found}");
+    let binding = [
+        "create",
+        "clusterrolebinding",
+        "jct-e2e-doctor",
+        "--clusterrole=jct-diagnostics",
+        "--user=doctor@certificates",
+    ];
+    let _ = run("kubectl", &binding, "").await;
+    // A refusal from before the binding is believed for a while.
+    until("the operator to tell of itself", async || {
+        let found = ada.expect(0, &["doctor"]).await;
+        if found.contains("signing keys") { Ok(()) } else { Err(found) }
+    })
+    .await;
+    let _ = run("kubectl", &["delete", "clusterrolebinding", "jct-e2e-doctor"], "").await;
+}
