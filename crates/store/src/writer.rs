@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use ulid::Generator;
@@ -19,7 +19,7 @@ use super::conn::{Conn, execute};
 use super::connect::{Connected, Connector, Opening};
 use super::maintenance::prepare;
 use super::operation::{Needs, Operation, View};
-use super::{Result, StoreError, StoreSettings, WriterStats, batch};
+use super::{News, Result, StoreError, StoreSettings, WriterStats, batch};
 use jct_domain::notification::Notifications;
 
 /// How often a transaction is tried on PostgreSQL, where a connection can be lost and replicas can be in each other's
@@ -34,6 +34,9 @@ const BATCH_WAITS: u32 = 12;
 /// sooner.
 const FULL: Duration = Duration::from_secs(35);
 
+/// How many commits may be told of before a listener that is slow is told that it missed some.
+const NEWS: usize = 64;
+
 /// The wait between two tries to open the database for the first time.
 const OPENING_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -47,6 +50,7 @@ pub(super) struct Writer {
     closing: CancellationToken,
     running: Mutex<Option<JoinHandle<()>>>,
     counters: Arc<Counters>,
+    news: broadcast::Sender<News>,
 }
 
 #[derive(Default)]
@@ -90,6 +94,7 @@ impl Writer {
         let (opened, opening) = watch::channel(state);
         let closing = CancellationToken::new();
         let counters = Arc::new(Counters::default());
+        let news = broadcast::Sender::new(NEWS);
         let task = WriterTask {
             receiver,
             closing: closing.clone(),
@@ -103,9 +108,10 @@ impl Writer {
             ids: Generator::new(),
             told,
             counters: Arc::clone(&counters),
+            news: news.clone(),
         };
         let running = Mutex::new(Some(tokio::spawn(task.run())));
-        (Self { requests, opening: opening.clone(), closing, running, counters }, opening)
+        (Self { requests, opening: opening.clone(), closing, running, counters, news }, opening)
     }
 
     /// One that takes nothing: of a store that is only read.
@@ -113,7 +119,13 @@ impl Writer {
         let (requests, _) = mpsc::channel(1);
         let counters = Arc::new(Counters::default());
         let opening = watch::channel(Ok(())).1;
-        Self { requests, opening, closing: CancellationToken::new(), running: Mutex::new(None), counters }
+        let (running, news) = (Mutex::new(None), broadcast::Sender::new(1));
+        Self { requests, opening, closing: CancellationToken::new(), running, counters, news }
+    }
+
+    /// What is committed from now on.
+    pub(super) fn news(&self) -> broadcast::Receiver<News> {
+        self.news.subscribe()
     }
 
     /// Has the operation committed.
@@ -212,6 +224,7 @@ struct WriterTask {
     ids: Generator,
     told: Told,
     counters: Arc<Counters>,
+    news: broadcast::Sender<News>,
 }
 
 impl WriterTask {
@@ -310,9 +323,13 @@ impl WriterTask {
         let whom = self.told.0.borrow().clone();
         let committed = within(self.timeout, transact(&mut connected.borrow(), batch, &mut self.ids, &whom)).await;
         match committed {
-            Ok(Saved { entries, notifications }) => {
+            Ok((Saved { entries, notifications }, news)) => {
                 if notifications > 0 {
                     self.told.1.send_modify(|written| *written += notifications);
+                }
+                if !news.is_empty() {
+                    // Mostly nobody listens.
+                    let _ = self.news.send(news);
                 }
                 self.counters.audit_entries.fetch_add(entries, Ordering::Relaxed);
                 self.counters.note_success(entries);
@@ -333,13 +350,13 @@ async fn within<T>(timeout: Duration, work: impl Future<Output = Result<T>>) -> 
     tokio::time::timeout(timeout, work).await.map_err(late)?
 }
 
-/// Runs `batch` in one transaction and commits it.
+/// Runs `batch` in one transaction and commits it; how much was written, and what it tells of.
 async fn transact(
     conn: &mut Conn<'_>,
     batch: &mut [Box<dyn Request>],
     ids: &mut Generator,
     whom: &Notifications,
-) -> Result<Saved> {
+) -> Result<(Saved, News)> {
     let begin = match conn {
         Conn::Sqlite(_) => "BEGIN IMMEDIATE",
         Conn::Postgres(..) => "BEGIN",
@@ -353,7 +370,8 @@ async fn transact(
     for request in batch {
         request.decide(&mut view);
     }
+    let news = News::of(&view);
     let saved = batch::save(conn, view, ids, whom).await?;
     execute!(conn, "COMMIT")?;
-    Ok(saved)
+    Ok((saved, news))
 }

@@ -1,7 +1,7 @@
 //! The configuration of notifications: read and checked as a whole, each error with the field that it is about.
 
-use std::collections::BTreeSet;
 use core::net::IpAddr;
+use std::collections::BTreeSet;
 
 use super::{Format, Notifications, Receiver};
 use crate::model::KeyRef;
