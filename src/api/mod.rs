@@ -210,7 +210,7 @@ fn guarded(enabled: bool) -> OpenApiRouter<Api> {
         .routes(routes!(results::file::get))
         .routes(routes!(results::events::list))
         .routes(routes!(results::log::get))
-        .routes(routes!(session::end))
+        .routes(routes!(session::tell, session::end))
         .routes(routes!(audit::list))
         .routes(routes!(cost::get))
         .routes(routes!(trace::tell))

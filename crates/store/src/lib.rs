@@ -11,6 +11,7 @@ mod batch;
 mod columns;
 mod conn;
 mod connect;
+mod console;
 mod contents;
 mod cwom;
 mod database_error;
@@ -41,6 +42,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use audit::{AnchoredCheck, AuditCheck, AuditHead};
+pub use console::KeepSealed;
 pub use cwom::{
     DeleteObject, FailRun, ObjectField, ObjectFilter, ObjectOrigin, ObjectRow, PatchObject, Patched, PresentObject,
     Put, PutObject, RefProblem, Unique, Unresolved,

@@ -136,6 +136,11 @@ fn others() -> Map<String, Value> {
                 }},
             },
         },
+        "Identity": {
+            "type": "object",
+            "required": ["user"],
+            "properties": {"user": {"type": "string", "description": "As the API server knows them"}},
+        },
         "Traces": {"type": "array", "items": trace_of_attempt()},
         "Events": {"type": "array", "items": event()},
         "Bytes": {"description": "Bytes, of any kind"},
