@@ -21,6 +21,7 @@ mod page;
 mod query;
 mod results;
 mod session;
+mod statistics;
 mod tasks;
 mod trace;
 
@@ -213,6 +214,7 @@ fn guarded(enabled: bool) -> OpenApiRouter<Api> {
         .routes(routes!(session::tell, session::end))
         .routes(routes!(audit::list))
         .routes(routes!(cost::get))
+        .routes(routes!(statistics::get))
         .routes(routes!(trace::tell))
         .merge(cwom::routes())
 }

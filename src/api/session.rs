@@ -1,7 +1,7 @@
 //! Who one is to the API, and ending one's own Session.
 
-use axum::Json;
 use axum::Extension;
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 

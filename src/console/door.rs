@@ -143,9 +143,8 @@ mod tests {
     #[case(&[("origin", "http://127.0.0.1:1"), ("sec-fetch-site", "cross-site")], false)]
     #[case(&[("sec-fetch-site", "same-site")], false)]
     fn a_change_comes_from_our_own_page(#[case] headers: &[(&'static str, &'static str)], #[case] good: bool) {
-        let headers = headers.iter().map(|(name, value)| {
-            (HeaderName::from_static(name), HeaderValue::from_static(value))
-        });
+        let headers =
+            headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
         let place = Place { origin: "http://127.0.0.1:1".into() };
         assert_eq!(from_own_page(&headers.collect(), &place).is_ok(), good);
     }

@@ -21,7 +21,8 @@ impl FromRequest<Console> for Form {
 
     async fn from_request(mut request: Request, console: &Console) -> Result<Self, Response> {
         let visitor = request.extensions().get::<Visitor>().cloned();
-        *request.body_mut() = axum::body::Body::new(http_body_util::Limited::new(std::mem::take(request.body_mut()), MOST));
+        *request.body_mut() =
+            axum::body::Body::new(http_body_util::Limited::new(std::mem::take(request.body_mut()), MOST));
         let fields = axum::Form::<Vec<(String, String)>>::from_request(request, console).await;
         let bad = |_| Failure::new(StatusCode::BAD_REQUEST, "the form cannot be read").into_response();
         let form = Self(fields.map_err(bad)?.0);

@@ -57,12 +57,7 @@ impl fmt::Debug for Console {
 
 impl Console {
     /// A console over the API `rest`, which keeps who is signed in in `store`, sealed with keys of `trust`.
-    pub fn new(
-        rest: Router,
-        store: Store,
-        trust: watch::Receiver<Arc<Trust>>,
-        settings: ConsoleSettings,
-    ) -> Self {
+    pub fn new(rest: Router, store: Store, trust: watch::Receiver<Arc<Trust>>, settings: ConsoleSettings) -> Self {
         Self(Arc::new(Shared { rest, store, trust, settings, making: Semaphore::new(PAGES) }))
     }
 }

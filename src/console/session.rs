@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Console;
-use super::failure::Failure;
+use super::failure::{Failure, SignedOut};
 use super::keys;
 use crate::domain::url::percent_encoded;
 use crate::signing::{open_text, seal_text};
@@ -131,8 +131,20 @@ pub async fn require(State(console): State<Console>, mut request: Request, next:
         let wanted = wanted.filter(|_| request.method().is_safe());
         return to_sign_in(request.headers(), wanted.as_deref());
     };
+    let (secret, headers) = (visitor.secret.clone(), request.headers().clone());
     request.extensions_mut().insert(visitor);
-    next.run(request).await
+    let response = {
+        let _turn = console.0.making.acquire().await;
+        next.run(request).await
+    };
+    if response.extensions().get::<SignedOut>().is_none() {
+        return response;
+    }
+    // Their token has ended: so has the session.
+    match console.forget(&secret).await {
+        Ok(_) => to_sign_in(&headers, None),
+        Err(failure) => super::failure::plain_page(&failure).into_response(),
+    }
 }
 
 /// Who sends these headers.
@@ -184,7 +196,8 @@ mod tests {
 
     #[test]
     fn the_cookie_is_found_among_others() {
-        let of = |value: &'static str| cookie(&HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_static(value))]));
+        let of =
+            |value: &'static str| cookie(&HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_static(value))]));
         assert_eq!(of("a=b; __Host-jct=x; c=d").as_deref(), Some("x"));
         assert_eq!(of("__Host-jct-other=x; Host-jct=y; jct=z"), None);
         let set = set_cookie("abc", LIFE).unwrap();

@@ -121,9 +121,9 @@ pub async fn make_code(State(console): State<Console>, request: Request) -> Resu
         let code = console.keep(Kept::Code, &Coded { token, namespace }, ends_at).await?;
         Ok(Json(json!({"code": code, "path": "/console/sign-in", "ends_at": ends_at})))
     };
-    let answer = answer.await.map_err(|failure: Failure| {
-        (failure.status, Json(json!({"detail": failure.message}))).into_response()
-    })?;
+    let answer = answer
+        .await
+        .map_err(|failure: Failure| (failure.status, Json(json!({"detail": failure.message}))).into_response())?;
     Ok((StatusCode::CREATED, answer).into_response())
 }
 

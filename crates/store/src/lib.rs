@@ -34,6 +34,7 @@ mod request;
 mod retention;
 mod rows;
 mod settings;
+mod statistics;
 mod story;
 mod transition;
 mod writer;
@@ -60,6 +61,7 @@ pub use request::{
 };
 pub use retention::{DueRecord, DueTrace, Plan, RemoveRecord, RemoveTrace, TraceGone, UnpurgedTrace};
 pub use settings::{DatabaseUrl, InvalidDatabaseUrl, StoreSettings};
+pub use statistics::{ByExecutor, EndedTasks, Statistics, StatisticsQuery};
 pub use story::{TracePlace, TraceSight};
 
 use jct_domain::denial::Notice;

@@ -10,7 +10,7 @@ use crate::console::failure::{Failure, rendered};
 use crate::console::rest::path;
 use crate::console::view::changes::{Change, between};
 use crate::console::view::time::Moment;
-use crate::console::view::{list, lines, text};
+use crate::console::view::{lines, list, text};
 use crate::domain::cwom::Kind;
 
 const PAGE: &str = "50";

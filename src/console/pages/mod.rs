@@ -1,7 +1,9 @@
 //! The pages.
 
 pub mod audit;
+pub mod executors;
 pub mod objects;
+pub mod overview;
 pub mod task;
 pub mod tasks;
 
@@ -23,6 +25,8 @@ use crate::domain::cwom::Kind;
 /// The pages of who is signed in.
 pub fn routes() -> Router<Console> {
     Router::new()
+        .route("/console", get(overview::page))
+        .route("/console/executors", get(executors::page))
         .route("/console/tasks", get(tasks::list))
         .route("/console/tasks/{id}", get(task::summary))
         .route("/console/tasks/{id}/log", get(task::log::page))
@@ -77,6 +81,18 @@ impl Shell {
     /// Whether this is that part of the console.
     pub fn is(&self, part: &str) -> bool {
         self.part == part
+    }
+
+    /// The Tasks with this status.
+    pub fn tasks(&self, status: &str) -> String {
+        let all = self.within("/console/tasks");
+        let mark = if all.contains('?') { '&' } else { '?' };
+        format!("{all}{mark}status={status}")
+    }
+
+    /// The objects of a kind, by the last part of its path.
+    pub fn objects(&self, collection: &str) -> String {
+        self.within(&format!("/console/objects/{collection}"))
     }
 
     /// A path in the namespace that is looked at.

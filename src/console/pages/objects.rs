@@ -44,7 +44,8 @@ struct Tab {
 }
 
 fn tabs(on: Option<Kind>) -> Vec<Tab> {
-    let tab = |(kind, name, _): (Kind, &'static str, &str)| Tab { name, path: collection(kind), is_on: on == Some(kind) };
+    let tab =
+        |(kind, name, _): (Kind, &'static str, &str)| Tab { name, path: collection(kind), is_on: on == Some(kind) };
     LISTED.into_iter().map(tab).collect()
 }
 
@@ -304,9 +305,12 @@ mod tests {
         let mut found = Vec::new();
         references("", &object, 0, &mut found);
         let told: Vec<_> = found.iter().map(|found| format!("{}: {}", found.field, found.link)).collect();
-        assert_eq!(told, [
-            format!("relationships › blocks: /console/objects/issues/{id}"),
-            format!("repo: /console/objects/repos/{id}"),
-        ]);
+        assert_eq!(
+            told,
+            [
+                format!("relationships › blocks: /console/objects/issues/{id}"),
+                format!("repo: /console/objects/repos/{id}"),
+            ]
+        );
     }
 }

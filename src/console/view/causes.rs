@@ -62,7 +62,12 @@ fn attempts(id: &str, objects: &[Value]) -> (Vec<Node>, Vec<Node>) {
                 let (told, class) = status(&text(object, "/status"));
                 let kind = format!("Attempt {}: {}", text(object, "/attempt"), told.to_lowercase());
                 let label = text(object, "/worker_id");
-                attempts.push(Node { kind, label, class, link: format!("/console/tasks/{id}/log?attempt={}", text(object, "/attempt")) });
+                attempts.push(Node {
+                    kind,
+                    label,
+                    class,
+                    link: format!("/console/tasks/{id}/log?attempt={}", text(object, "/attempt")),
+                });
             }
             "TraceFile" if current => files += 1,
             "Artifact" if current => results.push(self::object(object)),
@@ -99,7 +104,9 @@ fn drawn(mut columns: Vec<Vec<Node>>) -> Picture {
     let tallest = columns.iter().map(Vec::len).max().unwrap_or(1);
     let height_of = |count: usize| count * NODE.1 + count.saturating_sub(1) * GAP.1;
     let (width, height) = (columns.len() * (NODE.0 + GAP.0) - GAP.0 + 2 * EDGE, height_of(tallest) + 2 * EDGE);
-    let top = |column: &[Node], index: usize| EDGE + (height - 2 * EDGE - height_of(column.len())) / 2 + index * (NODE.1 + GAP.1);
+    let top = |column: &[Node], index: usize| {
+        EDGE + (height - 2 * EDGE - height_of(column.len())) / 2 + index * (NODE.1 + GAP.1)
+    };
     let left = |column: usize| EDGE + column * (NODE.0 + GAP.0);
     let mut svg = format!(
         "<svg class=\"causes\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" role=\"group\" \

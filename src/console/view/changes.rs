@@ -22,7 +22,13 @@ pub struct Change {
 /// What differs between two states.
 pub fn between(before: &Value, after: &Value) -> Vec<Change> {
     let mut changes = Vec::new();
-    walk("", Some(before).filter(|value| !value.is_null()), Some(after).filter(|value| !value.is_null()), 0, &mut changes);
+    walk(
+        "",
+        Some(before).filter(|value| !value.is_null()),
+        Some(after).filter(|value| !value.is_null()),
+        0,
+        &mut changes,
+    );
     changes
 }
 
@@ -44,7 +50,9 @@ fn walk(at: &str, before: Option<&Value>, after: Option<&Value>, depth: usize, c
         names.dedup();
         for name in names {
             let below = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
-            let of = |value: Option<&Value>| value.and_then(|value| value.get(&name)).filter(|value| !value.is_null()).cloned();
+            let of = |value: Option<&Value>| {
+                value.and_then(|value| value.get(&name)).filter(|value| !value.is_null()).cloned()
+            };
             walk(&below, of(before).as_ref(), of(after).as_ref(), depth + 1, changes);
         }
         return;
@@ -65,7 +73,14 @@ mod tests {
         let after = json!({"status": "running", "same": 1, "spec": {"a": 1, "b": [1, 2]}, "new": null});
         let told: Vec<_> = between(&before, &after)
             .into_iter()
-            .map(|change| format!("{}: {:?} {:?}", change.field, change.before.as_deref().unwrap_or("-"), change.after.as_deref().unwrap_or("-")))
+            .map(|change| {
+                format!(
+                    "{}: {:?} {:?}",
+                    change.field,
+                    change.before.as_deref().unwrap_or("-"),
+                    change.after.as_deref().unwrap_or("-")
+                )
+            })
             .collect();
         assert_eq!(told, ["gone: \"x\" \"-\"", "spec.b: \"[1]\" \"[1,2]\"", "status: \"queued\" \"running\""]);
         assert_eq!(between(&Value::Null, &json!({"a": 1}))[0].before, None);

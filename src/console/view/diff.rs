@@ -196,27 +196,39 @@ mod tests {
     #[test]
     fn what_is_changed_stands_side_by_side() {
         let patch = read(PATCH);
-        let names: Vec<_> = patch.files.iter().map(|file| (file.name.as_str(), file.what, file.added, file.removed)).collect();
+        let names: Vec<_> =
+            patch.files.iter().map(|file| (file.name.as_str(), file.what, file.added, file.removed)).collect();
         assert_eq!(names, [("src/a.rs", "", 2, 2), ("new", "new file", 1, 0), ("x.png → y.png", "binary", 0, 0)]);
         let rows = |file: &FileDiff| {
-            let side = |line: &Option<Line>| line.as_ref().map_or("-".into(), |line| format!("{}:{}", line.number, line.text));
+            let side =
+                |line: &Option<Line>| line.as_ref().map_or("-".into(), |line| format!("{}:{}", line.number, line.text));
             let row = |row: &Row| match row {
                 Row::Hunk(head) => head.clone(),
                 Row::Lines(old, new) => format!("{} | {}", side(old), side(new)),
             };
             file.rows.iter().map(row).collect::<Vec<_>>()
         };
-        let expected = ["@@ -1,4 +1,4 @@ fn x", "1:one | 1:one", "2:two | 2:TWO", "3:three | -", "4:four | 3:four", "- | 4:--- five"];
+        let expected = [
+            "@@ -1,4 +1,4 @@ fn x",
+            "1:one | 1:one",
+            "2:two | 2:TWO",
+            "3:three | -",
+            "4:four | 3:four",
+            "- | 4:--- five",
+        ];
         assert_eq!(rows(&patch.files[0]), expected, "a line that looks like a head is a line");
         assert_eq!(rows(&patch.files[1]), ["@@ -0,0 +1 @@", "- | 1:hi"]);
     }
 
     #[test]
     fn a_patch_that_lies_or_never_ends_is_bounded() {
-        for hostile in ["@@ -1,4294967295 +1,4294967295 @@\n", "diff --git\n@@ -1 +1\n", "@@ -x,y +z @@\n", "+\n-\n", "é"] {
+        for hostile in
+            ["@@ -1,4294967295 +1,4294967295 @@\n", "diff --git\n@@ -1 +1\n", "@@ -x,y +z @@\n", "+\n-\n", "é"]
+        {
             read(&hostile.repeat(20_000));
         }
-        let long = format!("diff --git a/a b/a\n@@ -0,0 +1,99999 @@\n{}", format!("+{}\n", "x".repeat(5_000)).repeat(10_000));
+        let long =
+            format!("diff --git a/a b/a\n@@ -0,0 +1,99999 @@\n{}", format!("+{}\n", "x".repeat(5_000)).repeat(10_000));
         let patch = read(&long);
         assert!(patch.is_cut && patch.files[0].rows.len() <= ROWS);
         let Row::Lines(_, Some(line)) = &patch.files[0].rows[1] else { panic!() };

@@ -10,7 +10,8 @@ const DEPTH: usize = 16;
 /// The markup of `text`.
 pub fn rendered(text: &str) -> String {
     let text = plain_lines(text);
-    let parser = Parser::new_ext(&text, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS);
+    let parser =
+        Parser::new_ext(&text, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS);
     let mut tamer = Tamer::default();
     let mut markup = String::new();
     html::push_html(&mut markup, parser.filter_map(|event| tamer.tame(event)));
@@ -35,14 +36,12 @@ impl Tamer {
             }
             Event::End(tag) => self.open.pop().unwrap_or_default().then(|| Event::End(end(tag))),
             Event::Html(text) | Event::InlineHtml(text) => Some(Event::Text(text)),
-            Event::Text(_)
-            | Event::Code(_)
-            | Event::SoftBreak
-            | Event::HardBreak
-            | Event::Rule => Some(event),
+            Event::Text(_) | Event::Code(_) | Event::SoftBreak | Event::HardBreak | Event::Rule => Some(event),
             Event::TaskListMarker(done) => Some(Event::Text(CowStr::Borrowed(if done { "☑ " } else { "☐ " }))),
             // What is not asked for by an option.
-            Event::FootnoteReference(text) | Event::InlineMath(text) | Event::DisplayMath(text) => Some(Event::Text(text)),
+            Event::FootnoteReference(text) | Event::InlineMath(text) | Event::DisplayMath(text) => {
+                Some(Event::Text(text))
+            }
         }
     }
 }
@@ -53,9 +52,7 @@ fn start(tag: Tag<'_>) -> Option<Tag<'_>> {
             is_web(&dest_url).then_some(Tag::Link { link_type, dest_url, title: CowStr::Borrowed(""), id })
         }
         // The page has headings of its own; ids and classes are no report's to choose.
-        Tag::Heading { level, .. } => {
-            Some(Tag::Heading { level, id: None, classes: Vec::new(), attrs: Vec::new() })
-        }
+        Tag::Heading { level, .. } => Some(Tag::Heading { level, id: None, classes: Vec::new(), attrs: Vec::new() }),
         // Alignment would be an inline style, which the page does not allow.
         Tag::Table(columns) => Some(Tag::Table(vec![Alignment::None; columns.len()])),
         Tag::CodeBlock(_) => Some(Tag::CodeBlock(pulldown_cmark::CodeBlockKind::Indented)),

@@ -101,6 +101,9 @@ mod tests {
         assert_eq!(text(&value, "/a/b"), "x\\u{202e}y ");
         assert_eq!((text(&value, "/n").as_str(), text(&value, "/none").as_str()), ("7", ""));
         assert_eq!((cut("äöü", 2).as_str(), cut("äöü", 3).as_str()), ("äö…", "äöü"));
-        assert_eq!([0, 1023, 1024, 1536, 5 << 20, 3 << 30].map(bytes), ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "5.0 MiB", "3.0 GiB"]);
+        assert_eq!(
+            [0, 1023, 1024, 1536, 5 << 20, 3 << 30].map(bytes),
+            ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "5.0 MiB", "3.0 GiB"]
+        );
     }
 }

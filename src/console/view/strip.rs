@@ -109,17 +109,29 @@ mod tests {
     fn the_way_shows_where_a_task_is() {
         let at = |second: u32| json!(format!("2026-03-01T12:00:{second:02}Z"));
         let pending = json!({"status": "pending", "created_at": at(0)});
-        assert_eq!(classes(pending, &[]), "Requested done, Let in now, Queued todo, Running todo, Ended todo, Sealed todo");
+        assert_eq!(
+            classes(pending, &[]),
+            "Requested done, Let in now, Queued todo, Running todo, Ended todo, Sealed todo"
+        );
         let queued = json!({"status": "queued", "created_at": at(0), "queued_at": at(1)});
-        assert_eq!(classes(queued, &[]), "Requested done, Let in done, Queued now, Running todo, Ended todo, Sealed todo");
+        assert_eq!(
+            classes(queued, &[]),
+            "Requested done, Let in done, Queued now, Running todo, Ended todo, Sealed todo"
+        );
         let running = json!({"status": "running", "created_at": at(0), "queued_at": at(1), "started_at": at(2)});
-        assert_eq!(classes(running, &[]), "Requested done, Let in done, Queued done, Running now, Ended todo, Sealed todo");
+        assert_eq!(
+            classes(running, &[]),
+            "Requested done, Let in done, Queued done, Running now, Ended todo, Sealed todo"
+        );
         let failed = json!({"status": "failed", "created_at": at(0), "queued_at": at(1), "started_at": at(2), "completed_at": at(9)});
         assert_eq!(
             classes(failed, &[json!({"sealed": true, "files": []})]),
             "Requested done, Let in done, Queued done, Running done, Failed bad, Sealed done"
         );
         let cancelled = json!({"status": "cancelled", "created_at": at(0), "completed_at": at(9)});
-        assert_eq!(classes(cancelled, &[]), "Requested done, Let in done, Queued todo, Running todo, Cancelled off, Sealed todo");
+        assert_eq!(
+            classes(cancelled, &[]),
+            "Requested done, Let in done, Queued todo, Running todo, Cancelled off, Sealed todo"
+        );
     }
 }

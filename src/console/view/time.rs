@@ -79,7 +79,10 @@ mod tests {
 
     #[test]
     fn times_read_as_people_tell_them() {
-        assert_eq!([0, 59, 60, 200, 3_600, 5_400, 172_800, -1].map(seconds), ["0s", "59s", "1m", "3m 20s", "1h", "1h 30m", "2d", "0s"]);
+        assert_eq!(
+            [0, 59, 60, 200, 3_600, 5_400, 172_800, -1].map(seconds),
+            ["0s", "59s", "1m", "3m 20s", "1h", "1h 30m", "2d", "0s"]
+        );
         assert_eq!([0, 1_234, 59_999, 61_000].map(millis), ["0.0s", "1.2s", "59.9s", "1m 1s"]);
         let now: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
         let moment = Moment::at("2026-03-01T11:57:00Z".parse().unwrap(), now);

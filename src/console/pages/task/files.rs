@@ -7,9 +7,9 @@ use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
 use super::Head;
-use crate::console::pages::Shell;
 use crate::console::failure::{Failure, rendered};
 use crate::console::pages::Ask;
+use crate::console::pages::Shell;
 use crate::console::rest::{encoded, encoded_path};
 use crate::console::view::time::Moment;
 use crate::console::view::{bytes, list, status, text};

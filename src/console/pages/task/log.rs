@@ -10,8 +10,8 @@ use tokio::time::{Duration, Instant};
 
 use super::Head;
 use crate::console::Console;
-use crate::console::pages::Shell;
 use crate::console::failure::{Failure, rendered};
+use crate::console::pages::Shell;
 use crate::console::pages::{Ask, Choice, choices};
 use crate::console::rest::{encoded, path};
 use crate::console::session::{Kept, SignedIn};
@@ -32,7 +32,6 @@ struct LogPage {
     head: Head,
     attempt: String,
     streams: Vec<Choice>,
-    stream: String,
     /// What is there; what comes is added by a script.
     text: String,
     is_cut: bool,
@@ -55,14 +54,18 @@ pub async fn page(Path(id): Path<String>, ask: Ask) -> Result<Response, Failure>
         Err(failure) if failure.is_signed_out() => return Err(failure),
         Err(failure) => (String::new(), failure.message),
     };
-    let live = if head.has_ended { String::new() } else {
-        path(&format!("/console/tasks/{}/log/stream", head.id), &[("stream", stream), ("attempt", &attempt), ("tail", TAIL)])
+    let live = if head.has_ended {
+        String::new()
+    } else {
+        path(
+            &format!("/console/tasks/{}/log/stream", head.id),
+            &[("stream", stream), ("attempt", &attempt), ("tail", TAIL)],
+        )
     };
     let page = LogPage {
         shell: head.shell.clone(),
         attempt,
         streams: choices(&STREAMS, stream),
-        stream: stream.to_owned(),
         is_cut: text.lines().count() >= 1000,
         text: plain_lines(&text),
         note,
@@ -76,11 +79,7 @@ pub async fn page(Path(id): Path<String>, ask: Ask) -> Result<Response, Failure>
 ///
 /// # Errors
 /// What the API says.
-pub async fn stream(
-    Path(id): Path<String>,
-    State(console): State<Console>,
-    ask: Ask,
-) -> Result<Response, Failure> {
+pub async fn stream(Path(id): Path<String>, State(console): State<Console>, ask: Ask) -> Result<Response, Failure> {
     let query = [
         ("stream", ask.query("stream")),
         ("attempt", ask.query("attempt")),

@@ -18,7 +18,7 @@ use crate::console::failure::{Failure, rendered};
 use crate::console::rest::{encoded, path};
 use crate::console::view::events::{self, Told};
 use crate::console::view::strip::{self, Stage};
-use crate::console::view::time::{self, Moment};
+use crate::console::view::time;
 use crate::console::view::{self, lines, list, status, text};
 
 /// What stands above every page of a Task.
@@ -139,7 +139,6 @@ struct SummaryPage {
     has_more_events: bool,
     inputs: Option<String>,
     cancelled: bool,
-    created: Moment,
 }
 
 /// What it is and how it goes.
@@ -180,7 +179,6 @@ pub async fn summary(Path(id): Path<String>, ask: Ask) -> Result<Response, Failu
         has_more_events: events.len() >= 200,
         inputs: inputs.map(|_| view::pretty(&task["inputs"], 8_000)),
         cancelled: !ask.query("cancelled").is_empty(),
-        created: Moment::of(task, "/created_at", head.shell.now),
         head,
     };
     rendered(&page)
@@ -206,12 +204,18 @@ fn facts(head: &Head) -> Vec<Fact> {
         fact("Requested by", requester),
         fact("Submitted by", submitted),
         fact("Operation", text(task, "/operation").replace('_', " ")),
-        Fact { link: path("/console/tasks", &[("target_repo", &repo), ("namespace", &head.namespace)]), ..code("Target", target.join(" · ")) },
+        Fact {
+            link: path("/console/tasks", &[("target_repo", &repo), ("namespace", &head.namespace)]),
+            ..code("Target", target.join(" · "))
+        },
         fact("Limits", format!("{budget} · network {} · secrets {}", yes("allow_network"), yes("allow_secrets"))),
         fact("Took", took),
         code("Pod", text(task, "/assigned_to")),
         Fact { link: format!("/console/objects/issues/{issue}"), ..code("Issue", issue.clone()) },
-        Fact { link: path("/console/tasks", &[("trace_id", &head.trace_id), ("namespace", &head.namespace)]), ..code("Trace id", head.trace_id.clone()) },
+        Fact {
+            link: path("/console/tasks", &[("trace_id", &head.trace_id), ("namespace", &head.namespace)]),
+            ..code("Trace id", head.trace_id.clone())
+        },
         code("Id", head.id.clone()),
     ];
     facts.retain(|fact| !fact.value.is_empty());

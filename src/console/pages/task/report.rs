@@ -5,9 +5,9 @@ use axum::extract::Path;
 use axum::response::Response;
 
 use super::Head;
-use crate::console::pages::Shell;
 use crate::console::failure::{Failure, rendered};
 use crate::console::pages::Ask;
+use crate::console::pages::Shell;
 use crate::console::rest::encoded_path;
 use crate::console::view::diff::{self, Patch, Row};
 use crate::console::view::markdown;
@@ -65,7 +65,15 @@ pub async fn page(Path(id): Path<String>, ask: Ask) -> Result<Response, Failure>
     let head = Head::of(&ask, &id, "report").await?;
     let taken = take(&head, &ask, "report.md", REPORT).await?;
     let markup = taken.text.as_deref().map(markdown::rendered);
-    rendered(&ReportPage { shell: head.shell.clone(), head, attempt: taken.attempt, markup, is_cut: taken.is_cut, note: taken.note, file: taken.link })
+    rendered(&ReportPage {
+        shell: head.shell.clone(),
+        head,
+        attempt: taken.attempt,
+        markup,
+        is_cut: taken.is_cut,
+        note: taken.note,
+        file: taken.link,
+    })
 }
 
 #[derive(Template)]
@@ -89,5 +97,13 @@ pub async fn changes(Path(id): Path<String>, ask: Ask) -> Result<Response, Failu
     let taken = take(&head, &ask, "change.patch", PATCH).await?;
     let patch = taken.text.as_deref().map(diff::read);
     let is_cut = taken.is_cut || patch.as_ref().is_some_and(|patch| patch.is_cut);
-    rendered(&ChangesPage { shell: head.shell.clone(), head, attempt: taken.attempt, patch, is_cut, note: taken.note, file: taken.link })
+    rendered(&ChangesPage {
+        shell: head.shell.clone(),
+        head,
+        attempt: taken.attempt,
+        patch,
+        is_cut,
+        note: taken.note,
+        file: taken.link,
+    })
 }

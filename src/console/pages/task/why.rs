@@ -6,9 +6,9 @@ use axum::response::Response;
 use serde_json::Value;
 
 use super::Head;
-use crate::console::pages::Shell;
 use crate::console::failure::{Failure, rendered};
 use crate::console::pages::Ask;
+use crate::console::pages::Shell;
 use crate::console::pages::audit::EntryLine;
 use crate::console::rest::{encoded, path};
 use crate::console::view::causes::{Picture, picture};
