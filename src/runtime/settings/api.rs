@@ -6,6 +6,7 @@ use clap::{ArgAction, Args};
 
 use super::{InvalidSetting, invalid, namespace_name};
 use crate::api::ApiSettings;
+use crate::console::ConsoleSettings;
 use crate::domain::notification::check_url;
 
 /// Settings of the REST API.
@@ -81,6 +82,11 @@ impl ApiArgs {
     pub fn public_url(&self) -> Option<String> {
         let url = self.public_url.trim().trim_end_matches('/');
         (!url.is_empty()).then(|| url.to_owned())
+    }
+
+    /// The same for the console.
+    pub fn console(&self) -> ConsoleSettings {
+        ConsoleSettings { public_url: self.public_url() }
     }
 
     fn audiences(&self) -> Vec<String> {
