@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::names::{CHANGES, FINALIZER, ID, is_of_rights, reserved};
+use super::names::{CHANGES, CLIENT, FINALIZER, ID, is_of_rights, reserved};
 use super::{Task, TaskStatus};
 use crate::domain::principal::digested;
 use crate::domain::task::{Controls, Naming, read};
@@ -149,7 +149,7 @@ fn status_of(text: &str) -> Option<TaskStatus> {
 
 /// What is ours, and what every object has. Anybody who may write the object may put much into the rest.
 pub fn trimmed(metadata: ObjectMeta) -> ObjectMeta {
-    let ours = |name: &String| name == ID || reserved().any(|reserved| reserved == name);
+    let ours = |name: &String| name == ID || name == CLIENT || reserved().any(|reserved| reserved == name);
     let annotations = metadata.annotations.map(|annotations| {
         annotations
             .into_iter()

@@ -81,6 +81,7 @@ async fn record_as(
                 max_attempts: controls.max_attempts,
                 create_cwom: controls.create_cwom,
                 for_run: task.head.run,
+                client: task.head.client.clone(),
                 suspended: controls.suspend,
                 shown,
                 created_at: task.head.created_at,
