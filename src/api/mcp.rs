@@ -16,12 +16,12 @@ use jct_mcp::{Answer, Ask, CLIENT_HEADER, Door, SESSION_HEADER};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use super::auth::Credential;
 use super::error::Problem;
 use super::{Api, frame};
+use crate::domain::name::is_label;
 use crate::serve::{KeepBusy, Peer};
 
-/// By what a request says whose it is.
-const TOKENS: [&str; 2] = ["authorization", "x-jct-token"];
 /// The longest `initialize` request of which the client's name is read, in bytes.
 const MOST_OF_AN_INTRODUCTION: usize = 64 * 1024;
 
@@ -30,12 +30,17 @@ const MOST_OF_AN_INTRODUCTION: usize = 64 * 1024;
 struct Rest(Router);
 
 impl Door for Rest {
+    /// That of the address: `/mcp?namespace=team`.
+    fn namespace(&self, head: Option<&http::request::Parts>) -> Option<String> {
+        let given = head?.uri.query()?.split('&').find_map(|pair| pair.strip_prefix("namespace="))?;
+        is_label(given).then(|| given.to_owned())
+    }
+
     async fn ask(&self, head: Option<&http::request::Parts>, ask: Ask) -> Result<Answer, String> {
         let mut request = Request::builder().method(ask.method).uri(ask.path).header(CLIENT_HEADER, ask.client);
-        for name in TOKENS {
-            if let Some(value) = head.and_then(|head| head.headers.get(name)) {
-                request = request.header(name, value);
-            }
+        // By which the request itself was let in: what it is sent by is not among its headers any more.
+        if let Some(credential) = head.and_then(|head| head.extensions.get::<Credential>()) {
+            request = request.header("x-jct-token", credential.token());
         }
         if let Some((first, count)) = ask.range {
             request = request.header(header::RANGE, format!("bytes={first}-{}", first.saturating_add(count) - 1));

@@ -7,7 +7,7 @@ use jct::domain::trace::Outcome;
 use jct::store::AuditQuery;
 use serde_json::{Value, json};
 
-use crate::world::{ADA, CI, EVE, NOBODY, World, request};
+use crate::world::{ADA, CI, EVE, NOBODY, ROOT, World, request};
 
 /// An agent with a token.
 struct Agent<'w> {
@@ -36,7 +36,7 @@ impl<'w> Agent<'w> {
 
     async fn say(&self, method: &str, params: Value, headers: &[(&str, &str)]) -> Said {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
-        let mut asked = request("POST", self.token, "/mcp")
+        let mut asked = request("POST", self.token, "/mcp?namespace=team")
             .header("content-type", "application/json")
             .header("content-length", body.len())
             .header("accept", "application/json, text/event-stream");
@@ -141,9 +141,12 @@ async fn an_agent_reads_what_a_task_left() {
     assert!(evidence["note"].as_str().unwrap().contains("no signed statement"), "{evidence}");
     let (text, _, is_error) = agent.call("read_result", json!({"task_id": id, "path": "../../etc/passwd"})).await;
     assert!(is_error && text.contains("Next: "), "{text}");
-    let trace = agent.done("get_trace", json!({"trace_id": ran.get("").await.body["trace_id"]})).await;
+    let trace = agent.done("get_trace", json!({"trace_id": ran.task.trace_id})).await;
     assert!(trace["audit"].is_array() || trace["entries"].is_array() || trace.is_object());
-    let audit = agent.done("search_audit", json!({"entity_id": id, "limit": 5})).await;
+    let (text, _, is_error) = agent.call("search_audit", json!({"entity_id": id})).await;
+    assert!(is_error || text.contains(&id), "{text}");
+    let auditor = Agent::of(&world, ROOT).await;
+    let audit = auditor.done("search_audit", json!({"entity_id": id, "limit": 5})).await;
     assert!(!audit["entries"].as_array().unwrap().is_empty());
 }
 

@@ -31,6 +31,9 @@ fn next(answer: &Answer, detail: &Value) -> String {
              with the same one is of no use"
                 .into()
         }
+        (StatusCode::FORBIDDEN, _) if detail["message"].as_str().is_some_and(|message| message.contains("?namespace=")) => {
+            "call again with the argument namespace, one that you work in".into()
+        }
         (StatusCode::FORBIDDEN, _) => {
             let right = match (detail["verb"].as_str(), detail["resource"].as_str()) {
                 (Some(verb), Some(resource)) => format!("the right to {verb} {resource}"),
@@ -95,6 +98,7 @@ mod tests {
     #[rstest]
     #[case(401, json!({"detail": "a token is required"}), "new one")]
     #[case(403, json!({"detail": {"error": "forbidden", "message": "no", "verb": "create", "resource": "tasks.jct.dev"}}), "the right to create tasks.jct.dev")]
+    #[case(403, json!({"detail": {"error": "forbidden", "message": "name one: ?namespace=NAME"}}), "the argument namespace")]
     #[case(404, json!({"detail": "Task 'x' not found"}), "list_tasks")]
     #[case(410, json!({"detail": {"error": "trace_removed", "message": "gone"}}), "list_results")]
     #[case(429, json!({"detail": {"error": "too_many_tasks", "message": "too many"}}), "wait 7 seconds")]

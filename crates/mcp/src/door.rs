@@ -65,6 +65,9 @@ impl Answer {
 
 /// A way to the REST API.
 pub trait Door: Clone + Send + Sync + 'static {
+    /// The namespace that is meant where a call names none.
+    fn namespace(&self, head: Option<&http::request::Parts>) -> Option<String>;
+
     /// Asks it, as whoever sent these `head`s, where that is by HTTP; else as whoever opened the door.
     ///
     /// # Errors

@@ -37,8 +37,11 @@ pub(crate) fn templates() -> Vec<ResourceTemplate> {
 /// The newest work objects that the caller may see.
 pub(crate) async fn list<D: Door>(door: &D, head: Option<&Parts>, client: &str) -> Result<Vec<Resource>, String> {
     let mut found = Vec::new();
+    let namespace = door.namespace(head);
     for (collection, path, kind, named) in COLLECTIONS.iter().filter(|(name, ..)| LISTED.contains(name)) {
-        let answer = door.ask(head, Ask::list(client, path, &[("limit", Some(EACH.into()))])).await?;
+        let answer = door
+            .ask(head, Ask::list(client, path, &[("namespace", namespace.clone()), ("limit", Some(EACH.into()))]))
+            .await?;
         // Whoever may see none of one kind may see others.
         let objects = if answer.status.is_success() { answer.json() } else { Value::Null };
         for object in objects.as_array().into_iter().flatten() {

@@ -82,6 +82,10 @@ async fn once(rest: &Rest, ask: &Ask) -> anyhow::Result<Answer> {
 }
 
 impl Door for Desk {
+    fn namespace(&self, _: Option<&http::request::Parts>) -> Option<String> {
+        Some(self.context.namespace.clone())
+    }
+
     async fn ask(&self, _: Option<&http::request::Parts>, ask: Ask) -> Result<Answer, String> {
         self.answer(ask).await.map_err(|error| format!("{error:#}"))
     }

@@ -31,6 +31,11 @@ pub(crate) struct Call<'c, D> {
 }
 
 impl<D: Door> Call<'_, D> {
+    /// The namespace that a call is about.
+    fn namespace(&self, arguments: &Arguments) -> Option<String> {
+        arguments.given("namespace").or_else(|| self.door.namespace(self.head))
+    }
+
     /// What the API answers, if it does as asked.
     async fn answer(&self, ask: Ask) -> Result<Answer, Refused> {
         let answer = self.asked(ask).await?;
@@ -71,6 +76,7 @@ fn specs() -> Vec<Spec> {
     let id =
         json!({"type": "string", "pattern": "^[0-9A-HJKMNP-TV-Z]{26}$", "description": "The id of a Task (task_id)"});
     let limit = |most: u32| json!({"type": "integer", "minimum": 1, "maximum": most, "description": "How many, the newest first"});
+    let namespace = json!({"type": "string", "description": "The namespace; that of the connection by default. Where you may not list all of them, one is needed"});
     let attempt = json!({"type": "integer", "minimum": 1, "description": "The attempt; the newest by default"});
     let reads = |name, title, description, properties, required| Spec {
         name,
@@ -101,7 +107,7 @@ fn specs() -> Vec<Spec> {
                     "acceptance_criteria": {"type": "array", "maxItems": 50, "items": {"type": "string", "maxLength": 1000}},
                     "evidence_requirements": {"type": "array", "maxItems": 50, "items": {"type": "string", "maxLength": 1000}},
                     "idempotency_key": {"type": "string", "minLength": 1, "maxLength": 256, "description": "The same key is the same Task"},
-                    "namespace": {"type": "string", "description": "Where; that of the installation by default"},
+                    "namespace": namespace,
                 }),
                 &["operation", "repo", "objective"],
             )
@@ -114,7 +120,7 @@ fn specs() -> Vec<Spec> {
                 "status": {"enum": ["pending", "queued", "running", "completed", "failed", "cancelled"]},
                 "operation": {"enum": ["code_change", "docs", "analysis", "ops"]},
                 "repo": {"type": "string", "description": "owner/name"},
-                "namespace": {"type": "string"},
+                "namespace": namespace,
                 "trace_id": {"type": "string"},
                 "limit": limit(100),
             }),
@@ -185,7 +191,6 @@ fn specs() -> Vec<Spec> {
                 "actor_kind": {"enum": ["human", "agent", "system"]},
                 "actor_id": {"type": "string"},
                 "action": {"enum": ["created", "updated", "status_changed", "deleted", "linked", "unlinked"]},
-                "namespace": {"type": "string"},
                 "since": {"type": "string", "format": "date-time"},
                 "until": {"type": "string", "format": "date-time"},
                 "limit": limit(100),

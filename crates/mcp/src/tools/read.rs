@@ -93,8 +93,7 @@ pub(super) async fn trace<D: Door>(call: &Call<'_, D>, arguments: &Arguments) ->
 }
 
 pub(super) async fn audit<D: Door>(call: &Call<'_, D>, arguments: &Arguments) -> Result<Value, Refused> {
-    let names =
-        ["entity_kind", "entity_id", "trace_id", "actor_kind", "actor_id", "action", "namespace", "since", "until"];
+    let names = ["entity_kind", "entity_id", "trace_id", "actor_kind", "actor_id", "action", "since", "until"];
     let mut parameters: Vec<(&str, Option<String>)> = names.iter().map(|name| (*name, arguments.given(name))).collect();
     parameters.push(("limit", Some(arguments.number("limit").unwrap_or(20).to_string())));
     Ok(json!({"entries": call.list("/audit", &parameters).await?}))

@@ -44,7 +44,7 @@ pub(super) async fn enqueue<D: Door>(call: &Call<'_, D>, arguments: &Arguments) 
     ] {
         task.extend(arguments.value(name).map(|value| (name.to_owned(), value.clone())));
     }
-    let path = Ask::list(call.client, "/tasks/enqueue", &[("namespace", arguments.given("namespace"))]).path;
+    let path = Ask::list(call.client, "/tasks/enqueue", &[("namespace", call.namespace(arguments))]).path;
     let ask = Ask { method: Method::POST, path, body: Some(task.into()), range: None, client: call.client.into() };
     let answer = call.asked(ask).await?;
     let body = answer.json();
@@ -71,7 +71,7 @@ pub(super) async fn list<D: Door>(call: &Call<'_, D>, arguments: &Arguments) -> 
         ("status", arguments.given("status")),
         ("operation", arguments.given("operation")),
         ("target_repo", arguments.given("repo")),
-        ("namespace", arguments.given("namespace")),
+        ("namespace", call.namespace(arguments)),
         ("trace_id", arguments.given("trace_id")),
         ("limit", Some(limit)),
     ];
