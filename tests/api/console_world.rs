@@ -22,7 +22,7 @@ pub const REPORT: &str = "# Retries back off\n\nThe client of `octo/hello` retri
     See [the RFC](https://example.org/rfc).\n";
 
 pub const PATCH: &str = "diff --git a/src/client.rs b/src/client.rs\nindex 83db48f..bf269f4 100644\n--- a/src/client.rs\n+++ b/src/client.rs\n\
-    @@ -10,9 +10,12 @@ impl Client {\n     pub fn get(&self, path: &str) -> Result<Response> {\n-        for _ in 0..3 {\n-            if let Ok(found) = self.once(path) {\n+        let mut backoff = Backoff::new();\n+        loop {\n+            if let Ok(found) = self.once(path) {\n                 return Ok(found);\n             }\n+            std::thread::sleep(backoff.next().ok_or(Error::GaveUp)?);\n         }\n-        Err(Error::GaveUp)\n     }\n\
+    @@ -10,9 +10,10 @@ impl Client {\n     pub fn get(&self, path: &str) -> Result<Response> {\n-        for _ in 0..3 {\n-            if let Ok(found) = self.once(path) {\n+        let mut backoff = Backoff::new();\n+        loop {\n+            if let Ok(found) = self.once(path) {\n                 return Ok(found);\n             }\n+            std::thread::sleep(backoff.next().ok_or(Error::GaveUp)?);\n         }\n-        Err(Error::GaveUp)\n     }\n\
     diff --git a/src/backoff.rs b/src/backoff.rs\nnew file mode 100644\n--- /dev/null\n+++ b/src/backoff.rs\n@@ -0,0 +1,5 @@\n+//! How long to wait.\n+\n+pub struct Backoff {\n+    next: Duration,\n+}\n";
 
 impl World {
@@ -53,6 +53,7 @@ impl World {
         ran.write("artifacts/change.patch", patch);
         ran.write("artifacts/report.json", "{}");
         ran.ends(Outcome::Succeeded, MEDIA).await;
+        ran.signed(&ran.task.manifest_sha256.clone().unwrap());
         id
     }
 
