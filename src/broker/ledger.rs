@@ -57,7 +57,7 @@ impl StoreLedger {
 }
 
 /// The name of an attempt, as the gateway knows it: `ID/NUMBER`.
-pub(super) fn attempt_name(task_id: Id, attempt: u32) -> String {
+pub fn attempt_name(task_id: Id, attempt: u32) -> String {
     format!("{task_id}/{attempt}")
 }
 
@@ -130,24 +130,4 @@ impl Ledger for StoreLedger {
         };
         rows.into_iter().map(read).collect()
     }
-}
-
-/// The budgets of an attempt, by what it is granted.
-pub(super) fn budgets(
-    (task_id, attempt): (Id, u32),
-    namespace: &str,
-    granted: &crate::domain::model::Granted,
-) -> Vec<Budget> {
-    let of = |scope, limits: Limits| Budget { scope, limits };
-    let mut budgets = vec![
-        of(Scope::Attempt(attempt_name(task_id, attempt)), granted.limits),
-        of(Scope::Task(task_id.to_string()), granted.limits),
-        of(Scope::GrantDay(granted.grant.clone()), granted.of_the_grant),
-    ];
-    if granted.of_the_namespace != Limits::default() {
-        // Of this grant alone: another one has its own account for the namespace.
-        let name = format!("{namespace}/{}", granted.grant);
-        budgets.push(of(Scope::NamespaceDay(name), granted.of_the_namespace));
-    }
-    budgets
 }

@@ -1,7 +1,8 @@
 //! The broker of models, as a listener of the operator: it has the keys of providers, and passes on what relays ask, within the
 //! budgets that the record keeps. What it does with a request is the crate `jct-model-gateway`'s; here is who asks
-//! (`identity`), where accounts are kept (`ledger`) and where keys come from (`keys`).
+//! (`identity`, `caller`), where accounts are kept (`ledger`) and where keys come from (`keys`).
 
+mod caller;
 mod identity;
 mod keys;
 mod ledger;
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+pub use caller::caller;
 pub use identity::PodIdentity;
 pub use ledger::StoreLedger;
 pub use metrics::BrokerMetrics;

@@ -20,7 +20,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ("reconcile", &["domain", "policy", "crd", "jobs", "store", "signing", "trace", "outcome", "shared", "metrics"]),
     ("broker", &["domain", "crd", "store", "serve", "metrics"]),
     ("api", &["domain", "policy", "crd", "store", "signing", "trace", "serve", "shared", "metrics"]),
-    ("local", &["domain", "jobs", "store", "signing", "checkpoint", "trace", "outcome"]),
+    ("local", &["domain", "jobs", "store", "signing", "checkpoint", "trace", "outcome", "broker"]),
     ("commands", &["domain", "policy", "manifest", "crd", "store", "signing", "checkpoint", "trace", "local"]),
     (
         "runtime",

@@ -1,13 +1,20 @@
 //! How others are reached.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Uri;
+
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+pub use hyper_util::client::legacy::connect::Connect;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
+
+use crate::{Broker, Identity, Ledger};
 
 /// Until a connection is made, or another address is tried.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -35,6 +42,23 @@ pub fn https(roots: RootCertStore) -> Result<Https, rustls::Error> {
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let config = config.with_root_certificates(roots).with_no_client_auth();
     Ok(HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().wrap_connector(tcp()))
+}
+
+/// A broker of this process, whatever address is asked for: there is no network between the two.
+pub fn in_process<L, I, C>(broker: Broker<L, I, C>) -> impl Connect + Clone + Send + Sync + 'static
+where
+    L: Ledger,
+    I: Identity,
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    tower::service_fn(move |_: Uri| {
+        let broker = broker.clone();
+        Box::pin(async move {
+            let (ours, its) = tokio::net::UnixStream::pair()?;
+            tokio::spawn(async move { broker.serve(its).await });
+            Ok::<_, io::Error>(TokioIo::new(ours))
+        })
+    })
 }
 
 /// Whom browsers believe.
