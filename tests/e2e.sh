@@ -65,7 +65,7 @@ images() {
   agent_image
   hostile_image
   model_image
-  read -r codex CODEX_IMAGE <<<"$("$HERE/../agents/image.sh" | tail -n 1)"
+  read -r codex CODEX_IMAGE <<<"$("$HERE/../agents/image.sh" codex | tail -n 1)"
   quietly "$HERE/load-image.sh" "$NAME" "$WORK/images"/{operator,worker,agent,hostile,model}.tar
   quietly "$HERE/load-image.sh" "$NAME" --missing "$codex"
 }

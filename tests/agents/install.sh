@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs agent programs, once, and prints the folder that they are in: install.sh [codex|all]
-# codex alone (0.4 GB, from npm) is what the end-to-end tests run; all are 2 GB, from npm and PyPI.
+# Installs agent programs, once, and prints the folder that they are in: install.sh [codex|claude-code|all]
+# codex alone (0.4 GB, from npm) is what the end-to-end tests and the demo run; all are 2 GB, from npm and PyPI.
 # shellcheck source=../cluster/lib.sh
 . "$(dirname "$0")/../cluster/lib.sh"
 AGENTS="$(cd "$(dirname "$0")" && pwd)"
@@ -23,11 +23,11 @@ if [[ ! -e "$at" ]]; then
   rm -rf "$at.partial" "$CACHE/agents/$what"-*
   mkdir -p "$at.partial"
   cp "$AGENTS/package.json" "$at.partial/"
-  if [[ "$what" == all ]]; then
-    packages=()
-  else
-    # The version that package.json pins.
-    packages=("@openai/codex@$(sed -n 's/.*"@openai\/codex": "\(.*\)".*/\1/p' "$AGENTS/package.json")")
+  packages=()
+  if [[ "$what" != all ]]; then
+    # Alone, in the version that package.json pins.
+    packages=("$(sed -n "s|.*\"\(@[a-z-]*/$what\)\": \"\(.*\)\".*|\1@\2|p" "$AGENTS/package.json")")
+    [[ -n "${packages[0]}" ]] || die "no such program: $what"
     echo '{ "private": true }' >"$at.partial/package.json"
   fi
   step "agent programs ($what) from npm" npm install --silent --no-audit --no-fund --prefix "$at.partial" "${packages[@]}" >&2
