@@ -346,7 +346,7 @@ END
   [[ "$(field agent .status.phase)" == Completed ]] || die "the agent's Task should have been completed: $(field agent .status.message)"
   folder="$(field agent .status.trace.path)"
   printf '\nWhat it did, what it changed, and what it asked its model, for how much:\n'
-  look "cd '/traces/$folder'; grep -e '\"step\"' -e model_used events.jsonl | cut -c 1-220; echo
+  look "cd '/traces/$folder'; grep -e '\"executor_step\"' -e model_used events.jsonl | cut -c 1-220; echo
     cat artifacts/change.patch; echo
     sed -E 's/.*(\"seq\":[0-9]+).*(\"path\":\"[^\"]*\").*(\"gen_ai.request.model\":\"[^\"]*\").*(\"gen_ai.usage.input_tokens\":[0-9]+).*(\"gen_ai.usage.output_tokens\":[0-9]+).*(\"usd\":[0-9.e-]+).*/\1 \2 \3 \4 \5 \6/' model.jsonl"
 }

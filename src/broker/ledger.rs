@@ -3,7 +3,7 @@
 use std::str::FromStr as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use jct_model_gateway::budget::{Amount, Limits, Want};
+use jct_model_gateway::budget::{Amount, Want};
 use jct_model_gateway::ledger::{Budget, Ledger, Reservation, ReserveError, Scope, Unavailable};
 use jct_model_gateway::record::Exchange;
 use jiff::Timestamp;
@@ -100,6 +100,10 @@ impl Ledger for StoreLedger {
         let more = self.take(reservation.id.clone(), budgets, reservation.day, want).await?;
         reservation.granted = reservation.granted.plus(more);
         Ok(())
+    }
+
+    async fn keep_alive(&self, reservation: &Reservation) -> Result<(), Unavailable> {
+        self.store.keep_reservation(reservation.id.clone(), Timestamp::now()).await.map_err(unavailable)
     }
 
     async fn settle(

@@ -51,10 +51,9 @@ impl Attending {
     /// # Errors
     /// If there is no TLS or no randomness.
     pub fn begin(access: &ModelAccess, state: &State, row: &TaskRow, work: &Path) -> std::io::Result<Self> {
-        let other = std::io::Error::other;
-        let ledger = StoreLedger::new(state.store.clone(), BrokerMetrics::default()).map_err(other)?;
+        let ledger = StoreLedger::new(state.store.clone(), BrokerMetrics::default()).map_err(std::io::Error::other)?;
         let who = TheAttempt(Arc::new(caller(row, access.granted.clone())));
-        let connector = https(public_roots()).map_err(other)?;
+        let connector = https(public_roots()).map_err(std::io::Error::other)?;
         let broker = Broker::new(ledger, who, connector, access.catalog.clone(), Settings::default());
         let nowhere = http::Uri::from_static("http://broker");
         // The broker knows who asks: but a relay shows something.

@@ -55,7 +55,9 @@ fn show(name: &str, ran: &Ran) {
     println!("\n== {name}: {:.1} s, {}", ran.took.as_secs_f64(), ran.told["status"]);
     for line in file(&ran.told, "events.jsonl").lines() {
         let event: Value = serde_json::from_str(line).unwrap();
-        if ["step", "executor_ended", "model_used", "attempt_ended"].contains(&event["event"].as_str().unwrap()) {
+        if ["executor_step", "executor_ended", "model_used", "attempt_ended"]
+            .contains(&event["event"].as_str().unwrap())
+        {
             println!("   {line}");
         }
     }
@@ -85,7 +87,7 @@ fn an_agent_edits_a_file_and_its_ledger_is_sealed(
     assert!(usd > 0.0 && (result.cost.unwrap().usd.unwrap() - usd).abs() < 1e-9);
     assert!(!result.summary.unwrap_or_default().is_empty(), "the program's last words are the summary");
     assert!(!result.decision_log.is_empty(), "what it did is told");
-    assert!(file(&ran.told, "events.jsonl").contains("\"step\""), "{}", ran.log);
+    assert!(file(&ran.told, "events.jsonl").contains("\"executor_step\""), "{}", ran.log);
     for request in provider.fake.requests() {
         let tools = request.json()["tools"].to_string();
         assert!(!tools.contains("web_search"), "{tools}");

@@ -137,10 +137,14 @@ async fn a_real_agent_program_edits_a_file(world: &World) {
         assert_eq!((&exchange["alias"], &exchange["usage"]), (&json!("gpt"), &json!("reported")), "{exchange}");
     }
     let result = &trace.json("manifest.json")["result"];
-    assert_eq!((&result["summary"], result["cost"]["usd"].as_f64() > Some(0.0)), (&json!("As the model said."), true), "{result}");
+    assert_eq!(
+        (&result["summary"], result["cost"]["usd"].as_f64() > Some(0.0)),
+        (&json!("As the model said."), true),
+        "{result}"
+    );
     assert!(result["decision_log"][0].as_str().is_some_and(|said| said.contains("hello.txt")), "{result}");
     let steps = trace.text("events.jsonl");
-    assert!(steps.lines().any(|line| line.contains("\"step\"") && line.contains("shell: ")), "{steps}");
+    assert!(steps.lines().any(|line| line.contains("\"executor_step\"") && line.contains("shell: ")), "{steps}");
     println!("codex on the cluster: {result}\n{patch}");
 }
 
@@ -162,8 +166,7 @@ async fn an_executor_without_a_network_has_a_model_within_its_budget() {
         provider["url"] = json!(url);
         provider["allow_plaintext"] = json!(true);
     }
-    models["grants"] =
-        json!([{"namespaces": ["models-*"], "repos": ["demo/"], "aliases": ["scripted", "gpt"], "max_usd_per_day": 1000}]);
+    models["grants"] = json!([{"namespaces": ["models-*"], "repos": ["demo/"], "aliases": ["scripted", "gpt"], "max_usd_per_day": 1000}]);
     configure(&world, "models", &serde_yaml::to_string(&models).unwrap()).await;
 
     let (_, trace) = ended(&world, "asks", "modelled", "Completed").await;

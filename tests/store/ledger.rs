@@ -97,7 +97,12 @@ async fn what_a_broker_that_is_gone_had_reserved_is_charged(#[values(Sqlite, Pos
         db.store.reserve_model(of(id, broker)).await.unwrap().unwrap();
     }
     assert_eq!(db.store.charge_abandoned("this", at(1)).await.unwrap(), 0, "it may be there yet");
-    assert_eq!(db.store.charge_abandoned("this", at(100)).await.unwrap(), 1);
+    // One that says that it goes on is there, and what it reserved stays so.
+    db.store.keep_reservation("1".into(), at(200)).await.unwrap();
+    assert_eq!(db.store.charge_abandoned("this", at(100)).await.unwrap(), 0, "it goes on");
+    let account = db.store.model_account("grant/g/2026-01-01").await.unwrap();
+    assert_eq!((account.spent, account.reserved.usd), (Amount::default(), Usd::from_dollars(1.4).unwrap()));
+    assert_eq!(db.store.charge_abandoned("this", at(300)).await.unwrap(), 1);
     let account = db.store.model_account("grant/g/2026-01-01").await.unwrap();
     let cents = |cents: u64| Usd::from_nanos(cents * 10_000_000);
     assert_eq!((account.spent.usd, account.reserved.usd), (cents(70), cents(70)));

@@ -112,6 +112,8 @@ pub struct Settings {
     pub look: Duration,
     /// Until a program takes the next piece.
     pub reader: Duration,
+    /// How often the ledger is told that a stream goes on: well within what it takes for the end of a broker.
+    pub keep_alive: Duration,
     /// Bytes of requests in memory at the same time, of all attempts.
     pub request_memory: u64,
 }
@@ -126,6 +128,7 @@ impl Default for Settings {
             turn: Duration::from_secs(240),
             look: Duration::from_secs(1),
             reader: Duration::from_secs(300),
+            keep_alive: Duration::from_secs(60),
             request_memory: 256 << 20,
         }
     }

@@ -115,6 +115,11 @@ pub trait Ledger: Send + Sync + 'static {
         want: &Want,
     ) -> impl Future<Output = Result<(), ReserveError>> + Send;
 
+    /// Says that the exchange is still going on: what a broker has reserved that is gone is charged after a while.
+    fn keep_alive(&self, _reservation: &Reservation) -> impl Future<Output = Result<(), Unavailable>> + Send {
+        async { Ok(()) }
+    }
+
     /// Ends a reservation, and keeps the exchange: when this is done it is not lost any more. Its number in the attempt is the
     /// ledger's to give.
     fn settle(
@@ -150,6 +155,10 @@ impl<L: Ledger> Ledger for Arc<L> {
 
     async fn extend(&self, reservation: &mut Reservation, budgets: &[Budget], want: &Want) -> Result<(), ReserveError> {
         (**self).extend(reservation, budgets, want).await
+    }
+
+    async fn keep_alive(&self, reservation: &Reservation) -> Result<(), Unavailable> {
+        (**self).keep_alive(reservation).await
     }
 
     async fn settle(

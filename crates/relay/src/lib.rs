@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jct_domain::model::{DOOR, GO, RECORD, TROUBLE};
+use jct_domain::model::{DOOR, GO, RECORD, TROUBLE, USED_UP};
 use jct_model_gateway::connect::Connect;
 use jct_model_gateway::{Relay, relay};
 use jct_socket_proxy::Connection;
@@ -79,6 +79,7 @@ async fn admit(door: UnixListener, path: &Path) -> io::Result<UnixStream> {
 /// Serves the connections that come over the channel until its end.
 async fn serve<C: Connect + Clone + Send + Sync + 'static>(relay: &Relay<C>, channel: UnixStream) {
     let (connections, mut waiting) = mpsc::channel(1);
+    let mut word = channel.try_clone().ok();
     std::thread::spawn(move || {
         while let Ok(Some(connection)) = jct_socket_proxy::receive(&channel) {
             if connections.blocking_send(connection).is_err() {
@@ -87,7 +88,16 @@ async fn serve<C: Connect + Clone + Send + Sync + 'static>(relay: &Relay<C>, cha
         }
     });
     let free = Arc::new(Semaphore::new(relay::Limits::default().connections));
-    while let Some(connection) = waiting.recv().await {
+    loop {
+        let connection = tokio::select! {
+            connection = waiting.recv() => connection,
+            () = relay.used_up(), if word.is_some() => {
+                // A byte on a socket that has room: it waits for nobody. Said once.
+                let _ = word.take().map(|mut word| word.write_all(&[USED_UP]));
+                continue;
+            }
+        };
+        let Some(connection) = connection else { return };
         let Ok(place) = free.clone().try_acquire_owned() else { continue };
         let relay = relay.clone();
         tokio::spawn(async move {

@@ -6,7 +6,6 @@ mod report;
 mod source;
 mod stop;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 

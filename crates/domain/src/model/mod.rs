@@ -30,6 +30,8 @@ pub const RECORD: &str = "private/model.jsonl";
 pub const TROUBLE: &str = "private/model.trouble";
 /// What whoever waits at a door says to whom it has let in, once the door is closed.
 pub const GO: u8 = b'g';
+/// What the relay says to the supervisor when a budget is used up, and nobody is asked for more.
+pub const USED_UP: u8 = b'u';
 /// The audience of the token by which a relay says whose it is.
 pub const AUDIENCE: &str = "jct-model-broker";
 

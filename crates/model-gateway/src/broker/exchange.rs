@@ -119,7 +119,12 @@ impl<L: Ledger, I: Identity, C: Connect + Clone + Send + Sync + 'static> Inner<L
         let want = want(asked, &inspected, model);
         let asks = caller.when_used_up == WhenUsedUp::Ask && inspected.streams && !asked.counts;
         let reserved = self.reserve(caller, &want, asks, reply).await;
-        let reservation = reserved.map_err(|error| not_reserved(&caller.attempt, &error))?;
+        let reservation = reserved.map_err(|error| {
+            let refusal = not_reserved(&caller.attempt, &error);
+            // What can't wait is refused, while something else may be waiting.
+            let is_final = refusal.is_final && (asks || caller.when_used_up == WhenUsedUp::End);
+            Refusal { is_final, ..refusal }
+        })?;
         Ok((inspected, model.clone(), reservation))
     }
 

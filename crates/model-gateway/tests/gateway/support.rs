@@ -35,6 +35,8 @@ pub struct TestLedger {
     pub failures: AtomicU32,
     /// So often a request that wants more of a budget waits on.
     pub holds: AtomicU32,
+    /// So often an exchange said that it goes on.
+    pub kept_alive: AtomicU32,
     /// What every budget was raised to.
     pub raised: Mutex<Option<Limits>>,
 }
@@ -64,6 +66,11 @@ impl Ledger for TestLedger {
         let one_less = |left: u32| left.checked_sub(1);
         let waits = self.holds.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok();
         Ok(if waits { Hold::Wait } else { Hold::End })
+    }
+
+    async fn keep_alive(&self, _: &Reservation) -> Result<(), Unavailable> {
+        self.kept_alive.fetch_add(1, Ordering::SeqCst);
+        Ok(())
     }
 
     async fn extend(&self, reservation: &mut Reservation, budgets: &[Budget], want: &Want) -> Result<(), ReserveError> {
@@ -114,7 +121,13 @@ pub struct Bench {
 /// As impatient as tests are.
 pub fn impatient() -> Settings {
     let millis = Duration::from_millis;
-    Settings { silence: millis(400), ping: millis(100), look: millis(50), ..Settings::default() }
+    Settings {
+        silence: millis(400),
+        ping: millis(100),
+        look: millis(50),
+        keep_alive: millis(150),
+        ..Settings::default()
+    }
 }
 
 pub fn usd(dollars: f64) -> Usd {

@@ -83,6 +83,11 @@ impl Store {
         self.inner.writer.write(reserve).await
     }
 
+    /// Says that the exchange of a reservation went on at a time.
+    pub async fn keep_reservation(&self, id: String, at: Timestamp) -> Result<()> {
+        self.inner.writer.write(ops::KeepAlive { id, at }).await
+    }
+
     /// Ends a reservation and keeps its exchange.
     pub async fn settle_model(&self, settle: Settle) -> Result<()> {
         self.inner.writer.write(settle).await

@@ -1,5 +1,7 @@
 //! What is decided of accounts.
 
+use jiff::Timestamp;
+
 use super::rows::{LedgerChanges, Reservation};
 use super::{NewExchange, Reserve, Settle};
 use crate::Result;
@@ -39,6 +41,27 @@ impl Operation for Reserve {
             ..LedgerChanges::default()
         };
         Ok((Ok(granted), Changes { ledger, ..Changes::default() }))
+    }
+}
+
+/// An exchange that goes on, so that nobody takes its broker for gone.
+pub(super) struct KeepAlive {
+    pub(super) id: String,
+    pub(super) at: Timestamp,
+}
+
+impl Operation for KeepAlive {
+    type Output = ();
+
+    fn needs(&self, needs: &mut Needs) {
+        needs.ledger.reservations.insert(self.id.clone());
+    }
+
+    fn decide(&self, view: &View) -> Result<((), Changes)> {
+        let Some(held) = view.ledger.reservation(&self.id) else { return Ok(((), Changes::default())) };
+        let reserved = Some(Reservation { at: self.at, ..held.clone() });
+        let ledger = LedgerChanges { reserved, ..LedgerChanges::default() };
+        Ok(((), Changes { ledger, ..Changes::default() }))
     }
 }
 
