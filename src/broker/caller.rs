@@ -1,5 +1,7 @@
 //! What an attempt may ask, by what it is granted.
 
+use std::time::Duration;
+
 use jct_model_gateway::Caller;
 use jct_model_gateway::broker::WhenUsedUp;
 use jct_model_gateway::budget::Limits;
@@ -18,7 +20,9 @@ pub fn caller(row: &TaskRow, granted: Granted) -> Caller {
         trace_id: row.trace_id.to_string(),
         aliases: granted.aliases,
         budgets,
-        when_used_up: WhenUsedUp::End,
+        when_used_up: granted
+            .asks_for_seconds
+            .map_or(WhenUsedUp::End, |seconds| WhenUsedUp::Ask(Duration::from_secs(seconds.into()))),
         max_in_flight: granted.defaults.max_in_flight as usize,
         max_request_bytes: granted.defaults.max_request_bytes,
         max_response_bytes: granted.defaults.max_response_bytes,
@@ -28,7 +32,8 @@ pub fn caller(row: &TaskRow, granted: Granted) -> Caller {
 fn budgets((task_id, attempt): (Id, u32), namespace: &str, granted: &Granted) -> Vec<Budget> {
     let of = |scope, limits: Limits| Budget { scope, limits };
     let mut budgets = vec![
-        of(Scope::Attempt(attempt_name(task_id, attempt)), granted.limits),
+        // Limited by its Task's alone, which may be raised.
+        of(Scope::Attempt(attempt_name(task_id, attempt)), Limits::default()),
         of(Scope::Task(task_id.to_string()), granted.limits),
         of(Scope::GrantDay(granted.grant.clone()), granted.of_the_grant),
     ];

@@ -2,9 +2,10 @@
 
 use std::str::FromStr as _;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use jct_model_gateway::budget::{Amount, Want};
-use jct_model_gateway::ledger::{Budget, Ledger, Reservation, ReserveError, Scope, Unavailable};
+use jct_model_gateway::budget::{Amount, Unit, Want};
+use jct_model_gateway::ledger::{Budget, Hold, Ledger, Reservation, ReserveError, Scope, Unavailable};
 use jct_model_gateway::record::Exchange;
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -12,7 +13,7 @@ use jiff::tz::TimeZone;
 
 use super::BrokerMetrics;
 use crate::domain::Id;
-use crate::store::{NewExchange, Reserve, Settle, Store, StoreError};
+use crate::store::{AskBudget, HoldState, NewExchange, Reserve, Settle, Store, StoreError};
 
 /// Keeps accounts in the record.
 pub struct StoreLedger {
@@ -123,6 +124,39 @@ impl Ledger for StoreLedger {
         self.store.keep_exchange(kept(&exchange, Amount::default())?).await.map_err(unavailable)?;
         self.count(&exchange);
         Ok(())
+    }
+
+    async fn hold(&self, attempt: &str, scope: &Scope, unit: Unit, patience: Duration) -> Result<Hold, Unavailable> {
+        // A day's account is as the grant says.
+        if !matches!(scope, Scope::Task(_)) {
+            return Ok(Hold::End);
+        }
+        let (task_id, attempt) = attempt_of(attempt)?;
+        let at = Timestamp::now();
+        let found = self.store.model_hold(task_id).await.map_err(unavailable)?;
+        let hold = match found.filter(|hold| hold.state != HoldState::Raised && hold.attempt == attempt) {
+            Some(hold) => hold,
+            None => {
+                let until = at.checked_add(patience).unwrap_or(Timestamp::MAX);
+                let ask = AskBudget { task_id, attempt, unit, at, until };
+                self.store.ask_model_budget(ask).await.map_err(unavailable)?
+            }
+        };
+        match hold.state {
+            HoldState::Waiting if at < hold.waits_until => Ok(Hold::Wait),
+            HoldState::Waiting => {
+                self.store.end_model_budget(task_id).await.map_err(unavailable)?;
+                Ok(Hold::End)
+            }
+            // It was raised while it was looked at.
+            HoldState::Raised => Ok(Hold::Wait),
+            HoldState::Ended => Ok(Hold::End),
+        }
+    }
+
+    async fn resume(&self, attempt: &str) -> Result<(), Unavailable> {
+        let (task_id, _) = attempt_of(attempt)?;
+        self.store.resume_model_budget(task_id).await.map_err(unavailable)
     }
 
     async fn exchanges(&self, attempt: &str) -> Result<Vec<Exchange>, Unavailable> {

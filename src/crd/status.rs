@@ -211,6 +211,8 @@ pub enum Reason {
     WaitingForStart,
     /// No executor is configured that does it; one that is being configured is waited for.
     WaitingForExecutor,
+    /// It runs, and its budget of models is used up: somebody is asked for more.
+    AwaitingBudget,
     /// The worker runs.
     Running,
     /// The work is done.
@@ -241,7 +243,7 @@ pub enum Reason {
 
 impl Reason {
     /// What people are told of at once when a Task waits for it: somebody may have to do something.
-    pub const TOLD: [Self; 8] = [
+    pub const TOLD: [Self; 9] = [
         Self::WaitingForScheduling,
         Self::WaitingForImage,
         Self::WaitingForQuota,
@@ -250,10 +252,11 @@ impl Reason {
         Self::WaitingForStart,
         Self::WaitingForExecutor,
         Self::Retrying,
+        Self::AwaitingBudget,
     ];
 
     /// What a Task can wait for.
-    pub const WAITING: [Self; 12] = [
+    pub const WAITING: [Self; 13] = [
         Self::StoreUnavailable,
         Self::Suspended,
         Self::WaitingForTurn,
@@ -266,6 +269,7 @@ impl Reason {
         Self::WaitingForVolume,
         Self::WaitingForStart,
         Self::WaitingForExecutor,
+        Self::AwaitingBudget,
     ];
 
     /// The name that users see.
@@ -285,6 +289,7 @@ impl Reason {
             Self::WaitingForVolume => "WaitingForVolume",
             Self::WaitingForStart => "WaitingForStart",
             Self::WaitingForExecutor => "WaitingForExecutor",
+            Self::AwaitingBudget => "AwaitingBudget",
             Self::Running => "Running",
             Self::Completed => "Completed",
             Self::Cancelled => "Cancelled",

@@ -38,6 +38,12 @@ fn run(machine: &Machine, provider: &Provider, name: &str, change: impl Fn(&str)
     let path =
         [agents.join("node_modules/.bin"), agents.join("aider/bin"), tell.clone(), "/usr/bin".into(), "/bin".into()];
     command.env("PATH", std::env::join_paths(path).unwrap()).envs(keys());
+    // Of a Python that is not the system's.
+    if let Ok(python) = fs::canonicalize(agents.join("aider/bin/python3"))
+        && let Some(prefix) = python.ancestors().nth(2).filter(|prefix| !prefix.starts_with("/usr"))
+    {
+        command.arg("--read").arg(prefix);
+    }
     let began = Instant::now();
     let output = command.arg("--read").arg(&agents).arg("--read").arg(&tell).output().unwrap();
     let took = began.elapsed();
@@ -90,7 +96,8 @@ fn an_agent_edits_a_file_and_its_ledger_is_sealed(
     assert!(file(&ran.told, "events.jsonl").contains("\"executor_step\""), "{}", ran.log);
     for request in provider.fake.requests() {
         let tools = request.json()["tools"].to_string();
-        assert!(!tools.contains("web_search"), "{tools}");
+        // Gemini CLI has a tool of its own by a like name, which asks for the other one.
+        assert!(!tools.contains("\"type\":\"web_search") && !tools.contains("googleSearch"), "{tools}");
     }
     machine.check();
 }

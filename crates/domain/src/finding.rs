@@ -24,13 +24,15 @@ pub enum Code {
     SecretsAccessDenied,
     /// The executor asks models, none of which is granted to the namespace and the repository.
     ModelNotAllowed,
+    /// The Task asks for more of models than its executor and its grant have.
+    BudgetTooHigh,
     /// As many Tasks of the namespace are open as may be. A code of admission, not of the gate: asked once.
     TooManyTasks,
 }
 
 impl Code {
     /// Every code, in the contract's order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::InvalidSpec,
         Self::InvalidOperation,
         Self::RepoNotAllowed,
@@ -39,6 +41,7 @@ impl Code {
         Self::NetworkAccessDenied,
         Self::SecretsAccessDenied,
         Self::ModelNotAllowed,
+        Self::BudgetTooHigh,
         Self::TooManyTasks,
     ];
 
@@ -53,6 +56,7 @@ impl Code {
             Self::NetworkAccessDenied => "NETWORK_ACCESS_DENIED",
             Self::SecretsAccessDenied => "SECRETS_ACCESS_DENIED",
             Self::ModelNotAllowed => "MODEL_NOT_ALLOWED",
+            Self::BudgetTooHigh => "BUDGET_TOO_HIGH",
             Self::TooManyTasks => "TOO_MANY_TASKS",
         }
     }

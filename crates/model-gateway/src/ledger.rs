@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -133,15 +134,21 @@ pub trait Ledger: Send + Sync + 'static {
     /// Keeps an exchange for which nothing was reserved.
     fn refuse(&self, exchange: Exchange) -> impl Future<Output = Result<(), Unavailable>> + Send;
 
-    /// Keeps that an attempt waits for more of a budget, and says whether it waits on: called again and again until something is
-    /// reserved for it, or this has said that it ends. Who is asked, and for how long, is the ledger's business.
+    /// Keeps that an attempt waits for more of a budget, for so long at most, and says whether it waits on: called again and again
+    /// until something is reserved for it, or this has said that it ends. Who is asked is the ledger's business.
     fn hold(
         &self,
         _attempt: &str,
         _scope: &Scope,
         _unit: Unit,
+        _patience: Duration,
     ) -> impl Future<Output = Result<Hold, Unavailable>> + Send {
         async { Ok(Hold::End) }
+    }
+
+    /// Keeps that an attempt which waited has what it waited for.
+    fn resume(&self, _attempt: &str) -> impl Future<Output = Result<(), Unavailable>> + Send {
+        async { Ok(()) }
     }
 
     /// The exchanges of an attempt, in the order in which they ended.
@@ -175,8 +182,12 @@ impl<L: Ledger> Ledger for Arc<L> {
         (**self).refuse(exchange).await
     }
 
-    async fn hold(&self, attempt: &str, scope: &Scope, unit: Unit) -> Result<Hold, Unavailable> {
-        (**self).hold(attempt, scope, unit).await
+    async fn hold(&self, attempt: &str, scope: &Scope, unit: Unit, patience: Duration) -> Result<Hold, Unavailable> {
+        (**self).hold(attempt, scope, unit, patience).await
+    }
+
+    async fn resume(&self, attempt: &str) -> Result<(), Unavailable> {
+        (**self).resume(attempt).await
     }
 
     async fn exchanges(&self, attempt: &str) -> Result<Vec<Exchange>, Unavailable> {

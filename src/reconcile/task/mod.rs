@@ -4,6 +4,7 @@
 //! server and on the volume, so that a crash anywhere leaves a state from which the next pass goes on.
 
 mod attempt;
+mod budget;
 pub mod decide;
 mod finish;
 mod gate;
@@ -202,7 +203,8 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
             Step::NoteRunning { pod, since } => {
                 let row = attempt::note_running(context, row, pod, since).await?;
                 let left = attempt::time_left(context, &row, since).clamp(LOOK_AGAIN, LOOK_AGAIN_AT_LEAST);
-                return wait(context, task, &row, None, left).await;
+                let (waiting, left) = budget::waits(context, &row, left).await?;
+                return wait(context, task, &row, waiting, left).await;
             }
             Step::Wait(reason, message) => {
                 let again = look_again(context, attempt::waits_since(context, &row), row.id);

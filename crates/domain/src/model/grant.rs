@@ -1,6 +1,6 @@
 //! Who is granted what.
 
-use super::{Defaults, ExecutorModel, Grant, Limits, Models};
+use super::{Defaults, ExecutorModel, Grant, Limits, Models, WhenUsedUp};
 use crate::executor::{Executor, Executors};
 use crate::task::{Operation, Repo};
 use crate::{Code, Finding, Naming, id};
@@ -18,6 +18,8 @@ pub struct Granted {
     pub of_the_grant: Limits,
     /// How much this namespace may.
     pub of_the_namespace: Limits,
+    /// For how many seconds somebody is asked for more when the budget is used up; nobody is where there are none.
+    pub asks_for_seconds: Option<u32>,
     /// The rest.
     pub defaults: Defaults,
 }
@@ -89,7 +91,8 @@ impl Models {
             tokens: asks.max_tokens.or(defaults.max_tokens),
             requests: asks.max_requests.or(defaults.max_requests),
         };
-        Granted { aliases, limits, grant: grant.name(), of_the_grant, of_the_namespace, defaults }
+        let asks_for_seconds = (grant.when_used_up == WhenUsedUp::Ask).then_some(grant.max_wait_seconds);
+        Granted { aliases, limits, grant: grant.name(), of_the_grant, of_the_namespace, asks_for_seconds, defaults }
     }
 }
 
@@ -121,7 +124,7 @@ models:
   - {alias: small, provider: a, model: tiny-1, usd_per_million: {input: 1, output: 5}}
   - {alias: large, provider: a, model: huge-1, usd_per_million: {input: 3, output: 15}}
 grants:
-  - {namespaces: ["team-*"], repos: [octo/], aliases: [small], max_usd_per_day: 20, max_usd_per_day_each_namespace: 5}
+  - {namespaces: ["team-*"], repos: [octo/], aliases: [small], max_usd_per_day: 20, max_usd_per_day_each_namespace: 5, when_used_up: ask, max_wait_seconds: 600}
   - {namespaces: ["*"], repos: [octo/hello], aliases: [small, large], unlimited: true}
 defaults: {max_usd: 2, max_tokens: 1000000}
 "#;
@@ -145,13 +148,14 @@ defaults: {max_usd: 2, max_tokens: 1000000}
         assert_eq!(of_a_team.aliases, ["small"]);
         assert_eq!(of_a_team.limits, Limits { usd: dollars(3.0), tokens: Some(1_000_000), requests: None });
         assert_eq!((of_a_team.of_the_grant.usd, of_a_team.of_the_namespace.usd), (dollars(20.0), dollars(5.0)));
-        assert_eq!(of_a_team.defaults.max_in_flight, 2);
+        assert_eq!((of_a_team.defaults.max_in_flight, of_a_team.asks_for_seconds), (2, Some(600)));
         let of_others = granted("shop", "octo/hello").unwrap().unwrap();
         assert_eq!(
             (of_others.aliases.as_slice(), of_others.of_the_grant.usd),
             (&["large", "small"].map(String::from)[..], None)
         );
         assert_ne!(of_others.grant, of_a_team.grant);
+        assert_eq!(of_others.asks_for_seconds, None);
     }
 
     #[test]

@@ -99,6 +99,27 @@ pub struct Grant {
     /// Whether it is meant that there is no limit of dollars.
     #[serde(default)]
     pub unlimited: bool,
+    /// What happens when an attempt has used up its budget.
+    #[serde(default)]
+    pub when_used_up: WhenUsedUp,
+    /// How long somebody is asked for more, in seconds.
+    #[serde(default = "default_wait")]
+    pub max_wait_seconds: u32,
+}
+
+/// What happens when an attempt has used up its budget. A day's is never raised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenUsedUp {
+    /// It ends.
+    #[default]
+    End,
+    /// It waits, while somebody is asked for more.
+    Ask,
+}
+
+fn default_wait() -> u32 {
+    3600
 }
 
 /// What an attempt may use, where its executor's configuration says nothing else.

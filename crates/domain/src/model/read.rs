@@ -121,6 +121,9 @@ fn check_grant(at: &str, grant: &Grant) -> Result<(), InvalidModels> {
             return fail(field, "must name at least one, and no empty one");
         }
     }
+    if !(1..=86_400).contains(&grant.max_wait_seconds) {
+        return fail("max_wait_seconds", "must be from 1 to 86400");
+    }
     match (grant.max_usd_per_day, grant.unlimited) {
         (None, false) => fail("max_usd_per_day", "is required; unlimited: true says that none is meant"),
         (Some(_), true) => fail("unlimited", "must not be true where max_usd_per_day is given"),
@@ -166,6 +169,8 @@ defaults: {max_usd: 2, max_in_flight: 3}
     #[case("repos: [octo/]", "repos: []", "grants[0].repos")]
     #[case(", max_usd_per_day: 1.5", "", "grants[0].max_usd_per_day")]
     #[case("max_usd_per_day: 1.5", "max_usd_per_day: 1.5, unlimited: true", "grants[0].unlimited")]
+    #[case("max_usd_per_day: 1.5", "max_usd_per_day: 1.5, max_wait_seconds: 0", "grants[0].max_wait_seconds")]
+    #[case("max_usd_per_day: 1.5", "max_usd_per_day: 1.5, when_used_up: beg", "(file)")]
     #[case("max_in_flight: 3", "max_in_flight: 0", "defaults.max_in_flight")]
     #[case("max_in_flight: 3", "max_flights: 3", "(file)")]
     #[case("max_usd: 2", "max_usd: -2", "(file)")]

@@ -12,7 +12,7 @@ use jct_model_gateway::{Dialect, Usd};
 use rstest::rstest;
 use serde_json::json;
 
-use crate::support::{Bench, ask, impatient, price, read, usd};
+use crate::support::{Bench, PATIENCE, ask, impatient, price, read, usd};
 
 fn dollars(limit: f64) -> Limits {
     Limits { usd: Some(usd(limit)), ..Limits::default() }
@@ -146,7 +146,7 @@ async fn the_relay_learns_that_a_budget_is_used_up_for_good_and_the_program_does
 async fn asking(holds: u32) -> Bench {
     let bench = Bench::with(impatient(), Some(price())).await;
     bench.limit(dollars(0.0));
-    bench.caller(|caller| caller.when_used_up = WhenUsedUp::Ask);
+    bench.caller(|caller| caller.when_used_up = WhenUsedUp::Ask(PATIENCE));
     bench.ledger.holds.store(holds, Ordering::SeqCst);
     bench
 }
@@ -167,6 +167,7 @@ async fn where_somebody_is_asked_streams_wait_and_go_on_when_there_is_more() {
         let (_, said) = reading.await.unwrap();
         let pings = said.matches(": ping\n\n").count();
         assert!((2..=5).contains(&pings) && said.contains("Done."), "{said}");
+        assert_eq!(bench.ledger.resumed.load(Ordering::SeqCst), 1, "the ledger knows that it does not wait any more");
         assert_eq!(bench.exchanges().await[0].refused, None);
     }
 }

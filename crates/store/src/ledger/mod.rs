@@ -4,6 +4,7 @@
 //! brokers do at the same time, each sees what the others have reserved.
 
 mod cost;
+mod hold;
 mod ops;
 mod rows;
 
@@ -14,9 +15,11 @@ use jct_domain::model::Limits;
 use jct_domain::model::budget::{Amount, Exhausted, Want};
 
 pub use cost::{CostBy, CostQuery};
+pub use hold::{AskBudget, BudgetDecision, DecideBudget, HoldState, ModelHold, NotWaiting};
 
 pub(crate) use rows::{
-    AccountColumns, ExchangeColumns, LedgerChanges, LedgerNeeds, LedgerView, ReservationColumns, load, remove, save,
+    AccountColumns, ExchangeColumns, HoldColumns, LedgerChanges, LedgerNeeds, LedgerView, ReservationColumns, load,
+    remove, save,
 };
 
 use crate::{Result, Store};
@@ -72,6 +75,13 @@ pub struct AccountAmounts {
     pub spent: Amount,
     /// For those that have not.
     pub reserved: Amount,
+    /// What the account's limits were raised to, where they were.
+    pub raised: Limits,
+}
+
+/// The account of all attempts at a Task.
+pub fn task_account(task_id: Id) -> String {
+    format!("task/{task_id}")
 }
 
 impl Store {
