@@ -1,13 +1,14 @@
 //! Models for an executor of this machine: relay and broker are parts of this process, which has the keys, and into which nobody
 //! else looks. The accounts are in the record of the folder.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jct_model_gateway::broker::Settings;
 use jct_model_gateway::catalog::Catalog;
-use jct_model_gateway::connect::{Https, https, in_process, public_roots};
+use jct_model_gateway::connect::{Https, Trusting, in_process};
 use jct_model_gateway::{Broker, Caller, Identity, IdentityError, Relay, relay};
 use tokio::task::JoinHandle;
 
@@ -28,6 +29,8 @@ pub struct ModelAccess {
     pub granted: Granted,
     /// The models, with their providers and keys.
     pub catalog: Catalog,
+    /// Who vouches for which host, where that is not a public authority.
+    pub authorities: BTreeMap<String, Https>,
 }
 
 /// Whoever comes over the one way that there is.
@@ -41,7 +44,7 @@ impl Identity for TheAttempt {
 
 /// Relay and broker of an attempt, while it lasts.
 pub struct Attending {
-    broker: Broker<StoreLedger, TheAttempt, Https>,
+    broker: Broker<StoreLedger, TheAttempt, Trusting>,
     relaying: JoinHandle<()>,
 }
 
@@ -55,7 +58,8 @@ impl Attending {
         // There is nobody else who could be asked for more.
         let granted = Granted { asks_for_seconds: None, ..access.granted.clone() };
         let who = TheAttempt(Arc::new(caller(row, granted)));
-        let connector = https(public_roots()).map_err(std::io::Error::other)?;
+        let connector = Trusting::new().map_err(std::io::Error::other)?;
+        connector.trust(access.authorities.clone());
         let broker = Broker::new(ledger, who, connector, access.catalog.clone(), Settings::default());
         let nowhere = http::Uri::from_static("http://broker");
         // The broker knows who asks: but a relay shows something.

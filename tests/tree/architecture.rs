@@ -21,7 +21,10 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ("broker", &["domain", "crd", "store", "serve", "metrics"]),
     ("api", &["domain", "policy", "crd", "store", "signing", "trace", "serve", "shared", "metrics"]),
     ("local", &["domain", "jobs", "store", "signing", "checkpoint", "trace", "outcome", "broker"]),
-    ("commands", &["domain", "policy", "manifest", "crd", "store", "signing", "checkpoint", "trace", "local"]),
+    (
+        "commands",
+        &["domain", "policy", "manifest", "crd", "store", "signing", "checkpoint", "trace", "local", "broker"],
+    ),
     (
         "runtime",
         &[

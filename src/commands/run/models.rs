@@ -7,6 +7,7 @@ use anyhow::{anyhow, bail};
 use jct_model_gateway::catalog::{Catalog, Model, Provider};
 
 use super::aside::Aside;
+use crate::broker::keys::authorities;
 use crate::domain::Task;
 use crate::domain::executor::Executor;
 use crate::domain::model::{self, Dialect, Granted, Models};
@@ -51,7 +52,7 @@ pub fn access(
         model.aliases.clone_from(&granted.aliases);
     }
     let catalog = catalog(models, &granted, &aside.model_keys)?;
-    Ok(Some(ModelAccess { granted, catalog }))
+    Ok(Some(ModelAccess { granted, catalog, authorities: authorities(models) }))
 }
 
 /// The models that are granted, with their providers' keys.

@@ -60,6 +60,9 @@ pub struct Provider {
     /// Whether the address may be `http://`, by which whoever is on the way reads the key and the code.
     #[serde(default)]
     pub allow_plaintext: bool,
+    /// Who alone vouches for its host: certificates in PEM. Public authorities do where there is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle: Option<String>,
 }
 
 /// A model, by the name that executors and programs have for it.
