@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, HeaderValue};
 
 use super::cursor::CursorKey;
 use super::error::Problem;
+use crate::domain::name::is_label;
 use crate::domain::url::percent_encoded;
 use crate::domain::{Code, Finding, Id};
 use crate::store::{MAX_PAGE, Page};
@@ -161,11 +162,7 @@ impl Params {
     /// The parameter `name`, which names a namespace.
     pub fn namespace_as(&mut self, name: &'static str) -> Option<String> {
         self.read(name, |text| {
-            let label = (1..=63).contains(&text.len())
-                && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-                && !text.starts_with('-')
-                && !text.ends_with('-');
-            label.then(|| text.to_owned()).ok_or_else(|| "must be the name of a namespace".into())
+            is_label(text).then(|| text.to_owned()).ok_or_else(|| "must be the name of a namespace".into())
         })
     }
 

@@ -53,7 +53,7 @@ impl StoreLedger {
 
     fn count(&self, exchange: &Exchange) {
         let refused = exchange.refused.clone().unwrap_or_default();
-        self.metrics.count(exchange.dialect.name(), refused, exchange.usd.dollars());
+        self.metrics.count(exchange.dialect.as_str(), refused, exchange.usd.dollars());
     }
 }
 

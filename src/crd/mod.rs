@@ -6,7 +6,6 @@ pub mod session;
 pub mod stamps;
 pub mod status;
 pub mod task;
-mod task_of;
 mod task_view;
 pub mod trust;
 

@@ -10,6 +10,7 @@ use kube::api::ObjectMeta;
 use kube::core::Status;
 
 use super::names::{CANCELLED, CHANGED, CHANGES, OfUser, RUN, STAMP, SUBMITTED, SUBMITTED_BY, TRACE_ID};
+use crate::domain::choices;
 use crate::domain::{Id, Principal, SpecChange, StampKeys, TraceId};
 
 /// Annotations of an object.
@@ -18,28 +19,15 @@ pub type Annotations = BTreeMap<String, String>;
 /// The form of the seals that are made now. One without a form is of the version before, which sealed no object.
 const VERSION: &str = "v2";
 
-/// Who makes a seal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Issuer {
-    /// The operator, on an object that it creates or cancels itself.
-    Operator,
-    /// The webhook, asked by an API server that showed its client certificate.
-    ApiServer,
-    /// The webhook, asked by it is not known whom: of any use only where webhooks are certain to have been called.
-    Anybody,
-}
-
-impl Issuer {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Operator => "operator",
-            Self::ApiServer => "api-server",
-            Self::Anybody => "anybody",
-        }
-    }
-
-    fn parse(name: &str) -> Option<Self> {
-        [Self::Operator, Self::ApiServer, Self::Anybody].into_iter().find(|issuer| issuer.as_str() == name)
+choices! {
+    /// Who makes a seal.
+    pub enum Issuer {
+        /// The operator, on an object that it creates or cancels itself.
+        Operator = "operator",
+        /// The webhook, asked by an API server that showed its client certificate.
+        ApiServer = "api-server",
+        /// The webhook, asked by it is not known whom: of any use only where webhooks are certain to have been called.
+        Anybody = "anybody",
     }
 }
 

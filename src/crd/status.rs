@@ -4,6 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::choices;
+
 /// What became of a Task. Written by the controller alone, from the database.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -130,115 +132,89 @@ pub struct CwomStatus {
     pub run_id: Option<String>,
 }
 
-/// The types of a Task's conditions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConditionType {
-    /// It passed the gate.
-    Accepted,
-    /// It is in the database.
-    Recorded,
-    /// It ended with the work done; Unknown until it ends.
-    Succeeded,
-    /// Its trace is complete, checked and bound by digests.
-    TraceCaptured,
-    /// It has ended, in whatever way.
-    Finished,
-    /// As Succeeded, but False until then: for tools that know no Tasks (kstatus).
-    Ready,
-    /// It has not ended. Only there while that is so (kstatus).
-    Reconciling,
-    /// It ended without success. Only there if that is so (kstatus).
-    Stalled,
-}
-
-impl ConditionType {
-    /// Every type.
-    pub const ALL: [Self; 8] = [
-        Self::Accepted,
-        Self::Recorded,
-        Self::Succeeded,
-        Self::TraceCaptured,
-        Self::Finished,
-        Self::Ready,
-        Self::Reconciling,
-        Self::Stalled,
-    ];
-
-    /// The name in `.status.conditions[].type`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => "Accepted",
-            Self::Recorded => "Recorded",
-            Self::Succeeded => "Succeeded",
-            Self::TraceCaptured => "TraceCaptured",
-            Self::Finished => "Finished",
-            Self::Ready => "Ready",
-            Self::Reconciling => "Reconciling",
-            Self::Stalled => "Stalled",
-        }
+choices! {
+    /// The types of a Task's conditions.
+    pub enum ConditionType {
+        /// It passed the gate.
+        Accepted = "Accepted",
+        /// It is in the database.
+        Recorded = "Recorded",
+        /// It ended with the work done; Unknown until it ends.
+        Succeeded = "Succeeded",
+        /// Its trace is complete, checked and bound by digests.
+        TraceCaptured = "TraceCaptured",
+        /// It has ended, in whatever way.
+        Finished = "Finished",
+        /// As Succeeded, but False until then: for tools that know no Tasks (kstatus).
+        Ready = "Ready",
+        /// It has not ended. Only there while that is so (kstatus).
+        Reconciling = "Reconciling",
+        /// It ended without success. Only there if that is so (kstatus).
+        Stalled = "Stalled",
     }
 }
 
-/// The reasons of conditions and of `.status.reason` that are no failures.
-/// Failures have [`crate::domain::FailureReason`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// The gate found nothing.
-    PolicyPassed,
-    /// The row is written.
-    Recorded,
-    /// The database cannot be written at the moment.
-    StoreUnavailable,
-    /// Held back by `spec.suspend`.
-    Suspended,
-    /// Its first Job is made when it is its turn.
-    WaitingForTurn,
-    /// The Job waits for the scheduler.
-    WaitingForScheduling,
-    /// The Job is created.
-    JobCreated,
-    /// The last attempt failed; the next one waits for its time.
-    Retrying,
-    /// The worker's image is being pulled, with errors so far.
-    WaitingForImage,
-    /// A quota leaves no room for the worker's pod.
-    WaitingForQuota,
-    /// The cluster's admission refuses the worker's pod.
-    WaitingForAdmission,
-    /// A volume of the worker's pod is not there yet, with errors so far.
-    WaitingForVolume,
-    /// The node does not get the worker's pod started, with errors so far.
-    WaitingForStart,
-    /// No executor is configured that does it; one that is being configured is waited for.
-    WaitingForExecutor,
-    /// It runs, and its budget of models is used up: somebody is asked for more.
-    AwaitingBudget,
-    /// The worker runs.
-    Running,
-    /// The work is done.
-    Completed,
-    /// `spec.cancel` asked for the end.
-    Cancelled,
-    /// The object was deleted before its end.
-    Deleted,
-    /// Another Task has the same idempotency key; this one is a copy of its outcome.
-    Duplicate,
-    /// It has run, and retention has removed its record; it does not run again.
-    RecordRemoved,
-    /// It is recorded, and the annotation `jct.dev/id` says another id by now, which is without effect.
-    PinIgnored,
-    /// It is recorded, by the API server's clock, from which the operator's differs.
-    ClockSkewed,
-    /// The trace is complete and its digests match.
-    DigestsMatch,
-    /// There is no trace yet.
-    NotYet,
-    /// The worker left no manifest.
-    Incomplete,
-    /// The manifest, or a file, does not match.
-    Invalid,
-    /// No attempt ran, so there is nothing to trace.
-    NothingRan,
+choices! {
+    /// The reasons of conditions and of `.status.reason` that are no failures.
+    /// Failures have [`crate::domain::FailureReason`].
+    pub enum Reason {
+        /// The gate found nothing.
+        PolicyPassed = "PolicyPassed",
+        /// The row is written.
+        Recorded = "Recorded",
+        /// The database cannot be written at the moment.
+        StoreUnavailable = "StoreUnavailable",
+        /// Held back by `spec.suspend`.
+        Suspended = "Suspended",
+        /// Its first Job is made when it is its turn.
+        WaitingForTurn = "WaitingForTurn",
+        /// The Job waits for the scheduler.
+        WaitingForScheduling = "WaitingForScheduling",
+        /// The Job is created.
+        JobCreated = "JobCreated",
+        /// The last attempt failed; the next one waits for its time.
+        Retrying = "Retrying",
+        /// The worker's image is being pulled, with errors so far.
+        WaitingForImage = "WaitingForImage",
+        /// A quota leaves no room for the worker's pod.
+        WaitingForQuota = "WaitingForQuota",
+        /// The cluster's admission refuses the worker's pod.
+        WaitingForAdmission = "WaitingForAdmission",
+        /// A volume of the worker's pod is not there yet, with errors so far.
+        WaitingForVolume = "WaitingForVolume",
+        /// The node does not get the worker's pod started, with errors so far.
+        WaitingForStart = "WaitingForStart",
+        /// No executor is configured that does it; one that is being configured is waited for.
+        WaitingForExecutor = "WaitingForExecutor",
+        /// It runs, and its budget of models is used up: somebody is asked for more.
+        AwaitingBudget = "AwaitingBudget",
+        /// The worker runs.
+        Running = "Running",
+        /// The work is done.
+        Completed = "Completed",
+        /// `spec.cancel` asked for the end.
+        Cancelled = "Cancelled",
+        /// The object was deleted before its end.
+        Deleted = "Deleted",
+        /// Another Task has the same idempotency key; this one is a copy of its outcome.
+        Duplicate = "Duplicate",
+        /// It has run, and retention has removed its record; it does not run again.
+        RecordRemoved = "RecordRemoved",
+        /// It is recorded, and the annotation `jct.dev/id` says another id by now, which is without effect.
+        PinIgnored = "PinIgnored",
+        /// It is recorded, by the API server's clock, from which the operator's differs.
+        ClockSkewed = "ClockSkewed",
+        /// The trace is complete and its digests match.
+        DigestsMatch = "DigestsMatch",
+        /// There is no trace yet.
+        NotYet = "NotYet",
+        /// The worker left no manifest.
+        Incomplete = "Incomplete",
+        /// The manifest, or a file, does not match.
+        Invalid = "Invalid",
+        /// No attempt ran, so there is nothing to trace.
+        NothingRan = "NothingRan",
+    }
 }
 
 impl Reason {
@@ -271,40 +247,6 @@ impl Reason {
         Self::WaitingForExecutor,
         Self::AwaitingBudget,
     ];
-
-    /// The name that users see.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::PolicyPassed => "PolicyPassed",
-            Self::Recorded => "Recorded",
-            Self::StoreUnavailable => "StoreUnavailable",
-            Self::Suspended => "Suspended",
-            Self::WaitingForTurn => "WaitingForTurn",
-            Self::WaitingForScheduling => "WaitingForScheduling",
-            Self::JobCreated => "JobCreated",
-            Self::Retrying => "Retrying",
-            Self::WaitingForImage => "WaitingForImage",
-            Self::WaitingForQuota => "WaitingForQuota",
-            Self::WaitingForAdmission => "WaitingForAdmission",
-            Self::WaitingForVolume => "WaitingForVolume",
-            Self::WaitingForStart => "WaitingForStart",
-            Self::WaitingForExecutor => "WaitingForExecutor",
-            Self::AwaitingBudget => "AwaitingBudget",
-            Self::Running => "Running",
-            Self::Completed => "Completed",
-            Self::Cancelled => "Cancelled",
-            Self::Deleted => "Deleted",
-            Self::Duplicate => "Duplicate",
-            Self::RecordRemoved => "RecordRemoved",
-            Self::PinIgnored => "PinIgnored",
-            Self::ClockSkewed => "ClockSkewed",
-            Self::DigestsMatch => "DigestsMatch",
-            Self::NotYet => "NotYet",
-            Self::Incomplete => "Incomplete",
-            Self::Invalid => "Invalid",
-            Self::NothingRan => "NothingRan",
-        }
-    }
 }
 
 pub(super) fn conditions(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {

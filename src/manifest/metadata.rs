@@ -3,8 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::domain::applied::MAX_ANNOTATIONS_BYTES;
-use crate::domain::cwom::is_object_name;
-use crate::domain::task::is_label;
+use crate::domain::name::{is_label, is_object_name};
 use crate::domain::{Code, Finding};
 
 /// Kubernetes adds five characters to the first 58 of `generateName`.
@@ -77,8 +76,7 @@ impl Checker {
         let text = |name: &str| metadata.get(name).and_then(Value::as_str).unwrap_or_default();
         self.names(text("name"), text("generateName"), metadata);
         let namespace = text("namespace");
-        let fits = namespace.len() <= 63 && is_label(namespace);
-        if !namespace.is_empty() && !fits {
+        if !namespace.is_empty() && !is_label(namespace) {
             self.found("metadata.namespace", "must be lower-case letters, digits and inner dashes, at most 63");
         }
         self.labels(metadata);

@@ -3,7 +3,7 @@ use std::time::Duration;
 use jct::store::{AuditCheck, Store, StoreError, StoreSettings};
 use rstest::rstest;
 
-use crate::harness::{Backend, Backend::*, Database, new_task, row};
+use crate::harness::{Backend, Backend::*, Database, new_task, row, start, with_key};
 
 #[rstest]
 #[tokio::test]
@@ -60,6 +60,24 @@ async fn a_ping_writes_and_leaves_no_trace(#[values(Sqlite, Postgres)] backend: 
     db.store.ping().await.unwrap();
     assert_eq!(db.rows().await, [0, 0, 0, 0]);
     assert_eq!(db.store.stats().commits, 1);
+}
+
+/// Who waits for a Task to be recorded is woken by the commit, and need not look again and again.
+#[rstest]
+#[tokio::test]
+async fn a_commit_tells_of_the_tasks_that_it_records(#[values(Sqlite, Postgres)] backend: Backend) {
+    let db = Database::fresh(backend).await;
+    let mut news = db.store.news();
+    let recorded = row(db.store.record_task(with_key("uid", "k")).await.unwrap());
+    let told = news.try_recv().expect("told before whoever asked for it is answered");
+    let other = new_task("other").id;
+    assert!(told.tells_of(recorded.id) && !told.tells_of(other));
+    assert!(told.tells_of_key("team", "k") && !told.tells_of_key("team", "l") && !told.tells_of_key("other", "k"));
+    // What is there is no news, nor is what does not change a Task's being there.
+    db.store.record_task(with_key("uid", "k")).await.unwrap();
+    db.store.ping().await.unwrap();
+    db.store.start_attempt(start(&recorded, 1)).await.unwrap();
+    assert!(news.try_recv().is_err());
 }
 
 #[tokio::test]

@@ -49,6 +49,17 @@ fn the_chart_has_a_value_for_every_setting() {
     }
 }
 
+/// A kind without them could not be watched.
+#[test]
+fn the_chart_gives_rights_on_every_kind() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let helpers = fs::read_to_string(root.join("charts/jct/templates/_helpers.tpl")).unwrap();
+    let listed = helpers.split("{{- define \"jct.workObjects\" -}}\n").nth(1).unwrap().lines().next().unwrap();
+    let mut expected = jct::domain::cwom::Kind::ALL.map(|kind| kind.plural());
+    expected.sort_unstable();
+    assert_eq!(listed, expected.join(", "));
+}
+
 /// Every reason and code that users can meet is explained to them.
 #[test]
 fn the_documentation_names_every_reason() {

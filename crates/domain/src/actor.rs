@@ -1,45 +1,18 @@
 //! Who does things: people, agents and systems (contract sections 1 and 4).
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
-/// The three kinds of actor (contract section 1, `requested_by.kind`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ActorKind {
-    /// A person.
-    Human,
-    /// A program that decides by itself, such as an LLM agent.
-    Agent,
-    /// A program that carries out what it was told, such as a controller or a GitOps tool.
-    System,
-}
+use crate::choices;
 
-impl ActorKind {
-    /// Every kind, in the contract's order.
-    pub const ALL: [Self; 3] = [Self::Human, Self::Agent, Self::System];
-    /// Their names, in the same order.
-    pub const NAMES: [&'static str; 3] = ["human", "agent", "system"];
-
-    /// The name in manifests, REST bodies and the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Human => "human",
-            Self::Agent => "agent",
-            Self::System => "system",
-        }
-    }
-
-    /// The kind with this name, if it is one of the three.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
-    }
-}
-
-impl fmt::Display for ActorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+choices! {
+    /// The three kinds of actor (contract section 1, `requested_by.kind`).
+    pub enum ActorKind {
+        /// A person.
+        Human = "human",
+        /// A program that decides by itself, such as an LLM agent.
+        Agent = "agent",
+        /// A program that carries out what it was told, such as a controller or a GitOps tool.
+        System = "system",
     }
 }
 
@@ -102,7 +75,7 @@ mod tests {
 
     #[test]
     fn names_round_trip() {
-        for (kind, name) in ActorKind::ALL.into_iter().zip(ActorKind::NAMES) {
+        for (kind, name) in ActorKind::ALL.into_iter().zip(ActorKind::NAMES.iter().copied()) {
             assert_eq!((kind.as_str(), ActorKind::parse(name)), (name, Some(kind)));
         }
         assert_eq!(ActorKind::parse("Human"), None);

@@ -1,133 +1,57 @@
 //! One entry of the audit log (contract section 4).
 
-use std::fmt;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Actor, Id, TraceId};
+use crate::choices;
 
-/// What was done to an entity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Action {
-    /// It came into being.
-    Created,
-    /// A field changed.
-    Updated,
-    /// Its status changed.
-    StatusChanged,
-    /// It was deleted; the record of it stays.
-    Deleted,
-    /// It was linked to another entity.
-    Linked,
-    /// A link was removed.
-    Unlinked,
-}
-
-impl Action {
-    /// Every action, in the contract's order.
-    pub const ALL: [Self; 6] =
-        [Self::Created, Self::Updated, Self::StatusChanged, Self::Deleted, Self::Linked, Self::Unlinked];
-
-    /// The name in the database and in REST bodies.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Updated => "updated",
-            Self::StatusChanged => "status_changed",
-            Self::Deleted => "deleted",
-            Self::Linked => "linked",
-            Self::Unlinked => "unlinked",
-        }
-    }
-
-    /// The action with this name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|action| action.as_str() == name)
+choices! {
+    /// What was done to an entity.
+    pub enum Action {
+        /// It came into being.
+        Created = "created",
+        /// A field changed.
+        Updated = "updated",
+        /// Its status changed.
+        StatusChanged = "status_changed",
+        /// It was deleted; the record of it stays.
+        Deleted = "deleted",
+        /// It was linked to another entity.
+        Linked = "linked",
+        /// A link was removed.
+        Unlinked = "unlinked",
     }
 }
 
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// What kind of thing an entry is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum EntityKind {
-    /// A Task.
-    Task,
-    /// One attempt of a Task.
-    Job,
-    /// The files of one attempt's trace, registered with their digests.
-    Trace,
-    /// A work object: a repository.
-    Repo,
-    /// A work object: work to be done.
-    Issue,
-    /// A work object: what one has to know for it.
-    ContextPacket,
-    /// A work object: what it is done under.
-    ConstraintSnapshot,
-    /// A work object: a rule that binds it.
-    DoctrineRef,
-    /// A work object: a try at it.
-    Run,
-    /// A work object: what came out.
-    Artifact,
-    /// A request that the gate denied: there is no object of it.
-    AdmissionDenial,
-    /// The record as a whole, of which administrators took what does not follow from its log.
-    Database,
-}
-
-impl EntityKind {
-    /// Every kind.
-    pub const ALL: [Self; 12] = [
-        Self::Task,
-        Self::Job,
-        Self::Trace,
-        Self::Repo,
-        Self::Issue,
-        Self::ContextPacket,
-        Self::ConstraintSnapshot,
-        Self::DoctrineRef,
-        Self::Run,
-        Self::Artifact,
-        Self::AdmissionDenial,
-        Self::Database,
-    ];
-
-    /// The name in the database and in REST bodies.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Task => "Task",
-            Self::Job => "Job",
-            Self::Trace => "Trace",
-            Self::Repo => "Repo",
-            Self::Issue => "Issue",
-            Self::ContextPacket => "ContextPacket",
-            Self::ConstraintSnapshot => "ConstraintSnapshot",
-            Self::DoctrineRef => "DoctrineRef",
-            Self::Run => "Run",
-            Self::Artifact => "Artifact",
-            Self::AdmissionDenial => "AdmissionDenial",
-            Self::Database => "Database",
-        }
-    }
-
-    /// The kind with this name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
-    }
-}
-
-impl fmt::Display for EntityKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+choices! {
+    /// What kind of thing an entry is about.
+    pub enum EntityKind {
+        /// A Task.
+        Task = "Task",
+        /// One attempt of a Task.
+        Job = "Job",
+        /// The files of one attempt's trace, registered with their digests.
+        Trace = "Trace",
+        /// A work object: a repository.
+        Repo = "Repo",
+        /// A work object: work to be done.
+        Issue = "Issue",
+        /// A work object: what one has to know for it.
+        ContextPacket = "ContextPacket",
+        /// A work object: what it is done under.
+        ConstraintSnapshot = "ConstraintSnapshot",
+        /// A work object: a rule that binds it.
+        DoctrineRef = "DoctrineRef",
+        /// A work object: a try at it.
+        Run = "Run",
+        /// A work object: what came out.
+        Artifact = "Artifact",
+        /// A request that the gate denied: there is no object of it.
+        AdmissionDenial = "AdmissionDenial",
+        /// The record as a whole, of which administrators took what does not follow from its log.
+        Database = "Database",
     }
 }
 

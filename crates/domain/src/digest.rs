@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Task;
 use super::id::hex;
+use super::task::{SHAPES, may_change};
 
 /// The SHA-256 of a spec as it was written, as lower-case hex digits.
 ///
@@ -34,9 +35,6 @@ impl SpecDigests {
     }
 }
 
-/// The fields of a Task's spec that may change.
-const CONTROLS: [&str; 2] = ["suspend", "cancel"];
-
 /// The digest of what a spec of `kind` commits its submitter to: for a Task all that can't change, for other kinds the whole.
 pub fn submitted_digest(kind: &str, spec: &Value) -> String {
     match spec {
@@ -45,12 +43,12 @@ pub fn submitted_digest(kind: &str, spec: &Value) -> String {
     }
 }
 
-/// A Task's spec without its controls.
+/// A Task's spec without what may change.
 struct Submitted<'a>(&'a Map<String, Value>);
 
 impl Serialize for Submitted<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let kept = self.0.iter().filter(|(name, _)| !CONTROLS.contains(&name.as_str()));
+        let kept = self.0.iter().filter(|(name, _)| !may_change(name));
         serializer.collect_map(kept.map(|(name, value)| (name, Canonical(value))))
     }
 }
@@ -83,26 +81,12 @@ fn digest_of(document: &impl Serialize) -> String {
 /// digest ask for the same, whatever aliases and defaults they spell out. What may change (`suspend`, `cancel`), and how long
 /// the object stays after its end, do not count.
 pub fn task_digest(task: &Task, executor: Option<&str>, max_attempts: u32, create_cwom: bool) -> String {
-    let defaults = json!({
-        "version": "1.0",
-        "idempotency_key": null,
-        "requested_by": {"label": null},
-        "target": {"ref": "main", "path": ""},
-        "constraints": {"time_budget_seconds": 900, "allow_network": false, "allow_secrets": false},
-        "inputs": {},
-        "metadata": {},
-        "acceptance_criteria": [],
-        "evidence_requirements": [],
-        "executor": null,
-        "max_attempts": 1,
-        "create_cwom": true,
-    });
     let mut asked = serde_json::to_value(task).unwrap_or_default();
-    if let (Value::Object(asked), Value::Object(defaults)) = (&mut asked, &defaults) {
+    if let Value::Object(asked) = &mut asked {
         asked.insert("executor".into(), json!(executor));
         asked.insert("max_attempts".into(), json!(max_attempts));
         asked.insert("create_cwom".into(), json!(create_cwom));
-        leave_out(asked, defaults);
+        SHAPES.iter().for_each(|shape| leave_out(asked, &shape.defaults()));
     }
     spec_digest(&asked)
 }

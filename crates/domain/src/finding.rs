@@ -4,67 +4,31 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The stable codes. Frozen: codes may be added, never renamed or removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Code {
-    /// The document does not fit the schema: a field is missing, too long, unknown or of the wrong type.
-    InvalidSpec,
-    /// `operation` is not one of the four.
-    InvalidOperation,
-    /// The repository starts with none of the allowed prefixes.
-    RepoNotAllowed,
-    /// The time budget is below the minimum.
-    TimeBudgetTooLow,
-    /// The time budget is above the maximum.
-    TimeBudgetTooHigh,
-    /// `allow_network` is true.
-    NetworkAccessDenied,
-    /// `allow_secrets` is true.
-    SecretsAccessDenied,
-    /// The executor asks models, none of which is granted to the namespace and the repository.
-    ModelNotAllowed,
-    /// The Task asks for more of models than its executor and its grant have.
-    BudgetTooHigh,
-    /// As many Tasks of the namespace are open as may be. A code of admission, not of the gate: asked once.
-    TooManyTasks,
-}
+use crate::choices;
 
-impl Code {
-    /// Every code, in the contract's order.
-    pub const ALL: [Self; 10] = [
-        Self::InvalidSpec,
-        Self::InvalidOperation,
-        Self::RepoNotAllowed,
-        Self::TimeBudgetTooLow,
-        Self::TimeBudgetTooHigh,
-        Self::NetworkAccessDenied,
-        Self::SecretsAccessDenied,
-        Self::ModelNotAllowed,
-        Self::BudgetTooHigh,
-        Self::TooManyTasks,
-    ];
-
-    /// The code as users see it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidSpec => "INVALID_SPEC",
-            Self::InvalidOperation => "INVALID_OPERATION",
-            Self::RepoNotAllowed => "REPO_NOT_ALLOWED",
-            Self::TimeBudgetTooLow => "TIME_BUDGET_TOO_LOW",
-            Self::TimeBudgetTooHigh => "TIME_BUDGET_TOO_HIGH",
-            Self::NetworkAccessDenied => "NETWORK_ACCESS_DENIED",
-            Self::SecretsAccessDenied => "SECRETS_ACCESS_DENIED",
-            Self::ModelNotAllowed => "MODEL_NOT_ALLOWED",
-            Self::BudgetTooHigh => "BUDGET_TOO_HIGH",
-            Self::TooManyTasks => "TOO_MANY_TASKS",
-        }
-    }
-}
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+choices! {
+    /// The stable codes. Frozen: codes may be added, never renamed or removed.
+    pub enum Code {
+        /// The document does not fit the schema: a field is missing, too long, unknown or of the wrong type.
+        InvalidSpec = "INVALID_SPEC",
+        /// `operation` is not one of the four.
+        InvalidOperation = "INVALID_OPERATION",
+        /// The repository starts with none of the allowed prefixes.
+        RepoNotAllowed = "REPO_NOT_ALLOWED",
+        /// The time budget is below the minimum.
+        TimeBudgetTooLow = "TIME_BUDGET_TOO_LOW",
+        /// The time budget is above the maximum.
+        TimeBudgetTooHigh = "TIME_BUDGET_TOO_HIGH",
+        /// `allow_network` is true.
+        NetworkAccessDenied = "NETWORK_ACCESS_DENIED",
+        /// `allow_secrets` is true.
+        SecretsAccessDenied = "SECRETS_ACCESS_DENIED",
+        /// The executor asks models, none of which is granted to the namespace and the repository.
+        ModelNotAllowed = "MODEL_NOT_ALLOWED",
+        /// The Task asks for more of models than its executor and its grant have.
+        BudgetTooHigh = "BUDGET_TOO_HIGH",
+        /// As many Tasks of the namespace are open as may be. A code of admission, not of the gate: asked once.
+        TooManyTasks = "TOO_MANY_TASKS",
     }
 }
 

@@ -1,44 +1,26 @@
 //! The states of a Task, the ways between them, and why an attempt fails (contract section 1).
 
-use std::fmt;
+use crate::choices;
 
-use serde::{Deserialize, Serialize};
-
-/// Where a Task is on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// Accepted; not yet recorded, or held back because it is suspended.
-    Pending,
-    /// Recorded; its Job is created or waits for quota or a place to run.
-    Queued,
-    /// Its worker runs.
-    Running,
-    /// Ended with the work done.
-    Completed,
-    /// Ended without.
-    Failed,
-    /// Ended because somebody asked for it.
-    Cancelled,
+choices! {
+    /// Where a Task is on its way.
+    pub enum Phase {
+        /// Accepted; not yet recorded, or held back because it is suspended.
+        Pending = "pending",
+        /// Recorded; its Job is created or waits for quota or a place to run.
+        Queued = "queued",
+        /// Its worker runs.
+        Running = "running",
+        /// Ended with the work done.
+        Completed = "completed",
+        /// Ended without.
+        Failed = "failed",
+        /// Ended because somebody asked for it.
+        Cancelled = "cancelled",
+    }
 }
 
 impl Phase {
-    /// Every phase, in the order of the way.
-    pub const ALL: [Self; 6] =
-        [Self::Pending, Self::Queued, Self::Running, Self::Completed, Self::Failed, Self::Cancelled];
-
-    /// The name in the database and in REST bodies.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
     /// The name in `.status.phase` of the custom resource.
     pub fn as_condition(self) -> &'static str {
         match self {
@@ -49,11 +31,6 @@ impl Phase {
             Self::Failed => "Failed",
             Self::Cancelled => "Cancelled",
         }
-    }
-
-    /// The phase with this database name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|phase| phase.as_str() == name)
     }
 
     /// Whether the Task has ended. A terminal phase never changes.
@@ -74,30 +51,17 @@ impl Phase {
     }
 }
 
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 macro_rules! failure_reasons {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal, $retry:ident;)+) => {
-        /// Why an attempt, and with the last one the Task, failed: `.status.reason`, the manifest's `reason`, the
-        /// record's `error.reason`. A policy code stands here as it is.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub enum FailureReason {
-            $($(#[doc = $doc])+ #[serde(rename = $text)] $name,)+
+        choices! {
+            /// Why an attempt, and with the last one the Task, failed: `.status.reason`, the manifest's `reason`, the
+            /// record's `error.reason`. A policy code stands here as it is.
+            pub enum FailureReason {
+                $($(#[doc = $doc])+ $name = $text,)+
+            }
         }
 
         impl FailureReason {
-            /// Every reason.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
-
-            /// The name that users see.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $text,)+ }
-            }
-
             /// What it means, for the reference pages.
             pub fn explanation(self) -> &'static str {
                 match self { $(Self::$name => concat!($($doc),+),)+ }
@@ -196,11 +160,6 @@ impl FailureReason {
     pub fn is_infrastructure(self) -> bool {
         matches!(self, Self::Evicted | Self::Interrupted | Self::NodeLost | Self::ImagePullFailed | Self::StartFailed)
     }
-
-    /// The reason with this name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|reason| reason.as_str() == name)
-    }
 }
 
 impl From<crate::Code> for FailureReason {
@@ -218,12 +177,6 @@ impl From<crate::Code> for FailureReason {
             Code::BudgetTooHigh => Self::BudgetTooHigh,
             Code::TooManyTasks => Self::TooManyTasks,
         }
-    }
-}
-
-impl fmt::Display for FailureReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 
@@ -252,7 +205,7 @@ mod tests {
     #[test]
     fn reasons_round_trip() {
         for reason in FailureReason::ALL {
-            assert_eq!(FailureReason::parse(reason.as_str()), Some(*reason));
+            assert_eq!(FailureReason::parse(reason.as_str()), Some(reason));
         }
     }
 }

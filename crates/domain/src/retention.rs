@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use super::Phase;
+use crate::choices;
 
 /// The greatest configuration that is read, in bytes: it must fit a ConfigMap.
 pub const MAX_RETENTION_BYTES: usize = 1024 * 1024;
@@ -74,22 +75,13 @@ pub struct Due {
     pub limit: Limit,
 }
 
-/// The limits of a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// It ended longer ago than that.
-    MaxAge,
-    /// So many of its namespace are newer.
-    MaxCount,
-}
-
-impl Limit {
-    /// As in the configuration.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::MaxAge => "maxAge",
-            Self::MaxCount => "maxCount",
-        }
+choices! {
+    /// The limits of a rule.
+    pub enum Limit {
+        /// It ended longer ago than that.
+        MaxAge = "maxAge",
+        /// So many of its namespace are newer.
+        MaxCount = "maxCount",
     }
 }
 

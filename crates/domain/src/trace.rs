@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{FailureReason, Id, Task, TraceId};
+use crate::choices;
 
 /// The normalized Task that ran; written by the operator before the Job.
 pub const TASK_FILE: &str = "task.json";
@@ -139,43 +140,21 @@ pub enum Outcome {
     Failed,
 }
 
-/// What a file of the trace is (contract section 5, `artifacts.kind`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FileKind {
-    /// What happened or was printed.
-    Log,
-    /// A change to the source.
-    Diff,
-    /// A report.
-    Report,
-    /// Anything else.
-    File,
-    /// Numbers.
-    Metric,
-    /// What went wrong.
-    Error,
-}
-
-impl FileKind {
-    /// Every kind, in the contract's order.
-    pub const ALL: [Self; 6] = [Self::Log, Self::Diff, Self::Report, Self::File, Self::Metric, Self::Error];
-
-    /// The name in the database and the manifest.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Log => "log",
-            Self::Diff => "diff",
-            Self::Report => "report",
-            Self::File => "file",
-            Self::Metric => "metric",
-            Self::Error => "error",
-        }
-    }
-
-    /// The kind with this name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+choices! {
+    /// What a file of the trace is (contract section 5, `artifacts.kind`).
+    pub enum FileKind {
+        /// What happened or was printed.
+        Log = "log",
+        /// A change to the source.
+        Diff = "diff",
+        /// A report.
+        Report = "report",
+        /// Anything else.
+        File = "file",
+        /// Numbers.
+        Metric = "metric",
+        /// What went wrong.
+        Error = "error",
     }
 }
 

@@ -23,6 +23,7 @@ mod maintenance;
 #[cfg(test)]
 mod migration_source;
 mod model;
+mod news;
 mod one_writer;
 mod operation;
 mod ops;
@@ -54,6 +55,7 @@ pub use ledger::{
 pub use lost::{AdoptEnd, RunAgain, Shown};
 pub use maintenance::{Check, Database, EXPORT_TYPE, Migrated, Signature, Signer, TransferError, Transferred, Trust};
 pub use model::{ArtifactRow, Failure, JobRow, JobStatus, TaskRow};
+pub use news::News;
 pub use one_writer::Sole;
 pub use request::{
     AttemptEnd, AuditQuery, Ending, FinishTask, MAX_PAGE, MarkRunning, NewTask, Next, NoteSpecChanges, OpenTask, Order,
@@ -65,6 +67,8 @@ pub use story::{TracePlace, TraceSight};
 
 use jct_domain::denial::Notice;
 use jct_domain::{DeletionNote, Finding};
+
+use tokio::sync::broadcast;
 
 use conn::fetch;
 use connect::{Connected, Connector, Readers};
@@ -169,6 +173,11 @@ impl Store {
     async fn read_probe(&self) -> Result<()> {
         fetch!((i64,), &mut self.inner.readers.acquire().await?.borrow(), "SELECT probed_at FROM store_probe")?;
         Ok(())
+    }
+
+    /// What commits of this process tell of from now on. Those of other replicas are not heard.
+    pub fn news(&self) -> broadcast::Receiver<News> {
+        self.inner.writer.news()
     }
 
     /// How the writer fares. For metrics.

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use jct_domain::choices;
 use jct_domain::cwom::adapter::{CwomIds, Origin, run_id};
 use jct_domain::trace::FileKind;
 use jct_domain::{Id, Phase, Task, TraceId, task_digest};
@@ -203,42 +204,23 @@ impl TaskRow {
     }
 }
 
-/// Where an attempt is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum JobStatus {
-    /// Its Job is to be created, or waits.
-    Pending,
-    /// A worker has taken it. Only other ways of execution than a Job use it.
-    Claimed,
-    /// Its worker runs.
-    Running,
-    /// It ended with the work done.
-    Completed,
-    /// It ended without.
-    Failed,
+choices! {
+    /// Where an attempt is.
+    pub enum JobStatus {
+        /// Its Job is to be created, or waits.
+        Pending = "pending",
+        /// A worker has taken it. Only other ways of execution than a Job use it.
+        Claimed = "claimed",
+        /// Its worker runs.
+        Running = "running",
+        /// It ended with the work done.
+        Completed = "completed",
+        /// It ended without.
+        Failed = "failed",
+    }
 }
 
 impl JobStatus {
-    /// Every status, in the order of the way.
-    pub const ALL: [Self; 5] = [Self::Pending, Self::Claimed, Self::Running, Self::Completed, Self::Failed];
-
-    /// The name in the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Claimed => "claimed",
-            Self::Running => "running",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-        }
-    }
-
-    /// The status with this name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.as_str() == name)
-    }
-
     /// Whether the attempt has ended.
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Completed | Self::Failed)

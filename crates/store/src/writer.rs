@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use ulid::Generator;
@@ -18,7 +18,7 @@ use super::conn::{Conn, execute};
 use super::connect::{Connected, Connector, Opening};
 use super::maintenance::prepare;
 use super::operation::{Needs, Operation, View};
-use super::{Result, StoreError, StoreSettings, WriterStats, batch};
+use super::{News, Result, StoreError, StoreSettings, WriterStats, batch};
 
 /// How often a transaction is tried on PostgreSQL, where a connection can be lost and replicas can be in each other's
 /// way. Operations can be repeated, also those whose commit was not answered.
@@ -32,6 +32,9 @@ const BATCH_WAITS: u32 = 12;
 /// sooner.
 const FULL: Duration = Duration::from_secs(35);
 
+/// How many commits may be told of before a listener that is slow is told that it missed some.
+const NEWS: usize = 64;
+
 /// The wait between two tries to open the database for the first time.
 const OPENING_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -42,6 +45,7 @@ pub(super) struct Writer {
     closing: CancellationToken,
     running: Mutex<Option<JoinHandle<()>>>,
     counters: Arc<Counters>,
+    news: broadcast::Sender<News>,
 }
 
 #[derive(Default)]
@@ -84,6 +88,7 @@ impl Writer {
         let (opened, opening) = watch::channel(state);
         let closing = CancellationToken::new();
         let counters = Arc::new(Counters::default());
+        let news = broadcast::Sender::new(NEWS);
         let task = WriterTask {
             receiver,
             closing: closing.clone(),
@@ -96,9 +101,10 @@ impl Writer {
             opened,
             ids: Generator::new(),
             counters: Arc::clone(&counters),
+            news: news.clone(),
         };
         let running = Mutex::new(Some(tokio::spawn(task.run())));
-        (Self { requests, opening: opening.clone(), closing, running, counters }, opening)
+        (Self { requests, opening: opening.clone(), closing, running, counters, news }, opening)
     }
 
     /// One that takes nothing: of a store that is only read.
@@ -106,7 +112,13 @@ impl Writer {
         let (requests, _) = mpsc::channel(1);
         let counters = Arc::new(Counters::default());
         let opening = watch::channel(Ok(())).1;
-        Self { requests, opening, closing: CancellationToken::new(), running: Mutex::new(None), counters }
+        let (running, news) = (Mutex::new(None), broadcast::Sender::new(1));
+        Self { requests, opening, closing: CancellationToken::new(), running, counters, news }
+    }
+
+    /// What is committed from now on.
+    pub(super) fn news(&self) -> broadcast::Receiver<News> {
+        self.news.subscribe()
     }
 
     /// Has the operation committed.
@@ -204,6 +216,7 @@ struct WriterTask {
     opened: watch::Sender<Result<()>>,
     ids: Generator,
     counters: Arc<Counters>,
+    news: broadcast::Sender<News>,
 }
 
 impl WriterTask {
@@ -301,7 +314,11 @@ impl WriterTask {
         };
         let committed = within(self.timeout, transact(&mut connected.borrow(), batch, &mut self.ids)).await;
         match committed {
-            Ok(entries) => {
+            Ok((entries, news)) => {
+                if !news.is_empty() {
+                    // Mostly nobody listens.
+                    let _ = self.news.send(news);
+                }
                 self.counters.audit_entries.fetch_add(entries, Ordering::Relaxed);
                 self.counters.note_success(entries);
                 self.connected = Some(connected);
@@ -321,8 +338,8 @@ async fn within<T>(timeout: Duration, work: impl Future<Output = Result<T>>) -> 
     tokio::time::timeout(timeout, work).await.map_err(late)?
 }
 
-/// Runs `batch` in one transaction and commits it; how many audit entries were written.
-async fn transact(conn: &mut Conn<'_>, batch: &mut [Box<dyn Request>], ids: &mut Generator) -> Result<u64> {
+/// Runs `batch` in one transaction and commits it; how many audit entries were written, and what they tell of.
+async fn transact(conn: &mut Conn<'_>, batch: &mut [Box<dyn Request>], ids: &mut Generator) -> Result<(u64, News)> {
     let begin = match conn {
         Conn::Sqlite(_) => "BEGIN IMMEDIATE",
         Conn::Postgres(..) => "BEGIN",
@@ -336,7 +353,8 @@ async fn transact(conn: &mut Conn<'_>, batch: &mut [Box<dyn Request>], ids: &mut
     for request in batch {
         request.decide(&mut view);
     }
+    let news = News::of(&view);
     let entries = batch::save(conn, view, ids).await?;
     execute!(conn, "COMMIT")?;
-    Ok(entries)
+    Ok((entries, news))
 }

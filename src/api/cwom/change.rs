@@ -45,7 +45,7 @@ pub async fn set_status(
     id: PathId,
     mut query: Params,
 ) -> Result<Response, Problem> {
-    let status = query.required("status", |query, name| query.choice(name, Status::ALL, Status::as_str));
+    let status = query.required("status", |query, name| query.choice(name, &Status::ALL, Status::as_str));
     query.finish()?;
     let row = find(&api, &caller, "patch", of, &id).await?;
     change(&api, &caller, of, &row, json!({"status": status})).await

@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn every_kind_has_its_collection() {
         for kind in Kind::ALL {
-            assert_eq!(Collection::of(*kind).kind, *kind);
+            assert_eq!(Collection::of(kind).kind, kind);
         }
     }
 

@@ -1,15 +1,14 @@
 //! The schemas of bodies, each taken from the type that it describes.
 
-use kube::CustomResourceExt as _;
 use serde_json::{Map, Value, json};
 
 use super::parameters::namespace;
-use super::work_objects;
-use crate::crd;
+use super::work_objects::{self, each_field, nulls};
 use crate::domain::audit::{Action, EntityKind};
-use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS, Operation, VERSION};
+use crate::domain::table::schema::schema;
+use crate::domain::task::SHAPES;
 use crate::domain::trace::FileKind;
-use crate::domain::{ActorKind, Code, Phase};
+use crate::domain::{ActorKind, Code, Naming, Phase, Task};
 use crate::store::CostBy;
 
 /// What every guarded operation may answer besides its own, and what it means.
@@ -286,86 +285,33 @@ fn audit_entry() -> Value {
     })
 }
 
-/// The fields of the custom resource that a REST body does not have.
-const NOT_IN_BODY: [&str; 2] = ["cancel", "createCwom"];
-/// The fields of a REST body that say how the Task is handled: no part of what is shown of it.
-const CONTROLS: [&str; 4] = ["suspend", "executor", "max_attempts", "ttl_seconds_after_finished"];
-
-/// The body of `POST /tasks/enqueue`: the spec of the custom resource, its fields in snake_case.
+/// The body of `POST /tasks/enqueue`. What is left out has its default; that null is as good is told nowhere.
 fn task_spec() -> Value {
-    let crd = serde_json::to_value(crd::Task::crd()).unwrap_or_default();
-    let mut spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone();
-    if let Some(fields) = spec["properties"].as_object_mut() {
-        fields.retain(|name, _| !NOT_IN_BODY.contains(&name.as_str()));
-    }
-    let mut spec = in_snake_case(spec);
-    // What the custom resource leaves to its CEL rules and the gate.
-    for name in ["operation", "type"] {
-        spec["properties"][name]["enum"] = json!(Operation::ALL);
-    }
-    spec["properties"]["requested_by"]["properties"]["kind"]["enum"] = json!(ActorKind::ALL);
-    spec["properties"]["version"]["enum"] = json!([VERSION]);
-    spec["properties"]["version"]["default"] = json!(VERSION);
-    let budget = &mut spec["properties"]["constraints"]["properties"]["time_budget_seconds"];
-    budget["minimum"] = json!(MIN_TIME_BUDGET_SECONDS);
-    budget["maximum"] = json!(MAX_TIME_BUDGET_SECONDS);
-    for (alias, canonical) in [("type", "operation"), ("payload", "inputs")] {
-        spec["properties"][alias]["deprecated"] = json!(true);
-        spec["properties"][alias]["description"] = json!(format!("Alias of {canonical}."));
-    }
-    spec["properties"]["target"]["properties"]["repository"]["deprecated"] = json!(true);
-    spec
+    without("nullable", schema(&SHAPES, Naming::Rest))
 }
 
-/// A schema of the custom resource as one of a REST body: names of fields, and no extensions of Kubernetes.
-fn in_snake_case(schema: Value) -> Value {
-    let Value::Object(keywords) = schema else { return schema };
-    let keywords = keywords.into_iter().filter(|(name, _)| !name.starts_with("x-") && name != "nullable");
-    let translated = keywords.map(|(name, value)| {
-        let value = match (name.as_str(), value) {
-            ("properties", Value::Object(fields)) => {
-                let fields = fields.into_iter().map(|(name, field)| (snake_case(&name), in_snake_case(field)));
-                Value::Object(fields.collect())
-            }
-            ("required", Value::Array(names)) => {
-                names.iter().filter_map(Value::as_str).map(|name| Value::from(snake_case(name))).collect()
-            }
-            ("items", items) => in_snake_case(items),
-            (_, value) => value,
-        };
-        (name, value)
-    });
-    let mut schema: Map<String, Value> = translated.collect();
-    if schema.contains_key("properties") {
-        schema.insert("additionalProperties".into(), json!(false));
+/// `schema` without this keyword, at every level.
+fn without(keyword: &str, schema: Value) -> Value {
+    let mut schema = each_field(schema, &|field| without(keyword, field));
+    if let Some(keywords) = schema.as_object_mut() {
+        keywords.remove(keyword);
     }
-    Value::Object(schema)
+    schema
 }
 
-fn snake_case(camel_case: &str) -> String {
-    camel_case.chars().fold(String::new(), |mut name, letter| {
-        if letter.is_ascii_uppercase() {
-            name.push('_');
-        }
-        name.push(letter.to_ascii_lowercase());
-        name
-    })
+/// Of a record as it is answered: the canonical fields alone.
+fn canonical(schema: Value) -> Value {
+    let mut schema = each_field(schema, &canonical);
+    if let Some(fields) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        fields.retain(|_, field| field.get("deprecated").is_none());
+    }
+    schema
 }
 
 /// A recorded Task: the canonical fields of the spec, all present, and what the record adds.
 fn task() -> Value {
-    let spec = task_spec();
-    let mut fields = spec["properties"].as_object().cloned().unwrap_or_default();
-    fields.retain(|name, field| !CONTROLS.contains(&name.as_str()) && field.get("deprecated").is_none());
-    if let Some(target) = fields.get_mut("target").and_then(|target| target["properties"].as_object_mut()) {
-        target.retain(|_, field| field.get("deprecated").is_none());
-    }
-    if let Some(key) = fields.get_mut("idempotency_key") {
-        *key = or_null(key.take());
-    }
-    if let Some(requester) = fields.get_mut("requested_by") {
-        requester["properties"]["label"] = or_null(requester["properties"]["label"].take());
-    }
+    let mut spec = nulls(canonical(schema(&[&Task::SHAPE], Naming::Rest)));
+    let mut fields = spec["properties"].as_object_mut().map(std::mem::take).unwrap_or_default();
     let time = || json!({"type": ["string", "null"], "format": "date-time"});
     let text = || json!({"type": ["string", "null"]});
     let recorded = [

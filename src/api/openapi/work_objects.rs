@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use super::schemas::{id, or_null, trace_id};
 use crate::api::cwom::{COLLECTIONS, Changes, Collection};
 use crate::domain::Naming;
-use crate::domain::cwom::shape::Need;
 use crate::domain::cwom::{Kind, schema};
+use crate::domain::table::Need;
 
 /// For each kind: what is posted, an object, a list of them, what answers a change, and what changes it.
 pub fn all() -> Map<String, Value> {
@@ -107,7 +107,7 @@ fn change(of: &Collection) -> Option<Value> {
 }
 
 /// `nullable` of OpenAPI 3.0 in the words of 3.1.
-fn nulls(schema: Value) -> Value {
+pub fn nulls(schema: Value) -> Value {
     each_field(schema, &|field| {
         let mut field = nulls(field);
         if field.as_object_mut().and_then(|field| field.remove("nullable")) != Some(json!(true)) {
@@ -152,7 +152,7 @@ fn partly(schema: Value) -> Value {
 }
 
 /// `schema` with `change` made to each field, and to the entries of a list.
-fn each_field(schema: Value, change: &dyn Fn(Value) -> Value) -> Value {
+pub fn each_field(schema: Value, change: &dyn Fn(Value) -> Value) -> Value {
     let Value::Object(keywords) = schema else { return schema };
     let keywords = keywords.into_iter().map(|(name, value)| {
         let value = match (name.as_str(), value) {

@@ -13,6 +13,7 @@ use super::{Asker, media};
 use crate::api::Api;
 use crate::api::error::Problem;
 use crate::api::query::{Params, PathId};
+use crate::domain::choices;
 use crate::domain::trace::{LOG_FILE, STDERR_FILE, STDOUT_FILE};
 
 /// The most lines that `tail` takes.
@@ -21,25 +22,16 @@ const MAX_TAIL: u32 = 100_000;
 const FOLLOWED: Shape = Shape { kind: "log", stops: true, last: said };
 const WHOLE: Shape = Shape { kind: "log", stops: false, last: stream::whole_or_broken };
 
-/// Which log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Which {
-    Trace,
-    Stdout,
-    Stderr,
+choices! {
+    /// Which log.
+    enum Which {
+        Stdout = "stdout",
+        Stderr = "stderr",
+        Trace = "trace",
+    }
 }
 
 impl Which {
-    const ALL: [Self; 3] = [Self::Stdout, Self::Stderr, Self::Trace];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Trace => "trace",
-            Self::Stdout => "stdout",
-            Self::Stderr => "stderr",
-        }
-    }
-
     fn file(self) -> &'static str {
         match self {
             Self::Trace => LOG_FILE,

@@ -6,6 +6,7 @@ pub mod enqueue;
 pub mod list;
 pub mod retry;
 mod submit;
+mod wait;
 
 pub(super) use enqueue::denial;
 

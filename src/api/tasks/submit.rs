@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use kube::api::{Api as Objects, ObjectMeta, PostParams};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::broadcast::Receiver;
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 
+use super::wait::wait;
 use crate::api::Api;
 use crate::api::error::Problem;
 use crate::api::frame::random;
@@ -17,10 +19,7 @@ use crate::domain::id::{hex, sha256_hex};
 use crate::domain::task::Controls;
 use crate::domain::{Code, Finding, Id, Principal, Task, TraceId, submitted_digest, task_digest};
 use crate::shared::TooMany;
-use crate::store::TaskRow;
-
-/// The first and the longest wait between two looks into the record.
-const LOOKS: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(100));
+use crate::store::{News, TaskRow};
 
 /// How long the record may take to answer before anything is created.
 const RECORD_PATIENCE: Duration = Duration::from_secs(3);
@@ -88,6 +87,8 @@ pub async fn submit(api: &Api, submission: &Submission, until: Instant) -> Resul
     }
     // Nothing is made of which it is known that it cannot be recorded now.
     in_time(async { Ok(api.store.check().await?) }).await?;
+    // From before it is there, so that nothing of it is missed.
+    let news = api.store.news();
     let name = key.map(|key| format!("task-{}", &sha256_hex(key.as_bytes())[..32]));
     let id = match create(api, submission, name.clone()).await? {
         Found::Created(id) => Some(id),
@@ -98,7 +99,7 @@ pub async fn submit(api: &Api, submission: &Submission, until: Instant) -> Resul
             Found::NameTaken => return Err(Problem::unavailable("no name is left for the Task; try again")),
         },
     };
-    wait(api, submission, id, until).await
+    wait_for_record(api, submission, news, id, until).await
 }
 
 /// What the record answers, if it does soon: a database that hangs is away as one that refuses.
@@ -137,7 +138,7 @@ fn object(api: &Api, submission: &Submission, name: Option<String>) -> TaskObjec
     let Submission { namespace, submitter, trace_id, parent_trace_id, retry_of, task, controls } = submission;
     let name = name.unwrap_or_else(|| format!("task-{}", hex(&random()[..6])));
     let stamps = Stamps { submitter: submitter.clone(), trace_id: trace_id.clone(), run: None };
-    let mut object = TaskObject::new(&name, TaskSpec::of(task.clone(), controls));
+    let mut object = TaskObject::new(&name, TaskSpec::of(task, controls));
     let sealed = Sealed { kind: "Task", namespace, name: &name, generate_name: "" };
     let seal = Seal { issuer: Issuer::Operator, at: api.health.clock.now() };
     let spec_sha256 = submitted_digest(sealed.kind, &object.spec.to_json());
@@ -162,36 +163,44 @@ async fn has_key(api: &Api, submission: &Submission, name: Option<&str>) -> Resu
     Ok(found.is_none_or(|object| object.spec.idempotency_key == submission.task.idempotency_key))
 }
 
-/// Looks into the record, less and less often, until it knows of the Task.
-async fn wait(api: &Api, submission: &Submission, id: Option<Id>, until: Instant) -> Result<Submitted, Problem> {
-    let (mut pause, longest) = LOOKS;
-    loop {
-        match look(api, submission, id, pause == longest).await {
-            Ok(Some(submitted)) => return Ok(submitted),
-            Ok(None) => {}
+/// Waits until the record knows of the Task.
+async fn wait_for_record(
+    api: &Api,
+    submission: &Submission,
+    news: Receiver<News>,
+    id: Option<Id>,
+    until: Instant,
+) -> Result<Submitted, Problem> {
+    let Submission { namespace, trace_id, task, .. } = submission;
+    let is_of_it = |news: &News| {
+        let of_key = |key: &String| news.tells_of_key(namespace, key);
+        id.is_some_and(|id| news.tells_of(id)) || task.idempotency_key.as_ref().is_some_and(of_key)
+    };
+    let leads = || api.health.gauges.leads.get() > 0;
+    let look = |thorough| async move {
+        match look(api, submission, id, thorough).await {
             // What is created may still be recorded: only time ends the wait.
-            Err(problem) if problem.status == StatusCode::SERVICE_UNAVAILABLE => {}
-            Err(problem) => return Err(problem),
+            Err(problem) if problem.status == StatusCode::SERVICE_UNAVAILABLE => Ok(None),
+            found => found,
         }
-        if Instant::now() + pause >= until {
-            let message = "the Task is created but not recorded yet, and may still be: ask again, or repeat the \
-                           request with the same idempotency_key";
-            let problem = Problem::named(StatusCode::GATEWAY_TIMEOUT, "not_recorded_yet", message);
-            return Err(match id {
-                Some(id) => problem.about(id, &submission.trace_id),
-                None => problem,
-            });
+    };
+    let submitted = wait(news, is_of_it, leads, until, look).await?;
+    submitted.ok_or_else(|| {
+        let message = "the Task is created but not recorded yet, and may still be: ask again, or repeat the \
+                       request with the same idempotency_key";
+        let problem = Problem::named(StatusCode::GATEWAY_TIMEOUT, "not_recorded_yet", message);
+        match id {
+            Some(id) => problem.about(id, trace_id),
+            None => problem,
         }
-        sleep(pause).await;
-        pause = (pause * 3 / 2).min(longest);
-    }
+    })
 }
 
 async fn look(
     api: &Api,
     submission: &Submission,
     id: Option<Id>,
-    at_leisure: bool,
+    thorough: bool,
 ) -> Result<Option<Submitted>, Problem> {
     // One read decides: between two of them the row may appear, and a Task be taken for its own duplicate.
     let row = match (&submission.task.idempotency_key, id) {
@@ -203,7 +212,7 @@ async fn look(
     }
     // Rare, so not looked for at first.
     match id {
-        Some(id) if at_leisure => Ok(api.store.refusal(id).await?.map(Submitted::Refused)),
+        Some(id) if thorough => Ok(api.store.refusal(id).await?.map(Submitted::Refused)),
         _ => Ok(None),
     }
 }

@@ -21,6 +21,7 @@ use super::output::Output;
 use crate::domain::executor::{Executor, Executors, NoExecutor, SandboxMode};
 use crate::domain::id::sha256_hex;
 use crate::domain::model::Models;
+use crate::domain::name::is_label;
 use crate::domain::task::{Controls, Naming, Operation};
 use crate::domain::{Actor, Finding, task};
 use crate::local::{self, Process, Ran, Run, RunError, State};
@@ -333,8 +334,7 @@ impl Who {
         let (id, trace_id, uid) = local::new_ids(now).map_err(|error| anyhow!("cannot get random bytes: {error}"))?;
         let pinned = id_of(manifest).ok().flatten();
         let namespace = manifest.text("/metadata/namespace").unwrap_or(&args.namespace);
-        let fits = !namespace.is_empty() && namespace.len() <= 63 && task::is_label(namespace);
-        if !fits {
+        if !is_label(namespace) {
             bail!(
                 "metadata.namespace: must be lower-case letters, digits and inner dashes, at most 63; is {namespace:?}"
             );

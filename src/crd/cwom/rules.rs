@@ -8,8 +8,8 @@ use schemars::Schema;
 use serde_json::{Value, json};
 
 use crate::domain::Naming;
-use crate::domain::cwom::shape::{Holds, Need, Shape};
 use crate::domain::cwom::{Change, Kind, Status, change, schema};
+use crate::domain::table::{Holds, Need, Shape};
 
 /// The schema of the spec of `kind`.
 pub fn spec_schema(kind: Kind) -> Schema {

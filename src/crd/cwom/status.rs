@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::crd::status::conditions;
+use crate::domain::choices;
 use crate::domain::id::sha256_hex;
 
 /// What became of a work object. Written by the controller alone, from the database.
@@ -64,119 +65,59 @@ pub struct ResolvedRef {
     pub id: String,
 }
 
-/// The types of a work object's conditions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WorkCondition {
-    /// It is in the database, as its spec says.
-    Recorded,
-    /// Every object that it refers to was found.
-    Resolved,
-    /// Of a Run that JCT carries out: it ended with the work done; Unknown until it ends.
-    Succeeded,
-    /// For kstatus: it is recorded and whole; of a Run that JCT carries out, the work is done.
-    Ready,
-    /// For kstatus: it waits, or is under way. Not there otherwise.
-    Reconciling,
-    /// For kstatus: nothing more comes of it by itself. Not there otherwise.
-    Stalled,
-}
-
-impl WorkCondition {
-    /// Every type.
-    pub const ALL: [Self; 6] =
-        [Self::Recorded, Self::Resolved, Self::Succeeded, Self::Ready, Self::Reconciling, Self::Stalled];
-
-    /// The name in `.status.conditions[].type`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Recorded => "Recorded",
-            Self::Resolved => "Resolved",
-            Self::Succeeded => "Succeeded",
-            Self::Ready => "Ready",
-            Self::Reconciling => "Reconciling",
-            Self::Stalled => "Stalled",
-        }
+choices! {
+    /// The types of a work object's conditions.
+    pub enum WorkCondition {
+        /// It is in the database, as its spec says.
+        Recorded = "Recorded",
+        /// Every object that it refers to was found.
+        Resolved = "Resolved",
+        /// Of a Run that JCT carries out: it ended with the work done; Unknown until it ends.
+        Succeeded = "Succeeded",
+        /// For kstatus: it is recorded and whole; of a Run that JCT carries out, the work is done.
+        Ready = "Ready",
+        /// For kstatus: it waits, or is under way. Not there otherwise.
+        Reconciling = "Reconciling",
+        /// For kstatus: nothing more comes of it by itself. Not there otherwise.
+        Stalled = "Stalled",
     }
 }
 
-/// The reasons of a work object's conditions. A Run that failed has a code of the gate or a
-/// [`FailureReason`](crate::domain::FailureReason) instead, one that is under way its phase.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WorkReason {
-    /// The row is written.
-    Recorded,
-    /// Nothing is missing.
-    AllFound,
-    /// An object that it refers to is not there, yet.
-    ReferenceMissing,
-    /// An id is that of an object of another kind.
-    WrongKind,
-    /// An Issue would come before itself, or be a part of itself.
-    CircularReference,
-    /// The spec does not fit the schema.
-    InvalidSpec,
-    /// Another Repo of the namespace has the slug.
-    SlugTaken,
-    /// Another DoctrineRef of the namespace has namespace, name and version.
-    DoctrineTaken,
-    /// The id pinned by `jct.dev/id` belongs to another object.
-    IdConflict,
-    /// The change is not allowed; the record keeps what was there.
-    ChangeRefused,
-    /// The database cannot be written at the moment.
-    StoreUnavailable,
-    /// What it would be known from is not recorded.
-    NotRecorded,
-    /// A Run waits for what it starts from.
-    WaitingForInputs,
-    /// A Run's work is done.
-    Done,
-    /// A Run was ended because somebody asked for it.
-    Canceled,
-    /// A Run failed for a reason that has no name.
-    Failed,
-}
-
-impl WorkReason {
-    /// Every reason.
-    pub const ALL: [Self; 16] = [
-        Self::Recorded,
-        Self::AllFound,
-        Self::ReferenceMissing,
-        Self::WrongKind,
-        Self::CircularReference,
-        Self::InvalidSpec,
-        Self::SlugTaken,
-        Self::DoctrineTaken,
-        Self::IdConflict,
-        Self::ChangeRefused,
-        Self::StoreUnavailable,
-        Self::NotRecorded,
-        Self::WaitingForInputs,
-        Self::Done,
-        Self::Canceled,
-        Self::Failed,
-    ];
-
-    /// The name that users see.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Recorded => "Recorded",
-            Self::AllFound => "AllFound",
-            Self::ReferenceMissing => "ReferenceMissing",
-            Self::WrongKind => "WrongKind",
-            Self::CircularReference => "CircularReference",
-            Self::InvalidSpec => "InvalidSpec",
-            Self::SlugTaken => "SlugTaken",
-            Self::DoctrineTaken => "DoctrineTaken",
-            Self::IdConflict => "IdConflict",
-            Self::ChangeRefused => "ChangeRefused",
-            Self::StoreUnavailable => "StoreUnavailable",
-            Self::NotRecorded => "NotRecorded",
-            Self::WaitingForInputs => "WaitingForInputs",
-            Self::Done => "Done",
-            Self::Canceled => "Canceled",
-            Self::Failed => "Failed",
-        }
+choices! {
+    /// The reasons of a work object's conditions. A Run that failed has a code of the gate or a
+    /// [`FailureReason`](crate::domain::FailureReason) instead, one that is under way its phase.
+    pub enum WorkReason {
+        /// The row is written.
+        Recorded = "Recorded",
+        /// Nothing is missing.
+        AllFound = "AllFound",
+        /// An object that it refers to is not there, yet.
+        ReferenceMissing = "ReferenceMissing",
+        /// An id is that of an object of another kind.
+        WrongKind = "WrongKind",
+        /// An Issue would come before itself, or be a part of itself.
+        CircularReference = "CircularReference",
+        /// The spec does not fit the schema.
+        InvalidSpec = "InvalidSpec",
+        /// Another Repo of the namespace has the slug.
+        SlugTaken = "SlugTaken",
+        /// Another DoctrineRef of the namespace has namespace, name and version.
+        DoctrineTaken = "DoctrineTaken",
+        /// The id pinned by `jct.dev/id` belongs to another object.
+        IdConflict = "IdConflict",
+        /// The change is not allowed; the record keeps what was there.
+        ChangeRefused = "ChangeRefused",
+        /// The database cannot be written at the moment.
+        StoreUnavailable = "StoreUnavailable",
+        /// What it would be known from is not recorded.
+        NotRecorded = "NotRecorded",
+        /// A Run waits for what it starts from.
+        WaitingForInputs = "WaitingForInputs",
+        /// A Run's work is done.
+        Done = "Done",
+        /// A Run was ended because somebody asked for it.
+        Canceled = "Canceled",
+        /// A Run failed for a reason that has no name.
+        Failed = "Failed",
     }
 }

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::domain::Naming;
-use crate::domain::cwom::{schema, shape::Holds};
+use crate::domain::cwom::schema;
+use crate::domain::table::Holds;
 
 fn spec_of(kind: Kind) -> Value {
     let definition = serde_json::to_value(definition(kind)).unwrap();
@@ -47,7 +48,7 @@ fn names_are_frozen() {
 fn the_rules_are_frozen() {
     for kind in Kind::ALL {
         let mut found = Vec::new();
-        rules(&spec_of(*kind), "spec", &mut found);
+        rules(&spec_of(kind), "spec", &mut found);
         assert!(found.iter().all(|rule| rule.contains("\n    INVALID_SPEC: spec")), "{found:?}");
         insta::assert_snapshot!(format!("rules_{kind}"), found.join("\n"));
     }
@@ -57,7 +58,7 @@ fn the_rules_are_frozen() {
 fn kinds_and_definitions_agree() {
     let mut short = BTreeSet::new();
     for kind in Kind::ALL {
-        let (definition, resource) = (definition(*kind), api_resource(*kind));
+        let (definition, resource) = (definition(kind), api_resource(kind));
         assert_eq!(
             (definition.spec.names.kind.as_str(), definition.spec.names.plural.as_str()),
             (kind.as_str(), kind.plural())
@@ -92,7 +93,7 @@ fn everything_is_bounded() {
         }
     }
     for kind in Kind::ALL {
-        look(&spec_of(*kind), "spec");
+        look(&spec_of(kind), "spec");
     }
 }
 
@@ -100,12 +101,12 @@ fn everything_is_bounded() {
 fn the_schema_has_every_field_that_is_written() {
     for kind in Kind::ALL {
         let written = |naming| {
-            let schema = schema(*kind, naming);
+            let schema = schema(kind, naming);
             schema["properties"].as_object().unwrap().keys().cloned().collect::<BTreeSet<String>>()
         };
         let names = kind.shape().fields.iter().map(|field| field.name.to_owned());
         assert_eq!(written(Naming::Rest), names.collect());
-        let derived = usize::from(*kind == Kind::Issue);
+        let derived = usize::from(kind == Kind::Issue);
         assert_eq!(written(Naming::CustomResource).len() + derived, kind.shape().fields.len());
         assert!(kind.shape().fields.iter().any(|field| field.name == "meta" && matches!(field.holds, Holds::Free(_))));
     }

@@ -17,7 +17,7 @@ pub fn findings(
     task: &Validated,
     row: &TaskRow,
 ) -> Vec<Finding> {
-    let spec = TaskSpec::of(row.task.clone(), &Controls::default()).to_json();
+    let spec = TaskSpec::of(&row.task, &Controls::default()).to_json();
     match judge(&spec, Naming::CustomResource, policy).0 {
         Verdict::Refused(findings) => findings,
         // Read anew, so that a row that another version has normalized is held against what this one makes of it.

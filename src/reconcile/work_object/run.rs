@@ -206,7 +206,7 @@ async fn known(context: &Context, api: &Api<TaskObject>, run: Id) -> Result<Opti
 fn task_object(context: &Context, run: &Understood, author: &Principal, id: Id, task: Task) -> TaskObject {
     let Head { namespace, name, uid, trace_id, .. } = &run.head;
     let controls = Controls { create_cwom: false, ..Controls::default() };
-    let (task_name, spec) = (task_name(id), TaskSpec::of(task, &controls));
+    let (task_name, spec) = (task_name(id), TaskSpec::of(&task, &controls));
     let stamps = Stamps { submitter: author.clone(), trace_id: trace_id.clone(), run: Some(id) };
     let sealed = Sealed { kind: TASK, namespace, name: &task_name, generate_name: "" };
     let spec_sha256 = submitted_digest(TASK, &spec.to_json());

@@ -25,8 +25,7 @@ pub use self::source::SourceArgs;
 pub use self::traces::TraceArgs;
 pub use self::webhook::WebhookArgs;
 pub use self::workers::WorkerArgs;
-use crate::domain::cwom::is_object_name;
-use crate::domain::task::is_label;
+use crate::domain::name::{is_label, is_object_name};
 use crate::jobs::{Broker, JobSettings};
 
 /// The form of log lines.
@@ -106,8 +105,7 @@ fn invalid(setting: &'static str, message: String) -> InvalidSetting {
 }
 
 fn namespace_name(setting: &'static str, name: &str) -> Result<(), InvalidSetting> {
-    let fits = name.len() <= 63 && is_label(name);
-    if fits { Ok(()) } else { Err(invalid(setting, format!("must be the name of a namespace, is {name:?}"))) }
+    if is_label(name) { Ok(()) } else { Err(invalid(setting, format!("must be the name of a namespace, is {name:?}"))) }
 }
 
 fn object_name(setting: &'static str, kind: &str, name: &str) -> Result<(), InvalidSetting> {
@@ -264,8 +262,12 @@ mod tests {
     #[case(&["--source-proxy=http://me:secret@proxy.example"], "JCT_SOURCE_PROXY")]
     #[case(&["--api-session-seconds=7200"], "--api-session-seconds")]
     #[case(&["--api-namespace=Team A"], "JCT_API_NAMESPACE")]
+    #[case(&["--namespace=-x"], "JCT_NAMESPACE")]
+    #[case(&["--worker-namespace=x-"], "JCT_WORKER_NAMESPACE")]
     #[case(&["--api-audience= ,"], "JCT_API_AUDIENCE")]
     #[case(&["--lease-name=The Lease"], "JCT_LEASE_NAME")]
+    #[case(&["--lease-name=-x"], "JCT_LEASE_NAME")]
+    #[case(&["--signing-secret=a..b"], "JCT_SIGNING_SECRET")]
     #[case(&["--lease-seconds=1"], "--lease-seconds")]
     #[case(&["--audit-checkpoint-config-map=The Map"], "JCT_AUDIT_CHECKPOINT_CONFIG_MAP")]
     #[case(&["--audit-checkpoint-url=http://archive.example.org/x"], "JCT_AUDIT_CHECKPOINT_URL")]

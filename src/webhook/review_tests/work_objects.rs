@@ -43,7 +43,7 @@ pub(super) fn causes(response: &AdmissionResponse) -> Vec<String> {
 #[test]
 fn every_work_object_is_stamped_as_a_task_is() {
     for kind in Kind::ALL {
-        let given = example(*kind);
+        let given = example(kind);
         let object = stamped(&given, "ada");
         assert_eq!(annotation(&object, SUBMITTED_BY), Some("ada"), "{kind}");
         assert!(object["metadata"]["finalizers"].as_array().unwrap().contains(&json!(FINALIZER)), "{kind}");

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::Kind;
-use super::shape::{Field, Holds, Need, Shape};
+use crate::table::{Holds, Shape};
 
 /// Takes out what [`restore`] puts back.
 pub fn shorten(kind: Kind, spec: &mut Value) {
@@ -46,7 +46,7 @@ fn shorten_record(shape: &Shape, fields: &mut Map<String, Value>) {
                 reference.remove("role");
             }
         });
-        if is_default(field, value) {
+        if field.default().as_ref() == Some(value) {
             fields.remove(field.name);
         }
     }
@@ -55,7 +55,7 @@ fn shorten_record(shape: &Shape, fields: &mut Map<String, Value>) {
 fn restore_record(shape: &Shape, fields: &mut Map<String, Value>) {
     for field in shape.fields {
         if !fields.contains_key(field.name)
-            && let Some(default) = default(field)
+            && let Some(default) = field.default()
         {
             fields.insert(field.name.into(), default);
         }
@@ -81,29 +81,6 @@ fn inner(
             entries.iter_mut().for_each(|entry| inner(holds, entry, with, of_reference));
         }
         _ => {}
-    }
-}
-
-fn is_default(field: &Field, value: &Value) -> bool {
-    match (field.need, value) {
-        (Need::Optional, Value::Null) => true,
-        (Need::Or(text), Value::String(value)) => value == text,
-        (Need::Empty | Need::Derived, Value::Array(entries)) => entries.is_empty(),
-        (Need::Empty, Value::Object(fields)) => fields.is_empty(),
-        _ => false,
-    }
-}
-
-fn default(field: &Field) -> Option<Value> {
-    match field.need {
-        Need::Required => None,
-        Need::Optional => Some(Value::Null),
-        Need::Or(text) => Some(text.into()),
-        Need::Derived => Some(Value::Array(Vec::new())),
-        Need::Empty => Some(match field.holds {
-            Holds::List(..) => Value::Array(Vec::new()),
-            _ => Value::Object(Map::new()),
-        }),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Limits that several kinds share. Those that the contract leaves open are here too: nothing is unbounded.
 
-use super::shape::Holds::{self, Free, List, Number, Object, Text};
 use super::{Actor, Kind};
+use crate::table::Holds::{self, Free, List, Number, Object, Text};
 
 /// The greatest number of entries of most lists.
 pub const MAX_LIST: usize = 100;

@@ -1,7 +1,7 @@
 //! CWOM 0.1, the canonical work object model (contract section 2):
 //! Issue + ContextPacket + ConstraintSnapshot + DoctrineRef → Run → Artifact.
 //!
-//! A kind is a Rust type and a table of its fields ([`shape`]). [`read()`] turns what somebody wrote, at either door, into
+//! A kind is a Rust type and a table of its fields ([`crate::table`]). [`read()`] turns what somebody wrote, at either door, into
 //! a [`Spec`] and all findings; [`check_update()`] says which changes are allowed; [`schema()`] describes a kind in OpenAPI.
 //! An [`Object`] is a spec with the head that every kind has.
 
@@ -12,8 +12,6 @@ pub mod limits;
 mod object;
 mod primitives;
 mod read;
-mod schema;
-pub mod shape;
 mod status;
 mod update;
 
@@ -22,21 +20,21 @@ mod read_tests;
 #[cfg(test)]
 pub mod strategy;
 
+pub use crate::table::{Link, Part, Shape};
 pub use brief::{restore, shorten};
 pub use kinds::*;
 pub use object::{InvalidObject, Object};
 pub use primitives::{Actor, Document, Ref, Source, Target};
-pub use read::{is_object_name, patch, read};
-pub use schema::schema;
-pub use shape::{Link, Part, Shape};
+pub use read::{patch, read};
 pub use status::Status;
 pub use update::{Change, change, check_update};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::Naming;
 use super::audit::EntityKind;
-use shape::choices;
+use crate::choices;
 
 choices! {
     /// The seven kinds.
@@ -89,6 +87,11 @@ impl Kind {
     pub fn is_immutable(self) -> bool {
         matches!(self, Self::ContextPacket | Self::ConstraintSnapshot)
     }
+}
+
+/// What the author of an object of this kind writes: [`crate::table::schema::schema()`].
+pub fn schema(kind: Kind, naming: Naming) -> Value {
+    crate::table::schema::schema(&[kind.shape()], naming)
 }
 
 impl From<Kind> for EntityKind {

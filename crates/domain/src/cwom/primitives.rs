@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use super::Kind;
 use super::limits::{DIGEST, EXTERNAL_ID, URL};
-use super::shape::Holds::{Choice, Text};
-use super::shape::Need::{Optional, Required};
-use super::shape::record;
+use crate::table::Holds::{Choice, Text};
+use crate::table::Need::{Optional, Required};
+use crate::table::record;
 use crate::{ActorKind, Id};
 
 record! {
     /// A person, an agent or a system, by the author's account.
     pub struct Actor {
         /// human, agent or system.
-        actor_kind: ActorKind = Required, Choice(&ActorKind::NAMES);
+        actor_kind: ActorKind = Required, Choice(ActorKind::NAMES);
         /// Identifier.
         actor_id: String = Required, Text(1, 128);
         /// A name for people.

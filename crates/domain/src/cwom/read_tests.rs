@@ -4,9 +4,9 @@ use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::shape::{Holds, Need, Shape};
 use super::*;
 use crate::Naming;
+use crate::table::{Holds, Need, Shape};
 
 const ID: &str = "01KJMMA2G027CE4HT1RZKZBW4A";
 
@@ -302,7 +302,7 @@ fn an_object_is_one_level_of_json() {
 }
 
 fn any_kind() -> impl Strategy<Value = Kind> {
-    prop::sample::select(Kind::ALL)
+    prop::sample::select(Kind::ALL.to_vec())
 }
 
 fn any_naming() -> impl Strategy<Value = Naming> {

@@ -1,7 +1,7 @@
 //! The states of Issues and Runs, and the ways between them (contract section 2).
 
 use super::Kind;
-use super::shape::choices;
+use crate::choices;
 
 choices! {
     /// Where an Issue or a Run is on its way.
@@ -72,9 +72,9 @@ mod tests {
     fn every_state_can_be_reached_and_left_for_an_end() {
         for kind in [Kind::Issue, Kind::Run] {
             for status in Status::ALL {
-                assert!(!status.may_become(kind, *status));
+                assert!(!status.may_become(kind, status));
                 assert!(status.is_terminal(kind) || status.may_become(kind, Status::Canceled), "{status}");
-                let reached = Status::ALL.iter().any(|from| from.may_become(kind, *status));
+                let reached = Status::ALL.iter().any(|from| from.may_become(kind, status));
                 assert!(reached, "{status}");
             }
         }

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::Kind;
-use super::shape::{Field, Holds, Need, Shape};
 use crate::Naming;
+use crate::table::{Field, Holds, Need, Shape};
 
 /// Text of so many characters, some of them odd; never NUL.
 pub fn text(least: usize, most: usize) -> BoxedStrategy<String> {
@@ -94,6 +94,9 @@ fn value(holds: &'static Holds, naming: Naming) -> BoxedStrategy<Value> {
             (0..4_000_000_000_000_000_i64).prop_map(|us| json!(jiff::Timestamp::from_microsecond(us).unwrap())).boxed()
         }
         Holds::Free(_) => any_object().prop_map(Value::from).boxed(),
+        Holds::Form(_) | Holds::Texts(..) | Holds::Flag | Holds::Clamped(..) | Holds::Count(..) => {
+            panic!("no work object holds {holds:?}")
+        }
         Holds::Ref(kinds) => reference(kinds, naming),
         Holds::Object(shape) => record(shape, naming),
         Holds::List(most, holds) => {

@@ -138,6 +138,24 @@ mod tests {
         findings.iter().map(ToString::to_string).collect()
     }
 
+    /// A field that is not named may change: whoever adds one decides that here.
+    #[rstest]
+    #[case(Kind::Repo, "name source default_branch visibility owners policy links tags meta")]
+    #[case(
+        Kind::Issue,
+        "repo title description type priority assignees watchers doctrine_refs constraints context_packets acceptance \
+         relationships runs tags meta"
+    )]
+    #[case(Kind::ContextPacket, "")]
+    #[case(Kind::ConstraintSnapshot, "")]
+    #[case(Kind::DoctrineRef, "type priority statement rationale links applicability tags meta")]
+    #[case(Kind::Run, "executor plan telemetry cost failure tags meta")]
+    #[case(Kind::Artifact, "type title uri media_type size_bytes preview verification tags meta")]
+    fn what_may_change_freely(#[case] kind: Kind, #[case] expected: &str) {
+        let free = kind.shape().fields.iter().filter(|field| change(kind, field.name) == Change::Free);
+        assert_eq!(free.map(|field| field.name).collect::<Vec<_>>().join(" "), expected);
+    }
+
     #[rstest]
     #[case(Kind::Repo, json!({}), json!({"slug": "octo/other"}), "spec.slug: of a Repo cannot change; make a new Repo")]
     #[case(Kind::DoctrineRef, json!({}), json!({"version": "2"}), "spec.version: of a DoctrineRef cannot change")]

@@ -13,39 +13,27 @@ pub use read::{InvalidExecutors, MAX_CONFIGURATION_BYTES, is_quantity};
 
 use super::model::ExecutorModel;
 use super::task::Operation;
+use crate::choices;
 
 /// Folders of the work folder that an executor's container has for reading alone: the Task, the repository as it was fetched,
 /// and what is between source, supervisor and recorder.
 pub const READ_ONLY_FOLDERS: [&str; 3] = ["in", "repo.git", "private"];
 
-/// Work that needs no image but the worker's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Builtin {
-    /// A report on a repository.
-    Analysis,
-    /// A report on its documentation.
-    Docs,
-    /// Applies `inputs.patch` and runs `inputs.verify`.
-    CodeChange,
-    /// Runs `inputs.commands`.
-    Ops,
+choices! {
+    /// Work that needs no image but the worker's own.
+    pub enum Builtin {
+        /// Applies `inputs.patch` and runs `inputs.verify`.
+        CodeChange = "code-change",
+        /// A report on its documentation.
+        Docs = "docs",
+        /// A report on a repository.
+        Analysis = "analysis",
+        /// Runs `inputs.commands`.
+        Ops = "ops",
+    }
 }
 
 impl Builtin {
-    /// Every one, in the order of the operations that they serve.
-    pub const ALL: [Self; 4] = [Self::CodeChange, Self::Docs, Self::Analysis, Self::Ops];
-
-    /// The name in the configuration and of the executor that is there without any.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Analysis => "analysis",
-            Self::Docs => "docs",
-            Self::CodeChange => "code-change",
-            Self::Ops => "ops",
-        }
-    }
-
     /// The operation that it is made for.
     pub fn operation(self) -> Operation {
         match self {
@@ -464,6 +452,14 @@ redact: ["corp-[0-9a-f]{8}"]
     #[case(
         "executors: [{name: a, operations: [docs], builtin: docs}, {name: a, operations: [docs], builtin: docs}]",
         "executors[1].name"
+    )]
+    #[case(
+        "executors: [{name: a, operations: [docs], namespaces: [team, -x], image: a, command: [a]}]",
+        "executors[0].namespaces[1]"
+    )]
+    #[case(
+        "executors: [{name: a, operations: [docs], namespaces: [-x*], image: a, command: [a]}]",
+        "executors[0].namespaces[0]"
     )]
     #[case("defaults: {docs: nobody}", "defaults.docs")]
     #[case("defaults: {docs: analysis}", "defaults.docs")]

@@ -5,15 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use super::{Builtin, Executor, Executors, SandboxMode};
-use crate::task::{Operation, is_label};
+use crate::name::{begins_label, is_label};
+use crate::task::Operation;
 use crate::trace::is_inside;
 
 /// The greatest configuration that is read, in bytes: it must fit a ConfigMap.
 pub const MAX_CONFIGURATION_BYTES: usize = 1024 * 1024;
 /// The greatest size of one executor as JSON, in bytes: it travels in the environment of its pod.
 const MAX_EXECUTOR_BYTES: usize = 64 * 1024;
-/// The greatest length of a name: it stands in events and metrics.
-const MAX_NAME_BYTES: usize = 63;
 
 /// A configuration that can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -104,7 +103,7 @@ fn invalid(field: &str, message: String) -> InvalidExecutors {
 
 fn check(at: &str, executor: &Executor) -> Result<(), InvalidExecutors> {
     let fail = |field: &str, message: String| Err(invalid(&format!("{at}.{field}"), message));
-    if executor.name.len() > MAX_NAME_BYTES || !is_label(&executor.name) {
+    if !is_label(&executor.name) {
         let message =
             format!("must be lower-case letters, digits and inner dashes, at most 63; is {:?}", executor.name);
         return fail("name", message);
@@ -113,9 +112,7 @@ fn check(at: &str, executor: &Executor) -> Result<(), InvalidExecutors> {
         return fail("operations", "must name at least one of code_change, docs, analysis, ops".into());
     }
     for (index, namespace) in executor.namespaces.iter().enumerate() {
-        let name = namespace.strip_suffix('*').unwrap_or(namespace);
-        let fits = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        if !fits || namespace.is_empty() {
+        if !namespace.strip_suffix('*').map_or_else(|| is_label(namespace), begins_label) {
             let message = format!("must be a namespace, a beginning and *, or *; is {namespace:?}");
             return fail(&format!("namespaces[{index}]"), message);
         }

@@ -1,35 +1,22 @@
 //! The four ways to speak to a model.
 
-use serde::{Deserialize, Serialize};
+use crate::choices;
 
-/// What a program speaks, and its provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Dialect {
-    /// Anthropic's Messages.
-    Anthropic,
-    /// OpenAI's Responses.
-    OpenaiResponses,
-    /// OpenAI's Chat Completions, which most other providers have too.
-    OpenaiChat,
-    /// Gemini's generateContent.
-    Gemini,
+choices! {
+    /// What a program speaks, and its provider.
+    pub enum Dialect {
+        /// Anthropic's Messages.
+        Anthropic = "anthropic",
+        /// OpenAI's Responses.
+        OpenaiResponses = "openai_responses",
+        /// OpenAI's Chat Completions, which most other providers have too.
+        OpenaiChat = "openai_chat",
+        /// Gemini's generateContent.
+        Gemini = "gemini",
+    }
 }
 
 impl Dialect {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Anthropic, Self::OpenaiResponses, Self::OpenaiChat, Self::Gemini];
-
-    /// As configurations and records write it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Anthropic => "anthropic",
-            Self::OpenaiResponses => "openai_responses",
-            Self::OpenaiChat => "openai_chat",
-            Self::Gemini => "gemini",
-        }
-    }
-
     /// `gen_ai.provider.name`, by the well-known values.
     pub fn provider_name(self) -> &'static str {
         match self {

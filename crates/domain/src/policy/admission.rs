@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{Policy, gate};
 use crate::cwom::{self, Kind};
+use crate::task::may_change;
 use crate::{Code, Finding, Naming};
 
 /// The custom resources that are ours.
@@ -85,7 +86,7 @@ fn changed_fields(old: &Value, new: &Value) -> Vec<Finding> {
     names.dedup();
     names
         .into_iter()
-        .filter(|name| !["suspend", "cancel"].contains(&name.as_str()) && old.get(*name) != new.get(*name))
+        .filter(|name| !may_change(name) && old.get(*name) != new.get(*name))
         .map(|name| {
             let message = "cannot change: only suspend and cancel may; make a new Task instead";
             Finding::new(Code::InvalidSpec, format!("spec.{name}"), message)

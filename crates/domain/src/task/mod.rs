@@ -3,6 +3,8 @@
 //! [`read()`] is the one function that turns what somebody wrote, at either door, into a [`Draft`]; a policy gate that
 //! finds nothing wrong turns the draft into a [`Task`]. Only a [`Task`] is recorded and run.
 
+mod fields;
+mod forms;
 mod git_ref;
 mod read;
 mod repo;
@@ -10,15 +12,14 @@ mod repo;
 #[cfg(test)]
 mod read_tests;
 
-use std::fmt;
+use serde_json::{Map, Value, json};
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-
-use super::ActorKind;
 pub use super::Naming;
+use crate::choices;
+use crate::table::Field;
+pub use fields::{Constraints, Controls, RequestedBy, SHAPES, Target, Task};
 pub use git_ref::problem as git_ref_problem;
-pub use read::{is_label, read};
+pub use read::read;
 pub use repo::{InvalidRepo, Repo};
 
 /// The one version of the specification.
@@ -38,135 +39,17 @@ pub const MAX_ATTEMPTS: u32 = 10;
 /// The greatest length of a ref, in characters.
 pub const MAX_REF_CHARS: usize = 256;
 
-/// The four kinds of work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Operation {
-    /// Change code.
-    CodeChange,
-    /// Write documentation.
-    Docs,
-    /// Read and report; change nothing.
-    Analysis,
-    /// Operational work.
-    Ops,
-}
-
-impl Operation {
-    /// Every operation, in the contract's order.
-    pub const ALL: [Self; 4] = [Self::CodeChange, Self::Docs, Self::Analysis, Self::Ops];
-
-    /// The name in manifests, REST bodies and the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::CodeChange => "code_change",
-            Self::Docs => "docs",
-            Self::Analysis => "analysis",
-            Self::Ops => "ops",
-        }
-    }
-
-    /// The operation with this name, if it is one of the four.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|operation| operation.as_str() == name)
-    }
-}
-
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Who asks for the work, by their own account. Who really asked is the authenticated user beside it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RequestedBy {
-    /// What kind of actor.
-    pub kind: ActorKind,
-    /// 1 to 128 characters.
-    pub id: String,
-    /// A name for people, 1 to 256 characters.
-    pub label: Option<String>,
-}
-
-/// What the work is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Target {
-    /// `owner/name`, normalized.
-    pub repo: Repo,
-    /// Branch, tag or commit.
-    #[serde(rename = "ref")]
-    pub git_ref: String,
-    /// Path inside the repository; empty for all of it.
-    pub path: String,
-}
-
-/// What the work may use.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Constraints {
-    /// How long the executor may run, in seconds.
-    pub time_budget_seconds: u32,
-    /// Whether the executor may use the network. Always false in V1.
-    pub allow_network: bool,
-    /// Whether the executor may use secrets. Always false in V1.
-    pub allow_secrets: bool,
-}
-
-/// A normalized Task that passed the gate: what is recorded, and what the worker reads as `task.json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Task {
-    /// The version of the specification, [`VERSION`].
-    pub version: String,
-    /// Same key, same Task.
-    pub idempotency_key: Option<String>,
-    /// Who asks, by their own account.
-    pub requested_by: RequestedBy,
-    /// What is to be done, 5 to 4000 characters.
-    pub objective: String,
-    /// Which kind of work.
-    pub operation: Operation,
-    /// What it is about.
-    pub target: Target,
-    /// What it may use.
-    pub constraints: Constraints,
-    /// Free-form parameters of the executor.
-    pub inputs: Map<String, Value>,
-    /// Free-form notes of the requester.
-    pub metadata: Map<String, Value>,
-    /// When the work counts as done.
-    pub acceptance_criteria: Vec<String>,
-    /// What must be shown for it.
-    pub evidence_requirements: Vec<String>,
-}
-
-/// The fields that say how a Task is handled, not what it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Controls {
-    /// Hold the Task back: no further attempt starts.
-    pub suspend: bool,
-    /// End the Task.
-    pub cancel: bool,
-    /// Make the CWOM objects that tell the Task's causality.
-    pub create_cwom: bool,
-    /// The executor to use; by operation when absent.
-    pub executor: Option<String>,
-    /// How often the work is tried, 1 to 10.
-    pub max_attempts: u32,
-    /// Delete the custom resource this long after its end, in seconds; never when absent. The record stays.
-    pub ttl_seconds_after_finished: Option<u32>,
-}
-
-impl Default for Controls {
-    fn default() -> Self {
-        Self {
-            suspend: false,
-            cancel: false,
-            create_cwom: true,
-            executor: None,
-            max_attempts: 1,
-            ttl_seconds_after_finished: None,
-        }
+choices! {
+    /// The four kinds of work.
+    pub enum Operation {
+        /// Change code.
+        CodeChange = "code_change",
+        /// Write documentation.
+        Docs = "docs",
+        /// Read and report; change nothing.
+        Analysis = "analysis",
+        /// Operational work.
+        Ops = "ops",
     }
 }
 
@@ -185,21 +68,8 @@ pub struct Draft {
     pub allow_secrets: bool,
     /// See [`Controls`].
     pub controls: Controls,
-    rest: Rest,
-}
-
-/// What no policy looks at.
-#[derive(Clone, Debug, PartialEq)]
-struct Rest {
-    idempotency_key: Option<String>,
-    requested_by: Option<RequestedBy>,
-    objective: String,
-    git_ref: String,
-    path: String,
-    inputs: Map<String, Value>,
-    metadata: Map<String, Value>,
-    acceptance_criteria: Vec<String>,
-    evidence_requirements: Vec<String>,
+    /// The fields of a Task, in snake_case; null where one is missing or wrong that must be there.
+    fields: Map<String, Value>,
 }
 
 impl Draft {
@@ -207,34 +77,44 @@ impl Draft {
     ///
     /// Callers have evaluated the policy and know of no finding; the checks here make a mistake in that harmless.
     pub fn into_task(self) -> Option<Task> {
-        let Rest {
-            idempotency_key,
-            requested_by,
-            objective,
-            git_ref,
-            path,
-            inputs,
-            metadata,
-            acceptance_criteria,
-            evidence_requirements,
-        } = self.rest;
-        let time_budget_seconds = u32::try_from(self.time_budget_seconds).ok()?;
+        let mut fields = self.fields;
+        // These may be large: moved as they are, and not read again.
+        let mut free_form = |name: &str| match fields.insert(name.to_owned(), json!({})) {
+            Some(Value::Object(map)) => map,
+            _ => Map::new(),
+        };
+        let (inputs, metadata) = (free_form("inputs"), free_form("metadata"));
+        let task: Task = serde_json::from_value(Value::Object(fields)).ok()?;
+        let task = Task { inputs, metadata, ..task };
+        let Constraints { time_budget_seconds, allow_network, allow_secrets } = task.constraints;
         let within = (MIN_TIME_BUDGET_SECONDS..=MAX_TIME_BUDGET_SECONDS).contains(&time_budget_seconds);
-        if !within || self.allow_network || self.allow_secrets {
-            return None;
-        }
-        Some(Task {
-            version: VERSION.into(),
-            idempotency_key,
-            requested_by: requested_by?,
-            objective,
-            operation: Operation::parse(self.operation.as_deref()?)?,
-            target: Target { repo: self.repo?, git_ref, path },
-            constraints: Constraints { time_budget_seconds, allow_network: false, allow_secrets: false },
-            inputs,
-            metadata,
-            acceptance_criteria,
-            evidence_requirements,
-        })
+        (within && !allow_network && !allow_secrets).then_some(task)
     }
+}
+
+/// The fields of the custom resource that [`read()`] reads as `task` with these `controls`. What is as if it were missing is left
+/// out, save that of a Task texts, numbers and truth values are written down whatever they are by default.
+pub fn resource(task: &Task, controls: &Controls) -> Map<String, Value> {
+    let fields = |record: Value| match record {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    };
+    let naming = Naming::CustomResource;
+    let empty = |_: &Field, value: &Value| match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    };
+    let usual = |field: &Field, value: &Value| field.default().as_ref() == Some(value);
+    let mut spec = Task::SHAPE.written(fields(json!(task)), naming, &empty);
+    spec.append(&mut Controls::SHAPE.written(fields(json!(controls)), naming, &usual));
+    spec
+}
+
+/// Whether the field with this name, as custom resources have it, may change once a Task is created.
+pub fn may_change(name: &str) -> bool {
+    let fields = Controls::SHAPE.fields.iter();
+    fields.filter(|field| field.may_change).any(|field| Naming::CustomResource.name(field.name) == name)
 }

@@ -82,6 +82,8 @@ impl Repo {
     }
 }
 
+crate::leaf!(Repo);
+
 impl TryFrom<String> for Repo {
     type Error = InvalidRepo;
 

@@ -32,12 +32,14 @@ impl Options {
         let list = match inputs.get("ignore") {
             None | Some(Value::Null) => return Ok(options),
             Some(Value::Array(list)) => list,
-            Some(_) => anyhow::bail!("inputs.ignore: must be a list of kinds of findings: {}", Kind::names()),
+            Some(_) => anyhow::bail!("inputs.ignore: must be a list of kinds of findings: {}", Kind::NAMES.join(", ")),
         };
         for (at, name) in list.iter().enumerate() {
-            let kind = Kind::ALL.into_iter().find(|kind| Some(kind.as_str()) == name.as_str());
-            let Some(kind) = kind else {
-                anyhow::bail!("inputs.ignore[{at}]: {name} is no kind of finding; there are {}", Kind::names());
+            let Some(kind) = name.as_str().and_then(Kind::parse) else {
+                anyhow::bail!(
+                    "inputs.ignore[{at}]: {name} is no kind of finding; there are {}",
+                    Kind::NAMES.join(", ")
+                );
             };
             options.ignore.insert(kind);
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jct_domain::choices;
 use serde::Serialize;
 
 /// The version of this form; fields may be added in 1.x.
@@ -53,22 +54,14 @@ pub struct Totals {
 
 macro_rules! kinds {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal;)+) => {
-        /// What a finding is.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-        #[serde(rename_all = "snake_case")]
-        pub enum Kind {
-            $($(#[doc = $doc])+ $name,)+
+        choices! {
+            /// What a finding is.
+            pub enum Kind {
+                $($(#[doc = $doc])+ $name = $text,)+
+            }
         }
 
         impl Kind {
-            /// Every kind.
-            pub const ALL: [Self; [$($text),+].len()] = [$(Self::$name,)+];
-
-            /// The name in the report and in `inputs.ignore`.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $text,)+ }
-            }
-
             /// For people.
             pub fn explanation(self) -> &'static str {
                 match self { $(Self::$name => concat!($($doc),+).trim_ascii(),)+ }
@@ -104,13 +97,6 @@ kinds! {
     SkippedLevel = "skipped_level";
     /// The document is too large, or no text in UTF-8.
     NotRead = "not_read";
-}
-
-impl Kind {
-    /// The names of all kinds.
-    pub fn names() -> String {
-        Self::ALL.map(Self::as_str).join(", ")
-    }
 }
 
 /// Something that wants mending.

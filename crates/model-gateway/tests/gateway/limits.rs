@@ -19,7 +19,7 @@ async fn no_credential_of_a_program_comes_to_a_provider_even_past_the_relay() {
         let sent = shown(&bench.fake.requests().last().unwrap().headers);
         let credentials = ["authorization", "x-api-key", "x-goog-api-key", "cookie"];
         let count = credentials.iter().filter(|name| sent.contains(&format!("{name}: "))).count();
-        assert_eq!((count, sent.matches(KEY).count()), (1, 1), "{}: {sent}", dialect.name());
+        assert_eq!((count, sent.matches(KEY).count()), (1, 1), "{}: {sent}", dialect.as_str());
         assert!(!sent.contains("dummy") && !sent.contains("token-of-the-pod"), "{sent}");
     }
 }

@@ -41,7 +41,7 @@ async fn answers_pass_unchanged_and_are_counted(
     let kind = response.headers()["content-type"].clone();
     assert_eq!(kind, if streams { "text/event-stream" } else { "application/json" });
     let (status, got) = read(response).await;
-    let model = format!("real-{}", dialect.name());
+    let model = format!("real-{}", dialect.as_str());
     assert_eq!(
         (status, got.as_str()),
         (StatusCode::OK, said_directly(&bench, dialect, streams, &model).await.as_str())

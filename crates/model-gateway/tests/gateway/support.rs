@@ -161,8 +161,8 @@ pub fn alias(dialect: Dialect) -> &'static str {
 
 pub fn catalog(fake: SocketAddr, price: Option<Price>) -> Catalog {
     let models = Dialect::ALL.map(|dialect| {
-        let provider = Provider::new(dialect.name(), dialect, &format!("http://{fake}"), KEY).unwrap();
-        let model = format!("real-{}", dialect.name());
+        let provider = Provider::new(dialect.as_str(), dialect, &format!("http://{fake}"), KEY).unwrap();
+        let model = format!("real-{}", dialect.as_str());
         Model { alias: alias(dialect).into(), provider: Arc::new(provider), model, price }
     });
     Catalog::new(models).unwrap()

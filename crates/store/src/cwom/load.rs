@@ -1,5 +1,7 @@
 //! Loading what a batch needs to know of the work objects, and writing what it decided: few statements for many objects.
 
+use std::sync::LazyLock;
+
 use jiff::Timestamp;
 
 use super::columns::{StoredObject, insert_arguments, unique_key, update_arguments};
@@ -137,22 +139,17 @@ async fn load_pairs(conn: &mut Conn<'_>, statement: &Values, rows: Vec<Vec<Argum
 
 /// What is known under these ids, of whatever kind.
 async fn load_holders(conn: &mut Conn<'_>, ids: impl Iterator<Item = Id>) -> Result<Vec<(Id, Holder)>> {
-    const HOLDERS: Values = Values {
-        before: "WITH wanted (id) AS (VALUES",
-        width: 1,
-        after: ") SELECT 'Task', t.id, t.namespace FROM tasks t JOIN wanted w ON t.id = w.id \
-                UNION ALL SELECT 'Repo', t.id, t.namespace FROM cwom_repos t JOIN wanted w ON t.id = w.id \
-                UNION ALL SELECT 'Issue', t.id, t.namespace FROM cwom_issues t JOIN wanted w ON t.id = w.id \
-                UNION ALL SELECT 'ContextPacket', t.id, t.namespace FROM cwom_context_packets t \
-                    JOIN wanted w ON t.id = w.id \
-                UNION ALL SELECT 'ConstraintSnapshot', t.id, t.namespace FROM cwom_constraint_snapshots t \
-                    JOIN wanted w ON t.id = w.id \
-                UNION ALL SELECT 'DoctrineRef', t.id, t.namespace FROM cwom_doctrine_refs t JOIN wanted w ON t.id = w.id \
-                UNION ALL SELECT 'Run', t.id, t.namespace FROM cwom_runs t JOIN wanted w ON t.id = w.id \
-                UNION ALL SELECT 'Artifact', t.id, t.namespace FROM cwom_artifacts t JOIN wanted w ON t.id = w.id",
-    };
+    /// Tasks, and work objects of every kind.
+    static HOLDERS: LazyLock<String> = LazyLock::new(|| {
+        let tables = Kind::ALL.map(|kind| (kind.as_str(), table(kind).name));
+        let selects = [("Task", "tasks")].into_iter().chain(tables).map(|(kind, name)| {
+            format!("SELECT '{kind}', t.id, t.namespace FROM {name} t JOIN wanted w ON t.id = w.id")
+        });
+        format!(") {}", selects.collect::<Vec<_>>().join(" UNION ALL "))
+    });
+    let holders = Values { before: "WITH wanted (id) AS (VALUES", width: 1, after: &HOLDERS };
     let rows: Vec<(String, String, String)> =
-        HOLDERS.fetch(conn, ids.map(|id| vec![id.to_string().into()]).collect()).await?;
+        holders.fetch(conn, ids.map(|id| vec![id.to_string().into()]).collect()).await?;
     rows.into_iter()
         .map(|(kind, id, namespace)| Ok((parsed("cwom", &id, &id)?, Holder { kind: Kind::parse(&kind), namespace })))
         .collect()

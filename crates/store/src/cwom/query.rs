@@ -48,8 +48,11 @@ pub(crate) async fn objects_of_trace(
     sight: &TraceSight,
 ) -> Result<Vec<ObjectRow>> {
     use Kind::{Artifact, ConstraintSnapshot, ContextPacket, DoctrineRef, Issue, Repo, Run};
+    // Every kind: the compiler counts them.
+    const CAUSES_FIRST: [Kind; Kind::ALL.len()] =
+        [Repo, Issue, ConstraintSnapshot, DoctrineRef, ContextPacket, Run, Artifact];
     let mut rows = Vec::new();
-    for kind in [Repo, Issue, ConstraintSnapshot, DoctrineRef, ContextPacket, Run, Artifact] {
+    for kind in CAUSES_FIRST {
         let mut select = Select::new(table(kind).select);
         select.filter("trace_id = ?", trace_id.as_str());
         if let Some(namespaces) = sight.namespaces(Some(kind)) {

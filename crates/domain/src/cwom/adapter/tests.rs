@@ -46,7 +46,7 @@ fn any_task() -> impl Strategy<Value = Task> {
     let texts = || prop::collection::vec(strategy::text(0, 1000), 0..3);
     let name = "[a-z0-9_.][a-z0-9._-]{0,6}";
     let requested_by =
-        (prop::sample::select(&ActorKind::NAMES[..]), strategy::text(1, 128), prop::option::of(strategy::text(1, 256)));
+        (prop::sample::select(ActorKind::NAMES), strategy::text(1, 128), prop::option::of(strategy::text(1, 256)));
     let objective = prop_oneof![
         4 => strategy::text(5, 4000),
         1 => ("[a-zß\n]{5,12}", 100..300_usize).prop_map(|(text, times)| text.repeat(times)),

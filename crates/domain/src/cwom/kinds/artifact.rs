@@ -1,10 +1,11 @@
 use serde_json::{Map, Value};
 
+use crate::choices;
 use crate::cwom::Ref;
 use crate::cwom::limits::{DIGEST, ISSUE, MAX_LIST, MEDIA_TYPE, META, RUN, URL, WORDS};
-use crate::cwom::shape::Holds::{Choice, Integer, List, Object, Text};
-use crate::cwom::shape::Need::{Empty, Optional, Or, Required};
-use crate::cwom::shape::{choices, record};
+use crate::table::Holds::{Choice, Integer, List, Object, Text};
+use crate::table::Need::{Empty, Optional, Or, Required};
+use crate::table::record;
 
 record! {
     /// Something that a Run made: it can be fetched by its address or checked by its digest.

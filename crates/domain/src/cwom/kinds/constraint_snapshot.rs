@@ -1,11 +1,12 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use crate::choices;
 use crate::cwom::Actor;
 use crate::cwom::limits::{AMOUNT, META, NOTES, WORDS};
-use crate::cwom::shape::Holds::{self, Choice, Number, Object, Text};
-use crate::cwom::shape::Need::{Empty, Optional, Required};
-use crate::cwom::shape::{choices, record};
+use crate::table::Holds::{self, Choice, Number, Object, Text};
+use crate::table::Need::{Empty, Optional, Required};
+use crate::table::record;
 
 record! {
     /// What work was done under, at one moment. Never changes: a new fact is a new ConstraintSnapshot.

@@ -3,10 +3,10 @@ use serde_json::{Map, Value};
 use crate::cwom::limits::{
     DIGEST, DOCTRINES, ISSUE, MAX_INLINE_BYTES, MAX_LIST, MEDIA_TYPE, META, SENTENCES, SNAPSHOT, URL, URLS, WORDS,
 };
-use crate::cwom::shape::Holds::{Bytes, List, Object, Text};
-use crate::cwom::shape::Need::{Empty, Optional, Or, Required};
-use crate::cwom::shape::record;
 use crate::cwom::{Document, Ref};
+use crate::table::Holds::{Bytes, List, Object, Text};
+use crate::table::Need::{Empty, Optional, Or, Required};
+use crate::table::record;
 
 record! {
     /// What one has to know to do an Issue. Never changes: a new fact is a new ContextPacket.

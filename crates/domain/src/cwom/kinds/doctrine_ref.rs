@@ -1,11 +1,12 @@
 use serde_json::{Map, Value};
 
 use super::IssueType;
+use crate::choices;
 use crate::cwom::Ref;
 use crate::cwom::limits::{META, NOTES, REPOS, URLS, WORDS};
-use crate::cwom::shape::Holds::{Choice, List, Object, Text};
-use crate::cwom::shape::Need::{Empty, Optional, Or, Required};
-use crate::cwom::shape::{choices, record};
+use crate::table::Holds::{Choice, List, Object, Text};
+use crate::table::Need::{Empty, Optional, Or, Required};
+use crate::table::record;
 
 record! {
     /// A rule that work is bound by. Namespace, name and version together name one, and never change.

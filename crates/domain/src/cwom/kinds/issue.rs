@@ -1,12 +1,13 @@
 use serde_json::{Map, Value};
 
+use crate::choices;
 use crate::cwom::limits::{
     ACTORS, DOCTRINES, ISSUE, ISSUES, MAX_ISSUE_META_BYTES, PACKETS, REPO, RUNS, SENTENCES, SNAPSHOTS, WORDS,
 };
-use crate::cwom::shape::Holds::{Choice, Free, Object, Text};
-use crate::cwom::shape::Need::{Derived, Empty, Optional, Or, Required};
-use crate::cwom::shape::{choices, record};
 use crate::cwom::{Actor, Ref, Status};
+use crate::table::Holds::{Choice, Free, Object, Text};
+use crate::table::Need::{Derived, Empty, Optional, Or, Required};
+use crate::table::record;
 
 record! {
     /// Work to be done, and why.

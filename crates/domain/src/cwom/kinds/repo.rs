@@ -1,10 +1,11 @@
 use serde_json::{Map, Value};
 
+use crate::choices;
 use crate::cwom::limits::{ACTORS, META, URLS, WORDS};
-use crate::cwom::shape::Holds::{Choice, Object, Text};
-use crate::cwom::shape::Need::{Empty, Optional, Or, Required};
-use crate::cwom::shape::{choices, record};
 use crate::cwom::{Actor, Source};
+use crate::table::Holds::{Choice, Object, Text};
+use crate::table::Need::{Empty, Optional, Or, Required};
+use crate::table::record;
 
 record! {
     /// A repository that work is done on.

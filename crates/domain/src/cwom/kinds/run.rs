@@ -1,11 +1,12 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use crate::choices;
 use crate::cwom::limits::{AMOUNT, ARTIFACTS, DOCTRINES, ISSUE, META, PACKETS, REPO, SENTENCES, SNAPSHOT, WORDS};
-use crate::cwom::shape::Holds::{self, Choice, Integer, Object, Text};
-use crate::cwom::shape::Need::{Empty, Optional, Or, Required};
-use crate::cwom::shape::{choices, record};
 use crate::cwom::{Actor, Ref, Status};
+use crate::table::Holds::{self, Choice, Integer, Object, Text};
+use crate::table::Need::{Empty, Optional, Or, Required};
+use crate::table::record;
 
 record! {
     /// One try at an Issue. Its inputs and outputs are only ever added to.

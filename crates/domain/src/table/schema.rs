@@ -1,31 +1,30 @@
-//! A kind as an OpenAPI 3.0 schema, made from its table.
+//! Records as OpenAPI 3.0 schemas, made from their tables.
 
 use serde_json::{Map, Value, json};
 
-use super::Kind;
-use super::shape::{Field, Holds, Need, Shape};
+use super::{Field, Form, Holds, Need, Shape};
 use crate::Naming;
+use crate::cwom::Kind;
 
-/// The fields that the author of an object writes, as the door in question names them.
+/// One record with the fields of all `shapes` and the description of the first: what the author of an object writes, as the door
+/// in question names it.
 ///
 /// For a custom resource it is structural, keeps free-form objects from being pruned, lets references have names, and
 /// has no derived fields and no defaults: objects are stored as they were written.
-pub fn schema(kind: Kind, naming: Naming) -> Value {
-    object(kind.shape(), naming)
-}
-
-fn object(shape: &Shape, naming: Naming) -> Value {
-    let written = |field: &&Field| naming == Naming::Rest || field.need != Need::Derived;
+pub fn schema(shapes: &[&Shape], naming: Naming) -> Value {
     let mut properties = Map::new();
     let mut required = Vec::new();
-    for field in shape.fields.iter().filter(written) {
+    for field in shapes.iter().flat_map(|shape| shape.fields).filter(|field| field.is_of(naming)) {
         let name = naming.name(field.name);
-        if field.need == Need::Required {
+        if let Some(alias) = field.alias {
+            properties.insert(naming.name(alias), deprecated(field, &name, naming));
+        } else if field.need == Need::Required {
             required.push(name.clone());
         }
         properties.insert(name, described(field, naming));
     }
-    let mut schema = json!({"type": "object", "description": text(shape.doc), "properties": properties});
+    let description = shapes.first().map(|shape| text(shape.doc));
+    let mut schema = json!({"type": "object", "description": description, "properties": properties});
     if !required.is_empty() {
         schema["required"] = json!(required);
     }
@@ -43,7 +42,20 @@ fn described(field: &Field, naming: Naming) -> Value {
             Need::Optional => schema["nullable"] = json!(true),
             Need::Or(text) => schema["default"] = json!(text),
             Need::Derived => schema["readOnly"] = json!(true),
-            Need::Required | Need::Empty => {}
+            Need::Required | Need::Else(_) | Need::Empty => {}
+        }
+    }
+    schema
+}
+
+/// The alias of a field.
+fn deprecated(field: &Field, name: &str, naming: Naming) -> Value {
+    let mut schema = value(&field.holds, naming);
+    match naming {
+        Naming::CustomResource => schema["description"] = format!("Deprecated alias of {name}.").into(),
+        Naming::Rest => {
+            schema["description"] = format!("Alias of {name}.").into();
+            schema["deprecated"] = json!(true);
         }
     }
     schema
@@ -64,10 +76,17 @@ fn any(holds: &Holds, naming: Naming) -> Value {
     match holds {
         Holds::Text(least, most) => sized(json!({"type": "string", "maxLength": most}), "minLength", *least),
         Holds::Bytes(most) => json!({"type": "string", "maxLength": most}),
+        Holds::Form(form) => formed(form, naming),
+        Holds::Texts(most, chars) => {
+            json!({"type": "array", "maxItems": most, "items": {"type": "string", "maxLength": chars}})
+        }
+        Holds::Flag => json!({"type": "boolean"}),
         Holds::Choice(names) => json!({"type": "string", "enum": names}),
         Holds::Number(least, most) => json!({"type": "number", "minimum": least, "maximum": most}),
         Holds::Integer(least, i64::MAX) => json!({"type": "integer", "format": "int64", "minimum": least}),
-        Holds::Integer(least, most) => {
+        // Those of a custom resource are rules, with codes of their own.
+        Holds::Clamped(..) if naming == Naming::CustomResource => json!({"type": "integer", "format": "int64"}),
+        Holds::Integer(least, most) | Holds::Clamped(least, most) | Holds::Count(least, most) => {
             json!({"type": "integer", "format": "int64", "minimum": least, "maximum": most})
         }
         Holds::Time => json!({"type": "string", "format": "date-time", "maxLength": 64}),
@@ -76,9 +95,22 @@ fn any(holds: &Holds, naming: Naming) -> Value {
         }
         Holds::Free(_) => json!({"type": "object", "additionalProperties": true}),
         Holds::Ref(kinds) => reference(kinds, naming),
-        Holds::Object(shape) => object(shape, naming),
+        Holds::Object(shape) => schema(&[*shape], naming),
         Holds::List(most, holds) => json!({"type": "array", "maxItems": most, "items": value(holds, naming)}),
     }
+}
+
+fn formed(form: &Form, naming: Naming) -> Value {
+    let (least, most) = form.chars;
+    let mut schema = sized(json!({"type": "string", "maxLength": most}), "minLength", least);
+    if let Some(pattern) = form.pattern {
+        schema["pattern"] = json!(pattern);
+    }
+    // A custom resource leaves its words to rules, which have codes.
+    if naming == Naming::Rest && !form.words.is_empty() {
+        schema["enum"] = json!(form.words);
+    }
+    schema
 }
 
 fn reference(kinds: &[Kind], naming: Naming) -> Value {

@@ -1,0 +1,47 @@
+//! What a commit of this process has told of, for those who wait for it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jct_domain::Id;
+
+use super::operation::{Fate, View};
+
+/// The Tasks that one commit has recorded or refused. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct News(Arc<Told>);
+
+#[derive(Debug, Default)]
+struct Told {
+    tasks: BTreeSet<Id>,
+    /// Namespace and idempotency key.
+    keys: BTreeSet<(String, String)>,
+}
+
+impl News {
+    /// What there is to tell once `view` is committed.
+    pub(super) fn of(view: &View) -> Self {
+        let inserted = view.tasks.values().filter(|slot| slot.fate == Fate::Inserted);
+        let mut told = Told { tasks: view.refusals.keys().copied().collect(), ..Told::default() };
+        for row in inserted.filter_map(|slot| slot.row.as_ref().ok()) {
+            told.tasks.insert(row.id);
+            told.keys.extend(row.task.idempotency_key.iter().map(|key| (row.namespace.clone(), key.clone())));
+        }
+        Self(Arc::new(told))
+    }
+
+    /// Whether there is nothing to tell.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.tasks.is_empty()
+    }
+
+    /// Whether the Task with this id is among them.
+    pub fn tells_of(&self, id: Id) -> bool {
+        self.0.tasks.contains(&id)
+    }
+
+    /// Whether a Task of the namespace with this idempotency key is among them.
+    pub fn tells_of_key(&self, namespace: &str, key: &str) -> bool {
+        self.0.keys.iter().any(|(in_namespace, known)| in_namespace == namespace && known == key)
+    }
+}
