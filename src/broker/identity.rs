@@ -165,9 +165,9 @@ impl Identity for PodIdentity {
         let row = self.running(&of).await?;
         let (executors, models) = (self.executors.borrow().clone(), self.models.borrow().clone());
         let executor = executors.resolve(&row.namespace, row.task.operation, row.executor.as_deref());
-        let granted = executor
-            .ok()
-            .and_then(|executor| models.granted(executor, &row.namespace, &row.task.target.repo).ok().flatten());
+        let granted = executor.ok().and_then(|executor| {
+            models.granted(executor, row.model.as_ref(), &row.namespace, &row.task.target.repo).ok().flatten()
+        });
         // What was granted when it began may be taken back.
         let granted = granted.ok_or(IdentityError::Unknown)?;
         Ok(Arc::new(caller(&row, granted)))

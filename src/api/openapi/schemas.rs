@@ -133,7 +133,7 @@ fn others() -> Map<String, Value> {
             "type": "object",
             "required": ["status", "task_id", "trace_id", "message", "limits", "spent"],
             "properties": {
-                "status": {"type": "string", "const": "success"},
+                "status": {"type": "string", "enum": ["success"]},
                 "task_id": {"type": "string"},
                 "trace_id": {"type": "string"},
                 "message": {"type": "string"},

@@ -100,7 +100,7 @@ pub async fn decide(
 fn granted(api: &Api, row: &TaskRow) -> Option<Granted> {
     let (executors, models) = (api.executors.borrow().clone(), api.models.borrow().clone());
     let executor = executors.resolve(&row.namespace, row.task.operation, row.executor.as_deref()).ok()?;
-    models.granted(executor, &row.namespace, &row.task.target.repo).ok()?
+    models.granted(executor, row.model.as_ref(), &row.namespace, &row.task.target.repo).ok()?
 }
 
 /// What is decided, if it can be.
@@ -179,7 +179,7 @@ models: [{alias: m, provider: p, model: m}]
 grants: [{namespaces: ['*'], repos: [octo/], aliases: [m], max_usd_per_day: 10, when_used_up: ask}]";
         let executor = executors.resolve("team", Operation::Ops, Some("a")).unwrap();
         let repo = crate::domain::task::Repo::parse("octo/hello").unwrap();
-        Models::read(yaml).unwrap().granted(executor, "team", &repo).unwrap().unwrap()
+        Models::read(yaml).unwrap().granted(executor, None, "team", &repo).unwrap().unwrap()
     }
 
     #[rstest]

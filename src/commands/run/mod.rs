@@ -183,7 +183,9 @@ async fn gate_and_run(
         };
     }
     let models = match &mut executor {
-        Ok(executor) => models::access(configured.models.as_ref(), executor, &who.namespace, &accepted, &aside)?,
+        Ok(executor) => {
+            models::access(configured.models.as_ref(), executor, &who.namespace, (&accepted, &controls), &aside)?
+        }
         Err(_) => None,
     };
     let reads = reads(args, state)?;
@@ -197,6 +199,7 @@ async fn gate_and_run(
         actor,
         task: accepted,
         executor: controls.executor,
+        model: controls.model,
         max_attempts: controls.max_attempts,
         create_cwom: controls.create_cwom,
         for_run: None,

@@ -11,6 +11,7 @@ use crate::broker::keys::authorities;
 use crate::domain::Task;
 use crate::domain::executor::Executor;
 use crate::domain::model::{self, Dialect, Granted, Models};
+use crate::domain::task::Controls;
 use crate::local::ModelAccess;
 
 /// What the variables of keys begin with; the provider's name follows, in capitals.
@@ -38,7 +39,7 @@ pub fn access(
     models: Option<&Models>,
     executor: &mut Executor,
     namespace: &str,
-    task: &Task,
+    (task, controls): (&Task, &Controls),
     aside: &Aside,
 ) -> anyhow::Result<Option<ModelAccess>> {
     if executor.model.is_none() {
@@ -47,7 +48,9 @@ pub fn access(
     let models = models.ok_or_else(|| {
         anyhow!("the executor asks models (model in its configuration): which there are, and to whom they are granted, --models FILE says")
     })?;
-    let Some(granted) = models.granted(executor, namespace, &task.target.repo)? else { return Ok(None) };
+    let Some(granted) = models.granted(executor, controls.model.as_ref(), namespace, &task.target.repo)? else {
+        return Ok(None);
+    };
     if let Some(model) = &mut executor.model {
         model.aliases.clone_from(&granted.aliases);
     }

@@ -52,6 +52,6 @@ pub async fn waits(
 /// Whether its grant says that somebody is asked.
 fn may_wait(context: &Context, row: &TaskRow) -> bool {
     let Ok(executor) = attempt::executor(context, row) else { return false };
-    let granted = context.models().granted(&executor, &row.namespace, &row.task.target.repo);
+    let granted = context.models().granted(&executor, row.model.as_ref(), &row.namespace, &row.task.target.repo);
     granted.ok().flatten().is_some_and(|granted| granted.asks_for_seconds.is_some())
 }

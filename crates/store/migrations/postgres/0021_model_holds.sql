@@ -14,3 +14,6 @@ CREATE TABLE model_holds (
     decided_by TEXT,
     decided_at BIGINT
 );
+
+-- Which model a Task asks for, and how much of it: a JSON object.
+ALTER TABLE tasks ADD COLUMN model TEXT;
