@@ -15,7 +15,7 @@ use crate::api::error::Problem;
 use crate::api::query::{Params, PathId};
 use crate::domain::model::{Granted, Limits, Usd};
 use crate::domain::{Code, Finding, Id};
-use crate::store::{AuditQuery, BudgetDecision, DecideBudget, NotWaiting, Page, TaskRow, task_account};
+use crate::store::{AuditQuery, BudgetDecision, DecideBudget, HoldState, NotWaiting, Page, TaskRow, task_account};
 
 /// Of what somebody did on a trace, so many entries are looked at.
 const MOST_ENTRIES: u32 = 100;
@@ -71,6 +71,9 @@ pub async fn decide(
     }
     let not_waiting = || Problem::conflict(format!("Task '{}': {NotWaiting}", row.id));
     let granted = granted(&api, &row).filter(|_| !row.phase.is_terminal()).ok_or_else(not_waiting)?;
+    if api.store.model_hold(row.id).await?.is_none_or(|hold| hold.state != HoldState::Waiting) {
+        return Err(not_waiting());
+    }
     let account = api.store.model_account(&task_account(row.id)).await?;
     let limits = granted.limits.raised_to(account.raised);
     let decision = decision(&asked, limits, &granted)?;
