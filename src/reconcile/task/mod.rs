@@ -203,7 +203,8 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
             Step::NoteRunning { pod, since } => {
                 let row = attempt::note_running(context, row, pod, since).await?;
                 let left = attempt::time_left(context, &row, since).clamp(LOOK_AGAIN, LOOK_AGAIN_AT_LEAST);
-                let (waiting, left) = budget::waits(context, &row, left).await?;
+                // In a box: what is awaited in a pass is on the stack of each step before it.
+                let (waiting, left) = Box::pin(budget::waits(context, &row, left)).await?;
                 return wait(context, task, &row, waiting, left).await;
             }
             Step::Wait(reason, message) => {
