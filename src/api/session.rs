@@ -1,14 +1,27 @@
-//! Ending one's own Session.
+//! Who one is to the API, and ending one's own Session.
 
 use axum::Extension;
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 
+use serde_json::{Value, json};
+
 use super::Api;
-use super::auth::{AuthorityError, Credential, session};
+use super::auth::{AuthorityError, Caller, Credential, session};
 use super::error::Problem;
 use super::query::Params;
 use crate::crd::session::token::SessionToken;
+
+/// Who you are
+///
+/// The user that the API takes the caller for. Needs no right.
+#[utoipa::path(get, path = "/session", tag = "operation", operation_id = "get_session",
+    responses((status = 200, description = "`user`", body = ref("#/components/schemas/Identity"))))]
+pub async fn tell(caller: Caller, query: Params) -> Result<Json<Value>, Problem> {
+    query.finish()?;
+    Ok(Json(json!({"user": caller.username()})))
+}
 
 /// End the Session whose token this is
 ///

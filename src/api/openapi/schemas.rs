@@ -166,6 +166,12 @@ fn others() -> Map<String, Value> {
                 }},
             },
         },
+        "Statistics": statistics(),
+        "Identity": {
+            "type": "object",
+            "required": ["user"],
+            "properties": {"user": {"type": "string", "description": "As the API server knows them"}},
+        },
         "Traces": {"type": "array", "items": trace_of_attempt()},
         "Events": {"type": "array", "items": event()},
         "Bytes": {"description": "Bytes, of any kind"},
@@ -345,4 +351,58 @@ fn task() -> Value {
     let required: Vec<&String> = fields.keys().collect();
     let required = json!(required);
     json!({"type": "object", "required": required, "properties": fields})
+}
+
+/// How Tasks go.
+fn statistics() -> Value {
+    json!({
+        "type": "object",
+        "required": ["namespace", "since", "until", "part_seconds", "open", "parts", "failures", "executors"],
+        "properties": {
+            "namespace": {"type": ["string", "null"]},
+            "since": {"type": "string", "format": "date-time"},
+            "until": {"type": "string", "format": "date-time"},
+            "part_seconds": {"type": "integer", "minimum": 1, "description": "How long each part is"},
+            "open": {
+                "type": "object",
+                "description": "Tasks that have not ended",
+                "required": ["pending", "queued", "running"],
+                "properties": {"pending": {"type": "integer", "minimum": 0}, "queued": {"type": "integer", "minimum": 0}, "running": {"type": "integer", "minimum": 0}},
+            },
+            "parts": {"type": "array", "description": "Those in which a Task ended", "items": {
+                "type": "object",
+                "required": ["at", "completed", "failed", "cancelled", "mean_seconds", "max_seconds"],
+                "properties": {
+                    "at": {"type": "string", "format": "date-time"},
+                    "completed": {"type": "integer", "minimum": 0},
+                    "failed": {"type": "integer", "minimum": 0},
+                    "cancelled": {"type": "integer", "minimum": 0},
+                    "mean_seconds": {"type": ["number", "null"], "description": "From the first worker's begin to the end"},
+                    "max_seconds": {"type": ["number", "null"]},
+                },
+            }},
+            "failures": {"type": "array", "description": "Of the last 2,000 that failed", "items": {
+                "type": "object",
+                "required": ["reason", "count"],
+                "properties": {"reason": {"type": "string"}, "count": {"type": "integer", "minimum": 0}},
+            }},
+            "executors": {"type": "array", "description": "Those of the namespace, and others that did something", "items": {
+                "type": "object",
+                "required": ["name", "configured", "operations", "completed", "failed", "cancelled", "mean_seconds", "last_ended_at"],
+                "properties": {
+                    "name": {"type": "string"},
+                    "configured": {"type": "boolean"},
+                    "kind": {"type": ["string", "null"], "description": "`built in` or `command`"},
+                    "operations": {"type": "array", "items": {"type": "string"}},
+                    "image": {"type": ["string", "null"], "description": "Null for the worker's own"},
+                    "asks_models": {"type": "boolean"},
+                    "completed": {"type": "integer", "minimum": 0},
+                    "failed": {"type": "integer", "minimum": 0},
+                    "cancelled": {"type": "integer", "minimum": 0},
+                    "mean_seconds": {"type": ["number", "null"]},
+                    "last_ended_at": {"type": ["string", "null"], "format": "date-time"},
+                },
+            }},
+        },
+    })
 }
