@@ -129,7 +129,7 @@ async fn known(context: &Context, task: &Validated, row: TaskRow) -> Result<Acti
         }
         _ => return settle(context, task, &State::RecordLost(&lost::advice(task))).await,
     };
-    advance(context, task, row).await
+    Box::pin(advance(context, task, row)).await
 }
 
 /// Ends the worker of a Task that is to end: that does not wait until the database says who asked for it. API server.
