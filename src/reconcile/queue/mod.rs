@@ -202,8 +202,9 @@ impl Queue {
 
     /// Begins a pass; one without a `lane` only tells that the Task waits.
     fn begin(&mut self, key: TaskKey, lane: Option<Lane>) {
-        let Some(at_hand) = self.tasks.at_hand(&key) else { return };
         let tells = lane.is_none();
+        let at_hand = if tells { self.tasks.at_hand(&key) } else { self.tasks.begin_pass(&key) };
+        let Some(at_hand) = at_hand else { return };
         if !tells {
             self.timers.set(&key, None);
         }
