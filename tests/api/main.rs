@@ -4,6 +4,7 @@
 
 mod access;
 mod audit;
+mod budget;
 mod chromium;
 mod cluster;
 mod conformance;
