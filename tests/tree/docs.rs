@@ -30,6 +30,11 @@ use Tried::{Block, By, Here, Not, Script};
 /// By how a command begins; the first line that fits counts. `jct` in the operator's pod is written as `jct`.
 const COMMANDS: &[(&str, Tried)] = &[
     ("jct run -f task.yaml --repo https://", By("tests/commands/run.rs::a_configured_executor_runs_without_its_image")),
+    (
+        "jct run -f task.yaml --repo . --executors examples/executors/codex",
+        By("tests/commands/agents.rs::an_agent_edits_a_file_and_its_ledger_is_sealed"),
+    ),
+    ("export OPENAI_API_KEY=", Not("it only gives a key a name; no provider of models is asked by a test")),
     ("jct run ", Here(0)),
     ("cargo run --release -- run ", Here(0)),
     ("jct check -f examples/denied", Here(1)),
@@ -55,6 +60,7 @@ const COMMANDS: &[(&str, Tried)] = &[
     ("make test", Script("scripts/test.sh", "cargo test")),
     ("make clean", Script("Makefile", "clean:")),
     ("make install", Script("Makefile", "install:")),
+    ("kubectl jct console", By("tests/e2e/cli.rs::the_console_opens_signed_in")),
     ("kubectl jct ", By("tests/e2e/cli.rs::a_person_with_a_client_certificate_asks_follows_and_reads")),
     ("make push", Script("Makefile", "push:")),
     ("make cluster-up", Script("tests/e2e.sh", "\"$HERE/up.sh\"")),
@@ -69,7 +75,11 @@ const COMMANDS: &[(&str, Tried)] = &[
     ("kubectl wait ", By("tests/e2e/happy_path.rs::kubectl_shows_tasks")),
     ("kubectl describe task ", By("tests/e2e/happy_path.rs::kubectl_shows_tasks")),
     ("kubectl --namespace jct-system get jobs,pods -l jct.dev/", By("tests/e2e/happy_path.rs::kubectl_shows_tasks")),
-    ("helm test ", By("tests/tree/chart.rs::a_helm_test_tells_whether_the_operator_is_ready")),
+    ("helm test ", By("tests/e2e/notifications.rs::a_helm_test_runs_a_task_to_its_end")),
+    (
+        "kubectl --namespace jct-system create secret generic jct-notify",
+        By("tests/e2e/notifications.rs::who_is_configured_is_told_how_a_task_ended"),
+    ),
     (
         "helm template ",
         By("tests/tree/chart.rs::what_is_done_after_an_uninstall_is_not_done_while_the_operator_is_there"),
@@ -110,6 +120,10 @@ const COMMANDS: &[(&str, Tried)] = &[
     (
         "curl --silent --header \"Authorization: Bearer $TOKEN\" --request POST $API/tasks/$TASK_ID/cancel",
         By("tests/e2e/rest.rs::who_cancels_is_the_caller"),
+    ),
+    (
+        "curl --silent --header \"Authorization: Bearer $TOKEN\" --request POST $API/tasks/$TASK_ID/budget",
+        By("tests/api/budget.rs::a_second_person_with_the_right_raises_it_within_the_grant_once"),
     ),
     (
         "curl --silent --header \"Authorization: Bearer $TOKEN\" $API/tasks/",

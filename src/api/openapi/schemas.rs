@@ -118,6 +118,37 @@ fn others() -> Map<String, Value> {
                           "description": "As things happened"},
             },
         },
+        "BudgetDecision": {
+            "type": "object",
+            "required": ["decision"],
+            "additionalProperties": false,
+            "properties": {
+                "decision": {"type": "string", "enum": ["raise", "end"]},
+                "max_usd": {"type": "number", "minimum": 0, "description": "What all attempts at the Task may use up together, what is spent included"},
+                "max_tokens": {"type": "integer", "minimum": 0, "description": "Likewise"},
+                "max_requests": {"type": "integer", "minimum": 0, "description": "Likewise"},
+            },
+        },
+        "BudgetDecided": {
+            "type": "object",
+            "required": ["status", "task_id", "trace_id", "message", "limits", "spent"],
+            "properties": {
+                "status": {"type": "string", "enum": ["success"]},
+                "task_id": {"type": "string"},
+                "trace_id": {"type": "string"},
+                "message": {"type": "string"},
+                "limits": {"type": "object", "description": "What it may use up now: max_usd, max_tokens, max_requests; what is not there is not limited"},
+                "spent": {
+                    "type": "object",
+                    "required": ["usd", "tokens", "requests"],
+                    "properties": {
+                        "usd": {"type": "number", "minimum": 0},
+                        "tokens": {"type": "integer", "minimum": 0},
+                        "requests": {"type": "integer", "minimum": 0},
+                    },
+                },
+            },
+        },
         "Cost": {
             "type": "object",
             "required": ["by", "costs"],
