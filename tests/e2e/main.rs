@@ -15,6 +15,7 @@ mod escapes;
 mod executors;
 mod faults;
 mod happy_path;
+mod helm_test;
 mod hostile_sources;
 mod identity;
 mod lifecycle;
@@ -22,7 +23,7 @@ mod load;
 mod lost_record;
 mod memory;
 mod models;
-mod notifications;
+
 #[path = "../odd_manifests/mod.rs"]
 mod odd_manifests;
 mod offline_gate;

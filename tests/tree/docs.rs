@@ -75,10 +75,10 @@ const COMMANDS: &[(&str, Tried)] = &[
     ("kubectl wait ", By("tests/e2e/happy_path.rs::kubectl_shows_tasks")),
     ("kubectl describe task ", By("tests/e2e/happy_path.rs::kubectl_shows_tasks")),
     ("kubectl --namespace jct-system get jobs,pods -l jct.dev/", By("tests/e2e/happy_path.rs::kubectl_shows_tasks")),
-    ("helm test ", By("tests/e2e/notifications.rs::a_helm_test_runs_a_task_to_its_end")),
+    ("helm test ", By("tests/e2e/helm_test.rs::a_helm_test_runs_a_task_to_its_end")),
     (
         "kubectl --namespace jct-system create secret generic jct-notify",
-        By("tests/e2e/notifications.rs::who_is_configured_is_told_how_a_task_ended"),
+        By("crates/notify/tests/sender.rs::a_receiver_is_told_once_with_a_signature_and_a_link"),
     ),
     (
         "helm template ",
