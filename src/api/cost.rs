@@ -34,9 +34,9 @@ pub async fn get(State(api): State<Api>, caller: Caller, mut query: Params) -> R
     api.access.require(&caller, &Right::resource("list", "tasks", wanted.namespace.as_deref())).await?;
     let _turn = api.answers.turn().await?;
     let sums = api.store.model_costs(&wanted).await?;
-    let told = sums.iter().map(
+    let reported = sums.iter().map(
         |(name, sum)| json!({"name": name, "usd": sum.usd.dollars(), "tokens": sum.tokens, "requests": sum.requests}),
     );
-    let body = json!({"by": wanted.by.as_str(), "costs": told.collect::<Vec<Value>>()});
+    let body = json!({"by": wanted.by.as_str(), "costs": reported.collect::<Vec<Value>>()});
     api.answers.json(&caller, HeaderMap::new(), body.to_string().into_bytes()).await
 }

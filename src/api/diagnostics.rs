@@ -57,7 +57,7 @@ impl Check {
 #[utoipa::path(get, path = "/diagnostics", tag = "operation", operation_id = "diagnostics",
     responses((status = 200, description = "`checks`, each with `name`, `status` (`ok`, `warning` or `failed`), `message` and `advice`",
                body = ref("#/components/schemas/Diagnostics"))))]
-pub async fn tell(State(api): State<Api>, caller: Caller, query: Params) -> Result<Json<Value>, Problem> {
+pub async fn report(State(api): State<Api>, caller: Caller, query: Params) -> Result<Json<Value>, Problem> {
     query.finish()?;
     api.access.require(&caller, &Right::Path { verb: "get", path: "/diagnostics" }).await?;
     let mut checks = vec![database(&api).await, volume(&api).await];

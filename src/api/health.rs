@@ -96,17 +96,17 @@ impl Readiness {
 #[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, description = "It does", content(
     (Value = "application/json"), (String = "text/plain")))))]
 pub async fn healthz(State(api): State<Api>, headers: HeaderMap) -> Response {
-    alive(&api, &headers).await
+    liveness(&api, &headers).await
 }
 
 /// The same as /healthz
 #[utoipa::path(get, path = "/health", tag = "operation", responses((status = 200, description = "It does", content(
     (Value = "application/json"), (String = "text/plain")))))]
 pub async fn health(State(api): State<Api>, headers: HeaderMap) -> Response {
-    alive(&api, &headers).await
+    liveness(&api, &headers).await
 }
 
-async fn alive(api: &Api, headers: &HeaderMap) -> Response {
+async fn liveness(api: &Api, headers: &HeaderMap) -> Response {
     if !accepts_json(headers) {
         return "ok\n".into_response();
     }

@@ -195,7 +195,7 @@ fn public() -> OpenApiRouter<Api> {
 
 /// What only somebody with a token may ask for.
 fn guarded(enabled: bool) -> OpenApiRouter<Api> {
-    let router = OpenApiRouter::default().routes(routes!(health::metrics)).routes(routes!(diagnostics::tell));
+    let router = OpenApiRouter::default().routes(routes!(health::metrics)).routes(routes!(diagnostics::report));
     if !enabled {
         return router;
     }
@@ -213,7 +213,7 @@ fn guarded(enabled: bool) -> OpenApiRouter<Api> {
         .routes(routes!(session::end))
         .routes(routes!(audit::list))
         .routes(routes!(cost::get))
-        .routes(routes!(trace::tell))
+        .routes(routes!(trace::show))
         .merge(cwom::routes())
 }
 
@@ -228,7 +228,7 @@ pub fn router(api: Api) -> Router {
     let (guarded, guarded_paths) = guarded(api.settings.enabled).split_for_parts();
     let document = openapi::document(public_paths, guarded_paths);
     let router = public.merge(frame::guard(guarded, &api)).merge(openapi::explorer());
-    frame::around(router.layer(openapi::provide(&document)), &api).with_state(api)
+    frame::wrap(router.layer(openapi::provide(&document)), &api).with_state(api)
 }
 
 /// A caller keeps one connection, or a few, and one for each Task that they follow; behind a proxy all callers have one address.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use kube::api::ObjectMeta;
 use kube::core::Status;
 
-use super::names::{CANCELLED, CHANGED, CHANGES, OfUser, RUN, STAMP, SUBMITTED, SUBMITTED_BY, TRACE_ID};
+use super::names::{CANCELLED, CHANGED, CHANGES, RUN, STAMP, SUBMITTED, SUBMITTED_BY, TRACE_ID, UserAnnotations};
 use crate::domain::choices;
 use crate::domain::{Id, Principal, SpecChange, StampKeys, TraceId};
 
@@ -261,14 +261,14 @@ fn parsed<const N: usize>(stamp: &str) -> Option<(Seal, [&str; N], &str)> {
     Some((Seal { issuer, at }, rest.try_into().ok()?, mac))
 }
 
-fn of_user(names: OfUser, user: &Principal, stamp: String) -> Annotations {
+fn of_user(names: UserAnnotations, user: &Principal, stamp: String) -> Annotations {
     let [name, uid, groups, extra, seal] = names;
     let texts = [name, uid, groups, extra].into_iter().zip(user.texts());
     let said = texts.filter(|(annotation, text)| *annotation == name || !text.is_empty());
     said.map(|(annotation, text)| (annotation.to_owned(), text.to_owned())).chain([(seal.to_owned(), stamp)]).collect()
 }
 
-fn user(annotations: &Annotations, names: OfUser) -> Option<Principal> {
+fn user(annotations: &Annotations, names: UserAnnotations) -> Option<Principal> {
     let found = |name: &str| annotations.get(name).cloned();
     let [name, uid, groups, extra, _] = names;
     Some(Principal::from_texts(found(name)?, found(uid), found(groups), found(extra)))

@@ -217,7 +217,7 @@ choices! {
 
 impl Reason {
     /// What people are told of at once when a Task waits for it: somebody may have to do something.
-    pub const TOLD: [Self; 8] = [
+    pub const ANNOUNCED: [Self; 8] = [
         Self::WaitingForScheduling,
         Self::WaitingForImage,
         Self::WaitingForQuota,

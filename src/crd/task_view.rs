@@ -133,7 +133,7 @@ impl<'de> Deserialize<'de> for TaskView {
 fn status_of(text: &str) -> Option<TaskStatus> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Least {
+    struct PartialStatus {
         #[serde(default)]
         phase: Value,
         #[serde(default)]
@@ -143,7 +143,7 @@ fn status_of(text: &str) -> Option<TaskStatus> {
     if let Ok(status) = serde_json::from_str(text) {
         return status;
     }
-    let Least { phase, attempt } = serde_json::from_str(text).ok()?;
+    let PartialStatus { phase, attempt } = serde_json::from_str(text).ok()?;
     Some(TaskStatus { phase: phase.as_str().map(str::to_owned), attempt: attempt.as_i64(), ..TaskStatus::default() })
 }
 

@@ -144,13 +144,13 @@ pub fn source_url(task: &Task, template: &str) -> String {
 }
 
 /// What every step of an attempt is told of it, wherever it runs: arguments, for an image may set any variable.
-pub fn told(attempt: &Attempt) -> Vec<String> {
+pub fn attempt_args(attempt: &Attempt) -> Vec<String> {
     // All of its parts are plain data: there is nothing that serializing could fail on.
-    told_with(attempt, &serde_json::to_string(attempt.executor).unwrap_or_default())
+    attempt_args_with(attempt, &serde_json::to_string(attempt.executor).unwrap_or_default())
 }
 
 /// The same, with another text for the executor's configuration, such as `@` and a file that has it.
-pub fn told_with(attempt: &Attempt, executor: &str) -> Vec<String> {
+pub fn attempt_args_with(attempt: &Attempt, executor: &str) -> Vec<String> {
     arguments(&[
         ("task-id", &attempt.task_id.to_string()),
         ("trace-id", attempt.trace_id.as_str()),
@@ -296,7 +296,7 @@ fn scratch(name: &str, limit: &str) -> Volume {
 fn source(attempt: &Attempt, settings: &JobSettings) -> Container {
     let url = source_url(attempt.task, &settings.source_url_template);
     let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
-    let mut args = told(attempt);
+    let mut args = attempt_args(attempt);
     args.extend(arguments(&[
         ("work-dir", WORK_MOUNT),
         ("tools-dir", TOOLS_MOUNT),
@@ -329,7 +329,7 @@ fn executor(attempt: &Attempt, settings: &JobSettings) -> Container {
         let quantities = quantities.iter().map(|(name, quantity)| (name.clone(), Quantity(quantity.clone())));
         Some(quantities.collect())
     };
-    let mut args = told(attempt);
+    let mut args = attempt_args(attempt);
     args.extend(arguments(&[("work-dir", WORK_MOUNT), ("tmp-dir", TMP_MOUNT)]));
     let mut mounts = vec![
         mount("work", WORK_MOUNT),
@@ -360,7 +360,7 @@ fn executor(attempt: &Attempt, settings: &JobSettings) -> Container {
 }
 
 fn recorder(attempt: &Attempt, settings: &JobSettings) -> Container {
-    let mut args = told(attempt);
+    let mut args = attempt_args(attempt);
     args.extend(arguments(&[("work-dir", WORK_MOUNT)]));
     Container {
         resources: waiting(settings),
@@ -579,18 +579,18 @@ mod tests {
         let job = manifest_of(&settings(), executor);
         let pod = job.spec.unwrap().template.spec.unwrap();
         let token = pod.volumes.unwrap().into_iter().find(|volume| volume.name == MODEL_TOKEN_VOLUME).unwrap();
-        let told = json!(token.projected.unwrap().sources.unwrap()[0].service_account_token);
-        assert_eq!(told, json!({"audience": "jct-model-broker", "expirationSeconds": 3600, "path": "token"}));
+        let source = json!(token.projected.unwrap().sources.unwrap()[0].service_account_token);
+        assert_eq!(source, json!({"audience": "jct-model-broker", "expirationSeconds": 3600, "path": "token"}));
         let relay = pod.containers.last().unwrap();
         let mounts: Vec<_> = relay.volume_mounts.iter().flatten().map(|mount| mount.mount_path.as_str()).collect();
         assert_eq!(mounts, ["/work/private", "/var/run/secrets/jct-model"]);
         let args = relay.args.as_ref().unwrap();
-        for told in [
+        for expected in [
             "--broker=https://jct-model.jct-system.svc",
             "--broker-authorities=-----BEGIN CERTIFICATE-----\n",
             "--token-file=/var/run/secrets/jct-model/token",
         ] {
-            assert!(args.iter().any(|arg| arg == told), "{told} is not in {args:?}");
+            assert!(args.iter().any(|arg| arg == expected), "{expected} is not in {args:?}");
         }
         assert_eq!((relay.image.as_deref(), &relay.env), (Some("jct-worker:1"), &None));
         let context = relay.security_context.as_ref().unwrap();

@@ -20,7 +20,7 @@ use jct::jobs::placement::{Placement, WayOut};
 use jct::policy::Policy;
 use jct::reconcile::Action;
 use jct::reconcile::ReconcileMetrics;
-use jct::reconcile::context::{Between, Context, SignedAttempts, Timing};
+use jct::reconcile::context::{Context, RetryWaits, SignedAttempts, Timing};
 use jct::reconcile::error::{Backoff, Error};
 use jct::reconcile::head::Head;
 use jct::reconcile::queue::starts::Starts;
@@ -182,7 +182,7 @@ impl World {
             trust: tokio::sync::watch::Sender::new(Arc::new(self.trust.clone())).subscribe(),
             deletions: self.deletions.clone(),
             clock: self.clock.clone(),
-            between: Between::default(),
+            retry_waits: RetryWaits::default(),
             lost: LostTasks::default(),
             traces: TraceVolume::new(self.folder.path().join("traces")),
             keys: self.keys.clone(),

@@ -11,7 +11,7 @@ use super::{Actor, Finding, TraceId};
 /// Where a request came in (contract: "Two doors, one way behind them").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Door {
+pub enum Interface {
     /// The admission webhooks.
     Kubernetes,
     /// The REST API.
@@ -32,7 +32,7 @@ pub enum Request {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
     /// Where it came in.
-    pub door: Door,
+    pub interface: Interface,
     /// The request's uid. Of two denials with the same one, the audit log keeps the first.
     pub uid: String,
     /// Who asked.
@@ -140,7 +140,7 @@ impl Denial {
     #[must_use]
     pub fn bounded(mut self) -> Self {
         let Self {
-            door: _,
+            interface: _,
             uid,
             actor,
             authenticated: _,
@@ -193,7 +193,7 @@ mod tests {
         let long = "é".repeat(100_000);
         let finding = Finding::new(Code::InvalidSpec, long.clone(), long.clone());
         let denial = Denial {
-            door: Door::Kubernetes,
+            interface: Interface::Kubernetes,
             uid: long.clone(),
             actor: Actor::authenticated(&long),
             authenticated: true,

@@ -49,7 +49,7 @@ struct Args {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    let told = match relay_all(&args).await {
+    let reported = match relay_all(&args).await {
         Ok(record) => keep(&args.work_dir.join(RECORD), &record),
         Err(why) => {
             eprintln!("jct-relay: there is no record of models: {why}");
@@ -57,7 +57,7 @@ async fn main() -> ExitCode {
             keep(&args.work_dir.join(TROUBLE), reason.as_bytes())
         }
     };
-    if let Err(error) = told {
+    if let Err(error) = reported {
         eprintln!("jct-relay: the recorder cannot be told of models: {error}");
     }
     ExitCode::SUCCESS

@@ -53,14 +53,14 @@ pub use lost::{AdoptEnd, RunAgain, Shown};
 pub use maintenance::{Check, Database, EXPORT_TYPE, Migrated, Signature, Signer, TransferError, Transferred, Trust};
 pub use model::{ArtifactRow, Failure, JobRow, JobStatus, TaskRow};
 pub use news::News;
-pub use one_writer::Sole;
+pub use one_writer::WriterLock;
 pub use request::{
     AttemptEnd, AuditQuery, Ending, FinishTask, MAX_PAGE, MarkRunning, NewTask, Next, NoteSpecChanges, OpenTask, Order,
     Page, RecordDeleted, Recording, Refusal, Report, StartAttempt, TaskFilter, TraceRecord,
 };
 pub use retention::{DueRecord, DueTrace, Plan, RemoveRecord, RemoveTrace, TraceGone, UnpurgedTrace};
 pub use settings::{DatabaseUrl, InvalidDatabaseUrl, StoreSettings};
-pub use story::{TracePlace, TraceSight};
+pub use story::{TracePlace, TraceVisibility};
 
 use jct_domain::denial::Notice;
 use jct_domain::{DeletionNote, Finding};
@@ -203,7 +203,7 @@ impl Store {
 
     /// Keeps who asked for deletions until these are recorded, or a week.
     pub async fn note_deletions(&self, notes: Vec<DeletionNote>) -> Result<()> {
-        self.inner.writer.write(ops::DeletionsNoted(notes)).await
+        self.inner.writer.write(ops::NoteDeletions(notes)).await
     }
 
     /// Queues an attempt: the Task becomes `queued`, the attempt's row is `pending`. Only after this may its Job be

@@ -101,12 +101,12 @@ impl Work {
     }
 
     /// Where supervisor and recorder meet.
-    pub fn door(&self) -> PathBuf {
+    pub fn recorder_socket(&self) -> PathBuf {
         self.root.join("private/door")
     }
 
     /// Where supervisor and relay meet.
-    pub fn model_door(&self) -> PathBuf {
+    pub fn model_socket(&self) -> PathBuf {
         self.root.join(jct_domain::model::DOOR)
     }
 

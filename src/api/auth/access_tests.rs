@@ -139,7 +139,7 @@ async fn made_up_tokens_wear_out_neither_the_authority_nor_those_who_are_known()
     };
     let (flood, (known, new)) = tokio::join!(flood, known);
     assert_eq!((known.username(), new), ("ada", 401), "who is known waits for nobody, and who is not has a turn");
-    let turned_away = flood.iter().filter(|answer| answer.as_ref().is_err_and(|problem| problem.status == 503)).count();
-    assert!(turned_away >= 1000 - STRANGERS.1, "{turned_away}");
+    let rejected = flood.iter().filter(|answer| answer.as_ref().is_err_and(|problem| problem.status == 503)).count();
+    assert!(rejected >= 1000 - STRANGERS.1, "{rejected}");
     assert!(slow.most.load(Ordering::SeqCst) <= 8);
 }

@@ -25,7 +25,7 @@ pub fn guard(router: Router<Api>, api: &Api) -> Router<Api> {
 }
 
 /// Puts what every request needs around `router`.
-pub fn around(router: Router<Api>, api: &Api) -> Router<Api> {
+pub fn wrap(router: Router<Api>, api: &Api) -> Router<Api> {
     router
         .fallback(net::not_found)
         .layer(CatchPanicLayer::custom(net::panicked))

@@ -16,7 +16,7 @@ use crate::api::error::Problem;
 use crate::api::frame::{Joined, RequestTrace, random};
 use crate::api::query::Params;
 use crate::domain::cwom::adapter::CwomIds;
-use crate::domain::denial::{self, Door};
+use crate::domain::denial::{self, Interface};
 use crate::domain::id::sha256_hex;
 use crate::domain::task::{Controls, Naming};
 use crate::domain::{Actor, Denial, Finding, Id, TraceId};
@@ -148,7 +148,7 @@ pub(in crate::api) fn denial(
     findings: Vec<Finding>,
 ) -> Denial {
     Denial {
-        door: Door::Rest,
+        interface: Interface::Rest,
         uid: TraceId::from_random(random()).to_string(),
         actor: Actor::authenticated(caller.username()),
         authenticated: true,

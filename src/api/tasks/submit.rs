@@ -173,18 +173,18 @@ async fn wait_for_record(
 ) -> Result<Submitted, Problem> {
     let Submission { namespace, trace_id, task, .. } = submission;
     let is_of_it = |news: &News| {
-        let of_key = |key: &String| news.tells_of_key(namespace, key);
-        id.is_some_and(|id| news.tells_of(id)) || task.idempotency_key.as_ref().is_some_and(of_key)
+        let of_key = |key: &String| news.has_key(namespace, key);
+        id.is_some_and(|id| news.has_task(id)) || task.idempotency_key.as_ref().is_some_and(of_key)
     };
     let leads = || api.health.gauges.leads.get() > 0;
-    let look = |thorough| async move {
-        match look(api, submission, id, thorough).await {
+    let read_record = |thorough| async move {
+        match read_record(api, submission, id, thorough).await {
             // What is created may still be recorded: only time ends the wait.
             Err(problem) if problem.status == StatusCode::SERVICE_UNAVAILABLE => Ok(None),
             found => found,
         }
     };
-    let submitted = wait(news, is_of_it, leads, until, look).await?;
+    let submitted = wait(news, is_of_it, leads, until, read_record).await?;
     submitted.ok_or_else(|| {
         let message = "the Task is created but not recorded yet, and may still be: ask again, or repeat the \
                        request with the same idempotency_key";
@@ -196,7 +196,7 @@ async fn wait_for_record(
     })
 }
 
-async fn look(
+async fn read_record(
     api: &Api,
     submission: &Submission,
     id: Option<Id>,

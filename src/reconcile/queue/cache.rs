@@ -35,7 +35,7 @@ struct Held {
 
 /// What a pass begins with.
 #[derive(Clone, Debug)]
-pub struct AtHand {
+pub struct CachedTask {
     /// The object, if it is at hand.
     pub view: Option<Arc<TaskView>>,
     /// How long its spec is, in bytes.
@@ -137,11 +137,11 @@ impl Tasks {
     }
 
     /// What a pass over a Task begins with; none if there is no such Task.
-    pub fn at_hand(&self, key: &TaskKey) -> Option<AtHand> {
+    pub fn cached(&self, key: &TaskKey) -> Option<CachedTask> {
         let table = self.table();
         let held = table.by_key.get(key)?;
         let (view, spec_bytes) = (held.view.clone(), held.spec_bytes);
-        Some(AtHand { view, spec_bytes, uid: held.uid.to_string(), version: held.version })
+        Some(CachedTask { view, spec_bytes, uid: held.uid.to_string(), version: held.version })
     }
 
     /// What a Task waits among; none if there is no such Task.
@@ -292,7 +292,7 @@ mod tests {
         for n in 0..=VIEWS {
             tasks.apply(view(&name(n), n as u64 + 1, &json!({})));
         }
-        let kept = |n: usize| tasks.at_hand(&TaskKey::new("team", &name(n))).unwrap().view.is_some();
+        let kept = |n: usize| tasks.cached(&TaskKey::new("team", &name(n))).unwrap().view.is_some();
         assert_eq!((kept(0), kept(1), kept(VIEWS)), (false, true, true));
         tasks.rest(&TaskKey::new("team", &name(1)), 1);
         assert!(kept(1), "that was an older version");

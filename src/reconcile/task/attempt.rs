@@ -25,7 +25,7 @@ use crate::store::{Failure, MarkRunning, StartAttempt, TaskRow};
 
 /// What was seen of an attempt.
 #[derive(Clone, Debug)]
-pub struct Look {
+pub struct Observed {
     /// By Kubernetes.
     pub observation: Observation,
     /// Whether its worker has begun, by the record or the trace folder.
@@ -44,9 +44,9 @@ pub fn waits_since(context: &Context, row: &TaskRow) -> Timestamp {
 ///
 /// # Errors
 /// If the API server or the volume does not answer.
-pub async fn look(context: &Context, task: &Validated, row: &TaskRow) -> Result<Look, Error> {
+pub async fn observe(context: &Context, task: &Validated, row: &TaskRow) -> Result<Observed, Error> {
     if !row.attempt_is_open() {
-        return Ok(Look { observation: Observation::Missing, has_begun: false });
+        return Ok(Observed { observation: Observation::Missing, has_begun: false });
     }
     let key = AttemptKey::new(row.id, row.attempt);
     let mut jobs_seen = context.workers.jobs.get(&key);
@@ -76,7 +76,7 @@ pub async fn look(context: &Context, task: &Validated, row: &TaskRow) -> Result<
     let trouble = pod.or(row.job_name.as_deref()).and_then(|name| context.workers.troubles.of(name));
     let observation = observation.explained(trouble);
     let has_begun = observation == Observation::Missing && has_begun(context, task, row).await?;
-    Ok(Look { observation, has_begun })
+    Ok(Observed { observation, has_begun })
 }
 
 /// How long a worker that runs since a moment has, before it has outlived all limits.

@@ -27,7 +27,7 @@ use kube::api::{Api, DeleteParams};
 
 pub(super) use self::attempt::blocking;
 
-use self::attempt::Look;
+use self::attempt::Observed;
 use self::decide::{End, Situation, Step, decide};
 use self::observe::job_created;
 use self::record::{record, record_anew};
@@ -135,7 +135,7 @@ async fn end_worker(context: &Context, task: &Validated, row: &TaskRow) -> Resul
     if !row.attempt_is_open() || requested_end(task).is_none() {
         return Ok(());
     }
-    let look = attempt::look(context, task, row).await?;
+    let look = attempt::observe(context, task, row).await?;
     if decide(&situation(context, task, row, look, &[])) == Step::EndJob {
         attempt::announce_cancel(context, row).await?;
         attempt::end_job(context, row).await?;
@@ -178,7 +178,7 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
         if row.phase.is_terminal() {
             return end(context, task, &row, settled).await;
         }
-        let look = attempt::look(context, task, &row).await?;
+        let look = attempt::observe(context, task, &row).await?;
         let (executors, models) = (context.executors(), context.models());
         let findings = if row.attempt_is_open() {
             Vec::new()
@@ -190,7 +190,7 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
         row = match step {
             Step::Start(attempt) => {
                 row = attempt::start(context, &row, attempt).await?;
-                context.between.forget(&task.head.uid);
+                context.retry_waits.forget(&task.head.uid);
                 if attempt::has_begun(context, task, &row).await? {
                     // Started before, and the record of that was lost: what is there of it is judged.
                     row
@@ -266,7 +266,7 @@ fn situation<'a>(
     context: &Context,
     task: &Validated,
     row: &TaskRow,
-    look: Look,
+    look: Observed,
     findings: &'a [Finding],
 ) -> Situation<'a> {
     Situation {
@@ -282,7 +282,7 @@ fn situation<'a>(
         has_turn: task.has_turn,
         retry_delay: context.timing.retry_delay,
         waited: match row.attempt_ended_at {
-            Some(_) if !row.attempt_is_open() => context.between.waited(&task.head.uid, row.attempt),
+            Some(_) if !row.attempt_is_open() => context.retry_waits.waited(&task.head.uid, row.attempt),
             _ => Duration::ZERO,
         },
         now: context.clock.now(),
@@ -391,7 +391,7 @@ async fn release(context: &Context, task: &Validated) -> Result<Action, Error> {
     }
     context.written.forget(&task.head.uid);
     context.signed.forget(&task.head.uid);
-    context.between.forget(&task.head.uid);
+    context.retry_waits.forget(&task.head.uid);
     Ok(Action::await_change())
 }
 

@@ -107,11 +107,11 @@ mod tests {
     #[case(json!({"executor": "nobody"}), "spec.executor \"nobody\" is not configured; allowed in spec.executor: analysis")]
     #[case(json!({"executor": "agent"}), "spec.executor \"agent\" does not do analysis")]
     fn what_will_fail_is_told_with_its_field(#[case] change: Value, #[case] expected: &str) {
-        let told = warnings(&change);
+        let found = warnings(&change);
         let is_of_names = change.get("executor").is_some();
         let unconfigured = advice_without_configuration(&spec(&change), Naming::CustomResource);
-        assert_eq!(unconfigured, if is_of_names { Vec::new() } else { told.clone() });
-        assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
-        assert!(told[0].len() < 256, "longer warnings are cut: {}", told[0].len());
+        assert_eq!(unconfigured, if is_of_names { Vec::new() } else { found.clone() });
+        assert!(found.len() == 1 && found[0].starts_with(expected), "{found:?}");
+        assert!(found[0].len() < 256, "longer warnings are cut: {}", found[0].len());
     }
 }

@@ -121,7 +121,7 @@ fn payload(header_sha256: &str, end: &End) -> Vec<u8> {
 }
 
 /// Why the export that ends so is not believed; nothing if it is.
-pub(super) fn distrust(
+pub(super) fn distrusted_because(
     trust: &Trust<'_>,
     header_sha256: &str,
     end: &End,

@@ -74,7 +74,7 @@ impl Used {
 pub async fn take(attempt: &Attempt, trace: &mut Trace, deadline: Option<Instant>) -> std::io::Result<Option<Used>> {
     let work = attempt.work();
     // A relay that the supervisor has never come to waits for it.
-    let _ = UnixStream::connect(work.model_door()).await;
+    let _ = UnixStream::connect(work.model_socket()).await;
     let until = deadline.unwrap_or_else(|| Instant::now() + PATIENCE);
     let (record, trouble) = (work.model_record(), work.model_trouble());
     let is_there = |path: &Path| path.symlink_metadata().is_ok();

@@ -209,13 +209,13 @@ impl Trace {
         self.events.write_all(&line)?;
         let line = for_people(&event);
         self.log.write_all(line.as_bytes())?;
-        tell(line.as_bytes());
+        write_to_container_log(line.as_bytes());
         Ok(())
     }
 
     /// Shows lines of a log, which have no secrets any more, to whoever follows.
     pub fn show(&self, log: &str, lines: &[u8]) {
-        tell(for_followers(log, lines).as_bytes());
+        write_to_container_log(for_followers(log, lines).as_bytes());
     }
 
     /// Notes the end, and writes the manifest last.
@@ -300,7 +300,7 @@ fn parse(line: &[u8]) -> Option<Event> {
 }
 
 /// To the container's log, which is no part of the trace: nobody may listen.
-fn tell(bytes: &[u8]) {
+fn write_to_container_log(bytes: &[u8]) {
     let _ = io::stdout().lock().write_all(bytes);
 }
 

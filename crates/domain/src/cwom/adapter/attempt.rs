@@ -109,7 +109,7 @@ pub fn run_of_attempt(task: &Task, origin: &Origin, ids: &CwomIds, attempt: &Att
         cost: cost(result, cpu_ms),
         outputs: RunOutputs {
             artifacts: artifacts.iter().take(limits::MAX_ARTIFACTS).map(|id| Ref::to(Kind::Artifact, *id)).collect(),
-            result_summary: result_summary.or_else(|| said(result)),
+            result_summary: result_summary.or_else(|| summary_of(result)),
             decision_log: result.map(|result| sentences(&result.decision_log)).unwrap_or_default(),
         },
         failure,
@@ -125,7 +125,7 @@ pub fn run_of_attempt(task: &Task, origin: &Origin, ids: &CwomIds, attempt: &Att
 }
 
 /// In the words of the executor.
-fn said(result: Option<&ExecutorResult>) -> Option<String> {
+fn summary_of(result: Option<&ExecutorResult>) -> Option<String> {
     result.and_then(|result| result.summary.as_deref()).map(|summary| shortened(summary, MAX_MESSAGE_CHARS))
 }
 
