@@ -12,6 +12,7 @@ pub mod observe;
 mod progress;
 mod provenance;
 mod record;
+mod situation;
 pub mod status;
 pub mod validate;
 
@@ -27,17 +28,16 @@ use kube::api::{Api, DeleteParams};
 
 pub(super) use self::attempt::blocking;
 
-use self::attempt::Observed;
-use self::decide::{End, Situation, Step, decide};
+use self::decide::{Step, decide};
 use self::observe::job_created;
 use self::record::{record, record_anew};
+use self::situation::situation;
 use self::status::State;
 use self::validate::{Validated, validate};
 use super::{Action, Context, Error, finalizer};
 use crate::crd::TaskView;
 use crate::crd::status::{DecisionAction, Reason};
-use crate::domain::executor::NoExecutor;
-use crate::domain::{Actor, FailureReason, Finding, Id};
+use crate::domain::{Actor, FailureReason, Id};
 use crate::jobs::job_name;
 use crate::shared::Deleter;
 use crate::store::{Ending, Failure, FinishTask, RecordDeleted, Recording, TaskRow};
@@ -260,51 +260,6 @@ fn look_again(context: &Context, since: Timestamp, id: Id) -> Duration {
     let wait = (waited / 4).clamp(LOOK_AGAIN, LOOK_AGAIN_AT_LEAST);
     let part = id.to_string().bytes().map(u32::from).sum::<u32>() % 32;
     wait + wait * part / 64
-}
-
-fn situation<'a>(
-    context: &Context,
-    task: &Validated,
-    row: &TaskRow,
-    look: Observed,
-    findings: &'a [Finding],
-) -> Situation<'a> {
-    Situation {
-        suspend: task.spec.controls.suspend,
-        end: requested_end(task),
-        attempt: row.attempt,
-        attempt_is_open: row.attempt_is_open(),
-        attempt_ended_at: row.attempt_ended_at,
-        has_begun: look.has_begun,
-        observation: look.observation,
-        findings,
-        no_executor: attempt::executor(context, row).err().map(|none| none_yet(context, row, &none)),
-        has_turn: task.has_turn,
-        retry_delay: context.timing.retry_delay,
-        waited: match row.attempt_ended_at {
-            Some(_) if !row.attempt_is_open() => context.retry_waits.waited(&task.head.uid, row.attempt),
-            _ => Duration::ZERO,
-        },
-        now: context.clock.now(),
-    }
-}
-
-/// That no executor does it, and how long one may still come.
-fn none_yet(context: &Context, row: &TaskRow, none: &NoExecutor) -> decide::NoExecutor {
-    let since = row.attempt_ended_at.unwrap_or(row.recorded_at);
-    let waited = Duration::try_from(context.clock.now().duration_since(since)).unwrap_or_default();
-    // A Task that was let go now may have been recorded long ago: a configuration that came with it needs a restart.
-    let waited = waited.min(context.started.elapsed());
-    decide::NoExecutor { why: none.to_string(), patience: context.timing.executor_patience.saturating_sub(waited) }
-}
-
-/// Whether somebody wants the Task to end before its time.
-fn requested_end(task: &Validated) -> Option<End> {
-    match (task.head.is_being_deleted, task.spec.controls.cancel) {
-        (true, _) => Some(End::Deleted),
-        (false, true) => Some(End::Cancelled),
-        (false, false) => None,
-    }
 }
 
 async fn wait(
