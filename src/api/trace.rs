@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::State;
 use axum::response::Response;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Api;
 use super::auth::{Caller, Right};
 use super::cwom::shown;
 use super::error::Problem;
+use super::openapi::bodies;
 use super::query::{Params, PathId};
 use crate::domain::audit::{EntityKind, Entry};
 use crate::domain::cwom::{Kind, Spec};
@@ -67,7 +70,7 @@ pub async fn show(
     if found.objects.is_empty() && audit.is_empty() {
         return Err(not_found());
     }
-    let body = json!({"trace_id": trace_id, "objects": found.objects, "audit": audit});
+    let body = json!(Trace { trace_id, objects: found.objects, audit });
     let text = serde_json::to_vec(&body).map_err(|error| Problem::internal("write a story", &error))?;
     drop(body);
     let links = asked.links(&api.cursor_key, &[("next", "cursor", last), ("next-tasks", TASKS_CURSOR, more_tasks)]);
@@ -78,6 +81,28 @@ pub async fn show(
 const TASKS_CURSOR: &str = "tasks_cursor";
 /// How many Tasks are told of at once, each with its attempts and their files.
 const TASKS: u32 = 100;
+
+/// All that has one trace id.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Trace {
+    #[schemars(schema_with = "bodies::trace_id")]
+    trace_id: TraceId,
+    /// Causes before effects; each has its kind beside its own fields.
+    #[schemars(with = "Vec<KindAndId>")]
+    objects: Vec<Value>,
+    /// As things happened.
+    #[schemars(schema_with = "bodies::audit_entries")]
+    audit: Vec<Entry>,
+}
+
+/// What every object of a trace has.
+#[derive(JsonSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+struct KindAndId {
+    kind: String,
+    #[schemars(schema_with = "bodies::id")]
+    id: Id,
+}
 
 fn not_found() -> Problem {
     Problem::not_found("Trace not found")

@@ -55,8 +55,8 @@ pub async fn set_status(
 pub async fn refuse(of: &Collection, id: PathId) -> Response {
     let kind = of.kind;
     let message = format!("a {kind} never changes; POST a new one to {}", of.path());
-    let mut problem = Problem::named(StatusCode::METHOD_NOT_ALLOWED, "IMMUTABILITY_VIOLATION", message);
-    problem.detail["object_id"] = json!(id.text());
+    let problem = Problem::named(StatusCode::METHOD_NOT_ALLOWED, "IMMUTABILITY_VIOLATION", message)
+        .with(|named| named.object_id = Some(id.text().to_owned()));
     ([(header::ALLOW, "GET,HEAD")], problem).into_response()
 }
 

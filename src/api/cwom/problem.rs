@@ -86,7 +86,7 @@ mod tests {
             target: Target::Id(ID.parse().unwrap()),
             problem: *problem,
         });
-        unresolved(&refs.collect::<Vec<_>>()).detail
+        serde_json::json!(unresolved(&refs.collect::<Vec<_>>()).detail)
     }
 
     #[test]
@@ -102,7 +102,7 @@ mod tests {
     fn a_finding_is_what_it_is_and_not_how_its_message_begins() {
         let dangling = Finding::dangling("repo.id", "Repo", "x");
         let alike = Finding::new(Code::InvalidSpec, "title", dangling.message.clone());
-        let shown = |findings: &[Finding]| unreadable(findings).detail;
+        let shown = |findings: &[Finding]| serde_json::json!(unreadable(findings).detail);
         assert_eq!(shown(std::slice::from_ref(&dangling)), "Referenced Repo 'x' does not exist");
         assert_eq!(shown(&[dangling, alike])["error"], "validation_error");
     }

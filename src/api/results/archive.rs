@@ -129,7 +129,7 @@ impl Maker {
         let mut missing = String::new();
         for path in paths {
             let looked = lookup::find(&self.api, &self.task, &self.job, path);
-            match self.handle.block_on(looked).map_err(|problem| io::Error::other(problem.detail.to_string()))? {
+            match self.handle.block_on(looked).map_err(|problem| io::Error::other(problem.to_string()))? {
                 Lookup::There(found) => self.file(path, &found.file, found.stamp, found.sha256.is_some())?,
                 Lookup::Missing => {}
                 Lookup::Changed(why) => {

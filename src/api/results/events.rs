@@ -7,7 +7,9 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::follow::{Followed, Lines, PIECE, Progress, Taker, follow, wants_events};
@@ -16,10 +18,26 @@ use super::stream::{self, End, Feed, Shape, Trailer};
 use super::{Asker, media};
 use crate::api::Api;
 use crate::api::error::Problem;
+use crate::api::openapi::bodies;
 use crate::api::query::{Params, PathId};
-use crate::domain::Phase;
 use crate::domain::trace::{EVENTS_FILE, Event};
+use crate::domain::{Phase, TraceId};
 use crate::store::{JobRow, TaskRow};
+
+/// An [`Event`], as it is serialized.
+#[derive(JsonSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct EventBody {
+    #[schemars(schema_with = "bodies::time")]
+    ts: Timestamp,
+    #[schemars(schema_with = "bodies::count")]
+    seq: u64,
+    event: String,
+    #[schemars(schema_with = "bodies::trace_id")]
+    trace_id: TraceId,
+    #[schemars(schema_with = "bodies::object")]
+    fields: Map<String, Value>,
+}
 
 /// How many events an answer has, if it is not said.
 const LIMIT: u32 = 100;

@@ -1,5 +1,6 @@
 //! Tasks: asked for, listed, cancelled, asked for again. A Task is created as a custom resource and read from the record.
 
+pub mod answer;
 pub mod cancel;
 pub mod enqueue;
 pub mod list;

@@ -230,10 +230,9 @@ pub fn cluster_problem(action: &str, namespace: &str, error: &kube::Error) -> Pr
         404 => Problem::not_found(format!("Namespace '{namespace}' not found")),
         403 => Problem::named(StatusCode::FORBIDDEN, "refused_by_cluster", status.message.clone()),
         422 if status.message.contains(Code::TooManyTasks.as_str()) => {
-            let mut problem =
-                Problem::named(StatusCode::TOO_MANY_REQUESTS, "too_many_tasks", status.message.clone()).retry_after(30);
-            problem.detail["code"] = Code::TooManyTasks.as_str().into();
-            problem
+            Problem::named(StatusCode::TOO_MANY_REQUESTS, "too_many_tasks", status.message.clone())
+                .with(|named| named.code = Some(Code::TooManyTasks))
+                .retry_after(30)
         }
         422 if are_refused(status) => Problem::unavailable(
             "the stamps on the Task were changed on its way, as while an update of JCT rolls out; try again",
