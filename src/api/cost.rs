@@ -13,6 +13,7 @@ use super::auth::{Caller, Right};
 use super::error::Problem;
 use super::openapi::bodies;
 use super::query::Params;
+use crate::domain::model::budget::Amount;
 use crate::store::{CostBy, CostQuery};
 
 /// What models cost.

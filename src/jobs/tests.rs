@@ -1,5 +1,6 @@
 //! The manifests of Jobs.
 
+use k8s_openapi::api::core::v1::Container;
 use serde_json::json;
 
 use super::*;

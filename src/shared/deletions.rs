@@ -250,15 +250,15 @@ mod tests {
     }
 
     fn deleter(notes: &[DeletionNote]) -> (String, Option<String>) {
-        let Deleter { actor, note } = Deleter::of(notes, &trust());
-        (actor.id, note)
+        let Deleter { actor, note: said } = Deleter::of(notes, &trust());
+        (actor.id, said)
     }
 
     #[test]
     fn who_deleted_is_who_asked_and_nobody_else() {
         let mallory = note("u", "mallory", false);
-        let Deleter { actor, note } = Deleter::of(&[mallory.clone(), mallory.clone()], &trust());
-        assert_eq!((actor, note), (Actor { kind: ActorKind::Human, id: "mallory".into() }, None));
+        let Deleter { actor, note: said } = Deleter::of(&[mallory.clone(), mallory.clone()], &trust());
+        assert_eq!((actor, said), (Actor { kind: ActorKind::Human, id: "mallory".into() }, None));
         assert_eq!(deleter(&[]), ("unknown".into(), None));
         // One of them is made up: who can tell which? So all are named.
         let asked_by_two = deleter(&[mallory, note("u", "alice", false)]);

@@ -87,7 +87,7 @@ impl Denials {
         let denial = denial.bounded();
         let now = Instant::now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.merged.again(&denial) {
+        if state.merged.count_repeat(&denial) {
             self.losses.metrics.merged.inc();
             return;
         }

@@ -109,7 +109,7 @@ impl Keeper {
     pub async fn begin(&mut self) -> Result<(Identity, watch::Receiver<Arc<Trust>>), KeeperError> {
         let (identity, kept) = self.ensure().await?;
         let configurations = self.configurations().await?;
-        let trust = self.publish(&kept, &configurations)?;
+        let trust = self.publish_trust(&kept, &configurations)?;
         Ok((identity, trust))
     }
 
@@ -173,7 +173,7 @@ impl Keeper {
     }
 
     /// Has everybody know what is believed from now on.
-    fn publish(
+    fn publish_trust(
         &mut self,
         kept: &Kept,
         configurations: &Configurations,
@@ -255,7 +255,7 @@ impl Keeper {
         }
         self.metrics.certificate_expires_at(served.expires_at()?);
         let configurations = self.configurations().await?;
-        self.publish(&kept, &configurations)?;
+        self.publish_trust(&kept, &configurations)?;
         self.publish(served, configurations).await
     }
 }

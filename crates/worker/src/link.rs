@@ -276,9 +276,9 @@ mod tests {
             }
             assert!(sender.send(&Frame::Stdout(vec![0; MAX_PAYLOAD_BYTES + 1])).await.is_err());
         });
-        let supervisor = socket.accept().await.unwrap();
+        let waiting = socket.accept().await.unwrap();
         assert!(!path.exists(), "nobody else comes in");
-        let (mut receiver, _stop) = supervisor.begin().await.unwrap();
+        let (mut receiver, _stop) = waiting.begin().await.unwrap();
         for frame in frames {
             assert_eq!(receiver.next().await.unwrap(), Some(frame));
         }

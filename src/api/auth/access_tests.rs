@@ -5,6 +5,8 @@ use axum::http::HeaderValue;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
+use serde_json::json;
+
 use super::*;
 
 /// Knows the tokens that begin with `good`; lets everybody `get`, and counts what it is asked.

@@ -87,7 +87,7 @@ async fn attempt(api: &Api, task: &TaskRow, job: &JobRow) -> Result<AttemptTrace
         outcome,
         sealed,
         manifest_sha256: job.manifest_sha256.clone(),
-        verified: sealed.then_some(job.manifest_announced),
+        verified: job.manifest_announced.filter(|_| sealed),
         removed_at: job.trace_removed_at,
         files: if sealed { bound(api, task, job).await? } else { unbound(api, task, job).await? },
     })

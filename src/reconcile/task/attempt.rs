@@ -44,7 +44,7 @@ pub fn waits_since(context: &Context, row: &TaskRow) -> Timestamp {
 ///
 /// # Errors
 /// If the API server or the volume does not answer.
-pub async fn observe(context: &Context, task: &Validated, row: &TaskRow) -> Result<Observed, Error> {
+pub async fn inspect(context: &Context, task: &Validated, row: &TaskRow) -> Result<Observed, Error> {
     if !row.attempt_is_open() {
         return Ok(Observed { observation: Observation::Missing, has_begun: false });
     }

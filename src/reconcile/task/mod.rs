@@ -31,7 +31,7 @@ pub(super) use self::attempt::blocking;
 use self::decide::{Step, decide};
 use self::observe::job_created;
 use self::record::{record, record_anew};
-use self::situation::situation;
+use self::situation::{requested_end, situation};
 use self::status::State;
 use self::validate::{Validated, validate};
 use super::{Action, Context, Error, finalizer};
@@ -135,7 +135,7 @@ async fn end_worker(context: &Context, task: &Validated, row: &TaskRow) -> Resul
     if !row.attempt_is_open() || requested_end(task).is_none() {
         return Ok(());
     }
-    let look = attempt::observe(context, task, row).await?;
+    let look = attempt::inspect(context, task, row).await?;
     if decide(&situation(context, task, row, look, &[])) == Step::EndJob {
         attempt::announce_cancel(context, row).await?;
         attempt::end_job(context, row).await?;
@@ -178,7 +178,7 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
         if row.phase.is_terminal() {
             return end(context, task, &row, settled).await;
         }
-        let look = attempt::observe(context, task, &row).await?;
+        let look = attempt::inspect(context, task, &row).await?;
         let (executors, models) = (context.executors(), context.models());
         let findings = if row.attempt_is_open() {
             Vec::new()

@@ -48,7 +48,7 @@ fn none_yet(context: &Context, row: &TaskRow, none: &NoExecutor) -> decide::NoEx
 }
 
 /// Whether somebody wants the Task to end before its time.
-fn requested_end(task: &Validated) -> Option<End> {
+pub fn requested_end(task: &Validated) -> Option<End> {
     match (task.head.is_being_deleted, task.spec.controls.cancel) {
         (true, _) => Some(End::Deleted),
         (false, true) => Some(End::Cancelled),

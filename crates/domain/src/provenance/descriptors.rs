@@ -83,7 +83,7 @@ pub(super) fn dependencies(facts: &Facts) -> Vec<ResourceDescriptor> {
 }
 
 /// The digits of an image id such as `registry/name@sha256:…`, `docker-pullable://…` or `sha256:…`.
-fn image_sha256(image_id: &str) -> Option<&str> {
+pub(super) fn image_sha256(image_id: &str) -> Option<&str> {
     let (_, digits) = image_id.rsplit_once("sha256:")?;
     let is_digest = digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     is_digest.then_some(digits)

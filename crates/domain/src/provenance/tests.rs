@@ -1,6 +1,9 @@
 use rstest::rstest;
+use serde_json::json;
 
+use super::descriptors::image_sha256;
 use super::*;
+use crate::trace::{EVENTS_FILE, FileEntry, MODEL_FILE, STDERR_FILE};
 use crate::trace::{ExecutorCost, ExecutorResult, FileKind, Source, TASK_FILE};
 
 fn time(text: &str) -> Timestamp {
