@@ -32,7 +32,7 @@ pub struct ProblemBody {
     detail: Detail,
 }
 
-/// What is under `detail`: a sentence, or an object that programs can decide by.
+/// A sentence, or an object that programs can decide by.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Detail {

@@ -19,8 +19,12 @@ pub fn schema_of<T: JsonSchema>() -> Value {
         settings.inline_subschemas = true;
         settings.meta_schema = None;
     });
-    let schema = SchemaGenerator::new(settings).into_root_schema_for::<T>();
-    let mut schema = plain(schema.to_value());
+    unnamed(SchemaGenerator::new(settings).into_root_schema_for::<T>().to_value())
+}
+
+/// `schema` without what it says of the type: fields say what they are.
+fn unnamed(schema: Value) -> Value {
+    let mut schema = plain(schema);
     if let Some(keywords) = schema.as_object_mut() {
         keywords.remove("description");
     }
@@ -38,8 +42,8 @@ fn plain(schema: Value) -> Value {
             ("properties", Value::Object(fields)) => {
                 Value::Object(fields.into_iter().map(|(name, field)| (name, plain(field))).collect())
             }
-            ("items", items) => plain(items),
-            ("anyOf", Value::Array(ways)) => ways.into_iter().map(plain).collect(),
+            ("items", items) => unnamed(items),
+            ("anyOf", Value::Array(ways)) => ways.into_iter().map(unnamed).collect(),
             (_, value) => value,
         };
         Some((name, value))
