@@ -355,14 +355,14 @@ impl Bench<'_> {
     /// Memory with so many Tasks waiting for their workers, and the start after that.
     async fn queued(&self, operator: Option<Operator>, count: usize) -> anyhow::Result<Option<Operator>> {
         let Some(mut operator) = operator else { return Ok(None) };
-        let there = self.seen.len();
+        let there = jobs_of(&self.seen);
         all(
             16,
             (there..count)
                 .map(|n| async move { post(&self.client, &path("team", "tasks"), &task(&format!("q-{n}"))).await }),
         )
         .await?;
-        wait("the Jobs", async || self.seen.len() >= count).await?;
+        wait("the Jobs", async || jobs_of(&self.seen) >= count).await?;
         tokio::time::sleep(Duration::from_secs(5)).await;
         self.tell(&format!("{count} Tasks queued"), &mut operator)?;
         operator.stop().await?;
@@ -415,6 +415,8 @@ impl Bench<'_> {
     }
 }
 
+/// How many Tasks have a Job: those that the clients made by themselves have none.
 fn jobs_of(seen: &Seen) -> usize {
-    seen.0.lock().map_or(0, |seen| seen.keys().filter(|name| !name.starts_with("bare-")).count())
+    let is_of_task = |name: &&String| !["bare-", "same-"].iter().any(|alone| name.starts_with(alone));
+    seen.0.lock().map_or(0, |seen| seen.keys().filter(is_of_task).count())
 }

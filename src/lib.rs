@@ -28,17 +28,19 @@
 //! | [`broker`] | the listener that has the keys of models: who asks, accounts, keys; the rest is crate `jct-model-gateway` |
 //! | [`worker`] | crate `jct-worker`, inside the Job: source, sandbox, trace. A program of its own, too |
 //! | [`api`] | the REST door: Tasks, work objects, the record; health, metrics |
+//! | [`console`] | the API in a browser, through the API's own routes |
 //! | [`local`] | a Task without a cluster: the same stages, processes in place of a Job |
 //! | [`commands`] | the commands for people and scripts |
 //! | [`runtime`] | settings, shutdown, telemetry, and the processes put together |
 //!
 //! Cargo and `tests/tree/architecture.rs` hold the dependency rule: `domain`, `policy` and `jobs` know no client, clock or IO; the
-//! database is known to `store` alone, HTTP serving to `serve`, `webhook` and `api` alone.
+//! database is known to `store` alone, HTTP serving to `serve`, `webhook`, `broker`, `api` and `console` alone.
 
 pub mod api;
 pub mod broker;
 pub mod checkpoint;
 pub mod commands;
+pub mod console;
 pub mod crd;
 pub mod jobs;
 pub mod local;

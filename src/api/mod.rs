@@ -21,6 +21,7 @@ mod page;
 mod query;
 mod results;
 mod session;
+mod statistics;
 mod tasks;
 mod trace;
 
@@ -210,9 +211,10 @@ fn guarded(enabled: bool) -> OpenApiRouter<Api> {
         .routes(routes!(results::file::get))
         .routes(routes!(results::events::list))
         .routes(routes!(results::log::get))
-        .routes(routes!(session::end))
+        .routes(routes!(session::show, session::end))
         .routes(routes!(audit::list))
         .routes(routes!(cost::get))
+        .routes(routes!(statistics::get))
         .routes(routes!(trace::show))
         .merge(cwom::routes())
 }

@@ -22,6 +22,7 @@ use super::settings::WebhookArgs;
 use super::{ConfigFile, Metrics, Settings};
 use crate::api;
 use crate::broker;
+use crate::console::{self, Console};
 use crate::crd::Trust;
 use crate::serve::Tls;
 use crate::sessions::Sessions;
@@ -167,13 +168,18 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let gauges = metrics.gauges();
     let (counted, page) = (metrics.api, metrics.page);
     let health = api::Health { store: store.clone(), parts: parts_ready, metrics: counted, gauges, page, keys, clock };
+    let trusted = trust.clone();
     let api = api::Api::new(health, client, settings.gate.policy(), trust, denials, limits, settings.api.settings())
         .with_executors(executors)
         .with_models(models)
         .with_traces(TraceVolume::new(&settings.traces.trace_root), shutdown.clone());
     let (address, stop) = (all_interfaces(settings.api.api_port), shutdown.clone());
+    let router = match settings.api.api {
+        true => console::router(Console::new(api::router(api), store.clone(), trusted, settings.api.console())),
+        false => api::router(api),
+    };
     parts.spawn(async move {
-        let served = api::serve(address, api::router(api), stop).await;
+        let served = api::serve(address, router, stop).await;
         ("API", served.with_context(|| format!("cannot serve the API on {address} (API_PORT)")))
     });
 

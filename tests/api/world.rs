@@ -8,7 +8,8 @@ use axum::Router;
 use axum::body::Body;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt as _;
-use jct::api::{Api, ApiSettings, Health, router};
+use jct::api::{Api, ApiSettings, Health};
+use jct::console::{Console, ConsoleSettings};
 use jct::crd::Trust;
 use jct::domain::cwom::Kind;
 use jct::domain::{Id, StampKey, StampKeys};
@@ -123,7 +124,7 @@ impl World {
         let (traces, stop) = (TraceVolume::new(root), CancellationToken::new());
         let events = Announcer::default();
         let (api, denials) = serve(&store, &cluster, &trust, &settings, 0, &events);
-        let router = router(api.with_traces(traces.clone(), stop.clone()));
+        let router = with_console(api.with_traces(traces.clone(), stop.clone()), &store, &trust);
         Self { store, cluster, settings, trust, router, denials, events, max_recorded: 0, traces, stop, folder }
     }
 
@@ -131,7 +132,8 @@ impl World {
     pub fn restart(&mut self) {
         let (api, denials) =
             serve(&self.store, &self.cluster, &self.trust, &self.settings, self.max_recorded, &self.events);
-        (self.router, self.denials) = (router(api.with_traces(self.traces.clone(), self.stop.clone())), denials);
+        let api = api.with_traces(self.traces.clone(), self.stop.clone());
+        (self.router, self.denials) = (with_console(api, &self.store, &self.trust), denials);
     }
 
     /// The API on a port of this machine, until `stop`.
@@ -149,6 +151,11 @@ impl World {
         let mut connection = SqliteConnection::connect(&url).await.unwrap();
         sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut connection).await.unwrap();
         connection
+    }
+
+    /// Whatever it answers to a browser, which asks for pages.
+    pub async fn browse(&self, request: Request<Body>) -> Response<Body> {
+        self.router.clone().oneshot(request).await.unwrap()
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
@@ -197,6 +204,12 @@ impl World {
     pub async fn enqueue(&self, change: Value) -> Answer {
         self.post(ADA, "/tasks/enqueue", &task(change)).await
     }
+}
+
+fn with_console(api: Api, store: &Store, trust: &Trust) -> Router {
+    let trust = tokio::sync::watch::Sender::new(Arc::new(trust.clone())).subscribe();
+    let settings = ConsoleSettings { public_url: Some("https://jct.example.org".into()) };
+    jct::console::router(Console::new(jct::api::router(api), store.clone(), trust, settings))
 }
 
 fn rules(verbs: &[&'static str], namespace: &'static str) -> Vec<Rule> {

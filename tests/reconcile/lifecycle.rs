@@ -10,7 +10,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::api::{Answer, call};
-use crate::fixture::{World, job_name, running, seen, succeeded};
+use crate::fixture::{World, job, job_name, running, seen, succeeded};
 
 const JOBS: &str = "/apis/batch/v1/namespaces/workers/jobs";
 const STATUS: &str = "/apis/jct.dev/v1/namespaces/team/tasks/look/status";
@@ -294,6 +294,31 @@ async fn a_start_is_looked_at_by_its_own_age_however_long_the_task_was_queued() 
     let look = |context: &Context| seen(context, 1, json!({}), json!({"phase": "Pending"}));
     let again = world.pass_with(&task, script, look).await.result.unwrap().after().unwrap();
     assert!(again <= Duration::from_secs(60), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_task_is_looked_at_often_only_where_a_limit_may_pass() {
+    let world = World::new().await;
+    started(&world).await;
+    let task = world.task(json!({}));
+    let again = async |pod: Option<Value>| {
+        let script = vec![call("PATCH", STATUS, Answer::Echo)];
+        let look = |context: &Context| match &pod {
+            Some(pod) => seen(context, 1, json!({}), pod.clone()),
+            None => drop(context.workers.jobs.put(serde_json::from_value(job(1, json!({}))).unwrap())),
+        };
+        world.pass_with(&task, script, look).await.result.unwrap().after().unwrap()
+    };
+    let place = |is_there: &str| {
+        let condition = json!({"type": "PodScheduled", "status": is_there, "message": "0/3 nodes are available"});
+        Some(json!({"phase": "Pending", "conditions": [condition]}))
+    };
+    let often = Duration::from_secs(30)..=Duration::from_secs(60);
+    for (pod, is_looked_at_often) in [(None, false), (place("False"), false), (place("True"), true)] {
+        let again = again(pod.clone()).await;
+        assert_eq!(often.contains(&again), is_looked_at_often, "{again:?} for {pod:?}");
+        assert!(is_looked_at_often || again >= Duration::from_secs(600), "{again:?} for {pod:?}");
+    }
 }
 
 #[tokio::test]

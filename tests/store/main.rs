@@ -4,6 +4,7 @@
 
 mod audit;
 mod checkpoints;
+mod console;
 mod contents;
 mod deletions;
 mod denials;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules of the operator, and which of our crates by the names that it gives them, each of its modules may use.
-const ALLOWED: [(&str, &[&str]); 17] = [
+const ALLOWED: [(&str, &[&str]); 18] = [
     ("manifest", &["domain"]),
     ("crd", &["domain"]),
     ("jobs", &["domain", "crd"]),
@@ -20,6 +20,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ("reconcile", &["domain", "policy", "crd", "jobs", "store", "signing", "trace", "outcome", "shared", "metrics"]),
     ("broker", &["domain", "crd", "store", "serve", "metrics"]),
     ("api", &["domain", "policy", "crd", "store", "signing", "trace", "serve", "shared", "metrics"]),
+    ("console", &["domain", "crd", "store", "signing", "serve"]),
     ("local", &["domain", "jobs", "store", "signing", "checkpoint", "trace", "outcome"]),
     ("commands", &["domain", "policy", "manifest", "crd", "store", "signing", "checkpoint", "trace", "local"]),
     (
@@ -41,6 +42,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
             "sessions",
             "broker",
             "api",
+            "console",
         ],
     ),
 ];
@@ -52,7 +54,7 @@ const OURS: [&str; 5] = ["domain", "policy", "store", "trace", "worker"];
 const OWNED: [(&str, &[&str]); 9] = [
     ("libyaml_safer", &["manifest"]),
     ("sqlx", &["store"]),
-    ("axum", &["serve", "webhook", "broker", "api"]),
+    ("axum", &["serve", "webhook", "broker", "api", "console"]),
     ("hyper_util", &["serve", "model-gateway", "fake-model", "cli"]),
     ("tokio_rustls", &["serve"]),
     ("rcgen", &["webhook"]),

@@ -9,8 +9,10 @@ mod checkpoint;
 mod file;
 mod key;
 mod keyring;
+mod sealed;
 
 pub use checkpoint::{CheckpointProblem, checkpoint_in, sign_checkpoint};
 pub use file::{FileKeyError, keys_in, keys_there, public_keys_file};
 pub use key::{InvalidKey, PublicKey, SignatureProblem, SigningKey, verify, verify_as};
 pub use keyring::{KeyRing, public_keys};
+pub use sealed::{open_text, seal_text};

@@ -9,7 +9,7 @@ use super::cwom::{belongings, load_objects, objects_of_tasks, remove_objects, sa
 use super::operation::{Fate, Needs, Slot, View};
 use super::rows::{insert_artifacts, insert_jobs, insert_tasks, load_jobs, load_tasks, load_tasks_by_key};
 use super::rows::{load_tasks_by_uid, remove_task, update_jobs, update_tasks};
-use super::{Result, StoreError, contents, deletion_notes as notes, ledger};
+use super::{Result, StoreError, console as kept, contents, deletion_notes as notes, ledger};
 
 /// Gives pages that are free back to the file system, at most 1 MiB at a time: whoever waits for the next batch waits for this too.
 /// Nothing where the file was made by an earlier version.
@@ -22,8 +22,18 @@ pub(super) async fn load(conn: &mut Conn<'_>, needs: Needs) -> Result<View> {
         // the midst of things. What has no row to lock, such as a refusal or a name that is free, holds still too.
         lock_head(conn).await?;
     }
-    let Needs { tasks, uids, keys, jobs_of, mut refusals, denials, belongings: belongings_of, mut objects, ledger } =
-        needs;
+    let Needs {
+        tasks,
+        uids,
+        keys,
+        jobs_of,
+        mut refusals,
+        denials,
+        belongings: belongings_of,
+        mut objects,
+        ledger,
+        console,
+    } = needs;
     let mut view = View::default();
     for (key, id, row) in load_tasks_by_key(conn, keys).await? {
         view.keys.insert(key, id);
@@ -55,6 +65,7 @@ pub(super) async fn load(conn: &mut Conn<'_>, needs: Needs) -> Result<View> {
     if !ledger.is_empty() {
         view.ledger = ledger::load(conn, ledger).await?;
     }
+    view.console = kept::load(conn, console).await?;
     Ok(view)
 }
 
@@ -75,6 +86,7 @@ pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator) -
         artifacts,
         objects,
         ledger,
+        console,
         entries,
         probe,
     } = view;
@@ -100,6 +112,7 @@ pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator) -
     insert_artifacts(conn, artifacts).await?;
     save_objects(conn, &objects).await?;
     ledger::save(conn, ledger).await?;
+    kept::save(conn, console).await?;
     notes::insert(conn, deletion_notes).await?;
     notes::forget(conn, deleted_uids).await?;
     if probe {

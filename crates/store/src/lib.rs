@@ -11,6 +11,7 @@ mod batch;
 mod columns;
 mod conn;
 mod connect;
+mod console;
 mod contents;
 mod cwom;
 mod database_error;
@@ -34,6 +35,7 @@ mod request;
 mod retention;
 mod rows;
 mod settings;
+mod statistics;
 mod story;
 mod transition;
 mod writer;
@@ -42,6 +44,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use audit::{AnchoredCheck, AuditCheck, AuditHead};
+pub use console::KeepSealed;
 pub use cwom::{
     DeleteObject, FailRun, ObjectField, ObjectFilter, ObjectOrigin, ObjectRow, PatchObject, Patched, PresentObject,
     Put, PutObject, RefProblem, Unique, Unresolved,
@@ -60,6 +63,7 @@ pub use request::{
 };
 pub use retention::{DueRecord, DueTrace, Plan, RemoveRecord, RemoveTrace, TraceGone, UnpurgedTrace};
 pub use settings::{DatabaseUrl, InvalidDatabaseUrl, StoreSettings};
+pub use statistics::{ByExecutor, EndedTasks, Statistics, StatisticsQuery};
 pub use story::{TracePlace, TraceVisibility};
 
 use jct_domain::denial::Notice;

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::audit::Change;
+use super::console::{ConsoleChanges, ConsoleView};
 use super::cwom::{ObjectChanges, ObjectNeeds, Objects};
 use super::ledger::{LedgerChanges, LedgerNeeds, LedgerView};
 use super::{ArtifactRow, Conflict, JobRow, Result, StoreError, TaskRow};
@@ -45,15 +46,18 @@ pub(super) struct Needs {
     pub(super) belongings: BTreeSet<Id>,
     pub(super) objects: ObjectNeeds,
     pub(super) ledger: LedgerNeeds,
+    /// What is sealed for the console.
+    pub(super) console: BTreeSet<String>,
 }
 
 impl Needs {
     /// Whether nothing is looked at.
     pub(super) fn is_empty(&self) -> bool {
-        let Self { tasks, uids, keys, jobs_of, refusals, denials, belongings, objects, ledger } = self;
+        let Self { tasks, uids, keys, jobs_of, refusals, denials, belongings, objects, ledger, console } = self;
         let nothing_of_tasks =
             tasks.is_empty() && uids.is_empty() && keys.is_empty() && jobs_of.is_empty() && refusals.is_empty();
-        nothing_of_tasks && denials.is_empty() && belongings.is_empty() && objects.is_empty() && ledger.is_empty()
+        let nothing_else = belongings.is_empty() && objects.is_empty() && ledger.is_empty() && console.is_empty();
+        nothing_of_tasks && denials.is_empty() && nothing_else
     }
 }
 
@@ -70,6 +74,8 @@ pub(super) struct Changes {
     pub(super) objects: ObjectChanges,
     /// What models have used up.
     pub(super) ledger: LedgerChanges,
+    /// What is sealed for the console.
+    pub(super) console: ConsoleChanges,
     /// Why a Task is refused.
     pub(super) refusal: Option<(Id, Vec<Finding>)>,
     /// Requests whose denial is written down.
@@ -104,6 +110,7 @@ pub(super) struct View {
     pub(super) artifacts: Vec<ArtifactRow>,
     pub(super) objects: Objects,
     pub(super) ledger: LedgerView,
+    pub(super) console: ConsoleView,
     pub(super) entries: Vec<Change>,
     pub(super) probe: bool,
 }
@@ -192,6 +199,7 @@ impl View {
             artifacts,
             objects,
             ledger,
+            console,
             refusal,
             denials,
             removal,
@@ -216,6 +224,7 @@ impl View {
         self.denials.extend(denials);
         self.objects.stage(objects);
         self.ledger.stage(ledger);
+        self.console.stage(console);
         self.artifacts.extend(artifacts);
         if let Some(removal) = removal {
             self.remove(removal);

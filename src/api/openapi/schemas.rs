@@ -10,6 +10,8 @@ use crate::api::diagnostics::Diagnostics;
 use crate::api::error::ProblemBody;
 use crate::api::results::events::EventBody;
 use crate::api::results::listing::AttemptTrace;
+use crate::api::session::Identity;
+use crate::api::statistics::Statistics;
 use crate::api::tasks::answer::{Duplicate, Enqueued, Recorded};
 use crate::api::trace::Trace;
 use crate::domain::table::schema::schema;
@@ -61,6 +63,8 @@ fn others() -> Map<String, Value> {
         "Cost": schema_of::<Cost>(),
         "Traces": {"type": "array", "items": schema_of::<AttemptTrace>()},
         "Events": {"type": "array", "items": schema_of::<EventBody>()},
+        "Statistics": schema_of::<Statistics>(),
+        "Identity": schema_of::<Identity>(),
         "Bytes": {"description": "Bytes, of any kind"},
         "Problem": schema_of::<ProblemBody>(),
     });

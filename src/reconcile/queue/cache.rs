@@ -1,7 +1,7 @@
-//! The Tasks that are there, as far as the watch tells: of each a few words, and of the latest ones what passes look at.
+//! The Tasks that are there, as far as the watch tells: of each a few words, and of some what passes look at.
 //!
 //! There may be a hundred thousand of them, most of which have ended and are looked at no more. So what a pass looks at is kept
-//! for a bounded number; who is passed over later is read again.
+//! for a bounded number; who is passed over later is read again. Who is first in line keeps it: the last of many will be read.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -31,6 +31,8 @@ struct Held {
     spec_bytes: usize,
     idempotency_key: Option<Box<str>>,
     view: Option<Arc<TaskView>>,
+    /// Whether a pass will begin with it that has not begun.
+    is_due: bool,
 }
 
 /// What a pass begins with.
@@ -56,6 +58,25 @@ struct Table {
     list: u32,
     /// Whose views are kept, and in which version; the oldest first.
     views: VecDeque<(TaskKey, u64)>,
+}
+
+impl Table {
+    /// Makes room for one view more: the oldest one goes that no pass will begin with soon. Says whether there is room.
+    fn make_room(&mut self) -> bool {
+        if self.views.len() < VIEWS {
+            return true;
+        }
+        let is_needed = |(key, version): &(TaskKey, u64)| {
+            self.by_key.get(key).is_some_and(|held| held.version == *version && held.view.is_some() && held.is_due)
+        };
+        let Some(at) = self.views.iter().position(|view| !is_needed(view)) else { return false };
+        if let Some((key, version)) = self.views.remove(at)
+            && let Some(held) = self.by_key.get_mut(&key).filter(|held| held.version == version)
+        {
+            held.view = None;
+        }
+        true
+    }
 }
 
 /// What its objects say of the Tasks that are there: those that a pass may have been over.
@@ -97,6 +118,8 @@ impl Tasks {
             _ => Rank { created: created(&view), seen: version },
         };
         let lane = if has_to_start(&view) { Lane::Start(rank) } else { Lane::Soon };
+        let is_due = is_news || before.is_some_and(|held| held.is_due);
+        let has_room = table.make_room();
         let held = Held {
             uid: view.metadata.uid.as_deref().unwrap_or_default().into(),
             version,
@@ -106,16 +129,12 @@ impl Tasks {
             is_lost: view.is_lost(),
             spec_bytes: view.spec.bytes,
             idempotency_key: view.spec.idempotency_key.as_deref().map(Into::into),
-            view: Some(Arc::new(view)),
+            view: has_room.then(|| Arc::new(view)),
+            is_due,
         };
         table.by_key.insert(key.clone(), held);
-        table.views.push_back((key.clone(), version));
-        if table.views.len() > VIEWS
-            && let Some((oldest, version)) = table.views.pop_front()
-            && let Some(held) = table.by_key.get_mut(&oldest)
-            && held.version == version
-        {
-            held.view = None;
+        if has_room {
+            table.views.push_back((key.clone(), version));
         }
         is_news.then_some((key, lane))
     }
@@ -136,7 +155,13 @@ impl Tasks {
         }
     }
 
-    /// What a pass over a Task begins with; none if there is no such Task.
+    /// What a pass begins with that begins now; none if there is no such Task.
+    pub fn begin_pass(&self, key: &TaskKey) -> Option<CachedTask> {
+        self.table().by_key.get_mut(key)?.is_due = false;
+        self.cached(key)
+    }
+
+    /// What a pass over a Task would begin with; none if there is no such Task.
     pub fn cached(&self, key: &TaskKey) -> Option<CachedTask> {
         let table = self.table();
         let held = table.by_key.get(key)?;
@@ -286,18 +311,38 @@ mod tests {
     }
 
     #[test]
-    fn of_the_latest_ones_everything_is_at_hand() {
+    fn of_the_first_in_line_everything_is_at_hand_and_then_of_the_latest() {
         let tasks = Tasks::default();
         let name = |n: usize| format!("t{n}");
+        let key = |n: usize| TaskKey::new("team", &name(n));
+        let come = |n: usize| tasks.apply(view(&name(n), n as u64 + 1, &json!({})));
+        let kept = |n: usize| tasks.cached(&key(n)).unwrap().view.is_some();
         for n in 0..=VIEWS {
+            come(n);
+        }
+        assert_eq!((kept(0), kept(VIEWS - 1), kept(VIEWS)), (true, true, false), "all wait for their first pass");
+        for n in 0..=VIEWS {
+            assert_eq!(tasks.begin_pass(&key(n)).unwrap().view.is_some(), n < VIEWS);
+        }
+        come(VIEWS + 1);
+        assert_eq!((kept(0), kept(1), kept(VIEWS + 1)), (false, true, true), "passes were over the others");
+        assert_eq!(tasks.table().views.len(), VIEWS);
+        let status = json!({"status": {"phase": "Queued", "attempt": 1}});
+        tasks.apply(view(&name(VIEWS + 1), 1000, &status));
+        for n in VIEWS + 2..2 * VIEWS + 1 {
+            come(n);
+        }
+        assert!(kept(VIEWS + 1), "its pass has not begun, though its status changed");
+        assert!(!kept(1));
+        let tasks = Tasks::default();
+        for n in 0..2 {
             tasks.apply(view(&name(n), n as u64 + 1, &json!({})));
         }
-        let kept = |n: usize| tasks.cached(&TaskKey::new("team", &name(n))).unwrap().view.is_some();
-        assert_eq!((kept(0), kept(1), kept(VIEWS)), (false, true, true));
+        let kept = |n: usize| tasks.cached(&key(n)).unwrap().view.is_some();
         tasks.rest(&TaskKey::new("team", &name(1)), 1);
         assert!(kept(1), "that was an older version");
         tasks.rest(&TaskKey::new("team", &name(1)), 2);
-        assert!(!kept(1));
-        assert_eq!(tasks.len(), VIEWS + 1);
+        assert!(!kept(1) && kept(0));
+        assert_eq!(tasks.len(), 2);
     }
 }

@@ -203,8 +203,9 @@ impl Queue {
 
     /// Begins a pass; one without a `lane` only tells that the Task waits.
     fn begin(&mut self, key: TaskKey, lane: Option<Lane>) {
-        let Some(cached) = self.tasks.cached(&key) else { return };
         let only_reports = lane.is_none();
+        let cached = if only_reports { self.tasks.cached(&key) } else { self.tasks.begin_pass(&key) };
+        let Some(cached) = cached else { return };
         if !only_reports {
             self.timers.set(&key, None);
         }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::jobs;
 use super::lost::shown;
-use super::observe::{Limits, Observation, clock_behind, is_finished, observe};
+use super::observe::{Limits, Observation, clock_behind, has_place, is_finished, observe};
 use super::validate::Validated;
 use crate::crd::names;
 use crate::domain::Phase;
@@ -30,6 +30,8 @@ pub struct Observed {
     pub observation: Observation,
     /// Whether its worker has begun, by the record or the trace folder.
     pub has_begun: bool,
+    /// Whether the observation may become another one by time alone.
+    pub has_limit: bool,
 }
 
 /// Since when the Task waits for what it waits for: its worker, or to have one.
@@ -46,7 +48,7 @@ pub fn waits_since(context: &Context, row: &TaskRow) -> Timestamp {
 /// If the API server or the volume does not answer.
 pub async fn inspect(context: &Context, task: &Validated, row: &TaskRow) -> Result<Observed, Error> {
     if !row.attempt_is_open() {
-        return Ok(Observed { observation: Observation::Missing, has_begun: false });
+        return Ok(Observed { observation: Observation::Missing, has_begun: false, has_limit: false });
     }
     let key = AttemptKey::new(row.id, row.attempt);
     let mut jobs_seen = context.workers.jobs.get(&key);
@@ -76,7 +78,7 @@ pub async fn inspect(context: &Context, task: &Validated, row: &TaskRow) -> Resu
     let trouble = pod.or(row.job_name.as_deref()).and_then(|name| context.workers.troubles.of(name));
     let observation = observation.explained(trouble);
     let has_begun = observation == Observation::Missing && has_begun(context, task, row).await?;
-    Ok(Observed { observation, has_begun })
+    Ok(Observed { observation, has_begun, has_limit: pods.iter().any(|pod| has_place(pod)) })
 }
 
 /// How long a worker that runs since a moment has, before it has outlived all limits.

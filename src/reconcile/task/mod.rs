@@ -45,9 +45,12 @@ use crate::store::{Ending, Failure, FinishTask, RecordDeleted, Recording, TaskRo
 /// A Task as the controller watches it: without its spec.
 pub type Object = TaskView;
 
-/// How often a Task that waits for its worker is looked at, though nothing changed: limits pass without an event. The longer it
-/// has waited the less often: there may be ten thousand of them.
+/// How often a Task whose worker has a place is looked at, though nothing changed: limits pass without an event. The longer it
+/// has waited the less often.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// How often at least; and how often one for which no limit can pass, for its worker has no place, or there is none. There may be
+/// ten thousand of them, and each look costs a read of the Task: what they wait for comes as an event.
 const LOOK_AGAIN_AT_LEAST: Duration = Duration::from_secs(600);
 
 /// When a Task is looked at again that changed while it was read.
@@ -179,6 +182,7 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
             return end(context, task, &row, settled).await;
         }
         let look = attempt::inspect(context, task, &row).await?;
+        let has_limit = look.has_limit;
         let (executors, models) = (context.executors(), context.models());
         let findings = if row.attempt_is_open() {
             Vec::new()
@@ -205,7 +209,10 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
                 return wait(context, task, &row, None, left).await;
             }
             Step::Wait(reason, message) => {
-                let again = look_again(context, attempt::waits_since(context, &row), row.id);
+                let again = match has_limit {
+                    true => look_again(context, attempt::waits_since(context, &row), row.id),
+                    false => spread(LOOK_AGAIN_AT_LEAST, row.id),
+                };
                 return wait(context, task, &row, Some((reason, message)), again).await;
             }
             Step::WaitFor(time, Reason::Retrying, follows) => {
@@ -251,13 +258,18 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
 /// Makes the Job of the open attempt, and says so. Volume, API server.
 async fn create(context: &Context, task: &Validated, row: &TaskRow) -> Result<Action, Error> {
     attempt::create_job(context, row).await?;
-    wait(context, task, row, Some(job_created(&job_name(row.id, row.attempt))), LOOK_AGAIN).await
+    let again = spread(LOOK_AGAIN_AT_LEAST, row.id);
+    wait(context, task, row, Some(job_created(&job_name(row.id, row.attempt))), again).await
 }
 
-/// When to look again at a Task that has waited since a moment: after a quarter of that, and not together with all others.
+/// When to look again at a Task that has waited since a moment: after a quarter of that.
 fn look_again(context: &Context, since: Timestamp, id: Id) -> Duration {
     let waited = Duration::try_from(context.clock.now().duration_since(since)).unwrap_or_default();
-    let wait = (waited / 4).clamp(LOOK_AGAIN, LOOK_AGAIN_AT_LEAST);
+    spread((waited / 4).clamp(LOOK_AGAIN, LOOK_AGAIN_AT_LEAST), id)
+}
+
+/// Up to half as long again: not together with all others.
+fn spread(wait: Duration, id: Id) -> Duration {
     let part = id.to_string().bytes().map(u32::from).sum::<u32>() % 32;
     wait + wait * part / 64
 }

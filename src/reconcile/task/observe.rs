@@ -149,8 +149,7 @@ fn unfinished(job: &Job, pod: &Pod, created_at: Timestamp, limits: Limits, now: 
     if let Some(since) = running_since {
         return Observation::Running { pod: name, since };
     }
-    let unscheduled = pod_condition(pod, "PodScheduled", "False");
-    match unscheduled {
+    match unscheduled(pod) {
         // A place may become free hours later: waiting in line is not failing.
         Some(message) => Observation::Waiting(Reason::WaitingForScheduling, message),
         None if late => {
@@ -159,6 +158,15 @@ fn unfinished(job: &Job, pod: &Pod, created_at: Timestamp, limits: Limits, now: 
         }
         None => starting(job),
     }
+}
+
+/// Whether the scheduler has not said that there is no place for the pod: from then on it has to start within a time.
+pub fn has_place(pod: &Pod) -> bool {
+    unscheduled(pod).is_none()
+}
+
+fn unscheduled(pod: &Pod) -> Option<String> {
+    pod_condition(pod, "PodScheduled", "False")
 }
 
 /// How far the clock of the pod's node is behind that of the control plane, at least: the kubelet says when it saw the pod first,

@@ -6,6 +6,7 @@ use clap::{ArgAction, Args};
 
 use super::{InvalidSetting, invalid, namespace_name};
 use crate::api::ApiSettings;
+use crate::console::ConsoleSettings;
 
 /// Settings of the REST API.
 #[derive(Args, Clone, Debug)]
@@ -60,6 +61,11 @@ impl ApiArgs {
             return Err(invalid("--api-audience (JCT_API_AUDIENCE)", "must name at least one audience".into()));
         }
         Ok(())
+    }
+
+    /// The same for the console.
+    pub fn console(&self) -> ConsoleSettings {
+        ConsoleSettings { public_url: None }
     }
 
     fn audiences(&self) -> Vec<String> {

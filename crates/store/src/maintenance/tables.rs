@@ -81,6 +81,6 @@ pub(super) static TABLES: LazyLock<Vec<Table>> = LazyLock::new(|| {
 });
 
 /// Tables that are not rows of the record: the chain's end, which an export tells at its own end; the row that probes write
-/// to; notes on deletions that are not recorded yet; what migrations leave; and how far an import is.
-pub(super) const OTHERS: [&str; 5] =
-    ["audit_head", "store_probe", "deletion_notes", "_sqlx_migrations", super::import::PROGRESS];
+/// to; notes on deletions that are not recorded yet; who is signed in to the console; what migrations leave; and how far an import is.
+pub(super) const OTHERS: [&str; 6] =
+    ["audit_head", "store_probe", "deletion_notes", "console_sessions", "_sqlx_migrations", super::import::PROGRESS];
