@@ -28,11 +28,8 @@ pub struct Health {
     pub store: Store,
     /// The parts that must have started, by name.
     pub parts: Arc<Vec<(&'static str, watch::Receiver<bool>)>>,
-    /// What the API counts.
     pub metrics: ApiMetrics,
-    /// What diagnostics tell of.
     pub gauges: Gauges,
-    /// What all parts count.
     pub page: Page,
     /// What provenance is signed with.
     pub keys: Keys,

@@ -224,7 +224,6 @@ pub fn document() -> serde_json::Value {
     openapi::document(public().into_openapi(), guarded(true).into_openapi())
 }
 
-/// The routes.
 pub fn router(api: Api) -> Router {
     let (public, public_paths) = public().split_for_parts();
     let (guarded, guarded_paths) = guarded(api.settings.enabled).split_for_parts();

@@ -34,7 +34,6 @@ pub const CHANGED: UserAnnotations = [
     "jct.dev/changed-by-extra",
     "jct.dev/changed-by-stamp",
 ];
-/// Of who cancelled it.
 pub const CANCELLED: UserAnnotations = [
     CANCELLED_BY,
     "jct.dev/cancelled-by-uid",

@@ -44,7 +44,6 @@ pub struct SpecView {
     pub task_sha256: Option<String>,
     /// How the Task is to be handled.
     pub controls: Controls,
-    /// Its idempotency key.
     pub idempotency_key: Option<String>,
     /// How long it is, in bytes.
     pub bytes: usize,
@@ -53,7 +52,6 @@ pub struct SpecView {
 /// A Task with its whole spec, to be read when it is recorded.
 #[derive(Debug, Deserialize)]
 pub struct WholeTask {
-    /// All of its metadata.
     #[serde(default)]
     pub metadata: ObjectMeta,
     /// Its spec, as JSON text.

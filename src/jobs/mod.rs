@@ -47,7 +47,6 @@ const MODEL_TOKEN_SECONDS: i64 = 3600;
 /// What a Job manifest is made from, besides the Task: the operator's settings alone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobSettings {
-    /// The worker namespace.
     pub namespace: String,
     /// Image of the containers `source` and `worker`, and of executors that are built in.
     pub image: String,
@@ -55,13 +54,9 @@ pub struct JobSettings {
     pub image_pull_policy: String,
     /// User and group of the pod.
     pub uid: i64,
-    /// CPU request.
     pub cpu_request: String,
-    /// CPU limit.
     pub cpu_limit: String,
-    /// Memory request.
     pub memory_request: String,
-    /// Memory limit.
     pub memory_limit: String,
     /// Size limit of the scratch volume.
     pub scratch_limit: String,
@@ -71,7 +66,6 @@ pub struct JobSettings {
     pub host_users: Option<bool>,
     /// Where pods run, and what is on them.
     pub placement: Placement,
-    /// How sources are reached.
     pub way_out: WayOut,
     /// Time beyond the budget for fetching the source and sealing the trace, in seconds.
     pub grace_seconds: u32,
@@ -85,7 +79,6 @@ pub struct JobSettings {
     pub source_max_bytes: u64,
     /// Limit on fetching the source, in seconds.
     pub source_timeout_seconds: u32,
-    /// Who has the models.
     pub broker: Broker,
 }
 
@@ -101,17 +94,11 @@ pub struct Broker {
 /// One attempt of a recorded Task.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt<'a> {
-    /// The Task's id.
     pub task_id: Id,
-    /// Its trace id.
     pub trace_id: &'a TraceId,
-    /// Its namespace.
     pub namespace: &'a str,
-    /// Its name.
     pub name: &'a str,
-    /// What to do.
     pub task: &'a Task,
-    /// What does it.
     pub executor: &'a Executor,
     /// 1 for the first.
     pub number: u32,

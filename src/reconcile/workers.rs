@@ -27,7 +27,6 @@ use crate::jobs::job_name;
 /// One attempt of one Task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AttemptKey {
-    /// The Task's id.
     task_id: [u8; 16],
     attempt: u32,
 }

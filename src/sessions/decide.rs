@@ -97,7 +97,6 @@ pub struct Live {
 #[derive(Clone, Debug)]
 struct Known {
     uid: String,
-    /// Whose token it has.
     user: Option<String>,
     /// When it is to go.
     until: Option<Timestamp>,

@@ -56,9 +56,7 @@ pub fn task_json(task: &Task) -> Vec<u8> {
 pub struct Claim {
     /// The pod's uid: no other has it, ever.
     pub pod_uid: String,
-    /// Its name.
     pub pod: String,
-    /// When it began.
     pub claimed_at: Timestamp,
 }
 
@@ -76,7 +74,6 @@ pub struct ExecutorResult {
     /// Why it went the way it went, step by step.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub decision_log: Vec<String>,
-    /// What it cost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<ExecutorCost>,
 }
@@ -134,7 +131,6 @@ pub struct Usage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// The work is done.
     Succeeded,
     /// It is not.
     Failed,
@@ -164,7 +160,6 @@ choices! {
 pub struct FileEntry {
     /// Relative to the attempt's folder, with `/`, of UTF-8.
     pub path: String,
-    /// What it is.
     pub kind: FileKind,
     /// IANA media type.
     pub media_type: String,
@@ -193,15 +188,11 @@ pub struct Source {
 pub struct Manifest {
     /// [`MANIFEST_VERSION`].
     pub version: String,
-    /// The Task.
     pub task_id: Id,
-    /// Its trace.
     pub trace_id: TraceId,
-    /// Its namespace.
     pub namespace: String,
     /// 1 for the first.
     pub attempt: u32,
-    /// The executor's name.
     pub executor: String,
     /// The executor's image, as configured; none for what is built into the worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -215,11 +206,8 @@ pub struct Manifest {
     pub task_sha256: String,
     /// What it ran on; none if it could not be fetched.
     pub source: Option<Source>,
-    /// How it ended.
     pub outcome: Outcome,
-    /// Why it failed.
     pub reason: Option<FailureReason>,
-    /// In a sentence.
     pub message: Option<String>,
     /// The executor's exit code; none if it did not run or was ended by a signal.
     pub exit_code: Option<i32>,
@@ -243,11 +231,8 @@ pub struct Manifest {
 /// What the operator knows about an attempt, to hold a manifest against.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expected<'a> {
-    /// The Task.
     pub task_id: Id,
-    /// Its trace.
     pub trace_id: &'a TraceId,
-    /// Its namespace.
     pub namespace: &'a str,
     /// 1 for the first.
     pub attempt: u32,
@@ -319,13 +304,10 @@ pub fn is_inside(path: &str) -> bool {
 /// `incomplete.json`: why there is no manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Incomplete {
-    /// The Task.
     pub task_id: Id,
-    /// Its trace.
     pub trace_id: TraceId,
     /// 1 for the first.
     pub attempt: u32,
-    /// Why.
     pub reason: String,
     /// When the operator wrote this down.
     pub marked_at: Timestamp,
@@ -342,9 +324,7 @@ impl Incomplete {
 /// without the volume, and binds the manifest's digest from outside of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Termination {
-    /// How it ended.
     pub outcome: Outcome,
-    /// Why it failed.
     pub reason: Option<FailureReason>,
     /// In a sentence, at most 1000 characters.
     pub message: Option<String>,
@@ -358,15 +338,12 @@ pub struct Termination {
 /// One line of `events.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// When.
     pub ts: Timestamp,
     /// Counts from 1 within the attempt.
     pub seq: u64,
     /// What happened, such as `source_fetched`.
     pub event: String,
-    /// The trace.
     pub trace_id: TraceId,
-    /// Details.
     pub fields: serde_json::Map<String, serde_json::Value>,
 }
 

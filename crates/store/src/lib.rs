@@ -4,8 +4,6 @@
 //! before the commit. Writes go through a writer that commits many of them in one transaction (`writer.rs`); a caller
 //! that stops waiting does not cancel its write.
 
-#![warn(missing_docs)] // other crates use it
-
 mod audit;
 mod batch;
 mod columns;

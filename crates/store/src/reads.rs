@@ -140,7 +140,6 @@ impl Store {
         story::entries(&mut self.inner.readers.acquire().await?.borrow(), query, sight).await
     }
 
-    /// Audit entries.
     pub async fn audit(&self, query: &AuditQuery) -> Result<Vec<Entry>> {
         audit::list(&mut self.inner.readers.acquire().await?.borrow(), query).await
     }

@@ -17,14 +17,12 @@ use jct_domain::{Id, TraceId};
 pub struct TracePlace {
     /// None for Tasks.
     pub kind: Option<Kind>,
-    /// The namespace.
     pub namespace: String,
 }
 
 /// What somebody may see of a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TraceVisibility {
-    /// All of it.
     Everything,
     /// What is in these places. Denied requests besides: which of them, their reader has to judge.
     Places(BTreeSet<TracePlace>),

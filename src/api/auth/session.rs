@@ -19,11 +19,9 @@ use crate::shared::Clock;
 pub struct SessionAuthority<A> {
     /// Who answers the rest.
     pub others: A,
-    /// The API server.
     pub client: Client,
     /// Which seals are believed.
     pub trust: watch::Receiver<Arc<Trust>>,
-    /// The API server's clock.
     pub clock: Clock,
 }
 

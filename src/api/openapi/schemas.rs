@@ -76,7 +76,6 @@ pub fn id() -> Value {
     json!({"type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"})
 }
 
-/// A trace id.
 pub fn trace_id() -> Value {
     json!({"type": "string", "pattern": "^[A-Za-z0-9._-]{8,128}$"})
 }

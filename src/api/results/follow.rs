@@ -96,7 +96,6 @@ pub trait Taker: Send {
     async fn finish(&mut self, feed: &mut Feed) -> Result<(), End>;
 }
 
-/// What is followed.
 #[derive(Clone, Debug)]
 pub struct Followed {
     pub task: TaskRow,

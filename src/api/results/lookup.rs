@@ -53,7 +53,6 @@ pub struct Found {
 pub enum Lookup {
     /// It is there, and if it was sealed, it is what was sealed.
     There(Found),
-    /// There is none.
     Missing,
     /// It is not what was sealed, and why.
     Changed(String),

@@ -67,9 +67,7 @@ pub async fn enqueue(
 
 /// A Task that somebody who may have it wants.
 pub(super) struct Wanted<'a> {
-    /// Where.
     pub(super) namespace: String,
-    /// Under which trace.
     pub(super) joined: Joined,
     /// What, as a client writes it.
     pub(super) body: &'a Value,

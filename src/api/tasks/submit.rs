@@ -33,17 +33,13 @@ const RETRY_OF: &str = "jct.dev/retry-of";
 /// A Task to be created.
 #[derive(Clone, Debug)]
 pub struct Submission {
-    /// Where.
     pub namespace: String,
-    /// By whom.
     pub submitter: Principal,
-    /// Under which trace.
     pub trace_id: TraceId,
     /// A trace that the caller named and may not join.
     pub parent_trace_id: Option<TraceId>,
     /// The Task whose work is done again.
     pub retry_of: Option<Id>,
-    /// What.
     pub task: Task,
     /// How it is to be handled.
     pub controls: Controls,
@@ -52,7 +48,6 @@ pub struct Submission {
 /// What became of it.
 #[derive(Debug)]
 pub enum Submitted {
-    /// It is recorded.
     Recorded(Box<TaskRow>),
     /// Another one, which asks for the same, has its key; that one.
     Duplicate(Box<TaskRow>),

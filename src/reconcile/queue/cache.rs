@@ -82,7 +82,6 @@ impl Table {
 /// What its objects say of the Tasks that are there: those that a pass may have been over.
 #[derive(Debug, Default)]
 pub struct Present {
-    /// Their uids.
     pub uids: HashSet<String>,
     /// Their idempotency keys, by namespace.
     pub keys: HashSet<(String, String)>,
@@ -184,7 +183,6 @@ impl Tasks {
         self.table().by_key.values().filter(|held| held.is_lost).map(|held| held.uid.to_string()).collect()
     }
 
-    /// How many there are.
     pub fn len(&self) -> usize {
         self.table().by_key.len()
     }

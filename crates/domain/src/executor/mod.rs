@@ -164,7 +164,6 @@ impl Default for Outputs {
     }
 }
 
-/// One executor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Executor {

@@ -47,7 +47,6 @@ pub struct Statement {
     pub subject: Vec<ResourceDescriptor>,
     /// [`PREDICATE_TYPE`].
     pub predicate_type: String,
-    /// How they came about.
     pub predicate: Predicate,
 }
 
@@ -55,9 +54,7 @@ pub struct Statement {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Predicate {
-    /// What went in.
     pub build_definition: BuildDefinition,
-    /// What happened.
     pub run_details: RunDetails,
 }
 
@@ -69,7 +66,6 @@ pub struct BuildDefinition {
     pub build_type: String,
     /// The normalized Task: the JSON of `task.json`.
     pub external_parameters: Value,
-    /// What JCT decided.
     #[serde(default)]
     pub internal_parameters: InternalParameters,
     /// The repository's commit and the images, where known.
@@ -81,19 +77,15 @@ pub struct BuildDefinition {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct InternalParameters {
-    /// The executor's name.
     pub executor: String,
     /// 1 for the first.
     pub attempt: u32,
-    /// The Task's namespace.
     pub namespace: String,
     /// The user whom the API server authenticated as the Task's submitter; none where nobody vouched for one. What the Task
     /// says of its requester is a claim, in [`BuildDefinition::external_parameters`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub submitted_by: Option<String>,
-    /// The Task.
     pub task_id: String,
-    /// Its trace.
     pub trace_id: String,
     /// The newest checkpoint of the audit log when this was signed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,7 +125,6 @@ pub struct Metadata {
     /// When the worker began; none if it did not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_on: Option<Timestamp>,
-    /// When the attempt ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_on: Option<Timestamp>,
 }
@@ -148,13 +139,11 @@ pub struct ResourceDescriptor {
     /// What it is called everywhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uri: Option<String>,
-    /// Its digests.
     #[serde(skip_serializing_if = "DigestSet::is_empty")]
     pub digest: DigestSet,
     /// IANA media type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
-    /// More about it.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub annotations: Map<String, Value>,
 }
@@ -162,7 +151,6 @@ pub struct ResourceDescriptor {
 /// An image that a container of the attempt ran, as the node tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerImage {
-    /// The container's name.
     pub container: String,
     /// The image as it was named.
     pub image: String,
@@ -174,12 +162,7 @@ pub struct ContainerImage {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Bound<'a> {
     /// A manifest that is believed.
-    Manifest {
-        /// It.
-        manifest: &'a Manifest,
-        /// Its SHA-256.
-        sha256: &'a str,
-    },
+    Manifest { manifest: &'a Manifest, sha256: &'a str },
     /// There is none; this is the SHA-256 of `incomplete.json`.
     Incomplete {
         /// Of `incomplete.json`.
@@ -190,17 +173,13 @@ pub enum Bound<'a> {
 /// All that a statement is made from. The same facts make the same statement, to the byte.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Facts<'a> {
-    /// The Task.
     pub task_id: Id,
-    /// Its trace.
     pub trace_id: &'a TraceId,
-    /// Its namespace.
     pub namespace: &'a str,
     /// The authenticated submitter, where one was vouched for.
     pub submitted_by: Option<&'a str>,
     /// 1 for the first.
     pub attempt: u32,
-    /// The executor's name.
     pub executor: &'a str,
     /// The normalized Task, as `task.json` has it.
     pub task: Value,
@@ -212,7 +191,6 @@ pub struct Facts<'a> {
     pub commit: Option<&'a str>,
     /// The images, where known.
     pub images: &'a [ContainerImage],
-    /// The trace.
     pub bound: Bound<'a>,
     /// Whether the worker itself announced the manifest that is bound, where that is known.
     pub announced: Option<bool>,
@@ -222,13 +200,9 @@ pub struct Facts<'a> {
     pub failure: Option<(&'a str, &'a str)>,
     /// Of the executor.
     pub exit_code: Option<i32>,
-    /// When the worker began.
     pub started_at: Option<Timestamp>,
-    /// When the attempt ended.
     pub ended_at: Option<Timestamp>,
-    /// The builder's URI.
     pub builder_id: &'a str,
-    /// The operator's version.
     pub version: &'a str,
     /// The newest checkpoint of the audit log, where there is one.
     pub checkpoint: Option<&'a Checkpoint>,

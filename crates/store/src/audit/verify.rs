@@ -38,7 +38,6 @@ pub enum AuditCheck {
 /// What a walk over the audit log found that was held against signed checkpoints too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnchoredCheck {
-    /// The walk.
     pub check: AuditCheck,
     /// The newest of the checkpoints that the log goes through; none if there is none.
     pub anchor: Option<Checkpoint>,
@@ -49,7 +48,6 @@ pub struct AnchoredCheck {
 pub struct AuditHead {
     /// Counts from 1.
     pub seq: u64,
-    /// The entry's hash.
     pub hash: String,
 }
 

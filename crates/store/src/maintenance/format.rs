@@ -98,7 +98,6 @@ pub struct Signer<'s> {
 /// A signature on an export.
 #[derive(Clone, Debug)]
 pub struct Signature {
-    /// The envelope.
     pub envelope: Envelope,
     /// The public keys that travel with it: nobody vouches for them.
     pub keys: Option<Value>,

@@ -48,7 +48,6 @@ pub struct Limits {
 /// How the child ended, and what it used up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// Why.
     pub end: End,
     /// Of what could not be seen, why.
     pub message: Option<String>,
