@@ -57,7 +57,7 @@ fn places(kind: EntityKind) -> &'static [&'static [&'static str]] {
         | EntityKind::DoctrineRef
         | EntityKind::Run
         | EntityKind::Artifact => &[&["meta"]],
-        _ => &[],
+        EntityKind::Job | EntityKind::Trace | EntityKind::AdmissionDenial | EntityKind::Database => &[],
     }
 }
 

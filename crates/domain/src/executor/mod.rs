@@ -43,6 +43,15 @@ impl Builtin {
             Self::Ops => Operation::Ops,
         }
     }
+
+    /// The input that it can't do without, and what it does with it.
+    pub fn required_input(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::CodeChange => Some(("patch", "applies the patch that is given there")),
+            Self::Ops => Some(("commands", "runs the commands that are listed there")),
+            Self::Analysis | Self::Docs => None,
+        }
+    }
 }
 
 /// What to do where the kernel cannot confine a process.

@@ -100,3 +100,11 @@ fn an_executor_travels_as_json() {
         assert_eq!(&serde_json::from_str::<Executor>(&json).unwrap(), executor);
     }
 }
+
+/// A second one for an operation would take the first one's place where no configuration says otherwise.
+#[test]
+fn each_operation_has_one_built_in_executor() {
+    let mut operations = Builtin::ALL.map(Builtin::operation);
+    operations.sort_unstable();
+    assert!(operations.is_sorted_by(|a, b| a < b), "{operations:?}");
+}

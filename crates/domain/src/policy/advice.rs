@@ -49,11 +49,7 @@ fn lacking(executor: &Executor, task: &Task, naming: Naming) -> Option<String> {
 
 /// The input that a built-in executor can't do without, if it is not there, and what it does with it.
 fn lacks(builtin: Builtin, operation: Operation, inputs: &Map<String, Value>) -> Option<(&'static str, &'static str)> {
-    let (input, does) = match builtin {
-        Builtin::CodeChange => ("patch", "applies the patch that is given there"),
-        Builtin::Ops => ("commands", "runs the commands that are listed there"),
-        Builtin::Analysis | Builtin::Docs => return None,
-    };
+    let (input, does) = builtin.required_input()?;
     let is_there = match inputs.get(input) {
         None | Some(Value::Null) => false,
         Some(Value::String(text)) => !text.trim().is_empty(),
