@@ -190,6 +190,9 @@ executors:
     - { name: failing, operations: [analysis], image: "$AGENT_IMAGE", command: [sh, -c, "echo no >&2; exit 3"], resources: *small }
 END
   cat >>"$WORK/values.yaml" <<END
+# Who is told, and where, a test says.
+notifications: { receivers: [{ name: nobody, url: "https://127.0.0.1", namespaces: [nobody], signingKey: { secret: e2e-notify, key: key } }] }
+test: { task: { repo: demo/normal } }
 # Where it is, and to whom it is granted, a test says.
 models:
   providers: [{ name: scripted, dialect: openai_chat, url: "https://127.0.0.1", key: { secret: e2e-models, key: key } }]

@@ -150,9 +150,13 @@ pub async fn readyz(State(api): State<Api>) -> Response {
 
 /// The version of JCT
 #[utoipa::path(get, path = "/version", tag = "operation",
-    responses((status = 200, description = "Name and version", body = Value)))]
-pub async fn version() -> Json<Value> {
-    Json(json!({"name": "jct", "version": env!("CARGO_PKG_VERSION")}))
+    responses((status = 200, description = "Name and version; public_url, where people reach JCT, if that is configured", body = Value)))]
+pub async fn version(State(api): State<Api>) -> Json<Value> {
+    let mut told = json!({"name": "jct", "version": env!("CARGO_PKG_VERSION")});
+    if let Some(url) = &api.settings.public_url {
+        told["public_url"] = json!(url);
+    }
+    Json(told)
 }
 
 /// The public keys that provenance is checked with, retired ones too

@@ -68,6 +68,8 @@ pub struct ApiSettings {
     pub audiences: Vec<String>,
     /// Where Tasks are created whose request names no namespace.
     pub namespace: String,
+    /// Where people reach API and console, without a slash at its end, where that is known.
+    pub public_url: Option<String>,
     /// How long decisions on tokens and rights are kept; refusals for a fifth of it.
     pub keep_decisions: Duration,
     /// How long a request may take.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::executor::{Executors, MAX_CONFIGURATION_BYTES};
 use crate::domain::model::{MAX_MODELS_BYTES, Models};
+use crate::domain::notification::{MAX_NOTIFICATIONS_BYTES, Notifications};
 use crate::domain::retention::{MAX_RETENTION_BYTES, Retention};
 
 /// How often the file is looked at. The kubelet itself takes up to a minute to bring a changed ConfigMap.
@@ -57,6 +58,16 @@ impl Configuration for Models {
     const NAME: &'static str = "models";
     const SETTING: &'static str = "--models-file (JCT_MODELS_FILE)";
     const MAX_BYTES: usize = MAX_MODELS_BYTES;
+
+    fn parse(text: &str) -> Result<Self, impl Display> {
+        Self::read(text)
+    }
+}
+
+impl Configuration for Notifications {
+    const NAME: &'static str = "notifications";
+    const SETTING: &'static str = "--notifications-file (JCT_NOTIFICATIONS_FILE)";
+    const MAX_BYTES: usize = MAX_NOTIFICATIONS_BYTES;
 
     fn parse(text: &str) -> Result<Self, impl Display> {
         Self::read(text)

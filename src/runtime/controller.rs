@@ -10,15 +10,15 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::count::count_tasks;
 use super::lease::{Lease, LeaseSettings};
-use super::metrics::{PhaseLabels, ProcessMetrics};
 use super::{Metrics, Settings};
 use crate::checkpoint::{CheckpointFile, CheckpointMap, Keeper, Places};
 use crate::crd::Trust;
-use crate::domain::Phase;
 use crate::domain::checkpoint::{CHECKPOINTS_DIR, CHECKPOINTS_FILE, Checkpoint};
 use crate::domain::executor::Executors;
 use crate::domain::model::Models;
+use crate::domain::notification::Notifications;
 use crate::domain::retention::Retention;
 use crate::reconcile;
 use crate::reconcile::context::{Context, RetryWaits, SignedAttempts, Timing, WHOLE_SPECS};
@@ -58,6 +58,8 @@ pub struct Controller {
     /// What may do the work.
     pub executors: watch::Receiver<Arc<Executors>>,
     pub models: watch::Receiver<Arc<Models>>,
+    /// Who is told of what is recorded.
+    pub notifications: watch::Receiver<Arc<Notifications>>,
     /// Whom the broker is known by.
     pub broker_authorities: watch::Receiver<String>,
     pub retention: watch::Receiver<Arc<Retention>>,
@@ -126,6 +128,7 @@ impl Controller {
         let newest = watch::Sender::new(None);
         let context = Arc::new(self.context(newest.subscribe())?);
         let checkpoints = tokio::spawn(self.checkpoints(newest)?.run(stop.clone()));
+        let notifying = tokio::spawn(self.notifier().run(stop.clone()));
         let counting = tokio::spawn(count_tasks(self.store.clone(), self.metrics.process.clone(), stop.clone()));
         self.metrics.process.leads.set(1);
         self.deletions.lead(true);
@@ -134,10 +137,24 @@ impl Controller {
         self.deletions.lead(false);
         // It ends with the term, and leaves no count of one that is over.
         let _ = counting.await;
+        let _ = notifying.await;
         if timeout(LAST_CHECKPOINT, checkpoints).await.is_err() {
             warn!("the last checkpoint of the audit log was not made in time; the next one covers it");
         }
         Ok(())
+    }
+
+    fn notifier(&self) -> jct_notify::Sender {
+        let clock = self.clock.clone();
+        jct_notify::Sender {
+            store: self.store.clone(),
+            configured: self.notifications.clone(),
+            secrets: jct_notify::Secrets::new(&self.settings.notifications.notifications_secrets),
+            public_url: self.settings.api.public_url(),
+            now: Arc::new(move || clock.now()),
+            count: Arc::new(self.metrics.notifications.clone()),
+            timing: jct_notify::Timing::default(),
+        }
     }
 
     fn checkpoints(&self, newest: watch::Sender<Option<Checkpoint>>) -> anyhow::Result<Keeper> {
@@ -206,24 +223,5 @@ impl Controller {
             ));
         }
         Ok(traces)
-    }
-}
-
-/// Between two counts of the Tasks.
-const COUNT_INTERVAL: Duration = Duration::from_secs(30);
-
-/// Counts the Tasks by phase, until `stop`. While the record is away the last count stands.
-async fn count_tasks(store: Store, metrics: ProcessMetrics, stop: CancellationToken) {
-    loop {
-        if let Ok(counts) = store.counts().await {
-            for phase in Phase::ALL.map(Phase::as_str) {
-                let count = counts.get(phase).copied().unwrap_or_default();
-                metrics.tasks.get_or_create(&PhaseLabels { phase }).set(i64::try_from(count).unwrap_or(i64::MAX));
-            }
-        }
-        if stop.run_until_cancelled(sleep(COUNT_INTERVAL)).await.is_none() {
-            metrics.tasks.clear();
-            return;
-        }
     }
 }

@@ -13,10 +13,21 @@ use crate::sessions::SessionMetrics;
 use crate::shared::DenialMetrics;
 use crate::webhook::WebhookMetrics;
 
+use super::notifications::NotificationMetrics;
+
 /// Labels of `jct_tasks`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct PhaseLabels {
     /// A phase, as in the database.
+    pub phase: &'static str,
+}
+
+/// Labels of `jct_open_tasks`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OpenLabels {
+    /// One of those with the most of them; empty for all others.
+    pub namespace: String,
+    /// A phase that is not an end.
     pub phase: &'static str,
 }
 
@@ -28,12 +39,16 @@ metrics! {
         leads: Gauge =
             "controller_leads", "1 while this process runs the controller, 0 while another replica does";
         tasks: Family<PhaseLabels, Gauge> = "tasks", "Tasks in the record, by phase, counted twice a minute";
+        open_tasks: Family<OpenLabels, Gauge> = "open_tasks",
+            "Tasks that have not ended, by namespace and phase, counted twice a minute; those of small namespaces beyond a hundred are under an empty name";
         events_dropped: Counter = "events_dropped",
             "Kubernetes Events that were left out, for there were too many: all they say is in the status of Tasks";
         executors_valid: Gauge = "executors_configuration_valid",
             "1 if the configuration of executors is the one that is there, 0 while a former one holds", one();
         models_valid: Gauge = "models_configuration_valid",
             "1 if the configuration of models is the one that is there, 0 while a former one holds", one();
+        notifications_valid: Gauge = "notifications_configuration_valid",
+            "1 if the configuration of notifications is the one that is there, 0 while a former one holds", one();
         retention_valid: Gauge = "retention_configuration_valid",
             "1 if the configuration of retention is the one that is there, 0 while a former one holds", one();
         clock_skew_seconds: Gauge = "clock_skew" in Seconds,
@@ -51,6 +66,8 @@ pub struct Metrics {
     pub reconcile: ReconcileMetrics,
     /// Those of the broker of models.
     pub broker: BrokerMetrics,
+    /// Those of notifications.
+    pub notifications: NotificationMetrics,
     pub process: ProcessMetrics,
     pub page: Page,
 }
@@ -79,6 +96,7 @@ impl Default for Metrics {
             sessions: SessionMetrics::register(&mut registry),
             reconcile: ReconcileMetrics::register(&mut registry),
             broker: BrokerMetrics::register(&mut registry),
+            notifications: NotificationMetrics::register(&mut registry),
             process: ProcessMetrics::register(&mut registry),
             page: Page::new(registry),
         }

@@ -2,8 +2,10 @@
 
 mod config_file;
 mod controller;
+mod count;
 pub mod lease;
 pub mod metrics;
+pub mod notifications;
 pub mod operator;
 pub mod settings;
 pub mod telemetry;

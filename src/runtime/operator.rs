@@ -19,7 +19,7 @@ use tracing::{info, warn};
 use super::config_file::Configuration;
 use super::controller::Controller;
 use super::settings::WebhookArgs;
-use super::{ConfigFile, Metrics, Settings};
+use super::{ConfigFile, Metrics, Settings, notifications};
 use crate::api;
 use crate::broker;
 use crate::console::{self, Console};
@@ -51,6 +51,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let lease = settings.controller.lease(&settings.namespace)?;
     let executors = settings.gate.executors_file.as_deref().map(ConfigFile::open).transpose()?;
     let models = settings.models.models_file.as_deref().map(ConfigFile::open).transpose()?;
+    let notifications = settings.notifications.notifications_file.as_deref().map(ConfigFile::open).transpose()?;
     let retention = settings.record.retention_file.as_deref().map(ConfigFile::open).transpose()?;
     // A database that is away is no reason to end: admission needs none, and whoever comes back finds us there.
     let store = Store::open_in_background(&StoreSettings::new(url.clone()));
@@ -90,6 +91,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     tokio::spawn(shutdown.clone().run_until_cancelled_owned(events.clone().send(client.clone(), clock.clone())));
     let executors = follow(executors, &metrics.process.executors_valid, &shutdown);
     let models = follow(models, &metrics.process.models_valid, &shutdown);
+    let notifications = follow(notifications, &metrics.process.notifications_valid, &shutdown);
+    notifications::tell(&store, notifications.clone(), shutdown.clone());
     let certificates = keeper.identity();
     let mut parts: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
     let mut readiness = Vec::new();
@@ -132,6 +135,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             metrics: metrics.clone(),
             executors: executors.clone(),
             models: models.clone(),
+            notifications,
             broker_authorities: authorities(certificates.clone(), &shutdown),
             clock: clock.clone(),
             events,

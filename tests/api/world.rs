@@ -82,6 +82,7 @@ pub fn settings() -> ApiSettings {
         enabled: true,
         audiences: vec!["jct".into()],
         namespace: "team".into(),
+        public_url: None,
         keep_decisions: Duration::from_secs(60),
         timeout: Duration::from_secs(20),
         max_body_bytes: 1 << 20,

@@ -22,6 +22,7 @@ mod load;
 mod lost_record;
 mod memory;
 mod models;
+mod notifications;
 #[path = "../odd_manifests/mod.rs"]
 mod odd_manifests;
 mod offline_gate;

@@ -19,6 +19,7 @@ mod migration;
 mod object_identity;
 mod objects;
 mod one_record;
+mod outbox;
 mod postgres;
 mod reading;
 mod recording;

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use jct::api::RequestLabels;
 use jct::reconcile::{OutcomeLabels, ReconcileLabels};
-use jct::runtime::metrics::PhaseLabels;
+use jct::runtime::metrics::{OpenLabels, PhaseLabels};
 use jct::webhook::ReviewLabels;
 use serde_yaml::Value;
 
@@ -229,6 +229,11 @@ fn metrics() -> jct::runtime::Metrics {
     drop(metrics.reconcile.reconciles.get_or_create(&ReconcileLabels { kind: "Task", result: "ok" }));
     drop(metrics.reconcile.outcomes.get_or_create(&OutcomeLabels { phase: "failed", reason: "Evicted" }));
     drop(metrics.process.tasks.get_or_create(&PhaseLabels { phase: "queued" }));
+    drop(metrics.process.open_tasks.get_or_create(&OpenLabels { namespace: "team".into(), phase: "queued" }));
+    jct_notify::Count::sent(&metrics.notifications, "ci");
+    jct_notify::Count::failed(&metrics.notifications, "ci", "timeout");
+    jct_notify::Count::given_up(&metrics.notifications, "ci");
+    jct_notify::Count::oldest_waits(&metrics.notifications, "ci", 0);
     metrics
 }
 

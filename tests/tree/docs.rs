@@ -69,7 +69,11 @@ const COMMANDS: &[(&str, Tried)] = &[
     ("kubectl wait ", By("tests/e2e/happy_path.rs::kubectl_shows_tasks")),
     ("kubectl describe task ", By("tests/e2e/happy_path.rs::kubectl_shows_tasks")),
     ("kubectl --namespace jct-system get jobs,pods -l jct.dev/", By("tests/e2e/happy_path.rs::kubectl_shows_tasks")),
-    ("helm test ", By("tests/tree/chart.rs::a_helm_test_tells_whether_the_operator_is_ready")),
+    ("helm test ", By("tests/e2e/notifications.rs::a_helm_test_runs_a_task_to_its_end")),
+    (
+        "kubectl --namespace jct-system create secret generic jct-notify",
+        By("tests/e2e/notifications.rs::who_is_configured_is_told_how_a_task_ended"),
+    ),
     (
         "helm template ",
         By("tests/tree/chart.rs::what_is_done_after_an_uninstall_is_not_done_while_the_operator_is_there"),

@@ -53,6 +53,17 @@ pub fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_default()
 }
 
+/// Where people see a Task in a browser, if the operator knows where people reach it.
+pub async fn page(rest: &Rest, task: &Value) -> Option<String> {
+    let version = rest.get("/version").await.ok()?;
+    page_at(&version, text(task, "id"))
+}
+
+fn page_at(version: &Value, id: &str) -> Option<String> {
+    let url = text(version, "public_url").trim_end_matches('/');
+    (!url.is_empty() && !id.is_empty()).then(|| format!("{url}/console/tasks/{id}"))
+}
+
 /// The exit code of a Task by its status.
 pub fn exit_code(task: &Value) -> u8 {
     match text(task, "status") {
@@ -130,5 +141,13 @@ mod tests {
     fn the_exit_code_is_the_outcome() {
         let code = |status: &str| exit_code(&json!({"status": status}));
         assert_eq!(["completed", "failed", "cancelled", "running", ""].map(code), [0, 1, 130, 4, 4]);
+    }
+
+    #[test]
+    fn a_task_has_a_page_where_the_operator_knows_of_one() {
+        let version = serde_json::json!({"version": "1", "public_url": "https://jct.example.org/x"});
+        assert_eq!(page_at(&version, "01K").as_deref(), Some("https://jct.example.org/x/console/tasks/01K"));
+        assert_eq!(page_at(&serde_json::json!({"version": "1"}), "01K"), None);
+        assert_eq!(page_at(&version, ""), None);
     }
 }

@@ -18,6 +18,7 @@ pub mod lifecycle;
 pub mod model;
 pub mod name;
 pub mod naming;
+pub mod notification;
 pub mod policy;
 pub mod principal;
 pub mod provenance;

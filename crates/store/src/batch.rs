@@ -9,7 +9,8 @@ use super::cwom::{belongings, load_objects, objects_of_tasks, remove_objects, sa
 use super::operation::{Fate, Needs, Slot, View};
 use super::rows::{insert_artifacts, insert_jobs, insert_tasks, load_jobs, load_tasks, load_tasks_by_key};
 use super::rows::{load_tasks_by_uid, remove_task, update_jobs, update_tasks};
-use super::{Result, StoreError, console as kept, contents, deletion_notes as notes, ledger};
+use super::{Result, StoreError, console as kept, contents, deletion_notes as notes, ledger, outbox};
+use jct_domain::notification::Notifications;
 
 /// Gives pages that are free back to the file system, at most 1 MiB at a time: whoever waits for the next batch waits for this too.
 /// Nothing where the file was made by an earlier version.
@@ -69,8 +70,17 @@ pub(super) async fn load(conn: &mut Conn<'_>, needs: Needs) -> Result<View> {
     Ok(view)
 }
 
-/// Writes what was decided; how many audit entries.
-pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator) -> Result<u64> {
+/// How much was written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Saved {
+    /// Audit entries.
+    pub(super) entries: u64,
+    /// What receivers of notifications are to be told.
+    pub(super) notifications: u64,
+}
+
+/// Writes what was decided, and what of it `whom` are to be told.
+pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator, whom: &Notifications) -> Result<Saved> {
     let View {
         tasks,
         uids: _,
@@ -86,6 +96,8 @@ pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator) -
         artifacts,
         objects,
         ledger,
+        events,
+        settled,
         console,
         entries,
         probe,
@@ -115,6 +127,8 @@ pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator) -
     kept::save(conn, console).await?;
     notes::insert(conn, deletion_notes).await?;
     notes::forget(conn, deleted_uids).await?;
+    let notifications = outbox::insert(conn, events, whom).await?;
+    outbox::settle(conn, settled).await?;
     if probe {
         let now = Timestamp::now().as_microsecond();
         execute!(conn, "UPDATE store_probe SET probed_at = $1 WHERE id = 1", now)?;
@@ -124,7 +138,7 @@ pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator) -
     }
     let written = entries.len() as u64;
     append(conn, entries, ids).await?;
-    Ok(written)
+    Ok(Saved { entries: written, notifications })
 }
 
 fn rows<'v, Row: 'v>(slots: impl Iterator<Item = &'v Slot<Row>>, fate: Fate) -> impl Iterator<Item = &'v Row> {

@@ -26,6 +26,7 @@ mod news;
 mod one_writer;
 mod operation;
 mod ops;
+mod outbox;
 mod place;
 mod reads;
 mod recorded;
@@ -55,6 +56,7 @@ pub use maintenance::{Check, Database, EXPORT_TYPE, Migrated, Signature, Signer,
 pub use model::{ArtifactRow, Failure, JobRow, JobStatus, TaskRow};
 pub use news::News;
 pub use one_writer::WriterLock;
+pub use outbox::Waiting;
 pub use request::{
     AttemptEnd, AuditQuery, Ending, FinishTask, MAX_PAGE, MarkRunning, NewTask, Next, NoteSpecChanges, OpenTask, Order,
     Page, RecordDeleted, Recording, Refusal, Report, StartAttempt, TaskFilter, TraceRecord,
@@ -64,7 +66,10 @@ pub use settings::{DatabaseUrl, InvalidDatabaseUrl, StoreSettings};
 pub use statistics::{ByExecutor, EndedTasks, Statistics, StatisticsQuery};
 pub use story::{TracePlace, TraceVisibility};
 
+use tokio::sync::watch;
+
 use jct_domain::denial::Notice;
+use jct_domain::notification::Notifications;
 use jct_domain::{DeletionNote, Finding};
 
 use tokio::sync::broadcast;
@@ -83,6 +88,10 @@ struct Inner {
     url: DatabaseUrl,
     writer: Writer,
     readers: Readers,
+    /// Who is told of what happens.
+    notifications: watch::Sender<Arc<Notifications>>,
+    /// How much was written down for them.
+    notified: watch::Sender<u64>,
 }
 
 impl fmt::Debug for Store {
@@ -129,7 +138,9 @@ impl Store {
         connected.close().await;
         fits?;
         let readers = Readers::alone(settings, &connector);
-        Ok(Self { inner: Arc::new(Inner { url: settings.url.clone(), writer: Writer::none(), readers }) })
+        let (notifications, notified) = Default::default();
+        let (url, writer) = (settings.url.clone(), Writer::none());
+        Ok(Self { inner: Arc::new(Inner { url, writer, readers, notifications, notified }) })
     }
 
     /// Returns at once, and opens the database as [`Store::open`] does as soon as that is possible: what stands in the
@@ -144,9 +155,12 @@ impl Store {
     }
 
     fn start(settings: &StoreSettings, connected: Option<Connected>) -> Self {
-        let (writer, opening) = Writer::start(settings, connected);
+        let notifications: watch::Sender<Arc<Notifications>> = watch::Sender::default();
+        let notified = watch::Sender::new(0);
+        let told = (notifications.subscribe(), notified.clone());
+        let (writer, opening) = Writer::start(settings, connected, told);
         let readers = Readers::new(settings, opening);
-        Self { inner: Arc::new(Inner { url: settings.url.clone(), writer, readers }) }
+        Self { inner: Arc::new(Inner { url: settings.url.clone(), writer, readers, notifications, notified }) }
     }
 
     /// Refuses further writes, commits those that wait, and closes the database.

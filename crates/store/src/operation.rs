@@ -12,8 +12,10 @@ use super::audit::Change;
 use super::console::{ConsoleChanges, ConsoleView};
 use super::cwom::{ObjectChanges, ObjectNeeds, Objects};
 use super::ledger::{LedgerChanges, LedgerNeeds, LedgerView};
+use super::outbox::Settled;
 use super::{ArtifactRow, Conflict, JobRow, Result, StoreError, TaskRow};
 use jct_domain::cwom::Kind;
+use jct_domain::notification::Event;
 use jct_domain::{DeletionNote, Finding, Id};
 
 /// What a write does. It may be asked more than once: a batch that could not be committed is tried again.
@@ -85,6 +87,10 @@ pub(super) struct Changes {
     pub(super) deletion_notes: Vec<DeletionNote>,
     /// The uid of an object of which nobody needs to know that any more.
     pub(super) deleted_uid: Option<String>,
+    /// What others are told of it.
+    pub(super) event: Option<Event>,
+    /// What somebody need not be told any more.
+    pub(super) settled: Option<Settled>,
     /// What the audit log says about all of this.
     pub(super) entries: Vec<Change>,
     /// Write into the row that is there to see whether writing works.
@@ -109,6 +115,8 @@ pub(super) struct View {
     pub(super) artifacts: Vec<ArtifactRow>,
     pub(super) objects: Objects,
     pub(super) ledger: LedgerView,
+    pub(super) events: Vec<Event>,
+    pub(super) settled: Vec<Settled>,
     pub(super) console: ConsoleView,
     pub(super) entries: Vec<Change>,
     pub(super) probe: bool,
@@ -204,6 +212,8 @@ impl View {
             removal,
             deletion_notes,
             deleted_uid,
+            event,
+            settled,
             entries,
             probe,
         } = changes;
@@ -230,6 +240,8 @@ impl View {
         }
         self.deletion_notes.extend(deletion_notes);
         self.deleted_uids.extend(deleted_uid);
+        self.events.extend(event);
+        self.settled.extend(settled);
         self.entries.extend(entries);
         self.probe |= probe;
     }

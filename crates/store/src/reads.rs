@@ -12,7 +12,7 @@ use crate::{
 use jct_domain::audit::Entry;
 use jct_domain::checkpoint::Checkpoint;
 use jct_domain::cwom::Kind;
-use jct_domain::{DeletionNote, Finding, Id, TraceId};
+use jct_domain::{DeletionNote, Finding, Id, Phase, TraceId};
 
 impl Store {
     /// Who asked for the deletion of the object with this uid, the first ones; those that are vouched for before others.
@@ -65,6 +65,11 @@ impl Store {
     /// How many Tasks, and work objects that no Task made, were recorded since then: by namespace and minute since 1970.
     pub async fn recorded_by_minute(&self, since: Timestamp) -> Result<Vec<(String, i64, u64)>> {
         recorded::by_minute(&mut self.inner.readers.acquire().await?.borrow(), since).await
+    }
+
+    /// How many Tasks of each namespace have not ended, by phase.
+    pub async fn open_by_phase(&self) -> Result<Vec<(String, Phase, u64)>> {
+        rows::open_by_phase(&mut self.inner.readers.acquire().await?.borrow()).await
     }
 
     /// How many Tasks are in each phase. Every phase is there.

@@ -14,11 +14,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use ulid::Generator;
 
+use super::batch::Saved;
 use super::conn::{Conn, execute};
 use super::connect::{Connected, Connector, Opening};
 use super::maintenance::prepare;
 use super::operation::{Needs, Operation, View};
 use super::{News, Result, StoreError, StoreSettings, WriterStats, batch};
+use jct_domain::notification::Notifications;
 
 /// How often a transaction is tried on PostgreSQL, where a connection can be lost and replicas can be in each other's
 /// way. Operations can be repeated, also those whose commit was not answered.
@@ -37,6 +39,9 @@ const NEWS: usize = 64;
 
 /// The wait between two tries to open the database for the first time.
 const OPENING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Who is told of what happens, and how much was written down for them.
+pub(super) type Told = (watch::Receiver<Arc<Notifications>>, watch::Sender<u64>);
 
 /// Hands operations to the writer.
 pub(super) struct Writer {
@@ -77,8 +82,9 @@ impl Counters {
 }
 
 impl Writer {
-    /// Starts the writer on `connected`, or lets it open the database by itself.
-    pub(super) fn start(settings: &StoreSettings, connected: Option<Connected>) -> (Self, Opening) {
+    /// Starts the writer on `connected`, or lets it open the database by itself. Who is told of what happens is in `told.0`, and
+    /// `told.1` counts what was written down for them.
+    pub(super) fn start(settings: &StoreSettings, connected: Option<Connected>, told: Told) -> (Self, Opening) {
         let (requests, receiver) = mpsc::channel(settings.queue.max(1));
         let connector = Connector::new(settings);
         let (connector, state) = match &connected {
@@ -100,6 +106,7 @@ impl Writer {
             connected,
             opened,
             ids: Generator::new(),
+            told,
             counters: Arc::clone(&counters),
             news: news.clone(),
         };
@@ -215,6 +222,7 @@ struct WriterTask {
     connected: Option<Connected>,
     opened: watch::Sender<Result<()>>,
     ids: Generator,
+    told: Told,
     counters: Arc<Counters>,
     news: broadcast::Sender<News>,
 }
@@ -312,9 +320,13 @@ impl WriterTask {
             Some(connected) => connected,
             None => within(self.timeout, self.connector.connect()).await?,
         };
-        let committed = within(self.timeout, transact(&mut connected.borrow(), batch, &mut self.ids)).await;
+        let whom = self.told.0.borrow().clone();
+        let committed = within(self.timeout, transact(&mut connected.borrow(), batch, &mut self.ids, &whom)).await;
         match committed {
-            Ok((entries, news)) => {
+            Ok((Saved { entries, notifications }, news)) => {
+                if notifications > 0 {
+                    self.told.1.send_modify(|written| *written += notifications);
+                }
                 if !news.is_empty() {
                     // Mostly nobody listens.
                     let _ = self.news.send(news);
@@ -338,8 +350,13 @@ async fn within<T>(timeout: Duration, work: impl Future<Output = Result<T>>) -> 
     tokio::time::timeout(timeout, work).await.map_err(late)?
 }
 
-/// Runs `batch` in one transaction and commits it; how many audit entries were written, and what they tell of.
-async fn transact(conn: &mut Conn<'_>, batch: &mut [Box<dyn Request>], ids: &mut Generator) -> Result<(u64, News)> {
+/// Runs `batch` in one transaction and commits it; how much was written, and what it tells of.
+async fn transact(
+    conn: &mut Conn<'_>,
+    batch: &mut [Box<dyn Request>],
+    ids: &mut Generator,
+    whom: &Notifications,
+) -> Result<(Saved, News)> {
     let begin = match conn {
         Conn::Sqlite(_) => "BEGIN IMMEDIATE",
         Conn::Postgres(..) => "BEGIN",
@@ -354,7 +371,7 @@ async fn transact(conn: &mut Conn<'_>, batch: &mut [Box<dyn Request>], ids: &mut
         request.decide(&mut view);
     }
     let news = News::of(&view);
-    let entries = batch::save(conn, view, ids).await?;
+    let saved = batch::save(conn, view, ids, whom).await?;
     execute!(conn, "COMMIT")?;
-    Ok((entries, news))
+    Ok((saved, news))
 }

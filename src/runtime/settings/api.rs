@@ -7,6 +7,7 @@ use clap::{ArgAction, Args};
 use super::{InvalidSetting, invalid, namespace_name};
 use crate::api::ApiSettings;
 use crate::console::ConsoleSettings;
+use crate::domain::notification::check_url;
 
 /// Settings of the REST API.
 #[derive(Args, Clone, Debug)]
@@ -48,6 +49,11 @@ pub struct ApiArgs {
     #[arg(long, env = "JCT_API_MAX_FOLLOWERS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(20..=100_000))]
     pub api_max_followers: u32,
 
+    /// Where people reach API and console, such as https://jct.example.org: what JCT sends and shows links there, and to nothing
+    /// without it
+    #[arg(long, env = "JCT_PUBLIC_URL", default_value = "")]
+    pub public_url: String,
+
     /// How long the token of a Session lives, in seconds: 60 to 3600, or 0 for no Sessions
     #[arg(long, env = "JCT_API_SESSION_SECONDS", default_value_t = 3_600, value_parser = session_seconds)]
     pub api_session_seconds: u32,
@@ -56,6 +62,15 @@ pub struct ApiArgs {
 impl ApiArgs {
     pub(super) fn check(&self) -> Result<(), InvalidSetting> {
         namespace_name("--api-namespace (JCT_API_NAMESPACE)", &self.api_namespace)?;
+        if let Some(url) = self.public_url()
+            && (check_url(&url, false).is_err() || url.contains('?'))
+        {
+            let message = format!(
+                "must be https://HOST (on the loopback http:// as well), with a path if need be, without user, query and fragment; is {:?}",
+                self.public_url
+            );
+            return Err(invalid("--public-url (JCT_PUBLIC_URL)", message));
+        }
         if self.audiences().is_empty() {
             // A review without audiences is about the API server's own: tokens that were never meant for JCT.
             return Err(invalid("--api-audience (JCT_API_AUDIENCE)", "must name at least one audience".into()));
@@ -63,9 +78,15 @@ impl ApiArgs {
         Ok(())
     }
 
+    /// Where people reach JCT, without a slash at its end, where that is known.
+    pub fn public_url(&self) -> Option<String> {
+        let url = self.public_url.trim().trim_end_matches('/');
+        (!url.is_empty()).then(|| url.to_owned())
+    }
+
     /// The same for the console.
     pub fn console(&self) -> ConsoleSettings {
-        ConsoleSettings { public_url: None }
+        ConsoleSettings { public_url: self.public_url() }
     }
 
     fn audiences(&self) -> Vec<String> {
@@ -78,6 +99,7 @@ impl ApiArgs {
             enabled: self.api,
             audiences: self.audiences(),
             namespace: self.api_namespace.clone(),
+            public_url: self.public_url(),
             keep_decisions: Duration::from_secs(self.api_auth_cache_seconds.into()),
             timeout: Duration::from_secs(self.api_timeout_seconds.into()),
             max_body_bytes: self.api_max_body_bytes as usize,

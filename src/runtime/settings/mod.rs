@@ -7,6 +7,7 @@ mod api;
 mod controller;
 mod gate;
 mod models;
+mod notifications;
 mod placement;
 mod record;
 mod source;
@@ -20,6 +21,7 @@ pub use self::api::ApiArgs;
 pub use self::controller::ControllerArgs;
 pub use self::gate::GateArgs;
 pub use self::models::ModelArgs;
+pub use self::notifications::NotificationArgs;
 pub use self::record::RecordArgs;
 pub use self::source::SourceArgs;
 pub use self::traces::TraceArgs;
@@ -68,6 +70,10 @@ pub struct Settings {
     /// Models.
     #[command(flatten)]
     pub models: ModelArgs,
+
+    /// Notifications.
+    #[command(flatten)]
+    pub notifications: NotificationArgs,
 
     /// The controller.
     #[command(flatten)]
@@ -130,6 +136,7 @@ impl Settings {
             api,
             gate,
             models: _,
+            notifications: _,
             controller,
             workers,
             source,
@@ -265,6 +272,10 @@ mod tests {
     #[case(&["--namespace=-x"], "JCT_NAMESPACE")]
     #[case(&["--worker-namespace=x-"], "JCT_WORKER_NAMESPACE")]
     #[case(&["--api-audience= ,"], "JCT_API_AUDIENCE")]
+    #[case(&["--public-url=jct.example.org"], "JCT_PUBLIC_URL")]
+    #[case(&["--public-url=http://jct.example.org"], "JCT_PUBLIC_URL")]
+    #[case(&["--public-url=https://jct.example.org/?x"], "JCT_PUBLIC_URL")]
+    #[case(&["--public-url=https://me@jct.example.org"], "JCT_PUBLIC_URL")]
     #[case(&["--lease-name=The Lease"], "JCT_LEASE_NAME")]
     #[case(&["--lease-name=-x"], "JCT_LEASE_NAME")]
     #[case(&["--signing-secret=a..b"], "JCT_SIGNING_SECRET")]

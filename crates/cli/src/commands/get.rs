@@ -26,13 +26,18 @@ pub struct GetArgs {
 /// # Errors
 /// If there is no such Task.
 pub async fn run(args: &GetArgs, context: &Context) -> anyhow::Result<u8> {
-    let task = rest::with(context, async |rest| tasks::find(context, rest, &args.task).await).await?;
+    let (task, page) = rest::with(context, async |rest| {
+        let task = tasks::find(context, rest, &args.task).await?;
+        let page = tasks::page(rest, &task).await;
+        anyhow::Ok((task, page))
+    })
+    .await?;
     let shown = match args.output {
         Some(Output::Name) => format!("task.jct.dev/{}\n", text(&task, "name")),
         Some(Output::Wide) => show::task::table(&[task], true, true, Timestamp::now(), context.style),
         output => match show::document(&task, output)? {
             Some(document) => document,
-            None => show::task::detail(&task, context.style),
+            None => format!("{}{}", show::task::detail(&task, context.style), show::task::page(page.as_deref())),
         },
     };
     super::put(&shown)?;

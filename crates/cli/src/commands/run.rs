@@ -140,6 +140,9 @@ pub async fn run(args: &RunArgs, context: &Context) -> anyhow::Result<u8> {
     }
     let followed = rest::with(context, async |rest| {
         let task = recorded(context, rest, &name).await?;
+        if let Some(page) = tasks::page(rest, &task).await {
+            eprintln!("  {}", plain(&page));
+        }
         to_the_end(context, rest, &task, args.output).await
     });
     followed.await.with_context(|| format!("Task {name} is made and goes on, but can't be followed"))

@@ -82,6 +82,11 @@ pub fn detail(task: &Value, style: Style) -> String {
     told
 }
 
+/// Where people see a Task, as [`detail`] has its lines; nothing where nobody knows.
+pub fn page(page: Option<&str>) -> String {
+    page.map(|page| format!("{:<13} {}\n", "Page:", plain(page))).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -13,6 +13,7 @@ use crate::conn::RawRow;
 use crate::contents::{ContentColumns, ContentRefColumns, content_parses};
 use crate::cwom::{LINK_TABLES, LinkColumns, object_columns, object_parses, table_name};
 use crate::ledger::{AccountColumns, ExchangeColumns, ReservationColumns};
+use crate::outbox::OutboxColumns;
 use crate::rows::{ArtifactColumns, DUPLICATE_OF, JobColumns, TaskColumns, artifact_parses, job_parses, task_parses};
 use jct_domain::cwom::Kind;
 
@@ -76,6 +77,7 @@ pub(super) static TABLES: LazyLock<Vec<Table>> = LazyLock::new(|| {
         Table::new("model_accounts", &["account"], AccountColumns::COLUMNS, Parses::Always),
         Table::new("model_reservations", &["id"], ReservationColumns::COLUMNS, Parses::Always),
         Table::new("model_exchanges", &["task_id", "attempt", "seq"], ExchangeColumns::COLUMNS, Parses::Always),
+        Table::new("outbox", &["receiver", "event_id"], OutboxColumns::COLUMNS, Parses::Always),
     ]);
     tables
 });

@@ -6,6 +6,7 @@ use super::{difference, task_changed, with_objects};
 use crate::audit::Change;
 use crate::cwom::Advance;
 use crate::operation::{Changes, Needs, Operation, View};
+use crate::outbox;
 use crate::rows::files_digest;
 use crate::transition::{self, actor_of, note_of};
 use crate::{ArtifactRow, AttemptEnd, JobRow, MarkRunning, Result, StartAttempt, StoreError, TaskRow, TraceRecord};
@@ -82,7 +83,8 @@ impl Operation for AttemptEnd {
         let trace = self.trace.as_ref();
         let step = Advance { task: &after, job: Some(&job), trace, actor: &actor, at: self.ended_at };
         let changes = with_objects(view, &step, changes)?;
-        Ok((after.clone(), Changes { task: Some(after), job: Some(job), ..changes }))
+        let event = outbox::of_end(&after);
+        Ok((after.clone(), Changes { task: Some(after), job: Some(job), event, ..changes }))
     }
 }
 

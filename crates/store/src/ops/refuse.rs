@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::audit::Change;
 use crate::operation::{Changes, Needs, Operation, View};
+use crate::outbox;
 use crate::rows::stored;
 use crate::{Conflict, Refusal, Result, StoreError};
 use jct_domain::audit::{Action, EntityKind};
@@ -29,7 +30,8 @@ impl Operation for Refusal {
             return Ok((self.findings.clone(), Changes::default()));
         }
         let refusal = Some((self.id, self.findings.clone()));
-        let changes = Changes { refusal, entries: vec![self.change()], ..Changes::default() };
+        let event = Some(outbox::of_refusal(self));
+        let changes = Changes { refusal, entries: vec![self.change()], event, ..Changes::default() };
         Ok((self.findings.clone(), changes))
     }
 }

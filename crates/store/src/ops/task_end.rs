@@ -7,6 +7,7 @@ use super::{task_changed, with_objects};
 use crate::audit::Change;
 use crate::cwom::Advance;
 use crate::operation::{Changes, Needs, Operation, View};
+use crate::outbox;
 use crate::rows::stored;
 use crate::transition;
 use crate::{FinishTask, RecordDeleted, Result, TaskRow};
@@ -32,7 +33,8 @@ impl Operation for FinishTask {
         entries.push(task_changed(before, &after, self.actor.clone(), Some(note)));
         let step = Advance { task: &after, job: job.as_ref(), trace: None, actor: &self.actor, at: self.at };
         let changes = with_objects(view, &step, Changes { entries, ..Changes::default() })?;
-        Ok((after.clone(), Changes { task: Some(after), job, ..changes }))
+        let event = outbox::of_end(&after);
+        Ok((after.clone(), Changes { task: Some(after), job, event, ..changes }))
     }
 }
 

@@ -29,8 +29,8 @@ pub(super) use artifact::{
 pub(super) use job::{JobColumns, insert_jobs, job_parses, jobs_after, jobs_of, load_jobs, update_jobs};
 pub(super) use task::{
     DUPLICATE_OF, TaskColumns, insert_tasks, load_tasks, load_tasks_by_key, load_tasks_by_uid, open_by_namespace,
-    open_tasks, remove_task, task_by_id, task_by_key, task_by_uid, task_created, task_parses, task_record, task_state,
-    tasks_by_phase, tasks_of, tasks_of_trace, update_tasks,
+    open_by_phase, open_tasks, remove_task, task_by_id, task_by_key, task_by_uid, task_created, task_parses,
+    task_record, task_state, tasks_by_phase, tasks_of, tasks_of_trace, update_tasks,
 };
 
 /// `text` as it goes into a column: neither JSON strings nor PostgreSQL's text hold a NUL.

@@ -18,8 +18,8 @@ use jct_domain::{ActorKind, Phase, Task};
 
 pub(crate) use entries::{task_created, task_record, task_state};
 pub(crate) use read::{
-    load_tasks, load_tasks_by_key, load_tasks_by_uid, open_by_namespace, open_tasks, task_by_id, task_by_key,
-    task_by_uid, task_parses, tasks_by_phase, tasks_of, tasks_of_trace,
+    load_tasks, load_tasks_by_key, load_tasks_by_uid, open_by_namespace, open_by_phase, open_tasks, task_by_id,
+    task_by_key, task_by_uid, task_parses, tasks_by_phase, tasks_of, tasks_of_trace,
 };
 #[cfg(test)]
 pub(crate) use write::UPDATE_TASKS;

@@ -201,6 +201,18 @@ pub(crate) async fn open_tasks(conn: &mut Conn<'_>, after: Option<Id>) -> Result
         .collect()
 }
 
+/// How many Tasks of each namespace have not ended, by phase.
+pub(crate) async fn open_by_phase(conn: &mut Conn<'_>) -> Result<Vec<(String, Phase, u64)>> {
+    let sql = "SELECT namespace, status, COUNT(*) FROM tasks WHERE deleted_at IS NULL AND duplicate_of IS NULL \
+               AND status IN ('pending', 'queued', 'running') GROUP BY namespace, status ORDER BY namespace, status";
+    let rows = fetch!((String, String, i64), conn, sql)?;
+    let counted = rows.into_iter().map(|(namespace, status, count)| {
+        let phase = named(TABLE, "", "status", &status, Phase::parse)?;
+        Ok((namespace, phase, count.unsigned_abs()))
+    });
+    counted.collect()
+}
+
 /// How many rows there are in each phase.
 pub(crate) async fn tasks_by_phase(conn: &mut Conn<'_>) -> Result<BTreeMap<&'static str, u64>> {
     let rows = fetch!((String, i64), conn, "SELECT status, COUNT(*) FROM tasks GROUP BY status")?;
