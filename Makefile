@@ -27,6 +27,11 @@ demo: ## Show JCT at work on a real cluster, which is started if there is none (
 test: ## Check and test everything, on a real cluster and real databases too
 	@scripts/test.sh
 
+.PHONY: test-agents
+test-agents: ## Run five agent programs (2 GB, from npm and PyPI, once) by jct run, with a scripted model
+	@agents="$$(tests/agents/install.sh all | tail -n 1)"; JCT_AGENTS="$$agents" \
+	  cargo test --locked --test commands agents:: -- --ignored --nocapture --test-threads=1
+
 .PHONY: lint
 lint: ## Check format, clippy, documentation, dependencies and the chart
 	@scripts/lint.sh

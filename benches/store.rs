@@ -184,6 +184,7 @@ fn new_task(id: Id, uid: String, at: Timestamp) -> anyhow::Result<NewTask> {
             evidence_requirements: vec![],
         },
         executor: None,
+        model: None,
         max_attempts: 1,
         create_cwom: true,
         for_run: None,

@@ -60,11 +60,14 @@ build() {
 }
 
 images() {
+  local codex
   quietly images/build.sh "$BINARY" "$WORK/images" "$TAG"
   agent_image
   hostile_image
   model_image
+  read -r codex CODEX_IMAGE <<<"$("$HERE/../agents/image.sh" codex | tail -n 1)"
   quietly "$HERE/load-image.sh" "$NAME" "$WORK/images"/{operator,worker,agent,hostile,model}.tar
+  quietly "$HERE/load-image.sh" "$NAME" --missing "$codex"
 }
 
 # What examples/executors/scripted-agent/Containerfile says, without a builder: busybox and the script.
@@ -187,6 +190,7 @@ executors:
       resources: *small
     - { <<: *hostile, name: hostile-with-a-model, namespaces: ["models-*"], model: { aliases: [scripted], maxUsd: 500 } }
     - { <<: *modelled, name: modelled-poor, model: { aliases: [scripted], maxUsd: 0.0001 } }
+$(codex)
     - { name: failing, operations: [analysis], image: "$AGENT_IMAGE", command: [sh, -c, "echo no >&2; exit 3"], resources: *small }
 END
   cat >>"$WORK/values.yaml" <<END
@@ -195,8 +199,12 @@ notifications: { receivers: [{ name: nobody, url: "https://127.0.0.1", namespace
 test: { task: { repo: demo/normal } }
 # Where it is, and to whom it is granted, a test says.
 models:
-  providers: [{ name: scripted, dialect: openai_chat, url: "https://127.0.0.1", key: { secret: e2e-models, key: key } }]
-  models: [{ alias: scripted, provider: scripted, model: scripted-1, usd_per_million: { input: 1000, output: 1000 } }]
+  providers:
+    - { name: scripted, dialect: openai_chat, url: "https://127.0.0.1", key: { secret: e2e-models, key: key } }
+    - { name: responses, dialect: openai_responses, url: "https://127.0.0.1", key: { secret: e2e-models, key: key } }
+  models:
+    - { alias: scripted, provider: scripted, model: scripted-1, usd_per_million: { input: 1000, output: 1000 } }
+    - { alias: gpt, provider: responses, model: scripted-2, usd_per_million: { input: 3, output: 15 } }
 END
   if [[ -e "$STATE/webhook-client" ]]; then client_ca >>"$WORK/values.yaml"; fi
   kc delete namespaces --selector jct-e2e --wait=false >/dev/null
@@ -205,6 +213,12 @@ END
   quietly kc apply --server-side --force-conflicts -f charts/jct/crds
   KUBECONFIG="$KUBECONFIG_FILE" quietly "$TOOLS/helm" upgrade --install jct charts/jct --namespace "$RELEASE" \
     --values "$WORK/values.yaml" --wait --timeout 120s
+}
+
+# A real agent program, as the example has it.
+codex() {
+  sed -n "/^  - name:/,\$ { s|image: .*|image: \"$CODEX_IMAGE\"|; s|team-\*|models-*|; s/requests: {[^}]*}/requests: { cpu: 10m, memory: 64Mi }/; s/^/  /; p }" \
+    examples/executors/codex/executors.yaml
 }
 
 # The API server shows a certificate of the cluster's CA, as kubelets and others do: the name tells which.

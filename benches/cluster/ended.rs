@@ -69,6 +69,7 @@ async fn record(store: &Store, row: &TaskRow, n: usize) -> anyhow::Result<()> {
         actor: Actor::controller(),
         task: row.task.clone(),
         executor: row.executor.clone(),
+        model: row.model.clone(),
         max_attempts: row.max_attempts,
         create_cwom: false,
         for_run: None,

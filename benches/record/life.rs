@@ -146,6 +146,7 @@ fn new_task(id: Id, uid: String, n: usize, at: Timestamp) -> anyhow::Result<NewT
             evidence_requirements: vec!["report".into()],
         },
         executor: None,
+        model: None,
         max_attempts: 1,
         create_cwom: true,
         for_run: None,

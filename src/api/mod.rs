@@ -207,6 +207,7 @@ fn guarded(enabled: bool) -> OpenApiRouter<Api> {
         .routes(routes!(tasks::list::list))
         .routes(routes!(tasks::list::get))
         .routes(routes!(tasks::cancel::cancel))
+        .routes(routes!(tasks::budget::decide))
         .routes(routes!(tasks::retry::retry))
         .routes(routes!(results::listing::list))
         .routes(routes!(results::archive::get))

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use jct_model_gateway::broker::WhenUsedUp;
 use jct_model_gateway::{Caller, Identity, IdentityError};
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
 use k8s_openapi::api::core::v1::Pod;
@@ -13,7 +12,7 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::ledger::{attempt_name, budgets};
+use super::caller::caller;
 use crate::crd::names::{ATTEMPT_LABEL, TASK_ID_LABEL};
 use crate::domain::executor::Executors;
 use crate::domain::id::sha256_hex;
@@ -166,21 +165,11 @@ impl Identity for PodIdentity {
         let row = self.running(&of).await?;
         let (executors, models) = (self.executors.borrow().clone(), self.models.borrow().clone());
         let executor = executors.resolve(&row.namespace, row.task.operation, row.executor.as_deref());
-        let granted = executor
-            .ok()
-            .and_then(|executor| models.granted(executor, &row.namespace, &row.task.target.repo).ok().flatten());
+        let granted = executor.ok().and_then(|executor| {
+            models.granted(executor, row.model.as_ref(), &row.namespace, &row.task.target.repo).ok().flatten()
+        });
         // What was granted when it began may be taken back.
         let granted = granted.ok_or(IdentityError::Unknown)?;
-        let budgets = budgets((of.task_id, of.attempt), &row.namespace, &granted);
-        Ok(Arc::new(Caller {
-            attempt: attempt_name(of.task_id, of.attempt),
-            trace_id: row.trace_id.to_string(),
-            aliases: granted.aliases,
-            budgets,
-            when_used_up: WhenUsedUp::End,
-            max_in_flight: granted.defaults.max_in_flight as usize,
-            max_request_bytes: granted.defaults.max_request_bytes,
-            max_response_bytes: granted.defaults.max_response_bytes,
-        }))
+        Ok(Arc::new(caller(&row, granted)))
     }
 }

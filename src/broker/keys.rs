@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jct_model_gateway::catalog::{Catalog, Model, Provider};
+use jct_model_gateway::connect::{Https, Trusting, https, roots_of};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::Api;
+use rustls::RootCertStore;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -23,6 +25,7 @@ type Keys = BTreeMap<String, Result<String, String>>;
 /// Has the broker know the configured providers and their keys as they are now, for ever.
 pub(super) async fn follow(
     broker: OperatorBroker,
+    connector: Trusting,
     client: Client,
     namespace: String,
     mut models: watch::Receiver<Arc<Models>>,
@@ -35,6 +38,7 @@ pub(super) async fn follow(
         if known.as_ref() != Some(&(configured.clone(), keys.clone())) {
             let catalog = catalog(&configured, &keys);
             info!(models = configured.models.len(), providers = keys.len(), "the broker's models are configured");
+            connector.trust(authorities(&configured));
             broker.replace_catalog(catalog);
             known = Some((configured, keys));
         }
@@ -57,6 +61,25 @@ async fn read(secrets: &Api<Secret>, models: &Models) -> Keys {
         String::from_utf8(bytes.0).map_err(|_| format!("{key:?} of Secret {secret} is no text"))
     };
     models.providers.iter().map(|provider| (provider.name.clone(), key(&provider.key))).collect()
+}
+
+/// Who vouches for which host, where that is not a public authority. One that cannot be used is told in the log, and vouches for
+/// nothing: its host is not believed then.
+pub fn authorities(models: &Models) -> BTreeMap<String, Https> {
+    let mut named = BTreeMap::new();
+    for provider in &models.providers {
+        let Some(pem) = &provider.ca_bundle else { continue };
+        let host = provider.url.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+        let roots = roots_of(pem).unwrap_or_else(|error| {
+            warn!(provider = provider.name, error, "the ca_bundle of a provider of models cannot be used");
+            RootCertStore::empty()
+        });
+        match https(roots) {
+            Ok(https) => drop(named.insert(host.to_owned(), https)),
+            Err(error) => warn!(provider = provider.name, %error, "there is no TLS for a provider of models"),
+        }
+    }
+    named
 }
 
 /// The models whose providers have their keys: what is wrong with the others is told in the log.

@@ -2,9 +2,10 @@
 
 use std::str::FromStr as _;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use jct_model_gateway::budget::{Amount, Limits, Want};
-use jct_model_gateway::ledger::{Budget, Ledger, Reservation, ReserveError, Scope, Unavailable};
+use jct_model_gateway::budget::{Amount, Unit, Want};
+use jct_model_gateway::ledger::{Budget, Hold, Ledger, Reservation, ReserveError, Scope, Unavailable};
 use jct_model_gateway::record::Exchange;
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -12,7 +13,7 @@ use jiff::tz::TimeZone;
 
 use super::BrokerMetrics;
 use crate::domain::Id;
-use crate::store::{NewExchange, Reserve, Settle, Store, StoreError};
+use crate::store::{AskBudget, HoldState, NewExchange, Reserve, Settle, Store, StoreError};
 
 /// Keeps accounts in the record.
 pub struct StoreLedger {
@@ -57,7 +58,7 @@ impl StoreLedger {
 }
 
 /// The name of an attempt, as the gateway knows it: `ID/NUMBER`.
-pub(super) fn attempt_name(task_id: Id, attempt: u32) -> String {
+pub fn attempt_name(task_id: Id, attempt: u32) -> String {
     format!("{task_id}/{attempt}")
 }
 
@@ -102,6 +103,10 @@ impl Ledger for StoreLedger {
         Ok(())
     }
 
+    async fn keep_alive(&self, reservation: &Reservation) -> Result<(), Unavailable> {
+        self.store.keep_reservation(reservation.id.clone(), Timestamp::now()).await.map_err(unavailable)
+    }
+
     async fn settle(
         &self,
         reservation: &Reservation,
@@ -121,6 +126,39 @@ impl Ledger for StoreLedger {
         Ok(())
     }
 
+    async fn hold(&self, attempt: &str, scope: &Scope, unit: Unit, patience: Duration) -> Result<Hold, Unavailable> {
+        // A day's account is as the grant says.
+        if !matches!(scope, Scope::Task(_)) {
+            return Ok(Hold::End);
+        }
+        let (task_id, attempt) = attempt_of(attempt)?;
+        let at = Timestamp::now();
+        let found = self.store.model_hold(task_id).await.map_err(unavailable)?;
+        let hold = match found.filter(|hold| hold.state != HoldState::Raised && hold.attempt == attempt) {
+            Some(hold) => hold,
+            None => {
+                let until = at.checked_add(patience).unwrap_or(Timestamp::MAX);
+                let ask = AskBudget { task_id, attempt, unit, at, until };
+                self.store.ask_model_budget(ask).await.map_err(unavailable)?
+            }
+        };
+        match hold.state {
+            HoldState::Waiting if at < hold.waits_until => Ok(Hold::Wait),
+            HoldState::Waiting => {
+                self.store.end_model_budget(task_id).await.map_err(unavailable)?;
+                Ok(Hold::End)
+            }
+            // It was raised while it was looked at.
+            HoldState::Raised => Ok(Hold::Wait),
+            HoldState::Ended => Ok(Hold::End),
+        }
+    }
+
+    async fn resume(&self, attempt: &str) -> Result<(), Unavailable> {
+        let (task_id, _) = attempt_of(attempt)?;
+        self.store.resume_model_budget(task_id).await.map_err(unavailable)
+    }
+
     async fn exchanges(&self, attempt: &str) -> Result<Vec<Exchange>, Unavailable> {
         let (task_id, attempt) = attempt_of(attempt)?;
         let rows = self.store.exchanges(task_id, attempt).await.map_err(unavailable)?;
@@ -130,24 +168,4 @@ impl Ledger for StoreLedger {
         };
         rows.into_iter().map(read).collect()
     }
-}
-
-/// The budgets of an attempt, by what it is granted.
-pub(super) fn budgets(
-    (task_id, attempt): (Id, u32),
-    namespace: &str,
-    granted: &crate::domain::model::Granted,
-) -> Vec<Budget> {
-    let of = |scope, limits: Limits| Budget { scope, limits };
-    let mut budgets = vec![
-        of(Scope::Attempt(attempt_name(task_id, attempt)), granted.limits),
-        of(Scope::Task(task_id.to_string()), granted.limits),
-        of(Scope::GrantDay(granted.grant.clone()), granted.of_the_grant),
-    ];
-    if granted.of_the_namespace != Limits::default() {
-        // Of this grant alone: another one has its own account for the namespace.
-        let name = format!("{namespace}/{}", granted.grant);
-        budgets.push(of(Scope::NamespaceDay(name), granted.of_the_namespace));
-    }
-    budgets
 }

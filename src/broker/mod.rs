@@ -1,9 +1,10 @@
 //! The broker of models, as a listener of the operator: it has the keys of providers, and passes on what relays ask, within the
 //! budgets that the record keeps. What it does with a request is the crate `jct-model-gateway`'s; here is who asks
-//! (`identity`), where accounts are kept (`ledger`) and where keys come from (`keys`).
+//! (`identity`, `caller`), where accounts are kept (`ledger`) and where keys come from (`keys`).
 
+mod caller;
 mod identity;
-mod keys;
+pub mod keys;
 mod ledger;
 mod metrics;
 
@@ -19,12 +20,13 @@ use axum::response::Response;
 use jct_model_gateway::Broker;
 use jct_model_gateway::broker::Settings;
 use jct_model_gateway::catalog::Catalog;
-use jct_model_gateway::connect::{Https, https, public_roots};
+use jct_model_gateway::connect::Trusting;
 use kube::Client;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+pub use caller::caller;
 pub use identity::PodIdentity;
 pub use ledger::StoreLedger;
 pub use metrics::BrokerMetrics;
@@ -68,7 +70,7 @@ pub struct Parts {
     pub metrics: BrokerMetrics,
 }
 
-type OperatorBroker = Broker<StoreLedger, PodIdentity, Https>;
+type OperatorBroker = Broker<StoreLedger, PodIdentity, Trusting>;
 
 /// Serves relays until `shutdown`, then lets what is under way end.
 ///
@@ -79,10 +81,10 @@ pub async fn serve(address: SocketAddr, tls: Tls, parts: Parts, shutdown: Cancel
     let ledger = StoreLedger::new(store.clone(), metrics).map_err(io::Error::other)?;
     let own = ledger.broker().to_owned();
     let identity = PodIdentity::new(client.clone(), store.clone(), workers, executors, models.clone());
-    let connector = https(public_roots()).map_err(io::Error::other)?;
+    let connector = Trusting::new().map_err(io::Error::other)?;
     let settings = Settings { request_memory: REQUEST_MEMORY, ..Settings::default() };
-    let broker = Broker::new(ledger, identity, connector, Catalog::default(), settings);
-    let following = keys::follow(broker.clone(), client, namespace, models);
+    let broker = Broker::new(ledger, identity, connector.clone(), Catalog::default(), settings);
+    let following = keys::follow(broker.clone(), connector, client, namespace, models);
     tokio::spawn(shutdown.clone().run_until_cancelled_owned(following));
     tokio::spawn(shutdown.clone().run_until_cancelled_owned(charge_abandoned(store, own)));
     info!(%address, "the broker of models listens");

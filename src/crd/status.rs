@@ -186,6 +186,8 @@ choices! {
         WaitingForStart = "WaitingForStart",
         /// No executor is configured that does it; one that is being configured is waited for.
         WaitingForExecutor = "WaitingForExecutor",
+        /// It runs, and its budget of models is used up: somebody is asked for more.
+        AwaitingBudget = "AwaitingBudget",
         /// The worker runs.
         Running = "Running",
         /// The work is done.
@@ -217,7 +219,7 @@ choices! {
 
 impl Reason {
     /// What people are told of at once when a Task waits for it: somebody may have to do something.
-    pub const ANNOUNCED: [Self; 8] = [
+    pub const ANNOUNCED: [Self; 9] = [
         Self::WaitingForScheduling,
         Self::WaitingForImage,
         Self::WaitingForQuota,
@@ -226,10 +228,11 @@ impl Reason {
         Self::WaitingForStart,
         Self::WaitingForExecutor,
         Self::Retrying,
+        Self::AwaitingBudget,
     ];
 
     /// What a Task can wait for.
-    pub const WAITING: [Self; 12] = [
+    pub const WAITING: [Self; 13] = [
         Self::StoreUnavailable,
         Self::Suspended,
         Self::WaitingForTurn,
@@ -242,6 +245,7 @@ impl Reason {
         Self::WaitingForVolume,
         Self::WaitingForStart,
         Self::WaitingForExecutor,
+        Self::AwaitingBudget,
     ];
 }
 

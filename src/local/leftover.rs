@@ -5,6 +5,7 @@ use crate::outcome::Ended;
 use crate::store::{Ending, Failure, TaskRow};
 use crate::trace::remove_tree;
 
+use super::models::charge_abandoned;
 use super::{RunError, State, conclude, finish, vouch};
 
 const WHY: &str = "the process that ran it ended before it did";
@@ -16,6 +17,7 @@ const WHY: &str = "the process that ran it ended before it did";
 /// # Errors
 /// If the record cannot be read.
 pub async fn close_leftovers(state: &State) -> Result<usize, RunError> {
+    charge_abandoned(state).await;
     let mut closed = 0;
     // Who ends in good order takes the mark away.
     for id in state.marked()? {

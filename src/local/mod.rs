@@ -8,9 +8,11 @@
 //! | Job and its containers | `steps`: the same steps of the worker, as child processes |
 //! | trace volume | a folder of it |
 //! | Secret with the signing key | a file of it |
+//! | relay, broker of models | `models`: parts of this process |
 //! | a controller that starts again | `leftover`: what a killed run left open is closed by the next one |
 
 mod leftover;
+mod models;
 mod private;
 mod state;
 mod steps;
@@ -22,6 +24,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 pub use leftover::close_leftovers;
+pub use models::ModelAccess;
 pub use state::{Held, State, StateError};
 pub use steps::Process;
 
@@ -47,6 +50,8 @@ pub struct Run {
     pub new: NewTask,
     /// What does it, or why nothing does.
     pub executor: Result<Executor, NoExecutor>,
+    /// What it may ask models, if it asks any.
+    pub models: Option<ModelAccess>,
     /// How its steps are started.
     pub process: Process,
 }
@@ -176,7 +181,7 @@ async fn attempt(
         number,
         task_sha256: &task_sha256,
     };
-    let ended = steps::steps(&run.process, state, &attempt, held, stop).await.map_err(RunError::Start)?;
+    let ended = steps::steps(run, state, (&row, &attempt), held, stop).await.map_err(RunError::Start)?;
     let cancelled = stop.is_cancelled().then(|| cancellation(&run.new.actor));
     conclude(state, &row, &ended, cancelled, &run.process.url, &executor.name).await
 }

@@ -15,12 +15,14 @@ use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
-use super::{Held, State};
+use super::models::{Attending, ModelAccess};
+use super::{Held, Run, State};
 use crate::domain::FailureReason;
 use crate::domain::trace::{Termination, folder};
 use crate::domain::url::{self, SOURCE_URL};
 use crate::jobs::{Attempt, arguments, attempt_args_with, job_name};
 use crate::outcome::Ended;
+use crate::store::TaskRow;
 use crate::trace::remove_tree;
 
 /// What a terminal sends to all that run at it.
@@ -47,13 +49,14 @@ pub struct Process {
 /// # Errors
 /// If a step cannot be started.
 pub async fn steps(
-    process: &Process,
+    run: &Run,
     state: &State,
-    attempt: &Attempt<'_>,
+    (row, attempt): (&TaskRow, &Attempt<'_>),
     held: &Held,
     stop: &CancellationToken,
 ) -> io::Result<Ended> {
-    let steps = Steps { process, state, attempt, held, work: state.work(attempt.task_id, attempt.number) };
+    let work = state.work(attempt.task_id, attempt.number);
+    let steps = Steps { process: &run.process, models: run.models.as_ref(), state, row, attempt, held, work };
     let began = Timestamp::now();
     let ended = steps.run(stop).await;
     // Nothing of it is wanted any more: what is to stay is in the trace.
@@ -65,7 +68,9 @@ pub async fn steps(
 
 struct Steps<'a> {
     process: &'a Process,
+    models: Option<&'a ModelAccess>,
     state: &'a State,
+    row: &'a TaskRow,
     attempt: &'a Attempt<'a>,
     held: &'a Held,
     work: PathBuf,
@@ -82,9 +87,15 @@ impl Steps<'_> {
         if !ended.iter().all(ExitStatus::success) {
             return Ok(self.ended("source", ended.first()));
         }
+        // Only now: the step before made the folder in which it meets the supervisor.
+        let begin = |access| Attending::begin(access, self.state, self.row, &self.work);
+        let attending = self.models.map(begin).transpose()?;
         let mut both = [self.start("record")?, self.start("run")?];
-        let ended = self.wait(&mut both, stop).await?;
-        Ok(self.ended("record", ended.first()))
+        let ended = self.wait(&mut both, stop).await;
+        if let Some(attending) = attending {
+            attending.end().await;
+        }
+        Ok(self.ended("record", ended?.first()))
     }
 
     /// Where the executor's configuration is, for the steps alone.

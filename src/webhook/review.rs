@@ -19,6 +19,7 @@ use crate::crd::{Trust, pinned_id};
 use crate::domain::applied::{LAST_APPLIED, applied};
 use crate::domain::executor::Executors;
 use crate::domain::model::Models;
+use crate::domain::task::Controls;
 use crate::domain::{Code, DeletionNote, Finding, Naming, Task};
 use crate::policy::{Policy, Subject, Verdict, advice_on, judge, model_findings_on};
 use crate::shared::{Clock, Deletions};
@@ -130,15 +131,16 @@ impl Reviewer {
     fn create(&self, endpoint: Endpoint, subject: Subject, context: &Context, object: &DynamicObject) -> Answer {
         let (mut findings, accepted) = match subject {
             Subject::Task => match judge(spec(object), Naming::CustomResource, &self.policy) {
-                (Verdict::Accepted(task), controls) => (Vec::new(), Some((task, controls.executor))),
+                (Verdict::Accepted(task), controls) => (Vec::new(), Some((task, controls))),
                 (Verdict::Refused(findings), _) => (findings, None),
             },
             Subject::Work(_) | Subject::Session => (subject.check_new(spec(object), &self.policy), None),
         };
-        if let Some((task, named)) = &accepted {
+        if let Some((task, controls)) = &accepted {
             let (executors, models) = (self.executors.borrow().clone(), self.models.borrow().clone());
-            let (named, namespace) = (named.as_deref(), namespace(context.request));
-            findings.extend(model_findings_on(task, named, Naming::CustomResource, namespace, &executors, &models));
+            let by = (controls.executor.as_deref(), controls.model.as_ref());
+            let namespace = namespace(context.request);
+            findings.extend(model_findings_on(task, by, Naming::CustomResource, namespace, &executors, &models));
         }
         findings.extend(pinned_id(object.metadata.annotations.as_ref()).err());
         if !findings.is_empty() {
@@ -156,12 +158,13 @@ impl Reviewer {
 
 impl Reviewer {
     /// The same answer, with what a Task will fail of, which may name an executor.
-    fn warned(&self, context: &Context, task: Option<(Box<Task>, Option<String>)>, answer: Answer) -> Answer {
+    fn warned(&self, context: &Context, task: Option<(Box<Task>, Controls)>, answer: Answer) -> Answer {
         match (answer, task) {
-            (Answer::Admit { patch, mut warnings }, Some((task, named))) => {
+            (Answer::Admit { patch, mut warnings }, Some((task, controls))) => {
                 let executors = self.executors.borrow().clone();
                 let namespace = namespace(context.request);
-                warnings.extend(advice_on(&task, named.as_deref(), Naming::CustomResource, namespace, &executors));
+                let named = controls.executor.as_deref();
+                warnings.extend(advice_on(&task, named, Naming::CustomResource, namespace, &executors));
                 Answer::Admit { patch, warnings }
             }
             (answer, _) => answer,

@@ -238,6 +238,7 @@ impl Cluster {
                     actor: task.actor,
                     task: *accepted,
                     executor: controls.executor,
+                    model: controls.model,
                     max_attempts: controls.max_attempts,
                     create_cwom: controls.create_cwom,
                     for_run: None,

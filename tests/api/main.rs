@@ -4,6 +4,7 @@
 
 mod access;
 mod audit;
+mod budget;
 mod cluster;
 mod conformance;
 mod console;

@@ -223,6 +223,7 @@ async fn large_rows_make_no_large_answers() {
                 actor: Actor::controller(),
                 task: row.task.clone(),
                 executor: None,
+                model: None,
                 max_attempts: 1,
                 create_cwom: false,
                 for_run: None,

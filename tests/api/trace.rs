@@ -221,6 +221,7 @@ async fn a_flood_of_others_tasks_hides_nothing() {
             actor: Actor::controller(),
             task: row.task.clone(),
             executor: None,
+            model: None,
             max_attempts: 1,
             create_cwom: false,
             for_run: None,

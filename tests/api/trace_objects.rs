@@ -48,6 +48,7 @@ async fn tried_twice(world: &World) {
         actor: Actor::unverified(),
         task: *accepted,
         executor: None,
+        model: None,
         max_attempts: 2,
         create_cwom: true,
         for_run: None,

@@ -12,6 +12,8 @@ use jct::api::{Api, ApiSettings, Health};
 use jct::console::{Console, ConsoleSettings};
 use jct::crd::Trust;
 use jct::domain::cwom::Kind;
+use jct::domain::executor::Executors;
+use jct::domain::model::Models;
 use jct::domain::{Id, StampKey, StampKeys};
 use jct::policy::Policy;
 use jct::runtime::Metrics;
@@ -21,6 +23,7 @@ use jct::store::{Store, StoreSettings};
 use jct::trace::TraceVolume;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
@@ -52,6 +55,8 @@ pub struct World {
     pub events: Announcer,
     /// What may be recorded of a namespace within an hour; taken up by [`World::restart`].
     pub max_recorded: u32,
+    /// What does the work, and which models it may ask; taken up by [`World::restart`].
+    pub configured: Option<(Arc<Executors>, Arc<Models>)>,
     pub traces: TraceVolume,
     /// Ends what is followed.
     pub stop: CancellationToken,
@@ -126,13 +131,32 @@ impl World {
         let events = Announcer::default();
         let (api, denials) = serve(&store, &cluster, &trust, &settings, 0, &events);
         let router = with_console(api.with_traces(traces.clone(), stop.clone()), &store, &trust);
-        Self { store, cluster, settings, trust, router, denials, events, max_recorded: 0, traces, stop, folder }
+        Self {
+            store,
+            cluster,
+            settings,
+            trust,
+            router,
+            denials,
+            events,
+            max_recorded: 0,
+            configured: None,
+            traces,
+            stop,
+            folder,
+        }
     }
 
     /// The API as it is after a restart: everything is there but what was in memory.
     pub fn restart(&mut self) {
         let (api, denials) =
             serve(&self.store, &self.cluster, &self.trust, &self.settings, self.max_recorded, &self.events);
+        let api = match self.configured.clone() {
+            Some((executors, models)) => api
+                .with_executors(watch::Sender::new(executors).subscribe())
+                .with_models(watch::Sender::new(models).subscribe()),
+            None => api,
+        };
         let api = api.with_traces(self.traces.clone(), self.stop.clone());
         (self.router, self.denials) = (with_console(api, &self.store, &self.trust), denials);
     }

@@ -244,5 +244,5 @@ fn the_examples_of_executors_are_accepted() {
         names.push(name);
     }
     names.sort();
-    assert_eq!(names, ["claude-code", "codex", "scripted-agent"]);
+    assert_eq!(names, ["aider", "claude-code", "codex", "gemini-cli", "opencode", "scripted-agent"]);
 }

@@ -69,7 +69,7 @@ impl Machine {
         let mut command = jct();
         command.arg("run").arg("-f").arg(self.manifest(fields)).arg("--repo").arg(repo);
         command.arg("--state").arg(self.path("state")).args(["-o", "json"]);
-        for name in ["JCT_ALLOWED_REPO_PREFIXES", "JCT_EXECUTORS_FILE", "JCT_STATE", "JCT_REPO"] {
+        for name in ["JCT_ALLOWED_REPO_PREFIXES", "JCT_EXECUTORS_FILE", "JCT_MODELS_FILE", "JCT_STATE", "JCT_REPO"] {
             command.env_remove(name);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -224,4 +224,14 @@ pub fn log_of(machine: &Machine) -> String {
     let traces = fs::read_dir(machine.path("state/traces/default")).unwrap();
     let logs = traces.map(|entry| fs::read_to_string(entry.unwrap().path().join("1/stdout.log")));
     logs.filter_map(Result::ok).collect()
+}
+
+/// The processes that this user may look into, and that began with this in their environment.
+pub fn environments_with(text: &str) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let has_it = |id: &u32| {
+        let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+        String::from_utf8_lossy(&environment).contains(text)
+    };
+    entries.filter(has_it).collect()
 }

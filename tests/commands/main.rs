@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // test code that is not in a #[test]
 
+mod agents;
 mod check;
 mod machine;
 #[path = "../odd_manifests/mod.rs"]
@@ -10,4 +11,5 @@ mod run;
 mod run_confinement;
 mod run_ends;
 mod run_git;
+mod run_models;
 mod trace;

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::machine::{Machine, log_of, manifest_in, outcome, until};
+use crate::machine::{Machine, environments_with, log_of, manifest_in, outcome, until};
 
 #[test]
 fn a_task_takes_the_whole_way() {
@@ -260,16 +260,6 @@ fn a_password_is_for_the_environment_and_nobody_else_learns_it() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(2) && said.contains("JCT_REPO") && !said.contains("hunter22"), "{output:?}");
-}
-
-/// The processes that this user may look into, and that began with this in their environment.
-fn environments_with(text: &str) -> Vec<u32> {
-    let entries = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let has_it = |id: &u32| {
-        let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
-        String::from_utf8_lossy(&environment).contains(text)
-    };
-    entries.filter(has_it).collect()
 }
 
 #[rstest]

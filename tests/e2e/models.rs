@@ -126,6 +126,28 @@ async fn what_it_may_not_have(world: &World) {
     assert!(!sent.ends_with("SUCCEEDED"), "{sent}");
 }
 
+/// Codex CLI, unmodified, as examples/executors has it.
+async fn a_real_agent_program_edits_a_file(world: &World) {
+    let (_, trace) = ended(world, "codex", "codex", "Completed").await;
+    let patch = trace.text("artifacts/change.patch");
+    assert!(patch.contains("+++ b/hello.txt") && patch.contains("+written by the fake model"), "{patch}");
+    let ledger = exchanges(&trace);
+    assert_eq!(ledger.len(), 2, "{ledger:?}");
+    for exchange in &ledger {
+        assert_eq!((&exchange["alias"], &exchange["usage"]), (&json!("gpt"), &json!("reported")), "{exchange}");
+    }
+    let result = &trace.json("manifest.json")["result"];
+    assert_eq!(
+        (&result["summary"], result["cost"]["usd"].as_f64() > Some(0.0)),
+        (&json!("As the model said."), true),
+        "{result}"
+    );
+    assert!(result["decision_log"][0].as_str().is_some_and(|said| said.contains("hello.txt")), "{result}");
+    let steps = trace.text("events.jsonl");
+    assert!(steps.lines().any(|line| line.contains("\"executor_step\"") && line.contains("shell: ")), "{steps}");
+    println!("codex on the cluster: {result}\n{patch}");
+}
+
 #[tokio::test]
 async fn an_executor_without_a_network_has_a_model_within_its_budget() {
     let world = World::shared("models").await;
@@ -139,10 +161,12 @@ async fn an_executor_without_a_network_has_a_model_within_its_budget() {
 
     let original = configuration(&world, "models").await;
     let mut models: Value = serde_yaml::from_str(&original).unwrap();
-    models["providers"][0]["url"] = json!(provider(&world).await);
-    models["providers"][0]["allow_plaintext"] = json!(true);
-    models["grants"] =
-        json!([{"namespaces": ["models-*"], "repos": ["demo/"], "aliases": ["scripted"], "max_usd_per_day": 1000}]);
+    let url = provider(&world).await;
+    for provider in models["providers"].as_array_mut().unwrap() {
+        provider["url"] = json!(url);
+        provider["allow_plaintext"] = json!(true);
+    }
+    models["grants"] = json!([{"namespaces": ["models-*"], "repos": ["demo/"], "aliases": ["scripted", "gpt"], "max_usd_per_day": 1000}]);
     configure(&world, "models", &serde_yaml::to_string(&models).unwrap()).await;
 
     let (_, trace) = ended(&world, "asks", "modelled", "Completed").await;
@@ -164,6 +188,7 @@ async fn an_executor_without_a_network_has_a_model_within_its_budget() {
     assert!(tries.contains("refused") && tries.contains("unreachable") && tries.contains("bad address"), "{tries}");
 
     what_it_may_not_have(&world).await;
+    a_real_agent_program_edits_a_file(&world).await;
 
     let (task, trace) = ended(&world, "poor", "modelled-poor", "Failed").await;
     assert_eq!(reason(&task), "ModelBudgetExceeded", "{:?}", task.status);

@@ -2,12 +2,14 @@
 
 use jct::domain::Phase;
 use jct::domain::executor::Executors;
-use jct::domain::model::Models;
+use jct::domain::model::budget::{Amount, Unit, Want};
+use jct::domain::model::{Limits, Models, Usd};
 use jct::policy::Policy;
+use jct::store::{AskBudget, NewExchange, Reserve, Settle, task_account};
 use serde_json::{Value, json};
 
 use crate::api::{Answer, call};
-use crate::fixture::{World, seen, succeeded};
+use crate::fixture::{World, running, seen, succeeded};
 
 const JOBS: &str = "/apis/batch/v1/namespaces/workers/jobs";
 const STATUS: &str = "/apis/jct.dev/v1/namespaces/team/tasks/look/status";
@@ -112,4 +114,44 @@ async fn a_job_of_an_executor_with_a_model_has_a_relay_that_knows_the_broker() {
     assert!(args("model").contains("--broker-authorities=authorities of the broker"), "{}", args("model"));
     // Of what it asks, what it is granted.
     assert!(args("executor").contains("small") && !args("executor").contains("large"), "{}", args("executor"));
+}
+
+#[tokio::test]
+async fn a_task_that_waits_for_its_budget_says_so_and_on_what_it_was_spent() {
+    let mut world = World::new().await;
+    let asks = MODELS.replace("unlimited: true", "unlimited: true, when_used_up: ask");
+    (world.executors, world.models) = (Executors::read(ASKS).unwrap(), Models::read(&asks).unwrap());
+    let task = world.task(json!({}));
+    world
+        .pass(&task, vec![call("POST", JOBS, Answer::Echo), call("PATCH", STATUS, Answer::Echo)])
+        .await
+        .result
+        .unwrap();
+    let runs = async |world: &World| {
+        let script = vec![call("PATCH", STATUS, Answer::Echo)];
+        world.pass_with(&task, script, |context| seen(context, 1, json!({}), running())).await
+    };
+    let before = runs(&world).await;
+    assert_eq!((&before.status()["phase"], &before.status()["reason"]), (&json!("Running"), &json!("Running")));
+    let (task_id, at) = (world.row().await.id, "2026-03-01T12:00:00Z".parse().unwrap());
+    let used = Amount { usd: Usd::from_dollars(0.25).unwrap(), tokens: 1200, requests: 1 };
+    let accounts = vec![(task_account(task_id), Limits::default())];
+    let want = Want { most: used, least: used };
+    let reserve = Reserve { id: "1".into(), broker: "b".into(), accounts, want, at };
+    world.store.reserve_model(reserve).await.unwrap().unwrap();
+    let exchange = NewExchange { task_id, attempt: 1, alias: "small".into(), used, at, json: "{}".into() };
+    world.store.settle_model(Settle { id: "1".into(), exchange }).await.unwrap();
+    let until = "2026-03-01T13:00:00Z".parse().unwrap();
+    let ask = AskBudget { task_id, attempt: 1, unit: Unit::Usd, at, until };
+    world.store.ask_model_budget(ask).await.unwrap();
+    let waits = runs(&world).await;
+    assert_eq!((&waits.status()["phase"], &waits.status()["reason"]), (&json!("Running"), &json!("AwaitingBudget")));
+    let message = waits.status()["message"].as_str().unwrap();
+    let expected = format!(
+        "its budget of models is used up (dollars): $0.25 and 1200 tokens are spent: $0.25 on small in 1 requests. POST \
+         /tasks/{task_id}/budget raises it or ends the attempt, which ends by itself at 2026-03-01T13:00:00Z"
+    );
+    assert_eq!(message, expected);
+    world.store.resume_model_budget(task_id).await.unwrap();
+    assert_eq!(runs(&world).await.status()["reason"], json!("Running"));
 }

@@ -278,6 +278,7 @@ async fn a_start_is_looked_at_by_its_own_age_however_long_the_task_was_queued() 
         actor: Actor::controller(),
         task: row.task,
         executor: row.executor,
+        model: row.model.clone(),
         max_attempts: row.max_attempts,
         create_cwom: row.create_cwom,
         for_run: None,

@@ -163,6 +163,7 @@ async fn more_records_than_are_planned_at_once_go_in_one_sweep() {
         actor: jct::domain::Actor::controller(),
         task: row.task.clone(),
         executor: None,
+        model: None,
         max_attempts: 1,
         create_cwom: false,
         for_run: None,

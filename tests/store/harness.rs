@@ -266,6 +266,7 @@ pub fn new_task(uid: &str) -> NewTask {
         actor: ada(),
         task: task(),
         executor: None,
+        model: None,
         max_attempts: 2,
         create_cwom: false,
         for_run: None,

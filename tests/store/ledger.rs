@@ -1,10 +1,14 @@
 //! What models use up: accounts, reservations, exchanges.
 
-use jct::domain::Id;
 use jct::domain::model::Usd;
 use jct::domain::model::budget::{Amount, Limits, Unit, Want};
-use jct::store::{CostBy, CostQuery, NewExchange, Reserve, Settle, Store, StoreSettings};
+use jct::domain::{Actor, Id};
+use jct::store::{
+    AskBudget, AuditQuery, BudgetDecision, CostBy, CostQuery, Database as Whole, DecideBudget, HoldState, NewExchange,
+    NotWaiting, Reserve, Settle, Store, StoreSettings, task_account,
+};
 use rstest::rstest;
+use serde_json::json;
 
 use crate::harness::{Backend, Backend::*, Database, at, new_task, row};
 
@@ -97,7 +101,12 @@ async fn what_a_broker_that_is_gone_had_reserved_is_charged(#[values(Sqlite, Pos
         db.store.reserve_model(of(id, broker)).await.unwrap().unwrap();
     }
     assert_eq!(db.store.charge_abandoned("this", at(1)).await.unwrap(), 0, "it may be there yet");
-    assert_eq!(db.store.charge_abandoned("this", at(100)).await.unwrap(), 1);
+    // One that says that it goes on is there, and what it reserved stays so.
+    db.store.keep_reservation("1".into(), at(200)).await.unwrap();
+    assert_eq!(db.store.charge_abandoned("this", at(100)).await.unwrap(), 0, "it goes on");
+    let account = db.store.model_account("grant/g/2026-01-01").await.unwrap();
+    assert_eq!((account.spent, account.reserved.usd), (Amount::default(), Usd::from_dollars(1.4).unwrap()));
+    assert_eq!(db.store.charge_abandoned("this", at(300)).await.unwrap(), 1);
     let account = db.store.model_account("grant/g/2026-01-01").await.unwrap();
     let cents = |cents: u64| Usd::from_nanos(cents * 10_000_000);
     assert_eq!((account.spent.usd, account.reserved.usd), (cents(70), cents(70)));
@@ -139,4 +148,79 @@ async fn brokers_at_the_same_time_overspend_nothing(#[values(Sqlite, Postgres)] 
     assert_eq!((account.spent.usd.nanos(), account.reserved), (1_000_000_000, Amount::default()));
     let kept = db.store.exchanges(task, 1).await.unwrap();
     assert_eq!(kept.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), (1..=kept.len() as u64).collect::<Vec<_>>());
+}
+
+#[rstest]
+#[tokio::test]
+async fn somebody_is_asked_once_and_what_they_give_counts(#[values(Sqlite, Postgres)] backend: Backend) {
+    let db = Database::fresh(backend).await;
+    let task = row(db.store.record_task(new_task("a")).await.unwrap());
+    let (id, account) = (task.id, task_account(task.id));
+    let accounts = [(account.as_str(), limited(1.0)), ("grant/g/2026-01-01", limited(5.0))];
+    db.store.reserve_model(reserve("1", &accounts, want(1.0, 1.0))).await.unwrap().unwrap();
+    db.store.settle_model(settle("1", exchange(id, amount(1.0, 5), "{}"))).await.unwrap();
+    let more = || reserve("2", &accounts, want(2.0, 0.5));
+    assert!(!db.store.reserve_model(more()).await.unwrap().unwrap_err().is_reserved);
+
+    let ask = |attempt, seconds: i64| {
+        let (at, until) = (at(seconds), at(seconds + 60));
+        AskBudget { task_id: id, attempt, unit: Unit::Usd, at, until }
+    };
+    let decide = |decision, granted| DecideBudget {
+        task_id: id,
+        decision,
+        granted,
+        actor: Actor::authenticated("eve"),
+        at: at(7),
+    };
+    assert_eq!(db.store.model_hold(id).await.unwrap(), None);
+    let early = decide(BudgetDecision::End, limited(1.0));
+    assert_eq!(db.store.decide_model_budget(early).await.unwrap(), Err(NotWaiting), "nobody has asked");
+    let asked = db.store.ask_model_budget(ask(1, 5)).await.unwrap();
+    assert_eq!((asked.state, asked.waits_until), (HoldState::Waiting, at(65)));
+    assert_eq!(db.store.ask_model_budget(ask(1, 6)).await.unwrap(), asked, "it waits since then");
+    assert_eq!(db.store.model_hold(id).await.unwrap(), Some(asked));
+    let spent = db.store.model_spending(id).await.unwrap();
+    assert_eq!(spent, [("small".to_owned(), amount(1.0, 5))]);
+
+    let raise = decide(BudgetDecision::Raise(limited(2.5)), limited(1.0));
+    let decided = db.store.decide_model_budget(raise.clone()).await.unwrap().unwrap();
+    assert_eq!((decided.state, decided.decided_by.as_deref()), (HoldState::Raised, Some("eve")));
+    assert_eq!(db.store.decide_model_budget(raise).await.unwrap(), Err(NotWaiting), "once");
+    let granted = db.store.reserve_model(more()).await.unwrap().unwrap();
+    assert_eq!(granted.usd, Usd::from_dollars(1.5).unwrap(), "what was raised, less what is spent");
+    let told = db.store.audit(&AuditQuery { actor_id: Some("eve".into()), ..AuditQuery::default() }).await.unwrap();
+    let [told] = told.as_slice() else { panic!("{told:?}") };
+    let (before, after) = (told.before.clone().unwrap(), told.after.clone().unwrap());
+    assert_eq!(before["model_budget"]["limits"], json!({"max_usd": 1.0}));
+    assert_eq!(
+        after["model_budget"],
+        json!({"state": "raised", "limits": {"max_usd": 2.5},
+        "spent": {"usd": 1.0, "tokens": 5, "requests": 1}})
+    );
+
+    // It is used up once more, and there is no more.
+    db.store.ask_model_budget(ask(1, 70)).await.unwrap();
+    let end = decide(BudgetDecision::End, limited(1.0));
+    assert_eq!(db.store.decide_model_budget(end).await.unwrap().unwrap().state, HoldState::Ended);
+    assert_eq!(db.store.ask_model_budget(ask(2, 80)).await.unwrap().state, HoldState::Ended, "that is for good");
+    let mut whole = Whole::open(&db.settings).await.unwrap();
+    assert_eq!(whole.check().await.unwrap().problems, [] as [&str; 0], "the log and the rows agree");
+}
+
+#[rstest]
+#[tokio::test]
+async fn who_waits_goes_on_or_has_waited_long_enough(#[values(Sqlite, Postgres)] backend: Backend) {
+    let db = Database::fresh(backend).await;
+    for (uid, resumes, expected) in [("a", true, HoldState::Raised), ("b", false, HoldState::Ended)] {
+        let id = row(db.store.record_task(new_task(uid)).await.unwrap()).id;
+        let ask = AskBudget { task_id: id, attempt: 1, unit: Unit::Tokens, at: at(1), until: at(2) };
+        db.store.ask_model_budget(ask).await.unwrap();
+        match resumes {
+            true => db.store.resume_model_budget(id).await.unwrap(),
+            false => db.store.end_model_budget(id).await.unwrap(),
+        }
+        let hold = db.store.model_hold(id).await.unwrap().unwrap();
+        assert_eq!((hold.state, hold.unit, hold.decided_by), (expected, Unit::Tokens, None));
+    }
 }

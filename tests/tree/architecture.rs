@@ -21,8 +21,11 @@ const ALLOWED: [(&str, &[&str]); 18] = [
     ("broker", &["domain", "crd", "store", "serve", "metrics"]),
     ("api", &["domain", "policy", "crd", "store", "signing", "trace", "serve", "shared", "metrics"]),
     ("console", &["domain", "crd", "store", "signing", "serve"]),
-    ("local", &["domain", "jobs", "store", "signing", "checkpoint", "trace", "outcome"]),
-    ("commands", &["domain", "policy", "manifest", "crd", "store", "signing", "checkpoint", "trace", "local"]),
+    ("local", &["domain", "jobs", "store", "signing", "checkpoint", "trace", "outcome", "broker"]),
+    (
+        "commands",
+        &["domain", "policy", "manifest", "crd", "store", "signing", "checkpoint", "trace", "local", "broker"],
+    ),
     (
         "runtime",
         &[

@@ -30,6 +30,11 @@ use Tried::{Block, By, Here, Not, Script};
 /// By how a command begins; the first line that fits counts. `jct` in the operator's pod is written as `jct`.
 const COMMANDS: &[(&str, Tried)] = &[
     ("jct run -f task.yaml --repo https://", By("tests/commands/run.rs::a_configured_executor_runs_without_its_image")),
+    (
+        "jct run -f task.yaml --repo . --executors examples/executors/codex",
+        By("tests/commands/agents.rs::an_agent_edits_a_file_and_its_ledger_is_sealed"),
+    ),
+    ("export OPENAI_API_KEY=", Not("it only gives a key a name; no provider of models is asked by a test")),
     ("jct run ", Here(0)),
     ("cargo run --release -- run ", Here(0)),
     ("jct check -f examples/denied", Here(1)),
@@ -114,6 +119,10 @@ const COMMANDS: &[(&str, Tried)] = &[
     (
         "curl --silent --header \"Authorization: Bearer $TOKEN\" --request POST $API/tasks/$TASK_ID/cancel",
         By("tests/e2e/rest.rs::who_cancels_is_the_caller"),
+    ),
+    (
+        "curl --silent --header \"Authorization: Bearer $TOKEN\" --request POST $API/tasks/$TASK_ID/budget",
+        By("tests/api/budget.rs::a_second_person_with_the_right_raises_it_within_the_grant_once"),
     ),
     (
         "curl --silent --header \"Authorization: Bearer $TOKEN\" $API/tasks/",

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Task;
 use super::id::hex;
-use super::task::{SHAPES, may_change};
+use super::task::{SHAPES, TaskModel, may_change};
 
 /// The SHA-256 of a spec as it was written, as lower-case hex digits.
 ///
@@ -80,10 +80,16 @@ fn digest_of(document: &impl Serialize) -> String {
 /// The digest of a Task as it is understood and of what is asked for beside it, defaults left out: two requests with the same
 /// digest ask for the same, whatever aliases and defaults they spell out. What may change (`suspend`, `cancel`), and how long
 /// the object stays after its end, do not count.
-pub fn task_digest(task: &Task, executor: Option<&str>, max_attempts: u32, create_cwom: bool) -> String {
+pub fn task_digest(
+    task: &Task,
+    (executor, model): (Option<&str>, Option<&TaskModel>),
+    max_attempts: u32,
+    create_cwom: bool,
+) -> String {
     let mut asked = serde_json::to_value(task).unwrap_or_default();
     if let Value::Object(asked) = &mut asked {
         asked.insert("executor".into(), json!(executor));
+        asked.insert("model".into(), json!(model));
         asked.insert("max_attempts".into(), json!(max_attempts));
         asked.insert("create_cwom".into(), json!(create_cwom));
         SHAPES.iter().for_each(|shape| leave_out(asked, &shape.defaults()));
@@ -168,7 +174,8 @@ mod tests {
     fn of(spec: &Value) -> String {
         let (verdict, controls) = judge(spec, Naming::CustomResource, &Policy::default().allowing("octo/"));
         let Verdict::Accepted(task) = verdict else { panic!("{verdict:?}") };
-        task_digest(&task, controls.executor.as_deref(), controls.max_attempts, controls.create_cwom)
+        let by = (controls.executor.as_deref(), controls.model.as_ref());
+        task_digest(&task, by, controls.max_attempts, controls.create_cwom)
     }
 
     #[test]
@@ -201,6 +208,7 @@ mod tests {
             json!({"acceptanceCriteria": ["a"]}),
             json!({"evidenceRequirements": ["a"]}),
             json!({"executor": "other"}),
+            json!({"model": {"maxUsd": 1}}),
             json!({"maxAttempts": 2}),
             json!({"createCwom": false}),
         ];

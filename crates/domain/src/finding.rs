@@ -25,6 +25,8 @@ choices! {
         SecretsAccessDenied = "SECRETS_ACCESS_DENIED",
         /// The executor asks models, none of which is granted to the namespace and the repository.
         ModelNotAllowed = "MODEL_NOT_ALLOWED",
+        /// The Task asks for more of models than its executor and its grant have.
+        BudgetTooHigh = "BUDGET_TOO_HIGH",
         /// As many Tasks of the namespace are open as may be. A code of admission, not of the gate: asked once.
         TooManyTasks = "TOO_MANY_TASKS",
     }

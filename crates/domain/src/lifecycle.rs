@@ -94,6 +94,8 @@ failure_reasons! {
     SecretsAccessDenied = "SECRETS_ACCESS_DENIED", no_retry;
     /// The executor asks models, none of which is granted to the namespace and the repository.
     ModelNotAllowed = "MODEL_NOT_ALLOWED", no_retry;
+    /// The Task asks for more of models than its executor and its grant have.
+    BudgetTooHigh = "BUDGET_TOO_HIGH", no_retry;
     /// As many Tasks of the namespace were open as may be: it was not admitted.
     TooManyTasks = "TOO_MANY_TASKS", no_retry;
     /// No executor is configured for the operation, or the named one does not exist.
@@ -172,6 +174,7 @@ impl From<crate::Code> for FailureReason {
             Code::NetworkAccessDenied => Self::NetworkAccessDenied,
             Code::SecretsAccessDenied => Self::SecretsAccessDenied,
             Code::ModelNotAllowed => Self::ModelNotAllowed,
+            Code::BudgetTooHigh => Self::BudgetTooHigh,
             Code::TooManyTasks => Self::TooManyTasks,
         }
     }

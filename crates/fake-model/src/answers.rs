@@ -38,7 +38,17 @@ impl Script {
     }
 
     fn command(&self) -> String {
-        format!("echo written by the fake model > {}", self.file)
+        self.command.clone().unwrap_or_else(|| format!("printf '%s' '{}' > {}", self.content, self.file))
+    }
+
+    /// Whether a tool that writes a file can be told which one: they want whole paths.
+    fn knows_its_folder(&self) -> bool {
+        self.command.is_none() && self.folder.starts_with('/')
+    }
+
+    /// An edit as programs read it that have no tools: aider's whole files.
+    fn listing(&self) -> String {
+        format!("{}\n```\n{}```\n", self.file, self.content)
     }
 
     fn words(&self) -> impl Iterator<Item = &str> {
@@ -47,12 +57,16 @@ impl Script {
 
     /// A call of the first of these tools that is known.
     fn call(&self, tools: &[String]) -> Say {
-        let content = "written by the fake model\n";
+        let content = &self.content;
         let known = |tool: &str| {
             Some(match tool {
-                "Write" | "write_file" => json!({"file_path": self.path(), "content": content}),
-                "write" => json!({"filePath": self.path(), "content": content}),
-                "Bash" => json!({"command": self.command(), "description": "write a file"}),
+                "Write" | "write_file" if self.knows_its_folder() => {
+                    json!({"file_path": self.path(), "content": content})
+                }
+                "write" if self.knows_its_folder() => json!({"filePath": self.path(), "content": content}),
+                "Bash" | "bash" | "run_shell_command" => {
+                    json!({"command": self.command(), "description": "write a file"})
+                }
                 "exec_command" => json!({"cmd": self.command()}),
                 "shell_command" | "developer__shell" => json!({"command": self.command()}),
                 "shell" => json!({"command": ["sh", "-c", self.command()]}),
@@ -144,10 +158,8 @@ fn responses(asked: &Value, script: &Script, streams: bool) -> Answer {
     } else {
         match script.call(&tools) {
             Say::Text if custom("apply_patch") => {
-                let file = &script.file;
-                Say::Patch(format!(
-                    "*** Begin Patch\n*** Add File: {file}\n+written by the fake model\n*** End Patch\n"
-                ))
+                let lines: String = script.content.lines().map(|line| format!("+{line}\n")).collect();
+                Say::Patch(format!("*** Begin Patch\n*** Add File: {}\n{lines}*** End Patch\n", script.file))
             }
             say => say,
         }
@@ -205,9 +217,11 @@ fn chat(asked: &Value, script: &Script, streams: bool) -> Answer {
         Say::Patch(_) | Say::Text => None,
     };
     let stop = if call.is_some() { "tool_calls" } else { "stop" };
+    let wants_listing = asked["messages"].to_string().contains("*file listing*");
+    let text = if wants_listing { script.listing() } else { script.text.clone() };
     let base = |object: &str, choices: Value| json!({"id": "chatcmpl-1", "object": object, "created": 1, "model": asked["model"], "choices": choices});
     if !streams {
-        let mut message = json!({"role": "assistant", "content": script.text});
+        let mut message = json!({"role": "assistant", "content": text});
         if let Some(call) = call {
             message["content"] = Value::Null;
             message["tool_calls"] = json!([call]);
@@ -222,7 +236,7 @@ fn chat(asked: &Value, script: &Script, streams: bool) -> Answer {
     let mut events = vec![chunk(json!({"role": "assistant", "content": null}), Value::Null)];
     match call {
         Some(call) => events.push(chunk(json!({"tool_calls": [call]}), Value::Null)),
-        None => events.extend(script.words().map(|word| chunk(json!({"content": word}), Value::Null))),
+        None => events.extend(text.split_inclusive(' ').map(|word| chunk(json!({"content": word}), Value::Null))),
     }
     events.push(chunk(json!({}), stop.into()));
     if asked["stream_options"]["include_usage"] == true {

@@ -67,6 +67,10 @@ pub struct Script {
     pub file: String,
     /// The program's folder, for tools that want whole paths.
     pub folder: String,
+    /// What is to be in it. Without quotes: a shell may have to write it.
+    pub content: String,
+    /// A command that is to be run in the place of that.
+    pub command: Option<String>,
     /// What it says when there is nothing to do. A longer text comes in as many events as it has words.
     pub text: String,
     /// What goes wrong, of one answer after the other; afterwards nothing.
@@ -84,6 +88,8 @@ impl Default for Script {
         Self {
             file: "hello.txt".into(),
             folder: ".".into(),
+            content: "written by the fake model\n".into(),
+            command: None,
             text: "Done.".into(),
             faults: VecDeque::new(),
             always: None,

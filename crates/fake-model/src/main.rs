@@ -1,5 +1,6 @@
 //! `fake-model ADDRESS [FAULT…]`: the scripted model server, at `127.0.0.1:PORT` or at the path of a Unix socket. The program's
-//! folder and file come from `FAKE_FOLDER` and `FAKE_FILE`, what it says from `FAKE_TEXT`; with `FAKE_KEY` no other key is
+//! folder and file come from `FAKE_FOLDER` and `FAKE_FILE`, what is to be in it from `FAKE_CONTENT`, a command in the place of that from
+//! `FAKE_COMMAND`, what it says from `FAKE_TEXT`; with `FAKE_KEY` no other key is
 //! answered. Faults are those of the first answers, `always:FAULT` of all.
 
 use std::path::Path;
@@ -29,6 +30,10 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     if let Ok(file) = std::env::var("FAKE_FILE") {
         script.file = file;
     }
+    if let Ok(content) = std::env::var("FAKE_CONTENT") {
+        script.content = content;
+    }
+    script.command = std::env::var("FAKE_COMMAND").ok();
     if let Ok(text) = std::env::var("FAKE_TEXT") {
         script.text = text;
     }

@@ -22,7 +22,6 @@ use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::Connect;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -41,14 +40,13 @@ const SETTLING: Duration = Duration::from_secs(10);
 const KIB: u64 = 1024;
 
 /// What happens when a budget is used up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhenUsedUp {
     /// The program is told, and ends.
     #[default]
     End,
-    /// Streams wait while somebody is asked for more; see [`Ledger::hold`]. All else is told at once.
-    Ask,
+    /// Streams wait, so long at most, while somebody is asked for more; see [`Ledger::hold`]. All else is told at once.
+    Ask(Duration),
 }
 
 /// An attempt that may ask models something.
@@ -112,6 +110,8 @@ pub struct Settings {
     pub look: Duration,
     /// Until a program takes the next piece.
     pub reader: Duration,
+    /// How often the ledger is told that a stream goes on: well within what it takes for the end of a broker.
+    pub keep_alive: Duration,
     /// Bytes of requests in memory at the same time, of all attempts.
     pub request_memory: u64,
 }
@@ -126,6 +126,7 @@ impl Default for Settings {
             turn: Duration::from_secs(240),
             look: Duration::from_secs(1),
             reader: Duration::from_secs(300),
+            keep_alive: Duration::from_secs(60),
             request_memory: 256 << 20,
         }
     }

@@ -1,13 +1,23 @@
 //! How others are reached.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::Uri;
+
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+pub use hyper_util::client::legacy::connect::Connect;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
+
+use crate::body::BoxError;
+use crate::{Broker, Identity, Ledger};
 
 /// Until a connection is made, or another address is tried.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -35,6 +45,65 @@ pub fn https(roots: RootCertStore) -> Result<Https, rustls::Error> {
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let config = config.with_root_certificates(roots).with_no_client_auth();
     Ok(HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().wrap_connector(tcp()))
+}
+
+/// TLS for which a public authority vouches, or of some hosts one that is named: nobody else does then.
+#[derive(Clone)]
+pub struct Trusting {
+    public: Https,
+    named: Arc<RwLock<BTreeMap<String, Https>>>,
+}
+
+impl Trusting {
+    /// Nobody but public authorities so far.
+    ///
+    /// # Errors
+    /// As [`https`].
+    pub fn new() -> Result<Self, rustls::Error> {
+        Ok(Self { public: https(public_roots())?, named: Arc::default() })
+    }
+
+    /// From now on these authorities vouch for these hosts (`HOST` or `HOST:PORT`, as an address has it).
+    pub fn trust(&self, named: BTreeMap<String, Https>) {
+        *self.named.write().unwrap_or_else(PoisonError::into_inner) = named;
+    }
+
+    fn of(&self, address: &Uri) -> Https {
+        let named = self.named.read().unwrap_or_else(PoisonError::into_inner);
+        let authority = address.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+        named.get(authority).unwrap_or(&self.public).clone()
+    }
+}
+
+impl tower::Service<Uri> for Trusting {
+    type Response = <Https as tower::Service<Uri>>::Response;
+    type Error = BoxError;
+    type Future = <Https as tower::Service<Uri>>::Future;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, address: Uri) -> Self::Future {
+        self.of(&address).call(address)
+    }
+}
+
+/// A broker of this process, whatever address is asked for: there is no network between the two.
+pub fn in_process<L, I, C>(broker: Broker<L, I, C>) -> impl Connect + Clone + Send + Sync + 'static
+where
+    L: Ledger,
+    I: Identity,
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    tower::service_fn(move |_: Uri| {
+        let broker = broker.clone();
+        Box::pin(async move {
+            let (ours, its) = tokio::net::UnixStream::pair()?;
+            tokio::spawn(async move { broker.serve(its).await });
+            Ok::<_, io::Error>(TokioIo::new(ours))
+        })
+    })
 }
 
 /// Whom browsers believe.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -115,6 +116,11 @@ pub trait Ledger: Send + Sync + 'static {
         want: &Want,
     ) -> impl Future<Output = Result<(), ReserveError>> + Send;
 
+    /// Says that the exchange is still going on: what a broker has reserved that is gone is charged after a while.
+    fn keep_alive(&self, _reservation: &Reservation) -> impl Future<Output = Result<(), Unavailable>> + Send {
+        async { Ok(()) }
+    }
+
     /// Ends a reservation, and keeps the exchange: when this is done it is not lost any more. Its number in the attempt is the
     /// ledger's to give.
     fn settle(
@@ -128,15 +134,21 @@ pub trait Ledger: Send + Sync + 'static {
     /// Keeps an exchange for which nothing was reserved.
     fn refuse(&self, exchange: Exchange) -> impl Future<Output = Result<(), Unavailable>> + Send;
 
-    /// Keeps that an attempt waits for more of a budget, and says whether it waits on: called again and again until something is
-    /// reserved for it, or this has said that it ends. Who is asked, and for how long, is the ledger's business.
+    /// Keeps that an attempt waits for more of a budget, for so long at most, and says whether it waits on: called again and again
+    /// until something is reserved for it, or this has said that it ends. Who is asked is the ledger's business.
     fn hold(
         &self,
         _attempt: &str,
         _scope: &Scope,
         _unit: Unit,
+        _patience: Duration,
     ) -> impl Future<Output = Result<Hold, Unavailable>> + Send {
         async { Ok(Hold::End) }
+    }
+
+    /// Keeps that an attempt which waited has what it waited for.
+    fn resume(&self, _attempt: &str) -> impl Future<Output = Result<(), Unavailable>> + Send {
+        async { Ok(()) }
     }
 
     /// The exchanges of an attempt, in the order in which they ended.
@@ -150,6 +162,10 @@ impl<L: Ledger> Ledger for Arc<L> {
 
     async fn extend(&self, reservation: &mut Reservation, budgets: &[Budget], want: &Want) -> Result<(), ReserveError> {
         (**self).extend(reservation, budgets, want).await
+    }
+
+    async fn keep_alive(&self, reservation: &Reservation) -> Result<(), Unavailable> {
+        (**self).keep_alive(reservation).await
     }
 
     async fn settle(
@@ -166,8 +182,12 @@ impl<L: Ledger> Ledger for Arc<L> {
         (**self).refuse(exchange).await
     }
 
-    async fn hold(&self, attempt: &str, scope: &Scope, unit: Unit) -> Result<Hold, Unavailable> {
-        (**self).hold(attempt, scope, unit).await
+    async fn hold(&self, attempt: &str, scope: &Scope, unit: Unit, patience: Duration) -> Result<Hold, Unavailable> {
+        (**self).hold(attempt, scope, unit, patience).await
+    }
+
+    async fn resume(&self, attempt: &str) -> Result<(), Unavailable> {
+        (**self).resume(attempt).await
     }
 
     async fn exchanges(&self, attempt: &str) -> Result<Vec<Exchange>, Unavailable> {

@@ -13,6 +13,9 @@ use jct_domain::model::record;
 /// Has the Anthropic and OpenAI libraries try again, or not, whatever the status is.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
+/// Tells the relay, and nobody else, that a budget is used up for good: whoever asks on is ended.
+pub(crate) const USED_UP: HeaderName = HeaderName::from_static("x-jct-used-up");
+
 /// Why there is no answer: the codes of the record and of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Code {
@@ -106,12 +109,14 @@ pub struct Refusal {
     pub code: Code,
     /// For whoever reads the program's output. Never with anything of the provider's key or address.
     pub message: String,
+    /// Whether nothing more comes of asking: a budget is used up, and nobody is asked for more.
+    pub is_final: bool,
 }
 
 impl Refusal {
     /// With a message.
     pub fn new(code: Code, message: impl Display) -> Self {
-        Self { code, message: message.to_string() }
+        Self { code, message: message.to_string(), is_final: code == Code::BudgetExceeded }
     }
 
     /// As an answer that is all there is.
@@ -124,6 +129,9 @@ impl Refusal {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let retry = if self.code.is_passing() { "true" } else { "false" };
         headers.insert(SHOULD_RETRY, HeaderValue::from_static(retry));
+        if self.is_final {
+            headers.insert(USED_UP, HeaderValue::from_static("true"));
+        }
         response
     }
 

@@ -19,11 +19,12 @@ use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep};
 
 use crate::body::{Body, BoxError, full, read_whole};
 use crate::broker::EXCHANGES;
+use crate::refusal::USED_UP;
 use crate::{Code, Refusal, Route, headers};
 
 /// Between two tries to reach the broker.
@@ -72,13 +73,20 @@ pub struct Relay<C> {
     token: Token,
     limits: Limits,
     in_flight: Arc<Semaphore>,
+    used_up: Arc<Notify>,
 }
 
 impl<C: Connect + Clone + Send + Sync + 'static> Relay<C> {
     /// To the broker at an address (`https://HOST:PORT`), which `connector` reaches, with TLS over [`tcp`](crate::connect::tcp).
     pub fn new(broker: Uri, connector: C, token: Token, limits: Limits) -> Self {
         let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
-        Self { client, broker, token, limits, in_flight: Arc::new(Semaphore::new(limits.in_flight.max(1))) }
+        let in_flight = Arc::new(Semaphore::new(limits.in_flight.max(1)));
+        Self { client, broker, token, limits, in_flight, used_up: Arc::default() }
+    }
+
+    /// Waits until the broker says that a budget is used up for good.
+    pub async fn used_up(&self) {
+        self.used_up.notified().await;
     }
 
     /// Serves connections until the listener fails.
@@ -154,6 +162,9 @@ impl<C: Connect + Clone + Send + Sync + 'static> Relay<C> {
         let answer = self.send(&parts.method, &path, headers::to_broker(&parts.headers), body).await?;
         drop(turn);
         let (head, body) = answer.into_parts();
+        if head.headers.contains_key(USED_UP) {
+            self.used_up.notify_one();
+        }
         let mut response = Response::new(body.map_err(Into::into).boxed_unsync());
         *response.status_mut() = head.status;
         *response.headers_mut() = headers::to_program(&head.headers);

@@ -36,6 +36,22 @@ pub(crate) fn take_over(channel: BorrowedFd<'_>) -> io::Result<Option<Listener>>
     Ok(Some(listener.into()))
 }
 
+/// Hands the channel of [`hand_over`] on to the next of the processes that become the program, over a Unix socket.
+///
+/// # Errors
+/// If nobody takes it.
+pub fn pass_channel(channel: impl AsFd, next: impl AsFd) -> io::Result<()> {
+    send_descriptors(next.as_fd(), &[channel.as_fd()])
+}
+
+/// The other side of [`pass_channel`]; `None` if whoever was to pass it on is gone.
+///
+/// # Errors
+/// If something else comes.
+pub fn take_channel(before: impl AsFd) -> io::Result<Option<OwnedFd>> {
+    Ok(receive_descriptors(before.as_fd())?.map(|[channel]| channel))
+}
+
 /// Sends descriptors with a byte to carry them.
 pub(crate) fn send_descriptors(channel: BorrowedFd<'_>, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];

@@ -32,7 +32,7 @@ mod proxy;
 mod rate;
 
 pub use error::Error;
-pub use handover::hand_over;
+pub use handover::{hand_over, pass_channel, take_channel};
 pub use lease::{Connection, receive, send};
 pub use proxy::{Config, Counts, Limits, Proxy, start};
 

@@ -50,7 +50,10 @@ pub use cwom::{
 };
 pub use error::{Conflict, Result, StoreError};
 pub use json_codes::decode as plain_json;
-pub use ledger::{AccountAmounts, CostBy, CostQuery, LimitedAccount, NewExchange, Reserve, Settle};
+pub use ledger::{
+    AccountAmounts, AskBudget, BudgetDecision, CostBy, CostQuery, DecideBudget, HoldState, LimitedAccount, ModelHold,
+    NewExchange, NotWaiting, Reserve, Settle, task_account,
+};
 pub use lost::{AdoptEnd, RunAgain, Shown};
 pub use maintenance::{Check, Database, EXPORT_TYPE, Migrated, Signature, Signer, TransferError, Transferred, Trust};
 pub use model::{ArtifactRow, Failure, JobRow, JobStatus, TaskRow};

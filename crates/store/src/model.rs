@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use jct_domain::choices;
 use jct_domain::cwom::adapter::{CwomIds, Origin, run_id};
+use jct_domain::task::TaskModel;
 use jct_domain::trace::FileKind;
 use jct_domain::{Id, Phase, Task, TraceId, task_digest};
 
@@ -48,6 +49,8 @@ pub struct TaskRow {
     pub task: Task,
     /// The executor asked for; by operation when absent.
     pub executor: Option<String>,
+    /// The model asked for, and how much of it.
+    pub model: Option<TaskModel>,
     /// How often the work may be tried.
     pub max_attempts: u32,
     /// Whether CWOM objects are made.
@@ -125,7 +128,8 @@ impl TaskRow {
 
     /// The digest of the Task and of what is asked for beside it: [`task_digest`].
     pub fn task_sha256(&self) -> String {
-        task_digest(&self.task, self.executor.as_deref(), self.max_attempts, self.create_cwom)
+        let by = (self.executor.as_deref(), self.model.as_ref());
+        task_digest(&self.task, by, self.max_attempts, self.create_cwom)
     }
 
     /// The Task as the origin of its work objects.
@@ -146,6 +150,7 @@ impl TaskRow {
             adopted_by,
             task,
             executor: _,
+            model: _,
             max_attempts: _,
             create_cwom: _,
             phase,

@@ -56,6 +56,8 @@ pub enum End {
     Signalled(i32),
     /// Its budget was used up.
     OverBudget,
+    /// A budget of models was, and it went on.
+    OverModelBudget,
     /// It had more processes than it may.
     TooManyProcesses,
     /// It used more disk than it may.

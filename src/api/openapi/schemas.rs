@@ -65,6 +65,54 @@ fn others() -> Map<String, Value> {
         "Events": {"type": "array", "items": schema_of::<EventBody>()},
         "Statistics": schema_of::<Statistics>(),
         "Identity": schema_of::<Identity>(),
+        "BudgetDecision": {
+            "type": "object",
+            "required": ["decision"],
+            "additionalProperties": false,
+            "properties": {
+                "decision": {"type": "string", "enum": ["raise", "end"]},
+                "max_usd": {"type": "number", "minimum": 0, "description": "What all attempts at the Task may use up together, what is spent included"},
+                "max_tokens": {"type": "integer", "minimum": 0, "description": "Likewise"},
+                "max_requests": {"type": "integer", "minimum": 0, "description": "Likewise"},
+            },
+        },
+        "BudgetDecided": {
+            "type": "object",
+            "required": ["status", "task_id", "trace_id", "message", "limits", "spent"],
+            "properties": {
+                "status": {"type": "string", "enum": ["success"]},
+                "task_id": {"type": "string"},
+                "trace_id": {"type": "string"},
+                "message": {"type": "string"},
+                "limits": {"type": "object", "description": "What it may use up now: max_usd, max_tokens, max_requests; what is not there is not limited"},
+                "spent": {
+                    "type": "object",
+                    "required": ["usd", "tokens", "requests"],
+                    "properties": {
+                        "usd": {"type": "number", "minimum": 0},
+                        "tokens": {"type": "integer", "minimum": 0},
+                        "requests": {"type": "integer", "minimum": 0},
+                    },
+                },
+            },
+        },
+        "Cost": {
+            "type": "object",
+            "required": ["by", "costs"],
+            "properties": {
+                "by": {"type": "string", "enum": CostBy::ALL.map(CostBy::as_str)},
+                "costs": {"type": "array", "maxItems": 1000, "items": {
+                    "type": "object",
+                    "required": ["name", "usd", "tokens", "requests"],
+                    "properties": {
+                        "name": {"type": "string", "description": "Of what; empty where a Task names no executor"},
+                        "usd": {"type": "number", "minimum": 0, "description": "At list price"},
+                        "tokens": {"type": "integer", "minimum": 0},
+                        "requests": {"type": "integer", "minimum": 0, "description": "Also those that were refused"},
+                    },
+                }},
+            },
+        },
         "Bytes": {"description": "Bytes, of any kind"},
         "Problem": schema_of::<ProblemBody>(),
     });

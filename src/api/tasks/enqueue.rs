@@ -83,8 +83,8 @@ pub(super) async fn make(api: &Api, caller: &Caller, wanted: Wanted<'_>, until: 
     let (executors, models) = (api.executors.borrow().clone(), api.models.borrow().clone());
     let judged = match judge(body, Naming::Rest, &api.policy) {
         (Verdict::Accepted(task), controls) => {
-            let named = controls.executor.as_deref();
-            let findings = model_findings_on(&task, named, Naming::Rest, &namespace, &executors, &models);
+            let by = (controls.executor.as_deref(), controls.model.as_ref());
+            let findings = model_findings_on(&task, by, Naming::Rest, &namespace, &executors, &models);
             if findings.is_empty() { Ok((*task, Controls { create_cwom, ..controls })) } else { Err(findings) }
         }
         (Verdict::Refused(findings), _) => Err(findings),

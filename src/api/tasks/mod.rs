@@ -1,6 +1,7 @@
-//! Tasks: asked for, listed, cancelled, asked for again. A Task is created as a custom resource and read from the record.
+//! Tasks: asked for, listed, cancelled, given more of a budget, asked for again. A Task is created as a custom resource and read from the record.
 
 pub mod answer;
+pub mod budget;
 pub mod cancel;
 pub mod enqueue;
 pub mod list;

@@ -57,7 +57,8 @@ fn as_asked(row: &TaskRow) -> Value {
         // The key is used, for good.
         fields.remove("idempotency_key");
         fields.insert("max_attempts".into(), json!(row.max_attempts));
-        fields.extend(row.executor.clone().map(|executor| ("executor".to_owned(), json!(executor))));
+        fields.extend(row.executor.as_ref().map(|executor| ("executor".to_owned(), json!(executor))));
+        fields.extend(row.model.as_ref().map(|model| ("model".to_owned(), json!(model))));
     }
     body
 }

@@ -6,6 +6,7 @@
 //! that has no name, reads it, and closes it: before another process is started.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
@@ -19,6 +20,7 @@ use nix::sys::stat::{Mode, umask};
 use serde::{Deserialize, Serialize};
 
 use super::RunArgs;
+use super::models::is_key;
 use crate::domain::url::WAYS_OUT;
 
 /// Says, the second time, which descriptor the file of memory is. The same process: so it is its own.
@@ -35,6 +37,8 @@ pub struct SetAside {
     pub repo: String,
     /// The variables with which git finds the way to it.
     pub ways_out: BTreeMap<String, String>,
+    /// The variables with keys of models' providers.
+    pub model_keys: BTreeMap<String, String>,
 }
 
 /// Begins again with nothing secret in the environment; the second time, gives what was set aside. From here on nobody but the
@@ -60,7 +64,11 @@ pub fn set_aside(args: &RunArgs) -> anyhow::Result<SetAside> {
 fn begin_again(args: &RunArgs) -> anyhow::Error {
     let again = || -> anyhow::Result<std::io::Error> {
         let variable = |name: &str| std::env::var(name).ok().map(|value| (name.to_owned(), value));
-        let aside = SetAside { repo: args.repo.clone(), ways_out: WAYS_OUT.into_iter().filter_map(variable).collect() };
+        let aside = SetAside {
+            repo: args.repo.clone(),
+            ways_out: WAYS_OUT.into_iter().filter_map(variable).collect(),
+            model_keys: std::env::vars_os().filter_map(key).collect(),
+        };
         // Open in the program that this one becomes.
         let mut file = File::from(memfd_create("jct", MFdFlags::empty())?);
         file.write_all(serde_json::to_string(&aside)?.as_bytes())?;
@@ -73,9 +81,15 @@ fn begin_again(args: &RunArgs) -> anyhow::Error {
     again().map_or_else(|error| error, Into::into).context("cannot begin again without what is secret")
 }
 
+/// A variable that has the key of a provider.
+fn key((name, value): (OsString, OsString)) -> Option<(String, String)> {
+    let name = name.into_string().ok().filter(|name| is_key(name))?;
+    Some((name, value.into_string().ok()?))
+}
+
 /// What of the environment stays, with absolute paths alone in PATH: a relative one is looked up where a step works, and there
 /// lies what a repository or an executor put.
-fn kept() -> Vec<(String, std::ffi::OsString)> {
+fn kept() -> Vec<(String, OsString)> {
     let command = RunArgs::augment_args(clap::Command::new("run"));
     let arguments = command.get_arguments().filter(|argument| !argument.is_hide_env_values_set());
     let arguments = arguments.filter_map(|argument| argument.get_env()?.to_str().map(str::to_owned));

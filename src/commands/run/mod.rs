@@ -1,11 +1,11 @@
 //! `jct run`: a Task on this machine, without a cluster, for those who write executors or try JCT for the first time.
 
 mod aside;
+mod models;
 mod report;
 mod source;
 mod stop;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -16,16 +16,17 @@ use tokio_util::sync::CancellationToken;
 
 use self::aside::SetAside;
 use self::report::{complain, outcome, say, state_note};
-use super::manifests::{PolicyArgs, executors_of, findings, id_of, is_ours, objects_in, read};
+use super::manifests::{PolicyArgs, executors_of, findings, id_of, is_ours, models_of, objects_in, read};
 use super::output::Output;
 use crate::domain::executor::{Executor, Executors, NoExecutor, SandboxMode};
 use crate::domain::id::sha256_hex;
+use crate::domain::model::Models;
 use crate::domain::name::is_label;
 use crate::domain::task::{Controls, Naming, Operation};
 use crate::domain::{Actor, Finding, task};
 use crate::local::{self, Process, Ran, Run, RunError, State};
 use crate::manifest::Manifest;
-use crate::policy::{Verdict, judge};
+use crate::policy::{Verdict, judge, model_findings};
 use crate::store::{NewTask, Refusal, Shown};
 
 /// What an executor may read of this machine, where there is such a thing; nobody's home is among it.
@@ -58,6 +59,11 @@ pub struct RunArgs {
     /// not used: commands run on this machine
     #[arg(long, env = "JCT_EXECUTORS_FILE", value_name = "FILE")]
     pub executors: Option<PathBuf>,
+
+    /// The configuration of models, as the chart's value `models`: for executors that ask any. Keys are in the variables
+    /// JCT_MODEL_KEY_PROVIDER, or ANTHROPIC_API_KEY, OPENAI_API_KEY and GEMINI_API_KEY for the hosts of these
+    #[arg(long, env = "JCT_MODELS_FILE", value_name = "FILE")]
+    pub models: Option<PathBuf>,
 
     /// A folder or file that the executor may read besides the system's own, such as a tool in a home; can be repeated
     #[arg(long = "read", value_name = "PATH")]
@@ -123,26 +129,28 @@ pub fn run(args: &RunArgs) -> ExitCode {
 async fn try_run(args: &RunArgs, aside: SetAside) -> anyhow::Result<u8> {
     let manifest = the_task(&args.file)?;
     let url = source::url(&aside.repo)?;
-    let executors = args.executors.as_deref().map(executors_of).transpose()?.unwrap_or_default();
+    let configured = Configured {
+        executors: args.executors.as_deref().map(executors_of).transpose()?.unwrap_or_default(),
+        models: args.models.as_deref().map(models_of).transpose()?,
+    };
     let stop = stop::on_signal()?;
     let state = State::open(&folder(args)?).await?;
-    let source = Source { url, ways_out: aside.ways_out };
-    let done = gate_and_run(args, &manifest, source, &executors, &state, &stop).await;
+    let done = gate_and_run(args, &manifest, (url, aside), &configured, &state, &stop).await;
     state.store.close().await;
     done
 }
 
-/// Where the repository is, and the variables with which git gets there.
-struct Source {
-    url: String,
-    ways_out: BTreeMap<String, String>,
+/// What the files say that the arguments name.
+struct Configured {
+    executors: Executors,
+    models: Option<Models>,
 }
 
 async fn gate_and_run(
     args: &RunArgs,
     manifest: &Manifest,
-    source: Source,
-    executors: &Executors,
+    (url, aside): (String, SetAside),
+    configured: &Configured,
     state: &State,
     stop: &CancellationToken,
 ) -> anyhow::Result<u8> {
@@ -154,7 +162,8 @@ async fn gate_and_run(
     let (draft, _) = task::read(spec, Naming::CustomResource);
     let own = draft.repo.map(|repo| repo.to_string()).unwrap_or_default();
     let policy = args.policy.policy(&own);
-    let findings = findings(manifest, &policy);
+    let mut findings = findings(manifest, &policy);
+    findings.extend(configured.findings(args, manifest));
     let (verdict, controls) = judge(spec, Naming::CustomResource, &policy);
     let accepted = match verdict {
         Verdict::Accepted(task) if findings.is_empty() => *task,
@@ -166,18 +175,19 @@ async fn gate_and_run(
     if let Some(field) = [("cancel", controls.cancel), ("suspend", controls.suspend)].iter().find(|(_, set)| *set) {
         bail!("spec.{} is true: nothing is run then; take it out", field.0);
     }
-    let mut executor = executor(args, executors, &local.namespace, accepted.operation, &controls)?;
+    let mut executor = executor(args, &configured.executors, &local.namespace, accepted.operation, &controls)?;
     if let (Ok(executor), Some(mode)) = (&mut executor, args.sandbox) {
         executor.sandbox = match mode {
             Confine::Required => SandboxMode::Required,
             Confine::BestEffort => SandboxMode::BestEffort,
         };
     }
-    if executor.as_ref().is_ok_and(|executor| executor.model.is_some()) {
-        bail!(
-            "the executor asks models (model in its configuration), which there are in a cluster alone so far: run it there"
-        );
-    }
+    let models = match &mut executor {
+        Ok(executor) => {
+            models::access(configured.models.as_ref(), executor, &local.namespace, (&accepted, &controls), &aside)?
+        }
+        Err(_) => None,
+    };
     let reads = reads(args, state)?;
     let new = NewTask {
         id: local.id,
@@ -189,6 +199,7 @@ async fn gate_and_run(
         actor,
         task: accepted,
         executor: controls.executor,
+        model: controls.model,
         max_attempts: controls.max_attempts,
         create_cwom: controls.create_cwom,
         for_run: None,
@@ -198,8 +209,8 @@ async fn gate_and_run(
         recorded_at: now,
     };
     let program = std::env::current_exe().context("cannot find its own program")?;
-    let Source { url, ways_out } = source;
-    let run = Run { new, executor, process: Process { program, url, ways_out, reads, as_root: args.as_root } };
+    let process = Process { program, url, ways_out: aside.ways_out, reads, as_root: args.as_root };
+    let run = Run { new, executor, models, process };
     match local::run(state, &run, stop).await? {
         Ran::Ended(row) => outcome(args.output, state, &row),
         Ran::Duplicate(row) => {
@@ -210,6 +221,15 @@ async fn gate_and_run(
             say(format_args!("nothing is run: Task {} was run before; {}", row.id, state_note(&row)));
             outcome(args.output, state, &row)
         }
+    }
+}
+
+impl Configured {
+    /// What the gate finds that needs more than the Task: models that its executor asks and that are not granted.
+    fn findings(&self, args: &RunArgs, manifest: &Manifest) -> Vec<Finding> {
+        let Some(models) = self.models.as_ref().filter(|_| args.command.is_empty()) else { return Vec::new() };
+        let namespace = manifest.text("/metadata/namespace").unwrap_or(&args.namespace);
+        model_findings(manifest.spec(), Naming::CustomResource, namespace, &self.executors, models)
     }
 }
 

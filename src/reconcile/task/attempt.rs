@@ -142,7 +142,7 @@ pub async fn create_job(context: &Context, row: &TaskRow) -> Result<(), Error> {
     // The next pass ends the attempt, should the executor be gone since it was decided that there is one.
     let Ok(mut executor) = executor(context, row) else { return Ok(()) };
     // What was granted when the gate was asked may be so no more: then the broker refuses all that is asked.
-    let granted = context.models().granted(&executor, &row.namespace, &row.task.target.repo);
+    let granted = context.models().granted(&executor, row.model.as_ref(), &row.namespace, &row.task.target.repo);
     if let (Some(model), Ok(Some(granted))) = (&mut executor.model, granted) {
         model.aliases = granted.aliases;
     }

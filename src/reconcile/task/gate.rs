@@ -22,13 +22,13 @@ pub fn findings(
         Verdict::Refused(findings) => findings,
         // Read anew, so that a row that another version has normalized is held against what this one makes of it.
         Verdict::Accepted(recorded) => {
-            let recorded = task_digest(&recorded, row.executor.as_deref(), row.max_attempts, row.create_cwom);
+            let by = (row.executor.as_deref(), row.model.as_ref());
+            let recorded = task_digest(&recorded, by, row.max_attempts, row.create_cwom);
             let is_shown = !task.has_object || task.spec.task_sha256.as_ref() == Some(&recorded);
             if !is_shown {
                 return vec![shows_another()];
             }
-            let named = row.executor.as_deref();
-            model_findings_on(&row.task, named, Naming::CustomResource, &row.namespace, executors, models)
+            model_findings_on(&row.task, by, Naming::CustomResource, &row.namespace, executors, models)
         }
     }
 }

@@ -4,6 +4,7 @@
 //! server and on the volume, so that a crash anywhere leaves a state from which the next pass goes on.
 
 mod attempt;
+mod budget;
 pub mod decide;
 mod finish;
 mod gate;
@@ -80,7 +81,8 @@ async fn pass(context: &Context, task: &Validated) -> Result<Action, Error> {
     if !task.head.has_finalizer && !task.head.is_being_deleted {
         finalizer::add(&tasks(context, &task.head.namespace), &task.head.name, &task.head.uid).await?;
     }
-    let passed = step(context, task).await;
+    // In a box: else all that is awaited below is on the stack of whoever waits for this.
+    let passed = Box::pin(step(context, task)).await;
     if let Some(why) = passed.as_ref().err().and_then(Error::outage) {
         // Nobody is told that a Task is recorded which is not; the next pass tries again.
         status::write_outage(context, task, why).await?;
@@ -114,7 +116,7 @@ async fn known(context: &Context, task: &Validated, row: TaskRow) -> Result<Acti
     };
     let shown = lost::shown(task.status.as_ref());
     if !lost::is_behind(&row, shown) {
-        return advance(context, task, row).await;
+        return Box::pin(advance(context, task, row)).await;
     }
     let row = match (lost::decision(task), &task.status) {
         (Some((DecisionAction::Adopt, by)), Some(status)) if shown.has_ended => {
@@ -130,7 +132,7 @@ async fn known(context: &Context, task: &Validated, row: TaskRow) -> Result<Acti
         }
         _ => return settle(context, task, &State::RecordLost(&lost::advice(task))).await,
     };
-    advance(context, task, row).await
+    Box::pin(advance(context, task, row)).await
 }
 
 /// Ends the worker of a Task that is to end: that does not wait until the database says who asked for it. API server.
@@ -206,7 +208,8 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
             Step::NoteRunning { pod, since } => {
                 let row = attempt::note_running(context, row, pod, since).await?;
                 let left = attempt::time_left(context, &row, since).clamp(LOOK_AGAIN, LOOK_AGAIN_AT_LEAST);
-                return wait(context, task, &row, None, left).await;
+                let (waiting, left) = budget::waits(context, &row, left).await?;
+                return wait(context, task, &row, waiting, left).await;
             }
             Step::Wait(reason, message) => {
                 let again = match has_limit {

@@ -78,6 +78,7 @@ async fn record_as(
                 actor: task.actor.clone(),
                 task: *accepted,
                 executor: controls.executor,
+                model: controls.model,
                 max_attempts: controls.max_attempts,
                 create_cwom: controls.create_cwom,
                 for_run: task.head.run,

@@ -62,6 +62,16 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// What they are where some were raised.
+    #[must_use]
+    pub fn raised_to(self, raised: Self) -> Self {
+        Self {
+            usd: raised.usd.or(self.usd),
+            tokens: raised.tokens.or(self.tokens),
+            requests: raised.requests.or(self.requests),
+        }
+    }
+
     /// The lower of each.
     pub fn lowered_by(self, other: Self) -> Self {
         Self {
@@ -127,6 +137,22 @@ pub enum Unit {
     Tokens,
     /// Requests.
     Requests,
+}
+
+impl Unit {
+    /// As the record and messages have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Usd => "dollars",
+            Self::Tokens => "tokens",
+            Self::Requests => "requests",
+        }
+    }
+
+    /// The unit of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Usd, Self::Tokens, Self::Requests].into_iter().find(|unit| unit.as_str() == name)
+    }
 }
 
 /// An account has not enough.

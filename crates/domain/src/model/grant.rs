@@ -1,8 +1,8 @@
 //! Who is granted what.
 
-use super::{Defaults, ExecutorModel, Grant, Limits, Models};
+use super::{Defaults, ExecutorModel, Grant, Limits, Models, WhenUsedUp};
 use crate::executor::{Executor, Executors};
-use crate::task::{Operation, Repo};
+use crate::task::{Operation, Repo, TaskModel};
 use crate::{Code, Finding, Naming, id};
 
 /// What an attempt is granted.
@@ -18,6 +18,8 @@ pub struct Granted {
     pub of_the_grant: Limits,
     /// How much this namespace may.
     pub of_the_namespace: Limits,
+    /// For how many seconds somebody is asked for more when the budget is used up; nobody is where there are none.
+    pub asks_for_seconds: Option<u32>,
     /// The rest.
     pub defaults: Defaults,
 }
@@ -59,23 +61,38 @@ impl Models {
     ///
     /// # Errors
     /// [`NotGranted`].
-    pub fn granted(&self, executor: &Executor, namespace: &str, repo: &Repo) -> Result<Option<Granted>, NotGranted> {
-        let Some(asks) = &executor.model else { return Ok(None) };
+    pub fn granted(
+        &self,
+        executor: &Executor,
+        wanted: Option<&TaskModel>,
+        namespace: &str,
+        repo: &Repo,
+    ) -> Result<Option<Granted>, NotGranted> {
+        let not_granted = |aliases: &[String]| NotGranted {
+            executor: executor.name.clone(),
+            aliases: aliases.to_vec(),
+            namespace: namespace.into(),
+            repo: repo.as_str().into(),
+        };
+        let asks = match (&executor.model, wanted) {
+            (None, None) => return Ok(None),
+            (None, Some(_)) => return Err(not_granted(&[])),
+            (Some(asks), _) => asks,
+        };
+        let is_wanted =
+            |alias: &&String| wanted.and_then(|wanted| wanted.alias.as_ref()).is_none_or(|named| named == *alias);
         let has = |grant: &Grant, alias: &String| {
             grant.aliases.contains(alias) && self.models.iter().any(|model| model.alias == *alias)
         };
         for grant in self.grants.iter().filter(|grant| grant.is_of(namespace, repo)) {
-            let aliases: Vec<String> = asks.aliases.iter().filter(|alias| has(grant, alias)).cloned().collect();
+            let aliases = asks.aliases.iter().filter(is_wanted).filter(|alias| has(grant, alias));
+            let aliases: Vec<String> = aliases.cloned().collect();
             if !aliases.is_empty() {
-                return Ok(Some(self.grant(grant, asks, aliases)));
+                let granted = self.grant(grant, asks, aliases);
+                return Ok(Some(Granted { limits: lowered(granted.limits, wanted), ..granted }));
             }
         }
-        Err(NotGranted {
-            executor: executor.name.clone(),
-            aliases: asks.aliases.clone(),
-            namespace: namespace.into(),
-            repo: repo.as_str().into(),
-        })
+        Err(not_granted(&asks.aliases))
     }
 
     fn grant(&self, grant: &Grant, asks: &ExecutorModel, aliases: Vec<String>) -> Granted {
@@ -89,23 +106,66 @@ impl Models {
             tokens: asks.max_tokens.or(defaults.max_tokens),
             requests: asks.max_requests.or(defaults.max_requests),
         };
-        Granted { aliases, limits, grant: grant.name(), of_the_grant, of_the_namespace, defaults }
+        let asks_for_seconds = (grant.when_used_up == WhenUsedUp::Ask).then_some(grant.max_wait_seconds);
+        Granted { aliases, limits, grant: grant.name(), of_the_grant, of_the_namespace, asks_for_seconds, defaults }
     }
 }
 
-/// What the gate finds on a Task whose executor asks models: nothing if there is no such executor, for it may come yet.
+/// What a Task asks for, where that is less.
+fn lowered(limits: Limits, wanted: Option<&TaskModel>) -> Limits {
+    let Some(TaskModel { alias: _, max_usd: usd, max_tokens: tokens }) = wanted else { return limits };
+    limits.lowered_by(Limits { usd: *usd, tokens: *tokens, requests: None })
+}
+
+/// What the gate finds on a Task whose executor asks models, or that names one: nothing if there is no such executor, for it may come
+/// yet.
 pub fn findings(
     models: &Models,
     executors: &Executors,
     (namespace, repo, operation): (&str, &Repo, Operation),
-    named: Option<&str>,
+    (named, wanted): (Option<&str>, Option<&TaskModel>),
     naming: Naming,
 ) -> Vec<Finding> {
     let Ok(executor) = executors.resolve(namespace, operation, named) else { return Vec::new() };
-    match models.granted(executor, namespace, repo) {
-        Ok(_) => Vec::new(),
-        Err(error) => vec![Finding::new(Code::ModelNotAllowed, naming.path("executor"), error.to_string())],
-    }
+    // By the executor alone first: what the Task says besides can only be less.
+    let without = models.granted(executor, None, namespace, repo);
+    let field = match (&without, wanted) {
+        (Ok(None), Some(_)) => "model",
+        (Ok(Some(_)), Some(_)) => "model.alias",
+        _ => "executor",
+    };
+    let granted = match models.granted(executor, wanted, namespace, repo) {
+        Err(error) => {
+            let message = match wanted.and_then(|wanted| wanted.alias.as_ref()).filter(|_| field == "model.alias") {
+                Some(alias) => format!("{alias:?} is none of these, or not granted: {error}"),
+                None => error.to_string(),
+            };
+            return vec![Finding::new(Code::ModelNotAllowed, naming.path(field), message)];
+        }
+        Ok(granted) => granted,
+    };
+    let (Some(_), Ok(Some(without)), Some(wanted)) = (granted, without, wanted) else { return Vec::new() };
+    too_high(wanted, &without, naming)
+}
+
+/// A Task asks for less than its executor and its grant have, or as much.
+fn too_high(wanted: &TaskModel, granted: &Granted, naming: Naming) -> Vec<Finding> {
+    let most = granted.limits.lowered_by(granted.of_the_grant);
+    let fields = [
+        (
+            "model.max_usd",
+            wanted.max_usd.zip(most.usd).filter(|(wanted, most)| wanted > most).map(|(_, most)| most.to_string()),
+        ),
+        (
+            "model.max_tokens",
+            wanted.max_tokens.zip(most.tokens).filter(|(wanted, most)| wanted > most).map(|(_, most)| most.to_string()),
+        ),
+    ];
+    let finding = |(field, most): (&str, Option<String>)| {
+        let message = format!("is more than the executor and its grant have: {}", most?);
+        Some(Finding::new(Code::BudgetTooHigh, naming.path(field), message))
+    };
+    fields.into_iter().filter_map(finding).collect()
 }
 
 #[cfg(test)]
@@ -121,7 +181,7 @@ models:
   - {alias: small, provider: a, model: tiny-1, usd_per_million: {input: 1, output: 5}}
   - {alias: large, provider: a, model: huge-1, usd_per_million: {input: 3, output: 15}}
 grants:
-  - {namespaces: ["team-*"], repos: [octo/], aliases: [small], max_usd_per_day: 20, max_usd_per_day_each_namespace: 5}
+  - {namespaces: ["team-*"], repos: [octo/], aliases: [small], max_usd_per_day: 20, max_usd_per_day_each_namespace: 5, when_used_up: ask, max_wait_seconds: 600}
   - {namespaces: ["*"], repos: [octo/hello], aliases: [small, large], unlimited: true}
 defaults: {max_usd: 2, max_tokens: 1000000}
 "#;
@@ -135,7 +195,7 @@ defaults: {max_usd: 2, max_tokens: 1000000}
     fn granted(namespace: &str, repo: &str) -> Result<Option<Granted>, NotGranted> {
         let executors = executors();
         let executor = executors.resolve(namespace, Operation::Ops, Some("agent")).unwrap();
-        Models::read(MODELS).unwrap().granted(executor, namespace, &Repo::parse(repo).unwrap())
+        Models::read(MODELS).unwrap().granted(executor, None, namespace, &Repo::parse(repo).unwrap())
     }
 
     #[test]
@@ -145,13 +205,14 @@ defaults: {max_usd: 2, max_tokens: 1000000}
         assert_eq!(of_a_team.aliases, ["small"]);
         assert_eq!(of_a_team.limits, Limits { usd: dollars(3.0), tokens: Some(1_000_000), requests: None });
         assert_eq!((of_a_team.of_the_grant.usd, of_a_team.of_the_namespace.usd), (dollars(20.0), dollars(5.0)));
-        assert_eq!(of_a_team.defaults.max_in_flight, 2);
+        assert_eq!((of_a_team.defaults.max_in_flight, of_a_team.asks_for_seconds), (2, Some(600)));
         let of_others = granted("shop", "octo/hello").unwrap().unwrap();
         assert_eq!(
             (of_others.aliases.as_slice(), of_others.of_the_grant.usd),
             (&["large", "small"].map(String::from)[..], None)
         );
         assert_ne!(of_others.grant, of_a_team.grant);
+        assert_eq!(of_others.asks_for_seconds, None);
     }
 
     #[test]
@@ -182,7 +243,7 @@ defaults: {max_usd: 2, max_tokens: 1000000}
     ) {
         let (models, repo) = (Models::read(MODELS).unwrap(), Repo::parse(repo).unwrap());
         let of = (namespace, &repo, Operation::Ops);
-        let found = findings(&models, &executors(), of, named, Naming::CustomResource);
+        let found = findings(&models, &executors(), of, (named, None), Naming::CustomResource);
         match expected {
             None => assert_eq!(found, []),
             Some(expected) => {
@@ -191,10 +252,43 @@ defaults: {max_usd: 2, max_tokens: 1000000}
             }
         }
         // Without a configuration nothing is granted, and who asks nothing needs none.
-        let without = findings(&Models::default(), &executors(), of, named, Naming::Rest);
+        let without = findings(&Models::default(), &executors(), of, (named, None), Naming::Rest);
         assert_eq!(
             without.iter().map(|finding| finding.field.as_str()).collect::<Vec<_>>(),
             if named == Some("agent") { vec!["executor"] } else { vec![] }
         );
+    }
+
+    #[rstest]
+    #[case("agent", Some("small"), None, None, None)]
+    #[case("agent", None, Some(3.0), Some(1_000_000), None)]
+    #[case("agent", Some("large"), None, None, Some(("MODEL_NOT_ALLOWED", "spec.model.alias")))]
+    #[case("agent", Some("other"), None, None, Some(("MODEL_NOT_ALLOWED", "spec.model.alias")))]
+    #[case("agent", None, Some(3.01), None, Some(("BUDGET_TOO_HIGH", "spec.model.maxUsd")))]
+    #[case("agent", None, None, Some(1_000_001), Some(("BUDGET_TOO_HIGH", "spec.model.maxTokens")))]
+    #[case("ops", None, Some(1.0), None, Some(("MODEL_NOT_ALLOWED", "spec.model")))]
+    fn a_task_asks_for_less_and_never_for_more(
+        #[case] named: &str,
+        #[case] alias: Option<&str>,
+        #[case] usd: Option<f64>,
+        #[case] max_tokens: Option<u64>,
+        #[case] expected: Option<(&str, &str)>,
+    ) {
+        let (models, executors, repo) = (Models::read(MODELS).unwrap(), executors(), Repo::parse("octo/x").unwrap());
+        let max_usd = usd.and_then(Usd::from_dollars);
+        let wanted = TaskModel { alias: alias.map(Into::into), max_usd, max_tokens };
+        let of = ("team-a", &repo, Operation::Ops);
+        let found = findings(&models, &executors, of, (Some(named), Some(&wanted)), Naming::CustomResource);
+        let found: Vec<_> = found.iter().map(|finding| (finding.code.as_str(), finding.field.as_str())).collect();
+        assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
+        if expected.is_none() {
+            let executor = executors.resolve("team-a", Operation::Ops, Some(named)).unwrap();
+            let granted = models.granted(executor, Some(&wanted), "team-a", &repo).unwrap().unwrap();
+            assert_eq!(granted.aliases, ["small"]);
+            assert!(granted.limits.usd <= Usd::from_dollars(3.0) && granted.limits.tokens <= Some(1_000_000));
+            let low = TaskModel { max_usd: Usd::from_dollars(0.5), ..wanted };
+            let granted = models.granted(executor, Some(&low), "team-a", &repo).unwrap().unwrap();
+            assert_eq!(granted.limits.usd, Usd::from_dollars(0.5));
+        }
     }
 }

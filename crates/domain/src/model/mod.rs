@@ -30,6 +30,8 @@ pub const RECORD: &str = "private/model.jsonl";
 pub const TROUBLE: &str = "private/model.trouble";
 /// What whoever waits at a door says to whom it has let in, once the door is closed.
 pub const GO: u8 = b'g';
+/// What the relay says to the supervisor when a budget is used up, and nobody is asked for more.
+pub const USED_UP: u8 = b'u';
 /// The audience of the token by which a relay says whose it is.
 pub const AUDIENCE: &str = "jct-model-broker";
 
@@ -58,6 +60,9 @@ pub struct Provider {
     /// Whether the address may be `http://`, by which whoever is on the way reads the key and the code.
     #[serde(default)]
     pub allow_plaintext: bool,
+    /// Who alone vouches for its host: certificates in PEM. Public authorities do where there is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle: Option<String>,
 }
 
 /// A model, by the name that executors and programs have for it.
@@ -97,6 +102,27 @@ pub struct Grant {
     /// Whether it is meant that there is no limit of dollars.
     #[serde(default)]
     pub unlimited: bool,
+    /// What happens when an attempt has used up its budget.
+    #[serde(default)]
+    pub when_used_up: WhenUsedUp,
+    /// How long somebody is asked for more, in seconds.
+    #[serde(default = "default_wait")]
+    pub max_wait_seconds: u32,
+}
+
+/// What happens when an attempt has used up its budget. A day's is never raised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenUsedUp {
+    /// It ends.
+    #[default]
+    End,
+    /// It waits, while somebody is asked for more.
+    Ask,
+}
+
+fn default_wait() -> u32 {
+    3600
 }
 
 /// What an attempt may use, where its executor's configuration says nothing else.

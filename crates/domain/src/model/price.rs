@@ -15,6 +15,8 @@ const NANOS: f64 = 1e9;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Usd(u64);
 
+crate::leaf!(Usd);
+
 impl Usd {
     /// None.
     pub const ZERO: Self = Self(0);

@@ -81,7 +81,7 @@ fn invalid(field: &str, message: String) -> InvalidModels {
 
 fn check_provider(at: &str, provider: &Provider) -> Result<(), InvalidModels> {
     let fail = |field: &str, message: &str| Err(invalid(&format!("{at}.{field}"), message.into()));
-    let Provider { name, dialect: _, url, key, allow_plaintext } = provider;
+    let Provider { name, dialect: _, url, key, allow_plaintext, ca_bundle } = provider;
     if !is_name(name) {
         return fail("name", "must be 1 to 200 letters, digits, '.', '-' and '_'");
     }
@@ -92,6 +92,9 @@ fn check_provider(at: &str, provider: &Provider) -> Result<(), InvalidModels> {
     let host = rest.split('/').next().unwrap_or_default();
     if host.is_empty() || host.contains('@') || rest.contains(['?', '#']) || rest.contains(char::is_whitespace) {
         return fail("url", "must be https://HOST and a path at most, without user and query");
+    }
+    if ca_bundle.as_ref().is_some_and(|pem| !pem.contains("-----BEGIN CERTIFICATE-----")) {
+        return fail("ca_bundle", "must be certificates in PEM");
     }
     if key.secret.is_empty() || key.key.is_empty() {
         return fail("key", "must name a Secret and the key in it");
@@ -120,6 +123,9 @@ fn check_grant(at: &str, grant: &Grant) -> Result<(), InvalidModels> {
         if list.is_empty() || list.iter().any(String::is_empty) {
             return fail(field, "must name at least one, and no empty one");
         }
+    }
+    if !(1..=86_400).contains(&grant.max_wait_seconds) {
+        return fail("max_wait_seconds", "must be from 1 to 86400");
     }
     match (grant.max_usd_per_day, grant.unlimited) {
         (None, false) => fail("max_usd_per_day", "is required; unlimited: true says that none is meant"),
@@ -159,6 +165,7 @@ defaults: {max_usd: 2, max_in_flight: 3}
     #[case("https://api", "https://me@api", "providers[0].url")]
     #[case("https://api.example/x", "https://api.example/?key=x", "providers[0].url")]
     #[case("key: a}}]", "key: ''}}]", "providers[0].key")]
+    #[case("key: a}}]", "key: a}, ca_bundle: corporate}]", "providers[0].ca_bundle")]
     #[case("dialect: gemini", "dialect: latin", "(file)")]
     #[case("provider: a", "provider: b", "models[0].provider")]
     #[case("model: tiny-1", "model: tiny/1", "models[0].model")]
@@ -166,6 +173,8 @@ defaults: {max_usd: 2, max_in_flight: 3}
     #[case("repos: [octo/]", "repos: []", "grants[0].repos")]
     #[case(", max_usd_per_day: 1.5", "", "grants[0].max_usd_per_day")]
     #[case("max_usd_per_day: 1.5", "max_usd_per_day: 1.5, unlimited: true", "grants[0].unlimited")]
+    #[case("max_usd_per_day: 1.5", "max_usd_per_day: 1.5, max_wait_seconds: 0", "grants[0].max_wait_seconds")]
+    #[case("max_usd_per_day: 1.5", "max_usd_per_day: 1.5, when_used_up: beg", "(file)")]
     #[case("max_in_flight: 3", "max_in_flight: 0", "defaults.max_in_flight")]
     #[case("max_in_flight: 3", "max_flights: 3", "(file)")]
     #[case("max_usd: 2", "max_usd: -2", "(file)")]

@@ -7,9 +7,15 @@ use super::{
     MIN_TIME_BUDGET_SECONDS, Operation, Repo, VERSION, forms,
 };
 use crate::ActorKind;
-use crate::table::Holds::{Clamped, Count, Flag, Free, Object, Texts};
+use crate::model::Usd;
+use crate::table::Holds::{Clamped, Count, Flag, Free, Integer, Number, Object, Texts};
 use crate::table::Need::{Else, Empty, Optional, Or, Required};
 use crate::table::{Scalar, Shape, record};
+
+/// The greatest number of dollars that a Task can ask for.
+const MAX_USD: f64 = 1e6;
+/// The greatest number of tokens.
+const MAX_TOKENS: i64 = 1 << 53;
 
 /// What the author of a Task writes: what it is, and how it is handled.
 pub const SHAPES: [&Shape; 2] = [&Task::SHAPE, &Controls::SHAPE];
@@ -91,6 +97,8 @@ record! {
         create_cwom: bool = Else(Scalar::Flag(true)), Flag, only_in_resource();
         /// Name of a configured executor; by operation when absent.
         executor: Option<String> = Optional, forms::EXECUTOR;
+        /// Which model the executor asks, and how much of it: only less than the executor and the grant have.
+        model: Option<TaskModel> = Optional, Object(&TaskModel::SHAPE);
         /// How often the work is tried, 1 to 10; 1 by default.
         max_attempts: u32 = Else(Scalar::Number(1)), Count(1, MAX_ATTEMPTS as i64);
         /// Delete this object so many seconds after its end; never when absent. The record stays.
@@ -102,11 +110,25 @@ record! {
     }
 }
 
+record! {
+    /// Which model the executor asks, and how much of it.
+    #[derive(Eq)]
+    pub struct TaskModel {
+        /// One of those that the executor may ask and that are granted; all of them when absent.
+        alias: Option<String> = Optional, forms::text::<1, 200>();
+        /// Dollars, over all attempts.
+        max_usd: Option<Usd> = Optional, Number(0.0, MAX_USD);
+        /// Tokens, over all attempts.
+        max_tokens: Option<u64> = Optional, Integer(1, MAX_TOKENS);
+    }
+}
+
 impl Default for Controls {
     fn default() -> Self {
         Self {
             create_cwom: true,
             executor: None,
+            model: None,
             max_attempts: 1,
             ttl_seconds_after_finished: None,
             suspend: false,

@@ -117,9 +117,17 @@ impl<L: Ledger, I: Identity, C: Connect + Clone + Send + Sync + 'static> Inner<L
             return Err(Refusal::new(Code::NoPrice, message));
         }
         let want = want(asked, &inspected, model);
-        let asks = caller.when_used_up == WhenUsedUp::Ask && inspected.streams && !asked.counts;
+        let asks = match caller.when_used_up {
+            WhenUsedUp::Ask(patience) if inspected.streams && !asked.counts => Some(patience),
+            WhenUsedUp::Ask(_) | WhenUsedUp::End => None,
+        };
         let reserved = self.reserve(caller, &want, asks, reply).await;
-        let reservation = reserved.map_err(|error| not_reserved(&caller.attempt, &error))?;
+        let reservation = reserved.map_err(|error| {
+            let refusal = not_reserved(&caller.attempt, &error);
+            // What can't wait is refused, while something else may be waiting.
+            let is_final = refusal.is_final && (asks.is_some() || caller.when_used_up == WhenUsedUp::End);
+            Refusal { is_final, ..refusal }
+        })?;
         Ok((inspected, model.clone(), reservation))
     }
 
@@ -129,12 +137,17 @@ impl<L: Ledger, I: Identity, C: Connect + Clone + Send + Sync + 'static> Inner<L
         &self,
         caller: &Caller,
         want: &Want,
-        asks: bool,
+        asks: Option<Duration>,
         reply: &mut Reply,
     ) -> Result<Reservation, ReserveError> {
         let until = Instant::now() + self.settings.turn;
+        let mut is_held = false;
         loop {
             let error = match self.ledger.reserve(&caller.attempt, &caller.budgets, want).await {
+                Ok(reservation) if is_held => {
+                    self.ledger.resume(&caller.attempt).await?;
+                    return Ok(reservation);
+                }
                 Ok(reservation) => return Ok(reservation),
                 Err(error) => error,
             };
@@ -149,9 +162,11 @@ impl<L: Ledger, I: Identity, C: Connect + Clone + Send + Sync + 'static> Inner<L
                 sleep(AGAIN).await;
                 continue;
             }
-            if !asks || self.ledger.hold(&caller.attempt, scope, *unit).await? == Hold::End {
+            let Some(patience) = asks else { return Err(error) };
+            if self.ledger.hold(&caller.attempt, scope, *unit, patience).await? == Hold::End {
                 return Err(error);
             }
+            is_held = true;
             reply.hold(self.settings.ping).await;
             sleep(self.settings.look).await;
         }
@@ -339,12 +354,7 @@ fn want(asked: &Asked, inspected: &Inspected, model: &Model) -> Want {
 pub(super) fn not_reserved(attempt: &str, error: &ReserveError) -> Refusal {
     match error {
         ReserveError::Exhausted { scope, unit, .. } => {
-            let unit = match unit {
-                crate::budget::Unit::Usd => "dollars",
-                crate::budget::Unit::Tokens => "tokens",
-                crate::budget::Unit::Requests => "requests",
-            };
-            let message = format!("spend limit reached: the budget {scope} is used up ({unit})");
+            let message = format!("spend limit reached: the budget {scope} is used up ({})", unit.as_str());
             Refusal::new(Code::BudgetExceeded, message)
         }
         ReserveError::Unavailable(error) => {

@@ -89,7 +89,14 @@ impl<'a, L: Ledger, I, C> Pump<'a, L, I, C> {
         let settings = self.inner.settings;
         let mut heard = Instant::now();
         let mut ping = heard + settings.ping;
+        let mut keep = heard + settings.keep_alive;
         loop {
+            if Instant::now() >= keep {
+                keep = Instant::now() + settings.keep_alive;
+                if let Err(error) = self.inner.ledger.keep_alive(&open.reservation).await {
+                    tracing::warn!(id = open.exchange.id, %error, "a stream that goes on may be taken for one whose broker is gone");
+                }
+            }
             let frame = tokio::select! {
                 biased;
                 () = self.to.closed() => return End::Gone,
@@ -98,6 +105,7 @@ impl<'a, L: Ledger, I, C> Pump<'a, L, I, C> {
                     let message = format!("the provider has been silent for {} s", settings.silence.as_secs());
                     return End::Refused(Refusal::new(Code::Silent, message));
                 }
+                () = sleep_until(keep) => continue,
                 () = sleep_until(ping), if self.is_stream => {
                     ping = Instant::now() + settings.ping;
                     if self.send(open, Bytes::from_static(PING)).await.is_err() {

@@ -12,7 +12,7 @@ use jct_model_gateway::{Dialect, Usd};
 use rstest::rstest;
 use serde_json::json;
 
-use crate::support::{Bench, ask, impatient, price, read, usd};
+use crate::support::{Bench, PATIENCE, ask, impatient, price, read, usd};
 
 fn dollars(limit: f64) -> Limits {
     Limits { usd: Some(usd(limit)), ..Limits::default() }
@@ -117,11 +117,36 @@ async fn a_model_without_price_is_refused_where_dollars_are_limited() {
     assert_eq!(bench.exchanges().await.last().unwrap().refused.as_deref(), Some("MODEL_WITHOUT_PRICE"));
 }
 
+#[tokio::test]
+async fn the_relay_learns_that_a_budget_is_used_up_for_good_and_the_program_does_not() {
+    let ended = async |bench: &Bench| {
+        let used_up = bench.relay.used_up();
+        tokio::time::timeout(std::time::Duration::from_millis(100), used_up).await.is_ok()
+    };
+    for dialect in Dialect::ALL {
+        let bench = Bench::new().await;
+        bench.answer(dialect, true).await;
+        assert!(!ended(&bench).await, "the control");
+        bench.limit(dollars(0.0));
+        let response = bench.ask(ask(dialect, true, json!({}))).await;
+        assert!(!response.headers().keys().any(|name| name.as_str().starts_with("x-jct")), "{:?}", response.headers());
+        assert!(ended(&bench).await);
+    }
+    // Where somebody is asked, what can't wait is refused, and that is not the end.
+    let bench = asking(1000).await;
+    assert!(bench.answer(Dialect::Anthropic, false).await.0.is_client_error());
+    assert!(!ended(&bench).await);
+    // It is where they gave no more.
+    bench.ledger.holds.store(0, Ordering::SeqCst);
+    assert!(bench.answer(Dialect::Anthropic, true).await.0.is_client_error());
+    assert!(ended(&bench).await);
+}
+
 /// With a budget that is used up, and somebody who is asked so often.
 async fn asking(holds: u32) -> Bench {
     let bench = Bench::with(impatient(), Some(price())).await;
     bench.limit(dollars(0.0));
-    bench.caller(|caller| caller.when_used_up = WhenUsedUp::Ask);
+    bench.caller(|caller| caller.when_used_up = WhenUsedUp::Ask(PATIENCE));
     bench.ledger.holds.store(holds, Ordering::SeqCst);
     bench
 }
@@ -142,6 +167,7 @@ async fn where_somebody_is_asked_streams_wait_and_go_on_when_there_is_more() {
         let (_, said) = reading.await.unwrap();
         let pings = said.matches(": ping\n\n").count();
         assert!((2..=5).contains(&pings) && said.contains("Done."), "{said}");
+        assert_eq!(bench.ledger.resumed.load(Ordering::SeqCst), 1, "the ledger knows that it does not wait any more");
         assert_eq!(bench.exchanges().await[0].refused, None);
     }
 }

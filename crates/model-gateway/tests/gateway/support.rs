@@ -27,6 +27,9 @@ pub const KEY: &str = "sk-the-real-key";
 pub const ATTEMPT: &str = "attempt-1";
 const TOKEN: &str = "token-of-the-pod";
 
+/// How long somebody is asked.
+pub const PATIENCE: Duration = Duration::from_secs(77);
+
 /// A ledger that fails when it is told to.
 #[derive(Default)]
 pub struct TestLedger {
@@ -35,6 +38,10 @@ pub struct TestLedger {
     pub failures: AtomicU32,
     /// So often a request that wants more of a budget waits on.
     pub holds: AtomicU32,
+    /// So often an exchange said that it goes on.
+    pub kept_alive: AtomicU32,
+    /// So often what had waited went on.
+    pub resumed: AtomicU32,
     /// What every budget was raised to.
     pub raised: Mutex<Option<Limits>>,
 }
@@ -59,11 +66,22 @@ impl Ledger for TestLedger {
         self.memory.reserve(attempt, &budgets, want).await
     }
 
-    async fn hold(&self, attempt: &str, scope: &Scope, unit: Unit) -> Result<Hold, Unavailable> {
+    async fn hold(&self, attempt: &str, scope: &Scope, unit: Unit, patience: Duration) -> Result<Hold, Unavailable> {
         assert_eq!((attempt, scope, unit), (ATTEMPT, &Scope::Attempt(ATTEMPT.into()), Unit::Usd));
+        assert_eq!(patience, PATIENCE);
         let one_less = |left: u32| left.checked_sub(1);
         let waits = self.holds.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok();
         Ok(if waits { Hold::Wait } else { Hold::End })
+    }
+
+    async fn resume(&self, _: &str) -> Result<(), Unavailable> {
+        self.resumed.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    async fn keep_alive(&self, _: &Reservation) -> Result<(), Unavailable> {
+        self.kept_alive.fetch_add(1, Ordering::SeqCst);
+        Ok(())
     }
 
     async fn extend(&self, reservation: &mut Reservation, budgets: &[Budget], want: &Want) -> Result<(), ReserveError> {
@@ -114,7 +132,13 @@ pub struct Bench {
 /// As impatient as tests are.
 pub fn impatient() -> Settings {
     let millis = Duration::from_millis;
-    Settings { silence: millis(400), ping: millis(100), look: millis(50), ..Settings::default() }
+    Settings {
+        silence: millis(400),
+        ping: millis(100),
+        look: millis(50),
+        keep_alive: millis(150),
+        ..Settings::default()
+    }
 }
 
 pub fn usd(dollars: f64) -> Usd {

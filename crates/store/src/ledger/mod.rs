@@ -4,6 +4,7 @@
 //! brokers do at the same time, each sees what the others have reserved.
 
 mod cost;
+mod hold;
 mod ops;
 mod rows;
 
@@ -14,9 +15,11 @@ use jct_domain::model::Limits;
 use jct_domain::model::budget::{Amount, Exhausted, Want};
 
 pub use cost::{CostBy, CostQuery};
+pub use hold::{AskBudget, BudgetDecision, DecideBudget, HoldState, ModelHold, NotWaiting};
 
 pub(crate) use rows::{
-    AccountColumns, ExchangeColumns, LedgerChanges, LedgerNeeds, LedgerView, ReservationColumns, load, remove, save,
+    AccountColumns, ExchangeColumns, HoldColumns, LedgerChanges, LedgerNeeds, LedgerView, ReservationColumns, load,
+    remove, save,
 };
 
 use crate::{Result, Store};
@@ -72,6 +75,13 @@ pub struct AccountAmounts {
     pub spent: Amount,
     /// For those that have not.
     pub reserved: Amount,
+    /// What the account's limits were raised to, where they were.
+    pub raised: Limits,
+}
+
+/// The account of all attempts at a Task.
+pub fn task_account(task_id: Id) -> String {
+    format!("task/{task_id}")
 }
 
 impl Store {
@@ -81,6 +91,11 @@ impl Store {
     /// The outer one if the database does not take it, the inner one if an account has not enough.
     pub async fn reserve_model(&self, reserve: Reserve) -> Result<Result<Amount, Exhausted>> {
         self.inner.writer.write(reserve).await
+    }
+
+    /// Says that the exchange of a reservation went on at a time.
+    pub async fn keep_reservation(&self, id: String, at: Timestamp) -> Result<()> {
+        self.inner.writer.write(ops::KeepAlive { id, at }).await
     }
 
     /// Ends a reservation and keeps its exchange.

@@ -1,7 +1,9 @@
 //! What is decided of accounts.
 
+use jiff::Timestamp;
+
 use super::rows::{LedgerChanges, Reservation};
-use super::{NewExchange, Reserve, Settle};
+use super::{AccountAmounts, LimitedAccount, NewExchange, Reserve, Settle};
 use crate::Result;
 use crate::operation::{Changes, Needs, Operation, View};
 use jct_domain::model::budget::{self, Account, Amount, Exhausted};
@@ -15,9 +17,9 @@ impl Operation for Reserve {
     }
 
     fn decide(&self, view: &View) -> Result<(Self::Output, Changes)> {
-        let limited = |(name, limits): &(String, _)| {
+        let limited = |(name, limits): &LimitedAccount| {
             let found = view.ledger.account(name);
-            Account { limits: *limits, spent: found.spent, reserved: found.reserved }
+            Account { limits: limits.raised_to(found.raised), spent: found.spent, reserved: found.reserved }
         };
         let mut accounts: Vec<Account> = self.accounts.iter().map(limited).collect();
         let granted = match budget::reserve(&mut accounts, &self.want) {
@@ -34,11 +36,38 @@ impl Operation for Reserve {
             at: self.at,
         };
         let ledger = LedgerChanges {
-            accounts: names.zip(&accounts).map(|(name, account)| (name, (*account).into())).collect(),
+            accounts: names.zip(&accounts).map(|(name, account)| with(view, name, account)).collect(),
             reserved: Some(reservation),
             ..LedgerChanges::default()
         };
         Ok((Ok(granted), Changes { ledger, ..Changes::default() }))
+    }
+}
+
+/// An account as it will be.
+fn with(view: &View, name: String, account: &Account) -> (String, AccountAmounts) {
+    let amounts = view.ledger.account(&name).with(account);
+    (name, amounts)
+}
+
+/// An exchange that goes on, so that nobody takes its broker for gone.
+pub(super) struct KeepAlive {
+    pub(super) id: String,
+    pub(super) at: Timestamp,
+}
+
+impl Operation for KeepAlive {
+    type Output = ();
+
+    fn needs(&self, needs: &mut Needs) {
+        needs.ledger.reservations.insert(self.id.clone());
+    }
+
+    fn decide(&self, view: &View) -> Result<((), Changes)> {
+        let Some(held) = view.ledger.reservation(&self.id) else { return Ok(((), Changes::default())) };
+        let reserved = Some(Reservation { at: self.at, ..held.clone() });
+        let ledger = LedgerChanges { reserved, ..LedgerChanges::default() };
+        Ok(((), Changes { ledger, ..Changes::default() }))
     }
 }
 
@@ -50,7 +79,7 @@ fn settled(view: &View, reservation: &Reservation, used: &Amount) -> LedgerChang
         let mut account = [Account { spent: found.spent, reserved: found.reserved, ..Account::default() }];
         budget::settle(&mut account, &reservation.granted, used);
         let [account] = account;
-        changes.accounts.push((name.clone(), account.into()));
+        changes.accounts.push(with(view, name.clone(), &account));
     }
     changes
 }

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{AccountAmounts, NewExchange};
+use super::hold::hold;
+use super::{AccountAmounts, ModelHold, NewExchange};
 use crate::columns::{columns, insert_into, sql};
 use crate::conn::{Conn, Values, execute, fetch};
 use crate::{Result, StoreError};
 use jct_domain::Id;
-use jct_domain::model::Usd;
 use jct_domain::model::budget::{Account, Amount};
+use jct_domain::model::{Limits, Usd};
 
 columns! {
     pub(crate) struct AccountColumns {
@@ -22,6 +23,22 @@ columns! {
         reserved_tokens: i64,
         reserved_requests: i64,
         changed_at: i64,
+        raised_nanos: Option<i64>,
+        raised_tokens: Option<i64>,
+        raised_requests: Option<i64>,
+    }
+}
+
+columns! {
+    pub(crate) struct HoldColumns {
+        task_id: String,
+        attempt: i64,
+        state: String,
+        unit: String,
+        asked_at: i64,
+        waits_until: i64,
+        decided_by: Option<String>,
+        decided_at: Option<i64>,
     }
 }
 
@@ -60,9 +77,10 @@ pub(crate) struct Reservation {
     pub(super) at: Timestamp,
 }
 
-impl From<Account> for AccountAmounts {
-    fn from(account: Account) -> Self {
-        Self { spent: account.spent, reserved: account.reserved }
+impl AccountAmounts {
+    /// The same, with what an account has used up now.
+    pub(super) fn with(self, account: &Account) -> Self {
+        Self { spent: account.spent, reserved: account.reserved, raised: self.raised }
     }
 }
 
@@ -74,11 +92,14 @@ pub(crate) struct LedgerNeeds {
     pub(super) reservations: BTreeSet<String>,
     /// Whose last number is wanted.
     pub(super) attempts: BTreeSet<(Id, u32)>,
+    /// Tasks that somebody may be asked about.
+    pub(super) holds: BTreeSet<Id>,
 }
 
 impl LedgerNeeds {
     pub(crate) fn is_empty(&self) -> bool {
-        self.accounts.is_empty() && self.reservations.is_empty() && self.attempts.is_empty()
+        let Self { accounts, reservations, attempts, holds } = self;
+        accounts.is_empty() && reservations.is_empty() && attempts.is_empty() && holds.is_empty()
     }
 }
 
@@ -92,6 +113,8 @@ pub(crate) struct LedgerChanges {
     /// One that has ended.
     pub(super) ended: Option<String>,
     pub(super) exchange: Option<NewExchange>,
+    /// Somebody is asked, or has answered.
+    pub(super) hold: Option<ModelHold>,
 }
 
 /// What is there, and what was decided since.
@@ -105,6 +128,8 @@ pub(crate) struct LedgerView {
     reserved: BTreeSet<String>,
     ended: Vec<String>,
     exchanges: Vec<(i64, NewExchange)>,
+    holds: BTreeMap<Id, ModelHold>,
+    held: BTreeSet<Id>,
 }
 
 impl LedgerView {
@@ -114,6 +139,10 @@ impl LedgerView {
 
     pub(super) fn reservation(&self, id: &str) -> Option<&Reservation> {
         self.reservations.get(id)
+    }
+
+    pub(super) fn hold(&self, task_id: Id) -> Option<&ModelHold> {
+        self.holds.get(&task_id)
     }
 
     /// The number of the attempt's last exchange.
@@ -127,7 +156,11 @@ impl LedgerView {
 
     /// Takes over what was decided.
     pub(crate) fn stage(&mut self, changes: LedgerChanges) {
-        let LedgerChanges { accounts, reserved, ended, exchange } = changes;
+        let LedgerChanges { accounts, reserved, ended, exchange, hold } = changes;
+        if let Some(hold) = hold {
+            self.held.insert(hold.task_id);
+            self.holds.insert(hold.task_id, hold);
+        }
         for (name, amounts) in accounts {
             self.changed.insert(name.clone());
             self.accounts.insert(name, amounts);
@@ -161,7 +194,7 @@ pub(crate) async fn load(conn: &mut Conn<'_>, needs: LedgerNeeds) -> Result<Ledg
         width: 1,
         after: ")",
     };
-    let LedgerNeeds { mut accounts, reservations, attempts } = needs;
+    let LedgerNeeds { mut accounts, reservations, attempts, holds } = needs;
     let mut view = LedgerView::default();
     let named = |names: BTreeSet<String>| names.into_iter().map(|name| vec![name.into()]).collect();
     let found: Vec<ReservationColumns> = RESERVATIONS.fetch(conn, named(reservations)).await?;
@@ -177,6 +210,11 @@ pub(crate) async fn load(conn: &mut Conn<'_>, needs: LedgerNeeds) -> Result<Ledg
         let last = fetch!((Option<i64>,), conn, sql, task_id.to_string(), i64::from(attempt))?;
         view.know_last((task_id, attempt), last.first().and_then(|(last,)| *last).unwrap_or_default());
     }
+    for task_id in holds {
+        if let Some(hold) = hold_of(conn, task_id).await? {
+            view.holds.insert(task_id, hold);
+        }
+    }
     Ok(view)
 }
 
@@ -188,7 +226,15 @@ pub(crate) async fn save(conn: &mut Conn<'_>, view: LedgerView) -> Result<()> {
         " ON CONFLICT (account) DO UPDATE SET spent_nanos = excluded.spent_nanos, spent_tokens = excluded.spent_tokens, \
          spent_requests = excluded.spent_requests, reserved_nanos = excluded.reserved_nanos, \
          reserved_tokens = excluded.reserved_tokens, reserved_requests = excluded.reserved_requests, \
-         changed_at = excluded.changed_at"
+         changed_at = excluded.changed_at, raised_nanos = excluded.raised_nanos, raised_tokens = excluded.raised_tokens, \
+         raised_requests = excluded.raised_requests"
+    );
+    const HOLDS: Values = insert_into!(
+        "model_holds",
+        HoldColumns,
+        " ON CONFLICT (task_id) DO UPDATE SET attempt = excluded.attempt, state = excluded.state, unit = excluded.unit, \
+         asked_at = excluded.asked_at, waits_until = excluded.waits_until, decided_by = excluded.decided_by, \
+         decided_at = excluded.decided_at"
     );
     const RESERVATIONS: Values = insert_into!(
         "model_reservations",
@@ -198,13 +244,15 @@ pub(crate) async fn save(conn: &mut Conn<'_>, view: LedgerView) -> Result<()> {
     );
     const EXCHANGES: Values = insert_into!("model_exchanges", ExchangeColumns, "");
     const ENDED: Values = Values { before: "DELETE FROM model_reservations WHERE id IN (VALUES", width: 1, after: ")" };
-    let LedgerView { accounts, reservations, last: _, changed, reserved, ended, exchanges } = view;
-    if changed.is_empty() && exchanges.is_empty() && ended.is_empty() && reserved.is_empty() {
+    let LedgerView { accounts, reservations, last: _, changed, reserved, ended, exchanges, mut holds, held } = view;
+    if changed.is_empty() && exchanges.is_empty() && ended.is_empty() && reserved.is_empty() && held.is_empty() {
         return Ok(());
     }
+    holds.retain(|task_id, _| held.contains(task_id));
+    HOLDS.execute(conn, holds.into_values().map(|hold| HoldColumns::from(hold).into_arguments()).collect()).await?;
     let now = Timestamp::now().as_microsecond();
     let of_accounts = accounts.into_iter().filter(|(name, _)| changed.contains(name)).map(|(account, amounts)| {
-        let AccountAmounts { spent, reserved } = amounts;
+        let AccountAmounts { spent, reserved, raised } = amounts;
         let columns = AccountColumns {
             account,
             spent_nanos: signed(spent.usd.nanos()),
@@ -214,6 +262,9 @@ pub(crate) async fn save(conn: &mut Conn<'_>, view: LedgerView) -> Result<()> {
             reserved_tokens: signed(reserved.tokens),
             reserved_requests: signed(reserved.requests),
             changed_at: now,
+            raised_nanos: raised.usd.map(|usd| signed(usd.nanos())),
+            raised_tokens: raised.tokens.map(signed),
+            raised_requests: raised.requests.map(signed),
         };
         columns.into_arguments()
     });
@@ -256,6 +307,7 @@ pub(crate) async fn save(conn: &mut Conn<'_>, view: LedgerView) -> Result<()> {
 pub(crate) async fn remove(conn: &mut Conn<'_>, task_id: Id) -> Result<()> {
     let id = task_id.to_string();
     execute!(conn, "DELETE FROM model_exchanges WHERE task_id = $1", &id)?;
+    execute!(conn, "DELETE FROM model_holds WHERE task_id = $1", &id)?;
     for account in ["attempt", "task"].map(|scope| format!("{scope}/{id}")) {
         let (own, below) = (account.clone(), format!("{account}/"));
         // All that begin with it: the character after the slash ends them.
@@ -291,6 +343,11 @@ pub(super) async fn amounts_of(conn: &mut Conn<'_>, account: &str) -> Result<Acc
     Ok(rows.first().map(amounts).unwrap_or_default())
 }
 
+pub(super) async fn hold_of(conn: &mut Conn<'_>, task_id: Id) -> Result<Option<ModelHold>> {
+    const ONE: &str = sql!("SELECT ", HoldColumns::NAMES, " FROM model_holds WHERE task_id = $1");
+    fetch!(HoldColumns, conn, ONE, task_id.to_string())?.pop().map(hold).transpose()
+}
+
 fn amounts(columns: &AccountColumns) -> AccountAmounts {
     let amount = |nanos, tokens, requests| Amount {
         usd: Usd::from_nanos(unsigned(nanos)),
@@ -300,6 +357,11 @@ fn amounts(columns: &AccountColumns) -> AccountAmounts {
     AccountAmounts {
         spent: amount(columns.spent_nanos, columns.spent_tokens, columns.spent_requests),
         reserved: amount(columns.reserved_nanos, columns.reserved_tokens, columns.reserved_requests),
+        raised: Limits {
+            usd: columns.raised_nanos.map(|nanos| Usd::from_nanos(unsigned(nanos))),
+            tokens: columns.raised_tokens.map(unsigned),
+            requests: columns.raised_requests.map(unsigned),
+        },
     }
 }
 

@@ -24,8 +24,8 @@ use jct_domain::trace::folder;
 const ROWS: u32 = 40;
 
 const TASKS: Compared<'_> = Compared {
-    // Held against the attempt instead: the entry is about the trace.
-    left_out: &["trace_removed_at"],
+    // Held against the attempt instead: the entry is about the trace. And what is decided of a budget is in the ledger.
+    left_out: &["trace_removed_at", "model_budget"],
     unlogged: &["uid", "executor", "max_attempts", "create_cwom", "cwom_repo_id", "cwom_run_id", "recorded_at"],
     deleted_at: "deleted_at",
     tells_record: true,

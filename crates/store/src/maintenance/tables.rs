@@ -12,7 +12,7 @@ use crate::columns::Column;
 use crate::conn::RawRow;
 use crate::contents::{ContentColumns, ContentRefColumns, content_parses};
 use crate::cwom::{LINK_TABLES, LinkColumns, object_columns, object_parses, table_name};
-use crate::ledger::{AccountColumns, ExchangeColumns, ReservationColumns};
+use crate::ledger::{AccountColumns, ExchangeColumns, HoldColumns, ReservationColumns};
 use crate::outbox::OutboxColumns;
 use crate::rows::{ArtifactColumns, DUPLICATE_OF, JobColumns, TaskColumns, artifact_parses, job_parses, task_parses};
 use jct_domain::cwom::Kind;
@@ -75,6 +75,7 @@ pub(super) static TABLES: LazyLock<Vec<Table>> = LazyLock::new(|| {
     }));
     tables.extend([
         Table::new("model_accounts", &["account"], AccountColumns::COLUMNS, Parses::Always),
+        Table::new("model_holds", &["task_id"], HoldColumns::COLUMNS, Parses::Always),
         Table::new("model_reservations", &["id"], ReservationColumns::COLUMNS, Parses::Always),
         Table::new("model_exchanges", &["task_id", "attempt", "seq"], ExchangeColumns::COLUMNS, Parses::Always),
         Table::new("outbox", &["receiver", "event_id"], OutboxColumns::COLUMNS, Parses::Always),

@@ -21,7 +21,8 @@ mod root;
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus, Stdio};
@@ -106,17 +107,27 @@ fn try_enter(enclosure: Enclosure, args: &LaunchArgs) -> Result<End, String> {
     }
     // The group is told to end, and this process of it waits for the others.
     SigSet::all().thread_block().map_err(|error| format!("signals cannot be blocked: {error}"))?;
-    let (mut words, to_say) = io::pipe().map_err(|error| format!("no pipe: {error}"))?;
+    let (mut words, to_say) = UnixStream::pair().map_err(|error| format!("no pair of sockets: {error}"))?;
+    let asks_models = has_channel(&enclosure.sandbox, args);
     let mut first = Launch::Inside(Box::new(enclosure))
         .start(&own, args)
-        .stdin(to_say)
+        .stdin(OwnedFd::from(to_say))
         .spawn()
         .map_err(|error| format!("the first process cannot be started: {error}"))?;
+    if asks_models {
+        jct_socket_proxy::pass_channel(io::stdin(), &words)
+            .map_err(|error| format!("the way to the models cannot be passed on: {error}"))?;
+    }
     let mut said = String::new();
     let heard = words.read_to_string(&mut said);
     let status = first.wait().and_then(|status| heard.map(|_| status));
     let status = status.map_err(|error| format!("the first process cannot be waited for: {error}"))?;
     Ok(last_word(&said).unwrap_or_else(|| as_it_ended(status)))
+}
+
+/// Whether standard input is what the program's supervisor learns of its sockets by: see `launch`.
+fn has_channel(sandbox: &Sandbox, args: &LaunchArgs) -> bool {
+    sandbox.model && !args.command.is_empty()
 }
 
 fn last_word(said: &str) -> Option<End> {
@@ -166,6 +177,10 @@ pub fn init(enclosure: Enclosure, args: &LaunchArgs) -> ExitCode {
 
 fn try_init(enclosure: Enclosure, args: &LaunchArgs) -> Result<(), String> {
     let parent = io::stdin().as_fd().try_clone_to_owned().map_err(|error| format!("no standard input: {error}"))?;
+    let channel = match has_channel(&enclosure.sandbox, args) {
+        true => jct_socket_proxy::take_channel(&parent).map_err(|error| format!("no way to the models: {error}"))?,
+        false => None,
+    };
     let mut parent = File::from(parent);
     let mut say = |word: Word| {
         let line = serde_json::to_string(&word).unwrap_or_default();
@@ -188,7 +203,8 @@ fn try_init(enclosure: Enclosure, args: &LaunchArgs) -> Result<(), String> {
     say(Word::Begun)?;
     // In here it has the number of the one process that must not be disturbed.
     let sandbox = Sandbox { supervisor: vec![getpid().as_raw()], ..enclosure.sandbox };
-    let program = Launch::Confined(sandbox).start(&own, args).stdin(Stdio::null()).spawn();
+    let input = channel.map_or_else(Stdio::null, Stdio::from);
+    let program = Launch::Confined(sandbox).start(&own, args).stdin(input).spawn();
     let program = program.map_err(|error| format!("the program cannot be started: {error}"))?;
     let end = reap_until(i32::try_from(program.id()).map_or(getpid(), Pid::from_raw))?;
     say(Word::Ended(end))

@@ -45,7 +45,8 @@ impl Used {
 
     /// The failure that is told. What became of the last exchange is why the executor failed, or has not done what it would have.
     pub fn explain(&self, failure: Option<Failure>) -> Option<Failure> {
-        let is_the_executors = failure.as_ref().is_none_or(|failure| failure.reason == FailureReason::ExecutorFailed);
+        let of_model = [FailureReason::ExecutorFailed, FailureReason::ModelBudgetExceeded];
+        let is_the_executors = failure.as_ref().is_none_or(|failure| of_model.contains(&failure.reason));
         let Some((status, refused)) = self.last.as_ref().filter(|_| is_the_executors) else { return failure };
         let refused = refused.as_deref();
         let said = failure.as_ref().map(|failure| format!("; {}", failure.message)).unwrap_or_default();
@@ -58,7 +59,7 @@ impl Used {
         let unavailable = [MODEL_UNAVAILABLE, UPSTREAM_SILENT, BAD_UPSTREAM];
         let is_away = refused.map_or(*status >= 500, |code| unavailable.contains(&code));
         match failure {
-            Some(_) if is_away => {
+            Some(Failure { reason: FailureReason::ExecutorFailed, .. }) if is_away => {
                 let message = format!("the model could not be had (status {status}){said}");
                 Some(Failure::new(FailureReason::ModelUnavailable, message))
             }
@@ -127,6 +128,8 @@ mod tests {
     #[case(429, Some("BUDGET_EXCEEDED"), None, Some("ModelBudgetExceeded"))]
     #[case(403, Some("BUDGET_EXCEEDED"), Some(FailureReason::ExecutorFailed), Some("ModelBudgetExceeded"))]
     #[case(403, Some("BUDGET_EXCEEDED"), Some(FailureReason::TimeBudgetExceeded), Some("TimeBudgetExceeded"))]
+    #[case(429, Some("BUDGET_EXCEEDED"), Some(FailureReason::ModelBudgetExceeded), Some("ModelBudgetExceeded"))]
+    #[case(503, Some("MODEL_UNAVAILABLE"), Some(FailureReason::ModelBudgetExceeded), Some("ModelBudgetExceeded"))]
     #[case(503, Some("MODEL_UNAVAILABLE"), Some(FailureReason::ExecutorFailed), Some("ModelUnavailable"))]
     #[case(529, None, Some(FailureReason::ExecutorFailed), Some("ModelUnavailable"))]
     #[case(529, None, None, None)]
@@ -144,7 +147,7 @@ mod tests {
         if let (Some(explained), Some(_)) = (&explained, failed) {
             assert!(explained.message.contains("exit code 1"), "{explained}");
         }
-        if expected == Some("ModelBudgetExceeded") {
+        if expected == Some("ModelBudgetExceeded") && refused == Some(BUDGET_EXCEEDED) {
             assert!(explained.unwrap().message.contains("3 requests of this attempt for $0.10"));
         }
     }

@@ -53,6 +53,10 @@ pub fn verdict(evidence: &Evidence) -> (Option<Failure>, Option<i32>) {
             FailureReason::TimeBudgetExceeded,
             format!("the executor was ended after its time budget of {} s", evidence.budget_seconds),
         ),
+        End::OverModelBudget => failed(
+            FailureReason::ModelBudgetExceeded,
+            "the executor was ended because a budget of models is used up, and it went on".into(),
+        ),
         End::Interrupted => failed(FailureReason::Evicted, "the worker was told to end while the executor ran".into()),
         End::TooManyProcesses => failed(
             FailureReason::LimitExceeded,

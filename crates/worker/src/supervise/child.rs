@@ -45,6 +45,15 @@ pub struct Limits {
     pub end_all: bool,
 }
 
+/// What ends the child from outside.
+#[derive(Clone, Debug, Default)]
+pub struct Stops {
+    /// Somebody wants that.
+    pub interrupted: CancellationToken,
+    /// A budget of models is used up, and the child goes on.
+    pub used_up: CancellationToken,
+}
+
 /// How the child ended, and what it used up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
@@ -70,7 +79,7 @@ pub async fn run(
     limits: &Limits,
     mut disk: DiskWatch,
     frames: &mpsc::Sender<Frame>,
-    interrupted: &CancellationToken,
+    stops: &Stops,
 ) -> io::Result<Ended> {
     let began = Instant::now();
     let before = getrusage(UsageWho::RUSAGE_CHILDREN)?;
@@ -85,13 +94,14 @@ pub async fn run(
     let (mut end, mut message) = tokio::select! {
         biased;
         status = group.child.wait() => (ended(status?), None),
-        () = interrupted.cancelled() => (End::Interrupted, None),
+        () = stops.interrupted.cancelled() => (End::Interrupted, None),
+        () = stops.used_up.cancelled() => (End::OverModelBudget, None),
         () = frames.closed() => (End::Interrupted, None),
         () = budget => (End::OverBudget, None),
         seen = disk.seen() => because(seen, End::TooMuchDisk),
         seen = count(limits.max_processes, reap) => because(seen, End::TooManyProcesses),
     };
-    if matches!(end, End::Interrupted | End::OverBudget) {
+    if matches!(end, End::Interrupted | End::OverBudget | End::OverModelBudget) {
         let grace = if end == End::Interrupted { limits.kill_after.min(LAST_GRACE) } else { limits.kill_after };
         group.ask_to_end(grace).await;
     }
@@ -254,7 +264,8 @@ mod tests {
             (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
         });
         let mut command = Command::new("sh");
-        let ended = run(command.args(["-c", script]), Stdio::null(), limits, disk, &frames, interrupted).await.unwrap();
+        let stops = Stops { interrupted: interrupted.clone(), ..Stops::default() };
+        let ended = run(command.args(["-c", script]), Stdio::null(), limits, disk, &frames, &stops).await.unwrap();
         drop(frames);
         let (stdout, stderr) = collect.await.unwrap();
         Run { ended, stdout, stderr }
@@ -289,8 +300,7 @@ mod tests {
         drop(arriving);
         let limits = limits(Duration::from_secs(60));
         let (mut command, disk) = (Command::new("sleep"), DiskWatch::prepare(Vec::new(), 0));
-        let ended =
-            run(command.arg("1000"), Stdio::null(), &limits, disk, &frames, &CancellationToken::new()).await.unwrap();
+        let ended = run(command.arg("1000"), Stdio::null(), &limits, disk, &frames, &Stops::default()).await.unwrap();
         assert_eq!(ended.end, End::Interrupted);
     }
 

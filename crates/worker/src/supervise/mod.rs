@@ -169,11 +169,15 @@ async fn run_executor(
     let mut command = launch.command(&own, program);
     command.args(arguments).env_clear().envs(environment(args, work, executor, task)).current_dir(work.source());
     let kills_before = memory::oom_kills();
+    let mut stops = child::Stops { interrupted: interrupted.clone(), ..child::Stops::default() };
     let (input, way) = match way {
-        Some(Way { proxy, channel }) => (Stdio::from(channel), Some(proxy)),
+        Some(Way { proxy, channel, word }) => {
+            stops.used_up = word.used_up.clone();
+            (Stdio::from(channel), Some((proxy, word)))
+        }
         None => (Stdio::null(), None),
     };
-    let ended = child::run(&mut command, input, &limits, disk, frames, interrupted)
+    let ended = child::run(&mut command, input, &limits, disk, frames, &stops)
         .await
         .map_err(|error| Failure::worker("run the executor", &error))?;
     // The relay sees its end by this.

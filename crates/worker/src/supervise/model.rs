@@ -4,12 +4,19 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use jct_socket_proxy::{Config, Limits, Proxy, send, start};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::UnixStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::link::Sender;
 use crate::work::Work;
 use jct_domain::executor::Executor;
-use jct_domain::model::PORT;
+use jct_domain::model::{PORT, USED_UP};
 use jct_untrusted::Failure;
+
+/// How long a program that was told that its budget is used up may take to end by itself: those that were tried take seconds.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// The way, while this is kept.
 #[derive(Debug)]
@@ -18,6 +25,30 @@ pub struct Way {
     pub proxy: Proxy,
     /// What the executor hands its listener over by: its standard input until it is the program.
     pub channel: OwnedFd,
+    /// What the relay has to say.
+    pub word: Word,
+}
+
+/// Waits for the relay's word, while this is kept.
+#[derive(Debug)]
+pub struct Word {
+    /// A budget of models is used up, and the executor has had time to end.
+    pub used_up: CancellationToken,
+    _waiting: AbortOnDropHandle<()>,
+}
+
+impl Word {
+    fn of(mut relay: UnixStream) -> Self {
+        let used_up = CancellationToken::new();
+        let told = used_up.clone();
+        let waiting = tokio::spawn(async move {
+            if matches!(relay.read_u8().await, Ok(USED_UP)) {
+                tokio::time::sleep(GRACE).await;
+                told.cancel();
+            }
+        });
+        Self { used_up, _waiting: AbortOnDropHandle::new(waiting) }
+    }
 }
 
 /// Opens it, before the executor is there: the thread that answers it is one of the supervisor's, which it can't reach.
@@ -29,10 +60,11 @@ pub async fn open(work: &Work, patience: Duration) -> Result<Way, Failure> {
     let relay = Sender::connect(&work.model_socket(), patience).await.map_err(failed)?;
     // Without waiting: a relay that takes nothing is no reason to answer the executor no more.
     let relay = relay.into_channel().map_err(failed)?;
+    let word = relay.try_clone().and_then(UnixStream::from_std).map_err(failed)?;
     let config = Config { port: PORT, limits: Limits::default() };
     let accept = move |connection| if send(&connection, &relay).is_ok() { Ok(()) } else { Err(connection) };
     let (proxy, channel) = start(config, accept).map_err(failed)?;
-    Ok(Way { proxy, channel })
+    Ok(Way { proxy, channel, word: Word::of(word) })
 }
 
 /// The variables that tell of it.

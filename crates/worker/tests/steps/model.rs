@@ -34,6 +34,11 @@ fn with_model(code: u8) -> Executor {
 
 /// Lets the supervisor in as a relay does, answers what comes, and leaves a record, or what is wrong with it.
 fn relay(work: &Path, leaves: (&'static str, String)) -> JoinHandle<usize> {
+    relay_that_says(b"", work, leaves)
+}
+
+/// The same, with a word for the supervisor.
+fn relay_that_says(says: &'static [u8], work: &Path, leaves: (&'static str, String)) -> JoinHandle<usize> {
     let private = work.join("private");
     let door = private.join("model");
     let listener = UnixListener::bind(&door).unwrap();
@@ -41,6 +46,7 @@ fn relay(work: &Path, leaves: (&'static str, String)) -> JoinHandle<usize> {
         let (mut channel, _) = listener.accept().unwrap();
         fs::remove_file(&door).unwrap();
         channel.write_all(b"g").unwrap();
+        channel.write_all(says).unwrap();
         let mut connections = 0;
         while let Some(connection) = jct_socket_proxy::receive(&channel).unwrap() {
             connections += 1;
@@ -153,4 +159,21 @@ fn a_record_that_cannot_be_had_is_told() {
     pod.verify(&termination, &manifest);
     assert_eq!(termination.outcome, Outcome::Succeeded, "{termination:?}");
     assert_eq!(event(&pod, "model_record_missing").unwrap()["reason"], "the broker is away");
+}
+
+#[test]
+fn who_goes_on_when_the_budget_is_used_up_is_ended_and_what_it_made_is_kept() {
+    let mut executor = scripted("echo made >\"$JCT_OUT/made\"; exec sleep 300");
+    executor.model = Some(ExecutorModel { aliases: vec!["small".into()], ..ExecutorModel::default() });
+    let pod = pod(&executor);
+    let relay = relay_that_says(b"u", &pod.work(), ("model.jsonl", exchange(429, Some("BUDGET_EXCEEDED"))));
+    let began = std::time::Instant::now();
+    let (termination, manifest) = pod.run();
+    relay.join().unwrap();
+    pod.verify(&termination, &manifest);
+    assert_eq!(manifest.reason, Some(FailureReason::ModelBudgetExceeded), "{termination:?}");
+    assert_eq!(artifact(&pod, "made"), "made\n");
+    assert_eq!(event(&pod, "executor_ended").unwrap()["end"], "over_model_budget");
+    // It had time to end by itself.
+    assert!((10..60).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
 }

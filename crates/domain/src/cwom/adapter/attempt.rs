@@ -170,6 +170,7 @@ pub fn failure_category(reason: FailureReason) -> FailureCategory {
         | Reason::NetworkAccessDenied
         | Reason::SecretsAccessDenied
         | Reason::ModelNotAllowed
+        | Reason::BudgetTooHigh
         | Reason::TooManyTasks
         | Reason::IdConflict
         | Reason::IdempotencyKeyReused

@@ -24,7 +24,10 @@ pub(crate) fn task_record(row: &TaskRow) -> Map<String, Value> {
         "cwom_run_id": row.cwom_run_id,
         "recorded_at": row.recorded_at,
     });
-    if let Value::Object(record) = record { record } else { Map::new() }
+    let Value::Object(mut record) = record else { return Map::new() };
+    // Of most Tasks there is nothing to say here.
+    record.extend(row.model.as_ref().map(|model| ("model".to_owned(), value!(model))));
+    record
 }
 
 /// The columns that may change, as the audit log shows them.

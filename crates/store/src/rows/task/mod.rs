@@ -60,6 +60,7 @@ columns! {
             create_cwom: bool,
             created_at: i64,
             recorded_at: i64,
+            model: Option<String>,
         },
         changing: ChangingTaskColumns {
             uid: String,
@@ -131,6 +132,7 @@ impl TaskColumns {
             adopted_by,
             task,
             executor,
+            model: json_or_null(TABLE, &id, fixed.model)?,
             max_attempts: number(TABLE, &id, fixed.max_attempts)?,
             create_cwom: fixed.create_cwom,
             phase: named(TABLE, &id, "status", &status, Phase::parse)?,
@@ -220,6 +222,7 @@ impl FixedTaskColumns {
             create_cwom: row.create_cwom,
             created_at: row.created_at.as_microsecond(),
             recorded_at: row.recorded_at.as_microsecond(),
+            model: to_json_or_null(row.model.as_ref())?,
         })
     }
 
@@ -253,6 +256,7 @@ impl FixedTaskColumns {
             create_cwom: _,
             created_at: _,
             recorded_at: _,
+            model: _,
         } = self;
         Ok(Task {
             version: version.clone(),
@@ -295,6 +299,7 @@ impl ChangingTaskColumns {
             adopted_by,
             task: _,
             executor: _,
+            model: _,
             max_attempts: _,
             create_cwom: _,
             phase,
