@@ -96,23 +96,6 @@ fn others() -> Map<String, Value> {
                 },
             },
         },
-        "Cost": {
-            "type": "object",
-            "required": ["by", "costs"],
-            "properties": {
-                "by": {"type": "string", "enum": CostBy::ALL.map(CostBy::as_str)},
-                "costs": {"type": "array", "maxItems": 1000, "items": {
-                    "type": "object",
-                    "required": ["name", "usd", "tokens", "requests"],
-                    "properties": {
-                        "name": {"type": "string", "description": "Of what; empty where a Task names no executor"},
-                        "usd": {"type": "number", "minimum": 0, "description": "At list price"},
-                        "tokens": {"type": "integer", "minimum": 0},
-                        "requests": {"type": "integer", "minimum": 0, "description": "Also those that were refused"},
-                    },
-                }},
-            },
-        },
         "Bytes": {"description": "Bytes, of any kind"},
         "Problem": schema_of::<ProblemBody>(),
     });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{anyhow, bail};
 use jct_model_gateway::catalog::{Catalog, Model, Provider};
 
-use super::aside::Aside;
+use super::aside::SetAside;
 use crate::broker::keys::authorities;
 use crate::domain::Task;
 use crate::domain::executor::Executor;
@@ -40,7 +40,7 @@ pub fn access(
     executor: &mut Executor,
     namespace: &str,
     (task, controls): (&Task, &Controls),
-    aside: &Aside,
+    aside: &SetAside,
 ) -> anyhow::Result<Option<ModelAccess>> {
     if executor.model.is_none() {
         return Ok(None);
