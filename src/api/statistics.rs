@@ -145,24 +145,22 @@ fn mean(sum: u64, count: u64) -> Option<f64> {
 
 fn statistics(wanted: &StatisticsQuery, found: &store::Statistics, executors: &Executors) -> Statistics {
     let length = i64::from(wanted.bucket_seconds);
-    let mut parts: BTreeMap<u32, (BTreeMap<&str, u64>, u64, u64, u64)> = BTreeMap::new();
+    let mut parts: BTreeMap<u32, Done> = BTreeMap::new();
     for ended in &found.ended {
-        let (counts, ran, sum, most) = parts.entry(ended.bucket).or_default();
-        *counts.entry(ended.phase.as_str()).or_default() += ended.count;
-        *ran += ended.ran;
-        *sum += ended.run_micros.0;
-        *most = (*most).max(ended.run_micros.1);
+        let part = parts.entry(ended.bucket).or_default();
+        *part.counts.entry(ended.phase.as_str()).or_default() += ended.count;
+        part.ran = (part.ran.0 + ended.ran, part.ran.1 + ended.run_micros.0);
+        part.most = part.most.max(ended.run_micros.1);
     }
-    let part = |(number, (counts, ran, sum, most)): (&u32, &(BTreeMap<&str, u64>, u64, u64, u64))| {
+    let part = |(number, done): (&u32, &Done)| {
         let at = wanted.since.saturating_add(SignedDuration::from_secs(i64::from(*number) * length));
-        let count = |phase: Phase| counts.get(phase.as_str()).copied().unwrap_or_default();
         Part {
             at: at.unwrap_or(wanted.since),
-            completed: count(Phase::Completed),
-            failed: count(Phase::Failed),
-            cancelled: count(Phase::Cancelled),
-            mean_seconds: mean(*sum, *ran),
-            max_seconds: (*ran > 0).then(|| seconds(*most)),
+            completed: done.count(Phase::Completed),
+            failed: done.count(Phase::Failed),
+            cancelled: done.count(Phase::Cancelled),
+            mean_seconds: mean(done.ran.1, done.ran.0),
+            max_seconds: (done.ran.0 > 0).then(|| seconds(done.most)),
         }
     };
     let mut failures: Vec<_> = found.failures.iter().collect();
@@ -180,12 +178,21 @@ fn statistics(wanted: &StatisticsQuery, found: &store::Statistics, executors: &E
     }
 }
 
-/// How an executor did.
+/// How those did that ended within a part of the time, or by an executor.
 #[derive(Default)]
 struct Done {
     counts: BTreeMap<&'static str, u64>,
+    /// How many ran, and how long in all, in microseconds.
     ran: (u64, u64),
+    /// How long the one that ran the longest.
+    most: u64,
     last: Option<Timestamp>,
+}
+
+impl Done {
+    fn count(&self, phase: Phase) -> u64 {
+        self.counts.get(phase.as_str()).copied().unwrap_or_default()
+    }
 }
 
 /// The executors that are configured, for the namespace if one is named, and those that did something.
@@ -223,7 +230,6 @@ fn by_executor(wanted: &StatisticsQuery, found: &[ByExecutor], executors: &Execu
 }
 
 fn of_executor(name: &str, done: &Done) -> OfExecutor {
-    let count = |phase: Phase| done.counts.get(phase.as_str()).copied().unwrap_or_default();
     OfExecutor {
         name: name.into(),
         configured: false,
@@ -231,9 +237,9 @@ fn of_executor(name: &str, done: &Done) -> OfExecutor {
         operations: Vec::new(),
         image: None,
         asks_models: false,
-        completed: count(Phase::Completed),
-        failed: count(Phase::Failed),
-        cancelled: count(Phase::Cancelled),
+        completed: done.count(Phase::Completed),
+        failed: done.count(Phase::Failed),
+        cancelled: done.count(Phase::Cancelled),
         mean_seconds: mean(done.ran.1, done.ran.0),
         last_ended_at: done.last,
     }

@@ -29,8 +29,6 @@ struct SignInPage<'a> {
     version: &'static str,
     then: &'a str,
     problem: &'a str,
-    /// What people know the identity provider by; empty without one.
-    oidc: &'a str,
 }
 
 /// What a code stands for.
@@ -56,7 +54,7 @@ pub async fn page(Query(query): Query<SignInQuery>) -> Result<Response, Failure>
 }
 
 fn show(then: &str, problem: &str, status: StatusCode) -> Result<Response, Failure> {
-    let page = rendered(&SignInPage { version: env!("CARGO_PKG_VERSION"), then, problem, oidc: "" })?;
+    let page = rendered(&SignInPage { version: env!("CARGO_PKG_VERSION"), then, problem })?;
     Ok((status, page).into_response())
 }
 

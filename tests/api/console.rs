@@ -341,11 +341,19 @@ async fn provenance_is_verified_as_the_page_is_made() {
     let browser = Browser::signed_in(&world, ADA).await;
     let path = format!("/console/tasks/{}/provenance", ran.task.id);
     let page = browser.get(&path).await;
+    assert!(page.text.contains("its SHA-256 is the one in the record"), "{}", page.text);
+    assert!(page.text.contains("are what was sealed") && page.text.contains(">Sealed, not signed<"), "{}", page.text);
+    ran.signed(&ran.task.manifest_sha256.clone().unwrap());
+    let page = browser.get(&path).await;
+    assert!(page.text.contains(">Verified<"), "{}", page.text);
+    ran.signed(&"0".repeat(64));
+    let page = browser.get(&path).await;
     assert!(
-        page.text.contains("its SHA-256 is the one in the record") && page.text.contains("are what was sealed"),
+        page.text.contains("is about another manifest") && page.text.contains(">Not what was sealed"),
         "{}",
         page.text
     );
+    ran.signed(&ran.task.manifest_sha256.clone().unwrap());
     ran.tamper("artifacts/report.md", b"# Evil");
     let page = browser.get(&path).await;
     assert!(

@@ -5,10 +5,13 @@
 mod access;
 mod audit;
 mod budget;
+mod chromium;
 mod cluster;
 mod conformance;
 mod console;
 mod console_browser;
+mod console_pages;
+mod console_world;
 mod cost;
 mod cwom;
 mod cwom_any;

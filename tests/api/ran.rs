@@ -33,8 +33,12 @@ impl World {
     /// A Task whose first attempt runs.
     pub async fn runs(&self) -> Ran<'_> {
         let made = self.enqueue(json!({})).await;
-        let id = made.body["task_id"].as_str().unwrap().parse().unwrap();
-        let task = self.store.task(id).await.unwrap().unwrap();
+        self.running(made.body["task_id"].as_str().unwrap()).await
+    }
+
+    /// The Task with this id, of which an attempt runs from here on.
+    pub async fn running(&self, id: &str) -> Ran<'_> {
+        let task = self.store.task(id.parse().unwrap()).await.unwrap().unwrap();
         Ran { world: self, task, attempt: 0, dir: PathBuf::new(), seq: 0 }.again().await
     }
 
@@ -90,14 +94,20 @@ impl Ran<'_> {
 
     /// The recorder notes that something happened.
     pub fn event(&mut self, event: &str) {
+        self.event_with(event, 0, &json!({}));
+    }
+
+    /// The same, so many milliseconds later, with these fields.
+    pub fn event_with(&mut self, event: &str, later: i64, fields: &Value) {
         use std::io::Write as _;
+        let began: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
         self.seq += 1;
         let event = Event {
-            ts: "2026-03-01T12:00:00Z".parse().unwrap(),
+            ts: began + jiff::SignedDuration::from_millis(later),
             seq: self.seq,
             event: event.into(),
             trace_id: self.task.trace_id.clone(),
-            fields: serde_json::Map::new(),
+            fields: fields.as_object().unwrap().clone(),
         };
         let mut file = fs::File::options().append(true).create(true).open(self.dir.join(EVENTS_FILE)).unwrap();
         writeln!(file, "{}", serde_json::to_string(&event).unwrap()).unwrap();
@@ -144,6 +154,16 @@ impl Ran<'_> {
         seal(&self.world.traces, &self.task, &judgement);
         let end = judgement.attempt_end(&self.task, &ended, None, 3);
         self.task = self.world.store.finish_attempt(end).await.unwrap();
+    }
+
+    /// The operator signs what is sealed, with the key of this world's installation; `subject` is the digest that it names.
+    pub fn signed(&self, subject: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let statement = json!({"_type": "https://in-toto.io/Statement/v1", "subject": [{"name": MANIFEST_FILE, "digest": {"sha256": subject}}]});
+        let key = jct::signing::SigningKey::from_seed(&[7; 32]).unwrap();
+        let envelope = key.sign(&serde_json::to_vec(&statement).unwrap());
+        fs::set_permissions(&self.dir, fs::Permissions::from_mode(0o755)).unwrap();
+        self.write("provenance.dsse.json", serde_json::to_vec(&envelope).unwrap());
     }
 
     /// Whoever can write to the volume changes a sealed file.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing of the named sets of Debian packages: prerequisites.sh [cluster|images|push|registry|promtool|postgres|rust|python|lua]…
+# Installs what is missing of the named sets of Debian packages: prerequisites.sh [cluster|images|push|registry|promtool|postgres|rust|python|lua|browser]…
 # A command that is already there, from whatever package, is left alone.
 . "$(dirname "$0")/lib.sh"
 
@@ -25,6 +25,23 @@ python_environment() {
   "$root/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted" ||
     die "cannot install the Python packages of tests/requirements.txt: is a package index within reach?"
   cp "$wanted" "$root/requirements.txt"
+  give_to_caller "$root"
+}
+
+# What the tests look at pages with, from its npm package, if that is the one whose digest is here.
+axe() {
+  local root="${CARGO_TARGET_DIR:-$HERE/../../target}/axe" version=4.14.1
+  local integrity=sha512-FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==
+  [[ -e "$root/$version.js" ]] && return
+  echo "Preparing $root"
+  mkdir -p "$root"
+  curl --fail --silent --show-error --location --proto '=https' --output "$root/package.tgz" \
+    "https://registry.npmjs.org/axe-core/-/axe-core-$version.tgz" || die "cannot fetch axe-core: is the npm registry within reach?"
+  [[ "sha512-$(openssl dgst -sha512 -binary "$root/package.tgz" | base64 --wrap=0)" == "$integrity" ]] ||
+    die "axe-core $version is not the package whose digest is known"
+  tar --extract --gzip --file "$root/package.tgz" --directory "$root" --strip-components=1 package/axe.min.js
+  rm "$root/package.tgz"
+  mv "$root/axe.min.js" "$root/$version.js"
   give_to_caller "$root"
 }
 
@@ -71,7 +88,13 @@ for set in "$@"; do
       python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
       ;;
     lua) need lua5.4 lua5.4 ;;
-    *) die "no such set: $set (cluster, images, push, registry, promtool, postgres, rust, python, lua)" ;;
+    browser)
+      need chromium chromium
+      need fonts-dejavu-core /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
+      need curl curl
+      need openssl openssl
+      ;;
+    *) die "no such set: $set (cluster, images, push, registry, promtool, postgres, rust, python, lua, browser)" ;;
   esac
 done
 
@@ -100,6 +123,7 @@ for set in "$@"; do
       at_least python3 3.9 "$(python3 -c 'import platform; print(platform.python_version())' 2>/dev/null)" "install a newer python3"
       python_environment
       ;;
+    browser) axe ;;
     rust)
       at_least cargo 1.95 "$(cargo --version 2>/dev/null | cut -d' ' -f2)" "rustup toolchain install stable (or rustup update stable)"
       ;;

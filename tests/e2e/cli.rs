@@ -298,3 +298,55 @@ async fn a_session_that_nobody_vouches_for_gets_no_token() {
         kubectl(&["delete", "session", &name, "--namespace", namespace]).await;
     }
 }
+
+/// The console through a port-forward: a link signs in, once; what it shows is of that person; and when the command ends so does that.
+#[tokio::test]
+async fn the_console_opens_signed_in() {
+    use tokio::io::{AsyncBufReadExt as _, BufReader};
+    let world = World::shared("cli-console").await;
+    let token = token(&world.namespace, "viewer", "").await;
+    let user = format!("system:serviceaccount:{}:viewer", world.namespace);
+    world.allow(&user).await;
+    let name = format!("console-{}", world.namespace);
+    let verbs = ["--verb=get,list,create", "--resource=pods,pods/portforward"];
+    kubectl(&[["create", "role", &name, "--namespace=jct-system"].as_slice(), &verbs].concat()).await;
+    let account = format!("--serviceaccount={}:viewer", world.namespace);
+    let role = format!("--role={name}");
+    kubectl(&["create", "rolebinding", &name, "--namespace=jct-system", &role, &account]).await;
+    may(&user, "jct-system", &["create", "pods/portforward"]).await;
+    let viewer = Person::new(&world, |_| AuthInfo { token: Some(token.into()), ..AuthInfo::default() });
+    let asked = ["run", &format!("--repo={NORMAL}"), "--operation=analysis", "--objective=Look around", "--name=seen"];
+    viewer.expect(0, &asked).await;
+
+    let mut console = viewer.jct(&["console", "--url"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(console.stdout.take().unwrap()).lines();
+    let line = tokio::time::timeout(std::time::Duration::from_secs(60), lines.next_line()).await.unwrap().unwrap();
+    let link = line.expect("a link");
+    let (page, code) = link.split_once("#code=").expect("a code in the fragment");
+    let origin = page.strip_suffix("/console/sign-in").unwrap();
+    let curl = async |args: &[&str]| {
+        let all = [["--silent", "--show-error", "--include"].as_slice(), args].concat();
+        run("curl", &all, "").await.unwrap()
+    };
+    let (from, form, to) = (format!("Origin: {origin}"), format!("code={code}"), format!("{page}/code"));
+    let exchange = ["--header", from.as_str(), "--data", form.as_str(), to.as_str()];
+    let signed_in = curl(&exchange).await;
+    let cookie = signed_in.lines().find_map(|line| line.strip_prefix("set-cookie: ")).expect(&signed_in);
+    let cookie = format!("Cookie: {}", cookie.split(';').next().unwrap());
+    assert!(curl(&exchange).await.starts_with("HTTP/1.1 403"), "once");
+    let tasks = format!("{origin}/console/tasks");
+    let shown = curl(&["--header", cookie.as_str(), tasks.as_str()]).await;
+    assert!(shown.contains(">seen</a>") && shown.contains(&user), "{shown}");
+
+    let session = async || kubectl(&["get", "sessions", "--namespace", &world.namespace, "-o", "name"]).await;
+    assert!(!session().await.is_empty(), "the control");
+    let pid = i32::try_from(console.id().unwrap()).unwrap();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid.to_string()]).status().unwrap().success());
+    assert_eq!(console.wait().await.unwrap().code(), Some(0));
+    until("no Session to be left", async || {
+        let left = session().await;
+        if left.is_empty() { Ok(()) } else { Err(left) }
+    })
+    .await;
+    kubectl(&["delete", "rolebinding,role", &name, "--namespace=jct-system"]).await;
+}

@@ -60,6 +60,7 @@ const COMMANDS: &[(&str, Tried)] = &[
     ("make test", Script("scripts/test.sh", "cargo test")),
     ("make clean", Script("Makefile", "clean:")),
     ("make install", Script("Makefile", "install:")),
+    ("kubectl jct console", By("tests/e2e/cli.rs::the_console_opens_signed_in")),
     ("kubectl jct ", By("tests/e2e/cli.rs::a_person_with_a_client_certificate_asks_follows_and_reads")),
     ("make push", Script("Makefile", "push:")),
     ("make cluster-up", Script("tests/e2e.sh", "\"$HERE/up.sh\"")),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    audit, cancel, completion, diff, doctor, get, list, logs, policy, report, retry, run, trace, why,
+    audit, cancel, completion, console, diff, doctor, get, list, logs, policy, report, retry, run, trace, why,
 };
 
 const EXIT_CODES: &str = "\
@@ -118,6 +118,8 @@ pub enum Command {
     /// Ask the gate
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Open the console in a browser, signed in
+    Console(console::ConsoleArgs),
     /// Look whether everything is as it should be, and tell what to do
     Doctor(doctor::DoctorArgs),
     /// Print what a shell needs to complete this command

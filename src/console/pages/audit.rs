@@ -54,6 +54,8 @@ pub struct EntryLine {
     pub trace_id: String,
     pub note: String,
     pub changes: Vec<Change>,
+    /// From which status to which.
+    pub turn: String,
 }
 
 impl EntryLine {
@@ -76,6 +78,10 @@ impl EntryLine {
             link,
             trace_id: text(entry, "/trace_id"),
             note: lines(entry, "/note"),
+            turn: match (text(entry, "/before/status"), text(entry, "/after/status")) {
+                (before, after) if !before.is_empty() && !after.is_empty() => format!("{before} → {after}"),
+                _ => String::new(),
+            },
             changes: between(&entry["before"], &entry["after"]),
         }
     }

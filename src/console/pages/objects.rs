@@ -211,7 +211,7 @@ pub async fn one(Path((name, id)): Path<(String, String)>, ask: Ask) -> Result<R
     let id = encoded(&id);
     let object = ask.rest.get(&format!("/cwom/{name}/{id}")).await?.body;
     let mut parts = Vec::new();
-    for (part, title, at) in parts_of(kind, &id) {
+    for (part, title, at) in parts_of(kind, &id, &shell.namespace) {
         match ask.rest.get(&at).await {
             Ok(reply) => {
                 let objects = entries(&reply.body).iter().map(|object| Line::of(part, object, shell.now)).collect();
@@ -250,12 +250,13 @@ pub async fn one(Path((name, id)): Path<(String, String)>, ask: Ask) -> Result<R
 }
 
 /// The lists of what belongs to an object.
-fn parts_of(kind: Kind, id: &str) -> Vec<(Kind, &'static str, String)> {
+fn parts_of(kind: Kind, id: &str, namespace: &str) -> Vec<(Kind, &'static str, String)> {
     let limit = "limit=20";
+    let within = if namespace.is_empty() { String::new() } else { format!("&namespace={}", encoded(namespace)) };
     match kind {
-        Kind::Repo => vec![(Kind::Issue, "Issues", format!("/cwom/issues?repo_id={id}&{limit}"))],
+        Kind::Repo => vec![(Kind::Issue, "Issues", format!("/cwom/issues?repo_id={id}&{limit}{within}"))],
         Kind::Issue => vec![
-            (Kind::Run, "Runs", format!("/cwom/runs?issue_id={id}&{limit}")),
+            (Kind::Run, "Runs", format!("/cwom/runs?issue_id={id}&{limit}{within}")),
             (Kind::ContextPacket, "Context packets", format!("/cwom/issues/{id}/context-packets?{limit}")),
             (Kind::Artifact, "Artifacts", format!("/cwom/issues/{id}/artifacts?{limit}")),
         ],

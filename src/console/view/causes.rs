@@ -9,8 +9,8 @@ use super::{cut, list, short, status, text};
 use crate::domain::cwom::Kind;
 
 /// The size of a node, and the room between two.
-const NODE: (usize, usize) = (196, 52);
-const GAP: (usize, usize) = (64, 16);
+const NODE: (usize, usize) = (216, 52);
+const GAP: (usize, usize) = (60, 16);
 const EDGE: usize = 8;
 /// How many nodes a column has.
 const MOST: usize = 12;
@@ -135,10 +135,10 @@ fn drawn(mut columns: Vec<Vec<Node>>) -> Picture {
 }
 
 fn draw(svg: &mut String, node: &Node, x: usize, y: usize) {
-    let (kind, label) = (escaped(&cut(&node.kind, 26)), escaped(&cut(&node.label, 24)));
+    let (kind, label) = (escaped(&cut(&node.kind, 26)), escaped(&cut(&node.label, 22)));
     let full = escaped(&format!("{} {}", node.kind, node.label));
     if !node.link.is_empty() {
-        let _ = write!(svg, "<a href=\"{}\" aria-label=\"{full}\">", escaped(&node.link));
+        let _ = write!(svg, "<a href=\"{}\">", escaped(&node.link));
     }
     let (width, height) = NODE;
     let _ = write!(

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::time;
 use super::{list, text};
 
-const WIDTH: i64 = 760;
-const HEIGHT: i64 = 190;
+const WIDTH: i64 = 540;
+const HEIGHT: i64 = 180;
 /// What is left for numbers and times.
 const LEFT: i64 = 44;
 const BELOW: i64 = 24;

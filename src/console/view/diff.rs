@@ -86,9 +86,11 @@ pub fn read(text: &str) -> Patch {
 
 impl Reader {
     fn take(&mut self, line: &str) {
-        if self.left != (0, 0) {
+        if self.left != (0, 0) && line.bytes().next().is_none_or(|mark| b" +-\\".contains(&mark)) {
             return self.in_hunk(line);
         }
+        // A hunk that promised more has ended all the same.
+        self.left = (0, 0);
         if let Some(rest) = line.strip_prefix("diff --git ") {
             self.pair();
             let name = rest.rsplit_once(" b/").map_or(rest, |(_, name)| name);
@@ -218,6 +220,13 @@ mod tests {
         ];
         assert_eq!(rows(&patch.files[0]), expected, "a line that looks like a head is a line");
         assert_eq!(rows(&patch.files[1]), ["@@ -0,0 +1 @@", "- | 1:hi"]);
+    }
+
+    #[test]
+    fn a_hunk_that_promised_more_ends_at_the_next_file() {
+        let patch =
+            read("diff --git a/a b/a\n@@ -1,99 +1,99 @@\n same\n-old\ndiff --git a/b b/b\n@@ -1 +1 @@\n-x\n+y\n");
+        assert_eq!(patch.files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub struct Moment {
     pub exact: String,
     /// `2026-03-01 12:00:04`, of UTC.
     pub date: String,
-    /// `12:00:04.5`.
+    /// `12:00:04`.
     pub clock: String,
     /// `3m ago`.
     pub ago: String,
@@ -29,7 +29,7 @@ impl Moment {
         Self {
             exact: at.to_string(),
             date: at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
-            clock: at.strftime("%H:%M:%S%.3f").to_string(),
+            clock: at.strftime("%H:%M:%S").to_string(),
             ago,
         }
     }

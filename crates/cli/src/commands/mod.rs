@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod cancel;
 pub mod completion;
+pub mod console;
 pub mod diff;
 pub mod doctor;
 mod follow;
@@ -47,6 +48,7 @@ pub async fn run(Cli { global, command }: Cli) -> anyhow::Result<u8> {
         Command::Cancel(args) => cancel::run(&args, context).await,
         Command::Retry(args) => retry::run(&args, context).await,
         Command::Policy(command) => policy::run(&command, context).await,
+        Command::Console(args) => console::run(&args, context).await,
         Command::Doctor(args) => doctor::run(&args, context).await,
         Command::Completion(args) => completion::run(&args),
     }

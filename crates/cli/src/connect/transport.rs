@@ -8,7 +8,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, ListParams};
+use kube::api::{Api, ListParams, Portforwarder};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Context, refused};
 
@@ -18,7 +19,8 @@ pub type Body = UnsyncBoxBody<Bytes, anyhow::Error>;
 /// The labels of the operator's pods.
 const OPERATOR: &str = "app.kubernetes.io/name=jct,app.kubernetes.io/component=operator";
 
-/// A way that was found.
+/// A way that was found. Cheap to clone.
+#[derive(Clone)]
 pub enum Transport {
     /// To this port of this pod.
     Forward {
@@ -69,16 +71,25 @@ impl Transport {
         }
     }
 
+    /// A connection of its own through the port-forward, which ends when what keeps it is dropped.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn stream(&self) -> anyhow::Result<(impl AsyncRead + AsyncWrite + Unpin + use<>, Portforwarder)> {
+        let Self::Forward { pods, pod, port } = self else { bail!("there is no port-forward") };
+        let mut forward = pods.portforward(pod, &[*port]).await.context("cannot forward to the operator's pod")?;
+        let stream = forward.take_stream(*port).ok_or_else(|| anyhow!("the port is not forwarded"))?;
+        Ok((stream, forward))
+    }
+
     /// Asks, each time on a connection of its own: what is followed holds up nothing.
     ///
     /// # Errors
     /// If there is no answer.
     pub async fn send(&self, mut request: Request<Bytes>) -> anyhow::Result<Response<Body>> {
         match self {
-            Self::Forward { pods, pod, port } => {
-                let mut forward =
-                    pods.portforward(pod, &[*port]).await.context("cannot forward to the operator's pod")?;
-                let stream = forward.take_stream(*port).ok_or_else(|| anyhow!("the port is not forwarded"))?;
+            Self::Forward { .. } => {
+                let (stream, forward) = self.stream().await?;
                 let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
                     .await
                     .context("the API does not answer")?;
@@ -86,7 +97,8 @@ impl Transport {
                     let _ = connection.await;
                     drop(forward);
                 });
-                request.headers_mut().insert(http::header::HOST, HeaderValue::from_static("jct-api"));
+                let headers = request.headers_mut();
+                headers.entry(http::header::HOST).or_insert(HeaderValue::from_static("jct-api"));
                 let answer = sender.send_request(request.map(Full::new)).await.context("the API does not answer")?;
                 // The connection goes on as long as its body is read.
                 Ok(answer.map(|body| body.map_err(anyhow::Error::new).boxed_unsync()))

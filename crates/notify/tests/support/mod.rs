@@ -147,6 +147,7 @@ fn new_task(name: &str, now: Timestamp) -> NewTask {
         actor: Actor::controller(),
         task,
         executor: None,
+        model: None,
         max_attempts: 1,
         create_cwom: false,
         for_run: None,

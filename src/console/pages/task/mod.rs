@@ -86,6 +86,11 @@ impl Head {
         })
     }
 
+    /// The objective, in short.
+    pub fn about(&self) -> String {
+        view::cut(self.objective.lines().next().unwrap_or_default(), 160)
+    }
+
     /// Whether this is that page.
     pub fn is(&self, tab: &str) -> bool {
         self.tab == tab
@@ -160,7 +165,11 @@ pub async fn summary(Path(id): Path<String>, ask: Ask) -> Result<Response, Failu
     let error = task["error"].is_object().then(|| (text(task, "/error/reason"), text(task, "/error/message")));
     let result = task["result"].is_object().then(|| match task["result"]["summary"].as_str() {
         Some(summary) => view::plain_lines(summary),
-        None => view::pretty(&task["result"], 4_000),
+        None => {
+            let files: Vec<_> = list(&task["result"]["artifacts"]).iter().filter_map(Value::as_str).take(20).collect();
+            let told = [text(task, "/result/outcome"), view::plain(&files.join(", "))];
+            told.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
+        }
     });
     let inputs = task["inputs"].as_object().filter(|inputs| !inputs.is_empty());
     let page = SummaryPage {

@@ -21,10 +21,18 @@ const MOST: usize = 100;
 /// The most that is read of a manifest or a statement.
 const DOCUMENT: usize = 4 << 20;
 
+const GOOD: &str = "good";
+const WARN: &str = "warn";
+const BAD: &str = "bad";
+
+fn of(is_good: bool) -> &'static str {
+    if is_good { GOOD } else { BAD }
+}
+
 /// Something that was looked at.
 #[derive(Clone, Debug)]
 struct Check {
-    is_good: bool,
+    class: &'static str,
     name: &'static str,
     told: String,
 }
@@ -38,7 +46,8 @@ struct ProvenancePage {
     checks: Vec<Check>,
     /// Files that are not what was sealed, and why.
     changed: Vec<(String, String)>,
-    is_good: bool,
+    /// The class of its colour, and what it is.
+    verdict: (&'static str, &'static str),
     statement: Option<String>,
     note: String,
 }
@@ -55,7 +64,7 @@ pub async fn page(Path(id): Path<String>, ask: Ask) -> Result<Response, Failure>
         attempt: attempt.as_ref().map(|attempt| text(attempt, "/attempt")).unwrap_or_default(),
         checks: Vec::new(),
         changed: Vec::new(),
-        is_good: false,
+        verdict: (BAD, ""),
         statement: None,
         note: String::new(),
         head,
@@ -79,11 +88,15 @@ impl ProvenancePage {
         } else {
             "the manifest was found on the volume; the worker did not announce it"
         };
-        self.checks.push(Check { is_good: announced, name: "Announced", told: told.into() });
+        self.checks.push(Check { class: if announced { GOOD } else { WARN }, name: "Announced", told: told.into() });
         let manifest = self.manifest(ask, attempt).await?;
         self.signature(ask, attempt, &manifest).await?;
         self.files(ask, attempt).await?;
-        self.is_good = self.checks.iter().all(|check| check.is_good || check.name == "Announced");
+        self.verdict = match (self.checks.iter().any(|check| check.class == BAD), &self.statement) {
+            (true, _) => (BAD, "Not what was sealed and signed"),
+            (false, None) => (WARN, "Sealed, not signed"),
+            (false, Some(_)) => (GOOD, "Verified"),
+        };
         Ok(())
     }
 
@@ -97,7 +110,7 @@ impl ProvenancePage {
             Ok((bytes, _)) => Ok(Some(bytes)),
             Err(failure) if failure.is_signed_out() => Err(failure),
             Err(failure) => {
-                self.checks.push(Check { is_good: false, name, told: failure.message });
+                self.checks.push(Check { class: BAD, name, told: failure.message });
                 Ok(None)
             }
         }
@@ -112,15 +125,15 @@ impl ProvenancePage {
         } else {
             "its SHA-256 is not the one in the record".to_owned()
         };
-        self.checks.push(Check { is_good, name: "Manifest", told });
+        self.checks.push(Check { class: of(is_good), name: "Manifest", told });
         Ok(bytes)
     }
 
     async fn signature(&mut self, ask: &Ask, attempt: &Value, manifest: &[u8]) -> Result<(), Failure> {
         let there = list(&attempt["files"]).iter().any(|file| file["path"] == PROVENANCE_FILE);
         if !there {
-            let told = "the trace has no signed statement".into();
-            self.checks.push(Check { is_good: false, name: "Signature", told });
+            let told = "there is no signed statement: the digests are in the record alone".into();
+            self.checks.push(Check { class: WARN, name: "Signature", told });
             return Ok(());
         }
         let Some(bytes) = self.read(ask, PROVENANCE_FILE, "Signature").await? else { return Ok(()) };
@@ -132,12 +145,12 @@ impl ProvenancePage {
         let (payload, key) = match verified {
             Ok(verified) => verified,
             Err(why) => {
-                self.checks.push(Check { is_good: false, name: "Signature", told: plain(&why) });
+                self.checks.push(Check { class: BAD, name: "Signature", told: plain(&why) });
                 return Ok(());
             }
         };
         let told = format!("of the statement holds, by the installation's key {}", cut(&key, 80));
-        self.checks.push(Check { is_good: true, name: "Signature", told });
+        self.checks.push(Check { class: GOOD, name: "Signature", told });
         let statement: Value = serde_json::from_slice(&payload).unwrap_or_default();
         self.subjects(&statement, manifest);
         self.statement = Some(pretty(&statement, 60_000));
@@ -154,7 +167,7 @@ impl ProvenancePage {
         } else {
             "is about another manifest".to_owned()
         };
-        self.checks.push(Check { is_good, name: "Statement", told });
+        self.checks.push(Check { class: of(is_good), name: "Statement", told });
     }
 
     /// That each file is what was sealed: the API hashes it before it hands out a byte.
@@ -177,7 +190,7 @@ impl ProvenancePage {
             (0, true) => format!("the first {looked} of {} are what was sealed", sealed.len()),
             (bad, _) => format!("{bad} of {looked} are not what was sealed"),
         };
-        self.checks.push(Check { is_good: self.changed.is_empty(), name: "Files", told });
+        self.checks.push(Check { class: of(self.changed.is_empty()), name: "Files", told });
         Ok(())
     }
 }
