@@ -188,6 +188,7 @@ fn new_task(id: Id, uid: String, at: Timestamp) -> anyhow::Result<NewTask> {
         max_attempts: 1,
         create_cwom: true,
         for_run: None,
+        client: None,
         suspended: false,
         shown: jct::store::Shown::default(),
         created_at: at,

@@ -73,6 +73,7 @@ async fn record(store: &Store, row: &TaskRow, n: usize) -> anyhow::Result<()> {
         max_attempts: row.max_attempts,
         create_cwom: false,
         for_run: None,
+        client: None,
         suspended: false,
         shown: Shown::default(),
         created_at: row.created_at,

@@ -150,6 +150,7 @@ fn new_task(id: Id, uid: String, n: usize, at: Timestamp) -> anyhow::Result<NewT
         max_attempts: 1,
         create_cwom: true,
         for_run: None,
+        client: None,
         suspended: false,
         shown: Shown::default(),
         created_at: at,

@@ -14,6 +14,7 @@ mod diagnostics;
 mod error;
 mod frame;
 mod health;
+mod mcp;
 mod metrics;
 mod namespaces;
 mod openapi;
@@ -233,7 +234,12 @@ pub fn router(api: Api) -> Router {
     let (guarded, guarded_paths) = guarded(api.settings.enabled).split_for_parts();
     let document = openapi::document(public_paths, guarded_paths);
     let router = public.merge(frame::guard(guarded, &api)).merge(openapi::explorer());
-    frame::around(router.layer(openapi::provide(&document)), &api).with_state(api)
+    let rest = frame::around(router.layer(openapi::provide(&document)), &api).with_state(api.clone());
+    if !api.settings.enabled {
+        return rest;
+    }
+    let mcp = mcp::route(&api, rest.clone()).with_state(api);
+    rest.merge(mcp)
 }
 
 /// A caller keeps one connection, or a few, and one for each Task that they follow; behind a proxy all callers have one address.

@@ -24,7 +24,7 @@ pub use session::Session;
 pub use stamps::Stamps;
 pub use status::TaskStatus;
 pub use task::{Task, TaskSpec};
-pub use task_view::{SpecView, TaskView, WholeTask, in_short, trimmed};
+pub use task_view::{SpecView, TaskView, WholeTask, in_short, spec_of, trimmed};
 pub use trust::Trust;
 
 /// Every custom resource definition that is installed, as `jct crds` prints them.

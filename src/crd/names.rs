@@ -18,6 +18,8 @@ pub const CANCELLED_BY: &str = "jct.dev/cancelled-by";
 pub const CHANGED_BY: &str = "jct.dev/changed-by";
 /// Annotation of a Task: the last changes of its spec, as JSON.
 pub const CHANGES: &str = "jct.dev/changes";
+/// Annotation of a Task: the program that asked for it at the REST door on somebody's behalf, by its own account.
+pub const CLIENT: &str = "jct.dev/client";
 /// Annotation: pins the id, for a restore from a backup. The one that users may set, when they create the object.
 pub const ID: &str = "jct.dev/id";
 

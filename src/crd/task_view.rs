@@ -5,6 +5,7 @@
 //! would stall all others.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
@@ -12,7 +13,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::names::{CHANGES, FINALIZER, ID, is_of_rights, reserved};
+use super::names::{CHANGES, CLIENT, FINALIZER, ID, is_of_rights, reserved};
 use super::{Task, TaskStatus};
 use crate::domain::principal::digested;
 use crate::domain::task::{Controls, Naming, read};
@@ -21,6 +22,9 @@ use crate::domain::{FailureReason, spec_digest, submitted_digest, task_digest};
 /// How long an annotation of ours may be and still be kept, in bytes: the lists of changes and of groups, and all others.
 const MAX_LIST_BYTES: usize = 32 * 1024;
 const MAX_ANNOTATION_BYTES: usize = 4 * 1024;
+
+/// How long a spec may be and still be kept while its Task is at hand, in bytes: it spares recording it a read.
+const MAX_SPEC_BYTES: usize = 4 * 1024;
 
 /// A Task without its spec.
 #[derive(Clone, Debug)]
@@ -48,6 +52,8 @@ pub struct SpecView {
     pub idempotency_key: Option<String>,
     /// How long it is, in bytes.
     pub bytes: usize,
+    /// All of it, as JSON, if it is short.
+    pub text: Option<Arc<str>>,
 }
 
 /// A Task with its whole spec, to be read when it is recorded.
@@ -68,8 +74,16 @@ impl WholeTask {
     /// If it is not there or nested too deep.
     pub fn spec(&self) -> Result<Value, String> {
         let spec = self.spec.as_deref().ok_or_else(|| "is not there".to_owned())?;
-        serde_json::from_str(spec.get()).map_err(|error| error.to_string())
+        spec_of(spec.get())
     }
+}
+
+/// The spec that is written so; in a sentence why not, if it cannot be read.
+///
+/// # Errors
+/// If it is nested too deep.
+pub fn spec_of(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
 impl TaskView {
@@ -103,6 +117,7 @@ impl SpecView {
             idempotency_key: key.map(str::to_owned),
             controls,
             bytes: 0,
+            text: None,
         }
     }
 }
@@ -120,11 +135,15 @@ impl<'de> Deserialize<'de> for TaskView {
         }
 
         let Wire { metadata, spec, status } = Wire::deserialize(deserializer)?;
-        let bytes = spec.as_ref().map_or(0, |spec| spec.get().len());
-        let spec: Option<Value> = spec.and_then(|spec| serde_json::from_str(spec.get()).ok());
+        let text = spec.as_deref().map(RawValue::get);
+        let parsed = text.and_then(|text| spec_of(text).ok());
         Ok(Self {
             metadata: in_short(trimmed(metadata)),
-            spec: SpecView { bytes, ..spec.as_ref().map(SpecView::of).unwrap_or_default() },
+            spec: SpecView {
+                bytes: text.map_or(0, str::len),
+                text: text.filter(|text| text.len() <= MAX_SPEC_BYTES).map(Arc::from),
+                ..parsed.as_ref().map(SpecView::of).unwrap_or_default()
+            },
             status: status.and_then(|status| status_of(status.get())),
         })
     }
@@ -150,7 +169,7 @@ fn status_of(text: &str) -> Option<TaskStatus> {
 
 /// What is ours, and what every object has. Anybody who may write the object may put much into the rest.
 pub fn trimmed(metadata: ObjectMeta) -> ObjectMeta {
-    let ours = |name: &String| name == ID || reserved().any(|reserved| reserved == name);
+    let ours = |name: &String| name == ID || name == CLIENT || reserved().any(|reserved| reserved == name);
     let annotations = metadata.annotations.map(|annotations| {
         annotations
             .into_iter()

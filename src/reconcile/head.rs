@@ -4,9 +4,10 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::Error;
-use crate::crd::names::{FINALIZER, TRACE_ID};
+use crate::crd::names::{CLIENT, FINALIZER, TRACE_ID};
 use crate::crd::trust::Believed;
 use crate::crd::{Trust, pinned_id};
+use crate::domain::client::is_client;
 use crate::domain::{Finding, Id, Principal, SpecChange, SpecDigests, TraceId};
 
 /// The metadata of an object, understood.
@@ -36,6 +37,8 @@ pub struct Head {
     pub submitted_by: Option<String>,
     /// The Run that a Task carries out, if the operator says so.
     pub run: Option<Id>,
+    /// The program that asked for it on somebody's behalf, by its own account.
+    pub client: Option<String>,
     /// Who wrote the spec as it stands; none where nobody vouches for that.
     pub author: Option<Principal>,
     /// Whether the stamps are of the version before, which knew no groups.
@@ -77,6 +80,7 @@ impl Head {
             is_being_deleted: metadata.deletion_timestamp.is_some(),
             has_finalizer: metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER),
             deleted_at: metadata.deletion_timestamp.as_ref().map(|time| time.0),
+            client: annotations.and_then(|annotations| annotations.get(CLIENT)).filter(|name| is_client(name)).cloned(),
             run: submitted.as_ref().and_then(|stamps| stamps.run),
             submitted_by: submitted.map(|stamps| stamps.submitter.user),
             author,

@@ -242,6 +242,7 @@ impl Cluster {
                     max_attempts: controls.max_attempts,
                     create_cwom: controls.create_cwom,
                     for_run: None,
+                    client: task.head.client,
                     suspended: controls.suspend,
                     shown: Shown::default(),
                     created_at: task.head.created_at,

@@ -23,6 +23,7 @@ mod doors;
 mod enqueue;
 mod first_clients;
 mod frame;
+mod mcp;
 mod memory;
 mod openapi;
 mod ran;

@@ -227,6 +227,7 @@ async fn large_rows_make_no_large_answers() {
                 max_attempts: 1,
                 create_cwom: false,
                 for_run: None,
+                client: None,
                 suspended: false,
                 shown: jct::store::Shown::default(),
                 created_at: at,

@@ -17,7 +17,7 @@ impl World {
 #[tokio::test]
 async fn the_work_of_an_ended_task_is_asked_for_again() {
     let mut world = World::new().await;
-    let asked = json!({"idempotency_key": "once", "executor": "mine", "max_attempts": 3, "inputs": {"depth": 2}});
+    let asked = json!({"idempotency_key": "once", "executor": "mine", "max_attempts": 3, "ttl_seconds_after_finished": 600, "inputs": {"depth": 2}});
     let first = world.post(ADA, "/tasks/enqueue?create_cwom=false", &crate::world::task(asked)).await;
     assert_eq!(first.status, 201, "{}", first.text);
     let id = first.body["task_id"].as_str().unwrap();
@@ -47,5 +47,6 @@ async fn the_work_of_an_ended_task_is_asked_for_again() {
     let name = after["name"].as_str().unwrap().to_owned();
     let object = world.cluster.objects.lock().unwrap()[&("team".to_owned(), name)].clone();
     assert_eq!(object["metadata"]["annotations"]["jct.dev/retry-of"], json!(id));
+    assert_eq!(object["spec"]["ttlSecondsAfterFinished"], 600, "it goes as long after its end");
     assert_eq!(world.post(EVE, &retry, &Value::Null).await.status, 201, "and once more");
 }

@@ -225,6 +225,7 @@ async fn a_flood_of_others_tasks_hides_nothing() {
             max_attempts: 1,
             create_cwom: false,
             for_run: None,
+            client: None,
             suspended: false,
             shown: jct::store::Shown::default(),
             created_at: at,

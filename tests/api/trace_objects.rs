@@ -52,6 +52,7 @@ async fn tried_twice(world: &World) {
         max_attempts: 2,
         create_cwom: true,
         for_run: None,
+        client: None,
         suspended: false,
         shown: Shown::default(),
         created_at: at,

@@ -282,6 +282,7 @@ async fn a_start_is_looked_at_by_its_own_age_however_long_the_task_was_queued() 
         max_attempts: row.max_attempts,
         create_cwom: row.create_cwom,
         for_run: None,
+        client: None,
         suspended: false,
         shown: Shown::default(),
         created_at: row.created_at,

@@ -162,7 +162,8 @@ async fn a_key_of_another_task_is_an_error_and_no_success() {
 #[tokio::test]
 async fn a_task_that_changed_while_it_was_read_is_not_recorded() {
     let world = World::new().await;
-    let task = world.task(json!({}));
+    // A short spec comes with the watch.
+    let task = world.task(json!({"spec": {"inputs": {"note": "n".repeat(5000)}}}));
     let watched: jct::reconcile::task::Object = serde_json::from_value(task.clone()).unwrap();
     let others = [
         json!({"spec": {"objective": "Something else"}}),

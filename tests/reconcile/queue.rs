@@ -14,7 +14,7 @@ use jct::reconcile::queue::cache::{Tasks, VIEWS};
 use jct::reconcile::task::{Object, reconcile, reconcile_in_line};
 use kube::Client;
 use kube::client::Body;
-use kube::runtime::watcher::Event;
+use kube::runtime::watcher::{self, Event};
 use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -57,6 +57,7 @@ async fn a_task_whose_turn_has_not_come_is_recorded_and_told_so_once() {
 struct Server {
     tasks: Arc<Vec<Value>>,
     jobs: Arc<Mutex<Vec<String>>>,
+    /// Of Tasks.
     reads: Arc<Mutex<usize>>,
     /// Before it takes a finalizer, it waits until there are so many Jobs; not for ever.
     until_jobs: Arc<Mutex<usize>>,
@@ -98,12 +99,14 @@ impl Server {
                 (200, json!({"metadata": {"resourceVersion": "1000"}}))
             }
             _ => {
-                *self.reads.lock().unwrap() += 1;
                 let has = |task: &&Value| {
                     head.uri.path().ends_with(&format!("/tasks/{}", task["metadata"]["name"].as_str().unwrap()))
                 };
                 match self.tasks.iter().find(has) {
-                    Some(task) => (200, task.clone()),
+                    Some(task) => {
+                        *self.reads.lock().unwrap() += 1;
+                        (200, task.clone())
+                    }
                     None => (404, json!({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound"})),
                 }
             }
@@ -214,19 +217,57 @@ async fn beside_many_of_one_namespace_a_single_task_of_another_starts_before_the
     assert_eq!(place - came <= 2, is_before, "{} of theirs started before it: {jobs:?}", place - came);
 }
 
+fn ended(world: &World, n: usize) -> Value {
+    let mut ended = task(world, "team", &format!("ended-{n}"), "2026-03-01T12:00:00Z", 1000 + n);
+    ended["spec"] = json!({});
+    ended["metadata"]["deletionTimestamp"] = json!("2026-03-01T12:00:00Z");
+    ended["metadata"]["finalizers"] = json!([]);
+    ended
+}
+
 #[tokio::test]
-async fn who_waits_for_long_is_read_again() {
+async fn of_many_who_wait_the_last_is_read_again_and_the_first_are_not() {
     let world = World::new().await;
-    let ended = |n: usize| {
-        let mut ended = task(&world, "team", &format!("ended-{n}"), "2026-03-01T12:00:00Z", 1000 + n);
-        ended["spec"] = json!({});
-        ended["metadata"]["deletionTimestamp"] = json!("2026-03-01T12:00:00Z");
-        ended["metadata"]["finalizers"] = json!([]);
-        ended
+    let of = |n: usize| task(&world, "team", &format!("t{n}"), "2026-03-01T12:00:00Z", 100 + n);
+    let list: Vec<Value> = (0..=VIEWS).map(of).collect();
+    let server = Server::new(list.clone());
+    let jobs = jobs(&world, &server, &list, vec![], list.len()).await;
+    assert_eq!(jobs.len(), list.len());
+    assert_eq!(*server.reads.lock().unwrap(), 1);
+}
+
+/// Of a list that is never passed over to its end, what comes after it broke off once and began again.
+#[rstest]
+#[case::which_broke_off_once(true)]
+#[case::the_control_which_waits_for_passes(false)]
+#[tokio::test]
+async fn a_list_that_broke_off_does_not_wait_for_passes(#[case] broke_off: bool) {
+    let world = World::new().await;
+    let mut stuck = ended(&world, 0);
+    stuck["metadata"]["deletionTimestamp"] = Value::Null;
+    stuck["spec"] = json!({"suspend": true});
+    let list =
+        || [Ok(Event::Init)].into_iter().chain((0..VIEWS).map(|n| Ok(Event::InitApply(read(&ended(&world, n))))));
+    let breaks = || broke_off.then_some(Err(watcher::Error::NoResourceVersion));
+    // The first pass that begins does not end: its finalizer is not taken.
+    let server = Server::new(vec![stuck.clone()]);
+    *server.until_jobs.lock().unwrap() = usize::MAX;
+    let taken = Arc::new(Mutex::new(0));
+    let count = |_: &Result<_, _>| *taken.lock().unwrap() += 1;
+    let first = [Ok(Event::Init), Ok(Event::InitApply(read(&stuck)))];
+    let events: Vec<_> = first.into_iter().chain(breaks()).chain(list()).collect();
+    let whole = events.len();
+    let (stop, (_trigger, triggered)) = (CancellationToken::new(), mpsc::unbounded());
+    let context = world.context(server.client());
+    let queue = Queue::new(context, Arc::new(Tasks::default()), Arc::new(Semaphore::new(2048)), 1);
+    let events = stream::iter(events).inspect(count).chain(stream::pending());
+    let run = queue.run(events, triggered, |_| {}, || {}, stop.clone());
+    let until = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let taken = *taken.lock().unwrap();
+        stop.cancel();
+        taken
     };
-    let first = task(&world, "team", "first", "2026-03-01T12:00:00Z", 1);
-    // So many others come after it that it is no longer at hand when all are listed.
-    let list: Vec<Value> = [first.clone()].into_iter().chain((0..=VIEWS).map(ended)).collect();
-    let server = Server::new(vec![first]);
-    assert_eq!(jobs(&world, &server, &list, vec![], 1).await, ["first"]);
+    let (_, taken) = tokio::join!(run, until);
+    assert_eq!(taken == whole, broke_off, "{taken} of {whole}");
 }

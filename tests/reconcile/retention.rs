@@ -167,6 +167,7 @@ async fn more_records_than_are_planned_at_once_go_in_one_sweep() {
         max_attempts: 1,
         create_cwom: false,
         for_run: None,
+        client: None,
         suspended: false,
         shown: Shown::default(),
         created_at: row.created_at,

@@ -270,6 +270,7 @@ pub fn new_task(uid: &str) -> NewTask {
         max_attempts: 2,
         create_cwom: false,
         for_run: None,
+        client: None,
         suspended: false,
         shown: Shown::default(),
         created_at: created_at(),

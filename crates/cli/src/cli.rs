@@ -122,6 +122,8 @@ pub enum Command {
     Console(console::ConsoleArgs),
     /// Look whether everything is as it should be, and tell what to do
     Doctor(doctor::DoctorArgs),
+    /// Serve agents that start this program by the Model Context Protocol, on standard input and output, as the person of the kubeconfig
+    Mcp,
     /// Print what a shell needs to complete this command
     Completion(completion::CompletionArgs),
 }

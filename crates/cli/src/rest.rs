@@ -49,7 +49,30 @@ pub async fn with<T>(context: &Context, work: impl AsyncFnOnce(&Rest) -> anyhow:
     done
 }
 
+/// The API by a Session of its own, which is to be ended with [`Rest::end`].
+///
+/// # Errors
+/// If there is no Session.
+pub async fn begin(context: &Context) -> anyhow::Result<Rest> {
+    let (transport, token) = tokio::try_join!(Transport::find(context), session::token(context))?;
+    Ok(Rest { transport, token })
+}
+
 impl Rest {
+    /// Ends the Session.
+    pub async fn end(&self) {
+        let _ = timeout(GOODBYE, self.call(Method::DELETE, "/session")).await;
+    }
+
+    /// Asks as it stands; the answer, whatever that is.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn ask(&self, request: http::request::Builder, body: Bytes) -> anyhow::Result<http::Response<Body>> {
+        let request = request.header("x-jct-token", &self.token).body(body)?;
+        self.transport.send(request).await
+    }
+
     /// What is at `path`.
     ///
     /// # Errors

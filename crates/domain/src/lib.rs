@@ -8,6 +8,7 @@ pub mod actor;
 pub mod applied;
 pub mod audit;
 pub mod checkpoint;
+pub mod client;
 pub mod cwom;
 pub mod deletion;
 pub mod denial;

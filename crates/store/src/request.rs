@@ -40,6 +40,8 @@ pub struct NewTask {
     pub create_cwom: bool,
     /// The Run that the Task carries out, where it was made for one; then no objects are made.
     pub for_run: Option<Id>,
+    /// The program that asked for it on somebody's behalf, by its own account.
+    pub client: Option<String>,
     /// Whether `spec.suspend` holds it back.
     pub suspended: bool,
     /// What the status of the object shows.

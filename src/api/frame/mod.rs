@@ -1,5 +1,6 @@
 //! What stands around every handler: identity of the request, limits, errors in one form.
 
+mod client;
 mod context;
 mod limits;
 mod net;
@@ -8,6 +9,7 @@ use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub use client::Client;
 pub use context::{Joined, RequestTrace, random};
 pub use limits::{Full, Limits};
 
@@ -26,8 +28,12 @@ pub fn guard(router: Router<Api>, api: &Api) -> Router<Api> {
 
 /// Puts what every request needs around `router`.
 pub fn around(router: Router<Api>, api: &Api) -> Router<Api> {
+    beside(router.fallback(net::not_found), api)
+}
+
+/// The same around routes that are merged with those that [`around`] is around.
+pub fn beside(router: Router<Api>, api: &Api) -> Router<Api> {
     router
-        .fallback(net::not_found)
         .layer(CatchPanicLayer::custom(net::panicked))
         .layer(from_fn(net::json_errors))
         .layer(from_fn_with_state(api.clone(), context::context))

@@ -13,7 +13,7 @@ use crate::api::Api;
 use crate::api::auth::{Caller, Right};
 use crate::api::body::Unread;
 use crate::api::error::Problem;
-use crate::api::frame::{Joined, RequestTrace, random};
+use crate::api::frame::{Client, Joined, RequestTrace, random};
 use crate::api::query::Params;
 use crate::domain::cwom::adapter::CwomIds;
 use crate::domain::denial::{self, Door};
@@ -51,6 +51,7 @@ pub async fn enqueue(
     caller: Caller,
     trace: RequestTrace,
     mut query: Params,
+    client: Client,
     unread: Unread,
 ) -> Result<Response, Problem> {
     // Most of the request's time, so that the wait ends with an answer of its own.
@@ -62,7 +63,13 @@ pub async fn enqueue(
     api.access.require(&caller, &Right::tasks("create", &namespace)).await?;
     let joined = trace.join(&api, &caller).await?;
     let json = unread.json(&api.room, &caller).await?;
-    make(&api, &caller, Wanted { namespace, joined, body: &json.value, create_cwom, retry_of: None }, until).await
+    make(
+        &api,
+        &caller,
+        Wanted { namespace, joined, body: &json.value, create_cwom, retry_of: None, client: client.0 },
+        until,
+    )
+    .await
 }
 
 /// A Task that somebody who may have it wants.
@@ -77,11 +84,13 @@ pub(super) struct Wanted<'a> {
     pub(super) create_cwom: bool,
     /// The Task whose work is done again.
     pub(super) retry_of: Option<Id>,
+    /// The program that asks on somebody's behalf, by its own account.
+    pub(super) client: Option<String>,
 }
 
 /// Asks the gate, makes the Task, and answers when it is recorded.
 pub(super) async fn make(api: &Api, caller: &Caller, wanted: Wanted<'_>, until: Instant) -> Result<Response, Problem> {
-    let Wanted { namespace, joined: Joined { trace_id, parent }, body, create_cwom, retry_of } = wanted;
+    let Wanted { namespace, joined: Joined { trace_id, parent }, body, create_cwom, retry_of, client } = wanted;
     let (executors, models) = (api.executors.borrow().clone(), api.models.borrow().clone());
     let judged = match judge(body, Naming::Rest, &api.policy) {
         (Verdict::Accepted(task), controls) => {
@@ -101,8 +110,16 @@ pub(super) async fn make(api: &Api, caller: &Caller, wanted: Wanted<'_>, until: 
     };
     let warnings = advice_on(&task, controls.executor.as_deref(), Naming::Rest, &namespace, &executors);
     let submitter = caller.principal();
-    let submission =
-        Submission { namespace, submitter, trace_id, parent_trace_id: parent.clone(), retry_of, task, controls };
+    let submission = Submission {
+        namespace,
+        submitter,
+        trace_id,
+        parent_trace_id: parent.clone(),
+        retry_of,
+        client,
+        task,
+        controls,
+    };
     match submit(api, &submission, until).await? {
         Submitted::Recorded(row) => Ok(recorded(&row, &warnings, parent.as_ref())),
         Submitted::Duplicate(first) => {

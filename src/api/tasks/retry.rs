@@ -2,16 +2,19 @@
 
 use axum::extract::State;
 use axum::response::Response;
+use kube::api::Api as Objects;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::enqueue::{Wanted, make};
 use super::find;
+use super::submit::cluster_problem;
 use crate::api::Api;
 use crate::api::auth::{Caller, Right};
 use crate::api::error::Problem;
-use crate::api::frame::RequestTrace;
+use crate::api::frame::{Client, RequestTrace};
 use crate::api::query::{Params, PathId};
+use crate::crd::TaskView;
 use crate::store::TaskRow;
 
 /// Ask for the work of an ended Task again
@@ -35,6 +38,7 @@ pub async fn retry(
     caller: Caller,
     trace: RequestTrace,
     id: PathId,
+    client: Client,
     query: Params,
 ) -> Result<Response, Problem> {
     let until = Instant::now() + api.settings.timeout.mul_f32(0.9);
@@ -45,18 +49,34 @@ pub async fn retry(
         return Err(Problem::conflict(format!("Task '{}' has not ended: it is {}", row.id, row.phase)));
     }
     let joined = trace.join(&api, &caller).await?;
-    let body = as_asked(&row);
+    let body = as_asked(&row, ttl(&api, &row).await?);
     let (namespace, create_cwom) = (row.namespace.clone(), row.create_cwom);
-    make(&api, &caller, Wanted { namespace, joined, body: &body, create_cwom, retry_of: Some(row.id) }, until).await
+    make(
+        &api,
+        &caller,
+        Wanted { namespace, joined, body: &body, create_cwom, retry_of: Some(row.id), client: client.0 },
+        until,
+    )
+    .await
+}
+
+/// How long its object stays after the end: that says the object alone, while it is there.
+async fn ttl(api: &Api, row: &TaskRow) -> Result<Option<Value>, Problem> {
+    let objects: Objects<TaskView> = Objects::namespaced(api.client.clone(), &row.namespace);
+    let found = objects.get_opt(&row.name).await;
+    let found = found.map_err(|error| cluster_problem("read a Task", &row.namespace, &error))?;
+    let found = found.filter(|object| object.metadata.uid.as_ref() == Some(&row.uid));
+    Ok(found.and_then(|object| object.spec.controls.ttl_seconds_after_finished).map(|seconds| json!(seconds)))
 }
 
 /// What a client would write to have it again.
-fn as_asked(row: &TaskRow) -> Value {
+fn as_asked(row: &TaskRow, ttl: Option<Value>) -> Value {
     let mut body = json!(row.task);
     if let Some(fields) = body.as_object_mut() {
         // The key is used, for good.
         fields.remove("idempotency_key");
         fields.insert("max_attempts".into(), json!(row.max_attempts));
+        fields.extend(ttl.map(|seconds| ("ttl_seconds_after_finished".to_owned(), seconds)));
         fields.extend(row.executor.as_ref().map(|executor| ("executor".to_owned(), json!(executor))));
         fields.extend(row.model.as_ref().map(|model| ("model".to_owned(), json!(model))));
     }

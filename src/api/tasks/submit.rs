@@ -12,7 +12,7 @@ use super::wait::wait;
 use crate::api::Api;
 use crate::api::error::Problem;
 use crate::api::frame::random;
-use crate::crd::names::FINALIZER;
+use crate::crd::names::{CLIENT, FINALIZER};
 use crate::crd::stamps::{Issuer, Seal, Sealed, are_refused};
 use crate::crd::{Stamps, Task as TaskObject, TaskSpec, TaskView};
 use crate::domain::id::{hex, sha256_hex};
@@ -43,6 +43,8 @@ pub struct Submission {
     pub parent_trace_id: Option<TraceId>,
     /// The Task whose work is done again.
     pub retry_of: Option<Id>,
+    /// The program that asks on somebody's behalf, by its own account.
+    pub client: Option<String>,
     /// What.
     pub task: Task,
     /// How it is to be handled.
@@ -136,7 +138,7 @@ async fn create(api: &Api, submission: &Submission, name: Option<String>) -> Res
 /// The object, sealed by the operator itself: the webhook takes its word for whom it is by that seal alone. Its name is made
 /// here, so that the seal is on the whole of it.
 fn object(api: &Api, submission: &Submission, name: Option<String>) -> TaskObject {
-    let Submission { namespace, submitter, trace_id, parent_trace_id, retry_of, task, controls } = submission;
+    let Submission { namespace, submitter, trace_id, parent_trace_id, retry_of, client, task, controls } = submission;
     let name = name.unwrap_or_else(|| format!("task-{}", hex(&random()[..6])));
     let stamps = Stamps { submitter: submitter.clone(), trace_id: trace_id.clone(), run: None };
     let mut object = TaskObject::new(&name, TaskSpec::of(task, controls));
@@ -145,6 +147,7 @@ fn object(api: &Api, submission: &Submission, name: Option<String>) -> TaskObjec
     let spec_sha256 = submitted_digest(sealed.kind, &object.spec.to_json());
     let mut annotations = stamps.annotations(&sealed, &spec_sha256, &seal, &api.trust.borrow().keys);
     annotations.extend(parent_trace_id.iter().map(|parent| (PARENT_TRACE_ID.to_owned(), parent.to_string())));
+    annotations.extend(client.iter().map(|client| (CLIENT.to_owned(), client.clone())));
     annotations.extend(retry_of.map(|first| (RETRY_OF.to_owned(), first.to_string())));
     object.metadata = ObjectMeta {
         name: Some(name),

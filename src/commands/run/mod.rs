@@ -203,6 +203,7 @@ async fn gate_and_run(
         max_attempts: controls.max_attempts,
         create_cwom: controls.create_cwom,
         for_run: None,
+        client: None,
         suspended: false,
         shown: Shown::default(),
         created_at: now,

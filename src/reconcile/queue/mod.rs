@@ -60,6 +60,9 @@ pub struct Queue {
     untold: VecDeque<(Instant, TaskKey)>,
     /// Whether all that are there have been listed: before that nobody can be said to be first.
     is_listed: bool,
+    /// Whether the first list waits for passes. One that broke off may have taken longer than etcd keeps what it began with;
+    /// the next one does not wait.
+    list_waits: bool,
 }
 
 /// A pass under way.
@@ -87,6 +90,7 @@ impl Queue {
             telling: 0,
             untold: VecDeque::new(),
             is_listed: false,
+            list_waits: true,
         }
     }
 
@@ -111,7 +115,7 @@ impl Queue {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 Some(ended) = self.passes.join_next_with_id(), if !self.passes.is_empty() => self.ended(ended),
-                Some(event) = events.next(), if self.is_listed || self.turns.soon() < ENOUGH => {
+                Some(event) = events.next(), if self.takes_events() => {
                     self.take_up(event, &news);
                     if self.is_listed && let Some(filled) = filled.take() {
                         filled();
@@ -157,8 +161,15 @@ impl Queue {
                 }
             }
             // The watcher recovers by itself, with a backoff.
-            Err(error) => warn!(kind = "Task", %error, "watch interrupted"),
+            Err(error) => {
+                warn!(kind = "Task", %error, "watch interrupted");
+                self.list_waits = false;
+            }
         }
+    }
+
+    fn takes_events(&self) -> bool {
+        self.is_listed || !self.list_waits || self.turns.soon() < ENOUGH
     }
 
     /// `key` waits for a pass. One that is not there does not: the list, or an event, will bring it.

@@ -4,10 +4,12 @@ use kube::Resource as _;
 use kube::api::GetParams;
 use kube::core::Request;
 
+use serde_json::Value;
+
 use super::lost;
 use super::validate::{Specification, Validated};
 use crate::crd::status::DecisionAction;
-use crate::crd::{TaskView, WholeTask};
+use crate::crd::{TaskView, WholeTask, spec_of};
 use crate::domain::Finding;
 use crate::policy::Verdict;
 use crate::reconcile::{Context, Error};
@@ -82,6 +84,7 @@ async fn record_as(
                 max_attempts: controls.max_attempts,
                 create_cwom: controls.create_cwom,
                 for_run: task.head.run,
+                client: task.head.client.clone(),
                 suspended: controls.suspend,
                 shown,
                 created_at: task.head.created_at,
@@ -97,8 +100,15 @@ async fn record_as(
 }
 
 /// The spec of the object, as it is now, held against the policy if it is `gated`; none if that is not the spec that the watch
-/// showed. API server.
+/// showed, or which it showed whole. API server.
 async fn specification(context: &Context, task: &Validated, gated: bool) -> Result<Option<Specification>, Error> {
+    let judged = |spec: Result<Value, String>| match gated {
+        true => Specification::of(&spec, &task.head, &context.policy),
+        false => Specification::ungated(&spec),
+    };
+    if let Some(text) = &task.spec.text {
+        return Ok(Some(judged(spec_of(text))));
+    }
     // A spec is many times larger in memory than as text.
     let _permit = context.whole.acquire().await;
     let request = Request::new(TaskView::url_path(&(), Some(&task.head.namespace)));
@@ -108,9 +118,7 @@ async fn specification(context: &Context, task: &Validated, gated: bool) -> Resu
     let Some(found) = found.filter(|found| found.metadata.uid.as_ref() == Some(&task.head.uid)) else {
         return Ok(None);
     };
-    let spec = found.spec();
-    let specification =
-        if gated { Specification::of(&spec, &task.head, &context.policy) } else { Specification::ungated(&spec) };
+    let specification = judged(found.spec());
     Ok(Some(specification).filter(|specification| specification.sha256 == task.spec.sha256))
 }
 

@@ -65,6 +65,7 @@ impl Validated {
                 deleted_at: None,
                 submitted_by: row.submitted_by.clone(),
                 run: None,
+                client: None,
                 author: None,
                 has_old_stamps: false,
                 canceller: None,

@@ -10,6 +10,7 @@ mod follow;
 pub mod get;
 pub mod list;
 pub mod logs;
+pub mod mcp;
 pub mod policy;
 pub mod report;
 pub mod retry;
@@ -50,6 +51,7 @@ pub async fn run(Cli { global, command }: Cli) -> anyhow::Result<u8> {
         Command::Policy(command) => policy::run(&command, context).await,
         Command::Console(args) => console::run(&args, context).await,
         Command::Doctor(args) => doctor::run(&args, context).await,
+        Command::Mcp => mcp::run(context).await,
         Command::Completion(args) => completion::run(&args),
     }
 }

@@ -151,6 +151,7 @@ fn new_task(name: &str, now: Timestamp) -> NewTask {
         max_attempts: 1,
         create_cwom: false,
         for_run: None,
+        client: None,
         suspended: false,
         shown: Shown::default(),
         created_at: now,

@@ -61,7 +61,7 @@ impl Operation for NewTask {
             entity_id: self.id.to_string(),
             before: None,
             after: Some(task_created(&row)),
-            note: None,
+            note: self.client.as_ref().map(|client| format!("client: {client}")),
             trace_id: self.trace_id.clone(),
         };
         let entries = [vec![entry], objects.entries].concat();
@@ -112,6 +112,7 @@ impl NewTask {
             max_attempts,
             create_cwom,
             for_run: _,
+            client: _,
             suspended,
             shown: _,
             created_at,

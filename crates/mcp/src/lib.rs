@@ -1,0 +1,20 @@
+//! JCT for agents: the [Model Context Protocol](https://modelcontextprotocol.io) over the REST API.
+//!
+//! A tool is one or a few requests to the REST API, made as the caller: what they may do is asked there, and nowhere else. So no
+//! tool can do what its caller may not, and what the API records is recorded. There is no tool that reviews, raises a budget,
+//! releases or retries: those are decisions of people.
+//!
+//! How the API is reached is a [`Door`]'s: within the operator for `/mcp`, over the way of `kubectl jct` for `jct mcp`.
+
+#![warn(missing_docs)] // other crates use it
+
+mod advice;
+mod client;
+mod door;
+mod resources;
+mod server;
+mod tools;
+
+pub use client::{CLIENT_HEADER, SESSION_HEADER, claimed, session_id};
+pub use door::{Answer, Ask, Door};
+pub use server::{Server, http, stdio};
