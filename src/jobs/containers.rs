@@ -109,17 +109,18 @@ pub(super) fn recorder(attempt: &Attempt, settings: &JobSettings) -> Container {
 
 /// The container that passes on what the executor asks models: it alone has the token, and neither trace nor workspace.
 pub(super) fn relay(settings: &JobSettings) -> Container {
-    let Broker { url, authorities } = &settings.broker;
+    let Broker { url, authorities, bodies } = &settings.broker;
     let args = arguments(&[
         ("work-dir", WORK_MOUNT),
         ("broker", url),
         ("broker-authorities", authorities),
         ("token-file", &format!("{MODEL_TOKEN_MOUNT}/{MODEL_TOKEN_FILE}")),
     ]);
+    let args = args.into_iter().chain(bodies.then(|| "--bodies".to_owned()));
     let private = "private";
     Container {
         command: Some(vec![RELAY_PROGRAM.into()]),
-        args: Some(args.iter().map(|arg| literal(arg)).collect()),
+        args: Some(args.map(|arg| literal(&arg)).collect()),
         resources: waiting(settings),
         volume_mounts: Some(vec![
             VolumeMount { sub_path: Some(private.into()), ..mount("work", &format!("{WORK_MOUNT}/{private}")) },

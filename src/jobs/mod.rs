@@ -89,6 +89,8 @@ pub struct Broker {
     pub url: String,
     /// Whom its certificate is of: certificates in PEM.
     pub authorities: String,
+    /// Whether relays keep bodies for the recorder.
+    pub bodies: bool,
 }
 
 /// One attempt of a recorded Task.

@@ -44,6 +44,7 @@ fn settings() -> JobSettings {
         broker: Broker {
             url: "https://jct-model.jct-system.svc".into(),
             authorities: "-----BEGIN CERTIFICATE-----\n".into(),
+            bodies: false,
         },
     }
 }

@@ -22,6 +22,8 @@ pub const STDOUT_FILE: &str = "stdout.log";
 pub const STDERR_FILE: &str = "stderr.log";
 /// What models were asked, one JSON object for each exchange.
 pub const MODEL_FILE: &str = "model.jsonl";
+/// The bodies of that, where they are recorded.
+pub const MODEL_BODIES_FILE: &str = "model-bodies.jsonl";
 /// The folder of outputs.
 pub const ARTIFACTS_DIR: &str = "artifacts";
 /// Written last, by rename.

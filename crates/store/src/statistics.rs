@@ -124,8 +124,9 @@ async fn ended(conn: &mut Conn<'_>, query: &StatisticsQuery) -> Result<Vec<Ended
 }
 
 async fn failures(conn: &mut Conn<'_>, query: &StatisticsQuery) -> Result<BTreeMap<String, u64>> {
+    // By the index of when they ended, and not by that of the status, which has those of all times.
     let sql = "SELECT error FROM tasks WHERE completed_at IS NOT NULL AND completed_at >= $1 AND completed_at < $2 \
-               AND status = 'failed' AND duplicate_of IS NULL AND ($3 = '' OR namespace = $3) \
+               AND status || '' = 'failed' AND duplicate_of IS NULL AND ($3 = '' OR namespace = $3) \
                ORDER BY completed_at DESC, id DESC LIMIT $4";
     let (since, until) = (query.since.as_microsecond(), query.until.as_microsecond());
     let namespace = query.namespace.as_deref().unwrap_or_default();

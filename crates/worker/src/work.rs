@@ -115,6 +115,11 @@ impl Work {
         self.root.join(jct_domain::model::RECORD)
     }
 
+    /// What it leaves besides, where bodies are recorded.
+    pub fn model_bodies(&self) -> PathBuf {
+        self.root.join(jct_domain::model::BODIES)
+    }
+
     /// What it leaves where that can't be had: why.
     pub fn model_trouble(&self) -> PathBuf {
         self.root.join(jct_domain::model::TROUBLE)

@@ -15,8 +15,8 @@ use crate::api::error::Problem;
 use crate::api::query::PathId;
 use crate::api::tasks;
 use crate::domain::trace::{
-    CLAIM_FILE, EVENTS_FILE, FileKind, INCOMPLETE_FILE, LOG_FILE, MANIFEST_FILE, MAX_MANIFEST_BYTES, MODEL_FILE,
-    PROVENANCE_FILE, STDERR_FILE, STDOUT_FILE, TASK_FILE, is_inside,
+    CLAIM_FILE, EVENTS_FILE, FileKind, INCOMPLETE_FILE, LOG_FILE, MANIFEST_FILE, MAX_MANIFEST_BYTES, MODEL_BODIES_FILE,
+    MODEL_FILE, PROVENANCE_FILE, STDERR_FILE, STDOUT_FILE, TASK_FILE, is_inside,
 };
 use crate::store::{JobRow, TaskRow};
 use crate::trace::{Stamp, TraceVolume};
@@ -25,7 +25,7 @@ const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Files that recorder and operator write, whatever the executor does: all that there is of a trace that is not sealed.
-pub const RECORDED: [(&str, FileKind, &str); 9] = [
+pub const RECORDED: [(&str, FileKind, &str); 10] = [
     (TASK_FILE, FileKind::File, JSON),
     (CLAIM_FILE, FileKind::File, JSON),
     (EVENTS_FILE, FileKind::Log, "application/jsonl"),
@@ -33,6 +33,7 @@ pub const RECORDED: [(&str, FileKind, &str); 9] = [
     (STDOUT_FILE, FileKind::Log, TEXT),
     (STDERR_FILE, FileKind::Log, TEXT),
     (MODEL_FILE, FileKind::Log, "application/jsonl"),
+    (MODEL_BODIES_FILE, FileKind::Log, "application/jsonl"),
     (INCOMPLETE_FILE, FileKind::Error, JSON),
     (PROVENANCE_FILE, FileKind::File, JSON),
 ];

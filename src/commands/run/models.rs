@@ -10,7 +10,7 @@ use super::aside::SetAside;
 use crate::broker::keys::authorities;
 use crate::domain::Task;
 use crate::domain::executor::Executor;
-use crate::domain::model::{self, Dialect, Granted, Models};
+use crate::domain::model::{self, Dialect, Granted, Models, Record};
 use crate::domain::task::Controls;
 use crate::local::ModelAccess;
 
@@ -55,7 +55,8 @@ pub fn access(
         model.aliases.clone_from(&granted.aliases);
     }
     let catalog = catalog(models, &granted, &aside.model_keys)?;
-    Ok(Some(ModelAccess { granted, catalog, authorities: authorities(models) }))
+    let bodies = models.record == Record::Bodies;
+    Ok(Some(ModelAccess { granted, catalog, authorities: authorities(models), bodies }))
 }
 
 /// The models that are granted, with their providers' keys.

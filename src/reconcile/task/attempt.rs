@@ -16,6 +16,7 @@ use crate::crd::names;
 use crate::domain::Phase;
 use crate::domain::executor::{Executor, NoExecutor};
 use crate::domain::id::sha256_hex;
+use crate::domain::model::Record;
 use crate::domain::trace::task_json;
 use crate::jobs::{Attempt, Broker, JobSettings, job, job_name};
 use crate::reconcile::queue::turns::TaskKey;
@@ -162,7 +163,9 @@ pub async fn create_job(context: &Context, row: &TaskRow) -> Result<(), Error> {
         number: row.attempt,
         task_sha256: &task_sha256,
     };
-    let broker = Broker { authorities: context.broker_authorities.borrow().clone(), ..context.jobs.broker.clone() };
+    let (authorities, bodies) =
+        (context.broker_authorities.borrow().clone(), context.models().record == Record::Bodies);
+    let broker = Broker { authorities, bodies, ..context.jobs.broker.clone() };
     let job = job(&attempt, &JobSettings { broker, ..context.jobs.clone() });
     context.starts.turn(&TaskKey::new(&row.namespace, &row.name)).await;
     match jobs(context).create(&PostParams::default(), &job).await {

@@ -1,6 +1,7 @@
 //! `jct worker record`: in the container that has the trace. Lets the executor begin, writes down what it prints and does as it
 //! happens, judges its end, takes its outputs, and seals. Nothing that the executor runs can reach it.
 
+mod bodies;
 mod model;
 mod outputs;
 mod verdict;

@@ -22,8 +22,8 @@ use jct_domain::executor::Executor;
 use jct_domain::id::sha256_hex;
 use jct_domain::trace::{
     ARTIFACTS_DIR, CANCEL_FILE, CLAIM_FILE, Change, EVENTS_FILE, Event, ExecutorResult, LOG_FILE, MANIFEST_FILE,
-    MANIFEST_VERSION, MAX_MANIFEST_BYTES, MODEL_FILE, Manifest, Outcome, STDERR_FILE, STDOUT_FILE, Source, TASK_FILE,
-    Usage,
+    MANIFEST_VERSION, MAX_MANIFEST_BYTES, MODEL_BODIES_FILE, MODEL_FILE, Manifest, Outcome, STDERR_FILE, STDOUT_FILE,
+    Source, TASK_FILE, Usage,
 };
 use jct_untrusted::Failure;
 use jct_untrusted::files::{read_regular, remove};
@@ -31,7 +31,8 @@ use jct_untrusted::names::{self, is_troublesome, shorten};
 use jct_untrusted::redact::Rules;
 
 /// The files of a trace beside the artifacts; anything else in the folder is removed before it is sealed.
-const PLAIN_FILES: [&str; 7] = [CLAIM_FILE, EVENTS_FILE, LOG_FILE, MODEL_FILE, STDERR_FILE, STDOUT_FILE, TASK_FILE];
+const PLAIN_FILES: [&str; 8] =
+    [CLAIM_FILE, EVENTS_FILE, LOG_FILE, MODEL_BODIES_FILE, MODEL_FILE, STDERR_FILE, STDOUT_FILE, TASK_FILE];
 /// The greatest `events.jsonl` that another container may have left, in bytes.
 const MAX_EVENTS_BYTES: u64 = 64 * 1024 * 1024;
 /// The greatest message in the manifest, in characters.
