@@ -226,8 +226,8 @@ impl Bench<'_> {
             self.client.request_text(request.body(serde_json::to_vec(&status)?)?).await?;
             Ok(())
         });
-        let told = format!("{count} times the same, {clients} clients");
-        let rate = self.alone(&told, 3, clients, tasks).await?;
+        let reported = format!("{count} times the same, {clients} clients");
+        let rate = self.alone(&reported, 3, clients, tasks).await?;
         self.client.request_text(Request::delete(path("same", "tasks")).body(Vec::new())?).await?;
         wait("their end", async || shown(&self.client, &path("same", "tasks"), "JobCreated").await == 0).await?;
         Ok(rate)
@@ -246,7 +246,7 @@ impl Bench<'_> {
     /// What clients do without an operator, so many writes each time: a row of the table.
     async fn alone(
         &self,
-        told: &str,
+        reported: &str,
         writes: usize,
         clients: usize,
         work: impl ExactSizeIterator<Item = impl Future<Output = anyhow::Result<()>>>,
@@ -257,7 +257,7 @@ impl Bench<'_> {
         let used = self.used(None).await?;
         let each = |used: f64| used * 1000.0 / count;
         println!(
-            "{told:<34} {rate:>8.0} {:>8} {:>8} {:>8} {:>7} {:>7} {writes:>8.1} {:>8} {:>8.2} {:>8.2}",
+            "{reported:<34} {rate:>8.0} {:>8} {:>8} {:>8} {:>7} {:>7} {writes:>8.1} {:>8} {:>8.2} {:>8.2}",
             "",
             "",
             "",

@@ -12,7 +12,7 @@ use jct::domain::trace::{FileEntry, FileKind};
 use jct::domain::{Actor, ActorKind, Id, Task, TraceId};
 use jct::store::{
     AttemptEnd, AuditCheck, AuditQuery, MAX_PAGE, MarkRunning, NewTask, Next, Page, StartAttempt, Store, StoreSettings,
-    TaskFilter, TraceRecord, TraceSight,
+    TaskFilter, TraceRecord, TraceVisibility,
 };
 use jiff::Timestamp;
 use serde_json::json;
@@ -30,22 +30,22 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let store = Store::open(&StoreSettings::new(url.parse()?)).await?;
-        let mut told = 0;
+        let mut reported = 0;
         for (callers, tasks) in LOADS {
-            report(&store, callers, tasks, &mut told).await?;
+            report(&store, callers, tasks, &mut reported).await?;
         }
         while store.stats().audit_entries < wanted {
-            live(&store, 128, 4000, &mut told).await?;
+            live(&store, 128, 4000, &mut reported).await?;
         }
-        read(&store, told).await?;
+        read(&store, reported).await?;
         store.close().await;
         Ok(())
     })
 }
 
-async fn report(store: &Store, callers: usize, tasks: usize, told: &mut usize) -> anyhow::Result<()> {
+async fn report(store: &Store, callers: usize, tasks: usize, reported: &mut usize) -> anyhow::Result<()> {
     let (before, began) = (store.stats(), Instant::now());
-    let mut waits = live(store, callers, tasks, told).await?;
+    let mut waits = live(store, callers, tasks, reported).await?;
     let (after, seconds) = (store.stats(), began.elapsed().as_secs_f64());
     let rate = |before: u64, after: u64| (after - before) as f64 / seconds;
     println!(
@@ -65,9 +65,9 @@ fn spread(times: &mut [Duration]) -> String {
 }
 
 /// Lets so many Tasks live; how long each waited to be recorded.
-async fn live(store: &Store, callers: usize, tasks: usize, told: &mut usize) -> anyhow::Result<Vec<Duration>> {
-    let first = *told;
-    *told += tasks;
+async fn live(store: &Store, callers: usize, tasks: usize, reported: &mut usize) -> anyhow::Result<Vec<Duration>> {
+    let first = *reported;
+    *reported += tasks;
     let mut running = tokio::task::JoinSet::new();
     for caller in 0..callers {
         let store = store.clone();
@@ -87,10 +87,10 @@ async fn live(store: &Store, callers: usize, tasks: usize, told: &mut usize) -> 
 }
 
 /// Reads stories as `GET /trace/{id}` does, and the whole log as `jct audit --verify` does.
-async fn read(store: &Store, told: usize) -> anyhow::Result<()> {
+async fn read(store: &Store, reported: usize) -> anyhow::Result<()> {
     let mut times = Vec::new();
     for story in 0..STORIES {
-        let trace_id = TraceId::derive(&format!("uid-{}", story * told / STORIES));
+        let trace_id = TraceId::derive(&format!("uid-{}", story * reported / STORIES));
         let began = Instant::now();
         let filter = TaskFilter { trace_id: Some(trace_id.clone()), ..TaskFilter::default() };
         let tasks = store.tasks(&filter, Page::default()).await?;
@@ -99,7 +99,7 @@ async fn read(store: &Store, told: usize) -> anyhow::Result<()> {
             store.jobs(task.id).await?;
             store.artifacts(task.id).await?;
         }
-        store.objects_of_trace(&trace_id, &TraceSight::Everything).await?;
+        store.objects_of_trace(&trace_id, &TraceVisibility::Everything).await?;
         let page = Page { limit: MAX_PAGE, ..Page::default() };
         store.audit(&AuditQuery { trace_id: Some(trace_id), page, ..AuditQuery::default() }).await?;
         times.push(began.elapsed());

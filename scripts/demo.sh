@@ -387,6 +387,9 @@ How to look further:
   kubectl --namespace $SYSTEM logs deployment/jct
   kubectl --namespace $SYSTEM port-forward service/jct-api 8000:80    # then http://localhost:8000/docs
   kubectl --namespace $TENANT apply -f examples/suspended.yaml
+With kubectl-jct, which make install puts beside jct:
+  kubectl jct report --namespace $TENANT analysis    # what a Task made; also: why, diff, logs, trace ls
+  kubectl jct console --namespace $TENANT            # all of it in a browser, signed in
 END
   if [[ "$NAME" == existing ]]; then
     echo "Undo it: CLUSTER=existing scripts/demo.sh --undo"

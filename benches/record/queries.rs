@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jct::domain::audit::EntityKind;
 use jct::domain::cwom::Kind;
 use jct::domain::{Id, Phase, TraceId};
-use jct::store::{AuditQuery, ObjectFilter, Page, Store, StoreSettings, TaskFilter, TraceSight};
+use jct::store::{AuditQuery, ObjectFilter, Page, Store, StoreSettings, TaskFilter, TraceVisibility};
 use jiff::{SignedDuration, Timestamp};
 
 use super::life::{namespace, uid};
@@ -59,7 +59,7 @@ pub async fn time(url: &str, real: usize) -> anyhow::Result<()> {
     });
     timed!("the story of a trace: objects and entries", |n| async {
         let trace_id = TraceId::derive(&pick(n));
-        store.objects_of_trace(&trace_id, &TraceSight::Everything).await?;
+        store.objects_of_trace(&trace_id, &TraceVisibility::Everything).await?;
         store.audit(&AuditQuery { trace_id: Some(trace_id), ..audit() }).await
     });
     timed!("the newest 100 Issues", |_n| async {

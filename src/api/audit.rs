@@ -3,19 +3,47 @@
 use axum::extract::State;
 use axum::response::Response;
 use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde_json::Value;
 
 use super::Api;
 use super::auth::{Caller, Right};
 use super::error::Problem;
+use super::openapi::bodies;
 use super::page;
 use super::query::Params;
-use crate::domain::ActorKind;
 use crate::domain::audit::{Action, EntityKind, Entry};
+use crate::domain::{ActorKind, Id, TraceId};
 use crate::store::{AuditQuery, Order, Page};
 
 /// The right to read the whole log. The resource stands for it where rights are granted; there are no objects of it.
 pub fn right() -> Right {
     Right::resource("list", "auditentries", None)
+}
+
+/// An [`Entry`], as it is serialized.
+#[derive(JsonSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct AuditEntry {
+    #[schemars(schema_with = "bodies::id")]
+    id: Id,
+    #[schemars(schema_with = "bodies::time")]
+    ts: Timestamp,
+    #[schemars(schema_with = "bodies::actor_kind")]
+    actor_kind: ActorKind,
+    actor_id: String,
+    #[schemars(schema_with = "bodies::action")]
+    action: Action,
+    #[schemars(schema_with = "bodies::entity_kind")]
+    entity_kind: EntityKind,
+    entity_id: String,
+    #[schemars(schema_with = "bodies::any")]
+    before: Option<Value>,
+    #[schemars(schema_with = "bodies::any")]
+    after: Option<Value>,
+    note: Option<String>,
+    #[schemars(schema_with = "bodies::trace_id")]
+    trace_id: TraceId,
 }
 
 /// The audit log, the newest entry first

@@ -4,13 +4,40 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
 
 use super::Api;
 use super::auth::{Caller, Right};
 use super::error::Problem;
+use super::openapi::bodies;
 use super::query::Params;
+use crate::domain::model::budget::Amount;
 use crate::store::{CostBy, CostQuery};
+
+/// What models cost.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Cost {
+    #[schemars(schema_with = "bodies::cost_by")]
+    by: CostBy,
+    #[schemars(length(max = 1000))]
+    costs: Vec<Sum>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Sum {
+    /// Of what; empty where a Task names no executor.
+    name: String,
+    /// At list price.
+    #[schemars(range(min = 0))]
+    usd: f64,
+    #[schemars(schema_with = "bodies::count")]
+    tokens: u64,
+    /// Also those that were refused.
+    #[schemars(schema_with = "bodies::count")]
+    requests: u64,
+}
 
 /// What models cost
 ///
@@ -34,9 +61,12 @@ pub async fn get(State(api): State<Api>, caller: Caller, mut query: Params) -> R
     api.access.require(&caller, &Right::resource("list", "tasks", wanted.namespace.as_deref())).await?;
     let _turn = api.answers.turn().await?;
     let sums = api.store.model_costs(&wanted).await?;
-    let told = sums.iter().map(
-        |(name, sum)| json!({"name": name, "usd": sum.usd.dollars(), "tokens": sum.tokens, "requests": sum.requests}),
-    );
-    let body = json!({"by": wanted.by.as_str(), "costs": told.collect::<Vec<Value>>()});
+    let sum = |(name, sum): &(String, Amount)| Sum {
+        name: name.clone(),
+        usd: sum.usd.dollars(),
+        tokens: sum.tokens,
+        requests: sum.requests,
+    };
+    let body = json!(Cost { by: wanted.by, costs: sums.iter().map(sum).collect() });
     api.answers.json(&caller, HeaderMap::new(), body.to_string().into_bytes()).await
 }

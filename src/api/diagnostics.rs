@@ -2,16 +2,19 @@
 
 use axum::Json;
 use axum::extract::State;
+use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Api;
 use super::auth::{Caller, Right};
 use super::error::Problem;
+use super::openapi::bodies;
 use super::query::Params;
 
 /// How a check came out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Status {
     Ok,
@@ -20,15 +23,29 @@ enum Status {
 }
 
 /// One thing that was looked at.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 struct Check {
     name: &'static str,
     status: Status,
-    /// What was found.
     message: String,
-    /// What to do about it.
+    /// What to do; only where something is not as it should be.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     advice: Option<&'static str>,
+}
+
+/// How the installation is, as far as one replica can tell.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Diagnostics {
+    version: &'static str,
+    /// The pod that answers.
+    replica: String,
+    /// Whether it runs the controller.
+    leads: bool,
+    /// By the API server's clock.
+    #[schemars(schema_with = "bodies::time")]
+    time: Timestamp,
+    checks: Vec<Check>,
 }
 
 impl Check {
@@ -57,19 +74,19 @@ impl Check {
 #[utoipa::path(get, path = "/diagnostics", tag = "operation", operation_id = "diagnostics",
     responses((status = 200, description = "`checks`, each with `name`, `status` (`ok`, `warning` or `failed`), `message` and `advice`",
                body = ref("#/components/schemas/Diagnostics"))))]
-pub async fn tell(State(api): State<Api>, caller: Caller, query: Params) -> Result<Json<Value>, Problem> {
+pub async fn report(State(api): State<Api>, caller: Caller, query: Params) -> Result<Json<Value>, Problem> {
     query.finish()?;
     api.access.require(&caller, &Right::Path { verb: "get", path: "/diagnostics" }).await?;
     let mut checks = vec![database(&api).await, volume(&api).await];
     checks.extend(parts(&api));
     checks.extend([webhook(&api), certificate(&api), clock(&api), keys(&api)]);
     checks.extend(gauges(&api));
-    Ok(Json(json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "replica": std::env::var("HOSTNAME").unwrap_or_default(),
-        "leads": api.health.gauges.leads.get() == 1,
-        "time": api.health.clock.now(),
-        "checks": checks,
+    Ok(Json(json!(Diagnostics {
+        version: env!("CARGO_PKG_VERSION"),
+        replica: std::env::var("HOSTNAME").unwrap_or_default(),
+        leads: api.health.gauges.leads.get() == 1,
+        time: api.health.clock.now(),
+        checks,
     })))
 }
 

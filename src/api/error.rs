@@ -1,11 +1,16 @@
 //! What goes wrong, as clients see it: `{"detail": …}` (contract section 3).
 
+use std::fmt;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
 use tracing::error;
 
+use super::openapi::bodies;
 use crate::domain::{Code, Finding, TraceId};
 use crate::shared::TooMany;
 use crate::store::StoreError;
@@ -14,26 +19,95 @@ use crate::store::StoreError;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
     pub status: StatusCode,
-    /// The text or object under `detail`.
-    pub detail: Value,
+    pub detail: Detail,
     /// When to try again, in seconds.
     pub retry_after_seconds: Option<u32>,
     /// The value of `WWW-Authenticate`.
     pub challenge: Option<&'static str>,
 }
 
+/// The body.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct ProblemBody {
+    detail: Detail,
+}
+
+/// A sentence, or an object that programs can decide by.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Detail {
+    Text(String),
+    Named(Box<Named>),
+}
+
+/// A problem with a name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Named {
+    pub error: String,
+    pub message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bodies::code")]
+    pub code: Option<Code>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<Violation>")]
+    pub violations: Vec<Finding>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bodies::id")]
+    pub task_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bodies::trace_id")]
+    pub trace_id: Option<TraceId>,
+    /// The object that never changes, as the path names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub object_id: Option<String>,
+    #[serde(flatten)]
+    #[schemars(with = "Option<MissingRight>")]
+    pub missing: Option<MissingRight>,
+}
+
+/// The right that a caller lacks.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct MissingRight {
+    pub verb: &'static str,
+    /// With its group.
+    pub resource: String,
+    /// Null if it is needed in all.
+    pub namespace: Option<String>,
+}
+
+/// A [`Finding`], as it is serialized.
+#[derive(JsonSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct Violation {
+    #[schemars(schema_with = "bodies::code")]
+    code: Code,
+    field: String,
+    message: String,
+}
+
 impl Problem {
     /// A problem that is told in a sentence.
     pub fn text(status: StatusCode, message: impl Into<String>) -> Self {
-        Self::new(status, Value::String(message.into()))
+        Self::new(status, Detail::Text(message.into()))
     }
 
     /// A problem with a name, `error`, that programs can decide by.
     pub fn named(status: StatusCode, error: &str, message: impl Into<String>) -> Self {
-        Self::new(status, json!({"error": error, "message": message.into()}))
+        let named = Named { error: error.into(), message: message.into(), ..Named::default() };
+        Self::new(status, Detail::Named(Box::new(named)))
     }
 
-    fn new(status: StatusCode, detail: Value) -> Self {
+    /// The same, with more said of it.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Named)) -> Self {
+        if let Detail::Named(named) = &mut self.detail {
+            change(named);
+        }
+        self
+    }
+
+    fn new(status: StatusCode, detail: Detail) -> Self {
         Self { status, detail, retry_after_seconds: None, challenge: None }
     }
 
@@ -57,8 +131,10 @@ impl Problem {
             "" => finding.message.clone(),
             field => format!("{field}: {}", finding.message),
         });
-        let detail = json!({"error": error, "code": code, "message": message, "violations": findings});
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+        Self::named(StatusCode::UNPROCESSABLE_ENTITY, error, message.unwrap_or_default()).with(|named| {
+            named.code = Some(code);
+            named.violations = findings.to_vec();
+        })
     }
 
     /// 422 for one thing that does not fit the schema.
@@ -68,9 +144,9 @@ impl Problem {
 
     /// 429: there are as many Tasks or work objects of the namespace as may be.
     pub fn too_many(TooMany { finding, retry_after_seconds }: &TooMany) -> Self {
-        let mut problem = Self::named(StatusCode::TOO_MANY_REQUESTS, "too_many_tasks", finding.message.clone());
-        problem.detail["code"] = json!(finding.code);
-        problem.retry_after(*retry_after_seconds)
+        Self::named(StatusCode::TOO_MANY_REQUESTS, "too_many_tasks", finding.message.clone())
+            .with(|named| named.code = Some(finding.code))
+            .retry_after(*retry_after_seconds)
     }
 
     /// 401.
@@ -93,12 +169,11 @@ impl Problem {
 
     /// The same, naming the Task that it is about.
     #[must_use]
-    pub fn about(mut self, task_id: impl ToString, trace_id: &TraceId) -> Self {
-        if let Value::Object(detail) = &mut self.detail {
-            detail.insert("task_id".into(), task_id.to_string().into());
-            detail.insert("trace_id".into(), trace_id.as_str().into());
-        }
-        self
+    pub fn about(self, task_id: impl ToString, trace_id: &TraceId) -> Self {
+        self.with(|named| {
+            named.task_id = Some(task_id.to_string());
+            named.trace_id = Some(trace_id.clone());
+        })
     }
 
     /// The same, with the time after which to try again.
@@ -122,9 +197,15 @@ impl From<StoreError> for Problem {
     }
 }
 
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", json!(self.detail))
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(json!({"detail": self.detail}))).into_response();
+        let mut response = (self.status, Json(json!(ProblemBody { detail: self.detail }))).into_response();
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, seconds.into());
@@ -144,7 +225,7 @@ mod tests {
     fn the_first_finding_names_the_error() {
         let policy = Finding::new(Code::RepoNotAllowed, "target.repo", "no");
         let schema = Finding::new(Code::InvalidSpec, "objective", "is required");
-        let of = |findings: &[Finding]| Problem::findings(findings).detail["error"].clone();
+        let of = |findings: &[Finding]| json!(Problem::findings(findings).detail)["error"].clone();
         assert_eq!(of(std::slice::from_ref(&policy)), "policy_violation");
         assert_eq!(of(&[schema, policy]), "validation_error");
     }
@@ -155,6 +236,6 @@ mod tests {
         assert_eq!((away.status.as_u16(), away.retry_after_seconds), (503, Some(5)));
         let broken = Problem::from(StoreError::Internal("near SELECT".into()));
         assert_eq!(broken.status, 500);
-        assert!(!broken.detail.to_string().contains("SELECT"));
+        assert!(!broken.to_string().contains("SELECT"));
     }
 }

@@ -28,11 +28,8 @@ pub struct Health {
     pub store: Store,
     /// The parts that must have started, by name.
     pub parts: Arc<Vec<(&'static str, watch::Receiver<bool>)>>,
-    /// What the API counts.
     pub metrics: ApiMetrics,
-    /// What diagnostics tell of.
     pub gauges: Gauges,
-    /// What all parts count.
     pub page: Page,
     /// What provenance is signed with.
     pub keys: Keys,
@@ -96,17 +93,17 @@ impl Readiness {
 #[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, description = "It does", content(
     (Value = "application/json"), (String = "text/plain")))))]
 pub async fn healthz(State(api): State<Api>, headers: HeaderMap) -> Response {
-    alive(&api, &headers).await
+    liveness(&api, &headers).await
 }
 
 /// The same as /healthz
 #[utoipa::path(get, path = "/health", tag = "operation", responses((status = 200, description = "It does", content(
     (Value = "application/json"), (String = "text/plain")))))]
 pub async fn health(State(api): State<Api>, headers: HeaderMap) -> Response {
-    alive(&api, &headers).await
+    liveness(&api, &headers).await
 }
 
-async fn alive(api: &Api, headers: &HeaderMap) -> Response {
+async fn liveness(api: &Api, headers: &HeaderMap) -> Response {
     if !accepts_json(headers) {
         return "ok\n".into_response();
     }

@@ -199,7 +199,7 @@ fn public() -> OpenApiRouter<Api> {
 
 /// What only somebody with a token may ask for.
 fn guarded(enabled: bool) -> OpenApiRouter<Api> {
-    let router = OpenApiRouter::default().routes(routes!(health::metrics)).routes(routes!(diagnostics::tell));
+    let router = OpenApiRouter::default().routes(routes!(health::metrics)).routes(routes!(diagnostics::report));
     if !enabled {
         return router;
     }
@@ -215,11 +215,11 @@ fn guarded(enabled: bool) -> OpenApiRouter<Api> {
         .routes(routes!(results::file::get))
         .routes(routes!(results::events::list))
         .routes(routes!(results::log::get))
-        .routes(routes!(session::tell, session::end))
+        .routes(routes!(session::show, session::end))
         .routes(routes!(audit::list))
         .routes(routes!(cost::get))
         .routes(routes!(statistics::get))
-        .routes(routes!(trace::tell))
+        .routes(routes!(trace::show))
         .merge(cwom::routes())
 }
 
@@ -228,13 +228,12 @@ pub fn document() -> serde_json::Value {
     openapi::document(public().into_openapi(), guarded(true).into_openapi())
 }
 
-/// The routes.
 pub fn router(api: Api) -> Router {
     let (public, public_paths) = public().split_for_parts();
     let (guarded, guarded_paths) = guarded(api.settings.enabled).split_for_parts();
     let document = openapi::document(public_paths, guarded_paths);
     let router = public.merge(frame::guard(guarded, &api)).merge(openapi::explorer());
-    let rest = frame::around(router.layer(openapi::provide(&document)), &api).with_state(api.clone());
+    let rest = frame::wrap(router.layer(openapi::provide(&document)), &api).with_state(api.clone());
     if !api.settings.enabled {
         return rest;
     }

@@ -49,7 +49,7 @@ impl Namespaces {
     /// # Errors
     /// 404 if it is not there, 409 if it is being deleted, 503 if the API server does not answer.
     pub async fn require(&self, name: &str) -> Result<(), Problem> {
-        let found = self.known.get(name.to_owned(), Instant::now(), self.look(name)).await?;
+        let found = self.known.get(name.to_owned(), Instant::now(), self.fetch(name)).await?;
         match found {
             Found::There => Ok(()),
             Found::Missing => Err(Problem::not_found(format!("Namespace '{name}' not found"))),
@@ -60,7 +60,7 @@ impl Namespaces {
         }
     }
 
-    async fn look(&self, name: &str) -> Result<(Found, Instant), Problem> {
+    async fn fetch(&self, name: &str) -> Result<(Found, Instant), Problem> {
         let namespaces: Objects<Namespace> = Objects::all(self.client.clone());
         let away = |cause: String| {
             warn!(namespace = name, cause, "the API server does not say whether a namespace is there");

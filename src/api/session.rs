@@ -1,11 +1,10 @@
 //! Who one is to the API, and ending one's own Session.
 
-use axum::Extension;
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-
-use serde_json::{Value, json};
+use axum::{Extension, Json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::Api;
 use super::auth::{AuthorityError, Caller, Credential, session};
@@ -13,14 +12,21 @@ use super::error::Problem;
 use super::query::Params;
 use crate::crd::session::token::SessionToken;
 
+/// Who a caller is.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Identity {
+    /// As the API server knows them.
+    user: String,
+}
+
 /// Who you are
 ///
 /// The user that the API takes the caller for. Needs no right.
 #[utoipa::path(get, path = "/session", tag = "operation", operation_id = "get_session",
     responses((status = 200, description = "`user`", body = ref("#/components/schemas/Identity"))))]
-pub async fn tell(caller: Caller, query: Params) -> Result<Json<Value>, Problem> {
+pub async fn show(caller: Caller, query: Params) -> Result<Json<Identity>, Problem> {
     query.finish()?;
-    Ok(Json(json!({"user": caller.username()})))
+    Ok(Json(Identity { user: caller.username().into() }))
 }
 
 /// End the Session whose token this is

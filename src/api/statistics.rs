@@ -6,16 +6,19 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
 
 use super::Api;
 use super::auth::{Caller, Right};
 use super::error::Problem;
+use super::openapi::bodies;
 use super::query::Params;
 use crate::domain::Phase;
 use crate::domain::executor::Executors;
 use crate::domain::task::Operation;
-use crate::store::{ByExecutor, Statistics, StatisticsQuery};
+use crate::store::{self, ByExecutor, StatisticsQuery};
 
 /// What is told of, if it is not said: the last seven days.
 const DEFAULT: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -23,6 +26,82 @@ const DEFAULT: SignedDuration = SignedDuration::from_hours(7 * 24);
 const PARTS: i64 = 60;
 /// How long a part may be, in seconds.
 const LENGTHS: [u32; 9] = [60, 300, 900, 3_600, 3 * 3_600, 6 * 3_600, 86_400, 7 * 86_400, 30 * 86_400];
+
+/// How Tasks go.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Statistics {
+    namespace: Option<String>,
+    #[schemars(schema_with = "bodies::time")]
+    since: Timestamp,
+    #[schemars(schema_with = "bodies::time")]
+    until: Timestamp,
+    /// How long each part is.
+    #[schemars(range(min = 1))]
+    part_seconds: u32,
+    /// Tasks that have not ended.
+    #[schemars(with = "Open")]
+    open: BTreeMap<&'static str, u64>,
+    /// Those in which a Task ended.
+    parts: Vec<Part>,
+    /// Of the last 2,000 that failed.
+    failures: Vec<Failures>,
+    /// Those of the namespace, and others that did something.
+    executors: Vec<OfExecutor>,
+}
+
+#[derive(JsonSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+struct Open {
+    #[schemars(schema_with = "bodies::count")]
+    pending: u64,
+    #[schemars(schema_with = "bodies::count")]
+    queued: u64,
+    #[schemars(schema_with = "bodies::count")]
+    running: u64,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Part {
+    #[schemars(schema_with = "bodies::time")]
+    at: Timestamp,
+    #[schemars(schema_with = "bodies::count")]
+    completed: u64,
+    #[schemars(schema_with = "bodies::count")]
+    failed: u64,
+    #[schemars(schema_with = "bodies::count")]
+    cancelled: u64,
+    /// From the first worker's begin to the end.
+    mean_seconds: Option<f64>,
+    max_seconds: Option<f64>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Failures {
+    reason: String,
+    #[schemars(schema_with = "bodies::count")]
+    count: u64,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct OfExecutor {
+    name: String,
+    configured: bool,
+    /// `built in` or `command`.
+    kind: Option<&'static str>,
+    operations: Vec<&'static str>,
+    /// Null for the worker's own.
+    image: Option<String>,
+    asks_models: bool,
+    #[schemars(schema_with = "bodies::count")]
+    completed: u64,
+    #[schemars(schema_with = "bodies::count")]
+    failed: u64,
+    #[schemars(schema_with = "bodies::count")]
+    cancelled: u64,
+    mean_seconds: Option<f64>,
+    #[schemars(schema_with = "bodies::time_or_null")]
+    last_ended_at: Option<Timestamp>,
+}
 
 /// How Tasks go
 ///
@@ -44,7 +123,7 @@ pub async fn get(State(api): State<Api>, caller: Caller, mut query: Params) -> R
     let wanted = StatisticsQuery { namespace, since, until, bucket_seconds: length(since, until) };
     let _turn = api.answers.turn().await?;
     let found = api.store.statistics(&wanted).await?;
-    let body = told(&wanted, &found, &api.executors.borrow().clone());
+    let body = json!(statistics(&wanted, &found, &api.executors.borrow().clone()));
     api.answers.json(&caller, HeaderMap::new(), body.to_string().into_bytes()).await
 }
 
@@ -60,11 +139,11 @@ fn seconds(micros: u64) -> f64 {
     (micros / 1_000) as f64 / 1_000.0
 }
 
-fn mean(sum: u64, count: u64) -> Value {
-    sum.checked_div(count).map_or(Value::Null, |mean| json!(seconds(mean)))
+fn mean(sum: u64, count: u64) -> Option<f64> {
+    sum.checked_div(count).map(seconds)
 }
 
-fn told(wanted: &StatisticsQuery, found: &Statistics, executors: &Executors) -> Value {
+fn statistics(wanted: &StatisticsQuery, found: &store::Statistics, executors: &Executors) -> Statistics {
     let length = i64::from(wanted.bucket_seconds);
     let mut parts: BTreeMap<u32, Done> = BTreeMap::new();
     for ended in &found.ended {
@@ -75,27 +154,28 @@ fn told(wanted: &StatisticsQuery, found: &Statistics, executors: &Executors) -> 
     }
     let part = |(number, done): (&u32, &Done)| {
         let at = wanted.since.saturating_add(SignedDuration::from_secs(i64::from(*number) * length));
-        json!({
-            "at": at.unwrap_or(wanted.since),
-            "completed": done.count(Phase::Completed),
-            "failed": done.count(Phase::Failed),
-            "cancelled": done.count(Phase::Cancelled),
-            "mean_seconds": mean(done.ran.1, done.ran.0),
-            "max_seconds": if done.ran.0 > 0 { json!(seconds(done.most)) } else { Value::Null },
-        })
+        Part {
+            at: at.unwrap_or(wanted.since),
+            completed: done.count(Phase::Completed),
+            failed: done.count(Phase::Failed),
+            cancelled: done.count(Phase::Cancelled),
+            mean_seconds: mean(done.ran.1, done.ran.0),
+            max_seconds: (done.ran.0 > 0).then(|| seconds(done.most)),
+        }
     };
     let mut failures: Vec<_> = found.failures.iter().collect();
     failures.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
-    json!({
-        "namespace": wanted.namespace,
-        "since": wanted.since,
-        "until": wanted.until,
-        "part_seconds": wanted.bucket_seconds,
-        "open": found.open,
-        "parts": parts.iter().map(part).collect::<Vec<_>>(),
-        "failures": failures.into_iter().map(|(reason, count)| json!({"reason": reason, "count": count})).collect::<Vec<_>>(),
-        "executors": by_executor(wanted, &found.executors, executors),
-    })
+    let failures = failures.into_iter().map(|(reason, count)| Failures { reason: reason.clone(), count: *count });
+    Statistics {
+        namespace: wanted.namespace.clone(),
+        since: wanted.since,
+        until: wanted.until,
+        part_seconds: wanted.bucket_seconds,
+        open: found.open.clone(),
+        parts: parts.iter().map(part).collect(),
+        failures: failures.collect(),
+        executors: by_executor(wanted, &found.executors, executors),
+    }
 }
 
 /// How those did that ended within a part of the time, or by an executor.
@@ -116,7 +196,7 @@ impl Done {
 }
 
 /// The executors that are configured, for the namespace if one is named, and those that did something.
-fn by_executor(wanted: &StatisticsQuery, found: &[ByExecutor], executors: &Executors) -> Vec<Value> {
+fn by_executor(wanted: &StatisticsQuery, found: &[ByExecutor], executors: &Executors) -> Vec<OfExecutor> {
     let namespace = wanted.namespace.as_deref();
     let mut done: BTreeMap<String, Done> = BTreeMap::new();
     for one in found {
@@ -134,36 +214,35 @@ fn by_executor(wanted: &StatisticsQuery, found: &[ByExecutor], executors: &Execu
     let is_here = |executor: &&crate::domain::executor::Executor| {
         namespace.is_none_or(|namespace| executor.is_allowed_in(namespace))
     };
-    let mut told = Vec::new();
+    let mut shown = Vec::new();
     for executor in executors.iter().filter(is_here) {
-        let kind = if executor.builtin.is_some() { "built in" } else { "command" };
-        let operations: Vec<_> = executor.operations.iter().map(|operation| operation.as_str()).collect();
-        let mut one = of_executor(&executor.name, &done.remove(&executor.name).unwrap_or_default());
-        one["configured"] = json!(true);
-        one["kind"] = json!(kind);
-        one["operations"] = json!(operations);
-        one["image"] = json!(executor.image);
-        one["asks_models"] = json!(executor.model.is_some());
-        told.push(one);
+        shown.push(OfExecutor {
+            configured: true,
+            kind: Some(if executor.builtin.is_some() { "built in" } else { "command" }),
+            operations: executor.operations.iter().map(|operation| operation.as_str()).collect(),
+            image: executor.image.clone(),
+            asks_models: executor.model.is_some(),
+            ..of_executor(&executor.name, &done.remove(&executor.name).unwrap_or_default())
+        });
     }
-    told.extend(done.iter().map(|(name, done)| of_executor(name, done)));
-    told
+    shown.extend(done.iter().map(|(name, done)| of_executor(name, done)));
+    shown
 }
 
-fn of_executor(name: &str, done: &Done) -> Value {
-    json!({
-        "name": name,
-        "configured": false,
-        "kind": null,
-        "operations": [],
-        "image": null,
-        "asks_models": false,
-        "completed": done.count(Phase::Completed),
-        "failed": done.count(Phase::Failed),
-        "cancelled": done.count(Phase::Cancelled),
-        "mean_seconds": mean(done.ran.1, done.ran.0),
-        "last_ended_at": done.last,
-    })
+fn of_executor(name: &str, done: &Done) -> OfExecutor {
+    OfExecutor {
+        name: name.into(),
+        configured: false,
+        kind: None,
+        operations: Vec::new(),
+        image: None,
+        asks_models: false,
+        completed: done.count(Phase::Completed),
+        failed: done.count(Phase::Failed),
+        cancelled: done.count(Phase::Cancelled),
+        mean_seconds: mean(done.ran.1, done.ran.0),
+        last_ended_at: done.last,
+    }
 }
 
 #[cfg(test)]
@@ -200,8 +279,8 @@ mod tests {
             until: Timestamp::UNIX_EPOCH,
             bucket_seconds: 60,
         };
-        let told = by_executor(&wanted, &found, &Executors::default());
-        let of = |name: &str| told.iter().find(|one| one["name"] == name).unwrap().clone();
+        let shown = by_executor(&wanted, &found, &Executors::default());
+        let of = |name: &str| json!(shown.iter().find(|one| one.name == name).unwrap());
         assert_eq!((&of("code-change")["completed"], &of("code-change")["failed"]), (&json!(3), &json!(1)));
         assert_eq!(
             (&of("code-change")["mean_seconds"], &of("code-change")["operations"]),

@@ -15,7 +15,7 @@ use crate::store::{AuditCheck, Store};
 
 /// When a checkpoint is due.
 #[derive(Clone, Copy, Debug)]
-pub struct Every {
+pub struct CheckpointSchedule {
     pub entries: u64,
     /// After so long, if there is any new entry.
     pub time: Duration,
@@ -35,7 +35,7 @@ pub struct Places {
 pub struct Keeper {
     pub store: Store,
     pub keys: Keys,
-    pub every: Every,
+    pub every: CheckpointSchedule,
     pub places: Places,
     /// 1 as long as the log follows from what was signed of it.
     pub intact: Gauge,
@@ -50,7 +50,7 @@ struct State {
     since: Instant,
     /// Its line, as long as a place does not have it.
     missing: Missing,
-    told: Option<AuditCheck>,
+    reported: Option<AuditCheck>,
 }
 
 #[derive(Default)]
@@ -96,7 +96,7 @@ impl Keeper {
             }
         };
         self.newest.send_replace(last.clone());
-        State { last, since: Instant::now(), missing: Missing::default(), told: None }
+        State { last, since: Instant::now(), missing: Missing::default(), reported: None }
     }
 
     /// The newest checkpoint that is anywhere. Both places are asked: whoever can write to one alone hides nothing.
@@ -124,14 +124,14 @@ impl Keeper {
                     self.newest.send_replace(Some((*checkpoint).clone()));
                     state.last = Some(*checkpoint);
                     state.since = Instant::now();
-                    state.told = None;
+                    state.reported = None;
                     self.intact.set(1);
                 }
                 Ok(Made::Refused(found)) => {
                     self.intact.set(0);
-                    if state.told.as_ref() != Some(&found) {
+                    if state.reported.as_ref() != Some(&found) {
                         refuse(&found);
-                        state.told = Some(found);
+                        state.reported = Some(found);
                     }
                 }
                 // The writer tells what is wrong with the database.

@@ -10,7 +10,7 @@ mod sink;
 
 pub use config_map::CheckpointMap;
 pub use file::{CheckpointFile, Found, read_checkpoints};
-pub use keeper::{Every, Keeper, Places};
+pub use keeper::{CheckpointSchedule, Keeper, Places};
 pub use sink::{InvalidSink, Sink};
 
 use jiff::Timestamp;

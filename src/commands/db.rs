@@ -133,7 +133,7 @@ async fn compact(database: &mut Database, url: &DatabaseUrl) -> anyhow::Result<(
         Some(lock) => {
             let in_use =
                 || anyhow!("an operator, or another command, uses the database ({}): stop it first", lock.display());
-            Some(url.take_alone().with_context(|| lock.display().to_string())?.ok_or_else(in_use)?)
+            Some(url.lock_exclusively().with_context(|| lock.display().to_string())?.ok_or_else(in_use)?)
         }
     };
     let (before, after) = database.compact().await?;
@@ -188,7 +188,7 @@ async fn export(database: &mut Database, url: &DatabaseUrl, args: &ExportArgs) -
             exported
         }
     };
-    tell("exported", &exported);
+    report_transfer("exported", &exported);
     match &ring {
         Some(ring) => say(&format!("signed by key {}", ring.signing().public().id())),
         None => say(
@@ -232,9 +232,9 @@ async fn import(database: &mut Database, url: &DatabaseUrl, args: &ImportArgs) -
     };
     let imported = imported?;
     match imported.differences {
-        0 => tell("imported and verified", &imported),
+        0 => report_transfer("imported and verified", &imported),
         count => {
-            tell("imported", &imported);
+            report_transfer("imported", &imported);
             say(&format!(
                 "its rows do NOT follow from its audit log, in {count} places: the last entry tells which, and who asked to take \
                  them (jct audit --kind Database)"
@@ -266,7 +266,7 @@ fn is_standard(file: &Path) -> bool {
 }
 
 /// On standard error, for the export may be on standard output.
-fn tell(what: &str, transferred: &Transferred) {
+fn report_transfer(what: &str, transferred: &Transferred) {
     let Transferred { rows, audit_head, resumed_after, differences: _ } = transferred;
     let total: u64 = rows.values().sum();
     let tables: Vec<String> =

@@ -137,10 +137,10 @@ pub fn read(file: &Path) -> io::Result<Vec<u8>> {
 /// The objects in `bytes`, and what can't be read of them. Not to be called while others are at work: what a panic of the parser says is
 /// kept quiet meanwhile, for it is told in the error.
 pub fn objects_in(bytes: &[u8]) -> (Vec<Manifest>, Option<Unreadable>) {
-    let told = std::panic::take_hook();
+    let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let found = objects(bytes);
-    std::panic::set_hook(told);
+    std::panic::set_hook(hook);
     found
 }
 

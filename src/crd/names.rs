@@ -24,20 +24,19 @@ pub const CLIENT: &str = "jct.dev/client";
 pub const ID: &str = "jct.dev/id";
 
 /// The annotations about one user: who, and what else the API server said of them. The last one seals them.
-pub type OfUser = [&'static str; 5];
+pub type UserAnnotations = [&'static str; 5];
 /// Of who submitted the object.
-pub const SUBMITTED: OfUser =
+pub const SUBMITTED: UserAnnotations =
     [SUBMITTED_BY, "jct.dev/submitted-by-uid", "jct.dev/submitted-by-groups", "jct.dev/submitted-by-extra", STAMP];
 /// Of who changed its spec last.
-pub const CHANGED: OfUser = [
+pub const CHANGED: UserAnnotations = [
     CHANGED_BY,
     "jct.dev/changed-by-uid",
     "jct.dev/changed-by-groups",
     "jct.dev/changed-by-extra",
     "jct.dev/changed-by-stamp",
 ];
-/// Of who cancelled it.
-pub const CANCELLED: OfUser = [
+pub const CANCELLED: UserAnnotations = [
     CANCELLED_BY,
     "jct.dev/cancelled-by-uid",
     "jct.dev/cancelled-by-groups",

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use kube::api::ObjectMeta;
 use kube::core::Status;
 
-use super::names::{CANCELLED, CHANGED, CHANGES, OfUser, RUN, STAMP, SUBMITTED, SUBMITTED_BY, TRACE_ID};
+use super::names::{CANCELLED, CHANGED, CHANGES, RUN, STAMP, SUBMITTED, SUBMITTED_BY, TRACE_ID, UserAnnotations};
 use crate::domain::choices;
 use crate::domain::{Id, Principal, SpecChange, StampKeys, TraceId};
 
@@ -37,9 +37,7 @@ const MAX_GENERATED_PREFIX: usize = 58;
 /// The object that a seal is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sealed<'a> {
-    /// Its kind.
     pub kind: &'a str,
-    /// Where it is.
     pub namespace: &'a str,
     /// What it is called; empty before the API server has made a name.
     pub name: &'a str,
@@ -71,16 +69,13 @@ impl<'a> Sealed<'a> {
 /// What every seal says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seal {
-    /// Who made it.
     pub issuer: Issuer,
-    /// When.
     pub at: Timestamp,
 }
 
 /// What is written down when an object is created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stamps {
-    /// The authenticated user.
     pub submitter: Principal,
     /// The trace that the object belongs to.
     pub trace_id: TraceId,
@@ -91,11 +86,9 @@ pub struct Stamps {
 /// What was written down when an object was created, under a seal that holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Submission {
-    /// It.
     pub stamps: Stamps,
     /// The digest of the spec that was submitted.
     pub spec_sha256: String,
-    /// Of the seal.
     pub seal: Seal,
 }
 
@@ -143,7 +136,6 @@ impl Stamps {
 /// What is written down when a spec changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revision {
-    /// Who changed it.
     pub by: Principal,
     /// The generation that it led to.
     pub generation: i64,
@@ -261,14 +253,14 @@ fn parsed<const N: usize>(stamp: &str) -> Option<(Seal, [&str; N], &str)> {
     Some((Seal { issuer, at }, rest.try_into().ok()?, mac))
 }
 
-fn of_user(names: OfUser, user: &Principal, stamp: String) -> Annotations {
+fn of_user(names: UserAnnotations, user: &Principal, stamp: String) -> Annotations {
     let [name, uid, groups, extra, seal] = names;
     let texts = [name, uid, groups, extra].into_iter().zip(user.texts());
     let said = texts.filter(|(annotation, text)| *annotation == name || !text.is_empty());
     said.map(|(annotation, text)| (annotation.to_owned(), text.to_owned())).chain([(seal.to_owned(), stamp)]).collect()
 }
 
-fn user(annotations: &Annotations, names: OfUser) -> Option<Principal> {
+fn user(annotations: &Annotations, names: UserAnnotations) -> Option<Principal> {
     let found = |name: &str| annotations.get(name).cloned();
     let [name, uid, groups, extra, _] = names;
     Some(Principal::from_texts(found(name)?, found(uid), found(groups), found(extra)))

@@ -219,7 +219,7 @@ choices! {
 
 impl Reason {
     /// What people are told of at once when a Task waits for it: somebody may have to do something.
-    pub const TOLD: [Self; 9] = [
+    pub const ANNOUNCED: [Self; 9] = [
         Self::WaitingForScheduling,
         Self::WaitingForImage,
         Self::WaitingForQuota,

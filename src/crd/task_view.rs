@@ -48,7 +48,6 @@ pub struct SpecView {
     pub task_sha256: Option<String>,
     /// How the Task is to be handled.
     pub controls: Controls,
-    /// Its idempotency key.
     pub idempotency_key: Option<String>,
     /// How long it is, in bytes.
     pub bytes: usize,
@@ -59,7 +58,6 @@ pub struct SpecView {
 /// A Task with its whole spec, to be read when it is recorded.
 #[derive(Debug, Deserialize)]
 pub struct WholeTask {
-    /// All of its metadata.
     #[serde(default)]
     pub metadata: ObjectMeta,
     /// Its spec, as JSON text.
@@ -153,7 +151,7 @@ impl<'de> Deserialize<'de> for TaskView {
 fn status_of(text: &str) -> Option<TaskStatus> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Least {
+    struct PartialStatus {
         #[serde(default)]
         phase: Value,
         #[serde(default)]
@@ -163,7 +161,7 @@ fn status_of(text: &str) -> Option<TaskStatus> {
     if let Ok(status) = serde_json::from_str(text) {
         return status;
     }
-    let Least { phase, attempt } = serde_json::from_str(text).ok()?;
+    let PartialStatus { phase, attempt } = serde_json::from_str(text).ok()?;
     Some(TaskStatus { phase: phase.as_str().map(str::to_owned), attempt: attempt.as_i64(), ..TaskStatus::default() })
 }
 

@@ -13,11 +13,9 @@ pub const RESERVED_LABELS: [&str; 5] =
 pub struct Placement {
     /// Labels that a node must have.
     pub node_selector: BTreeMap<String, String>,
-    /// Taints that are borne.
     pub tolerations: Vec<Toleration>,
     /// Rules for nodes, and for other pods on them.
     pub affinity: Option<Affinity>,
-    /// The PriorityClass.
     pub priority_class: Option<String>,
     /// Labels besides ours, on Jobs and pods.
     pub labels: BTreeMap<String, String>,
@@ -39,7 +37,6 @@ impl Placement {
 /// How the step that fetches the source gets to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WayOut {
-    /// URL of a proxy.
     pub proxy: Option<String>,
     /// A ConfigMap of the worker namespace, and the key in it, with the authorities that vouch for the source's server.
     pub authorities: Option<(String, String)>,

@@ -9,12 +9,13 @@ use std::time::Duration;
 use jct_model_gateway::broker::Settings;
 use jct_model_gateway::catalog::Catalog;
 use jct_model_gateway::connect::{Https, Trusting, in_process};
+use jct_model_gateway::keep::Keep;
 use jct_model_gateway::{Broker, Caller, Identity, IdentityError, Relay, relay};
 use tokio::task::JoinHandle;
 
 use super::State;
 use crate::broker::{BrokerMetrics, StoreLedger, caller};
-use crate::domain::model::Granted;
+use crate::domain::model::{BODIES, Granted};
 use crate::store::TaskRow;
 
 /// How long what is under way may take once the executor has ended.
@@ -31,6 +32,8 @@ pub struct ModelAccess {
     pub catalog: Catalog,
     /// Who vouches for which host, where that is not a public authority.
     pub authorities: BTreeMap<String, Https>,
+    /// Whether bodies are recorded.
+    pub bodies: bool,
 }
 
 /// Whoever comes over the one way that there is.
@@ -64,7 +67,8 @@ impl Attending {
         let nowhere = http::Uri::from_static("http://broker");
         // The broker knows who asks: but a relay shows something.
         let token = Arc::new(|| Ok("the attempt".to_owned()));
-        let relay = Relay::new(nowhere, in_process(broker.clone()), token, relay::Limits::default());
+        let keep = access.bodies.then(|| Keep::new(&work.join(BODIES))).transpose()?;
+        let relay = Relay::new(nowhere, in_process(broker.clone()), token, relay::Limits::default()).keeping(keep);
         let work = work.to_owned();
         let relaying = tokio::spawn(async move {
             if let Err(error) = jct_relay::attend(Ok(relay), &work).await {

@@ -20,7 +20,7 @@ use super::{Held, Run, State};
 use crate::domain::FailureReason;
 use crate::domain::trace::{Termination, folder};
 use crate::domain::url::{self, SOURCE_URL};
-use crate::jobs::{Attempt, arguments, job_name, told_with};
+use crate::jobs::{Attempt, arguments, attempt_args_with, job_name};
 use crate::outcome::Ended;
 use crate::store::TaskRow;
 use crate::trace::remove_tree;
@@ -112,7 +112,7 @@ impl Steps<'_> {
             // What is set here is the user's own affair, and no step's.
             .env_clear()
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
-            .args(told_with(self.attempt, &format!("@{}", self.configuration().display())))
+            .args(attempt_args_with(self.attempt, &format!("@{}", self.configuration().display())))
             .arg("--work-dir")
             .arg(&self.work)
             .args(arguments(&[("parent", &std::process::id().to_string())]))

@@ -49,7 +49,7 @@ pub struct Context {
     /// The API server's clock, as far as it is known.
     pub clock: Clock,
     /// Who waits for another attempt.
-    pub between: Between,
+    pub retry_waits: RetryWaits,
     /// Tells stamps from forgeries; changes with the webhook's Secret and configurations.
     pub trust: watch::Receiver<Arc<Trust>>,
     pub deletions: Deletions,
@@ -83,9 +83,9 @@ pub struct Context {
 /// Since when Tasks wait for their next attempt, as far as this process has looked: the record has the end of the last one by the
 /// clock of a node, or of another replica, which may be ahead.
 #[derive(Debug, Default)]
-pub struct Between(ByUid<Option<(u32, Instant)>>);
+pub struct RetryWaits(ByUid<Option<(u32, Instant)>>);
 
-impl Between {
+impl RetryWaits {
     /// How long this process has seen the Task wait after this attempt.
     pub fn waited(&self, uid: &str, attempt: u32) -> Duration {
         self.0.change(uid, |seen| match seen {
@@ -145,15 +145,15 @@ impl Context {
     /// If the database does not answer.
     pub async fn deleter(&self, uid: &str) -> Result<Deleter, Error> {
         let mut notes = self.deletions.of(uid);
-        let told = self.store.deletion_notes(uid).await;
-        notes.extend(told.map_err(Error::store("look who asked for a deletion"))?);
+        let recorded = self.store.deletion_notes(uid).await;
+        notes.extend(recorded.map_err(Error::store("look who asked for a deletion"))?);
         Ok(Deleter::of(&notes, &self.trust()))
     }
 
     /// Forgets all Tasks but those with these uids.
     pub fn keep(&self, there: &HashSet<String>) {
         self.signed.0.keep(there);
-        self.between.0.keep(there);
+        self.retry_waits.0.keep(there);
         self.backoff.keep(there);
         self.written.keep(there);
     }

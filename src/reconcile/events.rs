@@ -22,8 +22,8 @@ pub fn news(of: (&str, &str, &str), before: Option<&TaskStatus>, now: &TaskStatu
         Phase::Failed if is_copy => Urgency::Ordinary,
         Phase::Failed => Urgency::Trouble,
         Phase::Pending | Phase::Queued | Phase::Running => {
-            let worth_it =
-                Reason::TOLD.iter().any(|told| told.as_str() == reason) || reason == FailureReason::RecordLost.as_str();
+            let worth_it = Reason::ANNOUNCED.iter().any(|announced| announced.as_str() == reason)
+                || reason == FailureReason::RecordLost.as_str();
             if !worth_it {
                 return None;
             }
@@ -58,7 +58,7 @@ mod tests {
         }
     }
 
-    fn told(before: Option<&TaskStatus>, now: &TaskStatus) -> Option<bool> {
+    fn is_trouble(before: Option<&TaskStatus>, now: &TaskStatus) -> Option<bool> {
         news(("team", "look", "u"), before, now).map(|news| news.urgency == Urgency::Trouble)
     }
 
@@ -81,7 +81,7 @@ mod tests {
         #[case] reason: &str,
         #[case] expected: Option<bool>,
     ) {
-        assert_eq!(told(Some(&status("Queued", "Recorded")), &status(phase, reason)), expected);
-        assert_eq!(told(Some(&status(phase, reason)), &status(phase, reason)), None, "it is no news");
+        assert_eq!(is_trouble(Some(&status("Queued", "Recorded")), &status(phase, reason)), expected);
+        assert_eq!(is_trouble(Some(&status(phase, reason)), &status(phase, reason)), None, "it is no news");
     }
 }

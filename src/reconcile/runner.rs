@@ -113,11 +113,11 @@ async fn of_tasks(
     triggered: impl Stream<Item = (String, String)> + Send + 'static,
 ) {
     let context = deps.context.clone();
-    let told = context.clone();
+    let notified = context.clone();
     // A Run shows how its Task is: what becomes of the one is news of the other.
     let news = move |object: &task::Object| {
         if let Some(run) = run_of(object) {
-            told.objects.triggers.send(run);
+            notified.objects.triggers.send(run);
         }
         // A word in the status, which calls for no pass by itself.
         if object.is_decided()
@@ -259,7 +259,7 @@ where
         let specs = deps.specs.clone();
         let called = kind.as_str();
         let weighed = move |object: Arc<K>, context: Arc<Context>| {
-            let kib = weight(spec_bytes(&object));
+            let kib = permits_for(spec_bytes(&object));
             let (specs, pass) = (specs.clone(), pass.clone());
             async move {
                 // The semaphore is never closed.
@@ -292,7 +292,7 @@ where
 }
 
 /// How many permits a pass needs that may read so many bytes of a spec.
-pub(super) fn weight(spec_bytes: usize) -> u32 {
+pub(super) fn permits_for(spec_bytes: usize) -> u32 {
     u32::try_from((spec_bytes / 1024 + 1).min(SPECS_AT_ONCE_KIB)).unwrap_or(u32::MAX)
 }
 

@@ -13,7 +13,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use tracing::warn;
 
 use super::lists;
-use super::workers::{Trigger, Workers, tell};
+use super::workers::{Trigger, Workers, trigger_task_of};
 use crate::crd::status::Reason;
 
 /// Of so many objects it is known at once; of more not, and their Tasks wait without a reason of their own.
@@ -106,7 +106,7 @@ pub async fn follow(api: Api<ClusterEvent>, workers: Arc<Workers>, trigger: Trig
                 let kind = event.involved_object.kind.as_deref().unwrap_or_default();
                 let trouble = Trouble::of(kind, event.reason.as_deref().unwrap_or_default(), message);
                 if trouble.is_some_and(|trouble| workers.troubles.note(name, id, trouble)) {
-                    workers.with_name(name, |object| tell(&trigger, object));
+                    workers.with_name(name, |object| trigger_task_of(&trigger, object));
                 }
             }
             Ok(Event::Delete(event)) => {

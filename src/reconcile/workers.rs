@@ -27,7 +27,6 @@ use crate::jobs::job_name;
 /// One attempt of one Task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AttemptKey {
-    /// The Task's id.
     task_id: [u8; 16],
     attempt: u32,
 }
@@ -176,7 +175,7 @@ pub async fn follow<K>(
         match event {
             Ok(Event::Init) => fresh = HashMap::new(),
             Ok(Event::InitApply(object)) => {
-                tell(&trigger, &object);
+                trigger_task_of(&trigger, &object);
                 insert(&mut fresh, object);
             }
             Ok(Event::InitDone) => {
@@ -192,7 +191,7 @@ pub async fn follow<K>(
             }
             Ok(Event::Delete(object)) => {
                 index.remove(&object);
-                tell(&trigger, &object);
+                trigger_task_of(&trigger, &object);
             }
             // The watcher recovers by itself, with a backoff.
             Err(error) => warn!(kind = %K::kind(&()), %error, "watch interrupted"),
@@ -201,7 +200,7 @@ pub async fn follow<K>(
 }
 
 /// Names the Task that `object` works for, so that it is reconciled.
-pub(super) fn tell(trigger: &Trigger, object: &impl Resource) {
+pub(super) fn trigger_task_of(trigger: &Trigger, object: &impl Resource) {
     send(trigger, task_of(object));
 }
 

@@ -21,14 +21,14 @@ use crate::domain::model::Models;
 use crate::domain::notification::Notifications;
 use crate::domain::retention::Retention;
 use crate::reconcile;
-use crate::reconcile::context::{Between, Context, SignedAttempts, Timing, WHOLE_SPECS};
+use crate::reconcile::context::{Context, RetryWaits, SignedAttempts, Timing, WHOLE_SPECS};
 use crate::reconcile::error::Backoff;
 use crate::reconcile::queue::starts::Starts;
 use crate::reconcile::status::Written;
 use crate::reconcile::work_object::Objects;
 use crate::shared::{Announcer, Clock, Deletions, LostTasks};
 use crate::signing::Keys;
-use crate::store::{DatabaseUrl, Sole, Store};
+use crate::store::{DatabaseUrl, Store, WriterLock};
 use crate::trace::TraceVolume;
 
 /// How long the database may take to open before Tasks are told that it is away.
@@ -105,18 +105,18 @@ impl Controller {
 
     /// Returns once no other process runs a controller on the same database file: one with another Lease, in another
     /// namespace or cluster, or a version from before there was one.
-    async fn alone(&self) -> Sole {
+    async fn alone(&self) -> WriterLock {
         let lock = self.database.lock_file().unwrap_or_default();
-        let mut told = String::new();
+        let mut logged = String::new();
         loop {
-            let problem = match self.database.take_alone() {
+            let problem = match self.database.lock_exclusively() {
                 Ok(Some(sole)) => return sole,
                 Ok(None) => "another process on this machine runs a controller on the same database".to_owned(),
                 Err(error) => format!("the lock cannot be taken: {error}"),
             };
-            if problem != told {
+            if problem != logged {
                 warn!(lock = %lock.display(), "standing by: {problem}");
-                told = problem;
+                logged = problem;
             }
             sleep(ALONE_INTERVAL).await;
         }
@@ -194,7 +194,7 @@ impl Controller {
             },
             started: Instant::now(),
             clock: self.clock.clone(),
-            between: Between::default(),
+            retry_waits: RetryWaits::default(),
             trust: self.trust.clone(),
             deletions: self.deletions.clone(),
             lost: self.lost.clone(),

@@ -151,7 +151,7 @@ impl Lease {
     /// Looks, decides, and writes unless the Lease is another one's. Who is overtaken in between looks again.
     async fn attempt(&mut self) -> kube::Result<Decision> {
         loop {
-            self.look().await?;
+            self.refresh().await?;
             let decision = decide(Instant::now(), self.observed.as_ref(), &self.settings.identity);
             if let Decision::Wait(_) = decision {
                 return Ok(decision);
@@ -167,7 +167,7 @@ impl Lease {
         }
     }
 
-    async fn look(&mut self) -> kube::Result<()> {
+    async fn refresh(&mut self) -> kube::Result<()> {
         let found = self.objects.get_opt(&self.settings.name).await?;
         let known = self.observed.take();
         self.observed = found.map(|lease| match known {

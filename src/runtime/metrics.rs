@@ -62,7 +62,6 @@ pub struct Metrics {
     pub webhook: WebhookMetrics,
     pub denials: DenialMetrics,
     pub api: ApiMetrics,
-    /// Those of Sessions.
     pub sessions: SessionMetrics,
     pub reconcile: ReconcileMetrics,
     /// Those of the broker of models.

@@ -73,7 +73,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let events = Announcer::new(metrics.process.events_dropped.clone());
     let (denials, waiting) = Denials::new(metrics.denials.clone());
     let denials = denials.announced_by(events.clone());
-    let (deletions, untold) = Deletions::new();
+    let (deletions, unrecorded) = Deletions::new();
     let lost = LostTasks::default();
     let limits = NamespaceLimits::new(
         store.clone(),
@@ -84,9 +84,9 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let no_more_denials = CancellationToken::new();
     let recording = {
         let (store, stop) = (store.clone(), no_more_denials.clone());
-        tokio::spawn(
-            async move { tokio::join!(waiting.record(store.clone(), stop.clone()), untold.record(store, stop)) },
-        )
+        tokio::spawn(async move {
+            tokio::join!(waiting.record(store.clone(), stop.clone()), unrecorded.record(store, stop))
+        })
     };
     tokio::spawn(shutdown.clone().run_until_cancelled_owned(events.clone().send(client.clone(), clock.clone())));
     let executors = follow(executors, &metrics.process.executors_valid, &shutdown);

@@ -43,10 +43,10 @@ pub fn decide(session: &Session, trust: &Trust, now: Timestamp, life: SignedDura
     if let Some(condition) = session.ready() {
         let issued = condition.status == "True";
         let until = session.status.as_ref().and_then(|status| status.expires_at.as_ref()).map(|time| time.0);
-        let told = condition.last_transition_time.0;
+        let since = condition.last_transition_time.0;
         return Decision::Answered(match until {
             Some(until) if issued => until,
-            _ => told.saturating_add(REFUSED).unwrap_or(told),
+            _ => since.saturating_add(REFUSED).unwrap_or(since),
         });
     }
     if ends <= now {
@@ -97,7 +97,6 @@ pub struct Live {
 #[derive(Clone, Debug)]
 struct Known {
     uid: String,
-    /// Whose token it has.
     user: Option<String>,
     /// When it is to go.
     until: Option<Timestamp>,

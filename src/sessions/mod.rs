@@ -43,13 +43,10 @@ const PAGE: u32 = 50;
 
 /// What answers Sessions.
 pub struct Sessions {
-    /// The API server.
     pub client: Client,
     /// Which seals are believed, and what tokens are sealed with.
     pub trust: watch::Receiver<Arc<Trust>>,
-    /// The API server's clock.
     pub clock: Clock,
-    /// Counts.
     pub metrics: SessionMetrics,
     /// How long a token lives, from when its Session was made.
     pub life: Duration,

@@ -21,7 +21,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// How exactly the answers tell.
 const EXACT: SignedDuration = SignedDuration::from_secs(2);
 /// How far this machine's clock may be off before that is told, and how near it has to come for that to end.
-const TOLD: (SignedDuration, SignedDuration) = (SignedDuration::from_secs(30), SignedDuration::from_secs(10));
+const WARNING_SKEW: (SignedDuration, SignedDuration) = (SignedDuration::from_secs(30), SignedDuration::from_secs(10));
 
 /// When it is told again that a node's clock is behind, and of how many that is told meanwhile.
 const AGAIN: Duration = Duration::from_secs(600);
@@ -65,14 +65,14 @@ impl Clock {
 
     pub fn now(&self) -> Timestamp {
         let own = Timestamp::now();
-        match self.told() {
-            Some(told) if own.duration_since(told).abs() > EXACT => told,
+        match self.estimate() {
+            Some(estimate) if own.duration_since(estimate).abs() > EXACT => estimate,
             _ => own,
         }
     }
 
     /// What the answers tell.
-    fn told(&self) -> Option<Timestamp> {
+    fn estimate(&self) -> Option<Timestamp> {
         let started_at = self.0.known.lock().unwrap_or_else(PoisonError::into_inner).started_at()?;
         let passed = i64::try_from(self.0.start.elapsed().as_micros()).ok()?;
         Timestamp::from_microsecond(started_at.checked_add(passed)?).ok()
@@ -109,11 +109,11 @@ impl Clock {
 
     /// Tells that the clock of a node, by its address, is behind, if it is by more than half a minute: once in ten minutes.
     pub fn node_is_behind(&self, node: &str, by: SignedDuration) {
-        if by < TOLD.0 {
+        if by < WARNING_SKEW.0 {
             return;
         }
         let mut nodes = self.0.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        nodes.retain(|_, told| told.elapsed() < AGAIN);
+        nodes.retain(|_, warned_at| warned_at.elapsed() < AGAIN);
         if nodes.len() < MOST_NODES && !nodes.contains_key(node) {
             nodes.insert(node.to_owned(), Instant::now());
             warn!(node, seconds = by.as_secs(), "the clock of a node is behind the API server's: set the clocks (NTP)");
@@ -149,7 +149,7 @@ impl Known {
 
     /// Whether the clock is off, where that is news.
     fn turned(&mut self, skew: SignedDuration) -> Option<bool> {
-        let (off, on) = TOLD;
+        let (off, on) = WARNING_SKEW;
         let is_off = if self.is_off { skew > on } else { skew > off };
         (is_off != self.is_off).then(|| {
             self.is_off = is_off;
@@ -216,8 +216,8 @@ mod tests {
     #[test]
     fn that_clocks_differ_is_told_once_and_so_is_its_end() {
         let mut known = Known::default();
-        let told: Vec<_> = [5, 31, 3600, 20, 9, 20].map(|skew| known.turned(SignedDuration::from_secs(skew))).into();
-        assert_eq!(told, [None, Some(true), None, None, Some(false), None]);
+        let turns: Vec<_> = [5, 31, 3600, 20, 9, 20].map(|skew| known.turned(SignedDuration::from_secs(skew))).into();
+        assert_eq!(turns, [None, Some(true), None, None, Some(false), None]);
     }
 
     #[tokio::test]

@@ -114,7 +114,7 @@ impl Deletions {
 
     /// Returns once what was noted is there for other replicas, or after a moment. At once where no other one will ask: in the
     /// process that records deletions itself.
-    pub async fn told(&self) {
+    pub async fn wait_until_shared(&self) {
         let queued = self.0.state.lock().unwrap_or_else(PoisonError::into_inner).queued;
         if self.0.leads.load(Ordering::Relaxed) || self.0.stuck.load(Ordering::Relaxed) {
             return;
@@ -250,19 +250,19 @@ mod tests {
     }
 
     fn deleter(notes: &[DeletionNote]) -> (String, Option<String>) {
-        let Deleter { actor, note } = Deleter::of(notes, &trust());
-        (actor.id, note)
+        let Deleter { actor, note: said } = Deleter::of(notes, &trust());
+        (actor.id, said)
     }
 
     #[test]
     fn who_deleted_is_who_asked_and_nobody_else() {
         let mallory = note("u", "mallory", false);
-        let Deleter { actor, note: told } = Deleter::of(&[mallory.clone(), mallory.clone()], &trust());
-        assert_eq!((actor, told), (Actor { kind: ActorKind::Human, id: "mallory".into() }, None));
+        let Deleter { actor, note: said } = Deleter::of(&[mallory.clone(), mallory.clone()], &trust());
+        assert_eq!((actor, said), (Actor { kind: ActorKind::Human, id: "mallory".into() }, None));
         assert_eq!(deleter(&[]), ("unknown".into(), None));
         // One of them is made up: who can tell which? So all are named.
-        let told = deleter(&[mallory, note("u", "alice", false)]);
-        assert_eq!(told, ("unknown".into(), Some("asked for by mallory, alice".into())));
+        let asked_by_two = deleter(&[mallory, note("u", "alice", false)]);
+        assert_eq!(asked_by_two, ("unknown".into(), Some("asked for by mallory, alice".into())));
     }
 
     #[test]
@@ -320,7 +320,7 @@ mod tests {
         let recording = tokio::spawn(waiting.record(store.clone(), stop.clone()));
         let ada = note("u", "ada", true);
         deletions.note(ada.clone());
-        deletions.told().await;
+        deletions.wait_until_shared().await;
         assert_eq!(store.deletion_notes("u").await.unwrap(), [ada]);
         deletions.note(note("v", "ada", true));
         stop.cancel();
@@ -333,7 +333,7 @@ mod tests {
         let (deletions, _waiting) = Deletions::new();
         let waited = async |deletions: &Deletions| {
             let began = tokio::time::Instant::now();
-            deletions.told().await;
+            deletions.wait_until_shared().await;
             began.elapsed()
         };
         assert_eq!(waited(&deletions).await, Duration::ZERO, "nothing is to be told");

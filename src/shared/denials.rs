@@ -43,7 +43,7 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 pub struct Denials {
     queue: Sender<Notice>,
     state: Arc<Mutex<State>>,
-    losses: Losses,
+    losses: LossReporter,
     events: Announcer,
 }
 
@@ -52,7 +52,7 @@ pub struct Denials {
 pub struct Waiting {
     queue: Receiver<Notice>,
     state: Arc<Mutex<State>>,
-    losses: Losses,
+    losses: LossReporter,
 }
 
 #[derive(Debug, Default)]
@@ -70,7 +70,7 @@ impl Denials {
     fn with_room_for(places: usize, metrics: DenialMetrics) -> (Self, Waiting) {
         let (sender, receiver) = mpsc::channel(places);
         let state = Arc::new(Mutex::new(State::default()));
-        let losses = Losses { metrics, warned: Arc::default() };
+        let losses = LossReporter { metrics, warned: Arc::default() };
         let waiting = Waiting { queue: receiver, state: state.clone(), losses: losses.clone() };
         (Self { queue: sender, state, losses, events: Announcer::default() }, waiting)
     }
@@ -87,7 +87,7 @@ impl Denials {
         let denial = denial.bounded();
         let now = Instant::now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.merged.again(&denial) {
+        if state.merged.count_repeat(&denial) {
             self.losses.metrics.merged.inc();
             return;
         }
@@ -98,7 +98,7 @@ impl Denials {
         };
         match taken {
             Ok(()) => {
-                self.events.tell(announcement(&denial, uid));
+                self.events.announce(announcement(&denial, uid));
                 state.merged.begin(denial, now);
             }
             Err(TrySendError::Full(_)) => {
@@ -115,14 +115,14 @@ fn announcement(denial: &Denial, uid: Option<String>) -> Announcement {
     let Denial { namespace, name, generate_name, kind, findings, .. } = denial;
     // What was to be made is not there; what was to be changed is.
     let what = if uid.is_some() { "a change of it was denied" } else { "it was denied, and is not there" };
-    let told: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    let messages: Vec<String> = findings.iter().map(ToString::to_string).collect();
     Announcement {
         kind: kind.clone(),
         namespace: namespace.clone(),
         name: name.clone().or_else(|| generate_name.clone()).unwrap_or_default(),
         uid,
         reason: findings.first().map_or("INVALID_SPEC", |finding| finding.code.as_str()).into(),
-        note: format!("{what}: {}", told.join("; ")),
+        note: format!("{what}: {}", messages.join("; ")),
         urgency: Urgency::Denial,
         attempt: 0,
     }
@@ -196,12 +196,12 @@ fn reason(error: &StoreError) -> String {
 
 /// Counts what is lost, and tells of it now and then.
 #[derive(Clone, Debug)]
-struct Losses {
+struct LossReporter {
     metrics: DenialMetrics,
     warned: Arc<Mutex<Option<Instant>>>,
 }
 
-impl Losses {
+impl LossReporter {
     fn count(&self, denials: usize, reason: &str) {
         self.metrics.dropped.inc_by(denials as u64);
         self.warn(&format!("denials are not kept in the audit log: {reason}"));
@@ -226,13 +226,13 @@ mod tests {
 
     use super::*;
     use crate::domain::audit::{Action, EntityKind, Entry};
-    use crate::domain::denial::{Door, Request};
+    use crate::domain::denial::{Interface, Request};
     use crate::domain::{Actor, Code, Finding, TraceId};
     use crate::store::{AuditQuery, Page, StoreSettings};
 
     fn denial(uid: usize) -> Denial {
         Denial {
-            door: Door::Kubernetes,
+            interface: Interface::Kubernetes,
             uid: uid.to_string(),
             actor: Actor::authenticated(&format!("ada-{uid}")),
             authenticated: true,

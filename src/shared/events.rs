@@ -123,7 +123,7 @@ impl Announcer {
     }
 
     /// Tells it, soon or never.
-    pub fn tell(&self, announcement: Announcement) {
+    pub fn announce(&self, announcement: Announcement) {
         if let Ok(mut queues) = self.queues.lock()
             && queues.add(announcement)
         {
@@ -239,10 +239,10 @@ mod tests {
         let announcer = Announcer::default();
         let places = Urgency::Ordinary.places();
         for uid in 0..places * 3 {
-            announcer.tell(announcement(uid, Urgency::Ordinary));
+            announcer.announce(announcement(uid, Urgency::Ordinary));
         }
-        announcer.tell(denial("look"));
-        announcer.tell(announcement(7_000, Urgency::Trouble));
+        announcer.announce(denial("look"));
+        announcer.announce(announcement(7_000, Urgency::Trouble));
         assert_eq!(announcer.dropped.get(), places as u64 * 2);
         assert_eq!(announcer.next().unwrap().urgency, Urgency::Trouble);
         assert_eq!(announcer.next().unwrap().urgency, Urgency::Denial);
@@ -252,9 +252,9 @@ mod tests {
     #[test]
     fn denials_take_no_place_of_trouble() {
         let announcer = Announcer::default();
-        announcer.tell(announcement(1, Urgency::Trouble));
+        announcer.announce(announcement(1, Urgency::Trouble));
         for n in 0..2_000 {
-            announcer.tell(denial(&format!("look-{n}")));
+            announcer.announce(denial(&format!("look-{n}")));
         }
         assert_eq!(announcer.next(), Some(announcement(1, Urgency::Trouble)));
         let waiting = std::iter::from_fn(|| announcer.next()).count();
@@ -264,8 +264,8 @@ mod tests {
     #[test]
     fn of_one_task_the_last_word_counts() {
         let announcer = Announcer::default();
-        announcer.tell(announcement(1, Urgency::Trouble));
-        announcer.tell(announcement(1, Urgency::Ordinary));
+        announcer.announce(announcement(1, Urgency::Trouble));
+        announcer.announce(announcement(1, Urgency::Ordinary));
         assert_eq!(announcer.next().unwrap().urgency, Urgency::Ordinary);
         assert_eq!(announcer.next(), None);
     }
@@ -273,9 +273,9 @@ mod tests {
     #[test]
     fn a_denial_is_no_word_about_how_a_task_goes() {
         let announcer = Announcer::default();
-        announcer.tell(announcement(1, Urgency::Trouble));
-        announcer.tell(announcement(1, Urgency::Denial));
-        announcer.tell(Announcement { note: "another one".into(), ..announcement(1, Urgency::Denial) });
+        announcer.announce(announcement(1, Urgency::Trouble));
+        announcer.announce(announcement(1, Urgency::Denial));
+        announcer.announce(Announcement { note: "another one".into(), ..announcement(1, Urgency::Denial) });
         assert_eq!(announcer.next().unwrap().urgency, Urgency::Trouble);
         assert_eq!(announcer.next().unwrap().note, "another one");
         assert_eq!(announcer.next(), None);

@@ -9,7 +9,7 @@ use super::review::{Reviewer, annotation, namespace, spec};
 use crate::crd::Stamps;
 use crate::crd::names::{SUBMITTED_BY, TRACE_ID};
 use crate::crd::stamps::Sealed;
-use crate::domain::denial::{Door, Request, request_uid};
+use crate::domain::denial::{Interface, Request, request_uid};
 use crate::domain::id::sha256_hex;
 use crate::domain::{Actor, Denial, Finding, TraceId};
 
@@ -57,7 +57,7 @@ impl Reviewer {
         };
         let given = |name: &str| (!name.is_empty()).then(|| name.to_owned());
         Some(Denial {
-            door: Door::Kubernetes,
+            interface: Interface::Kubernetes,
             uid: request_uid(&request.uid),
             actor: Actor::authenticated(who),
             authenticated: caller == Caller::Authenticated,

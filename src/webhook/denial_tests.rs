@@ -61,7 +61,7 @@ fn a_denial_tells_who_what_and_why_and_nothing_of_the_spec() {
     let codes: Vec<Code> = denial.findings.iter().map(|finding| finding.code).collect();
     assert_eq!(codes, [Code::RepoNotAllowed, Code::SecretsAccessDenied]);
     assert_eq!((denial.actor.id.as_str(), denial.actor.kind), ("ada", ActorKind::Human));
-    assert_eq!((denial.door, denial.request), (denial::Door::Kubernetes, Request::Create));
+    assert_eq!((denial.interface, denial.request), (denial::Interface::Kubernetes, Request::Create));
     assert_eq!((denial.namespace.as_str(), denial.name.as_deref(), denial.kind.as_str()), ("team", Some("t"), "Task"));
     assert_eq!(
         (denial.uid.as_str(), denial.submitted_by.as_deref()),
@@ -141,14 +141,14 @@ async fn people_are_told_of_what_was_denied_once_and_never_of_a_dry_run() {
     let (denials, _waiting) = queue();
     let events = Announcer::default();
     let denials = denials.announced_by(events.clone());
-    let told = async |change: Value, object: &Value| {
+    let reported = async |change: Value, object: &Value| {
         let answer = post("/mutate", &review(object, change), denials.clone()).await;
         assert_eq!(answer["response"]["allowed"], json!(false));
         events.next()
     };
     let denied = object(json!({}));
-    assert_eq!(told(json!({"dryRun": true}), &denied).await, None);
-    let news = told(json!({}), &denied).await.unwrap();
+    assert_eq!(reported(json!({"dryRun": true}), &denied).await, None);
+    let news = reported(json!({}), &denied).await.unwrap();
     assert_eq!((news.kind.as_str(), news.namespace.as_str(), news.name.as_str()), ("Task", "team", "t"));
     assert_eq!((news.uid, news.reason.as_str(), news.urgency), (None, "REPO_NOT_ALLOWED", Urgency::Denial));
     assert!(
@@ -156,18 +156,18 @@ async fn people_are_told_of_what_was_denied_once_and_never_of_a_dry_run() {
         "{}",
         news.note
     );
-    assert_eq!(told(json!({}), &denied).await, None, "the same again is the same");
+    assert_eq!(reported(json!({}), &denied).await, None, "the same again is the same");
     // A change of what is there is told of that.
     let old = object(json!({"metadata": {"uid": "u"}, "spec": {"target": {"repo": "octo/x"}, "constraints": null}}));
     let change = json!({"operation": "UPDATE", "oldObject": old});
-    let news = told(change, &denied).await.unwrap();
+    let news = reported(change, &denied).await.unwrap();
     assert_eq!(news.uid.as_deref(), Some("u"));
     assert!(news.note.starts_with("a change of it was denied: INVALID_SPEC"), "{}", news.note);
     // One more than a user's ration: that they are many is told in the audit log.
     let mut count = 0;
     for n in 0..40 {
         let another = object(json!({"spec": {"objective": format!("Look around {n}")}}));
-        count += usize::from(told(json!({}), &another).await.is_some());
+        count += usize::from(reported(json!({}), &another).await.is_some());
     }
     assert_eq!(count, 18);
 }

@@ -26,7 +26,7 @@ use tracing::{info, warn};
 
 use super::certificates::{CertificateError, Identity, service_names};
 use super::metrics::WebhookMetrics;
-use super::stamp_keys::{Kept, Settling};
+use super::stamp_keys::{Kept, KeyRotation};
 use crate::crd::Trust;
 use crate::domain::StampKey;
 use crate::serve::{Tls, TlsError};
@@ -77,7 +77,7 @@ pub struct Keeper {
     metrics: WebhookMetrics,
     clock: Clock,
     trusted: Option<bool>,
-    settling: Settling,
+    rotation: KeyRotation,
     trust: Option<watch::Sender<Arc<Trust>>>,
     identity: watch::Sender<Option<Identity>>,
 }
@@ -91,7 +91,7 @@ impl Keeper {
             metrics,
             clock,
             trusted: None,
-            settling: Settling::default(),
+            rotation: KeyRotation::default(),
             trust: None,
             identity: watch::Sender::new(None),
         }
@@ -109,7 +109,7 @@ impl Keeper {
     pub async fn begin(&mut self) -> Result<(Identity, watch::Receiver<Arc<Trust>>), KeeperError> {
         let (identity, kept) = self.ensure().await?;
         let configurations = self.configurations().await?;
-        let trust = self.tell(&kept, &configurations)?;
+        let trust = self.publish_trust(&kept, &configurations)?;
         Ok((identity, trust))
     }
 
@@ -136,7 +136,7 @@ impl Keeper {
             // By the clock of the answer that has just come: who calls the webhook goes by that, too.
             let now = self.clock.system_time();
             let identity = Identity::maintained(current.as_ref(), names, self.settings.life, now)?;
-            let kept = found_keys.maintained(new_stamp_key()?, self.settling.sealing(), self.clock.now());
+            let kept = found_keys.maintained(new_stamp_key()?, self.rotation.sealing(), self.clock.now());
             if current.as_ref() == Some(&identity) && kept == found_keys {
                 return Ok((identity, kept));
             }
@@ -173,14 +173,14 @@ impl Keeper {
     }
 
     /// Has everybody know what is believed from now on.
-    fn tell(
+    fn publish_trust(
         &mut self,
         kept: &Kept,
         configurations: &Configurations,
     ) -> Result<watch::Receiver<Arc<Trust>>, KeeperError> {
         // What is maintained has a key.
         let missing = KeeperError::Random(getrandom::Error::UNEXPECTED);
-        let keys = self.settling.keys(kept, Instant::now()).ok_or(missing)?;
+        let keys = self.rotation.keys(kept, Instant::now()).ok_or(missing)?;
         let covered_since = configurations.cover_since();
         let trust = Arc::new(Trust { keys, covered_since, own_namespace: self.settings.namespace.clone() });
         let sender = self.trust.get_or_insert_with(|| watch::Sender::new(trust.clone()));
@@ -255,7 +255,7 @@ impl Keeper {
         }
         self.metrics.certificate_expires_at(served.expires_at()?);
         let configurations = self.configurations().await?;
-        self.tell(&kept, &configurations)?;
+        self.publish_trust(&kept, &configurations)?;
         self.publish(served, configurations).await
     }
 }

@@ -106,9 +106,9 @@ const MAX_FIELDS: usize = 256;
 
 impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Few;
+        struct FieldsVisitor;
 
-        impl<'de> Visitor<'de> for Few {
+        impl<'de> Visitor<'de> for FieldsVisitor {
             type Value = Vec<(String, &'de RawValue)>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -126,7 +126,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
                 Ok(fields)
             }
         }
-        deserializer.deserialize_map(Few).map(Self)
+        deserializer.deserialize_map(FieldsVisitor).map(Self)
     }
 }
 

@@ -130,11 +130,11 @@ async fn answer(
     };
     let (result, response) = match admit(&app, endpoint, webhook, peer.map(|Extension(peer)| peer), request).await {
         Ok(answered) => answered,
-        Err(turned_away) => turned_away.told(webhook),
+        Err(rejected) => rejected.respond(webhook),
     };
     if endpoint == Endpoint::Deletion {
         // The object may go as soon as this is answered, and another replica record that.
-        app.reviewer.deletions.told().await;
+        app.reviewer.deletions.wait_until_shared().await;
     }
     app.metrics.reviews.get_or_create(&ReviewLabels { webhook, result }).inc();
     app.metrics.review_seconds.observe(began.elapsed().as_secs_f64());
@@ -142,7 +142,7 @@ async fn answer(
 }
 
 /// Why a request is no review to be answered.
-enum TurnedAway {
+enum Rejected {
     /// No certificate where one must be.
     Stranger,
     Unread(BodyError),
@@ -152,8 +152,8 @@ enum TurnedAway {
     Malformed(String),
 }
 
-impl TurnedAway {
-    fn told(self, webhook: &'static str) -> (String, Response) {
+impl Rejected {
+    fn respond(self, webhook: &'static str) -> (String, Response) {
         let busy = |message: &str| {
             let retry = [(header::RETRY_AFTER, "1")];
             (StatusCode::SERVICE_UNAVAILABLE, retry, message.to_owned()).into_response()
@@ -196,26 +196,26 @@ async fn admit(
     webhook: &'static str,
     peer: Option<Peer>,
     request: Request,
-) -> Result<(String, Response), TurnedAway> {
+) -> Result<(String, Response), Rejected> {
     let caller = Caller::of(peer);
     if app.authenticates && caller == Caller::Anonymous {
-        return Err(TurnedAway::Stranger);
+        return Err(Rejected::Stranger);
     }
-    let _place = app.requests.try_acquire().map_err(|_| TurnedAway::Busy)?;
+    let _place = app.requests.try_acquire().map_err(|_| Rejected::Busy)?;
     let (head, body) = request.into_parts();
     let source = peer.map_or_else(String::new, |peer| peer.address.to_string());
-    let body = serve::read(&head.headers, body, BODY, &app.bodies, &source).await.map_err(TurnedAway::Unread)?;
-    let reader = app.readers.clone().acquire_owned().await.map_err(|_| TurnedAway::Busy)?;
+    let body = serve::read(&head.headers, body, BODY, &app.bodies, &source).await.map_err(Rejected::Unread)?;
+    let reader = app.readers.clone().acquire_owned().await.map_err(|_| Rejected::Busy)?;
     let Body { bytes, charge } = body;
     let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|error| TurnedAway::Malformed(format!("no random bytes: {error}")))?;
+    getrandom::fill(&mut random).map_err(|error| Rejected::Malformed(format!("no random bytes: {error}")))?;
     let now = app.reviewer.clock.now();
     let is_large = bytes.len() >= LARGE;
     // What it holds it holds to its end, though nobody waits for that any more.
     let held = (app.clone(), reader, charge);
     let judge = move || judge(&held.0, endpoint, caller, bytes, random, now).map(|judged| (judged, held));
     let judged = match is_large {
-        true => tokio::task::spawn_blocking(judge).await.map_err(|_| TurnedAway::Busy)?,
+        true => tokio::task::spawn_blocking(judge).await.map_err(|_| Rejected::Busy)?,
         false => judge(),
     };
     let ((request, review), _held) = judged?;
@@ -241,8 +241,8 @@ fn judge(
     bytes: Vec<u8>,
     random: [u8; 16],
     now: Timestamp,
-) -> Result<(AdmissionRequest<DynamicObject>, Review), TurnedAway> {
-    let Read { request, findings } = read(&bytes).map_err(TurnedAway::Malformed)?;
+) -> Result<(AdmissionRequest<DynamicObject>, Review), Rejected> {
+    let Read { request, findings } = read(&bytes).map_err(Rejected::Malformed)?;
     drop(bytes);
     let review = match findings.is_empty() {
         true => app.reviewer.review(endpoint, caller, &request, random, now),

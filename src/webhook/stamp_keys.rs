@@ -71,12 +71,12 @@ impl Kept {
 
 /// Which key this process seals with, while another one may be about to take its place.
 #[derive(Debug, Default)]
-pub(super) struct Settling {
+pub(super) struct KeyRotation {
     sealing: Option<StampKey>,
     coming: Option<(StampKey, Instant)>,
 }
 
-impl Settling {
+impl KeyRotation {
     /// The key that this process seals with.
     pub(super) fn sealing(&self) -> Option<&StampKey> {
         self.sealing.as_ref()
@@ -119,7 +119,7 @@ mod tests {
 
     /// One replica: the pure part of its keeper.
     #[derive(Default)]
-    struct Replica(Settling);
+    struct Replica(KeyRotation);
 
     impl Replica {
         fn looks(&mut self, secret: &mut Secret, at: Instant) -> StampKeys {

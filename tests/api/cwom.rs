@@ -45,9 +45,9 @@ async fn an_entry_tells_who_recorded_it_and_the_trace_id_is_the_callers() {
     assert_eq!(row.submitted_by.as_deref(), Some("system:serviceaccount:team:ci"));
     assert_eq!((row.namespace.as_str(), row.origin), ("team", None));
     let entries = world.store.audit(&AuditQuery::default()).await.unwrap();
-    let told: Vec<String> =
+    let reported: Vec<String> =
         entries.iter().map(|entry| format!("{} {} {}", entry.actor.kind, entry.action, entry.entity_kind)).collect();
-    assert_eq!(told, ["system created Repo"]);
+    assert_eq!(reported, ["system created Repo"]);
     assert_eq!(
         (entries[0].actor.id.as_str(), entries[0].trace_id.as_str()),
         ("system:serviceaccount:team:ci", "my-trace-1")
@@ -202,8 +202,8 @@ async fn a_status_goes_the_ways_that_there_are() {
     ] {
         let answer = world.call("PATCH", ADA, &format!("{status}{query}"), &Value::Null).await;
         assert_eq!(answer.status, 422, "{query}: {}", answer.text);
-        let told = answer.body["detail"]["message"].as_str().unwrap();
-        assert!(told.starts_with(message), "{query}: {told}");
+        let reported = answer.body["detail"]["message"].as_str().unwrap();
+        assert!(reported.starts_with(message), "{query}: {reported}");
     }
     let entries = world.store.audit(&AuditQuery::default()).await.unwrap();
     let changes = entries.iter().filter(|entry| entry.action.as_str() == "status_changed");
@@ -310,8 +310,11 @@ async fn what_a_custom_resource_says_is_changed_there() {
         assert_eq!(world.get(ADA, &path).await.status, 200);
         let answer = world.call("PATCH", ADA, &path, &json!({"status": "running"})).await;
         assert_eq!(answer.status, 409, "{}", answer.text);
-        let told = answer.body["detail"].as_str().unwrap();
-        assert!(told.contains(&format!("kubectl --namespace team edit {}.jct.dev greet", kind.plural())), "{told}");
+        let reported = answer.body["detail"].as_str().unwrap();
+        assert!(
+            reported.contains(&format!("kubectl --namespace team edit {}.jct.dev greet", kind.plural())),
+            "{reported}"
+        );
     }
 }
 

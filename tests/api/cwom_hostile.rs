@@ -24,8 +24,8 @@ async fn a_bad_body_is_told_in_our_form(#[case] body: Vec<u8>, #[case] status: u
     for kind in ORDER {
         let answer = world.send(request("POST", ADA, path(kind)).body(Body::from(body.clone())).unwrap()).await;
         assert_eq!(answer.status, status, "{}", answer.text);
-        let told = answer.body["detail"]["message"].as_str().unwrap();
-        assert!(told.starts_with(message), "{kind}: {told}");
+        let reported = answer.body["detail"]["message"].as_str().unwrap();
+        assert!(reported.starts_with(message), "{kind}: {reported}");
     }
     let form = request("POST", ADA, "/cwom/repos").header("content-type", "text/plain");
     assert_eq!(world.send(form.body(Body::from("{}")).unwrap()).await.status, 415);
@@ -120,8 +120,8 @@ async fn an_id_of_nothing_is_not_found(#[case] id: &str) {
         }
         for answer in answers {
             assert_eq!(answer.status, 404, "{path}: {}", answer.text);
-            let told = answer.body["detail"].as_str().unwrap();
-            assert!(told.starts_with(&format!("{kind} not found")), "{told}");
+            let reported = answer.body["detail"].as_str().unwrap();
+            assert!(reported.starts_with(&format!("{kind} not found")), "{reported}");
         }
     }
 }

@@ -75,9 +75,9 @@ async fn an_object_of_another_namespace_is_not_there() {
         let body = least(kind, &theirs);
         let answer = world.post(ADA, path(kind), &body).await;
         assert_eq!(answer.status, 422, "{kind}");
-        let told = answer.body["detail"].as_str().unwrap();
-        assert!(told.starts_with("Referenced ") && told.ends_with(" does not exist"), "{told}");
-        assert!(!told.contains("other"), "{told}");
+        let reported = answer.body["detail"].as_str().unwrap();
+        assert!(reported.starts_with("Referenced ") && reported.ends_with(" does not exist"), "{reported}");
+        assert!(!reported.contains("other"), "{reported}");
     }
     let change = json!({"context_packets": [to(&theirs[&Kind::ContextPacket])]});
     let answer = world.call("PATCH", ADA, &one(&ours[&Kind::Issue]), &change).await;

@@ -44,8 +44,8 @@ async fn a_body_of_too_many_values_is_refused() {
     let world = World::new().await;
     let answer = world.enqueue(json!({"inputs": {"list": vec![0; 60_000]}})).await;
     assert_eq!((answer.status, &answer.body["detail"]["error"]), (422, &json!("validation_error")));
-    let told = answer.body["detail"]["message"].as_str().unwrap();
-    assert_eq!(told, "body: must have at most 50000 values and names");
+    let reported = answer.body["detail"]["message"].as_str().unwrap();
+    assert_eq!(reported, "body: must have at most 50000 values and names");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use jct::domain::denial::{Door, Request};
+use jct::domain::denial::{Interface, Request};
 use jct::domain::id::sha256_hex;
 use jct::domain::{Actor, ActorKind, Code};
 use jct::store::{AuditQuery, RecordDeleted};
@@ -34,8 +34,8 @@ async fn whoever_asks_for_what_nothing_can_do_is_warned() {
         assert_eq!(answer.status, 201, "{}", answer.text);
         answer.body["warnings"].clone()
     };
-    let told = warned(json!({"operation": "code_change"})).await;
-    assert!(told[0].as_str().unwrap().starts_with("inputs.patch is missing"), "{told}");
+    let reported = warned(json!({"operation": "code_change"})).await;
+    assert!(reported[0].as_str().unwrap().starts_with("inputs.patch is missing"), "{reported}");
     assert_eq!(warned(json!({"operation": "code_change", "inputs": {"patch": "--- a/x"}})).await, Value::Null);
 }
 
@@ -362,7 +362,7 @@ async fn a_denied_request_is_handed_to_the_audit_log() {
     assert_eq!(world.send(sent.body(axum::body::Body::from(body.to_string())).unwrap()).await.status, 422);
     let denials = world.denials.take();
     let [denial] = denials.as_slice() else { panic!("{denials:?}") };
-    assert_eq!((denial.door, denial.request), (Door::Rest, Request::Create));
+    assert_eq!((denial.interface, denial.request), (Interface::Rest, Request::Create));
     assert_eq!((denial.actor.id.as_str(), denial.actor.kind), ("ada", ActorKind::Human));
     assert_eq!((denial.namespace.as_str(), denial.trace_id.as_str()), ("team", "trace-of-ada-1"));
     assert_eq!(denial.findings[0].code, Code::RepoNotAllowed);

@@ -59,8 +59,8 @@ async fn a_bad_body_is_told_in_our_form(#[case] body: Vec<u8>, #[case] status: u
     let world = World::new().await;
     let answer = world.send(request("POST", ADA, "/tasks/enqueue").body(Body::from(body)).unwrap()).await;
     assert_eq!(answer.status, status, "{}", answer.text);
-    let told = answer.body["detail"]["message"].as_str().unwrap();
-    assert!(told.starts_with(message), "{told}");
+    let reported = answer.body["detail"]["message"].as_str().unwrap();
+    assert!(reported.starts_with(message), "{reported}");
 }
 
 #[tokio::test]

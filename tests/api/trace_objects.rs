@@ -22,7 +22,7 @@ async fn send(world: &World, path: &str, body: &Value) -> Value {
 }
 
 /// One object of each kind under the trace.
-async fn told(world: &World) -> Known {
+async fn reported(world: &World) -> Known {
     let mut known = Known::new();
     for kind in ORDER {
         let body = send(world, path(kind), &least(kind, &known)).await;
@@ -86,7 +86,7 @@ fn kinds(story: &Value) -> Vec<&str> {
 #[tokio::test]
 async fn a_story_without_a_task_is_told() {
     let world = World::new().await;
-    let known = told(&world).await;
+    let known = reported(&world).await;
     let story = world.get(ADA, &format!("/trace/{TRACE}")).await;
     assert_eq!(story.status, 200, "{}", story.text);
     let expected = ["Repo", "Issue", "ConstraintSnapshot", "DoctrineRef", "ContextPacket", "Run", "Artifact"];
@@ -107,7 +107,7 @@ async fn a_story_without_a_task_is_told() {
 #[tokio::test]
 async fn each_attempt_is_told_with_its_run() {
     let world = World::new().await;
-    let known = told(&world).await;
+    let known = reported(&world).await;
     tried_twice(&world).await;
     let story = world.get(ADA, &format!("/trace/{TRACE}")).await.body;
     let work = ["Repo", "Repo", "Issue", "Issue", "ConstraintSnapshot", "ConstraintSnapshot", "DoctrineRef"];
@@ -126,7 +126,7 @@ async fn each_attempt_is_told_with_its_run() {
 #[tokio::test]
 async fn a_story_shows_the_kinds_and_namespaces_that_its_reader_may_get() {
     let mut world = World::new().await;
-    told(&world).await;
+    reported(&world).await;
     let made = send(&world, "/tasks/enqueue", &task(json!({"target": {"repo": "octo/more"}}))).await;
     let path = format!("/trace/{TRACE}");
     let nothing = json!({"detail": "Trace not found"});
@@ -158,7 +158,7 @@ async fn a_refusal_of_another_namespace_is_not_told() {
     let body = least(Kind::Repo, &Known::new());
     let made = world.send(sent.body(Body::from(body.to_string())).unwrap()).await;
     assert_eq!(made.status, 201);
-    told(&world).await;
+    reported(&world).await;
     let refusal = Refusal {
         id: Id::derive(Timestamp::now(), "refused"),
         trace_id: TRACE.parse().unwrap(),

@@ -207,9 +207,9 @@ fn odd_manifests_are_judged_as_the_cluster_judges_them() {
         let output = command.output().unwrap();
         let verdict = if output.status.success() { Verdict::Accepted } else { Verdict::Refused };
         if verdict != odd.check || !matches!(output.status.code(), Some(0..=2)) {
-            let told =
+            let reported =
                 [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-            wrong.push(format!("{}: {verdict:?} {:.300}", odd.name, told));
+            wrong.push(format!("{}: {verdict:?} {:.300}", odd.name, reported));
         }
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), corpus.len(), wrong.join("\n"));

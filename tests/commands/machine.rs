@@ -149,12 +149,12 @@ pub fn jct() -> Command {
 pub fn outcome(output: Output) -> (i32, Value, String) {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!said.contains('\u{1b}'), "colours where nobody watches: {said}");
-    let told = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
-    (output.status.code().unwrap(), told, said)
+    let reported = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    (output.status.code().unwrap(), reported, said)
 }
 
-pub fn manifest_in(told: &Value) -> Manifest {
-    let path = PathBuf::from(told["trace_folder"].as_str().unwrap()).join("manifest.json");
+pub fn manifest_in(reported: &Value) -> Manifest {
+    let path = PathBuf::from(reported["trace_folder"].as_str().unwrap()).join("manifest.json");
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
@@ -177,9 +177,10 @@ impl Machine {
     /// What an executor gets that tries this, with these arguments to `jct run` besides.
     pub fn tries(&self, script: &str, args: &[&str]) -> Tries {
         let script = self.script(&format!("{TRIES}\n{script}"));
-        let (code, told, log) = outcome(self.command(&json!({})).args(args).arg("--").arg(script).output().unwrap());
-        assert_eq!(code, 0, "{told} {log}");
-        read_tries(&PathBuf::from(told["trace_folder"].as_str().unwrap()).join("artifacts/tries"))
+        let (code, reported, log) =
+            outcome(self.command(&json!({})).args(args).arg("--").arg(script).output().unwrap());
+        assert_eq!(code, 0, "{reported} {log}");
+        read_tries(&PathBuf::from(reported["trace_folder"].as_str().unwrap()).join("artifacts/tries"))
     }
 
     /// What the user gets who tries the same without JCT: shows that the script would notice.

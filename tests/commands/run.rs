@@ -16,11 +16,11 @@ use crate::machine::{Machine, environments_with, log_of, manifest_in, outcome, u
 #[test]
 fn a_task_takes_the_whole_way() {
     let machine = Machine::new();
-    let (code, told, log) = outcome(machine.command(&json!({})).output().unwrap());
-    assert_eq!((code, &told["status"]), (0, &json!("completed")), "{log}");
-    assert!(told["submitted_by"].as_str().unwrap().starts_with("local:"));
+    let (code, reported, log) = outcome(machine.command(&json!({})).output().unwrap());
+    assert_eq!((code, &reported["status"]), (0, &json!("completed")), "{log}");
+    assert!(reported["submitted_by"].as_str().unwrap().starts_with("local:"));
     assert!(log.contains("source_fetched") && log.contains("executor_confined"), "{log}");
-    let manifest = manifest_in(&told);
+    let manifest = manifest_in(&reported);
     assert_eq!(manifest.outcome, Outcome::Succeeded);
     let names: Vec<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
     assert!(names.contains(&"artifacts/report.md"), "{names:?}");
@@ -33,16 +33,16 @@ fn a_task_takes_the_whole_way() {
 fn people_are_told_in_lines() {
     let machine = Machine::new();
     let output = machine.command(&json!({})).args(["-o", "human"]).output().unwrap();
-    let told = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(2), "-o twice: {told}");
+    let reported = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(2), "-o twice: {reported}");
     let mut command = Command::new(env!("CARGO_BIN_EXE_jct"));
     command.arg("run").arg("-f").arg(machine.manifest(&json!({}))).arg("--repo").arg(machine.path("repo"));
     let output = command.arg("--state").arg(machine.path("state")).output().unwrap();
-    let told = String::from_utf8(output.stdout).unwrap();
+    let reported = String::from_utf8(output.stdout).unwrap();
     for part in
         ["(analysis of octo/hello) is completed", "summary ", "report.md (", "Check it: jct trace verify --keys"]
     {
-        assert!(told.contains(part), "{part}: {told}");
+        assert!(reported.contains(part), "{part}: {reported}");
     }
 }
 
@@ -51,9 +51,9 @@ fn a_command_is_an_executor() {
     let machine = Machine::new();
     let script = "printf 'fn main() {}\\n' > main.rs; echo out > \"$JCT_OUT/note.txt\"\n\
                   printf '{\"summary\": \"one file\", \"cost\": {\"usd\": 0.5}}' > \"$JCT_RESULT_FILE\"";
-    let (code, told, log) = machine.run_script(&json!({"operation": "code_change"}), script);
+    let (code, reported, log) = machine.run_script(&json!({"operation": "code_change"}), script);
     assert_eq!(code, 0, "{log}");
-    let manifest = manifest_in(&told);
+    let manifest = manifest_in(&reported);
     assert_eq!(manifest.executor, "command");
     assert_eq!(manifest.change.unwrap().files_changed, 1);
     assert_eq!(manifest.result.unwrap().summary.as_deref(), Some("one file"));
@@ -67,19 +67,19 @@ fn a_configured_executor_runs_without_its_image() {
     let yaml = "executors: [{name: lister, operations: [analysis], image: 'registry.example/x:1', command: [ls]}]";
     fs::write(&file, yaml).unwrap();
     let mut command = machine.command(&json!({"executor": "lister"}));
-    let (code, told, log) = outcome(command.arg("--executors").arg(&file).output().unwrap());
+    let (code, reported, log) = outcome(command.arg("--executors").arg(&file).output().unwrap());
     assert_eq!(code, 0, "{log}");
     assert!(log.contains("image registry.example/x:1 is not used"), "{log}");
-    let manifest = manifest_in(&told);
+    let manifest = manifest_in(&reported);
     assert_eq!((manifest.executor.as_str(), manifest.image), ("lister", None));
 }
 
 #[test]
 fn a_failure_is_tried_again_as_often_as_asked_and_told() {
     let machine = Machine::new();
-    let (code, told, log) = machine.run_script(&json!({"maxAttempts": 2}), "echo no >&2; exit 3");
-    assert_eq!((code, &told["error"]["reason"]), (1, &json!("ExecutorFailed")), "{log}");
-    assert!(told["trace_path"].as_str().unwrap().ends_with("/2"));
+    let (code, reported, log) = machine.run_script(&json!({"maxAttempts": 2}), "echo no >&2; exit 3");
+    assert_eq!((code, &reported["error"]["reason"]), (1, &json!("ExecutorFailed")), "{log}");
+    assert!(reported["trace_path"].as_str().unwrap().ends_with("/2"));
     machine.check();
 }
 
@@ -88,8 +88,8 @@ fn a_failure_is_tried_again_as_often_as_asked_and_told() {
 #[case::schema(json!({"objective": "x"}), "INVALID_SPEC")]
 fn the_gate_refuses_and_the_record_has_it(#[case] fields: Value, #[case] code: &str) {
     let machine = Machine::new();
-    let (exit, told, _) = outcome(machine.command(&fields).output().unwrap());
-    assert_eq!((exit, &told["violations"][0]["code"]), (3, &json!(code)), "{told}");
+    let (exit, reported, _) = outcome(machine.command(&fields).output().unwrap());
+    assert_eq!((exit, &reported["violations"][0]["code"]), (3, &json!(code)), "{reported}");
     assert!(machine.audit().iter().any(|entry| entry.to_string().contains(code)), "{:?}", machine.audit());
     machine.check();
 }
@@ -98,8 +98,8 @@ fn the_gate_refuses_and_the_record_has_it(#[case] fields: Value, #[case] code: &
 fn the_installations_prefixes_count_where_they_are_given() {
     let machine = Machine::new();
     let mut command = machine.command(&json!({}));
-    let (exit, told, _) = outcome(command.args(["--allowed-repo-prefixes", "other/"]).output().unwrap());
-    assert_eq!((exit, &told["violations"][0]["code"]), (3, &json!("REPO_NOT_ALLOWED")));
+    let (exit, reported, _) = outcome(command.args(["--allowed-repo-prefixes", "other/"]).output().unwrap());
+    assert_eq!((exit, &reported["violations"][0]["code"]), (3, &json!("REPO_NOT_ALLOWED")));
 }
 
 #[test]
@@ -205,8 +205,8 @@ fn a_repository_may_be_in_a_folder_of_any_name(#[case] name: &str) {
     let folder = machine.path("in").join(name);
     fs::rename(machine.path("repo"), &folder).unwrap();
     std::os::unix::fs::symlink(&folder, machine.path("repo")).unwrap();
-    let (code, told, log) = outcome(machine.command(&json!({})).output().unwrap());
-    assert_eq!(code, 0, "{told} {log}");
+    let (code, reported, log) = outcome(machine.command(&json!({})).output().unwrap());
+    assert_eq!(code, 0, "{reported} {log}");
 }
 
 #[test]
@@ -238,13 +238,13 @@ fn a_password_is_for_the_environment_and_nobody_else_learns_it() {
         child.wait_with_output().unwrap()
     };
     let look = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ >\"$JCT_OUT/seen\" 2>/dev/null; env >>\"$JCT_OUT/seen\"";
-    let (code, told, log) = outcome(run(&format!("{look}; echo begun; sleep 2")));
+    let (code, reported, log) = outcome(run(&format!("{look}; echo begun; sleep 2")));
     assert_eq!(code, 0, "{log}");
     // An artifact is what it was: nothing in it is redacted.
     let seen = fs::read(machine.trace().join("artifacts/seen")).unwrap();
     let seen = String::from_utf8_lossy(&seen);
     assert!(seen.contains("JCT_OBJECTIVE") && !seen.contains("hunter22"), "{log}");
-    assert!(!format!("{told}{log}").contains("hunter22"), "{log}");
+    assert!(!format!("{reported}{log}").contains("hunter22"), "{log}");
     for file in ["manifest.json", "provenance.dsse.json", "events.jsonl", "task.json"] {
         assert!(!fs::read_to_string(machine.trace().join(file)).unwrap().contains("hunter22"), "{file}");
     }
@@ -287,9 +287,9 @@ fn a_name_is_one_that_kubernetes_would_take(#[case] metadata: Value, #[case] fie
     let mut command = Command::new(env!("CARGO_BIN_EXE_jct"));
     command.arg("run").arg("-f").arg(path).arg("--repo").arg(machine.path("repo"));
     let output = command.arg("--state").arg(machine.path("state")).output().unwrap();
-    let told = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.code() == Some(3) && told.contains(field), "{told}");
-    assert!(!told.contains(['\u{1b}', '\0']), "{told:?}");
+    let reported = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.code() == Some(3) && reported.contains(field), "{reported}");
+    assert!(!reported.contains(['\u{1b}', '\0']), "{reported:?}");
 }
 
 #[test]
@@ -299,8 +299,8 @@ fn a_key_of_a_task_that_another_process_runs_is_told_so() {
     let fields = json!({"idempotencyKey": "once"});
     let child = machine.command(&fields).arg("--").arg(script).spawn().unwrap();
     until("the executor", || log_of(&machine).contains("begun"));
-    let (code, told, log) = outcome(machine.command(&fields).output().unwrap());
-    assert_eq!((code, &told["status"]), (2, &json!("running")), "{log}");
+    let (code, reported, log) = outcome(machine.command(&fields).output().unwrap());
+    assert_eq!((code, &reported["status"]), (2, &json!("running")), "{log}");
     assert!(log.contains("another process is at it"), "{log}");
     kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
     assert_eq!(outcome(child.wait_with_output().unwrap()).0, 130);

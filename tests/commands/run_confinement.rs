@@ -104,8 +104,8 @@ fn what_is_mounted_is_read_only_but_its_own_and_nowhere_counts_a_device_or_a_set
 fn no_capability_is_left_and_nobody_is_root() {
     let machine = Machine::new();
     let script = "grep -E '^Cap(Inh|Prm|Eff|Bnd|Amb)|^Uid|^Groups|NoNewPrivs' /proc/self/status >\"$JCT_OUT/status\"";
-    let (code, told, log) = machine.run_script(&json!({}), script);
-    assert_eq!(code, 0, "{told} {log}");
+    let (code, reported, log) = machine.run_script(&json!({}), script);
+    assert_eq!(code, 0, "{reported} {log}");
     let status = fs::read_to_string(machine.trace().join("artifacts/status")).unwrap();
     let fields = |status: &str| -> Vec<(String, String)> {
         let field = |line: &str| line.split_once(":\t").map(|(name, value)| (name.into(), value.trim().into()));
@@ -156,9 +156,9 @@ fn what_was_open_before_is_not_open_to_it() {
         shell.stdin(Stdio::null());
         shell
     };
-    let told = machine.command(&json!({}));
-    let program = shown(Path::new(told.get_program())).to_owned();
-    let (code, _, log) = outcome(opened(&program).args(told.get_args()).arg("--").arg(&script).output().unwrap());
+    let reported = machine.command(&json!({}));
+    let program = shown(Path::new(reported.get_program())).to_owned();
+    let (code, _, log) = outcome(opened(&program).args(reported.get_args()).arg("--").arg(&script).output().unwrap());
     assert_eq!(code, 0, "{log}");
     assert_eq!(fs::read(machine.trace().join("artifacts/seven")).unwrap(), b"");
     assert_eq!(fs::read(machine.path("kept")).unwrap(), b"");
@@ -217,8 +217,8 @@ fn nothing_outlives_the_executor_whatever_ends() {
     let is_ours = |id: &i32| processes_with(shown(&state)).contains(id);
     let supervisor = supervisors.into_iter().find(is_ours).unwrap();
     kill(Pid::from_raw(supervisor), Signal::SIGKILL).unwrap();
-    let (code, told, log) = outcome(child.wait_with_output().unwrap());
-    assert_eq!((code, &told["error"]["reason"]), (1, &json!("WorkerFailed")), "{log}");
+    let (code, reported, log) = outcome(child.wait_with_output().unwrap());
+    assert_eq!((code, &reported["error"]["reason"]), (1, &json!("WorkerFailed")), "{log}");
     until("the daemon to end", || processes_with(&its).is_empty());
     // It ends by itself: when the trace is sealed, nothing is left.
     let mark = format!("{}2", std::process::id());
@@ -233,16 +233,16 @@ fn nothing_outlives_the_executor_whatever_ends() {
 #[test]
 fn the_terminal_of_the_user_is_not_its() {
     let machine = Machine::new();
-    let mut told = machine.command(&json!({}));
+    let mut reported = machine.command(&json!({}));
     let script = machine
         .script("if (echo theirs >/dev/tty) 2>/dev/null; then echo got; else echo refused; fi >\"$JCT_OUT/tty\"");
-    told.arg("--").arg(&script);
+    reported.arg("--").arg(&script);
     let on_a_terminal = |line: &str| {
         let mut terminal = Command::new("script");
         terminal.args(["--quiet", "--return", "--command", line, "/dev/null"]).stdin(Stdio::null());
         terminal
     };
-    let words = std::iter::once(told.get_program()).chain(told.get_args());
+    let words = std::iter::once(reported.get_program()).chain(reported.get_args());
     let line: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
     let output = on_a_terminal(&line.join(" ")).output().unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -319,9 +319,9 @@ fn record_traces_and_key_are_for_their_user_alone(
     }
     fs::set_permissions(&state, fs::Permissions::from_mode(before)).unwrap();
     // Whatever the umask is that it is started with.
-    let told = machine.command(&json!({}));
+    let reported = machine.command(&json!({}));
     let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", "umask 0; exec \"$@\"", "sh"]).arg(told.get_program()).args(told.get_args());
+    shell.args(["-c", "umask 0; exec \"$@\"", "sh"]).arg(reported.get_program()).args(reported.get_args());
     let (code, _, log) = outcome(shell.output().unwrap());
     assert_eq!(code, 0, "{log}");
     assert_eq!(fs::metadata(&state).unwrap().mode() & 0o777, after);
@@ -337,12 +337,12 @@ fn record_traces_and_key_are_for_their_user_alone(
 
 /// As on a machine that gives none: in a user namespace of its own, in which no other can be made.
 fn without_namespaces(machine: &Machine, args: &[&str], script: &Path) -> Command {
-    let told = machine.command(&json!({}));
+    let reported = machine.command(&json!({}));
     let mut command = Command::new("unshare");
     let limit =
         "echo 0 >/proc/sys/user/max_user_namespaces && echo 0 >/proc/sys/user/max_mnt_namespaces && exec \"$@\"";
     command.args(["--user", "--map-current-user", "--keep-caps", "/bin/sh", "-c", limit, "sh"]);
-    command.arg(told.get_program()).args(told.get_args()).args(args).arg("--").arg(script).stdin(Stdio::null());
+    command.arg(reported.get_program()).args(reported.get_args()).args(args).arg("--").arg(script).stdin(Stdio::null());
     command
 }
 
@@ -350,9 +350,9 @@ fn without_namespaces(machine: &Machine, args: &[&str], script: &Path) -> Comman
 fn what_cannot_be_had_is_told_before_and_refused_where_it_is_required() {
     let machine = Machine::new();
     let script = machine.script("echo ran >\"$JCT_OUT/ran\"");
-    let (code, told, log) = outcome(without_namespaces(&machine, &[], &script).output().unwrap());
-    assert_eq!((code, &told["error"]["reason"]), (1, &json!("SandboxUnavailable")), "{told} {log}");
-    let message = told["error"]["message"].as_str().unwrap();
+    let (code, reported, log) = outcome(without_namespaces(&machine, &[], &script).output().unwrap());
+    assert_eq!((code, &reported["error"]["reason"]), (1, &json!("SandboxUnavailable")), "{reported} {log}");
+    let message = reported["error"]["message"].as_str().unwrap();
     assert!(
         message.contains("gives") && message.contains("namespaces") && message.contains("best-effort"),
         "{message}"
@@ -362,16 +362,16 @@ fn what_cannot_be_had_is_told_before_and_refused_where_it_is_required() {
     let machine = Machine::new();
     let script = machine.script("echo ran >\"$JCT_OUT/ran\"; echo begun");
     let best = ["--sandbox", "best-effort"];
-    let (code, told, log) = outcome(without_namespaces(&machine, &best, &script).output().unwrap());
+    let (code, reported, log) = outcome(without_namespaces(&machine, &best, &script).output().unwrap());
     if geteuid().is_root() {
-        assert_eq!((code, &told["error"]["reason"]), (1, &json!("SandboxUnavailable")), "{told} {log}");
-        assert!(told["error"]["message"].as_str().unwrap().contains("--as-root"), "{told}");
+        assert_eq!((code, &reported["error"]["reason"]), (1, &json!("SandboxUnavailable")), "{reported} {log}");
+        assert!(reported["error"]["message"].as_str().unwrap().contains("--as-root"), "{reported}");
         let machine = Machine::new();
         let script = machine.script("echo ran >\"$JCT_OUT/ran\"; echo begun");
         let as_root = [best[0], best[1], "--as-root"];
         ran_and_said_so(&machine, outcome(without_namespaces(&machine, &as_root, &script).output().unwrap()));
     } else {
-        ran_and_said_so(&machine, (code, told, log));
+        ran_and_said_so(&machine, (code, reported, log));
     }
 }
 
@@ -384,22 +384,22 @@ fn root_that_cannot_watch_another_user_is_told_so_before_anything_runs() {
     let run = |capabilities: &str| {
         let machine = Machine::new();
         let script = machine.script("echo ran >\"$JCT_OUT/ran\"");
-        let told = machine.command(&json!({}));
+        let reported = machine.command(&json!({}));
         let mut command = Command::new("setpriv");
         command.args(["--inh-caps", capabilities, "--bounding-set", capabilities]);
-        command.arg(told.get_program()).args(told.get_args()).arg("--").arg(script).stdin(Stdio::null());
-        let (code, told, log) = outcome(command.output().unwrap());
-        (code, told, log, machine.trace().join("artifacts/ran").exists())
+        command.arg(reported.get_program()).args(reported.get_args()).arg("--").arg(script).stdin(Stdio::null());
+        let (code, reported, log) = outcome(command.output().unwrap());
+        (code, reported, log, machine.trace().join("artifacts/ran").exists())
     };
-    let (code, told, log, ran) = run("-sys_ptrace");
-    assert_eq!((code, &told["error"]["reason"], ran), (1, &json!("SandboxUnavailable"), false), "{told} {log}");
-    assert!(told["error"]["message"].as_str().unwrap().contains("CAP_SYS_PTRACE"), "{told}");
-    let (code, told, log, ran) = run("-wake_alarm");
-    assert_eq!((code, ran), (0, true), "{told} {log}");
+    let (code, reported, log, ran) = run("-sys_ptrace");
+    assert_eq!((code, &reported["error"]["reason"], ran), (1, &json!("SandboxUnavailable"), false), "{reported} {log}");
+    assert!(reported["error"]["message"].as_str().unwrap().contains("CAP_SYS_PTRACE"), "{reported}");
+    let (code, reported, log, ran) = run("-wake_alarm");
+    assert_eq!((code, ran), (0, true), "{reported} {log}");
 }
 
-fn ran_and_said_so(machine: &Machine, (code, told, log): (i32, serde_json::Value, String)) {
-    assert_eq!(code, 0, "{told} {log}");
+fn ran_and_said_so(machine: &Machine, (code, reported, log): (i32, serde_json::Value, String)) {
+    assert_eq!(code, 0, "{reported} {log}");
     assert!(machine.trace().join("artifacts/ran").exists());
     let said = log.find("executor_confined").unwrap();
     let event = log[said..].lines().next().unwrap();
@@ -417,9 +417,9 @@ fn a_command_and_what_it_reads_may_be_named_by_links() {
     std::os::unix::fs::symlink(machine.path("given"), &given).unwrap();
     let mut command = machine.command(&json!({}));
     command.arg("--read").arg(&given).arg("--").arg(&agent).arg(&given);
-    let (code, told, log) = outcome(command.output().unwrap());
+    let (code, reported, log) = outcome(command.output().unwrap());
     assert_eq!(code, 0, "{log}");
-    let trace = Path::new(told["trace_folder"].as_str().unwrap()).join("stdout.log");
+    let trace = Path::new(reported["trace_folder"].as_str().unwrap()).join("stdout.log");
     assert_eq!(fs::read_to_string(trace).unwrap(), "mine");
 }
 
@@ -452,6 +452,6 @@ fn a_process_with_much_memory_may_end_while_others_run() {
     let machine = Machine::new();
     let script =
         "for i in 1 2 3; do python3 -c 'a = bytearray(1 << 31); a[::4096] = b\"x\" * (1 << 19)'; done; echo done";
-    let (code, told, log) = machine.run_script(&json!({}), script);
-    assert_eq!((code, &told["status"]), (0, &json!("completed")), "{log}");
+    let (code, reported, log) = machine.run_script(&json!({}), script);
+    assert_eq!((code, &reported["status"]), (0, &json!("completed")), "{log}");
 }

@@ -17,9 +17,9 @@ fn an_interrupt_cancels_and_seals() {
     let child = machine.start_script("echo begun; sleep 60");
     until("the executor", || log_of(&machine).contains("begun"));
     kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
-    let (code, told, log) = outcome(child.wait_with_output().unwrap());
-    assert_eq!((code, &told["status"]), (130, &json!("cancelled")), "{log}");
-    let manifest = manifest_in(&told);
+    let (code, reported, log) = outcome(child.wait_with_output().unwrap());
+    assert_eq!((code, &reported["status"]), (130, &json!("cancelled")), "{log}");
+    let manifest = manifest_in(&reported);
     assert_eq!(manifest.reason.unwrap().as_str(), "Cancelled");
     assert_eq!(fs::read_to_string(machine.trace().join("stdout.log")).unwrap(), "begun\n");
     machine.check();
@@ -42,8 +42,8 @@ fn what_is_ignored_at_the_start_stays_ignored_and_a_termination_counts() {
     std::thread::sleep(std::time::Duration::from_millis(300));
     assert!(!machine.trace().join("manifest.json").exists(), "it goes on");
     kill(id, Signal::SIGTERM).unwrap();
-    let (code, told, log) = outcome(child.wait_with_output().unwrap());
-    assert_eq!((code, &told["status"]), (130, &json!("cancelled")), "{log}");
+    let (code, reported, log) = outcome(child.wait_with_output().unwrap());
+    assert_eq!((code, &reported["status"]), (130, &json!("cancelled")), "{log}");
     // The executor has none ignored of these: what nohup means is meant for us.
     let ignored = fs::read_to_string(machine.trace().join("artifacts/ignored")).unwrap();
     let ignored = u64::from_str_radix(ignored.trim().rsplit('\t').next().unwrap(), 16).unwrap();
@@ -128,8 +128,8 @@ fn cancelled_twice_is_cancelled() {
 #[test]
 fn what_a_run_left_undone_after_its_outcome_is_made_up_for() {
     let machine = Machine::new();
-    let (_, told, _) = outcome(machine.command(&json!({})).output().unwrap());
-    let (id, trace) = (told["id"].as_str().unwrap(), machine.trace());
+    let (_, reported, _) = outcome(machine.command(&json!({})).output().unwrap());
+    let (id, trace) = (reported["id"].as_str().unwrap(), machine.trace());
     // As if it had been killed once the outcome was recorded.
     fs::set_permissions(&trace, fs::Permissions::from_mode(0o755)).unwrap();
     fs::remove_file(trace.join("provenance.dsse.json")).unwrap();

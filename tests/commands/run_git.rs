@@ -11,12 +11,12 @@ use crate::machine::{Machine, manifest_in, outcome};
 /// `jct run` of a Task that changes the repository by `patch`.
 fn patched(machine: &Machine, patch: &str) -> (i32, Value) {
     let fields = json!({"operation": "code_change", "inputs": {"patch": patch}});
-    let (code, told, _) = outcome(machine.command(&fields).output().unwrap());
-    (code, told)
+    let (code, reported, _) = outcome(machine.command(&fields).output().unwrap());
+    (code, reported)
 }
 
-fn artifact(told: &Value, name: &str) -> PathBuf {
-    PathBuf::from(told["trace_folder"].as_str().unwrap()).join("artifacts").join(name)
+fn artifact(reported: &Value, name: &str) -> PathBuf {
+    PathBuf::from(reported["trace_folder"].as_str().unwrap()).join("artifacts").join(name)
 }
 
 /// A project that keeps a file which its own `.gitignore` names, as people do with `git add -f`.
@@ -39,11 +39,11 @@ fn a_patch_is_delivered_whole_with_files_that_gitignore_names(#[case] files: &[&
     machine.git("repo", &["add", "-A", "-f"]);
     let patch = machine.git("repo", &["diff", "--cached"]);
     machine.git("repo", &["reset", "-q", "--hard"]);
-    let (code, told) = patched(&machine, &patch);
-    assert_eq!(code, 0, "{told}");
-    assert_eq!(manifest_in(&told).change.unwrap().files_changed, files.len() as u64);
+    let (code, reported) = patched(&machine, &patch);
+    assert_eq!(code, 0, "{reported}");
+    assert_eq!(manifest_in(&reported).change.unwrap().files_changed, files.len() as u64);
     assert_eq!(
-        fs::read_to_string(artifact(&told, "change.patch")).unwrap().matches("\n+changed\n").count(),
+        fs::read_to_string(artifact(&reported, "change.patch")).unwrap().matches("\n+changed\n").count(),
         files.len()
     );
     machine.check();
@@ -53,9 +53,9 @@ fn a_patch_is_delivered_whole_with_files_that_gitignore_names(#[case] files: &[&
 fn what_a_command_makes_is_delivered_though_gitignore_names_it() {
     let machine = with_ignored_folder();
     let fields = json!({"operation": "code_change"});
-    let (code, told, log) = machine.run_script(&fields, "mkdir lib; echo x > lib/util.py; echo x > a.log");
-    assert_eq!(code, 0, "{told}");
-    assert_eq!(manifest_in(&told).change.unwrap().files_changed, 2);
+    let (code, reported, log) = machine.run_script(&fields, "mkdir lib; echo x > lib/util.py; echo x > a.log");
+    assert_eq!(code, 0, "{reported}");
+    assert_eq!(manifest_in(&reported).change.unwrap().files_changed, 2);
     assert!(log.contains("ignored_files=2"), "{log}");
 }
 
@@ -68,19 +68,19 @@ fn what_gitignore_names_is_left_out_and_told_where_that_is_configured() {
     fs::write(machine.path("executors.yaml"), configuration.to_string()).unwrap();
     let mut command = machine.command(&json!({"operation": "code_change", "executor": "builder"}));
     command.arg("--executors").arg(machine.path("executors.yaml"));
-    let (code, told, log) = outcome(command.output().unwrap());
-    assert_eq!(code, 0, "{told} {log}");
-    assert_eq!(manifest_in(&told).change.unwrap().files_changed, 1);
+    let (code, reported, log) = outcome(command.output().unwrap());
+    assert_eq!(code, 0, "{reported} {log}");
+    assert_eq!(manifest_in(&reported).change.unwrap().files_changed, 1);
     assert!(log.contains(r#"change_left_out files=1 named_by_gitignore="\"lib/util.py\"""#), "{log}");
 }
 
 #[test]
 fn a_reviewer_fetches_the_change_from_its_bundle() {
     let machine = Machine::new();
-    let (code, told) = patched(&machine, "--- a/README.md\n+++ b/README.md\n@@ -1 +1 @@\n-# Hello\n+# Bye\n");
-    assert_eq!(code, 0, "{told}");
+    let (code, reported) = patched(&machine, "--- a/README.md\n+++ b/README.md\n@@ -1 +1 @@\n-# Hello\n+# Bye\n");
+    assert_eq!(code, 0, "{reported}");
     machine.git(".", &["clone", "-q", "repo", "review"]);
-    fs::copy(artifact(&told, "change.bundle"), machine.path("review/change.bundle")).unwrap();
+    fs::copy(artifact(&reported, "change.bundle"), machine.path("review/change.bundle")).unwrap();
     machine.git("review", &["fetch", "-q", "change.bundle"]);
     assert_eq!(machine.git("review", &["show", "FETCH_HEAD:README.md"]), "# Bye\n");
 }
@@ -91,9 +91,9 @@ fn crlf_survives_json_and_its_loss_in_a_yaml_block_is_named() {
     fs::write(machine.path("repo/notes.txt"), "first\r\nsecond\r\n").unwrap();
     machine.commit("Notes");
     let patch = "--- a/notes.txt\n+++ b/notes.txt\n@@ -1,2 +1,2 @@\n first\r\n-second\r\n+2nd\r\n";
-    let (code, told) = patched(&machine, patch);
-    assert_eq!(code, 0, "{told}");
-    assert!(fs::read_to_string(artifact(&told, "change.patch")).unwrap().contains("\n+2nd\r\n"));
+    let (code, reported) = patched(&machine, patch);
+    assert_eq!(code, 0, "{reported}");
+    assert!(fs::read_to_string(artifact(&reported, "change.patch")).unwrap().contains("\n+2nd\r\n"));
     let mut command = machine.command(&json!({"operation": "code_change"}));
     let block: String = patch.split_inclusive('\n').map(|line| format!("      {line}")).collect();
     let yaml = format!(
@@ -101,9 +101,9 @@ fn crlf_survives_json_and_its_loss_in_a_yaml_block_is_named() {
          objective: Change a line\n  operation: code_change\n  target: {{repo: octo/hello}}\n  inputs:\n    patch: |\n{block}"
     );
     fs::write(machine.path("task.yaml"), yaml).unwrap();
-    let (code, told, _) = outcome(command.output().unwrap());
-    let message = told["error"]["message"].as_str().unwrap();
-    assert_eq!(code, 1, "{told}");
+    let (code, reported, _) = outcome(command.output().unwrap());
+    let message = reported["error"]["message"].as_str().unwrap();
+    assert_eq!(code, 1, "{reported}");
     assert!(message.contains("end with CRLF in the file and with LF in the patch; a YAML block"), "{message}");
 }
 
@@ -124,12 +124,12 @@ fn git_says_of_the_checkout_what_it_says_of_a_clone(#[case] git_ref: &str) {
     // Neither is anything changed, though the files may be another user's now.
     let script = "git describe --tags --long --dirty >\"$JCT_OUT/version\"; git tag --list >\"$JCT_OUT/tags\"\n\
                   git diff-index --quiet HEAD -- && git diff-files --quiet && touch \"$JCT_OUT/unchanged\"";
-    let (code, told, log) = machine.run_script(&fields, script);
+    let (code, reported, log) = machine.run_script(&fields, script);
     assert_eq!(code, 0, "{log}");
     let expected = machine.git("repo", &["describe", "--tags", "--long", git_ref]);
-    assert_eq!(fs::read_to_string(artifact(&told, "version")).unwrap(), expected);
-    assert_eq!(fs::read_to_string(artifact(&told, "tags")).unwrap(), "v1.2.0\n");
-    assert!(artifact(&told, "unchanged").exists(), "a file counts as changed");
+    assert_eq!(fs::read_to_string(artifact(&reported, "version")).unwrap(), expected);
+    assert_eq!(fs::read_to_string(artifact(&reported, "tags")).unwrap(), "v1.2.0\n");
+    assert!(artifact(&reported, "unchanged").exists(), "a file counts as changed");
     assert!(log.contains("tags=1"), "{log}");
 }
 
@@ -143,7 +143,7 @@ fn a_source_that_has_not_all_is_named(#[case] how: &[&str], #[case] expected: &s
     machine.git("repo", &["config", "uploadpack.allowFilter", "true"]);
     let url = |folder: &str| format!("file://{}", machine.path(folder).display());
     machine.git(".", &[&["clone", "-q"], how, &[&url("repo"), "part"]].concat());
-    let (code, told, log) = outcome(machine.command_on(&url("part"), &json!({})).output().unwrap());
-    assert_eq!((code, &told["error"]["reason"]), (1, &json!("SourceUnavailable")), "{log}");
-    assert!(told["error"]["message"].as_str().unwrap().contains(expected), "{told}");
+    let (code, reported, log) = outcome(machine.command_on(&url("part"), &json!({})).output().unwrap());
+    assert_eq!((code, &reported["error"]["reason"]), (1, &json!("SourceUnavailable")), "{log}");
+    assert!(reported["error"]["message"].as_str().unwrap().contains(expected), "{reported}");
 }

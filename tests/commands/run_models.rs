@@ -119,6 +119,32 @@ fn an_executor_has_its_model_and_the_key_stays_here() {
     assert_eq!(manifest.result.unwrap().cost.unwrap().usd, exchange["usd"].as_f64());
     assert!(manifest.files.iter().any(|file| file.path == "model.jsonl"));
     assert!(!format!("{told}{log}").contains(KEY));
+    assert!(!trace.join("model-bodies.jsonl").exists(), "bodies are not recorded unless somebody wants that");
+    machine.check();
+}
+
+#[test]
+fn bodies_are_recorded_where_somebody_wants_that_and_without_secrets() {
+    let secret = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
+    let text = format!("You said {secret}.");
+    let (machine, provider) = (Machine::new(), Provider::new(Script { text, ..Script::default() }));
+    let models = provider.models(&machine);
+    let mut configured: Value = serde_json::from_str(&fs::read_to_string(&models).unwrap()).unwrap();
+    configured["record"] = json!("bodies");
+    fs::write(&models, configured.to_string()).unwrap();
+    let mut command = asking(&machine, Some(&models), &json!({"aliases": ["chat"], "maxUsd": 1}));
+    let executors = machine.path("executors.yaml");
+    let says = fs::read_to_string(&executors).unwrap().replace("\\\"hi\\\"", &format!("\\\"my token is {secret}\\\""));
+    fs::write(&executors, says).unwrap();
+    let (code, told, log) = outcome(command.env("JCT_MODEL_KEY_OPENAI_CHAT", KEY).output().unwrap());
+    assert_eq!(code, 0, "{log}");
+    assert!(provider.fake.requests()[0].json().to_string().contains(secret), "the control: it was in the prompt");
+    let bodies = fs::read_to_string(PathBuf::from(told["trace_folder"].as_str().unwrap()).join("model-bodies.jsonl"));
+    let bodies = bodies.unwrap();
+    assert!(bodies.contains("my token is") && bodies.contains("You said") && !bodies.contains("ghp_0"), "{bodies}");
+    let line: Value = serde_json::from_str(bodies.lines().next().unwrap()).unwrap();
+    assert_eq!((&line["seq"], &line["truncated"]), (&json!(1), &json!(false)));
+    assert!(manifest_in(&told).files.iter().any(|file| file.path == "model-bodies.jsonl"));
     machine.check();
 }
 

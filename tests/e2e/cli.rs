@@ -99,11 +99,11 @@ async fn a_person_with_a_client_certificate_asks_follows_and_reads() {
     let objective = "--objective=Where is the bulk of it?";
     let repo = format!("--repo={NORMAL}");
     let asked = ["run", &repo, "--operation=analysis", objective, "--name=analysis"];
-    let told = ada.expect(0, &asked).await;
+    let reported = ada.expect(0, &asked).await;
     for part in ["source fetched", "attempt ended", "completed after", "report.md", "sealed as"] {
-        assert!(told.contains(part), "{part}: {told}");
+        assert!(reported.contains(part), "{part}: {reported}");
     }
-    assert!(!told.contains('\u{1b}'), "no colours but on a terminal: {told}");
+    assert!(!reported.contains('\u{1b}'), "no colours but on a terminal: {reported}");
     let task: Value = serde_json::from_str(&ada.expect(0, &["get", "analysis", "-o", "json"]).await).unwrap();
     assert_eq!(task["submitted_by"], json!("ada@certificates"));
     assert_eq!(ada.expect(0, &["list", "-o", "name"]).await, "task.jct.dev/analysis\n");
@@ -170,8 +170,8 @@ async fn a_service_account_gets_its_outcomes_as_exit_codes() {
     let input = format!("--input=patch=@{}", ci.folder.path().join("x.patch").display());
     let change =
         ["run", "--repo=demo/cli-change", "--operation=code-change", "--objective=Say two", "--name=change", &input];
-    let told = ci.expect(0, &change).await;
-    assert!(told.contains("kubectl jct diff"), "{told}");
+    let reported = ci.expect(0, &change).await;
+    assert!(reported.contains("kubectl jct diff"), "{reported}");
     let diff = ci.expect(0, &["diff", "change"]).await;
     assert!(diff.contains("-one\n+two\n"), "{diff}");
     let coloured = ci.expect(0, &["diff", "change", "--color=always"]).await;
@@ -230,12 +230,13 @@ async fn the_groups_of_a_person_decide() {
     let mut grace = Person::new(&world, |_| admin);
     grace.more = ["--as=oidc:grace", "--as-group=oidc:developers"].map(str::to_owned).to_vec();
     let repo = format!("--repo={NORMAL}");
-    let told = grace.expect(0, &["run", &repo, "--operation=analysis", "--objective=Look around", "--name=mine"]).await;
-    assert!(told.contains("completed after"), "{told}");
+    let reported =
+        grace.expect(0, &["run", &repo, "--operation=analysis", "--objective=Look around", "--name=mine"]).await;
+    assert!(reported.contains("completed after"), "{reported}");
     assert!(grace.expect(0, &["why", "mine"]).await.contains("submitted by oidc:grace"));
     grace.more = ["--as=oidc:grace", "--as-group=oidc:guests"].map(str::to_owned).to_vec();
-    let told = grace.expect(2, &["get", "mine"]).await;
-    assert!(told.contains("forbidden"), "{told}");
+    let reported = grace.expect(2, &["get", "mine"]).await;
+    assert!(reported.contains("forbidden"), "{reported}");
 }
 
 #[tokio::test]

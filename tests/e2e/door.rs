@@ -228,10 +228,11 @@ async fn a_denial_is_told_by_an_event_of_its_namespace_and_a_dry_run_by_none() {
         let mut all = events["items"].as_array().unwrap().iter();
         all.find(|event| event["involvedObject"]["name"] == "refused").cloned()
     };
-    let told = until("the Event of a denial", async || of_task(events().await).ok_or_else(|| "nothing".into())).await;
-    assert_eq!((&told["reason"], &told["type"]), (&json!("REPO_NOT_ALLOWED"), &json!("Warning")));
-    assert_eq!(told["involvedObject"]["uid"], Value::Null);
-    assert!(told["message"].as_str().unwrap().contains("REPO_NOT_ALLOWED: spec.target.repo"), "{told}");
+    let reported =
+        until("the Event of a denial", async || of_task(events().await).ok_or_else(|| "nothing".into())).await;
+    assert_eq!((&reported["reason"], &reported["type"]), (&json!("REPO_NOT_ALLOWED"), &json!("Warning")));
+    assert_eq!(reported["involvedObject"]["uid"], Value::Null);
+    assert!(reported["message"].as_str().unwrap().contains("REPO_NOT_ALLOWED: spec.target.repo"), "{reported}");
     let shown = kubectl(&["events", &namespace, "--for=task.jct.dev/refused"]).await;
     assert!(shown.contains("REPO_NOT_ALLOWED"), "{shown}");
     assert!(!events().await.contains("tried"), "it came first, and a dry run leaves nothing");

@@ -71,7 +71,7 @@ impl Attempt {
     }
 
     /// Fails unless `wanted` is in the message.
-    fn told(&self, wanted: &str) -> &Self {
+    fn reported(&self, wanted: &str) -> &Self {
         let message = self.task.status.as_ref().unwrap().message.clone().unwrap_or_default();
         assert!(message.contains(wanted), "{message}");
         self
@@ -457,7 +457,7 @@ async fn outputs_are_regular_files_under_plain_names() {
 #[tokio::test]
 async fn what_an_executor_forges_is_its_own_output() {
     let attempt = Attempt::ended("Failed", "hostile", &["forgeries"]).await;
-    attempt.reason("ExecutorFailed").told("all is well");
+    attempt.reason("ExecutorFailed").reported("all is well");
     let manifest = attempt.trace.json("manifest.json");
     assert_eq!(manifest["exit_code"], 3, "a frame on standard output is output");
     assert_eq!(manifest["result"]["cost"], json!({}), "a cost below nothing is none");

@@ -17,7 +17,7 @@ async fn outputs_beyond_the_limits_are_not_kept(
     #[case] left_out: u64,
 ) {
     let attempt = Attempt::ended("Failed", "hostile", &[escape]).await;
-    attempt.reason("ExecutorFailed").told(limit);
+    attempt.reason("ExecutorFailed").reported(limit);
     assert_eq!(attempt.event("artifacts_over_limit")["fields"]["count"], left_out);
     let artifacts = attempt.artifacts();
     assert_eq!(if kept.is_empty() { &artifacts[..0] } else { &artifacts }, kept);
@@ -40,7 +40,7 @@ async fn outputs_beyond_the_limits_are_not_kept(
 #[tokio::test]
 async fn who_takes_too_much_is_ended(#[case] escape: &str, #[case] limit: &str, #[case] end: &str) {
     let attempt = Attempt::ended("Failed", "hostile", &[escape]).await;
-    attempt.reason("LimitExceeded").told(limit);
+    attempt.reason("LimitExceeded").reported(limit);
     assert_eq!(attempt.event("executor_ended")["fields"]["end"], end);
     attempt.gives_disk_back().await;
 }
@@ -71,8 +71,8 @@ async fn output_without_end_is_cut(#[case] escape: &str, #[case] steps: usize) {
     assert!(ended["fields"]["stdout_bytes"].as_u64().unwrap() > 1 << 20, "{ended}");
     let log = attempt.trace.text("stdout.log");
     assert!(log.ends_with("… truncated\n") && log.len() < 70_000, "{}", log.len());
-    let told = attempt.events().filter(|event| event["event"] == "executor_step").count();
-    assert_eq!((told, ended["fields"]["steps_left_out"].as_u64().unwrap() > 0), (steps, steps > 0));
+    let reported = attempt.events().filter(|event| event["event"] == "executor_step").count();
+    assert_eq!((reported, ended["fields"]["steps_left_out"].as_u64().unwrap() > 0), (steps, steps > 0));
 }
 
 #[rstest]

@@ -78,8 +78,11 @@ async fn an_executor_that_may_not_be_used_is_named_with_those_that_may(#[case] e
     world.create(task("choice", json!({"executor": executor}))).await;
     let task = world.wait_for("choice", "Failed").await;
     assert_eq!(reason(&task), "ExecutorNotConfigured");
-    let told = task.status.as_ref().unwrap().message.clone().unwrap();
-    assert!(told.contains(&format!("{executor:?}")) && told.contains("analysis") && told.contains("endless"), "{told}");
+    let reported = task.status.as_ref().unwrap().message.clone().unwrap();
+    assert!(
+        reported.contains(&format!("{executor:?}")) && reported.contains("analysis") && reported.contains("endless"),
+        "{reported}"
+    );
     assert!(world.jobs_of(&task).await.is_empty(), "nothing is started");
 }
 
@@ -221,6 +224,6 @@ async fn executors_are_configured_anew_without_a_restart_and_never_wrongly() {
 
 #[tokio::test]
 async fn the_chart_takes_no_executors_that_are_none() {
-    let told = helm_fails(&["executors.executors=nonsense"]).await;
-    assert!(told.contains("executors"), "{told}");
+    let reported = helm_fails(&["executors.executors=nonsense"]).await;
+    assert!(reported.contains("executors"), "{reported}");
 }

@@ -165,8 +165,8 @@ async fn a_task_costs_the_api_server_few_writes() {
         if retired { Ok(found) } else { Err(format!("{found:?}")) }
     })
     .await;
-    let told: BTreeSet<String> = found.iter().map(|write| format!("{} {}", write.verb, write.resource)).collect();
-    println!("WRITES for one Task by the operator: {} ({told:?})", found.len());
+    let reported: BTreeSet<String> = found.iter().map(|write| format!("{} {}", write.verb, write.resource)).collect();
+    println!("WRITES for one Task by the operator: {} ({reported:?})", found.len());
     let (retiring, running): (Vec<_>, Vec<_>) =
         found.iter().partition(|write| write.resource == "jobs" && write.verb == "patch");
     assert_eq!(retiring.len(), 1, "{found:?}");

@@ -20,8 +20,8 @@ async fn disagreements(folder: &Path, expected: impl Fn(&Odd) -> Verdict) -> Vec
     let answers = futures::stream::iter(asked).buffer_unordered(4);
     let wrong = answers.filter_map(|(odd, answer)| {
         let verdict = if answer.is_ok() { Verdict::Accepted } else { Verdict::Refused };
-        let told = format!("{}: {verdict:?}: {:.300}", odd.name, answer.unwrap_or_else(|error| error));
-        std::future::ready((verdict != expected(&odd)).then_some(told))
+        let reported = format!("{}: {verdict:?}: {:.300}", odd.name, answer.unwrap_or_else(|error| error));
+        std::future::ready((verdict != expected(&odd)).then_some(reported))
     });
     wrong.collect().await
 }

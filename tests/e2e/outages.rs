@@ -37,8 +37,8 @@ async fn the_record_is_away(world: &World, applied: Value, token: &str, why: &st
     // What was found a moment ago counts for two seconds.
     until("the operator to say that it is not ready, and why", async || {
         let (status, _, body) = rest.answer("GET", "/readyz", "", "").await;
-        let told = status == 503 && body.contains("database: ") && body.contains(why);
-        if told { Ok(()) } else { Err(format!("{status} {body}")) }
+        let reported = status == 503 && body.contains("database: ") && body.contains(why);
+        if reported { Ok(()) } else { Err(format!("{status} {body}")) }
     })
     .await;
 
@@ -219,15 +219,15 @@ async fn on_a_full_disk(world: &World, volume: &SmallVolume, token: &str) {
     };
     until("the operator to run", running).await;
     let held = task("from-the-start", json!({"suspend": true}));
-    let told = the_record_is_away(world, held, token, "space").await;
+    let reported = the_record_is_away(world, held, token, "space").await;
     volume.free();
     let done = world.wait_for_reason("from-the-start", "Suspended").await;
-    assert_eq!((id(&told), condition(&done, "Recorded").0.as_str()), (id(&done), "True"));
+    assert_eq!((id(&reported), condition(&done, "Recorded").0.as_str()), (id(&done), "True"));
 
     // Full under the running operator.
     volume.fill();
-    let told = the_record_is_away(world, task("later", json!({})), token, "free some or enlarge its volume").await;
-    let message: Value = json!(told.status.and_then(|status| status.message));
+    let reported = the_record_is_away(world, task("later", json!({})), token, "free some or enlarge its volume").await;
+    let message: Value = json!(reported.status.and_then(|status| status.message));
     assert!(message.as_str().is_some_and(|text| text.contains("no space left")), "{message}");
     volume.free();
     world.wait_for("later", "Completed").await;

@@ -67,8 +67,8 @@ async fn every_outcome_is_signed_with_what_it_ran_on(#[case] executor: &str, #[c
     assert_eq!(reason(&task), why, "{:?}", task.status);
     let trace = signed(&world, &task).await;
     let keys = keys().await;
-    let (code, told) = verify(&trace.folder, &keys);
-    assert_eq!(code, 0, "{told}");
+    let (code, reported) = verify(&trace.folder, &keys);
+    assert_eq!(code, 0, "{reported}");
 
     let statement = statement(&trace);
     let subject = &statement["subject"][0];
@@ -95,8 +95,8 @@ async fn every_outcome_is_signed_with_what_it_ran_on(#[case] executor: &str, #[c
     let changed = String::from_utf8(std::fs::read(&log).unwrap()).unwrap().replacen('Z', "z", 1);
     Command::new("chmod").args(["-R", "u+w"]).arg(copy.path()).status().unwrap();
     std::fs::write(&log, changed).unwrap();
-    let (code, told) = verify(copy.path(), &keys);
-    assert!(code == 1 && told.contains("trace.log"), "{code}: {told}");
+    let (code, reported) = verify(copy.path(), &keys);
+    assert!(code == 1 && reported.contains("trace.log"), "{code}: {reported}");
 }
 
 #[tokio::test]
@@ -109,10 +109,10 @@ async fn keys_are_changed_and_lost_and_what_was_signed_still_verifies() {
     assert_eq!(shown, first, "without a token, the same as within");
     assert_eq!(signed_by(&before), ids(&first)[0]);
 
-    let told = jct(&["keys", "rotate"], "").await;
+    let reported = jct(&["keys", "rotate"], "").await;
     let second = until("the operator to take the new key up", async || {
         let keys = keys().await;
-        if told.contains(&ids(&keys)[0]) { Ok(keys) } else { Err(keys.to_string()) }
+        if reported.contains(&ids(&keys)[0]) { Ok(keys) } else { Err(keys.to_string()) }
     })
     .await;
     assert_eq!(ids(&second)[1..], ids(&first), "the one before stays known");

@@ -13,8 +13,8 @@ const RULES: &str =
     "interval: 1m\ntraces: [{outcome: cancelled, maxCount: 1}]\nrecords: [{outcome: cancelled, maxCount: 1}]\n";
 
 async fn plan(rules: &str) -> Value {
-    let told = jct(&["retention", "plan", "--file", "-", "--output", "json"], rules).await;
-    serde_json::from_str(&told).unwrap()
+    let reported = jct(&["retention", "plan", "--file", "-", "--output", "json"], rules).await;
+    serde_json::from_str(&reported).unwrap()
 }
 
 #[tokio::test]
@@ -49,10 +49,10 @@ async fn traces_and_records_go_by_the_rules_and_the_audit_log_stays() {
     configure(&world, "retention", &before).await;
     assert!(kept.folder.join("provenance.dsse.json").is_file());
     assert_eq!(query(&world, of_it, &id(&newer)).await[0].get::<String, _>(0), "cancelled");
-    let told = audit(&["--trace", older.status.as_ref().unwrap().trace_id.as_deref().unwrap()]).await;
-    let removed: Vec<_> = told.iter().filter(|entry| entry.to_string().contains("retention")).collect();
-    assert!(removed.len() >= 2, "one for the trace, one for the record: {told:#?}");
-    assert!(told.iter().any(|entry| entry["action"] == "created"), "who asked for it stays");
+    let reported = audit(&["--trace", older.status.as_ref().unwrap().trace_id.as_deref().unwrap()]).await;
+    let removed: Vec<_> = reported.iter().filter(|entry| entry.to_string().contains("retention")).collect();
+    assert!(removed.len() >= 2, "one for the trace, one for the record: {reported:#?}");
+    assert!(reported.iter().any(|entry| entry["action"] == "created"), "who asked for it stays");
     verify_audit().await;
     let metrics = world.metrics().await;
     let records = metrics.lines().find_map(|line| line.strip_prefix("jct_retention_records_removed_total "));

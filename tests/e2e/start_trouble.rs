@@ -55,8 +55,8 @@ async fn without_quota_a_task_waits() {
     let (waiting, pods) = seen.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 
     assert!(pods.is_empty(), "the quota let a pod through");
-    let told = waiting.status.as_ref().unwrap().message.as_deref().unwrap();
-    assert!(told.starts_with("exceeded quota: none, requested: pods=1"), "{told}");
+    let reported = waiting.status.as_ref().unwrap().message.as_deref().unwrap();
+    assert!(reported.starts_with("exceeded quota: none, requested: pods=1"), "{reported}");
     announced(&world, "queued", "WaitingForQuota", "Warning").await;
     let task = world.wait_for("queued", "Completed").await;
     assert_eq!(jobs_ever(&task).len(), 1);
@@ -67,12 +67,12 @@ async fn without_quota_a_task_waits() {
 async fn announced(world: &World, name: &str, reason: &str, type_: &str) {
     let events: Api<Event> = Api::namespaced(world.client.clone(), &world.namespace);
     until(&format!("an Event {reason}"), async || {
-        let told = events.list(&ListParams::default()).await.map_err(|error| error.to_string())?.items;
+        let reported = events.list(&ListParams::default()).await.map_err(|error| error.to_string())?.items;
         let is_it = |event: &Event| {
             let regarding = event.regarding.as_ref().and_then(|regarding| regarding.name.as_deref());
             regarding == Some(name) && event.reason.as_deref() == Some(reason) && event.type_.as_deref() == Some(type_)
         };
-        if told.iter().any(is_it) { Ok(()) } else { Err(format!("{told:?}")) }
+        if reported.iter().any(is_it) { Ok(()) } else { Err(format!("{reported:?}")) }
     })
     .await;
 }

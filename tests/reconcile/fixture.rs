@@ -20,13 +20,13 @@ use jct::jobs::placement::{Placement, WayOut};
 use jct::policy::Policy;
 use jct::reconcile::Action;
 use jct::reconcile::ReconcileMetrics;
-use jct::reconcile::context::{Between, Context, SignedAttempts, Timing};
+use jct::reconcile::context::{Context, RetryWaits, SignedAttempts, Timing};
 use jct::reconcile::error::{Backoff, Error};
 use jct::reconcile::head::Head;
 use jct::reconcile::queue::starts::Starts;
 use jct::reconcile::status::Written;
 use jct::reconcile::task::{Object, reconcile};
-use jct::reconcile::work_object::{Objects, Whole, WorkObject, reconcile_as_read};
+use jct::reconcile::work_object::{FullObject, Objects, WorkObject, reconcile_as_read};
 use jct::shared::{Announcer, Clock, Deletions, LostTasks};
 use jct::signing::{KeyRing, Keys, SigningKey};
 use jct::store::{Store, StoreSettings, TaskRow};
@@ -182,7 +182,7 @@ impl World {
             trust: tokio::sync::watch::Sender::new(Arc::new(self.trust.clone())).subscribe(),
             deletions: self.deletions.clone(),
             clock: self.clock.clone(),
-            between: Between::default(),
+            retry_waits: RetryWaits::default(),
             lost: LostTasks::default(),
             traces: TraceVolume::new(self.folder.path().join("traces")),
             keys: self.keys.clone(),
@@ -359,7 +359,7 @@ pub fn task_id() -> Id {
 pub async fn reconcile_object(kind: Kind, object: &Value, context: &Context) -> Result<Action, Error> {
     let text = object.to_string();
     let cached: WorkObject = serde_json::from_str(&text).unwrap();
-    let read = async |_: &Head| Ok(Some(serde_json::from_str::<Whole>(&text).unwrap()));
+    let read = async |_: &Head| Ok(Some(serde_json::from_str::<FullObject>(&text).unwrap()));
     reconcile_as_read(kind, &cached, context, read).await
 }
 

@@ -99,10 +99,10 @@ async fn a_worker_runs_ends_and_its_trace_becomes_the_outcome() {
     assert_eq!(row.phase, Phase::Completed);
     assert_eq!(row.commit.unwrap().len(), 40);
     assert_eq!(world.store.artifacts(row.id).await.unwrap().len(), 2);
-    let mut told = world.audit().await;
-    told.retain(|entry| ["Task ", "Job ", "Trace "].iter().any(|kind| entry.starts_with(kind)));
+    let mut reported = world.audit().await;
+    reported.retain(|entry| ["Task ", "Job ", "Trace "].iter().any(|kind| entry.starts_with(kind)));
     assert_eq!(
-        told[3..],
+        reported[3..],
         [
             "Task status_changed queued->running by jct-controller",
             "Job status_changed pending->running by jct-controller",
@@ -172,9 +172,9 @@ async fn a_failed_attempt_is_followed_by_the_next_after_a_while() {
         .pass_with(&task, vec![call("PATCH", STATUS, Answer::Echo)], |context| seen(context, 1, json!({}), succeeded()))
         .await;
     assert_eq!(failed.status()["reason"], "Retrying");
-    let told = failed.status()["message"].as_str().unwrap();
+    let reported = failed.status()["message"].as_str().unwrap();
     let why = "attempt 1 failed, SourceUnavailable: because of SourceUnavailable";
-    assert!(told.starts_with("attempt 2 follows at 20") && told.ends_with(why), "{told}");
+    assert!(reported.starts_with("attempt 2 follows at 20") && reported.ends_with(why), "{reported}");
     assert!(!world.row().await.phase.is_terminal());
     tokio::time::sleep(std::time::Duration::from_millis(3100)).await;
     let again = world.pass(&task, vec![call("POST", JOBS, Answer::Echo), call("PATCH", STATUS, Answer::Echo)]).await;

@@ -120,8 +120,8 @@ async fn a_taken_id_tells_a_stranger_nothing_of_its_task() {
     thief["metadata"]["namespace"] = namespace;
     let pass = world.pass(&thief, vec![call("PATCH", "/tasks/thief/status", Answer::Echo)]).await;
     assert_eq!(pass.status()["reason"], "IdConflict");
-    let told = pass.status().to_string();
-    assert!(!told.contains("secret-plan") && !told.contains("team/"), "{told}");
+    let reported = pass.status().to_string();
+    assert!(!reported.contains("secret-plan") && !reported.contains("team/"), "{reported}");
 }
 
 #[tokio::test]

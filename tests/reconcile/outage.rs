@@ -38,12 +38,12 @@ async fn a_new_task_is_told_once_and_runs_when_the_record_is_back() {
     // The same controller again, and one that has just started: neither says it a second time.
     let object: Object = serde_json::from_value(task.clone()).unwrap();
     reconcile(Arc::new(object), pass.context.clone()).await.unwrap_err();
-    let told = world.task(json!({"status": status}));
-    world.pass(&told, vec![]).await.result.unwrap_err();
+    let reported = world.task(json!({"status": status}));
+    world.pass(&reported, vec![]).await.result.unwrap_err();
 
     lock.close().await.unwrap();
     let script = vec![call("POST", JOBS, Answer::Echo), call("PATCH", STATUS, Answer::Echo)];
-    let pass = world.pass(&told, script).await;
+    let pass = world.pass(&reported, script).await;
     pass.result.as_ref().unwrap();
     assert_eq!((&pass.status()["phase"], &recorded(pass.status())["status"]), (&json!("Queued"), &json!("True")));
     let entries = world.audit().await;
@@ -64,13 +64,13 @@ async fn a_recorded_task_says_that_its_record_is_behind() {
     json_patch::merge(&mut status, pass.status());
     assert_eq!((&status["phase"], &status["reason"]), (&json!("Queued"), &json!("StoreUnavailable")));
     assert_eq!((&recorded(&status)["status"], &status["jobName"]), (&json!("Unknown"), &before["jobName"]));
-    let told = world.task(json!({"status": status}));
-    let again = world.pass_with(&told, vec![], |context| seen(context, 1, json!({}), running())).await;
+    let reported = world.task(json!({"status": status}));
+    let again = world.pass_with(&reported, vec![], |context| seen(context, 1, json!({}), running())).await;
     again.result.unwrap_err();
 
     lock.close().await.unwrap();
     let script = vec![call("PATCH", STATUS, Answer::Echo)];
-    let pass = world.pass_with(&told, script, |context| seen(context, 1, json!({}), running())).await;
+    let pass = world.pass_with(&reported, script, |context| seen(context, 1, json!({}), running())).await;
     pass.result.as_ref().unwrap();
     assert_eq!((&pass.status()["reason"], &recorded(pass.status())["status"]), (&json!("Running"), &json!("True")));
     assert_eq!(world.row().await.phase, Phase::Running);

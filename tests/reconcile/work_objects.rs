@@ -53,7 +53,7 @@ pub fn condition(pass: &Pass, type_: &str) -> (String, String) {
     (found["status"].as_str().unwrap().into(), found["reason"].as_str().unwrap().into())
 }
 
-fn told(pass: &Pass, type_: &str) -> String {
+fn reported(pass: &Pass, type_: &str) -> String {
     let conditions = pass.status()["conditions"].as_array().unwrap().iter();
     let found = conditions.into_iter().find(|condition| condition["type"] == type_).expect("no such condition");
     found["message"].as_str().unwrap().into()
@@ -93,8 +93,8 @@ async fn what_comes_later_wakes_who_waits_for_it() {
     assert_eq!(condition(&pass, "Recorded"), is("False", "ReferenceMissing"));
     assert_eq!(condition(&pass, "Resolved"), is("False", "ReferenceMissing"));
     assert_eq!((kstatus(&waiting, &pass), condition(&pass, "Ready")), ("InProgress", is("False", "ReferenceMissing")));
-    assert!(told(&pass, "Resolved").contains("spec.repo: there is no Repo hello in this namespace"));
-    assert!(told(&pass, "Resolved").contains("spec.contextPackets[0]: there is no ContextPacket later"));
+    assert!(reported(&pass, "Resolved").contains("spec.repo: there is no Repo hello in this namespace"));
+    assert!(reported(&pass, "Resolved").contains("spec.contextPackets[0]: there is no ContextPacket later"));
     assert_eq!(pass.result.as_ref().unwrap(), &Action::requeue(std::time::Duration::from_secs(10)));
     assert_eq!(world.store.object(Kind::Issue, object_id(Kind::Issue, "greet")).await.unwrap(), None);
 
@@ -133,7 +133,11 @@ async fn a_spec_that_does_not_fit_is_told_and_waits_for_an_edit() {
     assert_eq!(condition(&pass, "Recorded"), is("False", "InvalidSpec"));
     assert_eq!((kstatus(&bad, &pass), condition(&pass, "Stalled")), ("Failed", is("True", "InvalidSpec")));
     for field in ["spec.slug", "spec.source", "spec.visibility", "spec.fromTheFuture"] {
-        assert!(told(&pass, "Recorded").contains(&format!("INVALID_SPEC: {field}: ")), "{}", told(&pass, "Recorded"));
+        assert!(
+            reported(&pass, "Recorded").contains(&format!("INVALID_SPEC: {field}: ")),
+            "{}",
+            reported(&pass, "Recorded")
+        );
     }
     assert_eq!(world.audit().await, [""; 0]);
 }
@@ -165,7 +169,7 @@ async fn a_slug_that_is_taken_names_its_holder_and_is_waited_for() {
     pass.result.as_ref().unwrap();
     assert_eq!(condition(&pass, "Recorded"), is("False", "SlugTaken"));
     assert_eq!(kstatus(&second, &pass), "Failed");
-    assert!(told(&pass, "Recorded").contains(&object_id(Kind::Repo, "hello").to_string()));
+    assert!(reported(&pass, "Recorded").contains(&object_id(Kind::Repo, "hello").to_string()));
     assert_eq!(pass.status()["id"], Value::Null);
     assert_eq!(pass.calls[2].2["metadata"]["finalizers"], json!([]));
     let row = world.store.object(Kind::Repo, object_id(Kind::Repo, "hello")).await.unwrap().unwrap();
@@ -197,9 +201,9 @@ async fn issues_that_block_each_other_are_a_circle() {
     assert_eq!(condition(&pass, "Resolved"), is("False", "CircularReference"));
     assert_eq!((kstatus(&a, &pass), condition(&pass, "Ready")), ("Failed", is("False", "CircularReference")));
     assert!(
-        told(&pass, "Resolved").contains("spec.relationships.blocks[0]: with Issue "),
+        reported(&pass, "Resolved").contains("spec.relationships.blocks[0]: with Issue "),
         "{}",
-        told(&pass, "Resolved")
+        reported(&pass, "Resolved")
     );
 }
 
@@ -239,7 +243,7 @@ async fn a_change_is_recorded_as_that_of_who_made_it() {
     let pass = world.object_pass(Kind::Repo, &hello, vec![status_of(Kind::Repo, "hello")]).await;
     assert_eq!(condition(&pass, "Recorded"), is("False", "ChangeRefused"));
     assert_eq!(kstatus(&hello, &pass), "Failed");
-    assert!(told(&pass, "Recorded").contains("spec.slug"));
+    assert!(reported(&pass, "Recorded").contains("spec.slug"));
 }
 
 #[tokio::test]
@@ -310,7 +314,7 @@ async fn a_spec_is_read_where_the_record_does_not_have_it_and_not_else() {
     pinned["metadata"]["annotations"]["jct.dev/id"] = json!("01KJMMA2G027CE4HT1RZKZBW4A");
     let refused = pass(&world, &pinned, vec![read(&pinned), status_of(Kind::Repo, "hello")]).await;
     assert_eq!(condition(&refused, "Recorded"), is("False", "ChangeRefused"));
-    assert!(told(&refused, "Recorded").contains("metadata.annotations[jct.dev/id]"));
+    assert!(reported(&refused, "Recorded").contains("metadata.annotations[jct.dev/id]"));
 
     // Another object of the name is another pass's business.
     let mut other = edited.clone();
@@ -335,10 +339,10 @@ async fn a_pinned_id_that_is_anothers_tells_nothing_of_it() {
         let pass = world.object_pass(kind, &stranger, vec![call("PATCH", path, Answer::Echo)]).await;
         assert_eq!(condition(&pass, "Recorded"), is("False", "IdConflict"));
         assert_eq!(pass.status()["id"], Value::Null);
-        messages.push(told(&pass, "Recorded"));
+        messages.push(reported(&pass, "Recorded"));
     }
     assert_eq!(messages[0], messages[1]);
-    for told in ["hello", "team", "Repo", &id.to_string()] {
-        assert!(!messages[0].contains(told), "{}", messages[0]);
+    for reported in ["hello", "team", "Repo", &id.to_string()] {
+        assert!(!messages[0].contains(reported), "{}", messages[0]);
     }
 }

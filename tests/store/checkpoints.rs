@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Request, Response};
-use jct::checkpoint::{CheckpointFile, CheckpointMap, Every, Keeper, Places, Sink};
+use jct::checkpoint::{CheckpointFile, CheckpointMap, CheckpointSchedule, Keeper, Places, Sink};
 use jct::domain::checkpoint::Checkpoint;
 use jct::signing::{KeyRing, Keys, PublicKey, SigningKey, checkpoint_in};
 use jct::store::AuditCheck;
@@ -94,7 +94,7 @@ impl Leading {
         let keeper = Keeper {
             store: db.store.clone(),
             keys: Keys::fixed(Some(ring())),
-            every: Every { entries: 3, time: Duration::from_secs(3600), look },
+            every: CheckpointSchedule { entries: 3, time: Duration::from_secs(3600), look },
             places: Places {
                 file: CheckpointFile::new(folder.join("checkpoints.jsonl")),
                 map: CheckpointMap::new(api.client(), "jct-system", "jct-audit-checkpoints"),

@@ -79,11 +79,11 @@ async fn large_inputs_are_stored_once_and_read_whole(#[values(Sqlite, Postgres)]
     assert_eq!(of("Task")["after"]["objective"], json!(first.task.objective));
     // What is made of it by a digest of the whole.
     for kind in ["ContextPacket", "Issue"] {
-        let told = &of(kind)["after"];
+        let reported = &of(kind)["after"];
         assert_eq!(
-            (&told["made_for"], told["state_sha256"].as_str().unwrap().len()),
+            (&reported["made_for"], reported["state_sha256"].as_str().unwrap().len()),
             (&json!(rows[0].id), 64),
-            "{told}"
+            "{reported}"
         );
     }
     assert!(log.to_string().len() < 20_000, "{} bytes", log.to_string().len());

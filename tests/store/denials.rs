@@ -1,5 +1,5 @@
 use jct::domain::audit::EntityKind;
-use jct::domain::denial::{Door, LeftOut, Notice, Repeats, Request};
+use jct::domain::denial::{Interface, LeftOut, Notice, Repeats, Request};
 use jct::domain::{Actor, Code, Denial, Finding, TraceId};
 use jct::store::{AuditCheck, AuditQuery};
 use rstest::rstest;
@@ -9,7 +9,7 @@ use crate::harness::{Backend, Backend::*, Database, at, audit, new_task, row};
 
 pub fn denial(uid: &str) -> Denial {
     Denial {
-        door: Door::Kubernetes,
+        interface: Interface::Kubernetes,
         uid: uid.into(),
         actor: Actor::authenticated("eve@example.org"),
         authenticated: true,

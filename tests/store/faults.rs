@@ -164,9 +164,9 @@ async fn read_only(file: &Path) {
     let error = Store::open(&settings(file)).await.unwrap_err();
     assert_eq!(error.category(), "read_only", "{error}");
     let store = Store::open_in_background(&settings(file));
-    let told = why_not_open(&store).await;
-    assert_eq!(told, error);
-    assert!(told.to_string().contains("give back the right to write"), "{told}");
+    let reported = why_not_open(&store).await;
+    assert_eq!(reported, error);
+    assert!(reported.to_string().contains("give back the right to write"), "{reported}");
     assert!(Command::new("umount").arg(file).status().unwrap().success());
     tokio::time::timeout(Duration::from_secs(20), store.opened()).await.expect("it is opened by itself");
     row(store.record_task(new_task("a")).await.unwrap());

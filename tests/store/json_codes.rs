@@ -58,11 +58,11 @@ async fn columns_have_codes_that_neither_an_export_nor_a_reader_sees(#[case] her
 async fn entries_of_earlier_versions_say_what_they_said(#[values(Sqlite, Postgres)] backend: Backend) {
     let db = Database::fresh(backend).await;
     fill(&db.store, 0, 4).await;
-    let (original, told, coded) = (export(&db).await, audit(&db.store).await, stored(&db).await.0);
+    let (original, reported, coded) = (export(&db).await, audit(&db.store).await, stored(&db).await.0);
     db.write_entries_without_codes().await;
     assert_eq!(stored(&db).await.0, exported(&original).0, "a control");
     assert_eq!(rows(&export(&db).await), rows(&original));
-    assert_eq!(audit(&db.store).await, told);
+    assert_eq!(audit(&db.store).await, reported);
     // And later ones follow them.
     fill(&db.store, 4, 4).await;
     assert!(stored(&db).await.0 < exported(&original).0 + coded * 11 / 10);

@@ -27,5 +27,6 @@ mod replay;
 mod retention;
 mod size;
 mod spec_changes;
+mod statistics;
 mod upgrade;
 mod writer;

@@ -144,8 +144,11 @@ async fn one_object_has_one_id_whatever_it_pins_later(#[values(Sqlite, Postgres)
     let other = Id::derive(at(5), "other");
     let repinned = PutObject { id: other, pin: Some(other), ..first.clone() };
     let Put::Refused(findings) = store.put_object(repinned).await.unwrap() else { panic!() };
-    let told = findings[0].to_string();
-    assert!(told.contains("metadata.annotations[jct.dev/id]") && told.contains(&row.object.id.to_string()), "{told}");
+    let reported = findings[0].to_string();
+    assert!(
+        reported.contains("metadata.annotations[jct.dev/id]") && reported.contains(&row.object.id.to_string()),
+        "{reported}"
+    );
     assert_eq!(store.object(Kind::Repo, other).await.unwrap(), None);
     // Without the annotation, and with the right one, it goes on.
     recorded(store, PutObject { id: other, ..first.clone() }).await;

@@ -6,7 +6,7 @@ use jct::domain::cwom::adapter::{Origin, run_id};
 use jct::domain::cwom::{FailureCategory, Kind, Spec, Status};
 use jct::store::{
     Ending, FailRun, Failure, FinishTask, NewTask, Next, ObjectField, ObjectFilter, ObjectRow, Page, PatchObject,
-    Patched, Put, Store, TraceSight,
+    Patched, Put, Store, TraceVisibility,
 };
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -64,7 +64,7 @@ async fn a_task_makes_its_objects_and_they_follow(#[values(Sqlite, Postgres)] ba
     assert_eq!(artifacts.len(), 1, "the report; not a copy of the Task");
     insta::assert_json_snapshot!("task", audit(store).await);
     let story: Vec<Value> = store
-        .objects_of_trace(&task.trace_id, &TraceSight::Everything)
+        .objects_of_trace(&task.trace_id, &TraceVisibility::Everything)
         .await
         .unwrap()
         .iter()

@@ -137,8 +137,8 @@ async fn who_restores_the_task_of_another_is_noted(#[values(Sqlite, Postgres)] b
     assert_eq!(store.task(first.id).await.unwrap().as_ref(), Some(&known), "stored as returned");
     assert_eq!((known.submitted_by, known.restored_by), (Some(ada().id), Some(eve().id)));
     assert_eq!(store.task(first.id).await.unwrap().unwrap().to_json()["restored_by"], "eve@example.org");
-    let told = audit(store).await;
-    let entry = told.as_array().unwrap().last().unwrap();
+    let reported = audit(store).await;
+    let entry = reported.as_array().unwrap().last().unwrap();
     assert_eq!((&entry["actor_id"], &entry["after"]["restored_by"]), (&json!(eve().id), &json!(eve().id)));
     assert!(entry["note"].as_str().unwrap().contains("ada@example.org had submitted"), "{entry}");
     // By somebody of whom no webhook tells.
@@ -279,8 +279,8 @@ async fn an_adopted_end_is_one_like_any_other_and_marked(#[values(Sqlite, Postgr
     let again = AdoptEnd { phase: Phase::Failed, ..adopt(&task, Phase::Failed, 2) };
     assert_eq!(store.adopt_end(again).await.unwrap(), adopted, "the first end stays");
     assert_eq!(db.rows().await, before);
-    let told = audit(store).await;
-    let end = told.as_array().unwrap().iter().find(|entry| entry["after"]["adopted_by"].is_string()).unwrap();
+    let reported = audit(store).await;
+    let end = reported.as_array().unwrap().iter().find(|entry| entry["after"]["adopted_by"].is_string()).unwrap();
     assert_eq!((&end["actor_id"], &end["action"]), (&json!("unverified"), &json!("status_changed")));
     assert!(end["note"].as_str().unwrap().contains("taken over from the status"), "{end}");
     assert!(matches!(store.verify_audit().await.unwrap(), AuditCheck::Intact { .. }));

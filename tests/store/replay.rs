@@ -98,17 +98,17 @@ async fn an_entry_from_before_tells_less_and_is_no_problem(#[values(Sqlite, Post
                    WHERE entity_kind = 'Trace'";
     db.write_entries_without_codes().await;
     db.execute(entries).await.unwrap();
-    let told = |check: Check| -> Vec<String> {
+    let reported = |check: Check| -> Vec<String> {
         let is_of_rows = |problem: &String| !problem.contains("audit log is broken") && !problem.contains("trigger");
         check.problems.into_iter().filter(is_of_rows).collect()
     };
-    assert_eq!(told(db.check().await), [] as [&str; 0]);
+    assert_eq!(reported(db.check().await), [] as [&str; 0]);
     db.execute("UPDATE tasks SET executor = 'mine' WHERE uid = 'uid-0'").await.unwrap();
-    assert_eq!(told(db.check().await), [] as [&str; 0], "the entry does not tell");
+    assert_eq!(reported(db.check().await), [] as [&str; 0], "the entry does not tell");
     db.execute("UPDATE tasks SET submitted_by = 'mallory' WHERE uid = 'uid-0'").await.unwrap();
-    assert_eq!(told(db.check().await).len(), 1);
+    assert_eq!(reported(db.check().await).len(), 1);
     db.execute("DELETE FROM artifacts WHERE uri LIKE '%report.md'").await.unwrap();
-    assert!(told(db.check().await).len() > 1, "the number of files is told");
+    assert!(reported(db.check().await).len() > 1, "the number of files is told");
 }
 
 fn ring() -> KeyRing {
@@ -225,8 +225,8 @@ async fn rows_that_do_not_follow_are_imported_for_who_says_so(#[values(Sqlite, P
     assert_eq!(imported.differences, 1);
     let store = Store::open(&copy.settings).await.unwrap();
     let query = AuditQuery { entity_kind: Some(EntityKind::Database), ..AuditQuery::default() };
-    let told = store.audit(&query).await.unwrap().remove(0);
-    let after = told.after.unwrap();
+    let reported = store.audit(&query).await.unwrap().remove(0);
+    let after = reported.after.unwrap();
     assert_eq!((after["asked_by"].as_str(), after["differences_left_out"].as_u64()), (Some("ada"), Some(0)));
     let id = store.task_by_uid("uid-0").await.unwrap().unwrap().id;
     assert_eq!(

@@ -16,7 +16,7 @@ fn noted(row: &TaskRow, changes: Vec<SpecChange>) -> NoteSpecChanges {
 }
 
 /// Who is said to have changed the spec, and from which generation to which.
-async fn told(store: &Store) -> Vec<(String, i64, i64)> {
+async fn reported(store: &Store) -> Vec<(String, i64, i64)> {
     let entries = audit(store).await;
     let changed = |entry: &Value| {
         let generation = |of: &str| entry[of]["spec_generation"].as_i64();
@@ -53,14 +53,14 @@ async fn each_change_is_told_once_whoever_tells_it(#[values(Sqlite, Postgres)] b
     // The annotation keeps the last ones: those that are known are passed over.
     let more = noted(&recorded, vec![change(3, "eve", true), change(4, "bob", false)]);
     db.store.note_spec_changes(more).await.unwrap();
-    assert_eq!(told(&db.store).await, [entry("bob", 0, 2), entry("eve", 2, 3), entry("bob", 3, 4)]);
+    assert_eq!(reported(&db.store).await, [entry("bob", 0, 2), entry("eve", 2, 3), entry("bob", 3, 4)]);
     let entries = audit(&db.store).await;
     let last = entries.as_array().unwrap().last().unwrap();
     assert_eq!((&last["before"]["suspend"], &last["after"]["suspend"]), (&json!(true), &json!(false)));
     // No other object's changes.
     let of_another = NoteSpecChanges { uid: "b".into(), ..noted(&recorded, vec![change(9, "mallory", true)]) };
     db.store.note_spec_changes(of_another).await.unwrap();
-    assert_eq!(told(&db.store).await.len(), 3);
+    assert_eq!(reported(&db.store).await.len(), 3);
     assert_eq!(db.check().await.problems, [] as [&str; 0]);
     for forged in [0, 9] {
         db.execute(&format!("UPDATE tasks SET spec_generation = {forged}")).await.unwrap();
@@ -79,7 +79,7 @@ async fn what_nobody_saw_is_told_as_that(#[values(Sqlite, Postgres)] backend: Ba
     let unknown = Actor::unknown().id;
     let expected =
         [entry(&unknown, 0, 4), entry("bob", 4, 5), entry(&unknown, 5, 6), entry(&unknown, 6, 8), entry("eve", 8, 9)];
-    assert_eq!(told(&db.store).await, expected);
+    assert_eq!(reported(&db.store).await, expected);
     // Of an object of the version before, what came before the first seal is no news; what comes after it is.
     let older = row(db.store.record_task(new_task("b")).await.unwrap());
     let sealed =
@@ -87,7 +87,7 @@ async fn what_nobody_saw_is_told_as_that(#[values(Sqlite, Postgres)] backend: Ba
     db.store.note_spec_changes(sealed(4)).await.unwrap();
     db.store.note_spec_changes(sealed(6)).await.unwrap();
     let of_older = [entry("zoe", 0, 4), entry(&unknown, 4, 5), entry("zoe", 5, 6)];
-    assert_eq!(told(&db.store).await[expected.len()..], of_older);
+    assert_eq!(reported(&db.store).await[expected.len()..], of_older);
     assert_eq!(db.check().await.problems, [] as [&str; 0]);
 }
 
@@ -101,6 +101,6 @@ async fn a_restored_object_counts_its_generations_anew(#[values(Sqlite, Postgres
     let Recording::Known(restored) = db.store.record_task(again).await.unwrap() else { panic!("not restored") };
     assert_eq!((restored.uid.as_str(), restored.spec_generation), ("another", 0));
     db.store.note_spec_changes(noted(&restored, vec![change(2, "eve", true)])).await.unwrap();
-    assert_eq!(told(&db.store).await.last().unwrap(), &entry("eve", 0, 2));
+    assert_eq!(reported(&db.store).await.last().unwrap(), &entry("eve", 0, 2));
     assert_eq!(db.check().await.problems, [] as [&str; 0]);
 }

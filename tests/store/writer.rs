@@ -69,10 +69,14 @@ async fn a_commit_tells_of_the_tasks_that_it_records(#[values(Sqlite, Postgres)]
     let db = Database::fresh(backend).await;
     let mut news = db.store.news();
     let recorded = row(db.store.record_task(with_key("uid", "k")).await.unwrap());
-    let told = news.try_recv().expect("told before whoever asked for it is answered");
+    let news_of_commit = news.try_recv().expect("told before whoever asked for it is answered");
     let other = new_task("other").id;
-    assert!(told.tells_of(recorded.id) && !told.tells_of(other));
-    assert!(told.tells_of_key("team", "k") && !told.tells_of_key("team", "l") && !told.tells_of_key("other", "k"));
+    assert!(news_of_commit.has_task(recorded.id) && !news_of_commit.has_task(other));
+    assert!(
+        news_of_commit.has_key("team", "k")
+            && !news_of_commit.has_key("team", "l")
+            && !news_of_commit.has_key("other", "k")
+    );
     // What is there is no news, nor is what does not change a Task's being there.
     db.store.record_task(with_key("uid", "k")).await.unwrap();
     db.store.ping().await.unwrap();

@@ -162,8 +162,8 @@ fn workers_are_placed_by_values() {
     let map = object(&objects, "ConfigMap", "jct-source-ca");
     assert!(map["data"]["ca.crt"].as_str().unwrap().contains("BEGIN CERTIFICATE"));
     let pod = object(&objects, "Deployment", "jct")["spec"]["template"].clone();
-    let told = (variable(&pod, "JCT_SOURCE_CA_CONFIG_MAP"), variable(&pod, "JCT_SOURCE_CA_KEY"));
-    assert_eq!(told, ("jct-source-ca".into(), "ca.crt".into()));
+    let reported = (variable(&pod, "JCT_SOURCE_CA_CONFIG_MAP"), variable(&pod, "JCT_SOURCE_CA_KEY"));
+    assert_eq!(reported, ("jct-source-ca".into(), "ca.crt".into()));
     assert!(
         refusal("source: {ca: {pem: '-----BEGIN CERTIFICATE-----x', configMap: corporate}}")
             .contains("one of pem and configMap")
@@ -173,9 +173,11 @@ fn workers_are_placed_by_values() {
 
 #[test]
 fn a_value_that_is_none_is_refused_by_its_name() {
-    for (values, told) in [("workers: {executorWaitSeconds: -1}", "executorWaitSeconds"), ("workers: {no: 1}", "no")] {
+    for (values, reported) in
+        [("workers: {executorWaitSeconds: -1}", "executorWaitSeconds"), ("workers: {no: 1}", "no")]
+    {
         let refusal = refusal(values);
-        assert!(refusal.contains(told), "{refusal}");
+        assert!(refusal.contains(reported), "{refusal}");
     }
 }
 

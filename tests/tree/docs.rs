@@ -393,8 +393,8 @@ fn blocks_with_other_tools_do_what_the_documents_say() {
         if block.starts_with("#!") {
             machine.write_program("work/agent.sh", &format!("{agent}{}", block.replace("my-agent", "my_agent")));
             let output = machine.succeeds("work", "jct run -f task.yaml --repo ../hello -o json -- ./agent.sh", 0);
-            let told: Value = serde_json::from_slice(&output.stdout).unwrap();
-            let report = PathBuf::from(told["trace_folder"].as_str().unwrap()).join("artifacts/report.md");
+            let reported: Value = serde_json::from_slice(&output.stdout).unwrap();
+            let report = PathBuf::from(reported["trace_folder"].as_str().unwrap()).join("artifacts/report.md");
             assert_eq!(fs::read_to_string(report).unwrap(), "explained\n");
             continue;
         }

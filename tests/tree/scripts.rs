@@ -128,7 +128,7 @@ fn a_registry_has_the_images_under_the_names_and_digests_that_are_told() {
     let images = folder.path().display().to_string();
     let pushed = command("images/push.sh", &[&images, &target, "--dest-tls-verify=false"]);
     assert!(pushed.status.success(), "{}", text(&pushed.stderr));
-    let told = text(&pushed.stdout);
+    let reported = text(&pushed.stdout);
     for (image, key) in [("operator", "image"), ("worker", "workers.image")] {
         let found = pulled(&registry, &format!("team/jct-{image}:1.2.3"));
         let digest = found["Digest"].as_str().unwrap();
@@ -137,7 +137,7 @@ fn a_registry_has_the_images_under_the_names_and_digests_that_are_told() {
             format!("--set {key}.tag=1.2.3 "),
             format!("--set {key}.digest={digest}\n"),
         ] {
-            assert!(told.contains(&value), "{value} is missing in:\n{told}");
+            assert!(reported.contains(&value), "{value} is missing in:\n{reported}");
         }
         pulled(&registry, &format!("team/jct-{image}@{digest}"));
     }

@@ -19,7 +19,6 @@ choices! {
 /// Who made a change, as the audit log names it (contract section 4).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Actor {
-    /// What kind of actor.
     pub kind: ActorKind,
     /// The user name that the API server authenticated, or the name of one of our own parts.
     pub id: String,

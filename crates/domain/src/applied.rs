@@ -26,8 +26,8 @@ mod tests {
     #[test]
     fn a_copy_that_comes_near_the_limit_is_told_with_the_way_out() {
         assert_eq!(applied(WARNED_BYTES), None);
-        let told = applied(WARNED_BYTES + 1).unwrap();
-        assert!(told.contains("201 KiB") && told.contains("--server-side"), "{told}");
-        assert!(told.len() < 256, "longer warnings are cut: {}", told.len());
+        let warning = applied(WARNED_BYTES + 1).unwrap();
+        assert!(warning.contains("201 KiB") && warning.contains("--server-side"), "{warning}");
+        assert!(warning.len() < 256, "longer warnings are cut: {}", warning.len());
     }
 }

@@ -60,16 +60,12 @@ choices! {
 pub struct Entry {
     /// A ULID; entries of one writer sort by it.
     pub id: Id,
-    /// When.
     pub ts: Timestamp,
-    /// Who.
     #[serde(flatten, with = "flat_actor")]
     pub actor: Actor,
-    /// Did what.
     pub action: Action,
     /// To what kind of thing.
     pub entity_kind: EntityKind,
-    /// To which one.
     pub entity_id: String,
     /// What it was before; none for a creation.
     pub before: Option<Value>,

@@ -17,11 +17,9 @@ pub struct DeletionNote {
     pub uid: String,
     /// Of the object.
     pub namespace: String,
-    /// Who asked.
     pub user: String,
     /// Whether an API server that showed its certificate says so.
     pub vouched_for: bool,
-    /// When.
     pub at: Timestamp,
     /// The seal on all of it.
     pub seal: String,

@@ -11,10 +11,8 @@ use super::{Actor, Finding, TraceId};
 /// Where a request came in (contract: "Two doors, one way behind them").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Door {
-    /// The admission webhooks.
+pub enum Interface {
     Kubernetes,
-    /// The REST API.
     Rest,
 }
 
@@ -22,7 +20,6 @@ pub enum Door {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Request {
-    /// A new object.
     Create,
     /// A change of an object that is there.
     Update,
@@ -31,11 +28,9 @@ pub enum Request {
 /// A denied request. What it asked for is not in it but by digest: nobody has vetted it, and it may hold secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
-    /// Where it came in.
-    pub door: Door,
+    pub interface: Interface,
     /// The request's uid. Of two denials with the same one, the audit log keeps the first.
     pub uid: String,
-    /// Who asked.
     pub actor: Actor,
     /// Whether that is certain: the API server, or Kubernetes by a token, has vouched for it. Else it is what somebody says
     /// who reaches the webhook.
@@ -50,9 +45,7 @@ pub struct Denial {
     pub name: Option<String>,
     /// What its name would have begun with.
     pub generate_name: Option<String>,
-    /// Its kind.
     pub kind: String,
-    /// What was asked for.
     pub request: Request,
     /// Why it was denied, the first finding being "the" reason. Not empty.
     pub findings: Vec<Finding>,
@@ -60,7 +53,6 @@ pub struct Denial {
     pub findings_left_out: usize,
     /// The digest of the spec that was asked for, as compact JSON with sorted keys.
     pub spec_sha256: String,
-    /// When.
     pub denied_at: Timestamp,
 }
 
@@ -108,7 +100,6 @@ pub struct LeftOut {
 }
 
 impl LeftOut {
-    /// How many there are.
     pub fn count(&self) -> u64 {
         self.by_namespace.values().sum::<u64>() + self.elsewhere
     }
@@ -140,7 +131,7 @@ impl Denial {
     #[must_use]
     pub fn bounded(mut self) -> Self {
         let Self {
-            door: _,
+            interface: _,
             uid,
             actor,
             authenticated: _,
@@ -193,7 +184,7 @@ mod tests {
         let long = "é".repeat(100_000);
         let finding = Finding::new(Code::InvalidSpec, long.clone(), long.clone());
         let denial = Denial {
-            door: Door::Kubernetes,
+            interface: Interface::Kubernetes,
             uid: long.clone(),
             actor: Actor::authenticated(&long),
             authenticated: true,

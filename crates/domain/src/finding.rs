@@ -35,7 +35,6 @@ choices! {
 /// One thing that is wrong with one field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// The stable code.
     pub code: Code,
     /// The field's path, such as `spec.target.repo`.
     pub field: String,

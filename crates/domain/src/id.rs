@@ -41,7 +41,6 @@ impl Id {
         Self(Ulid::from_parts(milliseconds, random))
     }
 
-    /// Its 16 bytes.
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.to_bytes()
     }

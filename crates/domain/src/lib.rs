@@ -2,8 +2,6 @@
 //!
 //! Pure: no clock, no IO, no async, no Kubernetes client. Everything else depends on this module; it depends on nothing.
 
-#![warn(missing_docs)] // other crates use it
-
 pub mod actor;
 pub mod applied;
 pub mod audit;

@@ -5,7 +5,6 @@
 pub enum Naming {
     /// The spec of a custom resource: paths begin with `spec.`.
     CustomResource,
-    /// A REST body.
     Rest,
 }
 

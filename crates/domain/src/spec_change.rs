@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 /// How many of them an object carries: the last ones.
 pub const MAX_SPEC_CHANGES: usize = 16;
 
-/// One change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SpecChange {

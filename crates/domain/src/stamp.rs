@@ -75,7 +75,6 @@ impl StampKeys {
         Self { sealing, others, since }
     }
 
-    /// The key that seals.
     pub fn sealing(&self) -> &StampKey {
         &self.sealing
     }

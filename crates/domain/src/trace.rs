@@ -22,6 +22,8 @@ pub const STDOUT_FILE: &str = "stdout.log";
 pub const STDERR_FILE: &str = "stderr.log";
 /// What models were asked, one JSON object for each exchange.
 pub const MODEL_FILE: &str = "model.jsonl";
+/// The bodies of that, where they are recorded.
+pub const MODEL_BODIES_FILE: &str = "model-bodies.jsonl";
 /// The folder of outputs.
 pub const ARTIFACTS_DIR: &str = "artifacts";
 /// Written last, by rename.
@@ -56,9 +58,7 @@ pub fn task_json(task: &Task) -> Vec<u8> {
 pub struct Claim {
     /// The pod's uid: no other has it, ever.
     pub pod_uid: String,
-    /// Its name.
     pub pod: String,
-    /// When it began.
     pub claimed_at: Timestamp,
 }
 
@@ -76,7 +76,6 @@ pub struct ExecutorResult {
     /// Why it went the way it went, step by step.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub decision_log: Vec<String>,
-    /// What it cost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<ExecutorCost>,
 }
@@ -134,7 +133,6 @@ pub struct Usage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// The work is done.
     Succeeded,
     /// It is not.
     Failed,
@@ -164,7 +162,6 @@ choices! {
 pub struct FileEntry {
     /// Relative to the attempt's folder, with `/`, of UTF-8.
     pub path: String,
-    /// What it is.
     pub kind: FileKind,
     /// IANA media type.
     pub media_type: String,
@@ -193,15 +190,11 @@ pub struct Source {
 pub struct Manifest {
     /// [`MANIFEST_VERSION`].
     pub version: String,
-    /// The Task.
     pub task_id: Id,
-    /// Its trace.
     pub trace_id: TraceId,
-    /// Its namespace.
     pub namespace: String,
     /// 1 for the first.
     pub attempt: u32,
-    /// The executor's name.
     pub executor: String,
     /// The executor's image, as configured; none for what is built into the worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -215,11 +208,8 @@ pub struct Manifest {
     pub task_sha256: String,
     /// What it ran on; none if it could not be fetched.
     pub source: Option<Source>,
-    /// How it ended.
     pub outcome: Outcome,
-    /// Why it failed.
     pub reason: Option<FailureReason>,
-    /// In a sentence.
     pub message: Option<String>,
     /// The executor's exit code; none if it did not run or was ended by a signal.
     pub exit_code: Option<i32>,
@@ -243,11 +233,8 @@ pub struct Manifest {
 /// What the operator knows about an attempt, to hold a manifest against.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expected<'a> {
-    /// The Task.
     pub task_id: Id,
-    /// Its trace.
     pub trace_id: &'a TraceId,
-    /// Its namespace.
     pub namespace: &'a str,
     /// 1 for the first.
     pub attempt: u32,
@@ -319,13 +306,10 @@ pub fn is_inside(path: &str) -> bool {
 /// `incomplete.json`: why there is no manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Incomplete {
-    /// The Task.
     pub task_id: Id,
-    /// Its trace.
     pub trace_id: TraceId,
     /// 1 for the first.
     pub attempt: u32,
-    /// Why.
     pub reason: String,
     /// When the operator wrote this down.
     pub marked_at: Timestamp,
@@ -342,9 +326,7 @@ impl Incomplete {
 /// without the volume, and binds the manifest's digest from outside of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Termination {
-    /// How it ended.
     pub outcome: Outcome,
-    /// Why it failed.
     pub reason: Option<FailureReason>,
     /// In a sentence, at most 1000 characters.
     pub message: Option<String>,
@@ -358,94 +340,14 @@ pub struct Termination {
 /// One line of `events.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// When.
     pub ts: Timestamp,
     /// Counts from 1 within the attempt.
     pub seq: u64,
     /// What happened, such as `source_fetched`.
     pub event: String,
-    /// The trace.
     pub trace_id: TraceId,
-    /// Details.
     pub fields: serde_json::Map<String, serde_json::Value>,
 }
 
 #[cfg(test)]
-impl Manifest {
-    /// That of a success, which tests change as they need.
-    pub(crate) fn example() -> Self {
-        let time: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
-        Self {
-            version: MANIFEST_VERSION.into(),
-            task_id: Id::derive(time, "uid"),
-            trace_id: TraceId::derive("uid"),
-            namespace: "team".into(),
-            attempt: 1,
-            executor: "analysis".into(),
-            image: None,
-            executor_sha256: None,
-            worker: "jct 0.1.0".into(),
-            task_sha256: "ab".into(),
-            source: None,
-            outcome: Outcome::Succeeded,
-            reason: None,
-            message: None,
-            exit_code: Some(0),
-            result: None,
-            change: None,
-            usage: None,
-            started_at: time,
-            ended_at: time,
-            files: vec![FileEntry {
-                path: TASK_FILE.into(),
-                kind: FileKind::File,
-                media_type: "application/json".into(),
-                size_bytes: 2,
-                sha256: "ab".into(),
-            }],
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-
-    #[rstest]
-    #[case("task.json", true)]
-    #[case("artifacts/report.md", true)]
-    #[case("", false)]
-    #[case("/etc/passwd", false)]
-    #[case("../other/1/task.json", false)]
-    #[case("artifacts/../../x", false)]
-    #[case("./task.json", false)]
-    #[case("artifacts//x", false)]
-    #[case("artifacts/", false)]
-    fn paths_stay_inside(#[case] path: &str, #[case] inside: bool) {
-        assert_eq!(is_inside(path), inside, "{path}");
-    }
-
-    #[test]
-    fn a_manifest_is_believed_only_for_its_own_attempt() {
-        let good = Manifest::example();
-        let trace_id = TraceId::derive("uid");
-        let expected =
-            Expected { task_id: good.task_id, trace_id: &trace_id, namespace: "team", attempt: 1, task_sha256: "ab" };
-        assert_eq!(good.check(&expected), Ok(()));
-        assert_eq!(
-            good.check(&Expected { attempt: 2, ..expected.clone() }),
-            Err(InvalidManifest::OtherAttempt("attempt"))
-        );
-        let other = TraceId::derive("other");
-        assert!(good.check(&Expected { trace_id: &other, ..expected.clone() }).is_err());
-        let contradiction = Manifest { reason: Some(FailureReason::ExecutorFailed), ..Manifest::example() };
-        assert_eq!(contradiction.check(&expected), Err(InvalidManifest::Contradiction));
-        let uncovered = Manifest { files: vec![], ..Manifest::example() };
-        assert_eq!(uncovered.check(&expected), Err(InvalidManifest::TaskNotCovered));
-        let mut twice = Manifest::example();
-        twice.files.push(twice.files[0].clone());
-        assert!(matches!(twice.check(&expected), Err(InvalidManifest::Path(_))));
-    }
-}
+mod tests;

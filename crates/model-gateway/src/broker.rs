@@ -9,12 +9,12 @@ mod reply;
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Body as HttpBody;
 use hyper::server::conn::http1;
@@ -32,6 +32,8 @@ use crate::catalog::Catalog;
 use crate::ledger::{Budget, Ledger};
 use crate::{Code, Refusal, Route};
 
+/// Tells the relay, and nobody else, which exchange of the record an answer is of.
+pub(crate) const EXCHANGE: HeaderName = HeaderName::from_static("x-jct-exchange");
 /// Where the relay asks for the record of its attempt.
 pub const EXCHANGES: &str = "/jct/exchanges";
 /// How long the record of an attempt waits for exchanges that are open.
@@ -233,12 +235,18 @@ impl<L: Ledger, I: Identity, C: Connect + Clone + Send + Sync + 'static> Broker<
         let body = read_whole(body, caller.max_request_bytes, inner.settings.body).await?;
         let asked = exchange::Asked { caller, call, counts, path: path.to_owned(), headers: parts.headers, body };
         let (head, told) = tokio::sync::oneshot::channel();
+        let exchange = exchange::opening(&asked, inner.begun.fetch_add(1, Ordering::Relaxed));
+        let id = HeaderValue::try_from(&exchange.id);
         let exchanging = self.0.clone();
         inner.exchanges.spawn(async move {
-            exchanging.exchange(asked, head).await;
+            exchanging.exchange(asked, exchange, head).await;
             drop((turn, room));
         });
-        told.await.map_err(|_| Refusal::new(Code::Unavailable, "the broker could not answer"))
+        let told = told.await.map_err(|_| Refusal::new(Code::Unavailable, "the broker could not answer"));
+        told.map(|mut response| {
+            response.headers_mut().extend(id.ok().map(|id| (EXCHANGE, id)));
+            response
+        })
     }
 }
 

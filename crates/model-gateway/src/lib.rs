@@ -20,6 +20,7 @@ pub mod catalog;
 pub mod connect;
 pub mod headers;
 mod json;
+pub mod keep;
 pub mod ledger;
 pub mod record;
 pub mod refusal;

@@ -23,7 +23,8 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep};
 
 use crate::body::{Body, BoxError, full, read_whole};
-use crate::broker::EXCHANGES;
+use crate::broker::{EXCHANGE, EXCHANGES};
+use crate::keep::Keep;
 use crate::refusal::USED_UP;
 use crate::{Code, Refusal, Route, headers};
 
@@ -74,6 +75,7 @@ pub struct Relay<C> {
     limits: Limits,
     in_flight: Arc<Semaphore>,
     used_up: Arc<Notify>,
+    keep: Option<Keep>,
 }
 
 impl<C: Connect + Clone + Send + Sync + 'static> Relay<C> {
@@ -81,7 +83,13 @@ impl<C: Connect + Clone + Send + Sync + 'static> Relay<C> {
     pub fn new(broker: Uri, connector: C, token: Token, limits: Limits) -> Self {
         let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
         let in_flight = Arc::new(Semaphore::new(limits.in_flight.max(1)));
-        Self { client, broker, token, limits, in_flight, used_up: Arc::default() }
+        Self { client, broker, token, limits, in_flight, used_up: Arc::default(), keep: None }
+    }
+
+    /// The same, that keeps the bodies that go by.
+    #[must_use]
+    pub fn keeping(self, keep: Option<Keep>) -> Self {
+        Self { keep, ..self }
     }
 
     /// Waits until the broker says that a budget is used up for good.
@@ -159,13 +167,20 @@ impl<C: Connect + Clone + Send + Sync + 'static> Relay<C> {
         let ends = |_| Refusal::new(Code::Unavailable, "the relay ends");
         let turn = self.in_flight.acquire().await.map_err(ends)?;
         let body = read_whole(body, self.limits.request_bytes, self.limits.body).await?;
-        let answer = self.send(&parts.method, &path, headers::to_broker(&parts.headers), body).await?;
+        let answer = self.send(&parts.method, &path, headers::to_broker(&parts.headers), body.clone()).await?;
         drop(turn);
+        let asked = body;
         let (head, body) = answer.into_parts();
         if head.headers.contains_key(USED_UP) {
             self.used_up.notify_one();
         }
-        let mut response = Response::new(body.map_err(Into::into).boxed_unsync());
+        let id = head.headers.get(EXCHANGE).and_then(|id| id.to_str().ok());
+        let answer = body.map_err(Into::into).boxed_unsync();
+        let answer = match (&self.keep, id) {
+            (Some(keep), Some(id)) => keep.tee(id.to_owned(), asked, answer),
+            _ => answer,
+        };
+        let mut response = Response::new(answer);
         *response.status_mut() = head.status;
         *response.headers_mut() = headers::to_program(&head.headers);
         Ok(response)

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
+use jct_domain::model::BODIES;
 use jct_model_gateway::connect::{Https, https, roots_of};
+use jct_model_gateway::keep::Keep;
 use jct_model_gateway::{Relay, relay};
 
 /// The relay of JCT; started by Kubernetes, not by people
@@ -26,6 +28,9 @@ struct Args {
     /// The token that says whose this is: read for each request, for it is renewed
     #[arg(long, value_name = "FILE")]
     token_file: PathBuf,
+    /// Keep the bodies of requests and answers, for the recorder
+    #[arg(long)]
+    bodies: bool,
 }
 
 /// Relays until the executor has ended. The exit code says nothing of the attempt: how that went, the recorder tells.
@@ -44,5 +49,7 @@ fn relay(args: &Args) -> Result<Relay<Https>, String> {
     let broker: http::Uri = args.broker.parse().map_err(|error: http::uri::InvalidUri| format!("--broker: {error}"))?;
     let file = args.token_file.clone();
     let token = Arc::new(move || fs::read_to_string(&file));
-    Ok(Relay::new(broker, connector, token, relay::Limits::default()))
+    let relay = Relay::new(broker, connector, token, relay::Limits::default());
+    let keep = args.bodies.then(|| Keep::new(&args.work_dir.join(BODIES))).transpose();
+    Ok(relay.keeping(keep.map_err(|error| format!("--bodies: {error}"))?))
 }

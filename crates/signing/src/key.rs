@@ -72,7 +72,7 @@ impl PublicKey {
         sha256_hex(&[SPKI_PREFIX.as_slice(), &self.bytes].concat())
     }
 
-    fn made(&self, message: &[u8], signature: &[u8]) -> bool {
+    fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         UnparsedPublicKey::new(&ED25519, &self.bytes).verify(message, signature).is_ok()
     }
 
@@ -217,7 +217,7 @@ pub fn verify_as(
     let message = pre_authentication_encoding(&envelope.payload_type, &payload);
     for signature in &envelope.signatures {
         let bytes = signature.bytes().ok_or(SignatureProblem::Encoding)?;
-        if let Some(key) = keys.iter().find(|key| key.made(&message, &bytes)) {
+        if let Some(key) = keys.iter().find(|key| key.verifies(&message, &bytes)) {
             if envelope.payload_type != payload_type {
                 let found = envelope.payload_type.chars().take(200).collect();
                 return Err(SignatureProblem::PayloadType { found, wanted: payload_type });

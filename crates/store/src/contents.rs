@@ -57,7 +57,7 @@ fn places(kind: EntityKind) -> &'static [&'static [&'static str]] {
         | EntityKind::DoctrineRef
         | EntityKind::Run
         | EntityKind::Artifact => &[&["meta"]],
-        _ => &[],
+        EntityKind::Job | EntityKind::Trace | EntityKind::AdmissionDenial | EntityKind::Database => &[],
     }
 }
 
@@ -329,8 +329,8 @@ mod tests {
     fn a_part_that_is_missing_is_told() {
         let mut stored = json!({"meta": {"a": long()}});
         take_out(EntityKind::Run, &mut stored);
-        let told = put_back(&mut stored.clone(), &Contents::default()).unwrap_err();
-        assert!(told.contains("is not there, or was changed"), "{told}");
+        let problem = put_back(&mut stored.clone(), &Contents::default()).unwrap_err();
+        assert!(problem.contains("is not there, or was changed"), "{problem}");
         put_back(&mut stored, &Contents::any()).unwrap();
     }
 }

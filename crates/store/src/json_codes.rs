@@ -348,7 +348,7 @@ mod tests {
 
     #[test]
     fn the_json_of_an_ordinary_task_is_not_much_longer_than_half() {
-        let told = [
+        let samples = [
             json!({"status": "planned"}),
             json!({"attempt": 1, "created_at": "2026-11-30T17:15:23.366716Z", "job_name": "jct-01m8pq8g3ck16v3amgkc9gyyft-1",
                 "status": "pending", "task_id": "01M8PQ8G3CK16V3AMGKC9GYYFT"}),
@@ -356,7 +356,7 @@ mod tests {
                 "made_for": "01M8PQ8G3CK16V3AMGKC9GYYFT", "state_sha256": "0".repeat(64)}),
         ];
         let length = |json: &Value| (json.to_string().len(), encode(&json.to_string()).len());
-        let (plain, coded) = told.iter().map(length).fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
+        let (plain, coded) = samples.iter().map(length).fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
         assert!(coded * 100 < plain * 62, "{coded} of {plain}");
     }
 

@@ -4,8 +4,6 @@
 //! before the commit. Writes go through a writer that commits many of them in one transaction (`writer.rs`); a caller
 //! that stops waiting does not cancel its write.
 
-#![warn(missing_docs)] // other crates use it
-
 mod audit;
 mod batch;
 mod columns;
@@ -60,7 +58,7 @@ pub use lost::{AdoptEnd, RunAgain, Shown};
 pub use maintenance::{Check, Database, EXPORT_TYPE, Migrated, Signature, Signer, TransferError, Transferred, Trust};
 pub use model::{ArtifactRow, Failure, JobRow, JobStatus, TaskRow};
 pub use news::News;
-pub use one_writer::Sole;
+pub use one_writer::WriterLock;
 pub use outbox::Waiting;
 pub use request::{
     AttemptEnd, AuditQuery, Ending, FinishTask, MAX_PAGE, MarkRunning, NewTask, Next, NoteSpecChanges, OpenTask, Order,
@@ -69,7 +67,7 @@ pub use request::{
 pub use retention::{DueRecord, DueTrace, Plan, RemoveRecord, RemoveTrace, TraceGone, UnpurgedTrace};
 pub use settings::{DatabaseUrl, InvalidDatabaseUrl, StoreSettings};
 pub use statistics::{ByExecutor, EndedTasks, Statistics, StatisticsQuery};
-pub use story::{TracePlace, TraceSight};
+pub use story::{TracePlace, TraceVisibility};
 
 use tokio::sync::watch;
 
@@ -224,7 +222,7 @@ impl Store {
 
     /// Keeps who asked for deletions until these are recorded, or a week.
     pub async fn note_deletions(&self, notes: Vec<DeletionNote>) -> Result<()> {
-        self.inner.writer.write(ops::DeletionsNoted(notes)).await
+        self.inner.writer.write(ops::NoteDeletions(notes)).await
     }
 
     /// Queues an attempt: the Task becomes `queued`, the attempt's row is `pending`. Only after this may its Job be

@@ -8,13 +8,11 @@ use jct_domain::{Actor, Id, Phase};
 /// What the status of an object shows of the Task's way: a status can be written only by who wrote a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shown {
-    /// It has ended.
     pub has_ended: bool,
     /// By itself, and not as a copy of another one or for want of an id of its own.
     pub by_itself: bool,
     /// The latest attempt; 0 if there was none.
     pub attempt: u32,
-    /// That attempt's worker ran.
     pub runs: bool,
 }
 
@@ -28,7 +26,6 @@ impl Shown {
 /// The end of a Task whose record was lost, as the status of its object shows it. An administrator decided that it counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdoptEnd {
-    /// The Task.
     pub task_id: Id,
     /// How it ended; a terminal phase.
     pub phase: Phase,
@@ -38,7 +35,6 @@ pub struct AdoptEnd {
     pub attempt: u32,
     /// The id of that attempt's row.
     pub job_id: Id,
-    /// That attempt's Job.
     pub job_name: Option<String>,
     /// The commit that it worked on.
     pub commit: Option<String>,
@@ -64,7 +60,6 @@ pub struct AdoptEnd {
 /// shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunAgain {
-    /// The Task.
     pub task_id: Id,
     /// The last attempt that the status shows; 0 if there was none.
     pub after: u32,

@@ -15,7 +15,6 @@ use jct_domain::{Id, Phase, Task, TraceId, task_digest};
 pub struct Failure {
     /// A [`FailureReason`](jct_domain::FailureReason), a policy code, or `Cancelled`.
     pub reason: String,
-    /// In a sentence.
     pub message: String,
 }
 
@@ -68,7 +67,6 @@ pub struct TaskRow {
     pub commit: Option<String>,
     /// When the object was created.
     pub created_at: Timestamp,
-    /// When this row was.
     pub recorded_at: Timestamp,
     /// Since when the latest attempt was free to run: of the first one, when it was recorded, unless it was suspended then.
     pub queued_at: Option<Timestamp>,
@@ -237,15 +235,11 @@ impl JobStatus {
 pub struct JobRow {
     /// Derived from the Task's object and the attempt.
     pub id: Id,
-    /// The Task.
     pub task_id: Id,
-    /// Its trace.
     pub trace_id: TraceId,
     /// 1 for the first.
     pub attempt: u32,
-    /// The Kubernetes Job.
     pub job_name: String,
-    /// Where it is.
     pub status: JobStatus,
     /// The pod.
     pub worker_id: Option<String>,
@@ -253,9 +247,7 @@ pub struct JobRow {
     pub commit: Option<String>,
     /// When it was queued.
     pub created_at: Timestamp,
-    /// When its worker began.
     pub started_at: Option<Timestamp>,
-    /// When it ended.
     pub ended_at: Option<Timestamp>,
     /// Of the executor.
     pub exit_code: Option<i32>,
@@ -274,7 +266,6 @@ pub struct JobRow {
     /// When retention removed its trace from the volume. The files go a moment later, or at the next sweep.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_removed_at: Option<Timestamp>,
-    /// The rule by which.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_removed_by: Option<String>,
     /// When its folder was found to be gone.
@@ -282,7 +273,6 @@ pub struct JobRow {
     pub trace_purged_at: Option<Timestamp>,
     /// What came out of it.
     pub result: Option<Value>,
-    /// Why it failed.
     pub error: Option<Failure>,
 }
 
@@ -291,13 +281,9 @@ pub struct JobRow {
 pub struct ArtifactRow {
     /// Derived from the Task's object, the attempt and the path.
     pub id: Id,
-    /// The Task.
     pub task_id: Id,
-    /// The attempt.
     pub job_id: Id,
-    /// The Task's trace.
     pub trace_id: TraceId,
-    /// What it is.
     pub kind: FileKind,
     /// The trace's path and the file's in it, below the root of the volume.
     pub uri: String,

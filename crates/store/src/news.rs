@@ -9,10 +9,10 @@ use super::operation::{Fate, View};
 
 /// The Tasks that one commit has recorded or refused. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct News(Arc<Told>);
+pub struct News(Arc<Committed>);
 
 #[derive(Debug, Default)]
-struct Told {
+struct Committed {
     tasks: BTreeSet<Id>,
     /// Namespace and idempotency key.
     keys: BTreeSet<(String, String)>,
@@ -22,12 +22,12 @@ impl News {
     /// What there is to tell once `view` is committed.
     pub(super) fn of(view: &View) -> Self {
         let inserted = view.tasks.values().filter(|slot| slot.fate == Fate::Inserted);
-        let mut told = Told { tasks: view.refusals.keys().copied().collect(), ..Told::default() };
+        let mut committed = Committed { tasks: view.refusals.keys().copied().collect(), ..Committed::default() };
         for row in inserted.filter_map(|slot| slot.row.as_ref().ok()) {
-            told.tasks.insert(row.id);
-            told.keys.extend(row.task.idempotency_key.iter().map(|key| (row.namespace.clone(), key.clone())));
+            committed.tasks.insert(row.id);
+            committed.keys.extend(row.task.idempotency_key.iter().map(|key| (row.namespace.clone(), key.clone())));
         }
-        Self(Arc::new(told))
+        Self(Arc::new(committed))
     }
 
     /// Whether there is nothing to tell.
@@ -36,12 +36,12 @@ impl News {
     }
 
     /// Whether the Task with this id is among them.
-    pub fn tells_of(&self, id: Id) -> bool {
+    pub fn has_task(&self, id: Id) -> bool {
         self.0.tasks.contains(&id)
     }
 
     /// Whether a Task of the namespace with this idempotency key is among them.
-    pub fn tells_of_key(&self, namespace: &str, key: &str) -> bool {
+    pub fn has_key(&self, namespace: &str, key: &str) -> bool {
         self.0.keys.iter().any(|(in_namespace, known)| in_namespace == namespace && known == key)
     }
 }

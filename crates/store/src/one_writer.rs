@@ -14,7 +14,7 @@ use super::settings::{DatabaseUrl, Location};
 /// The right to run the controller on a database, for as long as it lives. The operating system takes it back from a process
 /// that was killed.
 #[derive(Debug)]
-pub struct Sole {
+pub struct WriterLock {
     /// None where several share a database, and settle it otherwise.
     _lock: Option<File>,
 }
@@ -24,12 +24,12 @@ impl DatabaseUrl {
     ///
     /// # Errors
     /// If the lock file cannot be written.
-    pub fn take_alone(&self) -> io::Result<Option<Sole>> {
-        let Some(path) = self.path() else { return Ok(Some(Sole { _lock: None })) };
+    pub fn lock_exclusively(&self) -> io::Result<Option<WriterLock>> {
+        let Some(path) = self.path() else { return Ok(Some(WriterLock { _lock: None })) };
         let lock = self.lock_file().unwrap_or(path);
         let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(lock)?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Sole { _lock: Some(file) })),
+            Ok(()) => Ok(Some(WriterLock { _lock: Some(file) })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
@@ -137,14 +137,14 @@ mod tests {
     fn one_runs_the_controller_and_the_next_one_after_it() {
         let folder = tempfile::tempdir().unwrap();
         let url = DatabaseUrl::file(&folder.path().join("jct.db"));
-        let first = url.take_alone().unwrap().unwrap();
-        assert!(url.take_alone().unwrap().is_none(), "another one must wait");
+        let first = url.lock_exclusively().unwrap().unwrap();
+        assert!(url.lock_exclusively().unwrap().is_none(), "another one must wait");
         let other = DatabaseUrl::file(&folder.path().join("other.db"));
-        assert!(other.take_alone().unwrap().is_some(), "of another database it is another right");
+        assert!(other.lock_exclusively().unwrap().is_some(), "of another database it is another right");
         drop(first);
-        assert!(url.take_alone().unwrap().is_some());
+        assert!(url.lock_exclusively().unwrap().is_some());
         let shared: DatabaseUrl = "postgres://jct@localhost/jct".parse().unwrap();
-        assert!(shared.take_alone().unwrap().is_some() && shared.take_alone().unwrap().is_some());
+        assert!(shared.lock_exclusively().unwrap().is_some() && shared.lock_exclusively().unwrap().is_some());
     }
 
     #[rstest]

@@ -84,7 +84,6 @@ pub(super) struct Changes {
     pub(super) denials: Vec<String>,
     /// The record of a Task that is to be removed.
     pub(super) removal: Option<Removal>,
-    /// Who asked for deletions.
     pub(super) deletion_notes: Vec<DeletionNote>,
     /// The uid of an object of which nobody needs to know that any more.
     pub(super) deleted_uid: Option<String>,

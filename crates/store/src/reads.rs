@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use crate::{
     AnchoredCheck, ArtifactRow, AuditCheck, AuditHead, AuditQuery, JobRow, ObjectFilter, ObjectRow, OpenTask, Page,
-    PresentObject, Result, Store, StoreError, TaskFilter, TaskRow, TracePlace, TraceSight, audit, cwom, deletion_notes,
-    recorded, rows, story,
+    PresentObject, Result, Store, StoreError, TaskFilter, TaskRow, TracePlace, TraceVisibility, audit, cwom,
+    deletion_notes, recorded, rows, story,
 };
 use jct_domain::audit::Entry;
 use jct_domain::checkpoint::Checkpoint;
@@ -125,7 +125,7 @@ impl Store {
     }
 
     /// The work objects of a trace, causes before effects; of each kind at most [`MAX_PAGE`](crate::request::MAX_PAGE), the oldest.
-    pub async fn objects_of_trace(&self, trace_id: &TraceId, sight: &TraceSight) -> Result<Vec<ObjectRow>> {
+    pub async fn objects_of_trace(&self, trace_id: &TraceId, sight: &TraceVisibility) -> Result<Vec<ObjectRow>> {
         story::objects(&mut self.inner.readers.acquire().await?.borrow(), trace_id, sight).await
     }
 
@@ -133,7 +133,7 @@ impl Store {
     pub async fn tasks_of_trace(
         &self,
         trace_id: &TraceId,
-        sight: &TraceSight,
+        sight: &TraceVisibility,
         after: Option<Id>,
         limit: u32,
     ) -> Result<Vec<TaskRow>> {
@@ -141,11 +141,10 @@ impl Store {
     }
 
     /// Audit entries of the trace that `query` names.
-    pub async fn audit_of_trace(&self, query: &AuditQuery, sight: &TraceSight) -> Result<Vec<Entry>> {
+    pub async fn audit_of_trace(&self, query: &AuditQuery, sight: &TraceVisibility) -> Result<Vec<Entry>> {
         story::entries(&mut self.inner.readers.acquire().await?.borrow(), query, sight).await
     }
 
-    /// Audit entries.
     pub async fn audit(&self, query: &AuditQuery) -> Result<Vec<Entry>> {
         audit::list(&mut self.inner.readers.acquire().await?.borrow(), query).await
     }

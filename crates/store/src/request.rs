@@ -16,7 +16,6 @@ use jct_domain::{Actor, ActorKind, Finding, Id, Phase, SpecChange, Task, TraceId
 pub struct NewTask {
     /// Derived from the object, or pinned by `jct.dev/id`.
     pub id: Id,
-    /// Its trace.
     pub trace_id: TraceId,
     /// Of the object.
     pub namespace: String,
@@ -30,7 +29,6 @@ pub struct NewTask {
     pub actor: Actor,
     /// What is to be done.
     pub task: Task,
-    /// The executor asked for.
     pub executor: Option<String>,
     /// The model asked for, and how much of it.
     pub model: Option<TaskModel>,
@@ -63,13 +61,11 @@ impl NewTask {
 /// What became of a [`NewTask`]. Only a `Recorded` or `Known` Task may run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Recording {
-    /// It is new.
     Recorded(Box<TaskRow>),
     /// It was recorded before, or restored under its old id: its row goes on where it was.
     Known(Box<TaskRow>),
     /// Another Task of the namespace has the idempotency key. Nothing was written.
     Duplicate {
-        /// That Task.
         first: Box<TaskRow>,
     },
     /// Another Task of the namespace, which asks for something else, has the idempotency key. Nothing was written.
@@ -78,14 +74,12 @@ pub enum Recording {
     Lost,
     /// The pinned id belongs to another Task, or to the same one with another specification. Nothing was written.
     IdTaken {
-        /// That Task.
         by: Box<TaskRow>,
     },
     /// It was refused before, and a refusal is final. Nothing was written.
     Refused(Vec<Finding>),
     /// It was recorded before and has ended, and retention has removed its record. Nothing was written.
     Removed {
-        /// When.
         at: Timestamp,
     },
 }
@@ -95,7 +89,6 @@ pub enum Recording {
 pub struct Refusal {
     /// Derived from the object.
     pub id: Id,
-    /// Its trace.
     pub trace_id: TraceId,
     /// Of the object.
     pub namespace: String,
@@ -116,13 +109,11 @@ pub struct Refusal {
 /// An attempt whose Job is about to be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartAttempt {
-    /// The Task.
     pub task_id: Id,
     /// 1 for the first; one more than the last one.
     pub attempt: u32,
     /// The id of the attempt's row.
     pub job_id: Id,
-    /// The Kubernetes Job.
     pub job_name: String,
     /// Now.
     pub at: Timestamp,
@@ -139,24 +130,19 @@ impl StartAttempt {
 /// An attempt whose worker runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MarkRunning {
-    /// The Task.
     pub task_id: Id,
-    /// The attempt.
     pub attempt: u32,
     /// The pod.
     pub worker_id: String,
     /// The commit that it works on, once known.
     pub commit: Option<String>,
-    /// When it began.
     pub at: Timestamp,
 }
 
 /// An attempt that has ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttemptEnd {
-    /// The Task.
     pub task_id: Id,
-    /// The attempt.
     pub attempt: u32,
     /// How it ended and what follows. The attempt's row becomes `completed` with [`Next::Completed`], else `failed`.
     pub next: Next,
@@ -170,25 +156,19 @@ pub struct AttemptEnd {
     pub commit: Option<String>,
     /// When it began, where nobody marked the attempt as running.
     pub started_at: Option<Timestamp>,
-    /// When it ended.
     pub ended_at: Timestamp,
 }
 
 /// What follows an attempt's end.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Next {
-    /// The Task is completed.
     Completed {
         /// What came out of it.
         result: Value,
     },
-    /// The Task has failed.
     Failed(Failure),
-    /// The Task is cancelled.
     Cancelled {
-        /// Why.
         failure: Failure,
-        /// By whom.
         actor: Actor,
     },
     /// The Task goes on: another attempt is due. Its phase stays until that one starts.
@@ -215,7 +195,6 @@ pub struct TraceRecord {
 /// What did the work of an attempt, and what it said of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// The executor's name.
     pub executor: String,
     /// Name and version of the worker.
     pub worker: String,
@@ -228,13 +207,9 @@ pub struct Report {
 /// A Task that ends without an attempt having brought it there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FinishTask {
-    /// The Task.
     pub task_id: Id,
-    /// How.
     pub ending: Ending,
-    /// Why.
     pub failure: Failure,
-    /// By whom.
     pub actor: Actor,
     /// Now.
     pub at: Timestamp,
@@ -250,7 +225,6 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// The phase.
     pub fn phase(self) -> Phase {
         match self {
             Self::Failed => Phase::Failed,
@@ -262,7 +236,6 @@ impl Ending {
 /// The last changes of a Task's spec, for the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoteSpecChanges {
-    /// The Task.
     pub task_id: Id,
     /// The uid of its object: generations are counted for each anew.
     pub uid: String,
@@ -288,11 +261,9 @@ pub(super) fn noted_generation(row: &TaskRow) -> i64 {
 /// A Task whose object was deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordDeleted {
-    /// The Task.
     pub id: Id,
     /// The uid of the object that is gone; another uid's row is left alone.
     pub uid: String,
-    /// By whom.
     pub actor: Actor,
     /// What else is to be said of that.
     pub note: Option<String>,
@@ -306,17 +277,13 @@ pub const MAX_PAGE: u32 = 1000;
 /// Which Tasks to list: those that fit every given filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskFilter {
-    /// In this namespace.
     pub namespace: Option<String>,
-    /// In this phase.
     pub phase: Option<Phase>,
-    /// Of this operation.
     pub operation: Option<Operation>,
     /// Requested by this kind of actor.
     pub requester_kind: Option<ActorKind>,
     /// On this repository, `owner/name` in lower case.
     pub target_repo: Option<String>,
-    /// Of this trace.
     pub trace_id: Option<TraceId>,
 }
 
@@ -342,23 +309,17 @@ impl Default for Page {
 pub struct AuditQuery {
     /// About this kind of entity.
     pub entity_kind: Option<EntityKind>,
-    /// About this entity.
     pub entity_id: Option<String>,
-    /// Of this trace.
     pub trace_id: Option<TraceId>,
     /// By this kind of actor.
     pub actor_kind: Option<ActorKind>,
-    /// By this actor.
     pub actor_id: Option<String>,
-    /// Of this action.
     pub action: Option<Action>,
     /// Not before.
     pub since: Option<Timestamp>,
     /// Before.
     pub until: Option<Timestamp>,
-    /// In which order.
     pub order: Order,
-    /// Which part.
     pub page: Page,
 }
 
@@ -375,7 +336,6 @@ pub enum Order {
 /// A Task that has not ended, or whose object was not seen to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenTask {
-    /// Its id.
     pub id: Id,
     /// Of its object.
     pub namespace: String,
@@ -383,7 +343,6 @@ pub struct OpenTask {
     pub name: String,
     /// Of its object.
     pub uid: String,
-    /// Where it is.
     pub phase: Phase,
     /// Whether another row is the record of its object: earlier versions could make more than one.
     pub is_second: bool,

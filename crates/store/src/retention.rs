@@ -15,9 +15,7 @@ use jct_domain::{Id, Phase, TraceId};
 /// The trace of an attempt whose Task has ended, to be removed from the volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoveTrace {
-    /// The Task.
     pub task_id: Id,
-    /// The attempt.
     pub attempt: u32,
     /// The rule, in words.
     pub rule: String,
@@ -28,9 +26,7 @@ pub struct RemoveTrace {
 /// The folder of a trace that was to be removed is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceGone {
-    /// The Task.
     pub task_id: Id,
-    /// The attempt.
     pub attempt: u32,
     /// Now.
     pub at: Timestamp,
@@ -39,7 +35,6 @@ pub struct TraceGone {
 /// The record of a Task, to be removed. Whoever asks has seen that its object is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoveRecord {
-    /// The Task.
     pub task_id: Id,
     /// The uid of the object that is gone; another uid's row is left alone.
     pub uid: String,
@@ -54,18 +49,15 @@ pub struct RemoveRecord {
 pub struct UnpurgedTrace {
     /// The attempt's row.
     pub job_id: Id,
-    /// The Task.
     pub task_id: Id,
     /// Of the Task.
     pub namespace: String,
-    /// The attempt.
     pub attempt: u32,
 }
 
 /// A trace that may go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DueTrace {
-    /// The Task.
     pub task_id: Id,
     /// Of the Task.
     pub trace_id: TraceId,
@@ -73,11 +65,8 @@ pub struct DueTrace {
     pub namespace: String,
     /// Of the Task.
     pub name: String,
-    /// How the Task ended.
     pub outcome: Phase,
-    /// The attempt.
     pub attempt: u32,
-    /// When the attempt ended.
     pub ended_at: Timestamp,
     /// The sizes of its files, as recorded.
     pub bytes: u64,
@@ -90,7 +79,6 @@ pub struct DueTrace {
 /// A record that may go, if its object is gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DueRecord {
-    /// The Task.
     pub task_id: Id,
     /// Of the Task.
     pub trace_id: TraceId,
@@ -100,9 +88,7 @@ pub struct DueRecord {
     pub name: String,
     /// Of the object.
     pub uid: String,
-    /// How the Task ended.
     pub outcome: Phase,
-    /// When the Task ended.
     pub completed_at: Timestamp,
     /// Becomes free with the row.
     pub idempotency_key: Option<String>,

@@ -129,9 +129,7 @@ impl fmt::Debug for DatabaseUrl {
 /// How the store works. [`StoreSettings::new`] has the defaults.
 #[derive(Clone, Debug)]
 pub struct StoreSettings {
-    /// Where the record lies.
     pub url: DatabaseUrl,
-    /// Connections for reading.
     pub readers: u32,
     /// How long to wait for a lock or a connection before giving up.
     pub wait: Duration,

@@ -33,9 +33,7 @@ pub struct StatisticsQuery {
 pub struct EndedTasks {
     /// Which part; the first one is 0.
     pub bucket: u32,
-    /// How they ended.
     pub phase: Phase,
-    /// How many.
     pub count: u64,
     /// How many of them ran.
     pub ran: u64,
@@ -48,11 +46,8 @@ pub struct EndedTasks {
 pub struct ByExecutor {
     /// As the Tasks name it; empty where they name none.
     pub executor: String,
-    /// Their operation.
     pub operation: String,
-    /// How they ended.
     pub phase: Phase,
-    /// How many.
     pub count: u64,
     /// How many of them ran, and how long in all, in microseconds.
     pub ran: (u64, u64),
@@ -65,7 +60,6 @@ pub struct ByExecutor {
 pub struct Statistics {
     /// Those that have not ended, by phase.
     pub open: BTreeMap<&'static str, u64>,
-    /// Those that ended.
     pub ended: Vec<EndedTasks>,
     /// Of the last that failed: for which reasons, and how many.
     pub failures: BTreeMap<String, u64>,
@@ -130,8 +124,9 @@ async fn ended(conn: &mut Conn<'_>, query: &StatisticsQuery) -> Result<Vec<Ended
 }
 
 async fn failures(conn: &mut Conn<'_>, query: &StatisticsQuery) -> Result<BTreeMap<String, u64>> {
+    // By the index of when they ended, and not by that of the status, which has those of all times.
     let sql = "SELECT error FROM tasks WHERE completed_at IS NOT NULL AND completed_at >= $1 AND completed_at < $2 \
-               AND status = 'failed' AND duplicate_of IS NULL AND ($3 = '' OR namespace = $3) \
+               AND status || '' = 'failed' AND duplicate_of IS NULL AND ($3 = '' OR namespace = $3) \
                ORDER BY completed_at DESC, id DESC LIMIT $4";
     let (since, until) = (query.since.as_microsecond(), query.until.as_microsecond());
     let namespace = query.namespace.as_deref().unwrap_or_default();

@@ -17,20 +17,18 @@ use jct_domain::{Id, TraceId};
 pub struct TracePlace {
     /// None for Tasks.
     pub kind: Option<Kind>,
-    /// The namespace.
     pub namespace: String,
 }
 
 /// What somebody may see of a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TraceSight {
-    /// All of it.
+pub enum TraceVisibility {
     Everything,
     /// What is in these places. Denied requests besides: which of them, their reader has to judge.
     Places(BTreeSet<TracePlace>),
 }
 
-impl TraceSight {
+impl TraceVisibility {
     /// The namespaces in which Tasks, or objects of this kind, may be seen; none if in all.
     pub(super) fn namespaces(&self, kind: Option<Kind>) -> Option<Vec<String>> {
         match self {
@@ -69,7 +67,7 @@ pub(super) async fn places(conn: &mut Conn<'_>, trace_id: &TraceId) -> Result<Ve
 pub(super) async fn tasks(
     conn: &mut Conn<'_>,
     trace_id: &TraceId,
-    sight: &TraceSight,
+    sight: &TraceVisibility,
     after: Option<Id>,
     limit: u32,
 ) -> Result<Vec<TaskRow>> {
@@ -80,13 +78,17 @@ pub(super) async fn tasks(
     tasks_of_trace(conn, trace_id, namespaces, after, limit).await
 }
 
-pub(super) async fn objects(conn: &mut Conn<'_>, trace_id: &TraceId, sight: &TraceSight) -> Result<Vec<ObjectRow>> {
+pub(super) async fn objects(
+    conn: &mut Conn<'_>,
+    trace_id: &TraceId,
+    sight: &TraceVisibility,
+) -> Result<Vec<ObjectRow>> {
     objects_of_trace(conn, trace_id, sight).await
 }
 
 /// The audit entries of `query`, whose trace it is.
-pub(super) async fn entries(conn: &mut Conn<'_>, query: &AuditQuery, sight: &TraceSight) -> Result<Vec<Entry>> {
-    let TraceSight::Places(places) = sight else { return list_where(conn, query, None).await };
+pub(super) async fn entries(conn: &mut Conn<'_>, query: &AuditQuery, sight: &TraceVisibility) -> Result<Vec<Entry>> {
+    let TraceVisibility::Places(places) = sight else { return list_where(conn, query, None).await };
     let trace_id = query.trace_id.as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default();
     let mut conditions = vec!["entity_kind = 'AdmissionDenial'".to_owned()];
     let mut arguments: Vec<Argument> = Vec::new();

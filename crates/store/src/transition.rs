@@ -8,10 +8,10 @@ use super::request::{AttemptEnd, FinishTask, MarkRunning, Next, StartAttempt, Tr
 use super::rows::{stored, without_nul};
 
 /// A Task and one of its attempts, as they will be.
-pub(super) type Both = (TaskRow, JobRow);
+pub(super) type TaskAndJob = (TaskRow, JobRow);
 
 /// Queues an attempt.
-pub(super) fn start_attempt(task: &TaskRow, start: &StartAttempt) -> Result<Option<Both>, Conflict> {
+pub(super) fn start_attempt(task: &TaskRow, start: &StartAttempt) -> Result<Option<TaskAndJob>, Conflict> {
     let asked = start.attempt;
     if task.phase.is_terminal() {
         return Err(Conflict::Ended(task.phase));
@@ -72,7 +72,7 @@ pub(super) fn start_attempt(task: &TaskRow, start: &StartAttempt) -> Result<Opti
 }
 
 /// The worker runs, or its commit is known now. The first pod and the first commit stay.
-pub(super) fn mark_running(task: &TaskRow, job: &JobRow, running: &MarkRunning) -> Option<Both> {
+pub(super) fn mark_running(task: &TaskRow, job: &JobRow, running: &MarkRunning) -> Option<TaskAndJob> {
     if task.phase.is_terminal() || job.status.is_terminal() || job.attempt != task.attempt {
         return None;
     }
@@ -99,7 +99,7 @@ pub(super) fn mark_running(task: &TaskRow, job: &JobRow, running: &MarkRunning) 
 }
 
 /// The attempt has ended. The first outcome stays.
-pub(super) fn finish_attempt(task: &TaskRow, job: &JobRow, end: &AttemptEnd) -> Result<Option<Both>, Conflict> {
+pub(super) fn finish_attempt(task: &TaskRow, job: &JobRow, end: &AttemptEnd) -> Result<Option<TaskAndJob>, Conflict> {
     if task.phase.is_terminal() || job.status.is_terminal() || job.attempt != task.attempt {
         return Ok(None);
     }

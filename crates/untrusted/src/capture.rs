@@ -52,7 +52,7 @@ pub struct Capture {
 
 /// What a piece of a stream gave.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Gained {
+pub struct CapturedPiece {
     /// What was written to the log: redacted, whole lines.
     pub written: Vec<u8>,
     /// The texts of steps, redacted.
@@ -78,7 +78,7 @@ impl Capture {
     ///
     /// # Errors
     /// When the log can't be written.
-    pub fn push(&mut self, bytes: &[u8]) -> io::Result<Gained> {
+    pub fn push(&mut self, bytes: &[u8]) -> io::Result<CapturedPiece> {
         self.captured.printed_bytes += bytes.len() as u64;
         if self.captured.truncated {
             return Ok(self.pass_by(bytes));
@@ -92,14 +92,14 @@ impl Capture {
     ///
     /// # Errors
     /// When the log can't be written.
-    pub fn finish(mut self) -> io::Result<(Gained, Captured)> {
+    pub fn finish(mut self) -> io::Result<(CapturedPiece, Captured)> {
         let gained = if self.captured.truncated {
             let tail: Vec<u8> = self.tail.iter().copied().collect();
             // What it begins with may be the end of a secret: the first line is not looked at.
             let whole = tail.iter().position(|byte| *byte == b'\n').and_then(|end| tail.get(end + 1..));
             let tail = self.rules.redact(&String::from_utf8_lossy(whole.unwrap_or_default()));
             self.remember_last_line(tail.as_bytes());
-            Gained::default()
+            CapturedPiece::default()
         } else {
             let mut redacted = Vec::new();
             self.redactor.finish(&mut redacted);
@@ -109,7 +109,7 @@ impl Capture {
         Ok((gained, self.captured))
     }
 
-    fn write(&mut self, mut bytes: Vec<u8>) -> io::Result<Gained> {
+    fn write(&mut self, mut bytes: Vec<u8>) -> io::Result<CapturedPiece> {
         self.remember_last_line(&bytes);
         let steps = self.within_limit(steps(&bytes));
         if bytes.len() as u64 > self.room {
@@ -124,12 +124,12 @@ impl Capture {
             self.room -= bytes.len() as u64;
         }
         self.log.write_all(&bytes)?;
-        Ok(Gained { written: bytes, steps })
+        Ok(CapturedPiece { written: bytes, steps })
     }
 
     /// Past the limit only steps count, and the last line.
-    fn pass_by(&mut self, bytes: &[u8]) -> Gained {
-        let mut gained = Gained::default();
+    fn pass_by(&mut self, bytes: &[u8]) -> CapturedPiece {
+        let mut gained = CapturedPiece::default();
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             let room = (STEP.len() + MAX_STEP_BYTES).saturating_sub(self.line.len());
             self.line.extend(part.iter().take(room));
@@ -151,10 +151,10 @@ impl Capture {
     }
 
     fn within_limit(&mut self, mut steps: Vec<String>) -> Vec<String> {
-        let told = steps.len().min(self.steps_left);
-        self.captured.steps_left_out += (steps.len() - told) as u64;
-        self.steps_left -= told;
-        steps.truncate(told);
+        let kept = steps.len().min(self.steps_left);
+        self.captured.steps_left_out += (steps.len() - kept) as u64;
+        self.steps_left -= kept;
+        steps.truncate(kept);
         steps
     }
 

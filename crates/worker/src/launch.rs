@@ -70,11 +70,11 @@ pub fn launch(args: &LaunchArgs) -> ExitCode {
     // Whoever started us is who ends us; were it gone, nobody would.
     let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
     if let Err(error) = descriptors::close_inherited() {
-        return say(UNCONFINED, &format!("what was left open cannot be closed: {error}"));
+        return fail(UNCONFINED, &format!("what was left open cannot be closed: {error}"));
     }
     let how: Launch = match serde_json::from_str(&args.how) {
         Ok(how) => how,
-        Err(error) => return say(UNCONFINED, &format!("--how: {error}")),
+        Err(error) => return fail(UNCONFINED, &format!("--how: {error}")),
     };
     let enforced = match how {
         Launch::Limited(limits) => limits.apply().map(|()| Enforced::default()).map_err(|error| error.to_string()),
@@ -87,7 +87,7 @@ pub fn launch(args: &LaunchArgs) -> ExitCode {
     };
     let enforced = match enforced {
         Ok(enforced) => enforced,
-        Err(error) => return say(UNCONFINED, &error),
+        Err(error) => return fail(UNCONFINED, &error),
     };
     let Some((program, arguments)) = args.command.split_first() else {
         println!("{}", serde_json::to_string(&enforced).unwrap_or_default());
@@ -95,7 +95,7 @@ pub fn launch(args: &LaunchArgs) -> ExitCode {
     };
     let error = Command::new(program).args(arguments).exec();
     let code = if error.kind() == std::io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
-    say(code, &format!("cannot run {program:?}: {error}"))
+    fail(code, &format!("cannot run {program:?}: {error}"))
 }
 
 /// Has the supervisor asked about sockets, where they are the way to a model: last of all, for what is done afterwards may be
@@ -113,7 +113,7 @@ fn watch_sockets(sandbox: &Sandbox, becomes_program: bool) -> Result<(), String>
     rustix::stdio::dup2_stdin(nothing).map_err(|error| format!("standard input cannot be closed: {error}"))
 }
 
-fn say(code: u8, message: &str) -> ExitCode {
+fn fail(code: u8, message: &str) -> ExitCode {
     eprintln!("jct worker launch: {message}");
     ExitCode::from(code)
 }

@@ -160,7 +160,7 @@ impl Sender {
 
 impl Stop {
     /// Has the supervisor end the executor. Whether it is there to hear that will show.
-    pub async fn say(&mut self) {
+    pub async fn send(&mut self) {
         let _ = self.0.write_u8(STOP).await;
     }
 }
@@ -254,7 +254,7 @@ mod tests {
     async fn frames_arrive_as_they_were_sent_and_nobody_else_is_let_in() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("door");
-        let door = RecorderSocket::open(&path).unwrap();
+        let socket = RecorderSocket::open(&path).unwrap();
         let account = Account {
             end: End::Exited(3),
             out_of_memory: false,
@@ -278,9 +278,9 @@ mod tests {
             }
             assert!(sender.send(&Frame::Stdout(vec![0; MAX_PAYLOAD_BYTES + 1])).await.is_err());
         });
-        let guest = door.accept().await.unwrap();
+        let waiting = socket.accept().await.unwrap();
         assert!(!path.exists(), "nobody else comes in");
-        let (mut receiver, _stop) = guest.begin().await.unwrap();
+        let (mut receiver, _stop) = waiting.begin().await.unwrap();
         for frame in frames {
             assert_eq!(receiver.next().await.unwrap(), Some(frame));
         }
@@ -293,7 +293,7 @@ mod tests {
         let (supervisor, recorder) = UnixStream::pair().unwrap();
         let (frames, words) = recorder.into_split();
         let (mut sender, mut receiver, mut stop) = (Sender(supervisor), Receiver(frames), Stop(words));
-        stop.say().await;
+        stop.send().await;
         assert!(sender.wants_end().await);
         sender.send(&Frame::Stdout(b"last".to_vec())).await.unwrap();
         assert_eq!(receiver.next().await.unwrap(), Some(Frame::Stdout(b"last".to_vec())));

@@ -101,18 +101,23 @@ impl Work {
     }
 
     /// Where supervisor and recorder meet.
-    pub fn door(&self) -> PathBuf {
+    pub fn recorder_socket(&self) -> PathBuf {
         self.root.join("private/door")
     }
 
     /// Where supervisor and relay meet.
-    pub fn model_door(&self) -> PathBuf {
+    pub fn model_socket(&self) -> PathBuf {
         self.root.join(jct_domain::model::DOOR)
     }
 
     /// What the relay leaves: the record of what models were asked.
     pub fn model_record(&self) -> PathBuf {
         self.root.join(jct_domain::model::RECORD)
+    }
+
+    /// What it leaves besides, where bodies are recorded.
+    pub fn model_bodies(&self) -> PathBuf {
+        self.root.join(jct_domain::model::BODIES)
     }
 
     /// What it leaves where that can't be had: why.

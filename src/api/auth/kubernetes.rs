@@ -43,7 +43,7 @@ impl Authority for KubernetesAuthority {
             status: None,
         };
         let api: Api<TokenReview> = Api::all(self.client.clone());
-        let review = timely("review a token", api.create(&PostParams::default(), &review)).await?;
+        let review = with_timeout("review a token", api.create(&PostParams::default(), &review)).await?;
         let Some(status) = review.status.filter(|status| status.authenticated == Some(true)) else { return Ok(None) };
         // An authenticator that knows nothing of audiences names none: its word is about another audience.
         let ours = status.audiences.unwrap_or_default().iter().any(|audience| self.audiences.contains(audience));
@@ -74,7 +74,7 @@ impl Authority for KubernetesAuthority {
             status: None,
         };
         let api: Api<SubjectAccessReview> = Api::all(self.client.clone());
-        let review = timely("review an access", api.create(&PostParams::default(), &review)).await?;
+        let review = with_timeout("review an access", api.create(&PostParams::default(), &review)).await?;
         Ok(review.status.is_some_and(|status| status.allowed))
     }
 }
@@ -103,7 +103,7 @@ fn attributes(right: &Right) -> (Option<ResourceAttributes>, Option<NonResourceA
 }
 
 /// The answer to `call`, if it comes in time.
-pub(super) async fn timely<T>(
+pub(super) async fn with_timeout<T>(
     action: &'static str,
     call: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, AuthorityError> {

@@ -22,7 +22,6 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use jiff::Timestamp;
-use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
@@ -32,7 +31,7 @@ pub use kubernetes::KubernetesAuthority;
 pub use session::SessionAuthority;
 
 use super::Api;
-use super::error::Problem;
+use super::error::{MissingRight, Problem};
 use crate::domain::{Actor, Principal};
 use crate::serve::{Budget, Peer};
 pub use cache::Cache;
@@ -244,13 +243,13 @@ impl Access {
 
 fn forbidden(caller: &Caller, right: &Right, hint: &str) -> Problem {
     let message = format!("user {:?} may not {right}{hint}", caller.username());
-    let mut problem = Problem::named(StatusCode::FORBIDDEN, "forbidden", message);
-    if let (Some(detail), Right::Resource { verb, resource, namespace }) = (problem.detail.as_object_mut(), right) {
-        detail.insert("verb".into(), json!(verb));
-        detail.insert("resource".into(), json!(qualified(resource)));
-        detail.insert("namespace".into(), json!(namespace));
-    }
-    problem
+    let missing = match right {
+        Right::Resource { verb, resource, namespace } => {
+            Some(MissingRight { verb, resource: qualified(resource), namespace: namespace.clone() })
+        }
+        Right::Path { .. } => None,
+    };
+    Problem::named(StatusCode::FORBIDDEN, "forbidden", message).with(|named| named.missing = missing)
 }
 
 /// Middleware: lets nobody pass who is not known, and notes who passes, for handlers and for the log.

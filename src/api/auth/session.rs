@@ -8,7 +8,7 @@ use kube::api::{Api, DeleteParams, Preconditions};
 use tokio::sync::watch;
 
 use super::authority::{Authority, AuthorityError, Identity, Right};
-use super::kubernetes::timely;
+use super::kubernetes::with_timeout;
 use crate::crd::Trust;
 use crate::crd::session::Session;
 use crate::crd::session::token::SessionToken;
@@ -19,11 +19,9 @@ use crate::shared::Clock;
 pub struct SessionAuthority<A> {
     /// Who answers the rest.
     pub others: A,
-    /// The API server.
     pub client: Client,
     /// Which seals are believed.
     pub trust: watch::Receiver<Arc<Trust>>,
-    /// The API server's clock.
     pub clock: Clock,
 }
 
@@ -43,7 +41,7 @@ impl<A: Authority> Authority for SessionAuthority<A> {
             return Ok(None);
         }
         let sessions: Api<Session> = Api::namespaced(self.client.clone(), &known.namespace);
-        let session = timely("read a Session", sessions.get_opt(&known.name)).await?;
+        let session = with_timeout("read a Session", sessions.get_opt(&known.name)).await?;
         let session = session.filter(|session| {
             let metadata = &session.metadata;
             metadata.uid.as_deref() == Some(&*known.uid) && metadata.deletion_timestamp.is_none()
@@ -76,5 +74,5 @@ pub async fn end(client: &Client, token: SessionToken) -> Result<(), AuthorityEr
             done => done.map(|_| ()),
         }
     };
-    timely("end a Session", deleted).await
+    with_timeout("end a Session", deleted).await
 }

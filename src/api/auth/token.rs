@@ -17,7 +17,6 @@ pub const TOKEN: HeaderName = HeaderName::from_static("x-jct-token");
 /// The token that a request came with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent<'a> {
-    /// None.
     Nothing,
     /// Something that has not the form of one.
     NoToken,

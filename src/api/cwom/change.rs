@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::collection::{Changes, Collection};
 use super::problem::{of_custom_resource, of_task, unresolved};
-use super::{find, told};
+use super::{change_response, find};
 use crate::api::Api;
 use crate::api::auth::Caller;
 use crate::api::body::Unread;
@@ -55,8 +55,8 @@ pub async fn set_status(
 pub async fn refuse(of: &Collection, id: PathId) -> Response {
     let kind = of.kind;
     let message = format!("a {kind} never changes; POST a new one to {}", of.path());
-    let mut problem = Problem::named(StatusCode::METHOD_NOT_ALLOWED, "IMMUTABILITY_VIOLATION", message);
-    problem.detail["object_id"] = json!(id.text());
+    let problem = Problem::named(StatusCode::METHOD_NOT_ALLOWED, "IMMUTABILITY_VIOLATION", message)
+        .with(|named| named.object_id = Some(id.text().to_owned()));
     ([(header::ALLOW, "GET,HEAD")], problem).into_response()
 }
 
@@ -87,7 +87,7 @@ async fn change(
         Patched::Patched(row) => {
             // Read back for what others tell of an Issue: its Runs, and the ContextPackets for it.
             let row = api.store.object(of.kind, row.object.id).await?.unwrap_or(*row);
-            Ok(Json(told(of, &row)).into_response())
+            Ok(Json(change_response(of, &row)).into_response())
         }
         Patched::Unknown => Err(of.not_found()),
         Patched::Refused(findings) => Err(Problem::findings(&findings)),

@@ -149,7 +149,6 @@ impl Collection {
         }
     }
 
-    /// Its path.
     pub fn path(&self) -> String {
         format!("/cwom/{}", self.name)
     }

@@ -5,9 +5,9 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::change_response;
 use super::collection::Collection;
 use super::problem::{taken, unreadable, unresolved};
-use super::told;
 use crate::api::Api;
 use crate::api::auth::{Caller, Right};
 use crate::api::body::Unread;
@@ -62,7 +62,7 @@ pub async fn create(
     match api.store.put_object(put).await? {
         Put::Recorded { row, .. } => {
             let location = format!("{}/{}", of.path(), row.object.id);
-            Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(told(of, &row))).into_response())
+            Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(change_response(of, &row))).into_response())
         }
         Put::Unresolved(missing) => Err(unresolved(&missing)),
         Put::Taken { what, .. } => Err(taken(&spec, what)),

@@ -112,7 +112,7 @@ async fn find(
 }
 
 /// The body that answers a change.
-fn told(of: &Collection, row: &ObjectRow) -> Value {
+fn change_response(of: &Collection, row: &ObjectRow) -> Value {
     json!({"status": "success", of.kind.snake_case(): shown(row)})
 }
 

@@ -86,7 +86,7 @@ mod tests {
             target: Target::Id(ID.parse().unwrap()),
             problem: *problem,
         });
-        unresolved(&refs.collect::<Vec<_>>()).detail
+        serde_json::json!(unresolved(&refs.collect::<Vec<_>>()).detail)
     }
 
     #[test]
@@ -102,15 +102,15 @@ mod tests {
     fn a_finding_is_what_it_is_and_not_how_its_message_begins() {
         let dangling = Finding::dangling("repo.id", "Repo", "x");
         let alike = Finding::new(Code::InvalidSpec, "title", dangling.message.clone());
-        let told = |findings: &[Finding]| unreadable(findings).detail;
-        assert_eq!(told(std::slice::from_ref(&dangling)), "Referenced Repo 'x' does not exist");
-        assert_eq!(told(&[dangling, alike])["error"], "validation_error");
+        let shown = |findings: &[Finding]| serde_json::json!(unreadable(findings).detail);
+        assert_eq!(shown(std::slice::from_ref(&dangling)), "Referenced Repo 'x' does not exist");
+        assert_eq!(shown(&[dangling, alike])["error"], "validation_error");
     }
 
     #[test]
     fn a_circle_is_a_finding_on_its_field() {
-        let told = problem(&[("relationships.parent", RefProblem::Circle)]);
-        assert_eq!(told["violations"][0]["field"], "relationships.parent");
-        assert_eq!(told["error"], "validation_error");
+        let shown = problem(&[("relationships.parent", RefProblem::Circle)]);
+        assert_eq!(shown["violations"][0]["field"], "relationships.parent");
+        assert_eq!(shown["error"], "validation_error");
     }
 }

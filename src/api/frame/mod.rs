@@ -27,11 +27,11 @@ pub fn guard(router: Router<Api>, api: &Api) -> Router<Api> {
 }
 
 /// Puts what every request needs around `router`.
-pub fn around(router: Router<Api>, api: &Api) -> Router<Api> {
+pub fn wrap(router: Router<Api>, api: &Api) -> Router<Api> {
     beside(router.fallback(net::not_found), api)
 }
 
-/// The same around routes that are merged with those that [`around`] is around.
+/// The same around routes that are merged with those that [`wrap`] is around.
 pub fn beside(router: Router<Api>, api: &Api) -> Router<Api> {
     router
         .layer(CatchPanicLayer::custom(net::panicked))

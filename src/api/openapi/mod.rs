@@ -1,5 +1,6 @@
 //! The OpenAPI document, made from the router, and the page to explore it with.
 
+pub mod bodies;
 mod parameters;
 mod schemas;
 mod work_objects;

@@ -13,7 +13,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::runtime::Handle;
 
-use super::lookup::{self, Looked, RECORDED, is_sealed};
+use super::lookup::{self, Lookup, RECORDED, is_sealed};
 use super::stream::{self, End, Feed, Shape};
 use super::{Asker, Segments, media, tar};
 use crate::api::Api;
@@ -28,7 +28,7 @@ const PIECE: usize = 64 * 1024;
 /// What an archive has at its end if not all of it is there.
 const MISMATCH_FILE: &str = "MISMATCH.txt";
 
-const SHAPE: Shape = Shape { kind: "archive", stops: false, last: stream::whole_or_broken };
+const SHAPE: Shape = Shape { kind: "archive", stops: false, last: stream::trailer_of_file };
 
 /// A whole trace, as a tar archive
 ///
@@ -128,11 +128,11 @@ impl Maker {
     fn files(&mut self, paths: &BTreeSet<String>) -> io::Result<()> {
         let mut missing = String::new();
         for path in paths {
-            let looked = lookup::look(&self.api, &self.task, &self.job, path);
-            match self.handle.block_on(looked).map_err(|problem| io::Error::other(problem.detail.to_string()))? {
-                Looked::There(found) => self.file(path, &found.file, found.stamp, found.sha256.is_some())?,
-                Looked::Missing => {}
-                Looked::Changed(why) => {
+            let looked = lookup::find(&self.api, &self.task, &self.job, path);
+            match self.handle.block_on(looked).map_err(|problem| io::Error::other(problem.to_string()))? {
+                Lookup::There(found) => self.file(path, &found.file, found.stamp, found.sha256.is_some())?,
+                Lookup::Missing => {}
+                Lookup::Changed(why) => {
                     lookup::changed(&self.api, &self.task, &self.job, path, &why);
                     missing.push_str(&format!("{path}: {why}\n"));
                 }

@@ -7,19 +7,37 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::follow::{Followed, Lines, PIECE, Progress, Taker, follow, wants_events};
 use super::lookup;
-use super::stream::{self, End, Feed, Last, Shape};
+use super::stream::{self, End, Feed, Shape, Trailer};
 use super::{Asker, media};
 use crate::api::Api;
 use crate::api::error::Problem;
+use crate::api::openapi::bodies;
 use crate::api::query::{Params, PathId};
-use crate::domain::Phase;
 use crate::domain::trace::{EVENTS_FILE, Event};
+use crate::domain::{Phase, TraceId};
 use crate::store::{JobRow, TaskRow};
+
+/// An [`Event`], as it is serialized.
+#[derive(JsonSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct EventBody {
+    #[schemars(schema_with = "bodies::time")]
+    ts: Timestamp,
+    #[schemars(schema_with = "bodies::count")]
+    seq: u64,
+    event: String,
+    #[schemars(schema_with = "bodies::trace_id")]
+    trace_id: TraceId,
+    #[schemars(schema_with = "bodies::object")]
+    fields: Map<String, Value>,
+}
 
 /// How many events an answer has, if it is not said.
 const LIMIT: u32 = 100;
@@ -34,7 +52,7 @@ const RETRY: u32 = 2000;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-const SHAPE: Shape = Shape { kind: "events", stops: true, last: said };
+const SHAPE: Shape = Shape { kind: "events", stops: true, last: trailer };
 
 /// What happened in a Task's attempt
 ///
@@ -82,7 +100,7 @@ pub async fn list(
     };
     lookup::present(&job)?;
     let _turn = api.results.turn().await?;
-    let text = some(&api, &task, &job, after, limit).await?;
+    let text = read_after(&api, &task, &job, after, limit).await?;
     api.answers.json(&asker.caller, HeaderMap::new(), text).await
 }
 
@@ -99,7 +117,7 @@ fn read_id(value: &HeaderValue) -> Result<(u32, u64), Problem> {
 }
 
 /// At most `limit` events after `after`, as a JSON array.
-async fn some(api: &Api, task: &TaskRow, job: &JobRow, after: u64, limit: u32) -> Result<Vec<u8>, Problem> {
+async fn read_after(api: &Api, task: &TaskRow, job: &JobRow, after: u64, limit: u32) -> Result<Vec<u8>, Problem> {
     let Some(found) = lookup::file(api, task, job, EVENTS_FILE).await? else { return Ok(b"[]".to_vec()) };
     let (mut text, mut count, mut at, mut lines) = (vec![b'['], 0, 0, Lines::default());
     while count < limit && text.len() < ANSWER {
@@ -155,7 +173,7 @@ fn end(reason: &str, phase: Option<Phase>) -> Bytes {
     Bytes::from(format!("event: end\ndata: {}\n\n", json!({"reason": reason, "status": phase})))
 }
 
-fn said(reason: End) -> Last {
+fn trailer(reason: End) -> Trailer {
     match reason {
         // It has been said with what the Task ended as.
         End::Ended | End::Gone => None,

@@ -18,7 +18,7 @@ use crate::domain::id::hex;
 /// How much is read and sent at once, in bytes.
 const PIECE: usize = 64 * 1024;
 
-const SHAPE: Shape = Shape { kind: "file", stops: false, last: stream::whole_or_broken };
+const SHAPE: Shape = Shape { kind: "file", stops: false, last: stream::trailer_of_file };
 
 /// A file of a trace
 ///

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::http::{HeaderMap, header};
 use tokio::time::Instant;
 
-use super::lookup::{self, Looked};
+use super::lookup::{self, Lookup};
 use super::stream::{End, Feed};
 use crate::api::Api;
 use crate::api::error::Problem;
@@ -96,7 +96,6 @@ pub trait Taker: Send {
     async fn finish(&mut self, feed: &mut Feed) -> Result<(), End>;
 }
 
-/// What is followed.
 #[derive(Clone, Debug)]
 pub struct Followed {
     pub task: TaskRow,
@@ -198,10 +197,10 @@ async fn read(
 
 /// The file of an attempt, once it is there.
 async fn open(api: &Api, followed: &Followed, job: &JobRow) -> Result<Option<Arc<File>>, End> {
-    match Box::pin(lookup::look(api, &followed.task, job, followed.path)).await {
-        Ok(Looked::There(found)) => Ok(Some(found.file)),
-        Ok(Looked::Missing) => Ok(None),
-        Ok(Looked::Changed(why)) => {
+    match Box::pin(lookup::find(api, &followed.task, job, followed.path)).await {
+        Ok(Lookup::There(found)) => Ok(Some(found.file)),
+        Ok(Lookup::Missing) => Ok(None),
+        Ok(Lookup::Changed(why)) => {
             lookup::changed(api, &followed.task, job, followed.path, &why);
             Err(End::Changed)
         }

@@ -3,16 +3,54 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
 
 use super::lookup::{self, RECORDED, is_sealed};
 use crate::api::Api;
 use crate::api::auth::Caller;
 use crate::api::error::Problem;
+use crate::api::openapi::bodies;
 use crate::api::query::{Params, PathId};
 use crate::domain::trace::{FileKind, MANIFEST_FILE, PROVENANCE_FILE};
 use crate::store::{JobRow, JobStatus, TaskRow};
 use crate::trace::Stamp;
+
+/// The trace of an attempt.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct AttemptTrace {
+    #[schemars(range(min = 1))]
+    attempt: u32,
+    /// Null while it runs.
+    #[schemars(schema_with = "bodies::outcome_or_null")]
+    outcome: Option<&'static str>,
+    /// Whether the record has the digest of every file.
+    sealed: bool,
+    #[schemars(schema_with = "bodies::sha256_or_null")]
+    manifest_sha256: Option<String>,
+    /// Of a sealed one: whether the worker itself announced the manifest's digest.
+    verified: Option<bool>,
+    /// When retention removed the files.
+    #[schemars(schema_with = "bodies::time_or_null")]
+    removed_at: Option<Timestamp>,
+    files: Vec<TraceFile>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct TraceFile {
+    /// Relative to the trace; made by an executor.
+    path: String,
+    #[schemars(schema_with = "bodies::count")]
+    size_bytes: u64,
+    #[schemars(schema_with = "bodies::sha256_or_null")]
+    sha256: Option<String>,
+    /// By its name; it may be served as another one.
+    media_type: String,
+    #[schemars(schema_with = "bodies::file_kind")]
+    kind: FileKind,
+}
 
 /// The traces of a Task
 ///
@@ -33,30 +71,30 @@ pub async fn list(State(api): State<Api>, caller: Caller, id: PathId, query: Par
     for job in api.store.jobs(task.id).await? {
         attempts.push(attempt(&api, &task, &job).await?);
     }
-    let text = serde_json::to_vec(&attempts).map_err(|error| Problem::internal("write traces", &error))?;
+    let text = serde_json::to_vec(&json!(attempts)).map_err(|error| Problem::internal("write traces", &error))?;
     api.answers.json(&caller, HeaderMap::new(), text).await
 }
 
-async fn attempt(api: &Api, task: &TaskRow, job: &JobRow) -> Result<Value, Problem> {
+async fn attempt(api: &Api, task: &TaskRow, job: &JobRow) -> Result<AttemptTrace, Problem> {
     let outcome = match job.status {
         JobStatus::Completed => Some("succeeded"),
         JobStatus::Failed => Some("failed"),
         JobStatus::Pending | JobStatus::Claimed | JobStatus::Running => None,
     };
     let sealed = is_sealed(job);
-    Ok(json!({
-        "attempt": job.attempt,
-        "outcome": outcome,
-        "sealed": sealed,
-        "manifest_sha256": job.manifest_sha256,
-        "verified": sealed.then_some(job.manifest_announced),
-        "removed_at": job.trace_removed_at,
-        "files": if sealed { bound(api, task, job).await? } else { unbound(api, task, job).await? },
-    }))
+    Ok(AttemptTrace {
+        attempt: job.attempt,
+        outcome,
+        sealed,
+        manifest_sha256: job.manifest_sha256.clone(),
+        verified: job.manifest_announced.filter(|_| sealed),
+        removed_at: job.trace_removed_at,
+        files: if sealed { bound(api, task, job).await? } else { unbound(api, task, job).await? },
+    })
 }
 
 /// The files that the record has a digest of, and the two that bind them.
-async fn bound(api: &Api, task: &TaskRow, job: &JobRow) -> Result<Vec<Value>, Problem> {
+async fn bound(api: &Api, task: &TaskRow, job: &JobRow) -> Result<Vec<TraceFile>, Problem> {
     let folder = job.trace_path.as_deref().unwrap_or_default();
     let mut files = Vec::new();
     for row in api.store.artifacts_of_job(job.id).await? {
@@ -70,12 +108,12 @@ async fn bound(api: &Api, task: &TaskRow, job: &JobRow) -> Result<Vec<Value>, Pr
             files.push(shown(path, size, sha256, "application/json", FileKind::File));
         }
     }
-    files.sort_by(|a, b| a["path"].as_str().cmp(&b["path"].as_str()));
+    files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(files)
 }
 
 /// What the recorder has written so far.
-async fn unbound(api: &Api, task: &TaskRow, job: &JobRow) -> Result<Vec<Value>, Problem> {
+async fn unbound(api: &Api, task: &TaskRow, job: &JobRow) -> Result<Vec<TraceFile>, Problem> {
     if job.trace_removed_at.is_some() {
         return Ok(Vec::new());
     }
@@ -110,6 +148,6 @@ async fn sizes(
     api.results.reading(look).await.map_err(|error| lookup::unreadable(&error))
 }
 
-fn shown(path: &str, size_bytes: u64, sha256: Option<&str>, media_type: &str, kind: FileKind) -> Value {
-    json!({"path": path, "size_bytes": size_bytes, "sha256": sha256, "media_type": media_type, "kind": kind})
+fn shown(path: &str, size_bytes: u64, sha256: Option<&str>, media_type: &str, kind: FileKind) -> TraceFile {
+    TraceFile { path: path.into(), size_bytes, sha256: sha256.map(str::to_owned), media_type: media_type.into(), kind }
 }

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use super::events::job;
 use super::follow::{Followed, Inert, PIECE, Taker, follow, tail};
 use super::lookup::{self, Found};
-use super::stream::{self, End, Feed, Last, Shape};
+use super::stream::{self, End, Feed, Shape, Trailer};
 use super::{Asker, media};
 use crate::api::Api;
 use crate::api::error::Problem;
@@ -19,8 +19,8 @@ use crate::domain::trace::{LOG_FILE, STDERR_FILE, STDOUT_FILE};
 /// The most lines that `tail` takes.
 const MAX_TAIL: u32 = 100_000;
 
-const FOLLOWED: Shape = Shape { kind: "log", stops: true, last: said };
-const WHOLE: Shape = Shape { kind: "log", stops: false, last: stream::whole_or_broken };
+const FOLLOWED: Shape = Shape { kind: "log", stops: true, last: trailer };
+const WHOLE: Shape = Shape { kind: "log", stops: false, last: stream::trailer_of_file };
 
 choices! {
     /// Which log.
@@ -129,7 +129,7 @@ fn whole(
     Ok((headers, body).into_response())
 }
 
-fn said(reason: End) -> Last {
+fn trailer(reason: End) -> Trailer {
     let text = format!("\n[jct: the log ends here: {}]\n", reason.reason());
     (![End::Ended, End::Gone].contains(&reason)).then(|| Ok(Bytes::from(text)))
 }

@@ -15,8 +15,8 @@ use crate::api::error::Problem;
 use crate::api::query::PathId;
 use crate::api::tasks;
 use crate::domain::trace::{
-    CLAIM_FILE, EVENTS_FILE, FileKind, INCOMPLETE_FILE, LOG_FILE, MANIFEST_FILE, MAX_MANIFEST_BYTES, MODEL_FILE,
-    PROVENANCE_FILE, STDERR_FILE, STDOUT_FILE, TASK_FILE, is_inside,
+    CLAIM_FILE, EVENTS_FILE, FileKind, INCOMPLETE_FILE, LOG_FILE, MANIFEST_FILE, MAX_MANIFEST_BYTES, MODEL_BODIES_FILE,
+    MODEL_FILE, PROVENANCE_FILE, STDERR_FILE, STDOUT_FILE, TASK_FILE, is_inside,
 };
 use crate::store::{JobRow, TaskRow};
 use crate::trace::{Stamp, TraceVolume};
@@ -25,7 +25,7 @@ const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Files that recorder and operator write, whatever the executor does: all that there is of a trace that is not sealed.
-pub const RECORDED: [(&str, FileKind, &str); 9] = [
+pub const RECORDED: [(&str, FileKind, &str); 10] = [
     (TASK_FILE, FileKind::File, JSON),
     (CLAIM_FILE, FileKind::File, JSON),
     (EVENTS_FILE, FileKind::Log, "application/jsonl"),
@@ -33,6 +33,7 @@ pub const RECORDED: [(&str, FileKind, &str); 9] = [
     (STDOUT_FILE, FileKind::Log, TEXT),
     (STDERR_FILE, FileKind::Log, TEXT),
     (MODEL_FILE, FileKind::Log, "application/jsonl"),
+    (MODEL_BODIES_FILE, FileKind::Log, "application/jsonl"),
     (INCOMPLETE_FILE, FileKind::Error, JSON),
     (PROVENANCE_FILE, FileKind::File, JSON),
 ];
@@ -50,10 +51,9 @@ pub struct Found {
 
 /// What became of looking for a file.
 #[derive(Clone, Debug)]
-pub enum Looked {
+pub enum Lookup {
     /// It is there, and if it was sealed, it is what was sealed.
     There(Found),
-    /// There is none.
     Missing,
     /// It is not what was sealed, and why.
     Changed(String),
@@ -115,10 +115,10 @@ pub fn is_sealed(job: &JobRow) -> bool {
 pub async fn file(api: &Api, task: &TaskRow, job: &JobRow, path: &str) -> Result<Option<Found>, Problem> {
     // A digest goes on being made when nobody waits for it.
     let patience = api.settings.timeout.mul_f32(0.8);
-    match look_for(api, task, job, path, patience).await? {
-        Looked::There(found) => Ok(Some(found)),
-        Looked::Missing => Ok(None),
-        Looked::Changed(why) => {
+    match find_within(api, task, job, path, patience).await? {
+        Lookup::There(found) => Ok(Some(found)),
+        Lookup::Missing => Ok(None),
+        Lookup::Changed(why) => {
             // Retention may have been faster.
             attempt(api, task, &job.attempt.to_string()).await?;
             Err(changed(api, task, job, path, &why))
@@ -138,32 +138,38 @@ pub fn changed(api: &Api, task: &TaskRow, job: &JobRow, path: &str, why: &str) -
 ///
 /// # Errors
 /// 503 if the volume cannot be read.
-pub async fn look(api: &Api, task: &TaskRow, job: &JobRow, path: &str) -> Result<Looked, Problem> {
-    look_for(api, task, job, path, Duration::MAX).await
+pub async fn find(api: &Api, task: &TaskRow, job: &JobRow, path: &str) -> Result<Lookup, Problem> {
+    find_within(api, task, job, path, Duration::MAX).await
 }
 
 /// The same, but 503 where hashing takes longer than `patience`.
-async fn look_for(api: &Api, task: &TaskRow, job: &JobRow, path: &str, patience: Duration) -> Result<Looked, Problem> {
+async fn find_within(
+    api: &Api,
+    task: &TaskRow,
+    job: &JobRow,
+    path: &str,
+    patience: Duration,
+) -> Result<Lookup, Problem> {
     if !is_inside(path) {
-        return Ok(Looked::Missing);
+        return Ok(Lookup::Missing);
     }
     if !is_sealed(job) || path == PROVENANCE_FILE {
         let Some((_, _, media_type)) = RECORDED.iter().find(|(name, ..)| *name == path) else {
-            return Ok(Looked::Missing);
+            return Ok(Lookup::Missing);
         };
         return Ok(match open(api, task, job, path).await? {
-            Ok((file, stamp)) => Looked::There(Found { file, stamp, sha256: None, media_type }),
-            Err(_) => Looked::Missing,
+            Ok((file, stamp)) => Lookup::There(Found { file, stamp, sha256: None, media_type }),
+            Err(_) => Lookup::Missing,
         });
     }
-    let Some(bound) = bound(api, job, path).await? else { return Ok(Looked::Missing) };
+    let Some(bound) = bound(api, job, path).await? else { return Ok(Lookup::Missing) };
     let (file, stamp) = match open(api, task, job, path).await? {
         Ok(opened) => opened,
-        Err(why) => return Ok(Looked::Changed(why)),
+        Err(why) => return Ok(Lookup::Changed(why)),
     };
     let fits = bound.size_bytes.map_or(stamp.size_bytes <= MAX_MANIFEST_BYTES, |size| size == stamp.size_bytes);
     if !fits {
-        return Ok(Looked::Changed("its size is another one".into()));
+        return Ok(Lookup::Changed("its size is another one".into()));
     }
     let digest = api.results.digests.of(file.clone(), stamp);
     let being_checked = |_| {
@@ -173,10 +179,10 @@ async fn look_for(api: &Api, task: &TaskRow, job: &JobRow, path: &str, patience:
     let digest = tokio::time::timeout(patience, digest).await.map_err(being_checked)?;
     Ok(match digest.map_err(|error| unreadable(&error))? {
         Some(sha256) if sha256 == bound.sha256 => {
-            Looked::There(Found { file, stamp, sha256: Some(sha256), media_type: bound.media_type })
+            Lookup::There(Found { file, stamp, sha256: Some(sha256), media_type: bound.media_type })
         }
-        Some(_) => Looked::Changed("its digest is another one".into()),
-        None => Looked::Changed("it changed while it was read".into()),
+        Some(_) => Lookup::Changed("its digest is another one".into()),
+        None => Lookup::Changed("it changed while it was read".into()),
     })
 }
 

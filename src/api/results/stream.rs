@@ -64,10 +64,10 @@ impl End {
 }
 
 /// What stands at the end of a stream, after all that was sent; an error breaks the connection off.
-pub type Last = Option<io::Result<Bytes>>;
+pub type Trailer = Option<io::Result<Bytes>>;
 
 /// Nothing after the whole, and a connection that is broken off after less.
-pub fn whole_or_broken(end: End) -> Last {
+pub fn trailer_of_file(end: End) -> Trailer {
     (end != End::Ended).then(|| Err(io::Error::other(end.reason())))
 }
 
@@ -142,7 +142,7 @@ pub struct Shape {
     /// Whether it ends as soon as the operator is to end; others have until connections are closed.
     pub stops: bool,
     /// What stands at its end.
-    pub last: fn(End) -> Last,
+    pub last: fn(End) -> Trailer,
 }
 
 /// A body that `work` feeds, for a caller who may read the traces of `namespace`.
@@ -192,7 +192,7 @@ where
     Ok(body(received, last_received))
 }
 
-fn body(received: mpsc::Receiver<io::Result<Bytes>>, last: oneshot::Receiver<Last>) -> Body {
+fn body(received: mpsc::Receiver<io::Result<Bytes>>, last: oneshot::Receiver<Trailer>) -> Body {
     Body::from_stream(stream::unfold((received, Some(last)), |(mut received, last)| async move {
         if let Some(piece) = received.recv().await {
             return Some((piece, (received, last)));
@@ -286,7 +286,7 @@ pub(super) mod tests {
         assert_eq!(slow.send(PIECE).await, Err(End::Slow));
         assert_eq!(began.elapsed(), STALL);
         drop(slow);
-        let body = body(reader, told(Some(Ok(Bytes::from_static(b"slow")))));
+        let body = body(reader, sent(Some(Ok(Bytes::from_static(b"slow")))));
         let all = axum::body::to_bytes(body, 100).await.unwrap();
         assert_eq!(&all[..], b"xslow", "what was sent before comes first");
     }
@@ -301,7 +301,7 @@ pub(super) mod tests {
         assert_eq!(until_it_ends(&mut stopped).await, (End::Stopped, Duration::ZERO));
     }
 
-    fn told(last: Last) -> oneshot::Receiver<Last> {
+    fn sent(last: Trailer) -> oneshot::Receiver<Trailer> {
         let (sender, receiver) = oneshot::channel();
         sender.send(last).unwrap();
         receiver
@@ -311,7 +311,7 @@ pub(super) mod tests {
     async fn what_breaks_off_is_no_whole_answer() {
         let silent = oneshot::channel().1;
         for (last, is_whole) in
-            [(told(whole_or_broken(End::Changed)), false), (silent, false), (told(whole_or_broken(End::Ended)), true)]
+            [(sent(trailer_of_file(End::Changed)), false), (silent, false), (sent(trailer_of_file(End::Ended)), true)]
         {
             let (pieces, reader) = mpsc::channel(1);
             pieces.send(Ok(PIECE)).await.unwrap();

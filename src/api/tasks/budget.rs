@@ -200,7 +200,7 @@ grants: [{namespaces: ['*'], repos: [octo/], aliases: [m], max_usd_per_day: 10, 
         match expected {
             None => assert!(got.is_ok(), "{got:?}"),
             Some(expected) => {
-                let message = got.unwrap_err().detail["message"].as_str().unwrap().to_owned();
+                let message = json!(got.unwrap_err().detail)["message"].as_str().unwrap().to_owned();
                 assert!(message.starts_with(expected), "{message}");
             }
         }

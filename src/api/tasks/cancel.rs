@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use kube::api::{Api as Objects, Patch, PatchParams};
 use serde_json::json;
 
+use super::answer::Enqueued;
 use super::find;
 use super::submit::cluster_problem;
 use crate::api::Api;
@@ -47,12 +48,6 @@ pub async fn cancel(State(api): State<Api>, caller: Caller, id: PathId, query: P
         }
         Err(error) => return Err(cluster_problem("cancel a Task", &row.namespace, &error)),
     }
-    let body = json!({
-        "status": "success",
-        "task_id": row.id,
-        "trace_id": row.trace_id,
-        "message": "the Task is being cancelled",
-        "task": row.to_json(),
-    });
+    let body = Enqueued::new("the Task is being cancelled", &row).to_json();
     Ok((StatusCode::ACCEPTED, Json(body)).into_response())
 }

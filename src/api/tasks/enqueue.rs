@@ -5,9 +5,10 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
+use super::answer::{Duplicate, Enqueued};
 use super::submit::{Submission, Submitted, submit};
 use crate::api::Api;
 use crate::api::auth::{Caller, Right};
@@ -15,8 +16,7 @@ use crate::api::body::Unread;
 use crate::api::error::Problem;
 use crate::api::frame::{Client, Joined, RequestTrace, random};
 use crate::api::query::Params;
-use crate::domain::cwom::adapter::CwomIds;
-use crate::domain::denial::{self, Door};
+use crate::domain::denial::{self, Interface};
 use crate::domain::id::sha256_hex;
 use crate::domain::task::{Controls, Naming};
 use crate::domain::{Actor, Denial, Finding, Id, TraceId};
@@ -74,9 +74,7 @@ pub async fn enqueue(
 
 /// A Task that somebody who may have it wants.
 pub(super) struct Wanted<'a> {
-    /// Where.
     pub(super) namespace: String,
-    /// Under which trace.
     pub(super) joined: Joined,
     /// What, as a client writes it.
     pub(super) body: &'a Value,
@@ -125,9 +123,9 @@ pub(super) async fn make(api: &Api, caller: &Caller, wanted: Wanted<'_>, until: 
         Submitted::Duplicate(first) => {
             // A right to create is none to read what others have created.
             let may_see = api.access.allows(caller, &Right::tasks("get", &first.namespace)).await?;
-            Ok(conflict("DUPLICATE", DUPLICATE, may_see.then_some(&*first)))
+            Ok(conflict(&Duplicate::of(may_see.then_some(&*first))))
         }
-        Submitted::KeyReused => Ok(conflict("IDEMPOTENCY_KEY_REUSED", KEY_REUSED, None)),
+        Submitted::KeyReused => Ok(conflict(&Duplicate::key_reused())),
         Submitted::Refused(findings) => Err(Problem::findings(&findings)),
         Submitted::TooMany(too_many) => {
             let problem = Problem::too_many(&too_many);
@@ -140,18 +138,13 @@ pub(super) async fn make(api: &Api, caller: &Caller, wanted: Wanted<'_>, until: 
 }
 
 fn recorded(row: &TaskRow, warnings: &[String], parent: Option<&TraceId>) -> Response {
-    let mut body = enqueue_response("success", "the Task is recorded", row, row.to_json());
-    if let Some(ids) = row.cwom_ids() {
-        body["cwom"] = cwom_json(ids);
-    }
-    if !warnings.is_empty() {
-        body["warnings"] = json!(warnings);
-    }
-    if let Some(parent) = parent {
-        body["parent_trace_id"] = json!(parent);
-    }
     let location = format!("/tasks/{}", row.id);
+    let body = Enqueued::recorded(row, warnings, parent).to_json();
     (StatusCode::CREATED, [(header::LOCATION, location)], Json(body)).into_response()
+}
+
+fn conflict(duplicate: &Duplicate) -> Response {
+    (StatusCode::CONFLICT, Json(duplicate.to_json())).into_response()
 }
 
 /// What is written down of a request that the gate denied. Its uid is ours: one that a client chose could be that of
@@ -165,7 +158,7 @@ pub(in crate::api) fn denial(
     findings: Vec<Finding>,
 ) -> Denial {
     Denial {
-        door: Door::Rest,
+        interface: Interface::Rest,
         uid: TraceId::from_random(random()).to_string(),
         actor: Actor::authenticated(caller.username()),
         authenticated: true,
@@ -181,41 +174,4 @@ pub(in crate::api) fn denial(
         spec_sha256: sha256_hex(body.to_string().as_bytes()),
         denied_at: Timestamp::now(),
     }
-}
-
-fn cwom_json(CwomIds { repo, issue, context_packet, constraint_snapshot }: CwomIds) -> Value {
-    json!({
-        "repo_id": repo,
-        "issue_id": issue,
-        "context_packet_id": context_packet,
-        "constraint_snapshot_id": constraint_snapshot,
-    })
-}
-
-const DUPLICATE: &str = "this Task, with this idempotency_key, is recorded already: nothing new was made. The key stays used, \
-                         whatever became of the Task; to have the work done again, ask with another key or without";
-const KEY_REUSED: &str = "another Task of this namespace, which asks for something else, has this idempotency_key: nothing was \
-                          made. The key stays used, whatever became of that Task; ask with another key or without";
-
-/// The key is used; `first` is told to who may know of it.
-fn conflict(error: &str, message: &str, first: Option<&TaskRow>) -> Response {
-    let body = json!({
-        "status": "conflict",
-        "error": error,
-        "task_id": first.map(|first| first.id),
-        "trace_id": first.map(|first| &first.trace_id),
-        "message": message,
-        "task": first.map(TaskRow::to_json),
-    });
-    (StatusCode::CONFLICT, Json(body)).into_response()
-}
-
-fn enqueue_response(status: &str, message: &str, row: &TaskRow, task: Value) -> Value {
-    json!({
-        "status": status,
-        "task_id": row.id,
-        "trace_id": row.trace_id,
-        "message": message,
-        "task": task,
-    })
 }

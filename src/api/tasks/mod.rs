@@ -1,5 +1,6 @@
 //! Tasks: asked for, listed, cancelled, given more of a budget, asked for again. A Task is created as a custom resource and read from the record.
 
+pub mod answer;
 pub mod budget;
 pub mod cancel;
 pub mod enqueue;

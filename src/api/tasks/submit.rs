@@ -33,11 +33,8 @@ const RETRY_OF: &str = "jct.dev/retry-of";
 /// A Task to be created.
 #[derive(Clone, Debug)]
 pub struct Submission {
-    /// Where.
     pub namespace: String,
-    /// By whom.
     pub submitter: Principal,
-    /// Under which trace.
     pub trace_id: TraceId,
     /// A trace that the caller named and may not join.
     pub parent_trace_id: Option<TraceId>,
@@ -45,7 +42,6 @@ pub struct Submission {
     pub retry_of: Option<Id>,
     /// The program that asks on somebody's behalf, by its own account.
     pub client: Option<String>,
-    /// What.
     pub task: Task,
     /// How it is to be handled.
     pub controls: Controls,
@@ -54,7 +50,6 @@ pub struct Submission {
 /// What became of it.
 #[derive(Debug)]
 pub enum Submitted {
-    /// It is recorded.
     Recorded(Box<TaskRow>),
     /// Another one, which asks for the same, has its key; that one.
     Duplicate(Box<TaskRow>),
@@ -177,18 +172,18 @@ async fn wait_for_record(
 ) -> Result<Submitted, Problem> {
     let Submission { namespace, trace_id, task, .. } = submission;
     let is_of_it = |news: &News| {
-        let of_key = |key: &String| news.tells_of_key(namespace, key);
-        id.is_some_and(|id| news.tells_of(id)) || task.idempotency_key.as_ref().is_some_and(of_key)
+        let of_key = |key: &String| news.has_key(namespace, key);
+        id.is_some_and(|id| news.has_task(id)) || task.idempotency_key.as_ref().is_some_and(of_key)
     };
     let leads = || api.health.gauges.leads.get() > 0;
-    let look = |thorough| async move {
-        match look(api, submission, id, thorough).await {
+    let read_record = |thorough| async move {
+        match read_record(api, submission, id, thorough).await {
             // What is created may still be recorded: only time ends the wait.
             Err(problem) if problem.status == StatusCode::SERVICE_UNAVAILABLE => Ok(None),
             found => found,
         }
     };
-    let submitted = wait(news, is_of_it, leads, until, look).await?;
+    let submitted = wait(news, is_of_it, leads, until, read_record).await?;
     submitted.ok_or_else(|| {
         let message = "the Task is created but not recorded yet, and may still be: ask again, or repeat the \
                        request with the same idempotency_key";
@@ -200,7 +195,7 @@ async fn wait_for_record(
     })
 }
 
-async fn look(
+async fn read_record(
     api: &Api,
     submission: &Submission,
     id: Option<Id>,
@@ -234,10 +229,9 @@ pub fn cluster_problem(action: &str, namespace: &str, error: &kube::Error) -> Pr
         404 => Problem::not_found(format!("Namespace '{namespace}' not found")),
         403 => Problem::named(StatusCode::FORBIDDEN, "refused_by_cluster", status.message.clone()),
         422 if status.message.contains(Code::TooManyTasks.as_str()) => {
-            let mut problem =
-                Problem::named(StatusCode::TOO_MANY_REQUESTS, "too_many_tasks", status.message.clone()).retry_after(30);
-            problem.detail["code"] = Code::TooManyTasks.as_str().into();
-            problem
+            Problem::named(StatusCode::TOO_MANY_REQUESTS, "too_many_tasks", status.message.clone())
+                .with(|named| named.code = Some(Code::TooManyTasks))
+                .retry_after(30)
         }
         422 if are_refused(status) => Problem::unavailable(
             "the stamps on the Task were changed on its way, as while an update of JCT rolls out; try again",

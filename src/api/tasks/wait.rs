@@ -37,14 +37,14 @@ pub async fn wait<T, E, F: Future<Output = Result<Option<T>, E>>>(
         if now >= until {
             return Ok(None);
         }
-        let heard = timeout(pause.min(until - now), hear(&mut news, &is_of_it)).await.is_ok();
+        let heard = timeout(pause.min(until - now), next_relevant(&mut news, &is_of_it)).await.is_ok();
         thorough = heard || pause >= POLLS.1;
         poll = (poll * 3 / 2).min(POLLS.1);
     }
 }
 
 /// Returns at news of it, or where some may have been missed.
-async fn hear(news: &mut Receiver<News>, is_of_it: &impl Fn(&News) -> bool) {
+async fn next_relevant(news: &mut Receiver<News>, is_of_it: &impl Fn(&News) -> bool) {
     loop {
         match news.recv().await {
             Ok(news) if !is_of_it(&news) => {}

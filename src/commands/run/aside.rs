@@ -32,7 +32,7 @@ const KEPT: [&str; 6] = ["HOME", "XDG_STATE_HOME", "JCT_LOG", "TERM", "NO_COLOR"
 
 /// What is in the file of memory.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Aside {
+pub struct SetAside {
     /// The repository, as it was given.
     pub repo: String,
     /// The variables with which git finds the way to it.
@@ -46,7 +46,7 @@ pub struct Aside {
 ///
 /// # Errors
 /// If this program cannot be run anew.
-pub fn set_aside(args: &RunArgs) -> anyhow::Result<Aside> {
+pub fn set_aside(args: &RunArgs) -> anyhow::Result<SetAside> {
     let Some(number) = std::env::var_os(ASIDE) else {
         return Err(begin_again(args));
     };
@@ -64,7 +64,7 @@ pub fn set_aside(args: &RunArgs) -> anyhow::Result<Aside> {
 fn begin_again(args: &RunArgs) -> anyhow::Error {
     let again = || -> anyhow::Result<std::io::Error> {
         let variable = |name: &str| std::env::var(name).ok().map(|value| (name.to_owned(), value));
-        let aside = Aside {
+        let aside = SetAside {
             repo: args.repo.clone(),
             ways_out: WAYS_OUT.into_iter().filter_map(variable).collect(),
             model_keys: std::env::vars_os().filter_map(key).collect(),

@@ -14,8 +14,8 @@ use clap::Args;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use self::aside::Aside;
-use self::report::{complain, how_it_is, outcome, say};
+use self::aside::SetAside;
+use self::report::{complain, outcome, say, state_note};
 use super::manifests::{PolicyArgs, executors_of, findings, id_of, is_ours, models_of, objects_in, read};
 use super::output::Output;
 use crate::domain::executor::{Executor, Executors, NoExecutor, SandboxMode};
@@ -126,7 +126,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
     }
 }
 
-async fn try_run(args: &RunArgs, aside: Aside) -> anyhow::Result<u8> {
+async fn try_run(args: &RunArgs, aside: SetAside) -> anyhow::Result<u8> {
     let manifest = the_task(&args.file)?;
     let url = source::url(&aside.repo)?;
     let configured = Configured {
@@ -149,7 +149,7 @@ struct Configured {
 async fn gate_and_run(
     args: &RunArgs,
     manifest: &Manifest,
-    (url, aside): (String, Aside),
+    (url, aside): (String, SetAside),
     configured: &Configured,
     state: &State,
     stop: &CancellationToken,
@@ -170,12 +170,12 @@ async fn gate_and_run(
         _ => return refuse(args, state, manifest, findings).await,
     };
     let now = Timestamp::now();
-    let who = Who::of(manifest, args, now)?;
-    let actor = Actor::authenticated(&who.user);
+    let local = LocalTask::of(manifest, args, now)?;
+    let actor = Actor::authenticated(&local.user);
     if let Some(field) = [("cancel", controls.cancel), ("suspend", controls.suspend)].iter().find(|(_, set)| *set) {
         bail!("spec.{} is true: nothing is run then; take it out", field.0);
     }
-    let mut executor = executor(args, &configured.executors, &who.namespace, accepted.operation, &controls)?;
+    let mut executor = executor(args, &configured.executors, &local.namespace, accepted.operation, &controls)?;
     if let (Ok(executor), Some(mode)) = (&mut executor, args.sandbox) {
         executor.sandbox = match mode {
             Confine::Required => SandboxMode::Required,
@@ -184,18 +184,18 @@ async fn gate_and_run(
     }
     let models = match &mut executor {
         Ok(executor) => {
-            models::access(configured.models.as_ref(), executor, &who.namespace, (&accepted, &controls), &aside)?
+            models::access(configured.models.as_ref(), executor, &local.namespace, (&accepted, &controls), &aside)?
         }
         Err(_) => None,
     };
     let reads = reads(args, state)?;
     let new = NewTask {
-        id: who.id,
-        trace_id: who.trace_id,
-        namespace: who.namespace,
-        name: who.name,
-        uid: who.uid,
-        submitted_by: Some(who.user),
+        id: local.id,
+        trace_id: local.trace_id,
+        namespace: local.namespace,
+        name: local.name,
+        uid: local.uid,
+        submitted_by: Some(local.user),
         actor,
         task: accepted,
         executor: controls.executor,
@@ -215,11 +215,11 @@ async fn gate_and_run(
     match local::run(state, &run, stop).await? {
         Ran::Ended(row) => outcome(args.output, state, &row),
         Ran::Duplicate(row) => {
-            say(format_args!("nothing is run: Task {} has this idempotencyKey; {}", row.id, how_it_is(&row)));
+            say(format_args!("nothing is run: Task {} has this idempotencyKey; {}", row.id, state_note(&row)));
             outcome(args.output, state, &row)
         }
         Ran::Known(row) => {
-            say(format_args!("nothing is run: Task {} was run before; {}", row.id, how_it_is(&row)));
+            say(format_args!("nothing is run: Task {} was run before; {}", row.id, state_note(&row)));
             outcome(args.output, state, &row)
         }
     }
@@ -324,7 +324,7 @@ fn folder(args: &RunArgs) -> anyhow::Result<PathBuf> {
 }
 
 /// The names and ids of a Task that is made now.
-struct Who {
+struct LocalTask {
     user: String,
     namespace: String,
     name: String,
@@ -333,7 +333,7 @@ struct Who {
     uid: String,
 }
 
-impl Who {
+impl LocalTask {
     fn of(manifest: &Manifest, args: &RunArgs, now: Timestamp) -> anyhow::Result<Self> {
         let (id, trace_id, uid) = local::new_ids(now).map_err(|error| anyhow!("cannot get random bytes: {error}"))?;
         let pinned = id_of(manifest).ok().flatten();
@@ -374,20 +374,20 @@ fn name_in(users: &str, id: u32) -> Option<&str> {
 /// Tells what is wrong, and records who was refused what.
 async fn refuse(args: &RunArgs, state: &State, manifest: &Manifest, findings: Vec<Finding>) -> anyhow::Result<u8> {
     let now = Timestamp::now();
-    let who = Who::of(manifest, args, now)?;
+    let local = LocalTask::of(manifest, args, now)?;
     let refusal = Refusal {
-        id: who.id,
-        trace_id: who.trace_id,
-        namespace: who.namespace,
-        name: who.name.clone(),
-        uid: who.uid,
-        actor: Actor::authenticated(&who.user),
+        id: local.id,
+        trace_id: local.trace_id,
+        namespace: local.namespace,
+        name: local.name.clone(),
+        uid: local.uid,
+        actor: Actor::authenticated(&local.user),
         findings,
         spec_sha256: sha256_hex(manifest.spec().to_string().as_bytes()),
         refused_at: now,
     };
     let findings = state.store.record_refusal(refusal).await.map_err(RunError::Store)?;
-    report::refusal(args.output, &who.name, &findings)?;
+    report::refusal(args.output, &local.name, &findings)?;
     Ok(REFUSED)
 }
 

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use anyhow::{anyhow, bail};
 use jct_model_gateway::catalog::{Catalog, Model, Provider};
 
-use super::aside::Aside;
+use super::aside::SetAside;
 use crate::broker::keys::authorities;
 use crate::domain::Task;
 use crate::domain::executor::Executor;
-use crate::domain::model::{self, Dialect, Granted, Models};
+use crate::domain::model::{self, Dialect, Granted, Models, Record};
 use crate::domain::task::Controls;
 use crate::local::ModelAccess;
 
@@ -40,7 +40,7 @@ pub fn access(
     executor: &mut Executor,
     namespace: &str,
     (task, controls): (&Task, &Controls),
-    aside: &Aside,
+    aside: &SetAside,
 ) -> anyhow::Result<Option<ModelAccess>> {
     if executor.model.is_none() {
         return Ok(None);
@@ -55,7 +55,8 @@ pub fn access(
         model.aliases.clone_from(&granted.aliases);
     }
     let catalog = catalog(models, &granted, &aside.model_keys)?;
-    Ok(Some(ModelAccess { granted, catalog, authorities: authorities(models) }))
+    let bodies = models.record == Record::Bodies;
+    Ok(Some(ModelAccess { granted, catalog, authorities: authorities(models), bodies }))
 }
 
 /// The models that are granted, with their providers' keys.

@@ -34,7 +34,7 @@ pub fn complain(error: &anyhow::Error) {
 }
 
 /// What is about to be told of a Task that was not run now.
-pub fn how_it_is(row: &TaskRow) -> &'static str {
+pub fn state_note(row: &TaskRow) -> &'static str {
     if row.phase.is_terminal() { "this is how it ended" } else { "another process is at it" }
 }
 
@@ -85,13 +85,13 @@ pub fn outcome(form: Output, state: &State, row: &TaskRow) -> anyhow::Result<u8>
 fn human(out: &mut impl Write, state: &State, row: &TaskRow, trace: Option<&Path>) -> io::Result<()> {
     let manifest = trace.and_then(|trace| std::fs::read(trace.join("manifest.json")).ok());
     let manifest = manifest.and_then(|bytes| serde_json::from_slice::<TraceManifest>(&bytes).ok());
-    let told = manifest.as_ref().and_then(|manifest| manifest.result.as_ref()?.summary.as_deref());
+    let summary = manifest.as_ref().and_then(|manifest| manifest.result.as_ref()?.summary.as_deref());
     writeln!(out, "\nTask {} ({} of {}) is {}", row.id, row.task.operation, row.task.target.repo, row.phase)?;
     if let Some(error) = &row.error {
         writeln!(out, "  reason     {}: {}", error.reason, plain(&error.message))?;
     }
-    if let Some(told) = told.filter(|_| row.error.is_none()) {
-        writeln!(out, "  summary    {}", plain(told))?;
+    if let Some(summary) = summary.filter(|_| row.error.is_none()) {
+        writeln!(out, "  summary    {}", plain(summary))?;
     }
     if let Some(source) = manifest.as_ref().and_then(|manifest| manifest.source.as_ref()) {
         writeln!(out, "  commit     {}", source.commit)?;

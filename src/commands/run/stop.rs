@@ -21,10 +21,10 @@ pub fn on_signal() -> anyhow::Result<CancellationToken> {
         if is_ignored(by) {
             continue;
         }
-        let mut told = signal(SignalKind::from_raw(by as i32)).with_context(|| format!("cannot wait for {by}"))?;
+        let mut signals = signal(SignalKind::from_raw(by as i32)).with_context(|| format!("cannot wait for {by}"))?;
         let stop = stop.clone();
         tokio::spawn(async move {
-            while told.recv().await.is_some() {
+            while signals.recv().await.is_some() {
                 if !stop.is_cancelled() {
                     say("cancelling; the trace is being sealed (once more to leave it as it is)");
                     stop.cancel();

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Trust;
-use crate::domain::{Principal, SpecDigests};
+use crate::domain::{Principal, SpecDigests, choices};
 
 /// The one type of a Session's conditions.
 pub const READY: &str = "Ready";
@@ -63,35 +63,19 @@ pub struct SessionStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// Why a Session has a token or none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SessionReason {
-    /// The token is in the status.
-    Issued,
-    /// The key is none that anything could be encrypted to.
-    InvalidKey,
-    /// It did not come past the webhook, or is in the operator's own namespace: nobody vouches for who made it.
-    Unsealed,
-    /// The API server says more of the user (groups, extra fields) than is kept: what they may do can't be asked.
-    TooManyGroups,
-    /// The user has as many as one may have, or made too many within a minute.
-    TooManySessions,
-}
-
-impl SessionReason {
-    /// Every reason.
-    pub const ALL: [Self; 5] =
-        [Self::Issued, Self::InvalidKey, Self::Unsealed, Self::TooManyGroups, Self::TooManySessions];
-
-    /// The name in `.status.conditions[].reason`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Issued => "Issued",
-            Self::InvalidKey => "InvalidKey",
-            Self::Unsealed => "Unsealed",
-            Self::TooManyGroups => "TooManyGroups",
-            Self::TooManySessions => "TooManySessions",
-        }
+choices! {
+    /// Why a Session has a token or none: the reasons in `.status.conditions[].reason`.
+    pub enum SessionReason {
+        /// The token is in the status.
+        Issued = "Issued",
+        /// The key is none that anything could be encrypted to.
+        InvalidKey = "InvalidKey",
+        /// It did not come past the webhook, or is in the operator's own namespace: nobody vouches for who made it.
+        Unsealed = "Unsealed",
+        /// The API server says more of the user (groups, extra fields) than is kept: what they may do can't be asked.
+        TooManyGroups = "TooManyGroups",
+        /// The user has as many as one may have, or made too many within a minute.
+        TooManySessions = "TooManySessions",
     }
 }
 

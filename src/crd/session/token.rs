@@ -20,9 +20,7 @@ const MAX_BYTES: usize = 2048;
 /// What a token says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionToken {
-    /// Where the Session is.
     pub namespace: String,
-    /// What it is called.
     pub name: String,
     /// Its uid: another one of the same name is another Session.
     pub uid: String,

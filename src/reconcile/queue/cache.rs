@@ -37,7 +37,7 @@ struct Held {
 
 /// What a pass begins with.
 #[derive(Clone, Debug)]
-pub struct AtHand {
+pub struct CachedTask {
     /// The object, if it is at hand.
     pub view: Option<Arc<TaskView>>,
     /// How long its spec is, in bytes.
@@ -82,7 +82,6 @@ impl Table {
 /// What its objects say of the Tasks that are there: those that a pass may have been over.
 #[derive(Debug, Default)]
 pub struct Present {
-    /// Their uids.
     pub uids: HashSet<String>,
     /// Their idempotency keys, by namespace.
     pub keys: HashSet<(String, String)>,
@@ -156,17 +155,17 @@ impl Tasks {
     }
 
     /// What a pass begins with that begins now; none if there is no such Task.
-    pub fn begin_pass(&self, key: &TaskKey) -> Option<AtHand> {
+    pub fn begin_pass(&self, key: &TaskKey) -> Option<CachedTask> {
         self.table().by_key.get_mut(key)?.is_due = false;
-        self.at_hand(key)
+        self.cached(key)
     }
 
     /// What a pass over a Task would begin with; none if there is no such Task.
-    pub fn at_hand(&self, key: &TaskKey) -> Option<AtHand> {
+    pub fn cached(&self, key: &TaskKey) -> Option<CachedTask> {
         let table = self.table();
         let held = table.by_key.get(key)?;
         let (view, spec_bytes) = (held.view.clone(), held.spec_bytes);
-        Some(AtHand { view, spec_bytes, uid: held.uid.to_string(), version: held.version })
+        Some(CachedTask { view, spec_bytes, uid: held.uid.to_string(), version: held.version })
     }
 
     /// What a Task waits among; none if there is no such Task.
@@ -184,7 +183,6 @@ impl Tasks {
         self.table().by_key.values().filter(|held| held.is_lost).map(|held| held.uid.to_string()).collect()
     }
 
-    /// How many there are.
     pub fn len(&self) -> usize {
         self.table().by_key.len()
     }
@@ -316,7 +314,7 @@ mod tests {
         let name = |n: usize| format!("t{n}");
         let key = |n: usize| TaskKey::new("team", &name(n));
         let come = |n: usize| tasks.apply(view(&name(n), n as u64 + 1, &json!({})));
-        let kept = |n: usize| tasks.at_hand(&key(n)).unwrap().view.is_some();
+        let kept = |n: usize| tasks.cached(&key(n)).unwrap().view.is_some();
         for n in 0..=VIEWS {
             come(n);
         }
@@ -338,7 +336,7 @@ mod tests {
         for n in 0..2 {
             tasks.apply(view(&name(n), n as u64 + 1, &json!({})));
         }
-        let kept = |n: usize| tasks.at_hand(&key(n)).unwrap().view.is_some();
+        let kept = |n: usize| tasks.cached(&key(n)).unwrap().view.is_some();
         tasks.rest(&TaskKey::new("team", &name(1)), 1);
         assert!(kept(1), "that was an older version");
         tasks.rest(&TaskKey::new("team", &name(1)), 2);

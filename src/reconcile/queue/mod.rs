@@ -21,10 +21,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use self::cache::{AtHand, Tasks, VIEWS, version};
+use self::cache::{CachedTask, Tasks, VIEWS, version};
 use self::timers::Timers;
 use self::turns::{Lane, TaskKey, Turns};
-use super::runner::{failed, measured, weight};
+use super::runner::{failed, measured, permits_for};
 use super::task::{Object, reconcile, reconcile_in_line};
 use super::{Action, Context, Error};
 
@@ -32,11 +32,11 @@ use super::{Action, Context, Error};
 const ENOUGH: usize = VIEWS / 2;
 
 /// How long a Task waits for its first worker before that is told: for most the news would be old when it is read.
-const UNTOLD: Duration = Duration::from_secs(3);
+const REPORT_AFTER: Duration = Duration::from_secs(3);
 
 /// How often who waits is told so, and how many then: each costs a write of a status, which a Job could have been made with.
-const TELL_EVERY: Duration = Duration::from_millis(500);
-const TOLD_AT_ONCE: usize = 5;
+const REPORT_EVERY: Duration = Duration::from_millis(500);
+const REPORTED_AT_ONCE: usize = 5;
 
 /// Passes beyond those that are begun at once, for namespaces that have none under way.
 const BESIDE: usize = 4;
@@ -55,9 +55,9 @@ pub struct Queue {
     passes: JoinSet<Action>,
     running: HashMap<TaskKey, Running>,
     by_id: HashMap<PassId, TaskKey>,
-    telling: usize,
+    reporting: usize,
     /// Who waits for a first worker, and since when, and may not know that.
-    untold: VecDeque<(Instant, TaskKey)>,
+    unreported: VecDeque<(Instant, TaskKey)>,
     /// Whether all that are there have been listed: before that nobody can be said to be first.
     is_listed: bool,
     /// Whether the first list waits for passes. One that broke off may have taken longer than etcd keeps what it began with;
@@ -67,11 +67,11 @@ pub struct Queue {
 
 /// A pass under way.
 struct Running {
-    at_hand: AtHand,
+    cached: CachedTask,
     /// Whether there was news since it began.
     again: bool,
     /// Whether it only tells that the Task waits.
-    tells: bool,
+    only_reports: bool,
 }
 
 impl Queue {
@@ -87,8 +87,8 @@ impl Queue {
             passes: JoinSet::new(),
             running: HashMap::new(),
             by_id: HashMap::new(),
-            telling: 0,
-            untold: VecDeque::new(),
+            reporting: 0,
+            unreported: VecDeque::new(),
             is_listed: false,
             list_waits: true,
         }
@@ -107,8 +107,8 @@ impl Queue {
         let mut events = std::pin::pin!(events);
         let mut triggered = std::pin::pin!(triggered);
         let mut filled = Some(filled);
-        let mut tell = interval(TELL_EVERY);
-        tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut report_tick = interval(REPORT_EVERY);
+        report_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.begin_passes();
             let due = self.timers.first().unwrap_or_else(|| Instant::now() + NEVER);
@@ -127,7 +127,7 @@ impl Queue {
                         self.push(key);
                     }
                 }
-                _ = tell.tick() => self.tell(),
+                _ = report_tick.tick() => self.report_waiting(),
             }
         }
         while self.passes.join_next().await.is_some() {}
@@ -182,7 +182,7 @@ impl Queue {
         let is_new = self.turns.lane(&key).is_none();
         self.turns.push(key.clone(), lane);
         if is_new && lane != Lane::Soon {
-            self.untold.push_back((Instant::now(), key));
+            self.unreported.push_back((Instant::now(), key));
         }
     }
 
@@ -198,7 +198,7 @@ impl Queue {
 
     /// Whose pass begins now. That of a namespace which has none under way does not wait until one of the others ends.
     fn next(&mut self) -> Option<(TaskKey, Lane)> {
-        let under_way = self.passes.len() - self.telling;
+        let under_way = self.passes.len() - self.reporting;
         if under_way < self.concurrency {
             return self.turns.next(self.is_listed);
         }
@@ -206,30 +206,31 @@ impl Queue {
             return None;
         }
         let running = &self.running;
-        let has_none =
-            |namespace: &str| !running.iter().any(|(key, running)| !running.tells && key.namespace() == namespace);
+        let has_none = |namespace: &str| {
+            !running.iter().any(|(key, running)| !running.only_reports && key.namespace() == namespace)
+        };
         self.turns.next_among(self.is_listed, has_none)
     }
 
     /// Begins a pass; one without a `lane` only tells that the Task waits.
     fn begin(&mut self, key: TaskKey, lane: Option<Lane>) {
-        let tells = lane.is_none();
-        let at_hand = if tells { self.tasks.at_hand(&key) } else { self.tasks.begin_pass(&key) };
-        let Some(at_hand) = at_hand else { return };
-        if !tells {
+        let only_reports = lane.is_none();
+        let cached = if only_reports { self.tasks.cached(&key) } else { self.tasks.begin_pass(&key) };
+        let Some(cached) = cached else { return };
+        if !only_reports {
             self.timers.set(&key, None);
         }
         let is_start = matches!(lane, Some(Lane::Start(_)));
         let ticket = is_start.then(|| self.context.starts.come(&key));
-        let pass = pass(self.context.clone(), self.specs.clone(), key.clone(), at_hand.clone(), tells);
+        let pass = pass(self.context.clone(), self.specs.clone(), key.clone(), cached.clone(), only_reports);
         let pass = async move {
             let _ticket = ticket;
             pass.await
         };
         let id = self.passes.spawn(pass).id();
         self.by_id.insert(id, key.clone());
-        self.telling += usize::from(tells);
-        self.running.insert(key, Running { at_hand, again: false, tells });
+        self.reporting += usize::from(only_reports);
+        self.running.insert(key, Running { cached, again: false, only_reports });
     }
 
     fn ended(&mut self, ended: Result<(PassId, Action), JoinError>) {
@@ -238,18 +239,18 @@ impl Queue {
             Err(error) => (error.id(), None),
         };
         let Some(key) = self.by_id.remove(&id) else { return };
-        let Some(Running { at_hand, again, tells }) = self.running.remove(&key) else { return };
-        self.telling -= usize::from(tells);
+        let Some(Running { cached, again, only_reports }) = self.running.remove(&key) else { return };
+        self.reporting -= usize::from(only_reports);
         let action = action.unwrap_or_else(|| {
             error!(task = ?key, "a pass broke off: this is a fault of JCT");
-            Action::requeue(self.context.backoff.failed(&at_hand.uid))
+            Action::requeue(self.context.backoff.failed(&cached.uid))
         });
-        let Some(now) = self.tasks.at_hand(&key) else { return };
+        let Some(now) = self.tasks.cached(&key) else { return };
         self.context.written.seen(&now.uid, now.version);
-        if !tells {
+        if !only_reports {
             self.timers.set(&key, action.after().map(|after| Instant::now() + after));
             if action.after().is_none() {
-                self.tasks.rest(&key, at_hand.version);
+                self.tasks.rest(&key, cached.version);
             }
         }
         if again {
@@ -258,18 +259,18 @@ impl Queue {
     }
 
     /// Tells some of those who wait for long that they do.
-    fn tell(&mut self) {
-        let mut told = 0;
-        while told < TOLD_AT_ONCE
-            && let Some((since, _)) = self.untold.front()
-            && since.elapsed() >= UNTOLD
-            && let Some((_, key)) = self.untold.pop_front()
+    fn report_waiting(&mut self) {
+        let mut reported = 0;
+        while reported < REPORTED_AT_ONCE
+            && let Some((since, _)) = self.unreported.front()
+            && since.elapsed() >= REPORT_AFTER
+            && let Some((_, key)) = self.unreported.pop_front()
         {
             if let Some(Lane::Start(_)) = self.turns.lane(&key)
                 && !self.running.contains_key(&key)
             {
                 self.begin(key, None);
-                told += 1;
+                reported += 1;
             }
         }
     }
@@ -283,16 +284,22 @@ fn named(object: &Object) -> Option<(TaskKey, String, u64)> {
 }
 
 /// One pass over the Task of this name, and when the next one is due. All parts.
-async fn pass(context: Arc<Context>, specs: Arc<Semaphore>, key: TaskKey, at_hand: AtHand, tells: bool) -> Action {
+async fn pass(
+    context: Arc<Context>,
+    specs: Arc<Semaphore>,
+    key: TaskKey,
+    cached: CachedTask,
+    only_reports: bool,
+) -> Action {
     // The semaphore is never closed.
-    let _held = specs.acquire_many(weight(at_hand.spec_bytes)).await;
-    let object = match at_hand.view {
+    let _held = specs.acquire_many(permits_for(cached.spec_bytes)).await;
+    let object = match cached.view {
         Some(view) => view,
         None => match read(&context, &key).await {
             Ok(Some(object)) => object,
             Ok(None) => return Action::await_change(),
             Err(error) => {
-                let wait = context.backoff.failed(&at_hand.uid);
+                let wait = context.backoff.failed(&cached.uid);
                 warn!(kind = "Task", namespace = key.namespace(), name = key.name(), %error, category = error.category(),
                     retry_in = ?wait, "pass failed");
                 return Action::requeue(wait);
@@ -300,7 +307,7 @@ async fn pass(context: Arc<Context>, specs: Arc<Semaphore>, key: TaskKey, at_han
         },
     };
     let passed = async {
-        match tells {
+        match only_reports {
             true => reconcile_in_line(object.clone(), context.clone()).await,
             false => reconcile(object.clone(), context.clone()).await,
         }

@@ -101,12 +101,12 @@ impl Starts {
             }
         }
         drop(coming);
-        self.had_turn(key);
+        self.note_turn(key);
         None
     }
 
     /// `key` has started, or will not: whichever it is, its namespace had its turn.
-    fn had_turn(&self, key: &TaskKey) {
+    fn note_turn(&self, key: &TaskKey) {
         let mut coming = self.coming();
         let Some(way) = coming.get_mut(key.namespace()) else { return };
         if way.since.remove(key).is_none() {
@@ -127,7 +127,7 @@ impl Starts {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.starts.had_turn(&self.key);
+        self.starts.note_turn(&self.key);
     }
 }
 

@@ -17,7 +17,6 @@ impl TaskKey {
         Self(format!("{namespace}/{name}").into())
     }
 
-    /// Where it is.
     pub fn namespace(&self) -> &str {
         self.0.split_once('/').map_or("", |(namespace, _)| namespace)
     }

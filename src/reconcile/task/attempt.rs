@@ -16,6 +16,7 @@ use crate::crd::names;
 use crate::domain::Phase;
 use crate::domain::executor::{Executor, NoExecutor};
 use crate::domain::id::sha256_hex;
+use crate::domain::model::Record;
 use crate::domain::trace::task_json;
 use crate::jobs::{Attempt, Broker, JobSettings, job, job_name};
 use crate::reconcile::queue::turns::TaskKey;
@@ -25,7 +26,7 @@ use crate::store::{Failure, MarkRunning, StartAttempt, TaskRow};
 
 /// What was seen of an attempt.
 #[derive(Clone, Debug)]
-pub struct Look {
+pub struct Observed {
     /// By Kubernetes.
     pub observation: Observation,
     /// Whether its worker has begun, by the record or the trace folder.
@@ -46,9 +47,9 @@ pub fn waits_since(context: &Context, row: &TaskRow) -> Timestamp {
 ///
 /// # Errors
 /// If the API server or the volume does not answer.
-pub async fn look(context: &Context, task: &Validated, row: &TaskRow) -> Result<Look, Error> {
+pub async fn inspect(context: &Context, task: &Validated, row: &TaskRow) -> Result<Observed, Error> {
     if !row.attempt_is_open() {
-        return Ok(Look { observation: Observation::Missing, has_begun: false, has_limit: false });
+        return Ok(Observed { observation: Observation::Missing, has_begun: false, has_limit: false });
     }
     let key = AttemptKey::new(row.id, row.attempt);
     let mut jobs_seen = context.workers.jobs.get(&key);
@@ -78,7 +79,7 @@ pub async fn look(context: &Context, task: &Validated, row: &TaskRow) -> Result<
     let trouble = pod.or(row.job_name.as_deref()).and_then(|name| context.workers.troubles.of(name));
     let observation = observation.explained(trouble);
     let has_begun = observation == Observation::Missing && has_begun(context, task, row).await?;
-    Ok(Look { observation, has_begun, has_limit: pods.iter().any(|pod| has_place(pod)) })
+    Ok(Observed { observation, has_begun, has_limit: pods.iter().any(|pod| has_place(pod)) })
 }
 
 /// How long a worker that runs since a moment has, before it has outlived all limits.
@@ -162,7 +163,9 @@ pub async fn create_job(context: &Context, row: &TaskRow) -> Result<(), Error> {
         number: row.attempt,
         task_sha256: &task_sha256,
     };
-    let broker = Broker { authorities: context.broker_authorities.borrow().clone(), ..context.jobs.broker.clone() };
+    let (authorities, bodies) =
+        (context.broker_authorities.borrow().clone(), context.models().record == Record::Bodies);
+    let broker = Broker { authorities, bodies, ..context.jobs.broker.clone() };
     let job = job(&attempt, &JobSettings { broker, ..context.jobs.clone() });
     context.starts.turn(&TaskKey::new(&row.namespace, &row.name)).await;
     match jobs(context).create(&PostParams::default(), &job).await {

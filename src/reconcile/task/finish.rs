@@ -2,7 +2,7 @@
 
 use super::attempt::blocking;
 use super::decide::End;
-use super::requested_end;
+use super::situation::requested_end;
 use super::validate::Validated;
 use crate::crd::status::Reason;
 use crate::domain::{Actor, FailureReason, Phase};

@@ -13,6 +13,7 @@ pub mod observe;
 mod progress;
 mod provenance;
 mod record;
+mod situation;
 pub mod status;
 pub mod validate;
 
@@ -28,17 +29,16 @@ use kube::api::{Api, DeleteParams};
 
 pub(super) use self::attempt::blocking;
 
-use self::attempt::Look;
-use self::decide::{End, Situation, Step, decide};
+use self::decide::{Step, decide};
 use self::observe::job_created;
 use self::record::{record, record_anew};
+use self::situation::{requested_end, situation};
 use self::status::State;
 use self::validate::{Validated, validate};
 use super::{Action, Context, Error, finalizer};
 use crate::crd::TaskView;
 use crate::crd::status::{DecisionAction, Reason};
-use crate::domain::executor::NoExecutor;
-use crate::domain::{Actor, FailureReason, Finding, Id};
+use crate::domain::{Actor, FailureReason, Id};
 use crate::jobs::job_name;
 use crate::shared::Deleter;
 use crate::store::{Ending, Failure, FinishTask, RecordDeleted, Recording, TaskRow};
@@ -140,7 +140,7 @@ async fn end_worker(context: &Context, task: &Validated, row: &TaskRow) -> Resul
     if !row.attempt_is_open() || requested_end(task).is_none() {
         return Ok(());
     }
-    let look = attempt::look(context, task, row).await?;
+    let look = attempt::inspect(context, task, row).await?;
     if decide(&situation(context, task, row, look, &[])) == Step::EndJob {
         attempt::announce_cancel(context, row).await?;
         attempt::end_job(context, row).await?;
@@ -183,7 +183,7 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
         if row.phase.is_terminal() {
             return end(context, task, &row, settled).await;
         }
-        let look = attempt::look(context, task, &row).await?;
+        let look = attempt::inspect(context, task, &row).await?;
         let has_limit = look.has_limit;
         let (executors, models) = (context.executors(), context.models());
         let findings = if row.attempt_is_open() {
@@ -196,7 +196,7 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
         row = match step {
             Step::Start(attempt) => {
                 row = attempt::start(context, &row, attempt).await?;
-                context.between.forget(&task.head.uid);
+                context.retry_waits.forget(&task.head.uid);
                 if attempt::has_begun(context, task, &row).await? {
                     // Started before, and the record of that was lost: what is there of it is judged.
                     row
@@ -275,51 +275,6 @@ fn look_again(context: &Context, since: Timestamp, id: Id) -> Duration {
 fn spread(wait: Duration, id: Id) -> Duration {
     let part = id.to_string().bytes().map(u32::from).sum::<u32>() % 32;
     wait + wait * part / 64
-}
-
-fn situation<'a>(
-    context: &Context,
-    task: &Validated,
-    row: &TaskRow,
-    look: Look,
-    findings: &'a [Finding],
-) -> Situation<'a> {
-    Situation {
-        suspend: task.spec.controls.suspend,
-        end: requested_end(task),
-        attempt: row.attempt,
-        attempt_is_open: row.attempt_is_open(),
-        attempt_ended_at: row.attempt_ended_at,
-        has_begun: look.has_begun,
-        observation: look.observation,
-        findings,
-        no_executor: attempt::executor(context, row).err().map(|none| none_yet(context, row, &none)),
-        has_turn: task.has_turn,
-        retry_delay: context.timing.retry_delay,
-        waited: match row.attempt_ended_at {
-            Some(_) if !row.attempt_is_open() => context.between.waited(&task.head.uid, row.attempt),
-            _ => Duration::ZERO,
-        },
-        now: context.clock.now(),
-    }
-}
-
-/// That no executor does it, and how long one may still come.
-fn none_yet(context: &Context, row: &TaskRow, none: &NoExecutor) -> decide::NoExecutor {
-    let since = row.attempt_ended_at.unwrap_or(row.recorded_at);
-    let waited = Duration::try_from(context.clock.now().duration_since(since)).unwrap_or_default();
-    // A Task that was let go now may have been recorded long ago: a configuration that came with it needs a restart.
-    let waited = waited.min(context.started.elapsed());
-    decide::NoExecutor { why: none.to_string(), patience: context.timing.executor_patience.saturating_sub(waited) }
-}
-
-/// Whether somebody wants the Task to end before its time.
-fn requested_end(task: &Validated) -> Option<End> {
-    match (task.head.is_being_deleted, task.spec.controls.cancel) {
-        (true, _) => Some(End::Deleted),
-        (false, true) => Some(End::Cancelled),
-        (false, false) => None,
-    }
 }
 
 async fn wait(
@@ -406,7 +361,7 @@ async fn release(context: &Context, task: &Validated) -> Result<Action, Error> {
     }
     context.written.forget(&task.head.uid);
     context.signed.forget(&task.head.uid);
-    context.between.forget(&task.head.uid);
+    context.retry_waits.forget(&task.head.uid);
     Ok(Action::await_change())
 }
 

@@ -212,13 +212,15 @@ fn terminated(pod: &Pod) -> Vec<(&ContainerStatus, &ContainerStateTerminated)> {
     all
 }
 
-fn said(end: &ContainerStateTerminated) -> Option<Termination> {
+fn termination_message(end: &ContainerStateTerminated) -> Option<Termination> {
     serde_json::from_str(end.message.as_deref()?).ok()
 }
 
 /// Whether a pod of the same attempt was there before this one, which did nothing then.
 fn found_another(pod: &Pod) -> bool {
-    terminated(pod).into_iter().any(|(_, end)| said(end).is_some_and(|said| said.claimed_by.is_some()))
+    terminated(pod)
+        .into_iter()
+        .any(|(_, end)| termination_message(end).is_some_and(|termination| termination.claimed_by.is_some()))
 }
 
 fn ended(pod: &Pod) -> Ended {
@@ -226,11 +228,11 @@ fn ended(pod: &Pod) -> Ended {
     // The source container ends first; if it failed, the others never ran. Of those, the recorder knows best.
     let failed = |name: &str| terminated.iter().find(|(status, end)| status.name == name && end.exit_code != 0);
     let decisive = failed(SOURCE_CONTAINER)
-        .or_else(|| failed(WORKER_CONTAINER).filter(|(_, end)| said(end).is_some()))
+        .or_else(|| failed(WORKER_CONTAINER).filter(|(_, end)| termination_message(end).is_some()))
         .or_else(|| failed(EXECUTOR_CONTAINER))
         .or_else(|| failed(WORKER_CONTAINER))
         .or_else(|| terminated.last());
-    let termination = decisive.and_then(|(_, end)| said(end));
+    let termination = decisive.and_then(|(_, end)| termination_message(end));
     let killed = failed(EXECUTOR_CONTAINER).map(|(_, end)| *end);
     let succeeded = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Succeeded");
     Ended {
@@ -268,8 +270,9 @@ fn failure(
 ) -> (FailureReason, String) {
     let status = pod.status.as_ref();
     let detail = status.and_then(|status| status.message.clone()).unwrap_or_default();
-    let said =
-        termination.and_then(|said| said.reason.map(|reason| (reason, said.message.clone().unwrap_or_default())));
+    let reported = termination.and_then(|termination| {
+        termination.reason.map(|reason| (reason, termination.message.clone().unwrap_or_default()))
+    });
     let disruption = pod_condition_reason(pod, "DisruptionTarget");
     let by_pod = match (status.and_then(|status| status.reason.as_deref()).unwrap_or_default(), disruption) {
         ("Evicted", _) => Some(FailureReason::Evicted),
@@ -294,7 +297,7 @@ fn failure(
         }
         _ => None,
     };
-    match &said {
+    match &reported {
         // The worker was told to stop; the pod may know by whom.
         Some((FailureReason::Evicted, message)) => {
             return by_pod.map_or((FailureReason::Evicted, message.clone()), |reason| (reason, detail));
@@ -307,8 +310,8 @@ fn failure(
         }
         _ => {}
     }
-    if let Some(said) = said {
-        return said;
+    if let Some(reported) = reported {
+        return reported;
     }
     if let Some(reason) = by_pod {
         let message = if detail.is_empty() { format!("the pod ended: {reason}") } else { detail };

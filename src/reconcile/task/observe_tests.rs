@@ -104,8 +104,8 @@ fn a_start_that_fails_is_given_its_time(
         container("source", json!({"waiting": {"reason": waiting, "message": "m"}}))]});
     match (see(Some(job(json!({}))), Some(pod(status)), seconds), stuck) {
         (Observation::Stuck(reason, _), Some(expected)) => assert_eq!(reason, expected),
-        (Observation::Waiting(Reason::WaitingForStart, told), None) => {
-            assert_eq!(told, format!("container source of pod t-1-x: {waiting}: m"));
+        (Observation::Waiting(Reason::WaitingForStart, reported), None) => {
+            assert_eq!(reported, format!("container source of pod t-1-x: {waiting}: m"));
         }
         (Observation::Waiting(reason, _), None) => assert_eq!(reason, Reason::WaitingForImage),
         other => panic!("{other:?}"),

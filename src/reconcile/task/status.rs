@@ -304,7 +304,7 @@ pub async fn write(context: &Context, task: &Validated, state: &State<'_>) -> Re
     if status::write(&api, &context.written, subject, task.status.clone(), project).await?
         && let Some(news) = news
     {
-        context.events.tell(news);
+        context.events.announce(news);
     }
     Ok(())
 }
@@ -316,7 +316,7 @@ pub async fn write(context: &Context, task: &Validated, state: &State<'_>) -> Re
 /// As for [`write()`].
 pub async fn write_outage(context: &Context, task: &Validated, why: &StoreError) -> Result<(), Error> {
     let current = context.written.current(&task.head.uid, task.head.resource_version.as_deref(), task.status.clone());
-    if current.as_ref().is_some_and(|status| has_ended(status) || tells_of_outage(status)) {
+    if current.as_ref().is_some_and(|status| has_ended(status) || is_of_outage(status)) {
         return Ok(());
     }
     write(context, task, &State::StoreUnavailable(why.to_string())).await
@@ -326,6 +326,6 @@ fn has_ended(status: &TaskStatus) -> bool {
     lost::end(status).is_some()
 }
 
-fn tells_of_outage(status: &TaskStatus) -> bool {
+fn is_of_outage(status: &TaskStatus) -> bool {
     status.reason.as_deref() == Some(Reason::StoreUnavailable.as_str())
 }

@@ -19,10 +19,10 @@ use kube::Resource as _;
 use kube::api::{Api, GetParams};
 use tracing::warn;
 
-use self::run::Carried;
+use self::run::RunProgress;
 use self::status::State;
 use self::validate::{Understood, validate};
-pub use self::view::{Whole, WorkObject};
+pub use self::view::{FullObject, WorkObject};
 use self::waiting::{Place, Triggers, Waiting, Wanted};
 use super::error::Backoff;
 use super::head::Head;
@@ -106,7 +106,7 @@ pub async fn reconcile_as_read(
     kind: Kind,
     object: &WorkObject,
     context: &Context,
-    read: impl AsyncFnOnce(&Head) -> Result<Option<Whole>, Error>,
+    read: impl AsyncFnOnce(&Head) -> Result<Option<FullObject>, Error>,
 ) -> Result<Action, Error> {
     let head = Head::read(kind.as_str(), &object.metadata, None, &context.trust())?;
     let api: Api<WorkObject> = Api::namespaced_with(context.client.clone(), &head.namespace, &api_resource(kind));
@@ -156,11 +156,11 @@ async fn is_as_recorded(context: &Context, kind: Kind, object: &WorkObject, head
 }
 
 /// The object with its spec. API server.
-async fn read(kind: Kind, head: &Head, context: &Context) -> Result<Option<Whole>, Error> {
+async fn read(kind: Kind, head: &Head, context: &Context) -> Result<Option<FullObject>, Error> {
     let path = WorkObject::url_path(&api_resource(kind), Some(&head.namespace));
     let request = kube::core::Request::new(path).get(&head.name, &GetParams::default());
     let failed = |error| Error::api("read a work object")(kube::Error::BuildRequest(error));
-    let answer = context.client.request::<Whole>(request.map_err(failed)?).await;
+    let answer = context.client.request::<FullObject>(request.map_err(failed)?).await;
     Error::unless_gone("read a work object", answer)
 }
 
@@ -241,7 +241,7 @@ fn wake(context: &Context, kind: Kind, row: &ObjectRow) {
 }
 
 /// What is left to wait for: what is missing, or is in the way, may come or go at any time.
-fn wait(context: &Context, object: &Understood, put: &Put, carried: Option<&Carried>) -> Action {
+fn wait(context: &Context, object: &Understood, put: &Put, carried: Option<&RunProgress>) -> Action {
     let wanted =
         |kind, target: &Target| Wanted { kind, namespace: object.head.namespace.clone(), target: target.clone() };
     let all = |missing: &[Unresolved]| missing.iter().map(|left| wanted(left.kind, &left.target)).collect();

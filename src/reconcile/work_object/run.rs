@@ -30,7 +30,7 @@ const MADE_FROM: &str = "jct.dev/made-from";
 
 /// How far a Run that JCT carries out is, besides what its row says.
 #[derive(Clone, Debug, Default)]
-pub struct Carried {
+pub struct RunProgress {
     pub task_name: Option<String>,
     /// Why it waits before there is one, and the same in a sentence.
     pub waits_for: Option<(&'static str, String)>,
@@ -38,7 +38,7 @@ pub struct Carried {
     pub wants: Vec<Wanted>,
 }
 
-impl Carried {
+impl RunProgress {
     fn by_task(id: Id) -> Option<Self> {
         Some(Self { task_name: Some(task_name(id)), ..Self::default() })
     }
@@ -59,7 +59,7 @@ pub async fn advance(
     object: &Understood,
     row: &mut ObjectRow,
     unresolved: &[Unresolved],
-) -> Result<Option<Carried>, Error> {
+) -> Result<Option<RunProgress>, Error> {
     let id = row.object.id;
     let (Ok(Spec::Run(asked)), Spec::Run(run)) = (&object.spec, &row.object.spec) else { return Ok(None) };
     if !matches!(asked.mode, Mode::Agent | Mode::System) {
@@ -70,18 +70,21 @@ pub async fn advance(
         if asked.status == Status::Canceled && !has_ended {
             cancel(context, object, id, task_id).await?;
         }
-        return Ok(Carried::by_task(id));
+        return Ok(RunProgress::by_task(id));
     }
     if !matches!(asked.status, Status::Planned | Status::Ready) {
         // Its author tells how it goes.
         return Ok(None);
     }
     if has_ended {
-        return Ok(Some(Carried::default()));
+        return Ok(Some(RunProgress::default()));
     }
     let missing: Vec<&Unresolved> = unresolved.iter().filter(|left| left.path.starts_with("inputs.")).collect();
     if let Some(first) = missing.first() {
-        return Ok(Some(Carried { waits_for: Some(missing_input(first.kind, &first.target)), ..Carried::default() }));
+        return Ok(Some(RunProgress {
+            waits_for: Some(missing_input(first.kind, &first.target)),
+            ..RunProgress::default()
+        }));
     }
     let sources = match gather(context, run).await? {
         Ok(sources) => sources,
@@ -89,14 +92,14 @@ pub async fn advance(
             let namespace = &object.head.namespace;
             let waits_for = Some(missing_input(waiting.kind, &waiting.target));
             let wanted = Wanted { kind: waiting.kind, namespace: namespace.clone(), target: waiting.target };
-            return Ok(Some(Carried { waits_for, wants: vec![wanted], task_name: None }));
+            return Ok(Some(RunProgress { waits_for, wants: vec![wanted], task_name: None }));
         }
     };
     let failed = match author(context, object).await? {
         // That may pass: the webhooks' configuration is looked at again and again, and its author can write it anew.
         Author::Unknown(message) => {
             let waits_for = Some((FailureReason::AuthorUnknown.as_str(), message));
-            return Ok(Some(Carried { waits_for, ..Carried::default() }));
+            return Ok(Some(RunProgress { waits_for, ..RunProgress::default() }));
         }
         Author::Refused(category, message) => Some((category, message)),
         Author::Known(author) => match issue_to_task(&sources.view(run)) {
@@ -108,13 +111,13 @@ pub async fn advance(
             Err(findings) => Some(refusal(&findings)),
         },
     };
-    let Some((category, message)) = failed else { return Ok(Carried::by_task(id)) };
+    let Some((category, message)) = failed else { return Ok(RunProgress::by_task(id)) };
     warn!(run_id = %id, trace_id = %object.head.trace_id, message, "Run cannot be carried out");
     let fail = FailRun { id, category, message, actor: Actor::controller(), at: context.clock.now() };
     if let Some(ended) = context.store.fail_run(fail).await.map_err(Error::store("record the end of a Run"))? {
         *row = ended;
     }
-    Ok(Some(Carried::default()))
+    Ok(Some(RunProgress::default()))
 }
 
 fn missing_input(kind: Kind, target: &Target) -> (&'static str, String) {

@@ -86,7 +86,7 @@ pub(super) async fn gather(context: &Context, run: &Run) -> Result<Result<Source
         }};
     }
     let Some(row) = object(context, &run.for_issue).await? else { return Ok(Err(run.for_issue.clone())) };
-    let made = made_with(&row);
+    let made = created_with(&row);
     let Some(issue) = source!(row, Issue) else { return Ok(Err(run.for_issue.clone())) };
     let repo = named!(&run.repo, Repo);
     let context_packet = match (run.inputs.context_packets.first(), &made) {
@@ -111,7 +111,7 @@ pub(super) async fn gather(context: &Context, run: &Run) -> Result<Result<Source
 
 /// What JCT made together with an Issue, if it made that. No list is searched, which others can add to, and no order looked at:
 /// the ids follow from the Task's.
-fn made_with(issue: &ObjectRow) -> Option<CwomIds> {
+fn created_with(issue: &ObjectRow) -> Option<CwomIds> {
     let task_id = issue.task_id.filter(|_| is_by_jct(issue))?;
     let origin = Origin { task_id, created_at: issue.object.created_at, trace_id: &issue.object.trace_id };
     let ids = CwomIds::of(&origin, None);

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use kube::api::Api;
 
-use super::run::Carried;
+use super::run::RunProgress;
 use super::validate::Understood;
 use super::view::WorkObject;
 use crate::crd::cwom::{ResolvedRef, WorkCondition, WorkObjectStatus, WorkReason};
@@ -19,7 +19,7 @@ pub enum State<'a> {
     /// Its spec does not fit its kind.
     Invalid(&'a [Finding]),
     /// What the record says to it; of a Run that JCT carries out, how far that is.
-    Put(&'a Put, Option<&'a Carried>),
+    Put(&'a Put, Option<&'a RunProgress>),
     /// It could not be recorded yet.
     StoreUnavailable(String),
 }
@@ -51,12 +51,15 @@ pub fn project(
         }
         State::Put(Put::Taken { by, what }, _) => {
             status.id = None;
-            not_recorded(taken(*what), &whose(*what, object.kind, *by))
+            not_recorded(taken(*what), &conflict_message(*what, object.kind, *by))
         }
         State::Put(Put::Unresolved(missing), _) => {
-            let message = format!("waits: {}", told(missing));
+            let message = format!("waits: {}", describe_all(missing));
             let reason = problem(missing);
-            vec![Fact::no(RECORDED, reason, shorten(&message)), Fact::no(RESOLVED, reason, shorten(&told(missing)))]
+            vec![
+                Fact::no(RECORDED, reason, shorten(&message)),
+                Fact::no(RESOLVED, reason, shorten(&describe_all(missing))),
+            ]
         }
         State::Put(Put::Recorded { row, unresolved, .. }, carried) => {
             recorded(&mut status, object, row, unresolved, *carried)
@@ -130,7 +133,7 @@ fn taken(what: Unique) -> WorkReason {
 }
 
 /// Of an id nothing is told but that it is not to be had: whose it is, and whether in this namespace, is not for everybody.
-fn whose(what: Unique, kind: Kind, by: Id) -> String {
+fn conflict_message(what: Unique, kind: Kind, by: Id) -> String {
     match what {
         Unique::Id => {
             "the id that annotation jct.dev/id pins is not this object's to have; without the annotation it gets \
@@ -155,8 +158,8 @@ fn problem(unresolved: &[Unresolved]) -> &'static str {
 }
 
 /// What is missing, for people.
-fn told(unresolved: &[Unresolved]) -> String {
-    let tell = |Unresolved { path, kind, target, problem }: &Unresolved| {
+fn describe_all(unresolved: &[Unresolved]) -> String {
+    let describe = |Unresolved { path, kind, target, problem }: &Unresolved| {
         let path = Naming::CustomResource.path(path);
         match problem {
             RefProblem::Missing => format!("{path}: there is no {kind} {target} in this namespace"),
@@ -164,7 +167,7 @@ fn told(unresolved: &[Unresolved]) -> String {
             RefProblem::Circle => format!("{path}: with {kind} {target} this would lead back to itself"),
         }
     };
-    unresolved.iter().map(tell).collect::<Vec<_>>().join("; ")
+    unresolved.iter().map(describe).collect::<Vec<_>>().join("; ")
 }
 
 fn recorded(
@@ -172,14 +175,14 @@ fn recorded(
     object: &Understood,
     row: &ObjectRow,
     unresolved: &[Unresolved],
-    carried: Option<&Carried>,
+    carried: Option<&RunProgress>,
 ) -> Vec<Fact> {
     status.id = Some(row.object.id.to_string());
     status.trace_id = Some(row.object.trace_id.to_string());
     status.refs = object.spec.as_ref().map(|spec| found(spec, &row.object.spec)).unwrap_or_default();
     let resolved = match unresolved {
         [] => Fact::yes(RESOLVED, WorkReason::AllFound.as_str(), ""),
-        missing => Fact::no(RESOLVED, problem(missing), shorten(&told(missing))),
+        missing => Fact::no(RESOLVED, problem(missing), shorten(&describe_all(missing))),
     };
     let mut facts = vec![Fact::yes(RECORDED, WorkReason::Recorded.as_str(), ""), resolved];
     if let (Some(carried), Spec::Run(run)) = (carried, &row.object.spec) {
@@ -209,7 +212,7 @@ fn found(written: &Spec, recorded: &Spec) -> Vec<ResolvedRef> {
     written.refs().into_iter().filter_map(resolved).collect()
 }
 
-fn outcome(run: &Run, carried: &Carried) -> Fact {
+fn outcome(run: &Run, carried: &RunProgress) -> Fact {
     let type_ = WorkCondition::Succeeded.as_str();
     let summary = run.outputs.result_summary.as_deref().unwrap_or_default();
     match (run.status, &run.failure) {

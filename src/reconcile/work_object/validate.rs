@@ -83,10 +83,15 @@ mod tests {
 
     #[test]
     fn a_spec_that_is_too_much_is_refused_unparsed_and_one_too_deep_is_told() {
-        let told = |document: &str| parse(Kind::Issue, document).1.iter().map(ToString::to_string).collect::<String>();
+        let findings_of =
+            |document: &str| parse(Kind::Issue, document).1.iter().map(ToString::to_string).collect::<String>();
         let crowd = format!(r#"{{"meta": {{"x": [{}0]}}}}"#, "0,".repeat(MAX_VALUES));
-        assert!(told(&crowd).starts_with("INVALID_SPEC: spec: the spec has more than 20000 JSON values"));
+        assert!(findings_of(&crowd).starts_with("INVALID_SPEC: spec: the spec has more than 20000 JSON values"));
         let deep = format!(r#"{{"meta": {}1{}}}"#, "[".repeat(200), "]".repeat(200));
-        assert!(told(&deep).contains("spec: cannot be read: recursion limit exceeded"), "{}", told(&deep));
+        assert!(
+            findings_of(&deep).contains("spec: cannot be read: recursion limit exceeded"),
+            "{}",
+            findings_of(&deep)
+        );
     }
 }

@@ -34,7 +34,7 @@ pub struct WorkObject {
 
 /// A work object as it was read for its spec.
 #[derive(Clone, Debug)]
-pub struct Whole {
+pub struct FullObject {
     /// What the cache would hold of it, and the groups of its users.
     pub view: WorkObject,
     /// The spec, as the API server writes it.
@@ -44,12 +44,12 @@ pub struct Whole {
 impl<'de> Deserialize<'de> for WorkObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // The spec goes here, before the next object is read.
-        let view = Whole::deserialize(deserializer)?.view;
+        let view = FullObject::deserialize(deserializer)?.view;
         Ok(Self { metadata: in_short(view.metadata), ..view })
     }
 }
 
-impl<'de> Deserialize<'de> for Whole {
+impl<'de> Deserialize<'de> for FullObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         struct Wire {
@@ -136,7 +136,7 @@ mod tests {
             |metadata: &ObjectMeta| metadata.annotations.as_ref().unwrap()["jct.dev/submitted-by-groups"].clone();
         let cached: WorkObject = serde_json::from_str(&object.to_string()).unwrap();
         assert_eq!(kept(&cached.metadata), format!("sha256:{}", sha256_hex(groups.as_bytes())));
-        let whole: Whole = serde_json::from_str(&object.to_string()).unwrap();
+        let whole: FullObject = serde_json::from_str(&object.to_string()).unwrap();
         assert_eq!(kept(&whole.view.metadata), groups);
     }
 

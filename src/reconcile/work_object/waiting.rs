@@ -179,8 +179,8 @@ mod tests {
         let wants: Vec<Wanted> = (0..600).map(|n| repo("team", &name(n))).collect();
         waiting.expect(&place("greedy"), &wants);
         assert_eq!(waiting.waiters(&repo("team", &name(599))).len(), 1);
-        let told = format!("{waiting:?}");
-        assert!(told.len() < 600 * 2 * 40 && !told.contains("nnnn"), "{} bytes", told.len());
+        let shown = format!("{waiting:?}");
+        assert!(shown.len() < 600 * 2 * 40 && !shown.contains("nnnn"), "{} bytes", shown.len());
     }
 
     #[test]

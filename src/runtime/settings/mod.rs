@@ -187,6 +187,7 @@ impl Settings {
             broker: Broker {
                 url: format!("https://{}.{}.svc", self.models.model_service, self.namespace),
                 authorities: String::new(),
+                bodies: false,
             },
         }
     }

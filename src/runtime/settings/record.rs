@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args};
 
 use super::{InvalidSetting, invalid, object_name};
-use crate::checkpoint::{Every, Sink};
+use crate::checkpoint::{CheckpointSchedule, Sink};
 use crate::domain::checkpoint::DEFAULT_CONFIG_MAP;
 
 const CHECKPOINT_URL: &str = "--audit-checkpoint-url (JCT_AUDIT_CHECKPOINT_URL)";
@@ -56,8 +56,8 @@ impl RecordArgs {
     }
 
     /// When checkpoints of the audit log are made.
-    pub fn checkpoints(&self) -> Every {
-        Every {
+    pub fn checkpoints(&self) -> CheckpointSchedule {
+        CheckpointSchedule {
             entries: self.audit_checkpoint_entries.into(),
             time: Duration::from_secs(self.audit_checkpoint_seconds.into()),
             look: Duration::from_secs(2),

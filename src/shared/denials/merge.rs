@@ -37,7 +37,7 @@ struct Window {
 
 impl Merged {
     /// Counts `denial` if it is like one of the last hour; whether it is.
-    pub(super) fn again(&mut self, denial: &Denial) -> bool {
+    pub(super) fn count_repeat(&mut self, denial: &Denial) -> bool {
         let Some(window) = self.windows.get_mut(&key(denial)) else { return false };
         window.repeats.count += 1;
         window.repeats.last_at = denial.denied_at;
@@ -91,8 +91,8 @@ fn notice(window: Window) -> Option<Notice> {
 }
 
 fn key(denial: &Denial) -> [u8; 32] {
-    let Denial { door, actor, authenticated, namespace, kind, request, spec_sha256, .. } = denial;
-    let how = format!("{door:?} {request:?} {authenticated} {kind}");
+    let Denial { interface, actor, authenticated, namespace, kind, request, spec_sha256, .. } = denial;
+    let how = format!("{interface:?} {request:?} {authenticated} {kind}");
     let mut hash = Sha256::new();
     for part in [&how, &actor.id, namespace, spec_sha256] {
         hash.update((part.len() as u64).to_be_bytes());

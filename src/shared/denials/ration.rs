@@ -44,7 +44,6 @@ impl Ration {
 
 type Key = [u8; 32];
 
-/// All rations.
 #[derive(Debug, Default)]
 pub(super) struct Rations {
     users: HashMap<Key, Rest>,

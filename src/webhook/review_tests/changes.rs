@@ -92,18 +92,18 @@ fn every_change_of_a_task_is_noted_with_who_made_it() {
     let object = updated(&object, "bob", json!({"spec": {"suspend": false}}));
     let object = updated(&object, "eve", json!({"metadata": {"labels": {"a": "b"}}}));
     let object = updated(&object, "carl", json!({"spec": {"suspend": true, "cancel": true}}));
-    let told: Vec<_> = believed(&object)
+    let seen: Vec<_> = believed(&object)
         .changes
         .into_iter()
         .map(|change| (change.generation, change.by.unwrap(), change.suspend, change.cancel))
         .collect();
-    assert_eq!(told, [(2, "bob".into(), Some(false), None), (3, "carl".into(), Some(true), Some(true))]);
+    assert_eq!(seen, [(2, "bob".into(), Some(false), None), (3, "carl".into(), Some(true), Some(true))]);
     // Past the webhooks: nobody is blamed for it.
     let mut unseen = object.clone();
     unseen["spec"]["suspend"] = json!(false);
     unseen["metadata"]["generation"] = json!(4);
-    let told: Vec<_> = believed(&unseen).changes.into_iter().map(|change| (change.generation, change.by)).collect();
-    assert_eq!(told, [(2, Some("bob".into())), (3, Some("carl".into())), (4, None)]);
+    let seen: Vec<_> = believed(&unseen).changes.into_iter().map(|change| (change.generation, change.by)).collect();
+    assert_eq!(seen, [(2, Some("bob".into())), (3, Some("carl".into())), (4, None)]);
     // A seal on another spec than there is: that change has not happened so.
     unseen["metadata"]["generation"] = json!(3);
     assert_eq!(believed(&unseen).changes, [crate::domain::SpecChange::unseen(3)]);

@@ -28,12 +28,12 @@ pub async fn kill_operator(world: &World) -> BTreeSet<String> {
 pub async fn operator_besides(world: &World, before: &BTreeSet<String>) -> Pod {
     until("a new operator to be ready", async || {
         let pods = operators(world).await;
-        let told: Vec<String> = pods.iter().map(describe).collect();
+        let reported: Vec<String> = pods.iter().map(describe).collect();
         let new = pods.into_iter().find(|pod| {
             let is_new = pod.metadata.uid.as_ref().is_some_and(|uid| !before.contains(uid));
             is_new && pod.metadata.deletion_timestamp.is_none() && is_ready(pod)
         });
-        new.ok_or_else(|| format!("{told:?}"))
+        new.ok_or_else(|| format!("{reported:?}"))
     })
     .await
 }

@@ -13,8 +13,8 @@ use super::{OPERATOR, RELEASE_NAMESPACE, Task, World, id, run, setting, until};
 /// Runs the operator's own binary beside it, which must succeed; its output.
 pub async fn jct(args: &[&str], stdin: &str) -> String {
     let within = ["--namespace", RELEASE_NAMESPACE, "exec", "--stdin", "deployment/jct", "--container=operator", "--"];
-    let told = run("kubectl", &[&within[..], &["/jct"], args].concat(), stdin).await;
-    told.unwrap_or_else(|error| panic!("jct {}: {error}", args.join(" ")))
+    let reported = run("kubectl", &[&within[..], &["/jct"], args].concat(), stdin).await;
+    reported.unwrap_or_else(|error| panic!("jct {}: {error}", args.join(" ")))
 }
 
 /// The audit entries that `filter` finds, such as `["--trace", id]`, oldest first.

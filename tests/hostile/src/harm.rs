@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::report;
 use crate::sys::{ignore, is_child, on_path, try_call};
 use crate::threads::of_the_supervisor;
-use crate::told;
 
 pub fn run(escape: &str) -> bool {
     match escape {
@@ -95,9 +95,9 @@ fn fill_disk_blinded() -> ! {
     for id in of_the_supervisor() {
         for (resource, limit) in [(libc::RLIMIT_NOFILE, &none), (libc::RLIMIT_CPU, &soon)] {
             let arguments = [id, resource as usize, limit.as_ptr().addr()];
-            told(format!("limit {resource}"), try_call(libc::SYS_prlimit64, arguments));
+            report(format!("limit {resource}"), try_call(libc::SYS_prlimit64, arguments));
         }
-        told("idle", try_call(libc::SYS_sched_setscheduler, [id, 5, idle.as_ptr().addr()]));
+        report("idle", try_call(libc::SYS_sched_setscheduler, [id, 5, idle.as_ptr().addr()]));
     }
     fill_disk()
 }
@@ -231,7 +231,7 @@ fn memory_in_files() -> ! {
     let piece = vec![1_u8; 1 << 20];
     loop {
         let file = try_call(libc::SYS_memfd_create, [c"x".as_ptr().addr(), 0]);
-        told("memfd_create", file);
+        report("memfd_create", file);
         let Ok(file) = file else { continue };
         while try_call(libc::SYS_write, [file as usize, piece.as_ptr().addr(), piece.len()]).is_ok() {}
     }

@@ -27,12 +27,12 @@ fn main() {
 }
 
 /// Tells of a try.
-fn told<T>(what: impl Display, got: Result<T, impl Name>) {
-    said(what, got.map_or_else(|error| error.name(), |_| "SUCCEEDED".into()));
+fn report<T>(what: impl Display, got: Result<T, impl Name>) {
+    report_value(what, got.map_or_else(|error| error.name(), |_| "SUCCEEDED".into()));
 }
 
 /// Tells what was found.
-fn said(what: impl Display, found: impl Display) {
+fn report_value(what: impl Display, found: impl Display) {
     let line = format!("{what}: {found}\n");
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());

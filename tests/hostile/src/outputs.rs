@@ -8,8 +8,8 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::report;
 use crate::sys::{ignore, on_path};
-use crate::told;
 
 pub fn run(escape: &str) -> bool {
     let out = PathBuf::from(std::env::var_os("JCT_OUT").expect("JCT_OUT"));
@@ -36,21 +36,21 @@ fn links(out: &Path) {
         ("dangling", "/nowhere"),
         ("itself", "itself"),
     ] {
-        told(format!("symlink {name}"), symlink(target, out.join(format!("symlink-{name}"))));
+        report(format!("symlink {name}"), symlink(target, out.join(format!("symlink-{name}"))));
     }
     let source = out.join("../source/original");
     let _ = fs::write(&source, "original");
-    told("hard link", fs::hard_link(&source, out.join("hard-link")));
-    told("hard link to the repository", fs::hard_link("/work/repo.git/HEAD", out.join("hard-link-HEAD")));
+    report("hard link", fs::hard_link(&source, out.join("hard-link")));
+    report("hard link to the repository", fs::hard_link("/work/repo.git/HEAD", out.join("hard-link-HEAD")));
 }
 
 fn special_files(out: &Path) {
     let fifo = out.join("fifo");
-    told("fifo", on_path(libc::SYS_mknod, fifo.to_str().unwrap_or_default(), [libc::S_IFIFO as usize | 0o666, 0]));
-    told("socket", UnixListener::bind(out.join("socket")));
+    report("fifo", on_path(libc::SYS_mknod, fifo.to_str().unwrap_or_default(), [libc::S_IFIFO as usize | 0o666, 0]));
+    report("socket", UnixListener::bind(out.join("socket")));
     let unreadable = out.join("unreadable");
     let _ = fs::write(&unreadable, "x");
-    told("unreadable", on_path(libc::SYS_chmod, unreadable.to_str().unwrap_or_default(), [0]));
+    report("unreadable", on_path(libc::SYS_chmod, unreadable.to_str().unwrap_or_default(), [0]));
 }
 
 fn names(out: &Path) {
@@ -74,13 +74,13 @@ fn names(out: &Path) {
         spread.as_bytes(),
     ];
     for name in all {
-        told(
+        report(
             format!("name {:?}", String::from_utf8_lossy(&name[..name.len().min(20)])),
             fs::write(out.join(OsStr::from_bytes(name)), "x"),
         );
     }
     let deep = (0..40).fold(out.join("deep"), |path, _| path.join("d"));
-    told("40 folders deep", fs::create_dir_all(&deep).and_then(|()| fs::write(deep.join("x"), "x")));
+    report("40 folders deep", fs::create_dir_all(&deep).and_then(|()| fs::write(deep.join("x"), "x")));
 }
 
 /// Files of a trace where they might be taken for those of the trace, and frames of the link where they might be read.
@@ -111,7 +111,7 @@ fn forgeries(out: &Path) {
     let _ = std::io::Write::write_all(&mut std::io::stdout(), &frame);
     let claims =
         r#"{"summary":"all is well","reason":"Cancelled","outcome":"succeeded","exit_code":0,"cost":{"usd":-5}}"#;
-    told("claim a result", fs::write(&result, claims));
+    report("claim a result", fs::write(&result, claims));
     std::process::exit(3);
 }
 
@@ -120,15 +120,15 @@ fn times(out: &Path) {
         let time = UNIX_EPOCH + Duration::from_secs(seconds);
         let set = File::create(out.join(format!("from-{name}")))
             .and_then(|file| file.set_times(FileTimes::new().set_modified(time).set_accessed(time)));
-        told(format!("time {name}"), set);
+        report(format!("time {name}"), set);
     }
 }
 
 fn huge_files(out: &Path) {
     ignore(libc::SIGXFSZ);
     let sized = |name: &str, bytes: u64| File::create(out.join(name)).and_then(|file| file.set_len(bytes));
-    told("sparse file of 1 TiB", sized("sparse-1t", 1 << 40));
-    told("sparse file of 60 MiB", sized("sparse-60m", 60 << 20));
-    told("file of 12 MiB", fs::write(out.join("real-12m"), vec![b'x'; 12 << 20]));
-    told("file of 1 KiB", fs::write(out.join("small"), vec![b'x'; 1 << 10]));
+    report("sparse file of 1 TiB", sized("sparse-1t", 1 << 40));
+    report("sparse file of 60 MiB", sized("sparse-60m", 60 << 20));
+    report("file of 12 MiB", fs::write(out.join("real-12m"), vec![b'x'; 12 << 20]));
+    report("file of 1 KiB", fs::write(out.join("small"), vec![b'x'; 1 << 10]));
 }

@@ -11,7 +11,7 @@ use libc::c_long;
 use nix::errno::Errno;
 
 use crate::sys::{on_path, signed, try_call};
-use crate::{said, told};
+use crate::{report, report_value};
 
 /// The process that supervises: in a pod the first one.
 const SUPERVISOR: usize = 1;
@@ -23,7 +23,9 @@ pub fn run(escape: &str) -> bool {
         "network" => network(),
         "unix sockets" => unix_sockets(),
         "model" => model(),
-        "asking a thousand times" => said("in microseconds, median and 99th of 100", asking(1000).unwrap_or_default()),
+        "asking a thousand times" => {
+            report_value("in microseconds, median and 99th of 100", asking(1000).unwrap_or_default())
+        }
         "supervisor" => supervisor(),
         "files" => files(),
         "trace" => trace(),
@@ -52,57 +54,60 @@ fn network() {
         ("AF_ALG", libc::AF_ALG, libc::SOCK_SEQPACKET),
         ("AF_BLUETOOTH", libc::AF_BLUETOOTH, raw),
     ] {
-        told(format!("socket {name}"), try_call(libc::SYS_socket, [signed(family), signed(kind), 0]));
+        report(format!("socket {name}"), try_call(libc::SYS_socket, [signed(family), signed(kind), 0]));
     }
     let pair = PLACE;
     let arguments = [signed(libc::AF_INET), signed(stream), 0, pair.as_ptr().addr()];
-    told("socketpair AF_INET", try_call(libc::SYS_socketpair, arguments));
+    report("socketpair AF_INET", try_call(libc::SYS_socketpair, arguments));
     // The second way to each call that x86-64 has.
-    told("socket AF_INET by x32", try_call(libc::SYS_socket | 0x4000_0000, [signed(libc::AF_INET), signed(stream), 0]));
+    report(
+        "socket AF_INET by x32",
+        try_call(libc::SYS_socket | 0x4000_0000, [signed(libc::AF_INET), signed(stream), 0]),
+    );
     let resolved = ("kubernetes.default.svc.cluster.local", 443).to_socket_addrs();
-    told("resolve a name", resolved.map_err(|_| Errno::EHOSTUNREACH));
+    report("resolve a name", resolved.map_err(|_| Errno::EHOSTUNREACH));
 }
 
 fn unix_sockets() {
-    told("connect /work/private/door", UnixStream::connect("/work/private/door"));
-    told("list /work/private", fs::read_dir("/work/private"));
-    told("connect to any socket that there is", reach_any().ok_or(Errno::ECONNREFUSED));
+    report("connect /work/private/door", UnixStream::connect("/work/private/door"));
+    report("list /work/private", fs::read_dir("/work/private"));
+    report("connect to any socket that there is", reach_any().ok_or(Errno::ECONNREFUSED));
     // That the look would find one.
     let own = UnixListener::bind(format!("{}/own", std::env::var("TMPDIR").unwrap_or_default()));
-    told("connect to a socket of its own", reach_any().ok_or(Errno::ECONNREFUSED));
+    report("connect to a socket of its own", reach_any().ok_or(Errno::ECONNREFUSED));
     drop(own);
 }
 
 /// What an executor with a model has of TCP, and what not.
 fn model() {
     let connect = |address: &str| TcpStream::connect(address);
-    told("connect to the model", connect("127.0.0.1:8089"));
-    told("connect to the model by IPv6", connect("[::1]:8089"));
-    told("connect to another port", connect("127.0.0.1:8090"));
-    told("connect to the API server", connect("10.96.0.1:443"));
-    told("connect elsewhere by IPv6", connect("[2001:db8::1]:443"));
-    told("listen", TcpListener::bind("127.0.0.1:8091"));
+    report("connect to the model", connect("127.0.0.1:8089"));
+    report("connect to the model by IPv6", connect("[::1]:8089"));
+    report("connect to another port", connect("127.0.0.1:8090"));
+    report("connect to the API server", connect("10.96.0.1:443"));
+    report("connect elsewhere by IPv6", connect("[2001:db8::1]:443"));
+    report("listen", TcpListener::bind("127.0.0.1:8091"));
     let stream = [signed(libc::AF_INET), signed(libc::SOCK_STREAM), 0];
     let socket = try_call(libc::SYS_socket, stream).unwrap_or(-1);
-    told("a stream of INET", if socket >= 0 { Ok(()) } else { Err(Errno::EPERM) });
-    told("that is one of Unix", of_unix(socket).then_some(()).ok_or(Errno::EPERM));
+    report("a stream of INET", if socket >= 0 { Ok(()) } else { Err(Errno::EPERM) });
+    report("that is one of Unix", of_unix(socket).then_some(()).ok_or(Errno::EPERM));
     // sin_family, sin_port, sin_addr as the kernel has them: 10.96.0.1:443.
     let elsewhere: [u8; 16] = [2, 0, 1, 187, 10, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
     let (at, length, data) = (elsewhere.as_ptr().addr(), elsewhere.len(), PLACE.as_ptr().addr());
     let fast_open = [socket as usize, data, 8, signed(libc::MSG_FASTOPEN), at, length];
-    told("send while connecting", try_call(libc::SYS_sendto, fast_open));
-    told("MPTCP", try_call(libc::SYS_socket, [signed(libc::AF_INET), signed(libc::SOCK_STREAM), 262]));
-    told("SCTP", try_call(libc::SYS_socket, [signed(libc::AF_INET), signed(libc::SOCK_STREAM), 132]));
+    report("send while connecting", try_call(libc::SYS_sendto, fast_open));
+    report("MPTCP", try_call(libc::SYS_socket, [signed(libc::AF_INET), signed(libc::SOCK_STREAM), 262]));
+    report("SCTP", try_call(libc::SYS_socket, [signed(libc::AF_INET), signed(libc::SOCK_STREAM), 132]));
     // A listener of its own could let calls through that ours refuses.
     let program: [u64; 2] = [1, PLACE.as_ptr().addr() as u64];
-    told("a seccomp listener of its own", try_call(libc::SYS_seccomp, [1, 8, program.as_ptr().addr()]));
+    report("a seccomp listener of its own", try_call(libc::SYS_seccomp, [1, 8, program.as_ptr().addr()]));
     for (name, head) in [
         ("files", "POST /v1/files HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}"),
         ("batches", "GET /v1/batches HTTP/1.1\r\nhost: x\r\n\r\n"),
     ] {
-        told(format!("ask for {name}"), status(head).filter(|status| *status < 400).ok_or(Errno::ENOENT));
+        report(format!("ask for {name}"), status(head).filter(|status| *status < 400).ok_or(Errno::ENOENT));
     }
-    told(
+    report(
         "ask which models there are",
         status("GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\n").filter(|status| *status == 200).ok_or(Errno::ENOENT),
     );
@@ -175,23 +180,23 @@ fn supervisor() {
         ["environ", "mem", "maps", "fd", "fdinfo/0", "io", "stack", "syscall", "auxv", "root/etc", "cwd/.", "exe"]
     {
         let path = format!("/proc/{SUPERVISOR}/{file}");
-        told(&path, if file == "fd" { fs::read_dir(&path).map(drop) } else { File::open(&path).map(drop) });
+        report(&path, if file == "fd" { fs::read_dir(&path).map(drop) } else { File::open(&path).map(drop) });
     }
-    told("write /proc/1/oom_score_adj", File::options().write(true).open("/proc/1/oom_score_adj"));
-    told("write /proc/1/mem", File::options().write(true).open("/proc/1/mem"));
+    report("write /proc/1/oom_score_adj", File::options().write(true).open("/proc/1/oom_score_adj"));
+    report("write /proc/1/mem", File::options().write(true).open("/proc/1/mem"));
     let place = PLACE;
     let vector = [place.as_ptr().addr(), 8];
     let (vector, one) = (vector.as_ptr().addr(), 1);
     for (name, number) in [("readv", libc::SYS_process_vm_readv), ("writev", libc::SYS_process_vm_writev)] {
-        told(format!("process_vm_{name}"), try_call(number, [SUPERVISOR, vector, one, vector, one, 0]));
+        report(format!("process_vm_{name}"), try_call(number, [SUPERVISOR, vector, one, vector, one, 0]));
     }
-    told("ptrace attach", try_call(libc::SYS_ptrace, [16, SUPERVISOR]));
-    told("ptrace seize", try_call(libc::SYS_ptrace, [0x4206, SUPERVISOR]));
-    told("kcmp", try_call(libc::SYS_kcmp, [SUPERVISOR, SUPERVISOR]));
-    told("pidfd_open", try_call(libc::SYS_pidfd_open, [SUPERVISOR]));
+    report("ptrace attach", try_call(libc::SYS_ptrace, [16, SUPERVISOR]));
+    report("ptrace seize", try_call(libc::SYS_ptrace, [0x4206, SUPERVISOR]));
+    report("kcmp", try_call(libc::SYS_kcmp, [SUPERVISOR, SUPERVISOR]));
+    report("pidfd_open", try_call(libc::SYS_pidfd_open, [SUPERVISOR]));
     let itself = std::process::id() as usize;
     let descriptor = try_call(libc::SYS_pidfd_open, [itself]).unwrap_or(-1) as usize;
-    told("pidfd_getfd", try_call(libc::SYS_pidfd_getfd, [descriptor]));
+    report("pidfd_getfd", try_call(libc::SYS_pidfd_getfd, [descriptor]));
 }
 
 fn files() {
@@ -217,23 +222,23 @@ fn files() {
         "/proc/sys/kernel/core_pattern",
         "/sys/fs/cgroup/pids/pids.max",
     ] {
-        told(format!("write {path}"), create(path));
+        report(format!("write {path}"), create(path));
     }
-    told("read /work/private/source.json", File::open("/work/private/source.json"));
+    report("read /work/private/source.json", File::open("/work/private/source.json"));
     for path in ["/work/in/task.json", "/work/repo.git", "/work/private", "/work/out"] {
-        told(format!("rename {path}"), fs::rename(path, "/work/moved"));
+        report(format!("rename {path}"), fs::rename(path, "/work/moved"));
     }
-    told("remove /work/in/task.json", fs::remove_file("/work/in/task.json"));
-    told("truncate /work/in/task.json", on_path(libc::SYS_truncate, "/work/in/task.json", [0]));
+    report("remove /work/in/task.json", fs::remove_file("/work/in/task.json"));
+    report("truncate /work/in/task.json", on_path(libc::SYS_truncate, "/work/in/task.json", [0]));
     for path in ["/work/in/task.json", "/work/repo.git", "/work/private", "/work", "/jct/jct"] {
-        told(format!("chmod {path}"), on_path(libc::SYS_chmod, path, [0]));
-        told(format!("touch {path}"), touch(path));
+        report(format!("chmod {path}"), on_path(libc::SYS_chmod, path, [0]));
+        report(format!("touch {path}"), touch(path));
     }
-    told("symlink /work/private", symlink("/etc", "/work/private/link"));
-    told("link out of /work/in", fs::hard_link("/work/in/task.json", "/work/out/linked"));
-    told("link out of /etc", fs::hard_link("/etc/hosts", "/work/out/linked"));
-    told("mknod of a device", on_path(libc::SYS_mknod, "/work/out/device", [libc::S_IFBLK as usize | 0o600, 0x0801]));
-    told(
+    report("symlink /work/private", symlink("/etc", "/work/private/link"));
+    report("link out of /work/in", fs::hard_link("/work/in/task.json", "/work/out/linked"));
+    report("link out of /etc", fs::hard_link("/etc/hosts", "/work/out/linked"));
+    report("mknod of a device", on_path(libc::SYS_mknod, "/work/out/device", [libc::S_IFBLK as usize | 0o600, 0x0801]));
+    report(
         "mknod of a character device",
         on_path(libc::SYS_mknod, "/work/out/mem", [libc::S_IFCHR as usize | 0o600, 0x0101]),
     );
@@ -246,19 +251,19 @@ fn touch(path: &str) -> Result<i64, Errno> {
 }
 
 fn trace() {
-    told("list /trace", fs::read_dir("/trace"));
+    report("list /trace", fs::read_dir("/trace"));
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mounted = mounts.lines().find(|line| line.contains("trace") || line.contains("jct-local"));
-    told("find a mount of the trace volume", mounted.ok_or(Errno::ENOENT));
-    told("find a manifest", find_anywhere("claim.json").ok_or(Errno::ENOENT));
+    report("find a mount of the trace volume", mounted.ok_or(Errno::ENOENT));
+    report("find a manifest", find_anywhere("claim.json").ok_or(Errno::ENOENT));
     // That both looks see what is there.
     let work = mounts.lines().find(|line| line.contains("/work/in"));
-    told("find a mount of the work volume", work.ok_or(Errno::ENOENT));
-    told("find the Task", find_anywhere("task.json").ok_or(Errno::ENOENT));
+    report("find a mount of the work volume", work.ok_or(Errno::ENOENT));
+    report("find the Task", find_anywhere("task.json").ok_or(Errno::ENOENT));
     let (path, place) = (c"/work/in", PLACE);
     let arguments = [signed(libc::AT_FDCWD), path.as_ptr().addr(), place.as_ptr().addr(), place.as_ptr().addr(), 0];
-    told("name_to_handle_at", try_call(libc::SYS_name_to_handle_at, arguments));
-    told(
+    report("name_to_handle_at", try_call(libc::SYS_name_to_handle_at, arguments));
+    report(
         "open_by_handle_at",
         try_call(libc::SYS_open_by_handle_at, [signed(libc::AT_FDCWD), place.as_ptr().addr(), 0]),
     );
@@ -302,21 +307,21 @@ fn find(folder: &str, name: &str, depth: usize) -> Option<()> {
 }
 
 fn privileges() {
-    told("setuid 0", try_call(libc::SYS_setuid, [0]));
-    told("setgid 0", try_call(libc::SYS_setgid, [0]));
-    told("setresuid 0", try_call(libc::SYS_setresuid, [0, 0, 0]));
+    report("setuid 0", try_call(libc::SYS_setuid, [0]));
+    report("setgid 0", try_call(libc::SYS_setgid, [0]));
+    report("setresuid 0", try_call(libc::SYS_setresuid, [0, 0, 0]));
     let group = [0_u32];
-    told("setgroups", try_call(libc::SYS_setgroups, [1, group.as_ptr().addr()]));
+    report("setgroups", try_call(libc::SYS_setgroups, [1, group.as_ptr().addr()]));
     let header = [0x2008_0522_u32, 0];
     let all = [u32::MAX; 6];
-    told("capset", try_call(libc::SYS_capset, [header.as_ptr().addr(), all.as_ptr().addr()]));
-    told("hide from others of the user", try_call(libc::SYS_prctl, [libc::PR_SET_DUMPABLE as usize, 0]));
-    told("give up no_new_privs", try_call(libc::SYS_prctl, [38, 0, 0, 0, 0]));
-    told("chroot", on_path(libc::SYS_chroot, "/work/source", []));
+    report("capset", try_call(libc::SYS_capset, [header.as_ptr().addr(), all.as_ptr().addr()]));
+    report("hide from others of the user", try_call(libc::SYS_prctl, [libc::PR_SET_DUMPABLE as usize, 0]));
+    report("give up no_new_privs", try_call(libc::SYS_prctl, [38, 0, 0, 0, 0]));
+    report("chroot", on_path(libc::SYS_chroot, "/work/source", []));
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     for field in ["CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp"] {
         let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(":\t"));
-        said(field, value.unwrap_or_default());
+        report_value(field, value.unwrap_or_default());
     }
     set_user_id();
 }
@@ -326,41 +331,41 @@ fn set_user_id() {
     let program = format!("{}/set-user-id", std::env::var("HOME").unwrap_or_default());
     let copied = fs::copy("/hostile", &program).map(drop);
     let path = std::ffi::CString::new(program.clone()).unwrap_or_default();
-    told("copy itself", copied);
-    told("give it to root", try_call(libc::SYS_chown, [path.as_ptr().addr(), 0, 0]));
+    report("copy itself", copied);
+    report("give it to root", try_call(libc::SYS_chown, [path.as_ptr().addr(), 0, 0]));
     let _ = on_path(libc::SYS_chmod, &program, [0o6755]);
     let _ = fs::remove_file(program);
 }
 
 fn signals() {
     let (kill, stop, everybody) = (libc::SIGKILL as usize, libc::SIGSTOP as usize, signed(-1));
-    told("kill the supervisor", try_call(libc::SYS_kill, [SUPERVISOR, kill]));
-    told("stop the supervisor", try_call(libc::SYS_kill, [SUPERVISOR, stop]));
-    told("end the supervisor", try_call(libc::SYS_kill, [SUPERVISOR, libc::SIGTERM as usize]));
-    told("kill the parent", try_call(libc::SYS_kill, [std::os::unix::process::parent_id() as usize, kill]));
-    told("kill everybody", try_call(libc::SYS_kill, [everybody, kill]));
-    told("tkill", try_call(libc::SYS_tkill, [SUPERVISOR, kill]));
-    told("tgkill", try_call(libc::SYS_tgkill, [SUPERVISOR, SUPERVISOR, kill]));
+    report("kill the supervisor", try_call(libc::SYS_kill, [SUPERVISOR, kill]));
+    report("stop the supervisor", try_call(libc::SYS_kill, [SUPERVISOR, stop]));
+    report("end the supervisor", try_call(libc::SYS_kill, [SUPERVISOR, libc::SIGTERM as usize]));
+    report("kill the parent", try_call(libc::SYS_kill, [std::os::unix::process::parent_id() as usize, kill]));
+    report("kill everybody", try_call(libc::SYS_kill, [everybody, kill]));
+    report("tkill", try_call(libc::SYS_tkill, [SUPERVISOR, kill]));
+    report("tgkill", try_call(libc::SYS_tgkill, [SUPERVISOR, SUPERVISOR, kill]));
     let threads = fs::read_dir("/proc/1/task").into_iter().flatten().flatten();
     let thread = threads.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(|id| *id != SUPERVISOR);
-    told(
+    report(
         "kill a thread of the supervisor",
         thread.map_or(Err(Errno::ESRCH), |id| try_call(libc::SYS_tkill, [id, kill])),
     );
     let place = PLACE;
-    told("rt_sigqueueinfo", try_call(libc::SYS_rt_sigqueueinfo, [SUPERVISOR, kill, place.as_ptr().addr()]));
-    told("setpriority of the supervisor", try_call(libc::SYS_setpriority, [0, SUPERVISOR, 19]));
-    told("setpriority of the user", try_call(libc::SYS_setpriority, [2, 0, 19]));
-    told("ioprio_set of the supervisor", try_call(libc::SYS_ioprio_set, [1, SUPERVISOR, 3 << 13]));
-    told("ioprio_set of the user", try_call(libc::SYS_ioprio_set, [3, 0, 3 << 13]));
+    report("rt_sigqueueinfo", try_call(libc::SYS_rt_sigqueueinfo, [SUPERVISOR, kill, place.as_ptr().addr()]));
+    report("setpriority of the supervisor", try_call(libc::SYS_setpriority, [0, SUPERVISOR, 19]));
+    report("setpriority of the user", try_call(libc::SYS_setpriority, [2, 0, 19]));
+    report("ioprio_set of the supervisor", try_call(libc::SYS_ioprio_set, [1, SUPERVISOR, 3 << 13]));
+    report("ioprio_set of the user", try_call(libc::SYS_ioprio_set, [3, 0, 3 << 13]));
     let (cpus, limit) = ([1_u64], [0_u64, 0]);
-    told("sched_setaffinity", try_call(libc::SYS_sched_setaffinity, [SUPERVISOR, 8, cpus.as_ptr().addr()]));
+    report("sched_setaffinity", try_call(libc::SYS_sched_setaffinity, [SUPERVISOR, 8, cpus.as_ptr().addr()]));
     let idle = [0_i32];
-    told("sched_setscheduler", try_call(libc::SYS_sched_setscheduler, [SUPERVISOR, 5, idle.as_ptr().addr()]));
-    told("prlimit", try_call(libc::SYS_prlimit64, [SUPERVISOR, libc::RLIMIT_NOFILE as usize, limit.as_ptr().addr()]));
+    report("sched_setscheduler", try_call(libc::SYS_sched_setscheduler, [SUPERVISOR, 5, idle.as_ptr().addr()]));
+    report("prlimit", try_call(libc::SYS_prlimit64, [SUPERVISOR, libc::RLIMIT_NOFILE as usize, limit.as_ptr().addr()]));
     // Into the supervisor's own group, to reach it as one of it.
-    told("join the supervisor's group", try_call(libc::SYS_setpgid, [0, SUPERVISOR]));
-    told("reboot", try_call(libc::SYS_reboot, [0xfee1_dead, 672_274_793, 0x0123_4567]));
+    report("join the supervisor's group", try_call(libc::SYS_setpgid, [0, SUPERVISOR]));
+    report("reboot", try_call(libc::SYS_reboot, [0xfee1_dead, 672_274_793, 0x0123_4567]));
 }
 
 /// What it was given open: nothing but the three that it prints to and reads from.
@@ -374,9 +379,9 @@ fn descriptors() {
         }
         format!("{numbers:?}")
     };
-    said("descriptors", open());
+    report_value("descriptors", open());
     let file = File::open("/proc/self/status");
-    said("descriptors and one more", open());
+    report_value("descriptors and one more", open());
     drop(file);
 }
 
@@ -384,12 +389,12 @@ fn descriptors() {
 fn image() {
     let mut names: Vec<String> = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
     names.sort();
-    said("variables", names.join(" "));
-    said("PATH", std::env::var("PATH").unwrap_or_default());
-    told("read the Task by a link of the image", File::open("/link-in/task.json"));
-    told("read what is ours by a link of the image", File::open("/link-private/source.json"));
-    told("list what is ours by a link of the image", fs::read_dir("/link-private"));
-    told("read what is ours by a link to the root", File::open("/link-root/work/private/source.json"));
+    report_value("variables", names.join(" "));
+    report_value("PATH", std::env::var("PATH").unwrap_or_default());
+    report("read the Task by a link of the image", File::open("/link-in/task.json"));
+    report("read what is ours by a link of the image", File::open("/link-private/source.json"));
+    report("list what is ours by a link of the image", fs::read_dir("/link-private"));
+    report("read what is ours by a link to the root", File::open("/link-root/work/private/source.json"));
 }
 
 fn clocks() {
@@ -402,7 +407,7 @@ fn clocks() {
         ("clock_adjtime", libc::SYS_clock_adjtime, [0, at]),
         ("unshare of time", libc::SYS_unshare, [0x80, 0]),
     ] {
-        told(name, try_call(number, arguments));
+        report(name, try_call(number, arguments));
     }
 }
 
@@ -446,20 +451,20 @@ fn kernel() {
         ("type into a terminal", libc::SYS_ioctl, [0, libc::TIOCSTI as usize, at, 0, 0]),
     ];
     for (name, number, [a, b, c, d, e]) in calls {
-        told(name, try_call(*number, [*a, *b, *c, *d, *e]));
+        report(name, try_call(*number, [*a, *b, *c, *d, *e]));
     }
     #[cfg(target_arch = "x86_64")]
     {
-        told("iopl", try_call(libc::SYS_iopl, [3]));
-        told("ioperm", try_call(libc::SYS_ioperm, [0, 1, 1]));
-        told("modify_ldt", try_call(libc::SYS_modify_ldt, [1, at, 16]));
+        report("iopl", try_call(libc::SYS_iopl, [3]));
+        report("ioperm", try_call(libc::SYS_ioperm, [0, 1, 1]));
+        report("modify_ldt", try_call(libc::SYS_modify_ldt, [1, at, 16]));
     }
     for device in ["/dev/mem", "/dev/kmsg", "/dev/fuse", "/dev/userfaultfd", "/dev/kvm", "/dev/sda", "/dev/ptmx"] {
-        told(format!("open {device}"), File::options().read(true).write(true).open(device));
+        report(format!("open {device}"), File::options().read(true).write(true).open(device));
     }
-    told("read /proc/kcore", File::open("/proc/kcore").and_then(|mut file| file.read_exact(&mut [0; 8])));
-    told("write /proc/sysrq-trigger", File::options().write(true).open("/proc/sysrq-trigger"));
-    told("read the service account", read_service_account());
+    report("read /proc/kcore", File::open("/proc/kcore").and_then(|mut file| file.read_exact(&mut [0; 8])));
+    report("write /proc/sysrq-trigger", File::options().write(true).open("/proc/sysrq-trigger"));
+    report("read the service account", read_service_account());
 }
 
 fn read_service_account() -> io::Result<String> {

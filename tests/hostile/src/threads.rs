@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use libc::c_long;
 
 use crate::sys::{signed, try_call};
-use crate::{said, told};
+use crate::{report, report_value};
 
 const SUPERVISOR: usize = 1;
 const PLACE: [u64; 64] = [0; 64];
@@ -34,16 +34,16 @@ pub fn of_the_supervisor() -> Vec<usize> {
 
 fn threads() {
     let ids = of_the_supervisor();
-    said("threads of the supervisor", ids.len());
+    report_value("threads of the supervisor", ids.len());
     let before = supervisor();
     for (n, id) in ids.iter().enumerate() {
         reach(&format!("thread {n}"), *id);
     }
-    said("the supervisor is as it was", before == supervisor() && !before.is_empty());
+    report_value("the supervisor is as it was", before == supervisor() && !before.is_empty());
     reach("itself", 0);
     let place = PLACE;
     let read = [SUPERVISOR, libc::RLIMIT_NOFILE as usize, 0, place.as_ptr().addr()];
-    told("read limits of the supervisor", try_call(libc::SYS_prlimit64, read));
+    report("read limits of the supervisor", try_call(libc::SYS_prlimit64, read));
 }
 
 /// All that takes an id, and does no harm when it is its own.
@@ -66,7 +66,7 @@ fn reach(whom: &str, id: usize) {
         ("get_robust_list", libc::SYS_get_robust_list, [id, place.as_ptr().addr(), place[1..].as_ptr().addr(), 0]),
     ];
     for (name, number, arguments) in calls {
-        told(format!("{name} of {whom}"), try_call(*number, *arguments));
+        report(format!("{name} of {whom}"), try_call(*number, *arguments));
     }
     if id == 0 {
         return;
@@ -75,19 +75,19 @@ fn reach(whom: &str, id: usize) {
     let one = [1_u64, 1];
     for (name, resource, limits) in [("no files", libc::RLIMIT_NOFILE, &none), ("no time", libc::RLIMIT_CPU, &one)] {
         let arguments = [id, resource as usize, limits.as_ptr().addr()];
-        told(format!("{name} for {whom}"), try_call(libc::SYS_prlimit64, arguments));
+        report(format!("{name} for {whom}"), try_call(libc::SYS_prlimit64, arguments));
     }
     let signal = libc::SIGTERM as usize;
-    told(format!("kill {whom}"), try_call(libc::SYS_kill, [id, signal]));
-    told(format!("tkill {whom}"), try_call(libc::SYS_tkill, [id, signal]));
-    told(format!("tgkill {whom}"), try_call(libc::SYS_tgkill, [SUPERVISOR, id, signal]));
+    report(format!("kill {whom}"), try_call(libc::SYS_kill, [id, signal]));
+    report(format!("tkill {whom}"), try_call(libc::SYS_tkill, [id, signal]));
+    report(format!("tgkill {whom}"), try_call(libc::SYS_tgkill, [SUPERVISOR, id, signal]));
     let place = PLACE;
-    told(format!("rt_sigqueueinfo {whom}"), try_call(libc::SYS_rt_sigqueueinfo, [id, signal, place.as_ptr().addr()]));
+    report(format!("rt_sigqueueinfo {whom}"), try_call(libc::SYS_rt_sigqueueinfo, [id, signal, place.as_ptr().addr()]));
     // PIDFD_THREAD.
-    told(format!("pidfd_open {whom}"), try_call(libc::SYS_pidfd_open, [id, libc::O_EXCL as usize]));
+    report(format!("pidfd_open {whom}"), try_call(libc::SYS_pidfd_open, [id, libc::O_EXCL as usize]));
     let priority = [libc::PRIO_PROCESS as usize, id];
     // What the kernel tells is 20 less the priority.
-    said(format!("priority of {whom}"), try_call(libc::SYS_getpriority, priority).map_or(0, |got| 20 - got));
+    report_value(format!("priority of {whom}"), try_call(libc::SYS_getpriority, priority).map_or(0, |got| 20 - got));
 }
 
 fn limit_of_itself() -> [u64; 2] {
@@ -115,20 +115,20 @@ fn owners() {
     let descriptor = socket.as_raw_fd() as usize;
     let own = |id: usize| try_call(libc::SYS_fcntl, [descriptor, libc::F_SETOWN as usize, id]);
     for (n, id) in of_the_supervisor().into_iter().enumerate() {
-        told(format!("own a descriptor as thread {n}"), own(id));
+        report(format!("own a descriptor as thread {n}"), own(id));
     }
-    told("own a descriptor as the supervisor's group", own(signed(-1)));
-    told("own a descriptor", own(std::process::id() as usize));
+    report("own a descriptor as the supervisor's group", own(signed(-1)));
+    report("own a descriptor", own(std::process::id() as usize));
     let owner = [0_i32, 1];
-    told("own a descriptor by a thread", try_call(libc::SYS_fcntl, [descriptor, 15, owner.as_ptr().addr()]));
+    report("own a descriptor by a thread", try_call(libc::SYS_fcntl, [descriptor, 15, owner.as_ptr().addr()]));
     for (name, request) in [("FIOSETOWN", 0x8901), ("SIOCSPGRP", 0x8902)] {
-        told(name, try_call(libc::SYS_ioctl, [descriptor, request, owner[1..].as_ptr().addr()]));
+        report(name, try_call(libc::SYS_ioctl, [descriptor, request, owner[1..].as_ptr().addr()]));
     }
     // A folder of the process table is as good as a descriptor of the process.
     let folder = File::open("/proc/1").ok();
     let descriptor = folder.as_ref().map_or(usize::MAX, |folder| folder.as_raw_fd() as usize);
     let arguments = [descriptor, libc::SIGTERM as usize, 0, 0];
-    told("signal by a folder of /proc", try_call(libc::SYS_pidfd_send_signal, arguments));
+    report("signal by a folder of /proc", try_call(libc::SYS_pidfd_send_signal, arguments));
 }
 
 /// What would be there after its end, or is another's.
@@ -148,15 +148,15 @@ fn left_behind() {
         ("descriptors of its own by closing", libc::SYS_close_range, [1000, 1001, 2, 0]),
         ("close descriptors", libc::SYS_close_range, [1000, 1001, 0, 0]),
     ] {
-        told(name, try_call(number, arguments));
+        report(name, try_call(number, arguments));
     }
 }
 
 /// Calls that the newest kernels have.
 fn newer_calls() {
     for number in [470, 471, 500, 1000] {
-        told(format!("call {number}"), try_call(number, []));
+        report(format!("call {number}"), try_call(number, []));
     }
-    told("open_tree_attr", try_call(467, [0, 0, 0, 0, 0]));
-    told("file_setattr", try_call(469, [0, 0, 0, 0, 0]));
+    report("open_tree_attr", try_call(467, [0, 0, 0, 0, 0]));
+    report("file_setattr", try_call(469, [0, 0, 0, 0, 0]));
 }

@@ -26,13 +26,10 @@ pub const DIGEST: Holds = Text(1, 256);
 pub const MEDIA_TYPE: Holds = Text(1, 255);
 /// Some sentences.
 pub const NOTES: Holds = Text(0, 4000);
-/// A list of words.
 pub const WORDS: Holds = List(MAX_LIST, &Text(1, 128));
-/// A list of sentences.
 pub const SENTENCES: Holds = List(MAX_LIST, &Text(0, 4000));
 /// A list of addresses.
 pub const URLS: Holds = List(MAX_LIST, &URL);
-/// A list of actors.
 pub const ACTORS: Holds = List(MAX_LIST, &Object(&Actor::SHAPE));
 /// An amount of money, minutes or seconds.
 pub const AMOUNT: Holds = Number(0.0, 1e12);
@@ -51,11 +48,8 @@ pub const REPOS: Holds = List(MAX_LIST, &REPO);
 pub const ISSUES: Holds = List(MAX_LIST, &ISSUE);
 /// References to Runs.
 pub const RUNS: Holds = List(MAX_LIST, &RUN);
-/// References to ContextPackets.
 pub const PACKETS: Holds = List(MAX_LIST, &Holds::Ref(&[Kind::ContextPacket]));
 /// References to ConstraintSnapshots.
 pub const SNAPSHOTS: Holds = List(MAX_LIST, &SNAPSHOT);
-/// References to DoctrineRefs.
 pub const DOCTRINES: Holds = List(MAX_LIST, &Holds::Ref(&[Kind::DoctrineRef]));
-/// References to Artifacts.
 pub const ARTIFACTS: Holds = List(MAX_ARTIFACTS, &Holds::Ref(&[Kind::Artifact]));

@@ -110,7 +110,6 @@ impl From<Kind> for EntityKind {
 
 /// The fields of one kind, without the head.
 pub trait WorkSpec: Part + Serialize + Sized {
-    /// Which kind.
     const KIND: Kind;
 
     /// Fills in what is by default as old as the object.
@@ -138,7 +137,6 @@ macro_rules! specs {
         }
 
         impl Spec {
-            /// Which kind it is.
             pub fn kind(&self) -> Kind {
                 match self { $(Self::$kind(_) => Kind::$kind,)+ }
             }

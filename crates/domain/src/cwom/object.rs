@@ -56,7 +56,6 @@ impl<S: WorkSpec + Into<Spec>> From<Object<S>> for Object {
 }
 
 impl Object {
-    /// Which kind it is.
     pub fn kind(&self) -> Kind {
         self.spec.kind()
     }

@@ -55,7 +55,6 @@ record! {
 pub struct Ref {
     /// The kind of the object.
     pub kind: Kind,
-    /// Which one.
     pub target: Target,
     /// What it is here, in a word.
     pub role: Option<String>,

@@ -362,9 +362,9 @@ proptest! {
 #[test]
 fn an_object_of_countless_values_is_refused_by_the_field_that_has_most() {
     for kind in Kind::ALL.iter().copied() {
-        let told = findings(kind, &with(kind, json!({"meta": {"x": vec![0; 20_000]}})));
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].starts_with("INVALID_SPEC: meta: the spec has more than 20000 JSON values"), "{told:?}");
+        let found = findings(kind, &with(kind, json!({"meta": {"x": vec![0; 20_000]}})));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with("INVALID_SPEC: meta: the spec has more than 20000 JSON values"), "{found:?}");
         assert_eq!(findings(kind, &with(kind, json!({"meta": {"x": vec![0; 15_000]}}))), [""; 0]);
     }
 }

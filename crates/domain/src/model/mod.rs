@@ -26,6 +26,8 @@ pub const PORT: u16 = 8089;
 pub const DOOR: &str = "private/model";
 /// What the relay leaves there: the record of what models were asked.
 pub const RECORD: &str = "private/model.jsonl";
+/// Where it leaves the bodies of requests and answers, if these are recorded.
+pub const BODIES: &str = "private/model-bodies.jsonl";
 /// What it leaves where that can't be had: why.
 pub const TROUBLE: &str = "private/model.trouble";
 /// What whoever waits at a door says to whom it has let in, once the door is closed.
@@ -188,4 +190,17 @@ pub struct Models {
     pub grants: Vec<Grant>,
     /// What attempts may use.
     pub defaults: Defaults,
+    /// What is recorded of an exchange.
+    pub record: Record,
+}
+
+/// What is recorded of an exchange.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Record {
+    /// What it was and what it cost: sizes and digests of bodies, and no body.
+    #[default]
+    Metadata,
+    /// The bodies too, cut, and without the secrets that are found in them.
+    Bodies,
 }

@@ -35,7 +35,7 @@ impl Models {
     }
 
     fn check(&self) -> Result<(), InvalidModels> {
-        let Self { providers, models, grants, defaults } = self;
+        let Self { providers, models, grants, defaults, record: _ } = self;
         let mut names = BTreeSet::new();
         for (index, provider) in providers.iter().enumerate() {
             let at = format!("providers[{index}]");

@@ -11,9 +11,7 @@ use crate::{Code, Finding, Naming};
 /// The custom resources that are ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// A Task.
     Task,
-    /// A work object.
     Work(Kind),
     /// A Session, by which somebody asks who they are to the API.
     Session,

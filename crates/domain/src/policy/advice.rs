@@ -49,11 +49,7 @@ fn lacking(executor: &Executor, task: &Task, naming: Naming) -> Option<String> {
 
 /// The input that a built-in executor can't do without, if it is not there, and what it does with it.
 fn lacks(builtin: Builtin, operation: Operation, inputs: &Map<String, Value>) -> Option<(&'static str, &'static str)> {
-    let (input, does) = match builtin {
-        Builtin::CodeChange => ("patch", "applies the patch that is given there"),
-        Builtin::Ops => ("commands", "runs the commands that are listed there"),
-        Builtin::Analysis | Builtin::Docs => return None,
-    };
+    let (input, does) = builtin.required_input()?;
     let is_there = match inputs.get(input) {
         None | Some(Value::Null) => false,
         Some(Value::String(text)) => !text.trim().is_empty(),
@@ -107,11 +103,11 @@ mod tests {
     #[case(json!({"executor": "nobody"}), "spec.executor \"nobody\" is not configured; allowed in spec.executor: analysis")]
     #[case(json!({"executor": "agent"}), "spec.executor \"agent\" does not do analysis")]
     fn what_will_fail_is_told_with_its_field(#[case] change: Value, #[case] expected: &str) {
-        let told = warnings(&change);
+        let found = warnings(&change);
         let is_of_names = change.get("executor").is_some();
         let unconfigured = advice_without_configuration(&spec(&change), Naming::CustomResource);
-        assert_eq!(unconfigured, if is_of_names { Vec::new() } else { told.clone() });
-        assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
-        assert!(told[0].len() < 256, "longer warnings are cut: {}", told[0].len());
+        assert_eq!(unconfigured, if is_of_names { Vec::new() } else { found.clone() });
+        assert!(found.len() == 1 && found[0].starts_with(expected), "{found:?}");
+        assert!(found[0].len() < 256, "longer warnings are cut: {}", found[0].len());
     }
 }

@@ -14,7 +14,6 @@ pub struct Envelope {
     /// The payload, in base64.
     #[serde(default)]
     pub payload: String,
-    /// What the payload is.
     #[serde(default)]
     pub payload_type: String,
     /// One is enough.

@@ -4,21 +4,20 @@
 //!
 //! `docs/provenance.md` tells users what each field means: the two change together.
 
+mod descriptors;
 mod envelope;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
+pub use self::descriptors::subjects;
+use self::descriptors::{byproducts, dependencies};
 pub use self::envelope::{Envelope, PAYLOAD_TYPE, Signature, pre_authentication_encoding};
 use super::checkpoint::Checkpoint;
-use super::trace::{
-    ARTIFACTS_DIR, EVENTS_FILE, FileEntry, INCOMPLETE_FILE, LOG_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, Outcome,
-    STDERR_FILE, STDOUT_FILE,
-};
-use super::url::percent_encoded;
+use super::trace::{Manifest, Outcome};
 use super::{Id, TraceId};
 
 /// `_type` of a statement.
@@ -34,9 +33,6 @@ pub const OUTCOME_URI: &str = "https://jct.dev/task/v1#outcome";
 /// The greatest envelope that is read, in bytes: one for the greatest manifest fits.
 pub const MAX_PROVENANCE_BYTES: u64 = 32 * 1024 * 1024;
 
-/// The container that an executor runs in.
-const EXECUTOR: &str = "executor";
-
 /// Algorithm and lower-case hex digits.
 pub type DigestSet = BTreeMap<String, String>;
 
@@ -51,7 +47,6 @@ pub struct Statement {
     pub subject: Vec<ResourceDescriptor>,
     /// [`PREDICATE_TYPE`].
     pub predicate_type: String,
-    /// How they came about.
     pub predicate: Predicate,
 }
 
@@ -59,9 +54,7 @@ pub struct Statement {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Predicate {
-    /// What went in.
     pub build_definition: BuildDefinition,
-    /// What happened.
     pub run_details: RunDetails,
 }
 
@@ -73,7 +66,6 @@ pub struct BuildDefinition {
     pub build_type: String,
     /// The normalized Task: the JSON of `task.json`.
     pub external_parameters: Value,
-    /// What JCT decided.
     #[serde(default)]
     pub internal_parameters: InternalParameters,
     /// The repository's commit and the images, where known.
@@ -85,19 +77,15 @@ pub struct BuildDefinition {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct InternalParameters {
-    /// The executor's name.
     pub executor: String,
     /// 1 for the first.
     pub attempt: u32,
-    /// The Task's namespace.
     pub namespace: String,
     /// The user whom the API server authenticated as the Task's submitter; none where nobody vouched for one. What the Task
     /// says of its requester is a claim, in [`BuildDefinition::external_parameters`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub submitted_by: Option<String>,
-    /// The Task.
     pub task_id: String,
-    /// Its trace.
     pub trace_id: String,
     /// The newest checkpoint of the audit log when this was signed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,7 +125,6 @@ pub struct Metadata {
     /// When the worker began; none if it did not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_on: Option<Timestamp>,
-    /// When the attempt ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_on: Option<Timestamp>,
 }
@@ -152,13 +139,11 @@ pub struct ResourceDescriptor {
     /// What it is called everywhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uri: Option<String>,
-    /// Its digests.
     #[serde(skip_serializing_if = "DigestSet::is_empty")]
     pub digest: DigestSet,
     /// IANA media type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
-    /// More about it.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub annotations: Map<String, Value>,
 }
@@ -166,7 +151,6 @@ pub struct ResourceDescriptor {
 /// An image that a container of the attempt ran, as the node tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerImage {
-    /// The container's name.
     pub container: String,
     /// The image as it was named.
     pub image: String,
@@ -178,12 +162,7 @@ pub struct ContainerImage {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Bound<'a> {
     /// A manifest that is believed.
-    Manifest {
-        /// It.
-        manifest: &'a Manifest,
-        /// Its SHA-256.
-        sha256: &'a str,
-    },
+    Manifest { manifest: &'a Manifest, sha256: &'a str },
     /// There is none; this is the SHA-256 of `incomplete.json`.
     Incomplete {
         /// Of `incomplete.json`.
@@ -194,17 +173,13 @@ pub enum Bound<'a> {
 /// All that a statement is made from. The same facts make the same statement, to the byte.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Facts<'a> {
-    /// The Task.
     pub task_id: Id,
-    /// Its trace.
     pub trace_id: &'a TraceId,
-    /// Its namespace.
     pub namespace: &'a str,
     /// The authenticated submitter, where one was vouched for.
     pub submitted_by: Option<&'a str>,
     /// 1 for the first.
     pub attempt: u32,
-    /// The executor's name.
     pub executor: &'a str,
     /// The normalized Task, as `task.json` has it.
     pub task: Value,
@@ -216,7 +191,6 @@ pub struct Facts<'a> {
     pub commit: Option<&'a str>,
     /// The images, where known.
     pub images: &'a [ContainerImage],
-    /// The trace.
     pub bound: Bound<'a>,
     /// Whether the worker itself announced the manifest that is bound, where that is known.
     pub announced: Option<bool>,
@@ -226,13 +200,9 @@ pub struct Facts<'a> {
     pub failure: Option<(&'a str, &'a str)>,
     /// Of the executor.
     pub exit_code: Option<i32>,
-    /// When the worker began.
     pub started_at: Option<Timestamp>,
-    /// When the attempt ended.
     pub ended_at: Option<Timestamp>,
-    /// The builder's URI.
     pub builder_id: &'a str,
-    /// The operator's version.
     pub version: &'a str,
     /// The newest checkpoint of the audit log, where there is one.
     pub checkpoint: Option<&'a Checkpoint>,
@@ -293,126 +263,6 @@ impl Statement {
 /// `invocationId` of an attempt.
 pub fn invocation_id(trace_id: &str, attempt: u32) -> String {
     format!("{trace_id}/{attempt}")
-}
-
-/// The subjects of a statement about these files.
-pub fn subjects(bound: &Bound) -> Vec<ResourceDescriptor> {
-    match bound {
-        Bound::Manifest { manifest, sha256 } => {
-            let outputs = manifest.files.iter().filter(|file| is_output(file)).map(file_descriptor);
-            std::iter::once(file(MANIFEST_FILE, sha256)).chain(outputs).collect()
-        }
-        Bound::Incomplete { sha256 } => vec![file(INCOMPLETE_FILE, sha256)],
-    }
-}
-
-fn is_output(file: &FileEntry) -> bool {
-    file.path.strip_prefix(ARTIFACTS_DIR).is_some_and(|rest| rest.starts_with('/'))
-}
-
-fn file(name: &str, sha256: &str) -> ResourceDescriptor {
-    ResourceDescriptor {
-        name: Some(name.into()),
-        digest: sha256_of(sha256),
-        media_type: Some("application/json".into()),
-        ..ResourceDescriptor::default()
-    }
-}
-
-fn file_descriptor(file: &FileEntry) -> ResourceDescriptor {
-    ResourceDescriptor {
-        name: Some(file.path.clone()),
-        digest: sha256_of(&file.sha256),
-        media_type: Some(file.media_type.clone()),
-        ..ResourceDescriptor::default()
-    }
-}
-
-fn sha256_of(digits: &str) -> DigestSet {
-    DigestSet::from([("sha256".to_owned(), digits.to_owned())])
-}
-
-fn dependencies(facts: &Facts) -> Vec<ResourceDescriptor> {
-    let source = match &facts.bound {
-        Bound::Manifest { manifest, .. } => manifest.source.as_ref(),
-        Bound::Incomplete { .. } => None,
-    };
-    let repository = match source {
-        Some(source) => Some((source.url.as_str(), source.git_ref.as_str(), source.commit.as_str())),
-        None => facts.commit.map(|commit| (facts.source_url, facts.git_ref, commit)),
-    };
-    let repository = repository.map(|(url, git_ref, commit)| ResourceDescriptor {
-        uri: Some(format!("git+{url}@{}", escaped(git_ref))),
-        digest: DigestSet::from([("gitCommit".to_owned(), commit.to_owned())]),
-        ..ResourceDescriptor::default()
-    });
-    let images = facts.images.iter().map(|image| ResourceDescriptor {
-        name: Some(image.container.clone()),
-        uri: Some(image.image.clone()),
-        digest: image_sha256(&image.image_id).map(sha256_of).unwrap_or_default(),
-        ..ResourceDescriptor::default()
-    });
-    // Where the pod tells nothing any more, the manifest knows at least what was configured.
-    let configured = match &facts.bound {
-        Bound::Manifest { manifest, .. } if facts.images.is_empty() => manifest.image.as_ref(),
-        _ => None,
-    };
-    let configured = configured.map(|image| ResourceDescriptor {
-        name: Some(EXECUTOR.into()),
-        uri: Some(image.clone()),
-        ..ResourceDescriptor::default()
-    });
-    repository.into_iter().chain(images).chain(configured).collect()
-}
-
-/// The digits of an image id such as `registry/name@sha256:…`, `docker-pullable://…` or `sha256:…`.
-fn image_sha256(image_id: &str) -> Option<&str> {
-    let (_, digits) = image_id.rsplit_once("sha256:")?;
-    let is_digest = digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    is_digest.then_some(digits)
-}
-
-/// A git ref within a URI: what would end it or be taken for something else is percent-encoded.
-fn escaped(git_ref: &str) -> String {
-    percent_encoded(git_ref.as_bytes(), b"-._/+=,!")
-}
-
-fn byproducts(facts: &Facts) -> Vec<ResourceDescriptor> {
-    const LOGS: [&str; 4] = [EVENTS_FILE, LOG_FILE, STDOUT_FILE, STDERR_FILE];
-    let files = match &facts.bound {
-        Bound::Manifest { manifest, .. } => manifest.files.as_slice(),
-        Bound::Incomplete { .. } => &[],
-    };
-    let logs = LOGS.iter().filter_map(|name| files.iter().find(|file| file.path == *name)).map(file_descriptor);
-    let mut annotations = Map::new();
-    annotations.insert("outcome".into(), json!(facts.outcome));
-    if let Some((reason, message)) = facts.failure {
-        annotations.insert("reason".into(), json!(reason));
-        annotations.insert("message".into(), json!(message));
-    }
-    if let Some(exit_code) = facts.exit_code {
-        annotations.insert("exitCode".into(), json!(exit_code));
-    }
-    if let Some(announced) = facts.announced {
-        annotations.insert("manifestAnnounced".into(), json!(announced));
-    }
-    let outcome = ResourceDescriptor {
-        name: Some("outcome".into()),
-        uri: Some(OUTCOME_URI.into()),
-        annotations,
-        ..ResourceDescriptor::default()
-    };
-    logs.chain(models(facts)).chain([outcome]).collect()
-}
-
-/// What models were asked, with the sums of that: by the broker's account, which the recorder put in the place of the executor's.
-fn models(facts: &Facts) -> Option<ResourceDescriptor> {
-    let Bound::Manifest { manifest, .. } = &facts.bound else { return None };
-    let file = manifest.files.iter().find(|file| file.path == MODEL_FILE)?;
-    let cost = manifest.result.as_ref().and_then(|result| result.cost).unwrap_or_default();
-    let usd = cost.usd.map(|usd| ("usd".to_owned(), json!(usd)));
-    let tokens = cost.tokens.map(|tokens| ("tokens".to_owned(), json!(tokens)));
-    Some(ResourceDescriptor { annotations: usd.into_iter().chain(tokens).collect(), ..file_descriptor(file) })
 }
 
 #[cfg(test)]

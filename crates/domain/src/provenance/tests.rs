@@ -1,6 +1,9 @@
 use rstest::rstest;
+use serde_json::json;
 
+use super::descriptors::image_sha256;
 use super::*;
+use crate::trace::{EVENTS_FILE, FileEntry, MODEL_FILE, STDERR_FILE};
 use crate::trace::{ExecutorCost, ExecutorResult, FileKind, Source, TASK_FILE};
 
 fn time(text: &str) -> Timestamp {
@@ -87,18 +90,18 @@ fn the_statement_of_a_sealed_attempt_is_frozen() {
 #[test]
 fn what_models_were_asked_is_told_with_its_sums() {
     let (trace_id, mut manifest, sha256) = (TraceId::derive("uid"), manifest(), "a".repeat(64));
-    let told = |manifest: &Manifest| {
+    let usage_record = |manifest: &Manifest| {
         let bound = Bound::Manifest { manifest, sha256: &sha256 };
         let byproducts = Statement::of(&facts(&trace_id, &[], bound)).predicate.run_details.byproducts;
         byproducts.into_iter().find(|found| found.name.as_deref() == Some(MODEL_FILE))
     };
-    assert_eq!(told(&manifest), None);
+    assert_eq!(usage_record(&manifest), None);
     manifest.files.push(entry(MODEL_FILE, "5"));
     let cost = ExecutorCost { usd: Some(0.25), tokens: Some(120) };
     manifest.result = Some(ExecutorResult { cost: Some(cost), ..ExecutorResult::default() });
-    let told = told(&manifest).unwrap();
-    assert_eq!(told.digest["sha256"], "5".repeat(64));
-    assert_eq!(json!(told.annotations), json!({"usd": 0.25, "tokens": 120}));
+    let usage_record = usage_record(&manifest).unwrap();
+    assert_eq!(usage_record.digest["sha256"], "5".repeat(64));
+    assert_eq!(json!(usage_record.annotations), json!({"usd": 0.25, "tokens": 120}));
 }
 
 #[test]

@@ -20,9 +20,7 @@ pub(crate) use record::{plain, record};
 /// A record: its name and its fields.
 #[derive(Debug)]
 pub struct Shape {
-    /// The Rust type.
     pub name: &'static str,
-    /// What it is.
     pub doc: &'static str,
     /// Its fields, in the contract's order.
     pub fields: &'static [Field],
@@ -33,11 +31,9 @@ pub struct Shape {
 pub struct Field {
     /// In snake_case.
     pub name: &'static str,
-    /// What it is.
     pub doc: &'static str,
     /// What a missing one means.
     pub need: Need,
-    /// What it may hold.
     pub holds: Holds,
     /// A former name, which is read where the field itself is missing.
     pub alias: Option<&'static str>,
@@ -163,11 +159,9 @@ impl Shape {
 /// What it means when a field is missing or null.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Need {
-    /// A finding.
     Required,
     /// Nothing is known: null.
     Optional,
-    /// This text.
     Or(&'static str),
     /// This value, which is told in the words about the field and not as the `default` of its schema.
     Else(Scalar),
@@ -180,11 +174,8 @@ pub enum Need {
 /// What a missing field means.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Scalar {
-    /// This text.
     Text(&'static str),
-    /// This number.
     Number(i64),
-    /// This truth value.
     Flag(bool),
 }
 
@@ -208,13 +199,10 @@ pub enum Holds {
     Text(usize, usize),
     /// Text of at most so many bytes, without NUL.
     Bytes(usize),
-    /// Text of this form.
     Form(Form),
     /// At most so many texts of at most so many characters, without NUL.
     Texts(usize, usize),
-    /// True or false.
     Flag,
-    /// One of these names.
     Choice(&'static [&'static str]),
     /// A whole number of any size, which the gate holds against bounds of its own within these. What does not fit 64 bits is
     /// clamped.
@@ -231,7 +219,6 @@ pub enum Holds {
     Free(usize),
     /// A reference to an object of one of these kinds.
     Ref(&'static [Kind]),
-    /// A record.
     Object(&'static Shape),
     /// At most so many of these.
     List(usize, &'static Holds),

@@ -165,8 +165,8 @@ fn a_spec_of_countless_values_is_refused_by_the_field_that_has_most() {
         with(json!({"inputs": {"x": vec![0; inputs]}, "metadata": {"x": vec![0; metadata]}}))
     };
     assert_eq!(findings(&spec(19_000, 900)), [""; 0]);
-    let told = findings(&spec(15_000, 6_000));
-    assert!(told[0].starts_with("INVALID_SPEC: spec.inputs: the spec has more than 20000 JSON values"), "{told:?}");
+    let found = findings(&spec(15_000, 6_000));
+    assert!(found[0].starts_with("INVALID_SPEC: spec.inputs: the spec has more than 20000 JSON values"), "{found:?}");
     assert!(findings(&spec(6_000, 15_000))[0].starts_with("INVALID_SPEC: spec.metadata: "));
     // The same bytes as one text are one value.
     assert_eq!(findings(&with(json!({"inputs": {"x": "0,".repeat(100_000)}}))), [""; 0]);

@@ -15,8 +15,8 @@ fn every_pattern_compiles() {
 fn headings_have_anchors_and_the_first_is_the_title() {
     let document = Document::parse("Intro\n\n## Part `one` [x](y)\n\nThe *Title*\n=====\n\n# Again\n\n## Part one x\n");
     assert_eq!(document.title.as_deref(), Some("The Title"));
-    let told: Vec<_> = document.headings.iter().map(|h| (h.level, h.anchor.as_str(), h.line)).collect();
-    assert_eq!(told, [(2, "part-one-x", 3), (1, "the-title", 5), (1, "again", 8), (2, "part-one-x-1", 10)]);
+    let headings: Vec<_> = document.headings.iter().map(|h| (h.level, h.anchor.as_str(), h.line)).collect();
+    assert_eq!(headings, [(2, "part-one-x", 3), (1, "the-title", 5), (1, "again", 8), (2, "part-one-x-1", 10)]);
 }
 
 #[test]

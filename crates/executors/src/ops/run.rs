@@ -95,15 +95,15 @@ async fn run_in_order(
     for (at, command) in commands.iter().enumerate() {
         step(&format!("Running {} of {}: {}", at + 1, commands.len(), command.name));
         let ended = run(at, command, place, &mut record, interrupted).await?;
-        let told = format!("{} {}", command.name, ended.told);
-        step(&told);
+        let message = format!("{} {}", command.name, ended.message);
+        step(&message);
         if ended.state == State::Succeeded {
-            log.push(told);
+            log.push(message);
         } else if command.continue_on_error && ended.state != State::Interrupted {
             forgiven += 1;
-            log.push(format!("{told}; went on, as it may fail"));
+            log.push(format!("{message}; went on, as it may fail"));
         } else {
-            return Err(anyhow!("command {:?} ({}) {}", command.name, command.field, ended.told));
+            return Err(anyhow!("command {:?} ({}) {}", command.name, command.field, ended.message));
         }
     }
     let forgiven = if forgiven > 0 { format!("; {forgiven} failed, as they may") } else { String::new() };
@@ -115,7 +115,7 @@ async fn run_in_order(
 struct Ended {
     state: State,
     /// Goes on from its name.
-    told: String,
+    message: String,
 }
 
 enum Waited {
@@ -143,7 +143,7 @@ async fn run(
     let logs = [create_anew(&place.artifacts.join(stdout))?, create_anew(&place.artifacts.join(stderr))?];
     let result = supervise(command, place, logs, interrupted).await;
     let elapsed = began.elapsed().as_secs_f64();
-    let mut ended = Ended { state: State::Failed, told: String::new() };
+    let mut ended = Ended { state: State::Failed, message: String::new() };
     record.update(at, |entry| {
         entry.ended_at = Some(Timestamp::now());
         entry.duration_seconds = Some(elapsed);
@@ -157,7 +157,7 @@ async fn run(
                 }
             }
             Err(error) => {
-                ended.told = format!("could not be started: {error:#}");
+                ended.message = format!("could not be started: {error:#}");
                 entry.error = Some(format!("{error:#}"));
             }
         }
@@ -219,20 +219,22 @@ fn start(command: &Command, place: &Place) -> anyhow::Result<Group> {
 
 /// The folder, after every symlink in it was followed.
 fn working_dir(workspace: &Path, relative: &str) -> anyhow::Result<PathBuf> {
-    let told = |error: io::Error| anyhow!("workingDir {relative:?}: {error}");
-    let root = workspace.canonicalize().map_err(told)?;
-    let dir = root.join(relative).canonicalize().map_err(told)?;
+    let failed = |error: io::Error| anyhow!("workingDir {relative:?}: {error}");
+    let root = workspace.canonicalize().map_err(failed)?;
+    let dir = root.join(relative).canonicalize().map_err(failed)?;
     anyhow::ensure!(dir.starts_with(&root), "workingDir {relative:?} leads out of the workspace");
     anyhow::ensure!(dir.is_dir(), "workingDir {relative:?} is no folder");
     Ok(dir)
 }
 
 fn end_of(waited: &Waited, seconds: f64, last_line: &str) -> Ended {
-    let (state, told) = match waited {
+    let (state, message) = match waited {
         Waited::Interrupted => (State::Interrupted, "was interrupted: the worker was told to end".into()),
         Waited::TimedOut(limit) => (State::TimedOut, format!("was ended after its limit of {limit} s")),
         Waited::Ended(status) => match code_and_signal(*status) {
-            (Some(0), _) => return Ended { state: State::Succeeded, told: format!("succeeded after {seconds:.1} s") },
+            (Some(0), _) => {
+                return Ended { state: State::Succeeded, message: format!("succeeded after {seconds:.1} s") };
+            }
             (Some(code), _) => (State::Failed, format!("ended with exit code {code}")),
             (None, signal) => {
                 let signal = signal.unwrap_or(0);
@@ -241,7 +243,7 @@ fn end_of(waited: &Waited, seconds: f64, last_line: &str) -> Ended {
             }
         },
     };
-    Ended { state, told: if last_line.is_empty() { told } else { format!("{told}: {last_line}") } }
+    Ended { state, message: if last_line.is_empty() { message } else { format!("{message}: {last_line}") } }
 }
 
 fn code_and_signal(status: ExitStatus) -> (Option<i32>, Option<i32>) {

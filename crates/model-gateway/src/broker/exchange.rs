@@ -1,7 +1,6 @@
 //! One exchange: from a request that has been read to its place in the ledger.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -63,10 +62,9 @@ pub(super) struct Open<'a> {
 impl<L: Ledger, I: Identity, C: Connect + Clone + Send + Sync + 'static> Inner<L, I, C> {
     /// Carries an exchange out. `head` gets the answer, whose body goes on to come; when nobody waits for it, the exchange is
     /// ended.
-    pub(super) async fn exchange(&self, asked: Asked, head: oneshot::Sender<Response<Body>>) {
+    pub(super) async fn exchange(&self, asked: Asked, mut exchange: Exchange, head: oneshot::Sender<Response<Body>>) {
         let began = Instant::now();
         let mut reply = Reply::Waiting(head);
-        let mut exchange = opening(&asked, self.begun.fetch_add(1, Ordering::Relaxed));
         let prepared = self.prepare(&asked, &mut exchange, &mut reply).await;
         let mut response = Tally::default();
         let (inspected, model, reservation) = match prepared {
@@ -365,7 +363,7 @@ pub(super) fn not_reserved(attempt: &str, error: &ReserveError) -> Refusal {
 }
 
 /// What the record says from the start.
-fn opening(asked: &Asked, number: u64) -> Exchange {
+pub(super) fn opening(asked: &Asked, number: u64) -> Exchange {
     let Asked { caller, call, counts, path, headers, body } = asked;
     let mut request = Tally::default();
     request.add(body);

@@ -81,13 +81,13 @@ async fn a_silent_provider_is_pinged_over_and_then_left() {
 #[tokio::test]
 async fn a_long_stream_says_that_it_goes_on() {
     let bench = Bench::with(impatient(), Some(price())).await;
-    bench.fake.script().pause_ms = 20;
     bench.answer(Dialect::Anthropic, true).await;
     assert_eq!(bench.ledger.kept_alive.load(Ordering::SeqCst), 0, "a short one has nothing to say");
     bench.fake.script().text = "word ".repeat(40);
+    bench.fake.script().pause_ms = 20;
     bench.answer(Dialect::Anthropic, true).await;
     let told = bench.ledger.kept_alive.load(Ordering::SeqCst);
-    assert!((3..=7).contains(&told), "{told} times in 800 ms, every 150 ms");
+    assert!(told >= 3, "{told} times in 800 ms or more, every 150 ms");
 }
 
 #[tokio::test]

@@ -14,21 +14,21 @@ def to(family, address):
         return echo(sock)
     return call
 for address in [HERE, ("127.0.0.1", PORT + 1), ("127.0.0.2", PORT), ("1.1.1.1", PORT), ("10.96.0.1", 443)]:
-    told("%s %d" % (address[0], address[1] - PORT if address[1] != 443 else 443), to(socket.AF_INET, address))
+    report("%s %d" % (address[0], address[1] - PORT if address[1] != 443 else 443), to(socket.AF_INET, address))
 for address in [("::1", PORT), ("::ffff:127.0.0.1", PORT), ("::1", PORT + 1), ("fd00::1", PORT), ("::ffff:1.1.1.1", PORT)]:
-    told("%s %d" % (address[0], address[1] - PORT), to(socket.AF_INET6, address))
+    report("%s %d" % (address[0], address[1] - PORT), to(socket.AF_INET6, address))
 s = socket.socket()
 s.setblocking(False)
-told("at once", lambda: s.connect_ex(HERE))
+report("at once", lambda: s.connect_ex(HERE))
 s.setblocking(True)
-told("and then", lambda: echo(s))
-told("IPv6 by IPv4", lambda: raw_connect(socket.socket(), struct.pack("=HHI16sI", socket.AF_INET6, socket.htons(PORT), 0, bytes(15) + b"\1", 0)))
-told("short", lambda: raw_connect(socket.socket(), ipv4("127.0.0.1", PORT)[:8]))
+report("and then", lambda: echo(s))
+report("IPv6 by IPv4", lambda: raw_connect(socket.socket(), struct.pack("=HHI16sI", socket.AF_INET6, socket.htons(PORT), 0, bytes(15) + b"\1", 0)))
+report("short", lambda: raw_connect(socket.socket(), ipv4("127.0.0.1", PORT)[:8]))
 kept = socket.socket()
-told("long", lambda: raw(libc.connect, kept.fileno(), bytes(256), 256))
-told("nowhere in memory", lambda: raw(libc.connect, kept.fileno(), ctypes.c_void_p(8), 16))
-told("no descriptor", lambda: raw(libc.connect, 999, ipv4("127.0.0.1", PORT), 16))
-told("no socket", lambda: raw(libc.connect, 1, ipv4("127.0.0.1", PORT), 16))
+report("long", lambda: raw(libc.connect, kept.fileno(), bytes(256), 256))
+report("nowhere in memory", lambda: raw(libc.connect, kept.fileno(), ctypes.c_void_p(8), 16))
+report("no descriptor", lambda: raw(libc.connect, 999, ipv4("127.0.0.1", PORT), 16))
+report("no socket", lambda: raw(libc.connect, 1, ipv4("127.0.0.1", PORT), 16))
 "#,
     );
     assert_eq!(
@@ -46,21 +46,21 @@ fn sockets_have_the_names_that_they_would_have() {
     let got = Bench::new().run(
         r#"
 s = socket.socket()
-told("fresh", s.getsockname)
-told("fresh peer", s.getpeername)
+report("fresh", s.getsockname)
+report("fresh peer", s.getpeername)
 s.connect(HERE)
-told("own", lambda: s.getsockname()[0])
-told("own port is one", lambda: s.getsockname()[1] >= 32768)
-told("peer", lambda: s.getpeername() == HERE)
+report("own", lambda: s.getsockname()[0])
+report("own port is one", lambda: s.getsockname()[1] >= 32768)
+report("peer", lambda: s.getpeername() == HERE)
 six = socket.socket(socket.AF_INET6)
-told("fresh", six.getsockname)
+report("fresh", six.getsockname)
 six.connect(("::1", PORT))
-told("peer", lambda: six.getpeername()[0])
+report("peer", lambda: six.getpeername()[0])
 buffer, length = ctypes.create_string_buffer(16), ctypes.c_uint(4)
-told("little room", lambda: (raw(libc.getpeername, s.fileno(), buffer, ctypes.byref(length)), length.value, buffer.raw[4:]==bytes(12)))
+report("little room", lambda: (raw(libc.getpeername, s.fileno(), buffer, ctypes.byref(length)), length.value, buffer.raw[4:]==bytes(12)))
 length.value = -1 & 0xffffffff
-told("negative", lambda: raw(libc.getpeername, s.fileno(), buffer, ctypes.byref(length)))
-told("no memory", lambda: raw(libc.getpeername, s.fileno(), ctypes.c_void_p(8), ctypes.c_void_p(16)))
+report("negative", lambda: raw(libc.getpeername, s.fileno(), buffer, ctypes.byref(length)))
+report("no memory", lambda: raw(libc.getpeername, s.fileno(), ctypes.c_void_p(8), ctypes.c_void_p(16)))
 "#,
     );
     assert_eq!(
@@ -74,16 +74,16 @@ told("no memory", lambda: raw(libc.getpeername, s.fileno(), ctypes.c_void_p(8), 
 const OTHER_KINDS: &str = r#"
 def kind(*arguments):
     return lambda: socket.socket(*arguments) and "a socket"
-told("datagram", kind(socket.AF_INET, socket.SOCK_DGRAM))
-told("datagram of IPv6", kind(socket.AF_INET6, socket.SOCK_DGRAM))
-told("MPTCP", kind(socket.AF_INET, socket.SOCK_STREAM, 262))
-told("SCTP", kind(socket.AF_INET, socket.SOCK_STREAM, 132))
-told("raw", kind(socket.AF_INET, socket.SOCK_RAW, 1))
-told("netlink", kind(socket.AF_NETLINK, socket.SOCK_RAW))
-told("packet", kind(socket.AF_PACKET, socket.SOCK_RAW))
-told("bind", lambda: socket.socket().bind(("127.0.0.1", 0)))
-told("listen", lambda: socket.socket().listen())
-told("a stream's family", lambda: socket.socket().getsockopt(socket.SOL_SOCKET, socket.SO_DOMAIN) == socket.AF_UNIX)
+report("datagram", kind(socket.AF_INET, socket.SOCK_DGRAM))
+report("datagram of IPv6", kind(socket.AF_INET6, socket.SOCK_DGRAM))
+report("MPTCP", kind(socket.AF_INET, socket.SOCK_STREAM, 262))
+report("SCTP", kind(socket.AF_INET, socket.SOCK_STREAM, 132))
+report("raw", kind(socket.AF_INET, socket.SOCK_RAW, 1))
+report("netlink", kind(socket.AF_NETLINK, socket.SOCK_RAW))
+report("packet", kind(socket.AF_PACKET, socket.SOCK_RAW))
+report("bind", lambda: socket.socket().bind(("127.0.0.1", 0)))
+report("listen", lambda: socket.socket().listen())
+report("a stream's family", lambda: socket.socket().getsockopt(socket.SOL_SOCKET, socket.SO_DOMAIN) == socket.AF_UNIX)
 "#;
 
 #[test]
@@ -110,11 +110,11 @@ def served():
     client = socket.socket(socket.AF_UNIX)
     client.connect("there")
     return client.getpeername(), server.getsockname(), client.getsockname()
-told("by path", served)
-told("nowhere", lambda: socket.socket(socket.AF_UNIX).connect("nowhere"))
+report("by path", served)
+report("nowhere", lambda: socket.socket(socket.AF_UNIX).connect("nowhere"))
 a, b = socket.socketpair()
-told("a pair", lambda: (a.send(b"x"), b.recv(1)))
-told("TCP", lambda: echo(connected()))
+report("a pair", lambda: (a.send(b"x"), b.recv(1)))
+report("TCP", lambda: echo(connected()))
 "#;
     assert_eq!(
         Bench::new().run(script),
@@ -134,34 +134,34 @@ import fcntl, subprocess
 def flags(kind):
     fd = libc.socket(socket.AF_INET, socket.SOCK_STREAM | kind, 0)
     return bool(fcntl.fcntl(fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC), bool(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_NONBLOCK), fd
-told("plain", lambda: flags(0)[:2])
-told("close on exec", lambda: flags(socket.SOCK_CLOEXEC)[:2])
-told("non-blocking", lambda: flags(socket.SOCK_NONBLOCK)[:2])
-told("both", lambda: flags(socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)[:2])
-told("unknown flag", lambda: raw(libc.socket, socket.AF_INET, socket.SOCK_STREAM | 0x40, 0))
+report("plain", lambda: flags(0)[:2])
+report("close on exec", lambda: flags(socket.SOCK_CLOEXEC)[:2])
+report("non-blocking", lambda: flags(socket.SOCK_NONBLOCK)[:2])
+report("both", lambda: flags(socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)[:2])
+report("unknown flag", lambda: raw(libc.socket, socket.AF_INET, socket.SOCK_STREAM | 0x40, 0))
 def after_exec(kind):
     fd = flags(kind)[2]
     return subprocess.run(["test", "-e", f"/proc/self/fd/{fd}"], close_fds=False).returncode
-told("there after exec", lambda: after_exec(0))
-told("gone after exec", lambda: after_exec(socket.SOCK_CLOEXEC))
+report("there after exec", lambda: after_exec(0))
+report("gone after exec", lambda: after_exec(socket.SOCK_CLOEXEC))
 s = socket.socket()
 copy = socket.socket(fileno=os.dup(s.fileno()))
 copy.connect(HERE)
-told("by a copy", lambda: echo(s))
-told("again by the first", lambda: raw_connect(s, ipv4("127.0.0.1", PORT)))
+report("by a copy", lambda: echo(s))
+report("again by the first", lambda: raw_connect(s, ipv4("127.0.0.1", PORT)))
 os.dup2(copy.fileno(), 100)
 s.close(); copy.close()
-told("the last copy", lambda: echo(socket.socket(fileno=100)))
+report("the last copy", lambda: echo(socket.socket(fileno=100)))
 s = socket.socket()
 pid = os.fork()
 if pid == 0:
     s.connect(HERE)
-    told("in a child", lambda: echo(s))
+    report("in a child", lambda: echo(s))
     os._exit(0)
 os.waitpid(pid, 0)
-told("in its parent", lambda: echo(s))
+report("in its parent", lambda: echo(s))
 s.shutdown(socket.SHUT_WR)
-told("the end", lambda: s.recv(1))
+report("the end", lambda: s.recv(1))
 "#,
     );
     assert_eq!(
@@ -178,16 +178,16 @@ fn clients_of_http_work() {
         r#"
 import asyncio, urllib.request
 url = f"http://127.0.0.1:{PORT}/"
-told("urllib", lambda: urllib.request.urlopen(url, timeout=10).read())
+report("urllib", lambda: urllib.request.urlopen(url, timeout=10).read())
 async def by_asyncio():
     reader, writer = await asyncio.open_connection("127.0.0.1", PORT)
     writer.write(b"hi\n")
     return await reader.readline(), writer.get_extra_info("peername") == HERE
-told("asyncio", lambda: asyncio.run(by_asyncio()))
+report("asyncio", lambda: asyncio.run(by_asyncio()))
 s = connected()
-told("options", lambda: [s.setsockopt(level, option, 1) for level, option in [(6, 1), (6, 4), (0, 1), (41, 67), (1, 9)]])
-told("error", lambda: s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-told("names", lambda: socket.getaddrinfo("example.org", 80))
+report("options", lambda: [s.setsockopt(level, option, 1) for level, option in [(6, 1), (6, 4), (0, 1), (41, 67), (1, 9)]])
+report("error", lambda: s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+report("names", lambda: socket.getaddrinfo("example.org", 80))
 "#,
     );
     let (http, names) = got.rsplit_once('\n').unwrap();

@@ -9,7 +9,7 @@ def name(code):
     return errno.errorcode.get(code, str(code))
 
 
-def told(what, call):
+def report(what, call):
     """One line: what was tried, and what it gave."""
     try:
         got = call()

@@ -57,18 +57,18 @@ fn what_was_given_leads_nowhere_else() {
     let got = Bench::new().run(
         r#"
 s = connected()
-told("again", lambda: raw_connect(s, ipv4("127.0.0.1", PORT)))
-told("elsewhere", lambda: raw_connect(s, ipv4("1.1.1.1", 80)))
-told("dissolve", lambda: raw_connect(s, bytes(16)))
-told("and elsewhere", lambda: raw_connect(s, ipv4("1.1.1.1", 80)))
-told("to a path", lambda: raw_connect(s, struct.pack("=H", socket.AF_UNIX) + b"server\0"))
-told("as it was", lambda: echo(s))
+report("again", lambda: raw_connect(s, ipv4("127.0.0.1", PORT)))
+report("elsewhere", lambda: raw_connect(s, ipv4("1.1.1.1", 80)))
+report("dissolve", lambda: raw_connect(s, bytes(16)))
+report("and elsewhere", lambda: raw_connect(s, ipv4("1.1.1.1", 80)))
+report("to a path", lambda: raw_connect(s, struct.pack("=H", socket.AF_UNIX) + b"server\0"))
+report("as it was", lambda: echo(s))
 fresh = socket.socket()
-told("fast open", lambda: fresh.sendto(b"x", 0x20000000, ("1.1.1.1", 80)))
-told("sendmsg", lambda: fresh.sendmsg([b"x"], [], 0x20000000, ("1.1.1.1", 80)))
-told("accept", lambda: fresh.accept())
-told("bind to a path", lambda: raw(libc.bind, fresh.fileno(), struct.pack("=H", socket.AF_UNIX) + b"mine\0", 7))
-told("a path", lambda: os.path.exists("mine"))
+report("fast open", lambda: fresh.sendto(b"x", 0x20000000, ("1.1.1.1", 80)))
+report("sendmsg", lambda: fresh.sendmsg([b"x"], [], 0x20000000, ("1.1.1.1", 80)))
+report("accept", lambda: fresh.accept())
+report("bind to a path", lambda: raw(libc.bind, fresh.fileno(), struct.pack("=H", socket.AF_UNIX) + b"mine\0", 7))
+report("a path", lambda: os.path.exists("mine"))
 "#,
     );
     assert_eq!(
@@ -87,11 +87,11 @@ class Program(ctypes.Structure):
 code = ctypes.create_string_buffer(struct.pack("=HBBI", 6, 0, 0, 0x7FFF0000))
 program = Program(1, ctypes.cast(code, ctypes.c_void_p))
 SECCOMP = {"x86_64": 317, "aarch64": 277}[os.uname().machine]
-told("with a listener", lambda: raw(libc.syscall, SECCOMP, 1, 8, ctypes.byref(program)))
-told("without", lambda: raw(libc.syscall, SECCOMP, 1, 0, ctypes.byref(program)))
-told("TCP", lambda: echo(connected()))
-told("UDP", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-told("io_uring", lambda: raw(libc.syscall, 425, 1, ctypes.create_string_buffer(120)))
+report("with a listener", lambda: raw(libc.syscall, SECCOMP, 1, 8, ctypes.byref(program)))
+report("without", lambda: raw(libc.syscall, SECCOMP, 1, 0, ctypes.byref(program)))
+report("TCP", lambda: echo(connected()))
+report("UDP", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+report("io_uring", lambda: raw(libc.syscall, 425, 1, ctypes.create_string_buffer(120)))
 "#,
     );
     assert_eq!(got, "with a listener: EPERM\nwithout: 0\nTCP: you said hi\nUDP: EPERM\nio_uring: EPERM");
@@ -108,25 +108,25 @@ def all_there_are(make):
         while True: kept.append(make())
     except OSError as error:
         return len(kept), name(error.errno), kept
-told("fresh", lambda: all_there_are(socket.socket)[:2])
-told("again", lambda: all_there_are(socket.socket)[:2])
-told("connected", lambda: all_there_are(connected)[:2])
+report("fresh", lambda: all_there_are(socket.socket)[:2])
+report("again", lambda: all_there_are(socket.socket)[:2])
+report("connected", lambda: all_there_are(connected)[:2])
 def eventually():
     for _ in range(1000):
         n = all_there_are(socket.socket)[0]
         if n == 8: return n
         time.sleep(0.01)
     return n
-told("when the server has closed them too", eventually)
+report("when the server has closed them too", eventually)
 kept = all_there_are(socket.socket)[2]
 pid = os.fork()
 if pid == 0: os.execvp("sleep", ["sleep", "0.2"])
 for sock in kept: sock.close()
-told("closed on exec in the child", eventually)
+report("closed on exec in the child", eventually)
 def many():
     for _ in range(2000): socket.socket().close()
     return "2000"
-told("one after the other", many)
+report("one after the other", many)
 "#,
     );
     assert_eq!(
@@ -183,8 +183,8 @@ s = connected()
 reader, writer = os.pipe()
 s.sendmsg([b"hi\n"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [writer]))])
 os.close(writer)
-told("echo", lambda: s.recv(100))
-told("nobody holds it", lambda: select.select([reader], [], [], 10)[0] == [reader] and os.read(reader, 1))
+report("echo", lambda: s.recv(100))
+report("nobody holds it", lambda: select.select([reader], [], [], 10)[0] == [reader] and os.read(reader, 1))
 "#,
     );
     assert_eq!(got, "echo: b'you said hi\\n'\nnobody holds it: b''");
@@ -195,7 +195,7 @@ fn where_nobody_takes_connections_they_are_refused() {
     let bench = Bench::new();
     fs::remove_file(bench.path("server")).unwrap();
     // There the connection was taken, and ended at once.
-    let got = bench.run(r#"told("end", lambda: connected().recv(1))"#);
+    let got = bench.run(r#"report("end", lambda: connected().recv(1))"#);
     assert_eq!(got, "end: b''");
 }
 
@@ -246,13 +246,13 @@ print("ready", flush=True)
 while not os.path.exists("stopped"): time.sleep(0.01)
 pids = [asking(socket.socket) for _ in range(5)] + [asking(lambda: connect.connect(HERE)) for _ in range(5)]
 time.sleep(0.5)
-told("all alive and waiting", lambda: all(os.waitpid(pid, os.WNOHANG) == (0, 0) for pid in pids))
+report("all alive and waiting", lambda: all(os.waitpid(pid, os.WNOHANG) == (0, 0) for pid in pids))
 for pid in pids: os.kill(pid, 9)
-told("and dead", lambda: {os.waitpid(pid, 0)[1] for pid in pids})
+report("and dead", lambda: {os.waitpid(pid, 0)[1] for pid in pids})
 print("go on", flush=True)
 s = socket.socket(); s.connect(HERE)
-told("others", lambda: echo(s))
-told("what they asked about", lambda: connect.connect(HERE) or echo(connect))
+report("others", lambda: echo(s))
+report("what they asked about", lambda: connect.connect(HERE) or echo(connect))
 "#,
     ));
     assert_eq!(talk.line(), "ready");
@@ -273,10 +273,10 @@ fn without_supervisor_nothing_is_there_any_more() {
         r#"
 open_one, fresh = connected(), socket.socket()
 print("ready", flush=True)
-told("the connection", lambda: open_one.recv(1))
-told("a new one", socket.socket)
-told("the fresh one", lambda: fresh.connect(HERE))
-told("UDP", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+report("the connection", lambda: open_one.recv(1))
+report("a new one", socket.socket)
+report("the fresh one", lambda: fresh.connect(HERE))
+report("UDP", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
 "#,
     ));
     assert_eq!(talk.line(), "ready");

@@ -68,9 +68,10 @@ fn seal(change: Change, head: &Head, id: Ulid, now: Timestamp) -> AuditColumns {
     let Actor { kind, id: actor_id } = actor;
     let kind: ActorKind = kind;
     let text = |value: Option<Value>| {
-        let told = in_digests(entity_kind, value);
-        let told = told.map(|told| if tells_state(entity_kind) { without_nothing(entity_kind, told) } else { told });
-        told.map(|told| CodedJson::new(told.to_string()))
+        let digested = in_digests(entity_kind, value);
+        let digested = digested
+            .map(|digested| if tells_state(entity_kind) { without_nothing(entity_kind, digested) } else { digested });
+        digested.map(|digested| CodedJson::new(digested.to_string()))
     };
     let mut entry = AuditColumns {
         seq: head.seq + 1,
@@ -98,9 +99,9 @@ fn tells_state(kind: EntityKind) -> bool {
 }
 
 /// Without the fields of which nothing is known; in work objects within fields too, but for those that are free-form.
-fn without_nothing(kind: EntityKind, told: Value) -> Value {
+fn without_nothing(kind: EntityKind, digested: Value) -> Value {
     let is_of_object = !matches!(kind, EntityKind::Task | EntityKind::Job);
-    match told {
+    match digested {
         Value::Object(fields) => {
             let within = |(name, value): (String, Value)| {
                 let is_free = !is_of_object || name == "meta" || name == KEY;

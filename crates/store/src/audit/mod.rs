@@ -16,7 +16,7 @@ pub(super) use chain::AuditColumns;
 #[cfg(test)]
 pub(super) use query::{CREATED, DENIED, REMOVED, list_sql};
 pub(super) use query::{count, denials_among, entry_parses, has, list, list_where, refusals_of, removals_of};
-pub(super) use replay::{Told, orphans, read_entries};
+pub(super) use replay::{LoggedChange, orphans, read_entries};
 pub use verify::{AnchoredCheck, AuditCheck, AuditHead};
 pub(super) use verify::{head, verify, verify_all, verify_since, verify_up_to};
 

@@ -19,7 +19,7 @@ const PAGE: usize = 64;
 const WINDOW: i64 = 2000;
 
 /// What an entry says of an entity.
-pub(crate) struct Told {
+pub(crate) struct LoggedChange {
     pub(crate) entity_id: String,
     pub(crate) action: Action,
     pub(crate) before: Option<Value>,
@@ -43,7 +43,7 @@ pub(crate) async fn read_entries(
     conn: &mut Conn<'_>,
     kind: EntityKind,
     ids: Vec<String>,
-    each: &mut (dyn FnMut(Told) + Send),
+    each: &mut (dyn FnMut(LoggedChange) + Send),
 ) -> Result<()> {
     let ids = ids.into_iter().map(|id| vec![kind.as_str().into(), id.into()]).collect();
     let mut places: Vec<(i64,)> = PLACES.fetch(conn, ids).await?;
@@ -54,7 +54,7 @@ pub(crate) async fn read_entries(
         entries.sort_unstable_by_key(|entry| entry.seq);
         for entry in entries {
             let AuditColumns { id, action, entity_id, before, after, .. } = entry;
-            each(Told {
+            each(LoggedChange {
                 action: named("audit_log", &id, "action", &action, Action::parse)?,
                 before: before.map(|coded| json("audit_log", &id, &coded.text)).transpose()?,
                 after: after.map(|coded| json("audit_log", &id, &coded.text)).transpose()?,

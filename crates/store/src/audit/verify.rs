@@ -38,7 +38,6 @@ pub enum AuditCheck {
 /// What a walk over the audit log found that was held against signed checkpoints too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnchoredCheck {
-    /// The walk.
     pub check: AuditCheck,
     /// The newest of the checkpoints that the log goes through; none if there is none.
     pub anchor: Option<Checkpoint>,
@@ -49,7 +48,6 @@ pub struct AnchoredCheck {
 pub struct AuditHead {
     /// Counts from 1.
     pub seq: u64,
-    /// The entry's hash.
     pub hash: String,
 }
 
@@ -89,7 +87,7 @@ pub(crate) async fn verify_since(
 ) -> Result<std::result::Result<AuditHead, AuditCheck>> {
     let reader = &mut readers.acquire().await?;
     let conn = &mut reader.borrow();
-    let Some(Ends { seq, hash, .. }) = ends(conn).await? else { return Ok(Err(headless())) };
+    let Some(LogBounds { seq, hash, .. }) = bounds(conn).await? else { return Ok(Err(headless())) };
     let signed = i64::try_from(last.seq).unwrap_or(i64::MAX);
     if seq < signed {
         return Ok(Err(cut_off(seq, last)));
@@ -114,17 +112,17 @@ pub(crate) async fn head(conn: &mut Conn<'_>) -> Result<Option<Head>> {
 
 /// The head, and between which places there are entries, at one moment.
 #[derive(sqlx::FromRow)]
-struct Ends {
+struct LogBounds {
     seq: i64,
     hash: String,
     first: Option<i64>,
     last: Option<i64>,
 }
 
-async fn ends(conn: &mut Conn<'_>) -> Result<Option<Ends>> {
+async fn bounds(conn: &mut Conn<'_>) -> Result<Option<LogBounds>> {
     let sql = "SELECT seq, hash, (SELECT MIN(seq) FROM audit_log) AS first, (SELECT MAX(seq) FROM audit_log) AS last \
                FROM audit_head WHERE id = 1";
-    Ok(fetch!(Ends, conn, sql)?.pop())
+    Ok(fetch!(LogBounds, conn, sql)?.pop())
 }
 
 fn headless() -> AuditCheck {
@@ -163,7 +161,7 @@ struct Walk {
 impl Walk {
     /// A walk over the whole log.
     async fn begin(conn: &mut Conn<'_>, checkpoints: &[Checkpoint]) -> Result<std::result::Result<Self, AuditCheck>> {
-        let Some(Ends { seq, hash, first, last }) = ends(conn).await? else { return Ok(Err(headless())) };
+        let Some(LogBounds { seq, hash, first, last }) = bounds(conn).await? else { return Ok(Err(headless())) };
         if let Some(first) = first.filter(|first| *first < 1) {
             return Ok(Err(broken(0, None, &format!("there is an entry {first}, before the first"))));
         }

@@ -31,7 +31,7 @@ pub(super) fn created(row: &ObjectRow, links: &[Linked], actor: Actor) -> Change
 }
 
 /// Tells of a link with the creation of the object that it is of, if that is made for a Task and told in one of these entries.
-pub(super) fn tell_with(entries: &mut [Change], link: &Linked) -> bool {
+pub(super) fn add_to_creation(entries: &mut [Change], link: &Linked) -> bool {
     let of = link.from.to_string();
     let creation = entries.iter_mut().find(|entry| entry.action == Action::Created && entry.entity_id == of);
     let after = creation.and_then(|entry| entry.after.as_mut()).and_then(Value::as_object_mut);
@@ -51,15 +51,15 @@ pub(super) fn is_made_for_a_task(row: &ObjectRow) -> bool {
 
 /// What is said of an object that is made for a Task: its digest, and of an Artifact what it is, which outlives its row.
 fn made_for(row: &ObjectRow, task_id: Id) -> Map<String, Value> {
-    let mut told = Map::new();
-    told.insert(MADE_FOR.into(), json!(task_id));
-    told.insert(STATE_SHA256.into(), state_digest(row.object.kind(), without_links(row)).into());
+    let mut fields = Map::new();
+    fields.insert(MADE_FOR.into(), json!(task_id));
+    fields.insert(STATE_SHA256.into(), state_digest(row.object.kind(), without_links(row)).into());
     if let Spec::Artifact(artifact) = &row.object.spec {
-        told.insert("type".into(), json!(artifact.r#type));
-        told.insert("uri".into(), json!(artifact.uri));
-        told.insert("digest".into(), json!(artifact.digest));
+        fields.insert("type".into(), json!(artifact.r#type));
+        fields.insert("uri".into(), json!(artifact.uri));
+        fields.insert("digest".into(), json!(artifact.digest));
     }
-    told
+    fields
 }
 
 /// The digest of an object's state, large parts by their digests, keys sorted, without what is null or empty: a field that a later

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::columns::{StoredObject, insert_arguments, unique_key, update_arguments};
 use super::links::{Join, LinkColumns, Linked};
 use super::table::table;
-use super::view::{Holder, LinkFate, ObjectNeeds, Objects};
+use super::view::{Holder, LinkAction, ObjectNeeds, Objects};
 use crate::conn::{Argument, Conn, Values};
 use crate::contents::{self, Contents};
 use crate::operation::{Fate, Slot};
@@ -48,7 +48,7 @@ pub(crate) async fn load_objects(conn: &mut Conn<'_>, needs: ObjectNeeds) -> Res
         let (kind, ..) = join.field();
         let from = links_of.get(&kind).into_iter().flatten().map(|id| vec![id.to_string().into()]);
         for (from, to) in load_pairs(conn, &join.select(), from.collect()).await? {
-            objects.links.insert(Linked { join, from, to }, LinkFate::Kept);
+            objects.links.insert(Linked { join, from, to }, LinkAction::Kept);
         }
     }
     let issues = links_of.get(&Kind::Issue).into_iter().flatten().map(|id| vec![id.to_string().into()]);
@@ -85,12 +85,12 @@ pub(crate) async fn save_objects(conn: &mut Conn<'_>, objects: &Objects) -> Resu
         let mut gone = Vec::new();
         for (link, fate) in objects.links.iter().filter(|(link, _)| link.join == join) {
             match fate {
-                LinkFate::Kept => {}
-                LinkFate::Added(trace_id) => {
+                LinkAction::Kept => {}
+                LinkAction::Added(trace_id) => {
                     let columns = LinkColumns { trace_id: trace_id.as_str().into(), created_at: now };
                     new.push(link.arguments(columns.into_arguments()));
                 }
-                LinkFate::Removed => gone.push(link.arguments(Vec::new())),
+                LinkAction::Removed => gone.push(link.arguments(Vec::new())),
             }
         }
         join.delete().execute(conn, gone).await?;

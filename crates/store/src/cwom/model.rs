@@ -34,9 +34,7 @@ pub struct ObjectRow {
 /// The custom resource behind an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectOrigin {
-    /// Its name.
     pub name: String,
-    /// Its uid.
     pub uid: String,
 }
 
@@ -47,9 +45,7 @@ pub struct PutObject {
     pub id: Id,
     /// The id that is pinned.
     pub pin: Option<Id>,
-    /// Its trace.
     pub trace_id: TraceId,
-    /// Where it belongs.
     pub namespace: String,
     /// The custom resource. Without one the object is new, and every reference must be to an object that is there.
     pub origin: Option<ObjectOrigin>,
@@ -72,7 +68,6 @@ pub struct PutObject {
 pub enum Put {
     /// It is in the record, as it is wanted.
     Recorded {
-        /// Its row.
         row: Box<ObjectRow>,
         /// Whether this made the row, or changed it: others may wait for that.
         changed: bool,
@@ -82,12 +77,7 @@ pub enum Put {
     /// It can't be recorded without these. Nothing was written.
     Unresolved(Vec<Unresolved>),
     /// Another object has what must be unique. Nothing was written.
-    Taken {
-        /// Its id.
-        by: Id,
-        /// What it has.
-        what: Unique,
-    },
+    Taken { by: Id, what: Unique },
     /// The change is not allowed. Nothing was written.
     Refused(Vec<Finding>),
 }
@@ -108,9 +98,7 @@ pub enum Unique {
 pub struct Unresolved {
     /// Where it stands in the spec, such as `inputs.context_packets[2]`, in snake_case.
     pub path: String,
-    /// The kind it names.
     pub kind: Kind,
-    /// The object it names.
     pub target: Target,
     /// What is wrong with it.
     pub problem: RefProblem,
@@ -130,9 +118,7 @@ pub enum RefProblem {
 /// A change of an object that has no custom resource.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PatchObject {
-    /// Its kind.
     pub kind: Kind,
-    /// Its id.
     pub id: Id,
     /// The fields that change, as [`patch`](jct_domain::cwom::patch) reads them.
     pub change: Value,
@@ -162,13 +148,11 @@ pub enum Patched {
 /// An object whose custom resource was deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeleteObject {
-    /// Its kind.
     pub kind: Kind,
     /// Its id; one that has another is found by the uid.
     pub id: Id,
     /// The uid of the custom resource that is gone; another one's row is left alone.
     pub uid: String,
-    /// By whom.
     pub actor: Actor,
     /// What else is to be said of that.
     pub note: Option<String>,
@@ -179,13 +163,9 @@ pub struct DeleteObject {
 /// A Run that no Task carries out, and that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailRun {
-    /// The Run.
     pub id: Id,
-    /// What kind of failure.
     pub category: FailureCategory,
-    /// In a sentence.
     pub message: String,
-    /// By whom.
     pub actor: Actor,
     /// Now.
     pub at: Timestamp,
@@ -194,7 +174,6 @@ pub struct FailRun {
 /// An object whose custom resource was not seen to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PresentObject {
-    /// Its id.
     pub id: Id,
     /// Of the custom resource.
     pub namespace: String,
@@ -209,9 +188,7 @@ pub struct PresentObject {
 /// Which objects of a kind to list: those that fit every given filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectFilter {
-    /// Of this namespace.
     pub namespace: Option<String>,
-    /// With these fields.
     pub fields: Vec<(ObjectField, String)>,
 }
 

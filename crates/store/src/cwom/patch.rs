@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::model::{DeleteObject, FailRun, ObjectRow, PatchObject, Patched, RefProblem, Unresolved};
 use super::put::gone;
-use super::resolve::{Whose, resolve};
+use super::resolve::{Referrer, resolve};
 use super::update::{update, update_fields};
 use super::view::{ObjectChanges, Objects};
 use crate::Result;
@@ -39,7 +39,7 @@ impl Operation for PatchObject {
         if !findings.is_empty() {
             return Ok((Patched::Refused(findings), Changes::default()));
         }
-        let whose = Whose { id: self.id, namespace: &before.namespace, origin: None, names: &BTreeMap::new() };
+        let whose = Referrer { id: self.id, namespace: &before.namespace, origin: None, names: &BTreeMap::new() };
         let resolved = resolve_changes(objects, before, &spec, &whose)?;
         if !resolved.is_empty() {
             return Ok((Patched::Unresolved(resolved), Changes::default()));
@@ -102,7 +102,12 @@ impl Operation for FailRun {
 }
 
 /// What is wrong with the references that a change brings. Those that were there before were looked at then.
-fn resolve_changes(objects: &Objects, before: &ObjectRow, spec: &Spec, whose: &Whose<'_>) -> Result<Vec<Unresolved>> {
+fn resolve_changes(
+    objects: &Objects,
+    before: &ObjectRow,
+    spec: &Spec,
+    whose: &Referrer<'_>,
+) -> Result<Vec<Unresolved>> {
     let old: Vec<_> = before.object.spec.refs().into_iter().map(|(_, reference)| reference.target.clone()).collect();
     let mut unresolved = resolve(objects, spec, whose)?.unresolved;
     unresolved.retain(|left| left.problem != RefProblem::Missing || !old.contains(&left.target));

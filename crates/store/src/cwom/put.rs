@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::columns::unique_key;
 use super::entries;
 use super::model::{ObjectOrigin, ObjectRow, Put, PutObject, Unique};
-use super::resolve::{Resolved, Whose, key, resolve};
+use super::resolve::{Referrer, Resolved, key, resolve};
 use super::update::{create, update};
 use super::view::Objects;
 use crate::Result;
@@ -34,7 +34,7 @@ impl Operation for PutObject {
         };
         let id = before.map_or(self.id, |row| row.object.id);
         let nothing = BTreeMap::new();
-        let whose = Whose {
+        let whose = Referrer {
             id,
             namespace: &self.namespace,
             origin: self.origin.as_ref(),

@@ -9,7 +9,7 @@ use super::table::{Table, condition, table};
 use crate::conn::{Argument, Conn, Select, Values, fetch as fetch_rows};
 use crate::contents::Contents;
 use crate::rows::parsed;
-use crate::story::TraceSight;
+use crate::story::TraceVisibility;
 use crate::{MAX_PAGE, Page, Result};
 use jct_domain::cwom::{Kind, Ref, Spec};
 use jct_domain::{Id, TraceId};
@@ -45,7 +45,7 @@ pub(crate) async fn objects_of(
 pub(crate) async fn objects_of_trace(
     conn: &mut Conn<'_>,
     trace_id: &TraceId,
-    sight: &TraceSight,
+    sight: &TraceVisibility,
 ) -> Result<Vec<ObjectRow>> {
     use Kind::{Artifact, ConstraintSnapshot, ContextPacket, DoctrineRef, Issue, Repo, Run};
     // Every kind: the compiler counts them.
@@ -126,10 +126,10 @@ async fn derive(conn: &mut Conn<'_>, issues: &mut [ObjectRow]) -> Result<()> {
         let Spec::Issue(issue) = &mut row.object.spec else { continue };
         let of = |found: &mut BTreeMap<Id, Vec<Id>>| found.remove(&row.object.id).unwrap_or_default();
         issue.runs = of(&mut runs).into_iter().map(|id| Ref::to(Kind::Run, id)).collect();
-        let mut told = of(&mut packets);
-        told.sort_unstable();
-        told.retain(|id| !issue.context_packets.iter().any(|reference| reference.id() == Some(*id)));
-        issue.context_packets.extend(told.into_iter().map(|id| Ref::to(Kind::ContextPacket, id)));
+        let mut packet_ids = of(&mut packets);
+        packet_ids.sort_unstable();
+        packet_ids.retain(|id| !issue.context_packets.iter().any(|reference| reference.id() == Some(*id)));
+        issue.context_packets.extend(packet_ids.into_iter().map(|id| Ref::to(Kind::ContextPacket, id)));
     }
     Ok(())
 }

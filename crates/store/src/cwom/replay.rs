@@ -28,8 +28,8 @@ pub(crate) fn recorded_state(row: &ObjectRow) -> Map<String, Value> {
 }
 
 /// What an entry says of an object of this kind, without its links: they have entries of their own.
-pub(crate) fn object_state(kind: Kind, told: Value) -> Value {
-    match told {
+pub(crate) fn object_state(kind: Kind, logged: Value) -> Value {
+    match logged {
         Value::Object(mut state) => {
             strip_links(kind, &mut state);
             state.into()
@@ -47,8 +47,8 @@ pub(crate) fn apply_link_entry(
     after: Option<&Value>,
     links: &mut BTreeSet<RecordedLink>,
 ) {
-    let link = |told: &Value| {
-        let text = |name: &str| told.get(name).and_then(Value::as_str).map(str::to_owned);
+    let link = |logged: &Value| {
+        let text = |name: &str| logged.get(name).and_then(Value::as_str).map(str::to_owned);
         let field = text("field").filter(|field| Join::of(kind, field).is_some())?;
         Some(RecordedLink { from: from.into(), field, to: text("id")? })
     };
@@ -62,8 +62,8 @@ pub(crate) fn apply_link_entry(
         // Whatever is created anew begins without.
         Action::Created => {
             links.retain(|link| link.from != from);
-            let told = after.and_then(|after| after.get(LINKS)).and_then(Value::as_array);
-            links.extend(told.into_iter().flatten().filter_map(link));
+            let logged = after.and_then(|after| after.get(LINKS)).and_then(Value::as_array);
+            links.extend(logged.into_iter().flatten().filter_map(link));
         }
         _ => {}
     }

@@ -10,7 +10,7 @@ use jct_domain::Id;
 use jct_domain::cwom::{Kind, Ref, Spec, Target};
 
 /// The object whose references are resolved.
-pub(super) struct Whose<'a> {
+pub(super) struct Referrer<'a> {
     pub(super) id: Id,
     pub(super) namespace: &'a str,
     pub(super) origin: Option<&'a ObjectOrigin>,
@@ -39,14 +39,14 @@ impl Resolved {
 }
 
 /// Resolves what `spec` refers to.
-pub(super) fn resolve(objects: &Objects, spec: &Spec, whose: &Whose<'_>) -> Result<Resolved> {
+pub(super) fn resolve(objects: &Objects, spec: &Spec, referrer: &Referrer<'_>) -> Result<Resolved> {
     let mut resolved = Resolved { spec: spec.clone(), names: BTreeMap::new(), unresolved: Vec::new() };
     let Resolved { spec, names, unresolved } = &mut resolved;
     let mut outcome = Ok(());
     spec.each_ref_mut(&mut |link, reference| {
         let found = match &reference.target {
-            Target::Id(id) => by_id(objects, reference.kind, *id, whose).map(|problem| problem.map_or(Ok(*id), Err)),
-            Target::Name(name) => Ok(by_name(objects, reference.kind, name, whose).ok_or(RefProblem::Missing)),
+            Target::Id(id) => by_id(objects, reference.kind, *id, referrer).map(|problem| problem.map_or(Ok(*id), Err)),
+            Target::Name(name) => Ok(by_name(objects, reference.kind, name, referrer).ok_or(RefProblem::Missing)),
         };
         match found {
             Ok(Ok(id)) => {
@@ -63,7 +63,7 @@ pub(super) fn resolve(objects: &Objects, spec: &Spec, whose: &Whose<'_>) -> Resu
         }
     });
     outcome?;
-    drop_circles(objects, &mut resolved, whose.id);
+    drop_circles(objects, &mut resolved, referrer.id);
     Ok(resolved)
 }
 
@@ -72,21 +72,21 @@ pub(super) fn key(kind: Kind, name: &str) -> String {
     format!("{kind}/{name}")
 }
 
-fn by_name(objects: &Objects, kind: Kind, name: &str, whose: &Whose<'_>) -> Option<Id> {
-    let itself = whose.origin.filter(|origin| origin.name == name).map(|_| whose.id);
-    let known = whose.names.get(&key(kind, name)).copied();
-    known.or_else(|| objects.named(kind, whose.namespace, name)).or(itself)
+fn by_name(objects: &Objects, kind: Kind, name: &str, referrer: &Referrer<'_>) -> Option<Id> {
+    let itself = referrer.origin.filter(|origin| origin.name == name).map(|_| referrer.id);
+    let known = referrer.names.get(&key(kind, name)).copied();
+    known.or_else(|| objects.named(kind, referrer.namespace, name)).or(itself)
 }
 
 /// What is wrong with a reference by id. One to another namespace leads nowhere, as far as this one is concerned.
-fn by_id(objects: &Objects, kind: Kind, id: Id, whose: &Whose<'_>) -> Result<Option<RefProblem>> {
-    if id == whose.id {
+fn by_id(objects: &Objects, kind: Kind, id: Id, referrer: &Referrer<'_>) -> Result<Option<RefProblem>> {
+    if id == referrer.id {
         return Ok(None);
     }
-    if objects.row(kind, id)?.is_some_and(|row| row.namespace == whose.namespace) {
+    if objects.row(kind, id)?.is_some_and(|row| row.namespace == referrer.namespace) {
         return Ok(None);
     }
-    let holder = objects.holders.get(&id).filter(|holder| holder.namespace == whose.namespace);
+    let holder = objects.holders.get(&id).filter(|holder| holder.namespace == referrer.namespace);
     let other = holder.and_then(|holder| holder.kind).filter(|other| *other != kind);
     Ok(Some(other.map_or(RefProblem::Missing, RefProblem::WrongKind)))
 }

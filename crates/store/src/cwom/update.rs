@@ -3,7 +3,7 @@
 use super::entries;
 use super::links::{Join, Linked, issue_of_packet, links_of};
 use super::model::ObjectRow;
-use super::view::{LinkFate, Objects};
+use super::view::{LinkAction, Objects};
 use crate::operation::Changes;
 use crate::rows::stored;
 use jct_domain::Actor;
@@ -15,15 +15,15 @@ pub(super) fn create(changes: &mut Changes, objects: &Objects, row: &ObjectRow, 
     let issue = issue_of_packet(&row.object.spec);
     links.extend(issue.map(|from| Linked { join: Join::IssueContextPackets, from, to: row.object.id }));
     links.retain(|link| {
-        let is_there = matches!(objects.links.get(link), Some(LinkFate::Kept | LinkFate::Added(_)));
+        let is_there = matches!(objects.links.get(link), Some(LinkAction::Kept | LinkAction::Added(_)));
         !is_there && !changes.objects.linked.iter().any(|(other, _)| other == link)
     });
     // What follows from a Task is told in one entry.
-    let is_told = |link: &Linked| entries::is_made_for_a_task(row) && link.from == row.object.id;
-    let (told, others): (Vec<Linked>, Vec<Linked>) = links.iter().partition(|link| is_told(link));
-    changes.entries.push(entries::created(row, &told, actor.clone()));
+    let is_in_creation = |link: &Linked| entries::is_made_for_a_task(row) && link.from == row.object.id;
+    let (in_creation, others): (Vec<Linked>, Vec<Linked>) = links.iter().partition(|link| is_in_creation(link));
+    changes.entries.push(entries::created(row, &in_creation, actor.clone()));
     let others: Vec<Linked> =
-        others.into_iter().filter(|link| !entries::tell_with(&mut changes.entries, link)).collect();
+        others.into_iter().filter(|link| !entries::add_to_creation(&mut changes.entries, link)).collect();
     changes.entries.extend(others.iter().map(|link| entries::link(*link, true, trace_id, actor.clone())));
     changes.objects.linked.extend(links.into_iter().map(|link| (link, trace_id.clone())));
     changes.objects.rows.push(row.clone());

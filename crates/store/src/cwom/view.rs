@@ -113,7 +113,7 @@ pub(super) struct Holder {
 
 /// What becomes of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum LinkFate {
+pub(super) enum LinkAction {
     Kept,
     Added(TraceId),
     Removed,
@@ -127,7 +127,7 @@ pub(crate) struct Objects {
     pub(super) uids: BTreeMap<(Kind, String), Id>,
     pub(super) names: BTreeMap<NameKey, Id>,
     pub(super) unique: BTreeMap<UniqueKey, Id>,
-    pub(super) links: BTreeMap<Linked, LinkFate>,
+    pub(super) links: BTreeMap<Linked, LinkAction>,
     /// Each ContextPacket that is for an Issue whose links may change.
     pub(super) packets: BTreeSet<(Id, Id)>,
     /// The links that order Issues, around those that may change.
@@ -170,7 +170,7 @@ impl Objects {
     pub(super) fn links_of(&self, from: Id) -> impl Iterator<Item = Linked> {
         self.links
             .iter()
-            .filter(move |(link, fate)| link.from == from && **fate != LinkFate::Removed)
+            .filter(move |(link, fate)| link.from == from && **fate != LinkAction::Removed)
             .map(|(link, _)| *link)
     }
 
@@ -193,8 +193,8 @@ impl Objects {
         }
         for (link, trace_id) in linked {
             let fate = match self.links.get(&link) {
-                Some(LinkFate::Kept | LinkFate::Removed) => LinkFate::Kept,
-                _ => LinkFate::Added(trace_id),
+                Some(LinkAction::Kept | LinkAction::Removed) => LinkAction::Kept,
+                _ => LinkAction::Added(trace_id),
             };
             self.links.insert(link, fate);
             if link.edge().is_some() {
@@ -203,8 +203,8 @@ impl Objects {
         }
         for link in unlinked {
             match self.links.get(&link) {
-                Some(LinkFate::Added(_)) => self.links.remove(&link),
-                _ => self.links.insert(link, LinkFate::Removed),
+                Some(LinkAction::Added(_)) => self.links.remove(&link),
+                _ => self.links.insert(link, LinkAction::Removed),
             };
             self.order.remove(&link);
         }

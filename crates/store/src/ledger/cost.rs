@@ -6,37 +6,24 @@ use super::rows::unsigned;
 use crate::columns::sql;
 use crate::conn::{Conn, fetch};
 use crate::{Result, Store};
+use jct_domain::choices;
 use jct_domain::model::Usd;
 use jct_domain::model::budget::Amount;
 
 /// So many sums are told, the greatest first.
 const MOST: i64 = 1000;
 
-/// By what costs are summed up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CostBy {
-    /// The Task's namespace.
-    Namespace,
-    /// The executor that the Task names; empty where it names none.
-    Agent,
-    /// The model, by the program's name for it.
-    Model,
-    /// The Task's repository.
-    Repo,
-}
-
-impl CostBy {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Namespace, Self::Agent, Self::Model, Self::Repo];
-
-    /// As it is asked for.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Namespace => "namespace",
-            Self::Agent => "agent",
-            Self::Model => "model",
-            Self::Repo => "repo",
-        }
+choices! {
+    /// By what costs are summed up.
+    pub enum CostBy {
+        /// The Task's namespace.
+        Namespace = "namespace",
+        /// The executor that the Task names; empty where it names none.
+        Agent = "agent",
+        /// The model, by the program's name for it.
+        Model = "model",
+        /// The Task's repository.
+        Repo = "repo",
     }
 }
 

@@ -89,7 +89,7 @@ pub(super) struct Compared<'c> {
     /// Fields that entries of the entity do not bind, or that are bound elsewhere; `a.b` is a field within one.
     pub(super) left_out: &'c [&'c str],
     /// Fields that the first entry did not tell in earlier versions; `a.b` is one that no entry did.
-    pub(super) untold: &'c [&'c str],
+    pub(super) unlogged: &'c [&'c str],
     /// Where it says when the object was deleted.
     pub(super) deleted_at: &'c str,
     /// Its first entry tells columns that are not shown in a field of their own.
@@ -194,35 +194,35 @@ impl Fold {
                 differ.push(first(&at).to_owned());
             }
         }
-        let mut told = Value::Object(self.state);
+        let mut logged = Value::Object(self.state);
         for path in compared.left_out {
             let pointer = format!("/{}", path.replace('.', "/"));
-            take(&mut told, &pointer);
+            take(&mut logged, &pointer);
             take(&mut row, &pointer);
         }
-        for path in compared.untold.iter().filter(|path| path.contains('.')) {
+        for path in compared.unlogged.iter().filter(|path| path.contains('.')) {
             let pointer = format!("/{}", path.replace('.', "/"));
-            if told.pointer(&pointer).is_none() {
+            if logged.pointer(&pointer).is_none() {
                 take(&mut row, &pointer);
             }
         }
         let deleted_at = format!("/{}", compared.deleted_at.replace('.', "/"));
-        if told.pointer(&deleted_at).and_then(Value::as_str) == Some(SOME_TIME)
+        if logged.pointer(&deleted_at).and_then(Value::as_str) == Some(SOME_TIME)
             && row.pointer(&deleted_at).is_some_and(|time| !time.is_null())
         {
-            take(&mut told, &deleted_at);
+            take(&mut logged, &deleted_at);
             take(&mut row, &deleted_at);
         }
-        let (Value::Object(told), Value::Object(row)) = (told, row) else { return vec!["everything".into()] };
+        let (Value::Object(logged), Value::Object(row)) = (logged, row) else { return vec!["everything".into()] };
         for (name, value) in &row {
-            let is_same = match told.get(name) {
+            let is_same = match logged.get(name) {
                 // Entries about work objects leave out what is empty.
-                Some(told) if compared.kind.is_some() => plain(told.clone()) == plain(value.clone()),
-                Some(told) => told == value,
+                Some(logged) if compared.kind.is_some() => plain(logged.clone()) == plain(value.clone()),
+                Some(logged) => logged == value,
                 None => {
                     is_nothing(value)
                         || is_made && name != compared.mark
-                        || !self.is_complete && compared.untold.contains(&name.as_str())
+                        || !self.is_complete && compared.unlogged.contains(&name.as_str())
                         || compared.later.contains(&name.as_str()) && is_default(value)
                 }
             };
@@ -278,7 +278,7 @@ mod tests {
 
     const TASK: Compared<'_> = Compared {
         left_out: &["trace_removed_at"],
-        untold: &["executor"],
+        unlogged: &["executor"],
         deleted_at: "deleted_at",
         tells_record: true,
         mark: "duplicate_of",
@@ -297,20 +297,20 @@ mod tests {
 
     #[test]
     fn the_last_word_counts() {
-        let told = fold(&[
+        let logged = fold(&[
             (Action::Created, Value::Null, json!({"status": "pending", "name": "a", "result": null})),
             (Action::StatusChanged, json!({"status": "pending"}), json!({"status": "queued", "attempt": 1})),
             (Action::Updated, json!({"note": "x"}), json!({})),
         ]);
         let row = json!({"status": "queued", "name": "a", "attempt": 1, "result": null, "trace_removed_at": "now"});
-        assert_eq!(told.clone().differences(row.clone(), &TASK), [] as [&str; 0]);
+        assert_eq!(logged.clone().differences(row.clone(), &TASK), [] as [&str; 0]);
         let mut changed = row.clone();
         changed["status"] = "completed".into();
         changed["result"] = json!({"summary": "done"});
-        assert_eq!(told.clone().differences(changed, &TASK), ["result", "status"]);
+        assert_eq!(logged.clone().differences(changed, &TASK), ["result", "status"]);
         let mut removed = row;
         removed["attempt"] = 0.into();
-        assert_eq!(told.differences(removed, &TASK), ["attempt"]);
+        assert_eq!(logged.differences(removed, &TASK), ["attempt"]);
     }
 
     #[test]
@@ -328,7 +328,7 @@ mod tests {
     #[test]
     fn large_parts_are_held_against_their_digests() {
         let digest = |text: &str| json!({"sha256": sha256_hex(text.as_bytes()), "size_bytes": text.len()});
-        let told = fold(&[
+        let logged = fold(&[
             (
                 Action::Created,
                 Value::Null,
@@ -338,10 +338,10 @@ mod tests {
             (Action::Updated, json!({"meta": {"a": 1}}), json!({"contents": {"/meta": digest("{\"a\":2}")}})),
         ]);
         let row = |meta: Value, inline: &str| json!({"meta": meta, "inputs": {"list": [{"inline": inline}]}});
-        assert_eq!(told.clone().differences(row(json!({"a": 2}), "text"), &TASK), [] as [&str; 0]);
-        assert_eq!(told.clone().differences(row(json!({"a": 3}), "text"), &TASK), ["meta"]);
-        assert_eq!(told.clone().differences(row(json!({"a": 2}), "test"), &TASK), ["inputs"]);
-        let mut small_again = told;
+        assert_eq!(logged.clone().differences(row(json!({"a": 2}), "text"), &TASK), [] as [&str; 0]);
+        assert_eq!(logged.clone().differences(row(json!({"a": 3}), "text"), &TASK), ["meta"]);
+        assert_eq!(logged.clone().differences(row(json!({"a": 2}), "test"), &TASK), ["inputs"]);
+        let mut small_again = logged;
         let before = json!({"contents": {"/meta": digest("{\"a\":2}")}});
         small_again.apply(Action::Updated, Some(before), Some(json!({"meta": {}})), &TASK);
         assert_eq!(small_again.differences(row(json!({}), "text"), &TASK), [] as [&str; 0]);
@@ -349,11 +349,11 @@ mod tests {
 
     #[test]
     fn a_deletion_tells_no_time_and_can_be_taken_back() {
-        let mut told = fold(&[(Action::Created, Value::Null, json!({"name": "a"}))]);
-        told.apply(Action::Deleted, None, None, &TASK);
-        assert_eq!(told.clone().differences(json!({"name": "a", "deleted_at": "now"}), &TASK), [] as [&str; 0]);
-        assert_eq!(told.clone().differences(json!({"name": "a", "deleted_at": null}), &TASK), ["deleted_at"]);
-        told.apply(Action::Updated, Some(json!({"deleted_at": "now"})), Some(json!({"deleted_at": null})), &TASK);
-        assert_eq!(told.differences(json!({"name": "a", "deleted_at": null}), &TASK), [] as [&str; 0]);
+        let mut logged = fold(&[(Action::Created, Value::Null, json!({"name": "a"}))]);
+        logged.apply(Action::Deleted, None, None, &TASK);
+        assert_eq!(logged.clone().differences(json!({"name": "a", "deleted_at": "now"}), &TASK), [] as [&str; 0]);
+        assert_eq!(logged.clone().differences(json!({"name": "a", "deleted_at": null}), &TASK), ["deleted_at"]);
+        logged.apply(Action::Updated, Some(json!({"deleted_at": "now"})), Some(json!({"deleted_at": null})), &TASK);
+        assert_eq!(logged.differences(json!({"name": "a", "deleted_at": null}), &TASK), [] as [&str; 0]);
     }
 }

@@ -98,7 +98,6 @@ pub struct Signer<'s> {
 /// A signature on an export.
 #[derive(Clone, Debug)]
 pub struct Signature {
-    /// The envelope.
     pub envelope: Envelope,
     /// The public keys that travel with it: nobody vouches for them.
     pub keys: Option<Value>,
@@ -121,7 +120,7 @@ fn payload(header_sha256: &str, end: &End) -> Vec<u8> {
 }
 
 /// Why the export that ends so is not believed; nothing if it is.
-pub(super) fn distrust(
+pub(super) fn distrusted_because(
     trust: &Trust<'_>,
     header_sha256: &str,
     end: &End,

@@ -24,9 +24,9 @@ type Made = BTreeMap<(String, String, String), String>;
 
 /// SQLite keeps the text of each statement: a fresh database in memory has what ours is to have.
 async fn of_sqlite(conn: &mut Conn<'_>, check: &mut Check) -> Result<()> {
-    let there = made(conn).await?;
+    let there = present_guards(conn).await?;
     let mut reference = Connected::reference().await?;
-    let wanted = made(&mut reference.borrow()).await;
+    let wanted = present_guards(&mut reference.borrow()).await;
     reference.close().await;
     let wanted = wanted?;
     // Columns are compared by themselves, which tells more.
@@ -52,7 +52,7 @@ async fn of_sqlite(conn: &mut Conn<'_>, check: &mut Check) -> Result<()> {
     Ok(())
 }
 
-async fn made(conn: &mut Conn<'_>) -> Result<Made> {
+async fn present_guards(conn: &mut Conn<'_>) -> Result<Made> {
     let sql = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL";
     let rows = fetch!((String, String, String, String), conn, sql)?;
     let plain = |sql: String| sql.split_whitespace().collect::<Vec<_>>().join(" ");

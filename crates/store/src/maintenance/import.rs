@@ -9,7 +9,7 @@ use std::io::BufRead;
 use serde_json::json;
 use ulid::Generator;
 
-use super::format::{End, Line, Place, Reader, Signature, Tally, Trust, distrust};
+use super::format::{End, Line, Place, Reader, Signature, Tally, Trust, distrusted_because};
 use super::replay::replay;
 use super::rows::{from_json, insert};
 use super::tables::{TABLES, Table};
@@ -50,7 +50,7 @@ impl Database {
         let conn = &mut self.connected.borrow();
         let resumed_after = begin(conn, &mut reader).await?;
         let (end, signature) = copy(conn, &mut reader).await?;
-        if let Some(problem) = distrust(trust, &reader.header_sha256, &end, signature.as_ref()) {
+        if let Some(problem) = distrusted_because(trust, &reader.header_sha256, &end, signature.as_ref()) {
             return Err(TransferError::Refused(problem));
         }
         verify(conn, &end).await?;

@@ -40,7 +40,7 @@ pub(super) async fn of_objects(conn: &mut Conn<'_>, kind: Kind) -> Result<BTreeM
 
 /// Has the audit log tell of every mark that the migrations can have made, once: it is on the later row of two that have had one
 /// object. A mark of which this is not so stays untold, and [`Database::check`](super::Database::check) names it.
-pub(super) async fn tell(conn: &mut Conn<'_>) -> Result<()> {
+pub(super) async fn log_missing(conn: &mut Conn<'_>) -> Result<()> {
     if marked(conn).await?.is_empty() {
         return Ok(());
     }
@@ -51,16 +51,16 @@ pub(super) async fn tell(conn: &mut Conn<'_>) -> Result<()> {
     let mut entries = Vec::new();
     for (kind, rows) in marked(conn).await? {
         let mark = if kind == EntityKind::Task { OF_TASKS } else { OF_OBJECTS };
-        let mut told = BTreeSet::new();
+        let mut logged = BTreeSet::new();
         let ids = rows.iter().map(|row| row.id.clone()).collect();
         read_entries(conn, kind, ids, &mut |entry| {
             if entry.after.is_some_and(|after| after.get(mark).is_some()) {
-                told.insert(entry.entity_id);
+                logged.insert(entry.entity_id);
             }
         })
         .await?;
-        let untold = rows.into_iter().filter(|row| !told.contains(&row.id));
-        entries.extend(untold.filter_map(|row| entry(kind, mark, row)));
+        let missing = rows.into_iter().filter(|row| !logged.contains(&row.id));
+        entries.extend(missing.filter_map(|row| entry(kind, mark, row)));
     }
     append(conn, entries, &mut Generator::new()).await?;
     execute!(conn, "COMMIT").map(drop)

@@ -95,7 +95,7 @@ impl Database {
     pub async fn migrate(&mut self) -> Result<Migrated> {
         let from = self.schema().await?;
         self.connected.migrate().await?;
-        marks::tell(&mut self.connected.borrow()).await?;
+        marks::log_missing(&mut self.connected.borrow()).await?;
         Ok(Migrated { from, to: self.schema().await? })
     }
 
@@ -181,7 +181,7 @@ pub(super) async fn prepare(connected: &mut Connected) -> Result<()> {
     refuse_unfinished_import(&mut connected.borrow()).await?;
     connected.allow_long_statements(true).await?;
     connected.migrate().await?;
-    marks::tell(&mut connected.borrow()).await?;
+    marks::log_missing(&mut connected.borrow()).await?;
     connected.allow_long_statements(false).await
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::Check;
 use super::fold::{Compared, Fold};
 use super::marks;
-use crate::audit::{Told, orphans, read_entries};
+use crate::audit::{LoggedChange, orphans, read_entries};
 use crate::conn::{Conn, fetch};
 use crate::cwom::{RecordedLink, apply_link_entry, object_state, objects_of, present_links, table_name};
 use crate::rows::{artifacts_of_job, files_digest, jobs_after, task_record, task_state, tasks_of};
@@ -26,7 +26,7 @@ const ROWS: u32 = 40;
 const TASKS: Compared<'_> = Compared {
     // Held against the attempt instead: the entry is about the trace. And what is decided of a budget is in the ledger.
     left_out: &["trace_removed_at", "model_budget"],
-    untold: &["uid", "executor", "max_attempts", "create_cwom", "cwom_repo_id", "cwom_run_id", "recorded_at"],
+    unlogged: &["uid", "executor", "max_attempts", "create_cwom", "cwom_repo_id", "cwom_run_id", "recorded_at"],
     deleted_at: "deleted_at",
     tells_record: true,
     mark: marks::OF_TASKS,
@@ -36,7 +36,7 @@ const TASKS: Compared<'_> = Compared {
 
 const JOBS: Compared<'_> = Compared {
     left_out: &["trace_removed_at", "trace_removed_by"],
-    untold: &[],
+    unlogged: &[],
     deleted_at: "none",
     tells_record: false,
     mark: "none",
@@ -76,8 +76,8 @@ async fn folds(
     compared: &Compared<'_>,
 ) -> Result<BTreeMap<String, Fold>> {
     let mut folds: BTreeMap<String, Fold> = BTreeMap::new();
-    read_entries(conn, kind, ids, &mut |told| {
-        let Told { entity_id, action, before, after } = told;
+    read_entries(conn, kind, ids, &mut |logged| {
+        let LoggedChange { entity_id, action, before, after } = logged;
         folds.entry(entity_id).or_default().apply(action, before, after, compared);
     })
     .await?;
@@ -158,12 +158,12 @@ async fn jobs(conn: &mut Conn<'_>, check: &mut Check) -> Result<()> {
         let traces = traces(conn, paths).await?;
         for row in rows {
             let id = row.id.to_string();
-            let mut told = serde_json::to_value(&row).unwrap_or_default();
-            if let Value::Object(fields) = &mut told {
+            let mut logged = serde_json::to_value(&row).unwrap_or_default();
+            if let Value::Object(fields) = &mut logged {
                 fields.remove("id");
                 fields.remove("trace_id");
             }
-            judge(check, "jobs", &id, of_jobs.remove(&id), told, &JOBS);
+            judge(check, "jobs", &id, of_jobs.remove(&id), logged, &JOBS);
             trace(conn, &row, traces.get(&row.id), check).await?;
         }
     }
@@ -181,26 +181,26 @@ async fn path_of(conn: &mut Conn<'_>, row: &JobRow) -> Result<Option<String>> {
 
 /// What the log says of the trace of an attempt.
 #[derive(Default)]
-struct TraceTold {
+struct LoggedTrace {
     files: Option<u64>,
     files_sha256: Option<String>,
     manifest_sha256: Option<Value>,
     removed: Option<(Value, Value)>,
 }
 
-async fn traces(conn: &mut Conn<'_>, paths: BTreeMap<String, Id>) -> Result<BTreeMap<Id, TraceTold>> {
-    let mut found: BTreeMap<Id, TraceTold> = BTreeMap::new();
-    read_entries(conn, EntityKind::Trace, paths.keys().cloned().collect(), &mut |told| {
-        let Told { entity_id, action, before, after } = told;
+async fn traces(conn: &mut Conn<'_>, paths: BTreeMap<String, Id>) -> Result<BTreeMap<Id, LoggedTrace>> {
+    let mut found: BTreeMap<Id, LoggedTrace> = BTreeMap::new();
+    read_entries(conn, EntityKind::Trace, paths.keys().cloned().collect(), &mut |logged| {
+        let LoggedChange { entity_id, action, before, after } = logged;
         let Some(job) = paths.get(&entity_id) else { return };
         let after = after.unwrap_or_default();
         match action {
             Action::Created if is_of(&after, *job) => {
                 let text = |name: &str| after.get(name).and_then(Value::as_str).map(str::to_owned);
-                let told = found.entry(*job).or_default();
-                told.files = after.get("files").and_then(Value::as_u64);
-                told.files_sha256 = text("files_sha256");
-                told.manifest_sha256 = after.get("manifest_sha256").cloned();
+                let logged = found.entry(*job).or_default();
+                logged.files = after.get("files").and_then(Value::as_u64);
+                logged.files_sha256 = text("files_sha256");
+                logged.manifest_sha256 = after.get("manifest_sha256").cloned();
             }
             Action::Deleted if before.is_some_and(|before| is_of(&before, *job)) => {
                 let field = |name: &str| after.get(name).cloned().unwrap_or_default();
@@ -213,14 +213,14 @@ async fn traces(conn: &mut Conn<'_>, paths: BTreeMap<String, Id>) -> Result<BTre
     Ok(found)
 }
 
-fn is_of(told: &Value, job: Id) -> bool {
-    told.get("job_id").and_then(Value::as_str) == Some(job.to_string().as_str())
+fn is_of(logged: &Value, job: Id) -> bool {
+    logged.get("job_id").and_then(Value::as_str) == Some(job.to_string().as_str())
 }
 
-async fn trace(conn: &mut Conn<'_>, row: &JobRow, told: Option<&TraceTold>, check: &mut Check) -> Result<()> {
+async fn trace(conn: &mut Conn<'_>, row: &JobRow, logged: Option<&LoggedTrace>, check: &mut Check) -> Result<()> {
     let id = row.id;
-    let nothing = TraceTold::default();
-    let TraceTold { files, files_sha256, manifest_sha256, removed } = told.unwrap_or(&nothing);
+    let nothing = LoggedTrace::default();
+    let LoggedTrace { files, files_sha256, manifest_sha256, removed } = logged.unwrap_or(&nothing);
     let there = (
         serde_json::to_value(row.trace_removed_at).unwrap_or_default(),
         serde_json::to_value(&row.trace_removed_by).unwrap_or_default(),
@@ -229,12 +229,12 @@ async fn trace(conn: &mut Conn<'_>, row: &JobRow, told: Option<&TraceTold>, chec
         check.problem(format!("jobs {id}: trace_removed_at or trace_removed_by is not what the audit log says"));
     }
     let manifest = serde_json::to_value(&row.manifest_sha256).unwrap_or_default();
-    if manifest_sha256.as_ref().is_some_and(|told| *told != manifest) {
+    if manifest_sha256.as_ref().is_some_and(|logged| *logged != manifest) {
         check.problem(format!("jobs {id}: manifest_sha256 is not what the audit log says of its trace"));
     }
     let there = artifacts_of_job(conn, id).await?;
     let is_same = match files_sha256 {
-        Some(told) => *told == files_digest(&there),
+        Some(logged) => *logged == files_digest(&there),
         // Of a trace from before the digest there is the number alone.
         None => files.unwrap_or_default() == there.len() as u64,
     };
@@ -247,7 +247,7 @@ async fn trace(conn: &mut Conn<'_>, row: &JobRow, told: Option<&TraceTold>, chec
 async fn objects(conn: &mut Conn<'_>, kind: Kind, check: &mut Check) -> Result<()> {
     let compared = Compared {
         left_out: &["runs"],
-        untold: &["record.spec_sha256"],
+        unlogged: &["record.spec_sha256"],
         deleted_at: "record.deleted_at",
         tells_record: false,
         mark: marks::OF_OBJECTS,
@@ -264,8 +264,8 @@ async fn objects(conn: &mut Conn<'_>, kind: Kind, check: &mut Check) -> Result<(
         let ids: Vec<String> = rows.iter().map(|row| row.object.id.to_string()).collect();
         let mut links: BTreeSet<RecordedLink> = BTreeSet::new();
         let mut folds: BTreeMap<String, Fold> = BTreeMap::new();
-        read_entries(conn, kind.into(), ids.clone(), &mut |told| {
-            let Told { entity_id, action, before, after } = told;
+        read_entries(conn, kind.into(), ids.clone(), &mut |logged| {
+            let LoggedChange { entity_id, action, before, after } = logged;
             apply_link_entry(kind, &entity_id, action, before.as_ref(), after.as_ref(), &mut links);
             let after = after.map(|after| object_state(kind, after));
             let before = before.map(|before| object_state(kind, before));

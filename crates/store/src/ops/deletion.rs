@@ -5,9 +5,9 @@ use crate::operation::{Changes, Needs, Operation, View};
 use jct_domain::DeletionNote;
 
 /// Users who asked for deletions. No entry of the log: that comes with the deletion.
-pub(crate) struct DeletionsNoted(pub(crate) Vec<DeletionNote>);
+pub(crate) struct NoteDeletions(pub(crate) Vec<DeletionNote>);
 
-impl Operation for DeletionsNoted {
+impl Operation for NoteDeletions {
     type Output = ();
 
     fn needs(&self, _: &mut Needs) {}

@@ -62,7 +62,7 @@ fn note(denial: &Denial, what: &str) -> String {
 
 fn denied(denial: &Denial) -> Change {
     let Denial {
-        door,
+        interface,
         uid,
         actor: user,
         authenticated,
@@ -91,7 +91,7 @@ fn denied(denial: &Denial) -> Change {
         entity_id: without_nul(uid.clone()),
         before: None,
         after: Some(json!({
-            "door": door,
+            "door": interface,
             "operation": request,
             "kind": kind,
             "namespace": namespace,
@@ -123,7 +123,7 @@ fn repeated(repeats: &Repeats) -> Change {
             "count": count,
             "first_at": stored(first.denied_at),
             "last_at": stored(*last_at),
-            "door": first.door,
+            "door": first.interface,
             "operation": first.request,
             "kind": first.kind,
             "namespace": first.namespace,

@@ -13,7 +13,7 @@ mod task_end;
 
 use serde_json::{Map, Value};
 
-pub(super) use deletion::DeletionsNoted;
+pub(super) use deletion::NoteDeletions;
 pub(super) use deny::Denied;
 pub(super) use task_end::noted;
 

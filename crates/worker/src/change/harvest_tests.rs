@@ -469,8 +469,8 @@ async fn the_deadline_and_an_interruption_end_it() {
     assert_eq!(late.reason, FailureReason::WorkerFailed);
     interrupted.cancel();
     let later = Instant::now() + Duration::from_secs(60);
-    let told = Repository::create(&dir, &objects, &world.base, bounds(later)).await.unwrap_err();
-    assert_eq!(told.reason, FailureReason::Evicted);
+    let reported = Repository::create(&dir, &objects, &world.base, bounds(later)).await.unwrap_err();
+    assert_eq!(reported.reason, FailureReason::Evicted);
     assert!(!dir.exists());
 }
 

@@ -115,7 +115,7 @@ pub async fn harvest(harvest: &Harvest<'_>) -> Result<Harvested, Failure> {
     let files_changed = list(&repository, base, &target_path, *rules).await?;
     let tree = repository.run(&["write-tree"]).await?;
     if let Some(asked) = asked.filter(|asked| files_changed > 0 || !asked.none_will_do) {
-        hold_against(&repository, base, &tree, asked).await?;
+        compare_with_asked(&repository, base, &tree, asked).await?;
     }
     if files_changed == 0 {
         return Ok(Harvested { change: None, ignored });
@@ -152,7 +152,7 @@ pub async fn harvest(harvest: &Harvest<'_>) -> Result<Harvested, Failure> {
 }
 
 /// Whether `tree` is what the patch that was asked for gives.
-async fn hold_against(repository: &Repository, base: &str, tree: &str, asked: Asked<'_>) -> Result<(), Failure> {
+async fn compare_with_asked(repository: &Repository, base: &str, tree: &str, asked: Asked<'_>) -> Result<(), Failure> {
     write(repository, ASKED_FILE, asked.patch.as_bytes())?;
     repository.run(&["read-tree", base]).await?;
     let strip = format!("-p{}", asked.strip);
@@ -251,15 +251,15 @@ async fn count_lines(repository: &Repository, base: &str, commit: &str) -> Resul
 async fn write_diffstat(repository: &Repository, base: &str, commit: &str) -> Result<(), Failure> {
     let mut text = Vec::new();
     let args = [&DIFF[..], &["--stat=100", "--summary", base, commit]].concat();
-    let told = repository
+    let output = repository
         .stream(None, &args, |chunk| {
             let room = MAX_DIFFSTAT_BYTES.saturating_sub(text.len());
             text.extend(chunk.iter().take(room));
             Ok(())
         })
         .await?;
-    if !told.success {
-        return Err(told.failure(&args));
+    if !output.success {
+        return Err(output.failure(&args));
     }
     write(repository, DIFFSTAT_FILE, &text)
 }

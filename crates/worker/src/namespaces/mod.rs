@@ -206,12 +206,12 @@ fn try_init(enclosure: Enclosure, args: &LaunchArgs) -> Result<(), String> {
     let input = channel.map_or_else(Stdio::null, Stdio::from);
     let program = Launch::Confined(sandbox).start(&own, args).stdin(input).spawn();
     let program = program.map_err(|error| format!("the program cannot be started: {error}"))?;
-    let end = bury_until(i32::try_from(program.id()).map_or(getpid(), Pid::from_raw))?;
+    let end = reap_until(i32::try_from(program.id()).map_or(getpid(), Pid::from_raw))?;
     say(Word::Ended(end))
 }
 
 /// Buries whoever dies, until it is `program`.
-fn bury_until(program: Pid) -> Result<End, String> {
+fn reap_until(program: Pid) -> Result<End, String> {
     loop {
         match waitpid(None, None) {
             Ok(WaitStatus::Exited(id, code)) if id == program => {

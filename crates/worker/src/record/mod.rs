@@ -1,6 +1,7 @@
 //! `jct worker record`: in the container that has the trace. Lets the executor begin, writes down what it prints and does as it
 //! happens, judges its end, takes its outputs, and seals. Nothing that the executor runs can reach it.
 
+mod bodies;
 mod model;
 mod outputs;
 mod verdict;
@@ -18,7 +19,7 @@ use super::seal::{Ending, Trace};
 use jct_domain::FailureReason;
 use jct_domain::trace::{CANCEL_FILE, ExecutorResult, STDERR_FILE, STDOUT_FILE, Source, Usage};
 use jct_untrusted::Failure;
-use jct_untrusted::capture::{Capture, Captured, Gained};
+use jct_untrusted::capture::{Capture, Captured, CapturedPiece};
 use jct_untrusted::files::{create_anew, read_regular, remove};
 
 /// Beyond budget and grace, before the supervisor is taken for lost.
@@ -46,11 +47,11 @@ pub async fn record(
     let executor = trace.executor()?.clone();
     let work = attempt.work();
     let open = |error: std::io::Error| Failure::worker("open the door for the supervisor", &error);
-    remove(&work.door()).map_err(open)?;
-    let door = RecorderSocket::open(&work.door()).map_err(open)?;
+    remove(&work.recorder_socket()).map_err(open)?;
+    let socket = RecorderSocket::open(&work.recorder_socket()).map_err(open)?;
     let begun = async {
-        let guest = door.accept().await?;
-        guest.begin().await
+        let supervisor = socket.accept().await?;
+        supervisor.begin().await
     };
     let Some(link) = interrupted.run_until_cancelled(begun).await else {
         return Err(interruption(attempt, "before the executor began"));
@@ -73,7 +74,7 @@ pub async fn record(
         tokio::time::sleep(AFTERMATH).await;
     }
     let result = result(attempt, trace).map_err(lost)?;
-    let told = Evidence {
+    let evidence = Evidence {
         account: account.as_ref(),
         is_built_in: executor.builtin.is_some(),
         stderr: &stderr,
@@ -81,7 +82,7 @@ pub async fn record(
         interrupted: interrupted.is_cancelled(),
         budget_seconds: budget,
     };
-    let (mut failure, exit_code) = verdict(&told);
+    let (mut failure, exit_code) = verdict(&evidence);
     if let Some(found) = failure.as_mut().filter(|failure| failure.reason == FailureReason::Evicted) {
         *found = interruption(attempt, "while the executor ran");
     }
@@ -154,7 +155,7 @@ impl Recording<'_> {
                         frame = timeout_at(deadline, &mut next) => break frame,
                         () = interrupted.cancelled(), if !is_told => {
                             is_told = true;
-                            self.stop.say().await;
+                            self.stop.send().await;
                             deadline = deadline.min(Instant::now() + LAST_ACCOUNT);
                         }
                     }
@@ -196,7 +197,7 @@ impl Recording<'_> {
 }
 
 /// Notes the steps, and shows what was written to whoever follows the container's log.
-fn show(trace: &mut Trace, log: &str, gained: Gained) -> std::io::Result<()> {
+fn show(trace: &mut Trace, log: &str, gained: CapturedPiece) -> std::io::Result<()> {
     trace.show(log, &gained.written);
     // Steps are those of standard output; standard error is for trouble.
     for step in gained.steps.into_iter().filter(|_| log == STDOUT_FILE) {

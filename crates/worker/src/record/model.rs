@@ -7,6 +7,7 @@ use serde_json::json;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep};
 
+use super::bodies;
 use crate::attempt::Attempt;
 use crate::seal::Trace;
 use jct_domain::FailureReason;
@@ -75,7 +76,7 @@ impl Used {
 pub async fn take(attempt: &Attempt, trace: &mut Trace, deadline: Option<Instant>) -> std::io::Result<Option<Used>> {
     let work = attempt.work();
     // A relay that the supervisor has never come to waits for it.
-    let _ = UnixStream::connect(work.model_door()).await;
+    let _ = UnixStream::connect(work.model_socket()).await;
     let until = deadline.unwrap_or_else(|| Instant::now() + PATIENCE);
     let (record, trouble) = (work.model_record(), work.model_trouble());
     let is_there = |path: &Path| path.symlink_metadata().is_ok();
@@ -99,10 +100,11 @@ pub async fn take(attempt: &Attempt, trace: &mut Trace, deadline: Option<Instant
     let mut file = create_anew(&attempt.args.trace_dir.join(MODEL_FILE))?;
     std::io::Write::write_all(&mut file, &bytes)?;
     file.sync_all()?;
+    let bodies = bodies::take(&work, &attempt.args.trace_dir, &exchanges, &trace.rules())?;
     let used = Used::of(&exchanges);
     let Sums { requests, refused, tokens, usd } = used.sums;
     let fields = json!({"requests": requests, "refused": refused, "input_tokens": tokens.input, "output_tokens": tokens.output,
-        "usd": usd.dollars()});
+        "usd": usd.dollars(), "bodies": bodies});
     trace.event("model_used", fields)?;
     Ok(Some(used))
 }

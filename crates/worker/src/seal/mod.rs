@@ -22,8 +22,8 @@ use jct_domain::executor::Executor;
 use jct_domain::id::sha256_hex;
 use jct_domain::trace::{
     ARTIFACTS_DIR, CANCEL_FILE, CLAIM_FILE, Change, EVENTS_FILE, Event, ExecutorResult, LOG_FILE, MANIFEST_FILE,
-    MANIFEST_VERSION, MAX_MANIFEST_BYTES, MODEL_FILE, Manifest, Outcome, STDERR_FILE, STDOUT_FILE, Source, TASK_FILE,
-    Usage,
+    MANIFEST_VERSION, MAX_MANIFEST_BYTES, MODEL_BODIES_FILE, MODEL_FILE, Manifest, Outcome, STDERR_FILE, STDOUT_FILE,
+    Source, TASK_FILE, Usage,
 };
 use jct_untrusted::Failure;
 use jct_untrusted::files::{read_regular, remove};
@@ -31,7 +31,8 @@ use jct_untrusted::names::{self, is_troublesome, shorten};
 use jct_untrusted::redact::Rules;
 
 /// The files of a trace beside the artifacts; anything else in the folder is removed before it is sealed.
-const PLAIN_FILES: [&str; 7] = [CLAIM_FILE, EVENTS_FILE, LOG_FILE, MODEL_FILE, STDERR_FILE, STDOUT_FILE, TASK_FILE];
+const PLAIN_FILES: [&str; 8] =
+    [CLAIM_FILE, EVENTS_FILE, LOG_FILE, MODEL_BODIES_FILE, MODEL_FILE, STDERR_FILE, STDOUT_FILE, TASK_FILE];
 /// The greatest `events.jsonl` that another container may have left, in bytes.
 const MAX_EVENTS_BYTES: u64 = 64 * 1024 * 1024;
 /// The greatest message in the manifest, in characters.
@@ -209,13 +210,13 @@ impl Trace {
         self.events.write_all(&line)?;
         let line = for_people(&event);
         self.log.write_all(line.as_bytes())?;
-        tell(line.as_bytes());
+        write_to_container_log(line.as_bytes());
         Ok(())
     }
 
     /// Shows lines of a log, which have no secrets any more, to whoever follows.
     pub fn show(&self, log: &str, lines: &[u8]) {
-        tell(for_followers(log, lines).as_bytes());
+        write_to_container_log(for_followers(log, lines).as_bytes());
     }
 
     /// Notes the end, and writes the manifest last.
@@ -300,7 +301,7 @@ fn parse(line: &[u8]) -> Option<Event> {
 }
 
 /// To the container's log, which is no part of the trace: nobody may listen.
-fn tell(bytes: &[u8]) {
+fn write_to_container_log(bytes: &[u8]) {
     let _ = io::stdout().lock().write_all(bytes);
 }
 

@@ -57,7 +57,6 @@ pub struct Stops {
 /// How the child ended, and what it used up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// Why.
     pub end: End,
     /// Of what could not be seen, why.
     pub message: Option<String>,
@@ -192,12 +191,12 @@ impl DiskWatch {
         let go_on = Arc::new(AtomicBool::new(true));
         let goes_on = go_on.clone();
         let (begin, begun) = std::sync::mpsc::channel();
-        let (tell, seen) = oneshot::channel();
+        let (sender, seen) = oneshot::channel();
         std::thread::spawn(move || {
             let Ok(reap) = begun.recv() else { return };
             let holders = || Ok(Descendants::now(reap)?.processes);
             if let Some(found) = disk::watch(&folders, limit, holders, || goes_on.load(Ordering::Relaxed)) {
-                let _ = tell.send(found);
+                let _ = sender.send(found);
             }
         });
         Self { begin, go_on, seen }

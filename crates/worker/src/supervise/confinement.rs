@@ -22,7 +22,6 @@ const AS_ROOT: &str = "and it is root, though without capabilities: it can make 
 /// How the executor is launched, and what holds of that.
 #[derive(Debug)]
 pub struct Confinement {
-    /// How.
     pub launch: Launch,
     enforced: Enforced,
     has_namespaces: bool,
@@ -45,9 +44,7 @@ impl Confinement {
 /// Where an executor is confined, and how much.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
-    /// Our own program.
     pub own: &'a Path,
-    /// The work folder.
     pub work: &'a Work,
     /// Whether it is to have namespaces of its own.
     pub namespaces: bool,

@@ -142,7 +142,6 @@ fn walk(root: &Path, enough: u64) -> io::Result<u64> {
 struct Listed {
     /// By its entries, in bytes.
     taken: u64,
-    /// Names of folders.
     folders: Vec<PathBuf>,
 }
 

@@ -78,7 +78,7 @@ async fn supervise(args: &RunArgs) -> Result<(), Failure> {
     process::end_with(args.of.parent);
     let work = Work::new(&args.of.work_dir, args.tmp_dir.as_deref());
     let patience = Duration::from_secs(args.patience_seconds.into());
-    let Some(link) = interrupted.run_until_cancelled(Sender::connect(&work.door(), patience)).await else {
+    let Some(link) = interrupted.run_until_cancelled(Sender::connect(&work.recorder_socket(), patience)).await else {
         return Ok(());
     };
     let mut link = link.map_err(|error| Failure::worker("reach the recorder", &error))?;

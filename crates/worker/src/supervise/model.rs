@@ -57,7 +57,7 @@ impl Word {
 /// If the relay does not appear within `patience`.
 pub async fn open(work: &Work, patience: Duration) -> Result<Way, Failure> {
     let failed = |error: std::io::Error| Failure::worker("reach the relay of models", &error);
-    let relay = Sender::connect(&work.model_door(), patience).await.map_err(failed)?;
+    let relay = Sender::connect(&work.model_socket(), patience).await.map_err(failed)?;
     // Without waiting: a relay that takes nothing is no reason to answer the executor no more.
     let relay = relay.into_channel().map_err(failed)?;
     let word = relay.try_clone().and_then(UnixStream::from_std).map_err(failed)?;
@@ -102,7 +102,7 @@ mod tests {
         let aliases = vec!["small".into(), "large".into()];
         executor.model = Some(ExecutorModel { aliases, ..ExecutorModel::default() });
         assert_eq!(filled_in(&executor, text), "--model=small http://127.0.0.1:8089/v1");
-        let told = [("JCT_MODEL", "small".to_owned()), ("JCT_MODEL_URL", "http://127.0.0.1:8089".to_owned())];
-        assert_eq!(variables(&executor), told);
+        let expected = [("JCT_MODEL", "small".to_owned()), ("JCT_MODEL_URL", "http://127.0.0.1:8089".to_owned())];
+        assert_eq!(variables(&executor), expected);
     }
 }

@@ -369,9 +369,9 @@ fn docs_tells_what_is_broken() {
     ];
     assert_eq!(
         {
-            let mut told = findings(&bench);
-            told.sort();
-            told
+            let mut reported = findings(&bench);
+            reported.sort();
+            reported
         },
         {
             let mut all = expected.map(String::from);
@@ -457,9 +457,9 @@ fn docs_survives_what_it_reads() {
     let bench = Bench { commit: bench.git("store", &["rev-parse", "HEAD"]), ..bench };
     let done = bench.run("docs", "", json!({}));
     assert_eq!(done.code, Some(0), "{}", done.report);
-    let told = findings(&bench);
-    assert!(told.contains(&"huge.md:null not_read".to_owned()), "{told:?}");
-    assert!(!told.iter().any(|finding| finding.starts_with("README.md")), "{told:?}");
+    let reported = findings(&bench);
+    assert!(reported.contains(&"huge.md:null not_read".to_owned()), "{reported:?}");
+    assert!(!reported.iter().any(|finding| finding.starts_with("README.md")), "{reported:?}");
     let report = bench.json("report.json");
     assert!(report["notes"].to_string().contains("many.md: not all of its links"), "{}", report["notes"]);
     let markdown = bench.artifact("report.md");

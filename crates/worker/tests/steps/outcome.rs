@@ -131,7 +131,7 @@ fn a_patch_becomes_a_verified_commit_in_a_bundle() {
     "sub"
 )]
 #[case::too_many("for n in 1 2 3; do echo x >file-$n; done", "", "2")]
-fn a_change_that_may_not_be_fails_the_task(#[case] script: &str, #[case] path: &str, #[case] told: &str) {
+fn a_change_that_may_not_be_fails_the_task(#[case] script: &str, #[case] path: &str, #[case] reported: &str) {
     let repository = greeting();
     repository.write("docs/guide.md", "# Guide\n");
     repository.commit("second");
@@ -147,7 +147,7 @@ fn a_change_that_may_not_be_fails_the_task(#[case] script: &str, #[case] path: &
     let (termination, manifest) = pod.run();
     pod.verify(&termination, &manifest);
     assert_eq!(termination.reason, Some(FailureReason::ChangeNotAllowed), "{termination:?} {}", pod.trace_text());
-    assert!(termination.message.as_ref().unwrap().contains(told), "{termination:?}");
+    assert!(termination.message.as_ref().unwrap().contains(reported), "{termination:?}");
     assert!(manifest.change.is_none() && !pod.trace().join("artifacts/change.patch").exists());
 }
 

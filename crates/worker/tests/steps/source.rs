@@ -194,7 +194,7 @@ fn submodules_and_files_of_lfs_are_told_and_not_followed() {
     let (termination, _) = pod.run();
     assert_eq!(termination.outcome, Outcome::Succeeded);
     let report = pod.report();
-    for told in [
+    for reported in [
         "| Submodules (not fetched) | 1 |",
         "| Files of Git LFS (pointers, contents not fetched) | 1 |",
         "loop",
@@ -202,7 +202,7 @@ fn submodules_and_files_of_lfs_are_told_and_not_followed() {
         "Submodules are not fetched, and their folders are empty",
         "which count in neither lines nor languages",
     ] {
-        assert!(report.contains(told), "{told}: {report}");
+        assert!(report.contains(reported), "{reported}: {report}");
     }
     let summary = termination.message.as_deref().unwrap_or_default();
     assert!(summary.ends_with("; not fetched: 1 submodules, 1 files of Git LFS"), "{summary}");

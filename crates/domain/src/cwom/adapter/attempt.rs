@@ -19,15 +19,12 @@ const MAX_MESSAGE_CHARS: usize = 4000;
 pub struct Attempt<'a> {
     /// From 1.
     pub number: u32,
-    /// The executor's name.
     pub executor: &'a str,
     /// Name and version of the worker, such as `jct 0.1.0`, once known.
     pub worker: Option<&'a str>,
     /// The commit that it works on, once known.
     pub commit: Option<&'a str>,
-    /// When it was recorded.
     pub created_at: Timestamp,
-    /// How far it is.
     pub state: AttemptState<'a>,
     /// The Artifacts made of its trace.
     pub artifacts: &'a [Id],
@@ -42,18 +39,13 @@ pub struct Attempt<'a> {
 pub enum AttemptState<'a> {
     /// Its Job is about to be created, or waits.
     Planned,
-    /// Its worker runs.
     Running {
-        /// Since when.
         started_at: Timestamp,
     },
-    /// It is over.
     Ended {
         /// When it began; none if its worker never ran.
         started_at: Option<Timestamp>,
-        /// When it ended.
         ended_at: Timestamp,
-        /// How.
         ending: Ending<'a>,
     },
 }
@@ -61,23 +53,14 @@ pub enum AttemptState<'a> {
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug)]
 pub enum Ending<'a> {
-    /// With the work done.
     Done {
         /// What came of it, in a sentence.
         summary: Option<&'a str>,
     },
     /// Without.
-    Failed {
-        /// Why.
-        reason: FailureReason,
-        /// In a sentence.
-        message: &'a str,
-    },
+    Failed { reason: FailureReason, message: &'a str },
     /// Because somebody asked for it.
-    Canceled {
-        /// In a sentence.
-        message: &'a str,
-    },
+    Canceled { message: &'a str },
 }
 
 /// The id of the Run of the attempt with this number.
@@ -109,7 +92,7 @@ pub fn run_of_attempt(task: &Task, origin: &Origin, ids: &CwomIds, attempt: &Att
         cost: cost(result, cpu_ms),
         outputs: RunOutputs {
             artifacts: artifacts.iter().take(limits::MAX_ARTIFACTS).map(|id| Ref::to(Kind::Artifact, *id)).collect(),
-            result_summary: result_summary.or_else(|| said(result)),
+            result_summary: result_summary.or_else(|| summary_of(result)),
             decision_log: result.map(|result| sentences(&result.decision_log)).unwrap_or_default(),
         },
         failure,
@@ -125,7 +108,7 @@ pub fn run_of_attempt(task: &Task, origin: &Origin, ids: &CwomIds, attempt: &Att
 }
 
 /// In the words of the executor.
-fn said(result: Option<&ExecutorResult>) -> Option<String> {
+fn summary_of(result: Option<&ExecutorResult>) -> Option<String> {
     result.and_then(|result| result.summary.as_deref()).map(|summary| shortened(summary, MAX_MESSAGE_CHARS))
 }
 

@@ -31,7 +31,6 @@ pub const TASK_INPUTS: &str = "task-inputs";
 /// The Task that objects are made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin<'a> {
-    /// Its id.
     pub task_id: Id,
     /// When it was created; so were the objects.
     pub created_at: Timestamp,
@@ -51,7 +50,6 @@ impl Origin<'_> {
 pub struct CwomBundle {
     /// To be made unless one has its slug; see [`CwomBundle::use_repo`].
     pub repo: Object<Repo>,
-    /// The work.
     pub issue: Object<Issue>,
     /// What one has to know for it.
     pub context_packet: Object<ContextPacket>,
@@ -94,11 +92,8 @@ impl CwomBundle {
 pub struct CwomIds {
     /// The Repo, which may have been there before.
     pub repo: Id,
-    /// The Issue.
     pub issue: Id,
-    /// The ContextPacket.
     pub context_packet: Id,
-    /// The ConstraintSnapshot.
     pub constraint_snapshot: Id,
 }
 

@@ -10,9 +10,7 @@ use crate::{Code, Finding, Naming, Task};
 /// An Issue with what belongs to it, which need not have come from a Task.
 #[derive(Clone, Copy, Debug)]
 pub struct IssueView<'a> {
-    /// Its Repo.
     pub repo: &'a Repo,
-    /// The Issue.
     pub issue: &'a Issue,
     /// What one has to know for it.
     pub context_packet: Option<&'a ContextPacket>,
@@ -28,11 +26,8 @@ pub struct IssueView<'a> {
 /// of others are what somebody wrote there, and never become a command, a ref or a path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MadeByJct {
-    /// The Issue.
     pub issue: bool,
-    /// The ContextPacket.
     pub context_packet: bool,
-    /// The ConstraintSnapshot.
     pub constraint_snapshot: bool,
 }
 

@@ -13,7 +13,6 @@ use crate::{Code, Finding};
 
 type Rule = fn(&Draft, Naming, &Policy) -> Option<Finding>;
 
-/// Every rule.
 pub const ALL: [Rule; 5] = [operation::check, repo::check, time_budget::check, network::check, secrets::check];
 
 /// The finding on a draft that is no Task though no rule objects: a safety net that no input is known to reach.
