@@ -74,7 +74,7 @@ fn check(name: &str, value: &Value, property: &Value) -> Result<(), String> {
             return Err(format!("{name}: must be from {least} to {most}, is {number}"));
         }
     }
-    if property["pattern"].is_string() && !value.as_str().is_some_and(|text| text.parse::<jct_domain::Id>().is_ok()) {
+    if property["pattern"].is_string() && value.as_str().is_none_or(|text| text.parse::<jct_domain::Id>().is_err()) {
         return Err(format!("{name}: must be the id of a Task, 26 upper-case letters and digits"));
     }
     Ok(())
