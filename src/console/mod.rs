@@ -2,7 +2,7 @@
 //!
 //! It is a client of the REST door in the same process: each page asks the API's own routes, with what its user is known by, and
 //! shows what they answer. So it shows nobody more than REST does, under the same limits; what it has of its own is who is
-//! signed in ([`session`]), the door ([`door`]) and what pages look like.
+//! signed in (`session`), the door (`door`) and what pages look like.
 
 mod assets;
 mod door;

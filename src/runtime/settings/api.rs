@@ -49,7 +49,7 @@ pub struct ApiArgs {
     #[arg(long, env = "JCT_API_MAX_FOLLOWERS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(20..=100_000))]
     pub api_max_followers: u32,
 
-    /// Where people reach API and console, such as https://jct.example.org: what JCT sends and shows links there, and to nothing
+    /// Where people reach API and console, such as `https://jct.example.org`: what JCT sends and shows links there, and to nothing
     /// without it
     #[arg(long, env = "JCT_PUBLIC_URL", default_value = "")]
     pub public_url: String,
