@@ -8,7 +8,7 @@ pub const fn plain(name: &'static str) -> &'static str {
     }
 }
 
-/// A struct and its [`Shape`]: `name: Type = Need, Holds;` for each field, `name ("written"): …` where a word is taken in Rust,
+/// A struct and its `Shape`: `name: Type = Need, Holds;` for each field, `name ("written"): …` where a word is taken in Rust,
 /// and what else is said of it at the end: `, alias("type")`.
 macro_rules! record {
     ($(#[doc = $doc:literal])+ $(#[derive($($derive:ident),+)])? pub struct $name:ident {
