@@ -1,6 +1,5 @@
 //! A configuration of its own file: read at the start, and again when the file changes.
 
-use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::configuration::InvalidConfiguration;
 use crate::domain::executor::{Executors, MAX_CONFIGURATION_BYTES};
 use crate::domain::model::{MAX_MODELS_BYTES, Models};
 use crate::domain::notification::{MAX_NOTIFICATIONS_BYTES, Notifications};
@@ -31,7 +31,7 @@ pub trait Configuration: Sized + Send + Sync + 'static {
     ///
     /// # Errors
     /// Names the field that is wrong.
-    fn parse(text: &str) -> Result<Self, impl Display>;
+    fn parse(text: &str) -> Result<Self, InvalidConfiguration>;
 }
 
 impl Configuration for Executors {
@@ -39,7 +39,7 @@ impl Configuration for Executors {
     const SETTING: &'static str = "--executors-file (JCT_EXECUTORS_FILE)";
     const MAX_BYTES: usize = MAX_CONFIGURATION_BYTES;
 
-    fn parse(text: &str) -> Result<Self, impl Display> {
+    fn parse(text: &str) -> Result<Self, InvalidConfiguration> {
         Self::read(text)
     }
 }
@@ -49,7 +49,7 @@ impl Configuration for Retention {
     const SETTING: &'static str = "--retention-file (JCT_RETENTION_FILE)";
     const MAX_BYTES: usize = MAX_RETENTION_BYTES;
 
-    fn parse(text: &str) -> Result<Self, impl Display> {
+    fn parse(text: &str) -> Result<Self, InvalidConfiguration> {
         Self::read(text)
     }
 }
@@ -59,7 +59,7 @@ impl Configuration for Models {
     const SETTING: &'static str = "--models-file (JCT_MODELS_FILE)";
     const MAX_BYTES: usize = MAX_MODELS_BYTES;
 
-    fn parse(text: &str) -> Result<Self, impl Display> {
+    fn parse(text: &str) -> Result<Self, InvalidConfiguration> {
         Self::read(text)
     }
 }
@@ -69,7 +69,7 @@ impl Configuration for Notifications {
     const SETTING: &'static str = "--notifications-file (JCT_NOTIFICATIONS_FILE)";
     const MAX_BYTES: usize = MAX_NOTIFICATIONS_BYTES;
 
-    fn parse(text: &str) -> Result<Self, impl Display> {
+    fn parse(text: &str) -> Result<Self, InvalidConfiguration> {
         Self::read(text)
     }
 }

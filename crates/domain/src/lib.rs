@@ -7,6 +7,7 @@ pub mod applied;
 pub mod audit;
 pub mod checkpoint;
 pub mod client;
+pub mod configuration;
 pub mod cwom;
 pub mod deletion;
 pub mod denial;

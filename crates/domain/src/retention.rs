@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::Phase;
 use crate::choices;
+use crate::configuration::{InvalidConfiguration, invalid, parse};
 
 /// The greatest configuration that is read, in bytes: it must fit a ConfigMap.
 pub const MAX_RETENTION_BYTES: usize = 1024 * 1024;
@@ -22,16 +23,6 @@ const MIN_INTERVAL_SECONDS: u64 = 60;
 const MAX_INTERVAL_SECONDS: u64 = 7 * 86_400;
 const MIN_AGE_SECONDS: u64 = 3600;
 const MAX_AGE_SECONDS: u64 = 36_500 * 86_400;
-
-/// A configuration that can't be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {message}")]
-pub struct InvalidRetention {
-    /// Such as `traces[0].maxAge`.
-    pub field: String,
-    /// What is wrong and how to mend it.
-    pub message: String,
-}
 
 /// What may go. The default keeps everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,14 +102,9 @@ impl Retention {
     /// Reads a configuration.
     ///
     /// # Errors
-    /// [`InvalidRetention`] names the first field that is wrong.
-    pub fn read(yaml: &str) -> Result<Self, InvalidRetention> {
-        if yaml.len() > MAX_RETENTION_BYTES {
-            return Err(invalid("(file)", format!("must not be larger than {MAX_RETENTION_BYTES} bytes")));
-        }
-        let configuration: Option<Configuration> =
-            serde_yaml::from_str(yaml).map_err(|error| invalid("(file)", error.to_string()))?;
-        let Configuration { interval, traces, records } = configuration.unwrap_or_default();
+    /// [`InvalidConfiguration`] names the first field that is wrong.
+    pub fn read(yaml: &str) -> Result<Self, InvalidConfiguration> {
+        let Configuration { interval, traces, records } = parse(yaml, MAX_RETENTION_BYTES)?;
         let interval = match interval {
             None => DEFAULT_INTERVAL,
             Some(text) => Duration::from_secs(
@@ -136,7 +122,7 @@ impl Retention {
     }
 
     /// A rule for records that could never act, or only later than it says, is a mistake that its author should hear of.
-    fn check_that_records_outlive_traces(&self) -> Result<(), InvalidRetention> {
+    fn check_that_records_outlive_traces(&self) -> Result<(), InvalidConfiguration> {
         for outcome in Phase::ALL.into_iter().filter(|phase| phase.is_terminal()) {
             let Some((index, record)) = self.records.of(outcome) else { continue };
             let Some((of_traces, trace)) = self.traces.of(outcome) else {
@@ -234,11 +220,7 @@ impl fmt::Display for Rule {
     }
 }
 
-fn invalid(field: &str, message: String) -> InvalidRetention {
-    InvalidRetention { field: field.into(), message }
-}
-
-fn rules(list: &'static str, written: Vec<Written>) -> Result<Rules, InvalidRetention> {
+fn rules(list: &'static str, written: Vec<Written>) -> Result<Rules, InvalidConfiguration> {
     let mut rules: Vec<Rule> = Vec::new();
     for (index, Written { outcome, max_age, max_count }) in written.into_iter().enumerate() {
         let at = |field: &str| format!("{list}[{index}].{field}");
@@ -283,7 +265,7 @@ fn age(
     text: String,
     allowed: std::ops::RangeInclusive<u64>,
     in_words: &str,
-) -> Result<Age, InvalidRetention> {
+) -> Result<Age, InvalidConfiguration> {
     let seconds = seconds(&text).filter(|seconds| allowed.contains(seconds));
     let Some(seconds) = seconds else {
         let message =

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use read::{InvalidExecutors, MAX_CONFIGURATION_BYTES, is_quantity};
+pub use read::{MAX_CONFIGURATION_BYTES, is_quantity};
 
 use super::model::ExecutorModel;
 use super::task::Operation;

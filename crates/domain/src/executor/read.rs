@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use super::{Builtin, Executor, Executors, SandboxMode};
+use crate::configuration::{InvalidConfiguration, invalid, parse};
 use crate::name::{begins_label, is_label};
 use crate::task::Operation;
 use crate::trace::is_inside;
@@ -13,16 +14,6 @@ use crate::trace::is_inside;
 pub const MAX_CONFIGURATION_BYTES: usize = 1024 * 1024;
 /// The greatest size of one executor as JSON, in bytes: it travels in the environment of its pod.
 const MAX_EXECUTOR_BYTES: usize = 64 * 1024;
-
-/// A configuration that can't be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {message}")]
-pub struct InvalidExecutors {
-    /// Such as `executors[0].command`.
-    pub field: String,
-    /// What is wrong and how to mend it.
-    pub message: String,
-}
 
 /// The file, as people write it.
 #[derive(Debug, Default, Deserialize)]
@@ -47,14 +38,9 @@ impl Executors {
     /// Reads a configuration. The built-in executors are there besides, unless an entry takes their name.
     ///
     /// # Errors
-    /// [`InvalidExecutors`] names the first field that is wrong.
-    pub fn read(yaml: &str) -> Result<Self, InvalidExecutors> {
-        if yaml.len() > MAX_CONFIGURATION_BYTES {
-            return Err(invalid("(file)", format!("must not be larger than {MAX_CONFIGURATION_BYTES} bytes")));
-        }
-        let configuration: Option<Configuration> =
-            serde_yaml::from_str(yaml).map_err(|error| invalid("(file)", error.to_string()))?;
-        let Configuration { mut executors, defaults, redact, model_broker } = configuration.unwrap_or_default();
+    /// [`InvalidConfiguration`] names the first field that is wrong.
+    pub fn read(yaml: &str) -> Result<Self, InvalidConfiguration> {
+        let Configuration { mut executors, defaults, redact, model_broker } = parse(yaml, MAX_CONFIGURATION_BYTES)?;
         if model_broker.enabled {
             let message = "must be false: which models there are is a configuration of its own, and which an executor asks its \
                            own setting model";
@@ -97,11 +83,7 @@ impl Executors {
     }
 }
 
-fn invalid(field: &str, message: String) -> InvalidExecutors {
-    InvalidExecutors { field: field.into(), message }
-}
-
-fn check(at: &str, executor: &Executor) -> Result<(), InvalidExecutors> {
+fn check(at: &str, executor: &Executor) -> Result<(), InvalidConfiguration> {
     let fail = |field: &str, message: String| Err(invalid(&format!("{at}.{field}"), message));
     if !is_label(&executor.name) {
         let message =
@@ -167,7 +149,7 @@ fn check(at: &str, executor: &Executor) -> Result<(), InvalidExecutors> {
     Ok(())
 }
 
-fn check_limits(at: &str, executor: &Executor) -> Result<(), InvalidExecutors> {
+fn check_limits(at: &str, executor: &Executor) -> Result<(), InvalidConfiguration> {
     let Executor { time, limits, outputs, .. } = executor;
     for (field, value, least, most) in [
         ("time.maxSeconds", time.max_seconds.map_or(1, u64::from), 1, 86_400),
@@ -195,7 +177,7 @@ fn check_limits(at: &str, executor: &Executor) -> Result<(), InvalidExecutors> {
     Ok(())
 }
 
-fn check_model(at: &str, executor: &Executor) -> Result<(), InvalidExecutors> {
+fn check_model(at: &str, executor: &Executor) -> Result<(), InvalidConfiguration> {
     let Some(model) = &executor.model else { return Ok(()) };
     let fail = |field: &str, message: &str| Err(invalid(&format!("{at}.{field}"), message.into()));
     if executor.builtin.is_some() {
@@ -213,7 +195,7 @@ fn check_model(at: &str, executor: &Executor) -> Result<(), InvalidExecutors> {
     Ok(())
 }
 
-fn check_patterns(at: &str, patterns: &[String]) -> Result<(), InvalidExecutors> {
+fn check_patterns(at: &str, patterns: &[String]) -> Result<(), InvalidConfiguration> {
     for (index, pattern) in patterns.iter().enumerate() {
         let field = format!("{at}[{index}]");
         match regex::bytes::RegexBuilder::new(pattern).size_limit(1 << 20).build() {

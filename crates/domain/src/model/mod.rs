@@ -17,7 +17,7 @@ pub use budget::Limits;
 pub use dialect::Dialect;
 pub use grant::{Granted, NotGranted, findings};
 pub use price::{Price, Usd};
-pub use read::{InvalidModels, MAX_MODELS_BYTES};
+pub use read::MAX_MODELS_BYTES;
 pub use tokens::Tokens;
 
 /// The port of loopback at which an executor finds its model.

@@ -3,38 +3,25 @@
 use std::collections::BTreeSet;
 
 use super::{Dialect, Grant, Model, Models, Provider};
+use crate::configuration::{InvalidConfiguration, invalid, parse};
 
 /// The greatest configuration that is read, in bytes.
 pub const MAX_MODELS_BYTES: usize = 256 * 1024;
 /// The longest name and the longest alias, in bytes.
 const MAX_NAME_BYTES: usize = 200;
 
-/// A configuration that can't be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {message}")]
-pub struct InvalidModels {
-    /// Such as `models[0].provider`.
-    pub field: String,
-    /// What is wrong and how to mend it.
-    pub message: String,
-}
-
 impl Models {
     /// Reads a configuration.
     ///
     /// # Errors
-    /// [`InvalidModels`] names the first field that is wrong.
-    pub fn read(yaml: &str) -> Result<Self, InvalidModels> {
-        if yaml.len() > MAX_MODELS_BYTES {
-            return Err(invalid("(file)", format!("must not be larger than {MAX_MODELS_BYTES} bytes")));
-        }
-        let read: Option<Self> = serde_yaml::from_str(yaml).map_err(|error| invalid("(file)", error.to_string()))?;
-        let models = read.unwrap_or_default();
+    /// [`InvalidConfiguration`] names the first field that is wrong.
+    pub fn read(yaml: &str) -> Result<Self, InvalidConfiguration> {
+        let models: Self = parse(yaml, MAX_MODELS_BYTES)?;
         models.check()?;
         Ok(models)
     }
 
-    fn check(&self) -> Result<(), InvalidModels> {
+    fn check(&self) -> Result<(), InvalidConfiguration> {
         let Self { providers, models, grants, defaults, record: _ } = self;
         let mut names = BTreeSet::new();
         for (index, provider) in providers.iter().enumerate() {
@@ -75,11 +62,7 @@ impl Models {
     }
 }
 
-fn invalid(field: &str, message: String) -> InvalidModels {
-    InvalidModels { field: field.into(), message }
-}
-
-fn check_provider(at: &str, provider: &Provider) -> Result<(), InvalidModels> {
+fn check_provider(at: &str, provider: &Provider) -> Result<(), InvalidConfiguration> {
     let fail = |field: &str, message: &str| Err(invalid(&format!("{at}.{field}"), message.into()));
     let Provider { name, dialect: _, url, key, allow_plaintext, ca_bundle } = provider;
     if !is_name(name) {
@@ -102,7 +85,7 @@ fn check_provider(at: &str, provider: &Provider) -> Result<(), InvalidModels> {
     Ok(())
 }
 
-fn check_model(at: &str, model: &Model, provider: &Provider) -> Result<(), InvalidModels> {
+fn check_model(at: &str, model: &Model, provider: &Provider) -> Result<(), InvalidConfiguration> {
     for (field, name) in [("alias", &model.alias), ("model", &model.model)] {
         let is_good = match provider.dialect {
             // A part of a path.
@@ -117,7 +100,7 @@ fn check_model(at: &str, model: &Model, provider: &Provider) -> Result<(), Inval
     Ok(())
 }
 
-fn check_grant(at: &str, grant: &Grant) -> Result<(), InvalidModels> {
+fn check_grant(at: &str, grant: &Grant) -> Result<(), InvalidConfiguration> {
     let fail = |field: &str, message: &str| Err(invalid(&format!("{at}.{field}"), message.into()));
     for (field, list) in [("namespaces", &grant.namespaces), ("repos", &grant.repos), ("aliases", &grant.aliases)] {
         if list.is_empty() || list.iter().any(String::is_empty) {

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use read::{InvalidNotifications, MAX_NOTIFICATIONS_BYTES, check_url};
+pub use read::{MAX_NOTIFICATIONS_BYTES, check_url};
 pub use slack::slack;
 
 use crate::model::KeyRef;

@@ -4,6 +4,7 @@ use core::net::IpAddr;
 use std::collections::BTreeSet;
 
 use super::{Format, Notifications, Receiver};
+use crate::configuration::{InvalidConfiguration, invalid, parse};
 use crate::model::KeyRef;
 
 /// The greatest configuration that is read, in bytes.
@@ -11,27 +12,13 @@ pub const MAX_NOTIFICATIONS_BYTES: usize = 256 * 1024;
 /// The most receivers: each is a label of metrics, and a row for each event.
 const MAX_RECEIVERS: usize = 50;
 
-/// A configuration that can't be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {message}")]
-pub struct InvalidNotifications {
-    /// Such as `receivers[0].url`.
-    pub field: String,
-    /// What is wrong and how to mend it.
-    pub message: String,
-}
-
 impl Notifications {
     /// Reads a configuration.
     ///
     /// # Errors
-    /// [`InvalidNotifications`] names the first field that is wrong.
-    pub fn read(yaml: &str) -> Result<Self, InvalidNotifications> {
-        if yaml.len() > MAX_NOTIFICATIONS_BYTES {
-            return Err(invalid("(file)", format!("must not be larger than {MAX_NOTIFICATIONS_BYTES} bytes")));
-        }
-        let read: Option<Self> = serde_yaml::from_str(yaml).map_err(|error| invalid("(file)", error.to_string()))?;
-        let notifications = read.unwrap_or_default();
+    /// [`InvalidConfiguration`] names the first field that is wrong.
+    pub fn read(yaml: &str) -> Result<Self, InvalidConfiguration> {
+        let notifications: Self = parse(yaml, MAX_NOTIFICATIONS_BYTES)?;
         if notifications.receivers.len() > MAX_RECEIVERS {
             return Err(invalid("receivers", format!("must be {MAX_RECEIVERS} at most")));
         }
@@ -47,11 +34,7 @@ impl Notifications {
     }
 }
 
-fn invalid(field: &str, message: String) -> InvalidNotifications {
-    InvalidNotifications { field: field.into(), message }
-}
-
-fn check(at: &str, receiver: &Receiver) -> Result<(), InvalidNotifications> {
+fn check(at: &str, receiver: &Receiver) -> Result<(), InvalidConfiguration> {
     let fail = |field: &str, message: &str| Err(invalid(&format!("{at}.{field}"), message.into()));
     let Receiver {
         name,
