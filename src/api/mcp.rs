@@ -20,7 +20,8 @@ use super::auth::Credential;
 use super::error::Problem;
 use super::{Api, frame};
 use crate::domain::name::is_label;
-use crate::serve::{KeepBusy, Peer};
+use crate::domain::url::{host_name, is_loopback};
+use crate::serve::{Arrival, host};
 
 /// The longest `initialize` request of which the client's name is read, in bytes.
 const MOST_OF_AN_INTRODUCTION: usize = 64 * 1024;
@@ -53,14 +54,7 @@ impl Door for Rest {
             None => Body::empty(),
         };
         let mut request = request.body(body).map_err(|error| format!("it cannot be asked: {error}"))?;
-        if let Some(head) = head {
-            if let Some(peer) = head.extensions.get::<Peer>() {
-                request.extensions_mut().insert(*peer);
-            }
-            if let Some(keep_busy) = head.extensions.get::<KeepBusy>() {
-                request.extensions_mut().insert(keep_busy.clone());
-            }
-        }
+        head.map(|head| Arrival::of(&head.extensions)).unwrap_or_default().pass_on(&mut request);
         let Ok(answer) = self.0.clone().oneshot(request).await;
         let (parts, mut body) = answer.into_parts();
         let (mut read, mut is_cut) = (Vec::new(), false);
@@ -110,9 +104,7 @@ async fn introduce(request: Request, next: Next) -> Response {
 
 /// Middleware: turns away what a page of another site, or under a name that leads here by a trick, has a browser send.
 async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = host.or(request.uri().authority().map(|authority| authority.as_str())).unwrap_or_default();
-    match check(host, request.headers(), api.settings.public_url.as_deref()) {
+    match check(host(&request).unwrap_or_default(), request.headers(), api.settings.public_url.as_deref()) {
         Ok(()) => next.run(request).await,
         Err(why) => Problem::named(StatusCode::FORBIDDEN, "forbidden_origin", why).into_response(),
     }
@@ -130,7 +122,7 @@ fn check(host: &str, headers: &HeaderMap, public: Option<&str>) -> Result<(), &'
         None => Ok(()),
         Some(origin) => match origin.split_once("://") {
             Some(("https", host)) if is_public(host) => Ok(()),
-            Some((_, host)) if is_loopback(host) => Ok(()),
+            Some((_, host)) if is_loopback(host_name(host)) => Ok(()),
             _ => Err("the request comes from a page of another site (Origin)"),
         },
     }
@@ -142,23 +134,11 @@ fn authority(text: &str) -> String {
     host.strip_suffix(":443").map_or(host.clone(), str::to_owned)
 }
 
-fn name_of(host: &str) -> &str {
-    match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let name = name_of(host);
-    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 /// An address, the loopback, or the name of a Service: none that somebody outside can have lead here.
 fn is_of_the_cluster(host: &str) -> bool {
-    let name = name_of(host).to_ascii_lowercase();
+    let name = host_name(host).to_ascii_lowercase();
     let is_service = name.ends_with(".svc") || name.contains(".svc.") || (!name.is_empty() && !name.contains('.'));
-    is_loopback(host) || name.parse::<IpAddr>().is_ok() || is_service
+    is_loopback(host_name(host)) || name.parse::<IpAddr>().is_ok() || is_service
 }
 
 #[cfg(test)]

@@ -200,7 +200,7 @@ fn by_executor(wanted: &StatisticsQuery, found: &[ByExecutor], executors: &Execu
     let namespace = wanted.namespace.as_deref();
     let mut done: BTreeMap<String, Done> = BTreeMap::new();
     for one in found {
-        let operation = Operation::ALL.into_iter().find(|operation| operation.as_str() == one.operation);
+        let operation = Operation::parse(&one.operation);
         let by_default = || {
             let default = executors.resolve(namespace.unwrap_or_default(), operation?, None).ok()?;
             Some(default.name.clone())

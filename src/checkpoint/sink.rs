@@ -1,12 +1,13 @@
 //! Checkpoints sent to an address: an archive, a transparency log, another cluster.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use http::{Request, Uri};
 use kube::Client;
 use kube::client::Body;
 use tokio::sync::watch;
+
+use crate::domain::url::{host_name, is_loopback};
 
 /// How long the other end may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,11 +62,9 @@ impl Sink {
     pub fn check(url: &str) -> Result<Uri, InvalidSink> {
         let parsed: Uri = url.parse().map_err(|_| InvalidSink::Url)?;
         let host = parsed.host().filter(|host| !host.is_empty()).ok_or(InvalidSink::Url)?;
-        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        let is_here = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
         match parsed.scheme_str() {
             Some("https") => Ok(parsed),
-            Some("http") if is_here => Ok(parsed),
+            Some("http") if is_loopback(host_name(host)) => Ok(parsed),
             _ => Err(InvalidSink::Scheme),
         }
     }

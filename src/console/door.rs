@@ -7,7 +7,8 @@ use axum::response::{IntoResponse, Response};
 
 use super::Console;
 use super::failure::{Failure, plain_page};
-use crate::serve::Peer;
+use crate::domain::url::{self, host_name};
+use crate::serve::{self, Peer};
 
 /// Nothing is loaded from elsewhere, and nothing that stands in a page runs.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -64,9 +65,7 @@ fn harden(headers: &mut HeaderMap, https: bool) {
 
 /// Where a request arrived: at the public URL, behind which there is TLS, or through a port-forward.
 fn place(request: &Request, public: Option<&str>) -> Result<Place, &'static str> {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = host.or(request.uri().authority().map(|authority| authority.as_str()));
-    let host = host.ok_or("the request names no host")?.to_ascii_lowercase();
+    let host = serve::host(request).ok_or("the request names no host")?.to_ascii_lowercase();
     if let Some(origin) = public.map(origin_of).filter(|origin| origin.strip_prefix("https://") == Some(&host)) {
         return Ok(Place { origin });
     }
@@ -85,12 +84,8 @@ fn origin_of(url: &str) -> String {
 }
 
 fn is_loopback(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    let address = name.parse::<std::net::IpAddr>();
-    address.map_or(name == "localhost" || name.ends_with(".localhost"), |address| address.is_loopback())
+    let name = host_name(host);
+    url::is_loopback(name) || name.ends_with(".localhost")
 }
 
 /// That a request comes from a page of ours, or from a program that is no browser: those send no cookie that is worth anything.

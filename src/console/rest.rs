@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::{FromRequestParts, Request};
+use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
@@ -11,9 +11,8 @@ use tower::ServiceExt as _;
 
 use super::Console;
 use super::failure::Failure;
-use super::session::Visitor;
 use crate::domain::url::percent_encoded;
-use crate::serve::{KeepBusy, Peer};
+use crate::serve::Arrival;
 
 /// The most that is read of an answer as a whole: pages of the API have at most 4 MiB, and one row of a MiB.
 const MOST: usize = 8 << 20;
@@ -23,8 +22,7 @@ const MOST: usize = 8 << 20;
 pub struct Rest {
     router: Router,
     token: String,
-    peer: Option<Peer>,
-    keep_busy: Option<KeepBusy>,
+    arrival: Arrival,
 }
 
 /// What the API answers.
@@ -47,24 +45,10 @@ impl Reply {
     }
 }
 
-impl FromRequestParts<Console> for Rest {
-    type Rejection = Response;
-
-    async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Response> {
-        let visitor = Visitor::from_request_parts(parts, console).await?;
-        Ok(Self::of(console, &visitor.who.token, parts))
-    }
-}
-
 impl Rest {
     /// For who has this token, in a request of theirs.
     pub fn of(console: &Console, token: &str, parts: &Parts) -> Self {
-        Self {
-            router: console.0.rest.clone(),
-            token: token.to_owned(),
-            peer: parts.extensions.get::<Peer>().copied(),
-            keep_busy: parts.extensions.get::<KeepBusy>().cloned(),
-        }
+        Self { router: console.0.rest.clone(), token: token.to_owned(), arrival: Arrival::of(&parts.extensions) }
     }
 
     /// The JSON at `path`.
@@ -134,12 +118,7 @@ impl Rest {
         request.headers_mut().extend(headers.clone());
         let token = self.token.parse().map_err(|_| Failure::new(StatusCode::UNAUTHORIZED, "the token is none"))?;
         request.headers_mut().insert("x-jct-token", token);
-        if let Some(peer) = self.peer {
-            request.extensions_mut().insert(peer);
-        }
-        if let Some(keep_busy) = &self.keep_busy {
-            request.extensions_mut().insert(keep_busy.clone());
-        }
+        self.arrival.pass_on(&mut request);
         let answer = self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
         let status = answer.status();
         if status.is_success() || status == StatusCode::NOT_MODIFIED {

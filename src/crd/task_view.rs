@@ -51,7 +51,7 @@ pub struct SpecView {
     pub idempotency_key: Option<String>,
     /// How long it is, in bytes.
     pub bytes: usize,
-    /// All of it, as JSON, if it is short.
+    /// All of it, as JSON, if it is short and the Task has no status yet, for then it is not recorded.
     pub text: Option<Arc<str>>,
 }
 
@@ -139,7 +139,7 @@ impl<'de> Deserialize<'de> for TaskView {
             metadata: in_short(trimmed(metadata)),
             spec: SpecView {
                 bytes: text.map_or(0, str::len),
-                text: text.filter(|text| text.len() <= MAX_SPEC_BYTES).map(Arc::from),
+                text: text.filter(|text| status.is_none() && text.len() <= MAX_SPEC_BYTES).map(Arc::from),
                 ..parsed.as_ref().map(SpecView::of).unwrap_or_default()
             },
             status: status.and_then(|status| status_of(status.get())),

@@ -42,7 +42,7 @@ pub async fn count_tasks(store: Store, metrics: ProcessMetrics, stop: Cancellati
 }
 
 /// The counts with no more than so many namespaces; those of the others, which have the fewest Tasks, together under an empty name.
-fn bounded(counts: Vec<(String, Phase, u64)>) -> Vec<((String, Phase), u64)> {
+fn bounded(counts: Vec<(String, Phase, u64)>) -> BTreeMap<(String, Phase), u64> {
     let mut totals: BTreeMap<&str, u64> = BTreeMap::new();
     for (namespace, _, count) in &counts {
         *totals.entry(namespace).or_default() += count;
@@ -51,14 +51,10 @@ fn bounded(counts: Vec<(String, Phase, u64)>) -> Vec<((String, Phase), u64)> {
     // Of namespaces with as many, the first by name: the same ones each time.
     most.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
     let named: Vec<String> = most.into_iter().take(NAMESPACES).map(|(_, namespace)| namespace.to_owned()).collect();
-    let mut shown: Vec<((String, Phase), u64)> = Vec::new();
+    let mut shown = BTreeMap::new();
     for (namespace, phase, count) in counts {
         let namespace = if named.contains(&namespace) { namespace } else { String::new() };
-        let label = (namespace, phase);
-        match shown.iter_mut().find(|(known, _)| *known == label) {
-            Some((_, sum)) => *sum += count,
-            None => shown.push((label, count)),
-        }
+        *shown.entry((namespace, phase)).or_default() += count;
     }
     shown
 }
@@ -79,7 +75,7 @@ mod tests {
         assert_eq!((of("large", Phase::Queued), of("large", Phase::Running)), (Some(7), Some(2)));
         assert_eq!((of("small-098", Phase::Queued), of("small-099", Phase::Queued)), (Some(1), None));
         assert_eq!(of("", Phase::Queued), Some(51));
-        assert_eq!(shown.iter().map(|(_, count)| count).sum::<u64>(), 159);
+        assert_eq!(shown.values().sum::<u64>(), 159);
         assert!(shown.len() <= NAMESPACES + 2);
     }
 }

@@ -4,6 +4,7 @@
 //! anything is made of it: connections in all and of one source, handshakes, heads, the time between two requests, and the
 //! bytes of bodies that are in memory at once. What does not fit is turned away; what has arrived is not given up for it.
 
+mod arrival;
 mod body;
 mod budget;
 mod connections;
@@ -11,6 +12,7 @@ pub mod json;
 mod server;
 mod tls;
 
+pub use arrival::{Arrival, host};
 pub use body::{Body, BodyError, BodyLimits, read};
 pub use budget::{Budget, Charge};
 pub use connections::{InFlight, KeepBusy};

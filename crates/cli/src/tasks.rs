@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use jct_domain::Id;
+use jct_domain::url::percent_encoded;
 use serde_json::Value;
 
 use crate::connect::Context;
@@ -103,8 +104,7 @@ pub fn attempt(attempts: &[Value], number: Option<u32>) -> anyhow::Result<&Value
 
 /// A path within a trace as a part of a URL.
 pub fn encoded(path: &str) -> String {
-    let kept = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
-    path.bytes().map(|b| if kept(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+    percent_encoded(path.as_bytes(), b"-._~/")
 }
 
 #[cfg(test)]

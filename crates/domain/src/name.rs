@@ -23,6 +23,14 @@ pub fn begins_label(name: &str) -> bool {
     name.len() < MAX_LABEL_BYTES && is_label(&format!("{name}0"))
 }
 
+/// Whether `allowed` names `namespace`: as it is, or by a beginning that ends in `*`.
+pub fn names_namespace(allowed: &[String], namespace: &str) -> bool {
+    allowed.iter().any(|allowed| match allowed.strip_suffix('*') {
+        Some(beginning) => namespace.starts_with(beginning),
+        None => allowed == namespace,
+    })
+}
+
 /// Whether `name` is a subdomain, which the names of most objects are: labels with dots between them, at most 253.
 pub fn is_object_name(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_label_of_any_length)
@@ -49,6 +57,17 @@ mod tests {
     #[case("a.-b", false, false, false)]
     fn names(#[case] name: &str, #[case] label: bool, #[case] beginning: bool, #[case] object: bool) {
         assert_eq!((is_label(name), begins_label(name), is_object_name(name)), (label, beginning, object));
+    }
+
+    #[rstest]
+    #[case("team", true)]
+    #[case("team-a", false)]
+    #[case("ci-", true)]
+    #[case("ci-x", true)]
+    #[case("ci", false)]
+    fn a_namespace_is_named_whole_or_by_its_beginning(#[case] namespace: &str, #[case] expected: bool) {
+        assert_eq!(names_namespace(&["team".into(), "ci-*".into()], namespace), expected);
+        assert!(names_namespace(&["*".into()], namespace) && !names_namespace(&[], namespace));
     }
 
     #[test]

@@ -20,6 +20,14 @@ pub fn plain_lines(text: &str) -> String {
     escaped(text, |c| c == '\n')
 }
 
+/// The first `most` characters of `text`, and a mark where there are more.
+pub fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
 /// A JSON document, harmless: what is troublesome in its strings is written as JSON's own escapes, and means the same.
 pub fn plain_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());

@@ -1,6 +1,7 @@
 //! URLs of repositories: what may be told of them, and those of folders.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -56,6 +57,19 @@ pub fn percent_encoded(bytes: &[u8], kept: &[u8]) -> String {
     })
 }
 
+/// The host of `authority`, which may have a port; an address of IPv6 without its brackets.
+pub fn host_name(authority: &str) -> &str {
+    match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    }
+}
+
+/// Whether `host`, as [`host_name`] has it, is this machine.
+pub fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
@@ -71,6 +85,21 @@ mod tests {
     #[case("file:///srv/git/a.git", "file:///srv/git/a.git")]
     fn credentials_are_told_apart(#[case] url: &str, #[case] expected: &str) {
         assert_eq!(without_credentials(url), expected);
+    }
+
+    #[rstest]
+    #[case("localhost", true)]
+    #[case("localhost:8000", true)]
+    #[case("127.8.0.1:1", true)]
+    #[case("[::1]:8000", true)]
+    #[case("[::1]", true)]
+    #[case("localhost.example.org", false)]
+    #[case("127.0.0.1.example.org", false)]
+    #[case("10.0.0.1:1", false)]
+    #[case("[fe80::1]", false)]
+    #[case("", false)]
+    fn this_machine_is_known_by_its_own_names_alone(#[case] authority: &str, #[case] expected: bool) {
+        assert_eq!(is_loopback(host_name(authority)), expected);
     }
 
     #[rstest]

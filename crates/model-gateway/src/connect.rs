@@ -41,10 +41,18 @@ pub fn tcp() -> HttpConnector {
 /// # Errors
 /// If there is no version of TLS that both can speak.
 pub fn https(roots: RootCertStore) -> Result<Https, rustls::Error> {
+    https_over(tcp(), roots)
+}
+
+/// TLS over connections of another kind.
+///
+/// # Errors
+/// As [`https`].
+pub fn https_over<T>(tcp: T, roots: RootCertStore) -> Result<HttpsConnector<T>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let config = config.with_root_certificates(roots).with_no_client_auth();
-    Ok(HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().wrap_connector(tcp()))
+    Ok(HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().wrap_connector(tcp))
 }
 
 /// TLS for which a public authority vouches, or of some hosts one that is named: nobody else does then.

@@ -3,15 +3,13 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
-use jct_model_gateway::connect::{public_roots, roots_of};
-use rustls::ClientConfig;
+use jct_model_gateway::connect::{https_over, public_roots, roots_of};
 use tower::Service;
 
 /// Until a connection is made.
@@ -58,14 +56,11 @@ pub(crate) fn is_link_local(address: IpAddr) -> bool {
 /// For a receiver whom these certificates vouch for; without, those that browsers believe.
 pub(crate) fn https(ca_bundle: Option<&str>) -> Result<Https, String> {
     let roots = ca_bundle.map_or_else(|| Ok(public_roots()), roots_of).map_err(|error| format!("caBundle: {error}"))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = config.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth();
     let mut tcp = HttpConnector::new_with_resolver(Resolver);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(CONNECT));
     tcp.enforce_http(false);
-    Ok(HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().wrap_connector(tcp))
+    https_over(tcp, roots).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

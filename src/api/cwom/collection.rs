@@ -11,8 +11,6 @@ use crate::store::ObjectField;
 #[derive(Debug)]
 pub struct Collection {
     pub kind: Kind,
-    /// The last part of its path.
-    pub name: &'static str,
     /// What it can be listed by; `None` if it is not listed.
     pub filters: Option<&'static [Filter]>,
     pub changes: Changes,
@@ -65,14 +63,12 @@ pub struct Part {
 pub static COLLECTIONS: [Collection; 7] = [
     Collection {
         kind: Kind::Repo,
-        name: "repos",
         filters: Some(&[choice("visibility", ObjectField::Visibility, Visibility::NAMES)]),
         changes: Changes::None,
         parts: &[],
     },
     Collection {
         kind: Kind::Issue,
-        name: "issues",
         filters: Some(&[
             Filter { name: "repo_id", field: ObjectField::Repo, takes: Takes::Id },
             choice("status", ObjectField::Status, Status::NAMES),
@@ -87,7 +83,6 @@ pub static COLLECTIONS: [Collection; 7] = [
     },
     Collection {
         kind: Kind::Run,
-        name: "runs",
         filters: Some(&[
             Filter { name: "issue_id", field: ObjectField::Issue, takes: Takes::Id },
             Filter { name: "repo_id", field: ObjectField::Repo, takes: Takes::Id },
@@ -97,17 +92,10 @@ pub static COLLECTIONS: [Collection; 7] = [
         changes: Changes::Only(&["status", "telemetry", "cost", "outputs", "failure"]),
         parts: &[Part { kind: Kind::Artifact, by: ObjectField::Run, filters: &[BY_ARTIFACT_TYPE] }],
     },
-    Collection { kind: Kind::Artifact, name: "artifacts", filters: Some(&[]), changes: Changes::None, parts: &[] },
-    Collection {
-        kind: Kind::ContextPacket,
-        name: "context-packets",
-        filters: None,
-        changes: Changes::Never,
-        parts: &[],
-    },
+    Collection { kind: Kind::Artifact, filters: Some(&[]), changes: Changes::None, parts: &[] },
+    Collection { kind: Kind::ContextPacket, filters: None, changes: Changes::Never, parts: &[] },
     Collection {
         kind: Kind::ConstraintSnapshot,
-        name: "constraint-snapshots",
         filters: Some(&[
             choice("scope", ObjectField::Scope, Scope::NAMES),
             Filter { name: "owner_id", field: ObjectField::Owner, takes: Takes::Text },
@@ -117,7 +105,6 @@ pub static COLLECTIONS: [Collection; 7] = [
     },
     Collection {
         kind: Kind::DoctrineRef,
-        name: "doctrine-refs",
         filters: Some(&[
             Filter { name: "namespace", field: ObjectField::DoctrineNamespace, takes: Takes::Text },
             choice("type", ObjectField::Type, DoctrineType::NAMES),
@@ -150,7 +137,7 @@ impl Collection {
     }
 
     pub fn path(&self) -> String {
-        format!("/cwom/{}", self.name)
+        format!("/cwom/{}", self.kind.collection())
     }
 
     /// The parameter that names a Kubernetes namespace. A DoctrineRef has a `namespace` of its own.

@@ -44,7 +44,7 @@ pub fn create(of: &Collection) -> Operation {
 
 /// GET on a collection.
 pub fn list(of: &Collection, filters: &[Filter]) -> Operation {
-    let name = of.name.replace('-', "_");
+    let name = of.kind.collection().replace('-', "_");
     let parameter = of.namespace_parameter();
     let operation = operation(of, format!("list_{name}"), format!("Objects of the kind {}, the newest first", of.kind))
         .description(Some(format!(
@@ -68,7 +68,7 @@ pub fn get(of: &Collection) -> Operation {
 /// GET on a list of one object.
 pub fn list_part(of: &Collection, part: &Part) -> Operation {
     let parts = Collection::of(part.kind);
-    let name = format!("list_{}_{}", of.kind.snake_case(), parts.name.replace('-', "_"));
+    let name = format!("list_{}_{}", of.kind.snake_case(), parts.kind.collection().replace('-', "_"));
     let summary = format!("The objects of the kind {} that belong to one {}, the newest first", part.kind, of.kind);
     let operation = operation(of, name, summary)
         .description(Some(format!("Needs the right to `list` {} in its namespace, too.", part.kind.plural())))
@@ -111,7 +111,7 @@ pub fn refuse(of: &Collection, verb: &str) -> Operation {
 }
 
 fn operation(of: &Collection, name: String, summary: String) -> OperationBuilder {
-    let tag = of.name.to_owned();
+    let tag = of.kind.collection().to_owned();
     OperationBuilder::new().tag(tag).operation_id(Some(name)).summary(Some(summary))
 }
 

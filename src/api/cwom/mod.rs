@@ -35,7 +35,7 @@ pub fn routes() -> OpenApiRouter<Api> {
             let list = get(move |api: State<Api>, caller: Caller, id: PathId, query: Params| {
                 list::list_part(of, part, api, caller, id, query)
             });
-            let path = format!("{}/{{id}}/{}", of.path(), Collection::of(part.kind).name);
+            let path = format!("{}/{{id}}/{}", of.path(), part.kind.collection());
             route(router, &path, HttpMethod::Get, document::list_part(of, part), list)
         })
     })

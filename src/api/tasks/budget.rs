@@ -85,17 +85,12 @@ pub async fn decide(
         at: Timestamp::now(),
     };
     api.store.decide_model_budget(decide).await?.map_err(|NotWaiting| not_waiting())?;
-    let limits = match decision {
-        BudgetDecision::Raise(raised) => limits.raised_to(raised),
-        BudgetDecision::End => limits,
+    let (limits, message) = match decision {
+        BudgetDecision::Raise(raised) => (limits.raised_to(raised), "the budget is raised: the Task goes on"),
+        BudgetDecision::End => (limits, "the budget is not raised: the attempt ends"),
     };
-    let message = match decision {
-        BudgetDecision::Raise(_) => "the budget is raised: the Task goes on",
-        BudgetDecision::End => "the budget is not raised: the attempt ends",
-    };
-    let spent = json!({"usd": account.spent.usd, "tokens": account.spent.tokens, "requests": account.spent.requests});
     let body = json!({"status": "success", "task_id": row.id, "trace_id": row.trace_id, "message": message,
-        "limits": limits, "spent": spent});
+        "limits": limits, "spent": account.spent});
     Ok(Json(body).into_response())
 }
 

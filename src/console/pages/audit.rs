@@ -64,7 +64,7 @@ impl EntryLine {
         let (kind, id) = (text(entry, "/entity_kind"), text(entry, "/entity_id"));
         let link = match (kind.as_str(), Kind::parse(&kind)) {
             ("Task", _) => format!("/console/tasks/{id}"),
-            (_, Some(kind)) => format!("/console/objects/{}/{id}", super::collection(kind)),
+            (_, Some(kind)) => format!("/console/objects/{}/{id}", kind.collection()),
             _ => String::new(),
         };
         Self {

@@ -20,7 +20,6 @@ use jiff::Timestamp;
 use super::Console;
 use super::rest::{self, Rest};
 use super::session::{SignedIn, Visitor};
-use crate::domain::cwom::Kind;
 
 /// The pages of who is signed in.
 pub fn routes() -> Router<Console> {
@@ -45,19 +44,6 @@ pub fn routes() -> Router<Console> {
         .route("/console/objects/{kind}", get(objects::list))
         .route("/console/objects/{kind}/{id}", get(objects::one))
         .route("/console/audit", get(audit::page))
-}
-
-/// What the last part of the path of a kind's objects is.
-pub fn collection(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Repo => "repos",
-        Kind::Issue => "issues",
-        Kind::ContextPacket => "context-packets",
-        Kind::ConstraintSnapshot => "constraint-snapshots",
-        Kind::DoctrineRef => "doctrine-refs",
-        Kind::Run => "runs",
-        Kind::Artifact => "artifacts",
-    }
 }
 
 /// What every page has.

@@ -6,7 +6,7 @@ use axum::response::Response;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Ask, Choice, Shell, choices, collection};
+use super::{Ask, Choice, Shell, choices};
 use crate::console::failure::{Failure, rendered};
 use crate::console::rest::{encoded, path};
 use crate::console::view::causes::name_or_id;
@@ -45,12 +45,12 @@ struct Tab {
 
 fn tabs(on: Option<Kind>) -> Vec<Tab> {
     let tab =
-        |(kind, name, _): (Kind, &'static str, &str)| Tab { name, path: collection(kind), is_on: on == Some(kind) };
+        |(kind, name, _): (Kind, &'static str, &str)| Tab { name, path: kind.collection(), is_on: on == Some(kind) };
     LISTED.into_iter().map(tab).collect()
 }
 
 fn kind_at(name: &str) -> Result<Kind, Failure> {
-    let known = Kind::ALL.iter().copied().find(|kind| collection(*kind) == name);
+    let known = Kind::ALL.iter().copied().find(|kind| kind.collection() == name);
     known.ok_or_else(|| Failure::not_found("there are no work objects of this kind"))
 }
 
@@ -66,7 +66,7 @@ struct KindsPage {
 /// # Errors
 /// If the page can't be made.
 pub async fn kinds(ask: Ask) -> Result<Response, Failure> {
-    let kinds = LISTED.iter().map(|(kind, name, told)| (collection(*kind), *name, *told)).collect();
+    let kinds = LISTED.iter().map(|(kind, name, told)| (kind.collection(), *name, *told)).collect();
     rendered(&KindsPage { shell: ask.shell("objects"), kinds })
 }
 
@@ -85,7 +85,7 @@ impl Line {
         let id = text(object, "/id");
         let state = text(object, "/status");
         Self {
-            link: format!("/console/objects/{}/{id}", collection(kind)),
+            link: format!("/console/objects/{}/{id}", kind.collection()),
             name: cut(&named(object), 120),
             told: told(kind, object),
             class: status(&state).1,
@@ -149,12 +149,12 @@ pub async fn list(Path(name): Path<String>, ask: Ask) -> Result<Response, Failur
     }
     let reply = ask.rest.get(&path(&format!("/cwom/{name}"), &query)).await?;
     let next = reply.next().map(|query| {
-        format!("/console/objects/{}?{}", collection(kind), query.replace("kubernetes_namespace=", "namespace="))
+        format!("/console/objects/{}?{}", kind.collection(), query.replace("kubernetes_namespace=", "namespace="))
     });
     let page = ListPage {
         tabs: tabs(Some(kind)),
         title,
-        here: collection(kind),
+        here: kind.collection(),
         has_status,
         statuses: choices(&STATUSES, ask.query("status")),
         objects: entries(&reply.body).iter().map(|object| Line::of(kind, object, shell.now)).collect(),
@@ -230,7 +230,7 @@ pub async fn one(Path((name, id)): Path<(String, String)>, ask: Ask) -> Result<R
     let page = ObjectPage {
         tabs: tabs(Some(kind)),
         kind: kind.as_str(),
-        plural: collection(kind),
+        plural: kind.collection(),
         name: named(&object),
         told: told(kind, &object),
         class: status(&state).1,
@@ -275,7 +275,7 @@ fn references(at: &str, value: &Value, depth: usize, found: &mut Vec<Relation>) 
             let kind = fields.get("kind").and_then(Value::as_str).and_then(Kind::parse);
             if let (Some(kind), Some(_), true) = (kind, fields.get("id").and_then(Value::as_str), depth > 0) {
                 let id = text(value, "/id");
-                let link = format!("/console/objects/{}/{}", collection(kind), encoded(&id));
+                let link = format!("/console/objects/{}/{}", kind.collection(), encoded(&id));
                 found.push(Relation { field: at.replace('_', " "), kind: kind.as_str().to_owned(), id, link });
                 return;
             }

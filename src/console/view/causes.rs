@@ -85,7 +85,7 @@ fn object(object: &Value) -> Node {
     let kind = text(object, "/kind");
     let called = ["/title", "/slug", "/name", "/summary", "/scope"].iter().map(|field| text(object, field));
     let called = called.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
-    let plural = Kind::parse(&kind).map(super::super::pages::collection);
+    let plural = Kind::parse(&kind).map(Kind::collection);
     let link = plural.map(|plural| format!("/console/objects/{plural}/{}", text(object, "/id"))).unwrap_or_default();
     Node { kind, label: called, class: "object", link }
 }

@@ -12,17 +12,8 @@ pub mod time;
 
 use serde_json::Value;
 
-use crate::domain::shown;
-
-/// A text on one line.
-pub fn plain(text: &str) -> String {
-    shown::plain(text)
-}
-
-/// A text of several lines.
-pub fn plain_lines(text: &str) -> String {
-    shown::plain_lines(text)
-}
+use crate::domain::shown::plain_json;
+pub use crate::domain::shown::{cut, plain, plain_lines};
 
 /// The text at `pointer`; empty if there is none.
 pub fn text(value: &Value, pointer: &str) -> String {
@@ -46,15 +37,7 @@ pub fn list(value: &Value) -> &[Value] {
 
 /// A value as JSON for people, harmless, and not longer than `most` characters.
 pub fn pretty(value: &Value, most: usize) -> String {
-    cut(&shown::plain_json(&serde_json::to_string_pretty(value).unwrap_or_default()), most)
-}
-
-/// At most `most` characters of a text, and a mark where there are more.
-pub fn cut(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
-    }
+    cut(&plain_json(&serde_json::to_string_pretty(value).unwrap_or_default()), most)
 }
 
 /// So many bytes, as people count them.

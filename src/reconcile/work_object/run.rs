@@ -245,7 +245,7 @@ fn denial(status: &Refusal) -> (FailureCategory, String) {
     let causes = status.details.iter().flat_map(|details| &details.causes);
     let findings: Vec<Finding> = causes
         .filter_map(|cause| {
-            let code = Code::ALL.into_iter().find(|code| code.as_str() == cause.reason)?;
+            let code = Code::parse(&cause.reason)?;
             let message = cause.message.strip_prefix(&format!("{code}: ")).unwrap_or(&cause.message);
             Some(Finding::new(code, &cause.field, message))
         })

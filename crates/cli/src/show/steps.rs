@@ -1,6 +1,6 @@
 //! What happens in an attempt, a line for each event.
 
-use jct_domain::shown::plain;
+use jct_domain::shown::{cut, plain};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -84,11 +84,7 @@ fn compact(value: &Value) -> String {
         }
         value => one(value),
     };
-    let mut short: String = told.chars().take(MOST).collect();
-    if short.len() < told.len() {
-        short.push('…');
-    }
-    plain(&short)
+    plain(&cut(&told, MOST))
 }
 
 fn one(value: &Value) -> String {

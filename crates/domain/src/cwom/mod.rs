@@ -70,6 +70,19 @@ impl Kind {
         }
     }
 
+    /// The last part of the path of all of them at REST and in the console.
+    pub const fn collection(self) -> &'static str {
+        match self {
+            Self::Repo => "repos",
+            Self::Issue => "issues",
+            Self::ContextPacket => "context-packets",
+            Self::ConstraintSnapshot => "constraint-snapshots",
+            Self::DoctrineRef => "doctrine-refs",
+            Self::Run => "runs",
+            Self::Artifact => "artifacts",
+        }
+    }
+
     /// The plural name of the custom resource.
     pub fn plural(self) -> &'static str {
         match self {

@@ -14,6 +14,7 @@ pub use read::{MAX_CONFIGURATION_BYTES, is_quantity};
 use super::model::ExecutorModel;
 use super::task::Operation;
 use crate::choices;
+use crate::name::names_namespace;
 
 /// Folders of the work folder that an executor's container has for reading alone: the Task, the repository as it was fetched,
 /// and what is between source, supervisor and recorder.
@@ -259,10 +260,7 @@ impl Executor {
 
     /// Whether Tasks of `namespace` may use it.
     pub fn is_allowed_in(&self, namespace: &str) -> bool {
-        self.namespaces.iter().any(|allowed| match allowed.strip_suffix('*') {
-            Some(beginning) => namespace.starts_with(beginning),
-            None => allowed == namespace,
-        })
+        names_namespace(&self.namespaces, namespace)
     }
 
     /// Whether what the workspace has become is taken as a change.

@@ -2,6 +2,7 @@
 
 use super::{Defaults, ExecutorModel, Grant, Limits, Models, WhenUsedUp};
 use crate::executor::{Executor, Executors};
+use crate::name::names_namespace;
 use crate::task::{Operation, Repo, TaskModel};
 use crate::{Code, Finding, Naming, id};
 
@@ -40,11 +41,8 @@ pub struct NotGranted {
 
 impl Grant {
     fn is_of(&self, namespace: &str, repo: &Repo) -> bool {
-        let is_named = |allowed: &String| match allowed.strip_suffix('*') {
-            Some(beginning) => namespace.starts_with(beginning),
-            None => allowed == namespace,
-        };
-        self.namespaces.iter().any(is_named) && self.repos.iter().any(|prefix| repo.as_str().starts_with(prefix))
+        names_namespace(&self.namespaces, namespace)
+            && self.repos.iter().any(|prefix| repo.as_str().starts_with(prefix))
     }
 
     /// A name that does not change with its limits, so that what is used up stays used up.

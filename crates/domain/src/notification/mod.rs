@@ -15,6 +15,7 @@ pub use read::{MAX_NOTIFICATIONS_BYTES, check_url};
 pub use slack::slack;
 
 use crate::model::KeyRef;
+use crate::name::names_namespace;
 use crate::task::Operation;
 use crate::{Id, Phase};
 
@@ -161,15 +162,11 @@ fn all() -> Vec<String> {
 impl Receiver {
     /// Whether it is to be told of `event`.
     pub fn wants(&self, event: &Event) -> bool {
-        let is_named = |allowed: &String| match allowed.strip_suffix('*') {
-            Some(beginning) => event.namespace.starts_with(beginning),
-            None => *allowed == event.namespace,
-        };
         let outcome_fits =
             self.outcomes.is_empty() || event.kind.outcome().is_some_and(|outcome| self.outcomes.contains(&outcome));
         let operation_fits =
             self.operations.is_empty() || event.operation.is_some_and(|operation| self.operations.contains(&operation));
-        self.namespaces.iter().any(is_named) && outcome_fits && operation_fits
+        names_namespace(&self.namespaces, &event.namespace) && outcome_fits && operation_fits
     }
 }
 

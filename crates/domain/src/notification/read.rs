@@ -1,11 +1,11 @@
 //! The configuration of notifications: read and checked as a whole, each error with the field that it is about.
 
-use core::net::IpAddr;
 use std::collections::BTreeSet;
 
 use super::{Format, Notifications, Receiver};
 use crate::configuration::{InvalidConfiguration, invalid, parse};
 use crate::model::KeyRef;
+use crate::url::{host_name, is_loopback};
 
 /// The greatest configuration that is read, in bytes.
 pub const MAX_NOTIFICATIONS_BYTES: usize = 256 * 1024;
@@ -94,12 +94,15 @@ fn check(at: &str, receiver: &Receiver) -> Result<(), InvalidConfiguration> {
 /// # Errors
 /// What is wrong with it, in words that do not repeat it: it may be a secret.
 pub fn check_url(url: &str, allow_plaintext: bool) -> Result<(), String> {
+    fn host(rest: &str) -> &str {
+        rest.split(['/', '?']).next().unwrap_or_default()
+    }
     let rest = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
         (Some(rest), _) => rest,
-        (None, Some(rest)) if allow_plaintext || is_loopback(rest) => rest,
+        (None, Some(rest)) if allow_plaintext || is_loopback(host_name(host(rest))) => rest,
         _ => return Err("must begin with https:// (with allowPlaintext: true, http:// as well)".into()),
     };
-    let host = rest.split(['/', '?']).next().unwrap_or_default();
+    let host = host(rest);
     if host.is_empty()
         || host.contains('@')
         || rest.contains('#')
@@ -108,14 +111,6 @@ pub fn check_url(url: &str, allow_plaintext: bool) -> Result<(), String> {
         return Err("must be https://HOST, with a path and a query if need be, without user and fragment".into());
     }
     Ok(())
-}
-
-fn is_loopback(rest: &str) -> bool {
-    let host = rest.split(['/', '?']).next().unwrap_or_default();
-    let host = host
-        .strip_prefix('[')
-        .map_or_else(|| host.split(':').next().unwrap_or_default(), |host| host.split(']').next().unwrap_or_default());
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn is_name(text: &str, most: usize) -> bool {

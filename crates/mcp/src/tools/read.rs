@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
+use jct_domain::trace::PROVENANCE_FILE;
 use serde_json::{Value, json};
 
 use super::arguments::Arguments;
@@ -12,8 +13,6 @@ use crate::door::{Ask, Door, encoded};
 
 /// How much of a file is read, if it is not said, in bytes.
 const BYTES: u64 = 32 * 1024;
-/// Signed by the operator, in the folder of an attempt.
-const PROVENANCE: &str = "provenance.dsse.json";
 
 pub(super) async fn results<D: Door>(call: &Call<'_, D>, arguments: &Arguments) -> Result<Value, Refused> {
     let attempts = call.get(format!("/tasks/{}/trace", arguments.text("task_id"))).await?;
@@ -103,7 +102,7 @@ pub(super) async fn evidence<D: Door>(call: &Call<'_, D>, arguments: &Arguments)
     let id = arguments.text("task_id");
     let task = call.get(format!("/tasks/{id}")).await?;
     let (number, attempt) = attempt(call, arguments).await?;
-    let answer = call.asked(Ask::get(call.client, format!("/tasks/{id}/trace/{number}/{PROVENANCE}"))).await?;
+    let answer = call.asked(Ask::get(call.client, format!("/tasks/{id}/trace/{number}/{PROVENANCE_FILE}"))).await?;
     let envelope = if answer.status.is_success() { answer.json() } else { Value::Null };
     let payload = envelope["payload"].as_str().and_then(|payload| STANDARD.decode(payload).ok());
     let statement: Value = payload.and_then(|payload| serde_json::from_slice(&payload).ok()).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! A budget that is used up, and somebody who is asked for more.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::rows::{HoldColumns, LedgerChanges, unsigned};
 use super::{AccountAmounts, task_account};
@@ -13,32 +13,17 @@ use crate::{Result, Store};
 use jct_domain::audit::{Action, EntityKind};
 use jct_domain::model::budget::{Amount, Unit};
 use jct_domain::model::{Limits, Usd};
-use jct_domain::{Actor, Id};
+use jct_domain::{Actor, Id, choices};
 
-/// How it stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HoldState {
-    /// Somebody is asked.
-    Waiting,
-    /// There is more.
-    Raised,
-    /// There is no more: somebody said so, or nobody said anything in time.
-    Ended,
-}
-
-impl HoldState {
-    const ALL: [Self; 3] = [Self::Waiting, Self::Raised, Self::Ended];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Raised => "raised",
-            Self::Ended => "ended",
-        }
-    }
-
-    fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == name)
+choices! {
+    /// How it stands.
+    pub enum HoldState {
+        /// Somebody is asked.
+        Waiting = "waiting",
+        /// There is more.
+        Raised = "raised",
+        /// There is no more: somebody said so, or nobody said anything in time.
+        Ended = "ended",
     }
 }
 
@@ -176,7 +161,7 @@ impl Operation for DecideBudget {
         let hold = ModelHold { state, decided_by, decided_at, ..hold.clone() };
         let after = self.granted.raised_to(raised);
         let told = |state: HoldState, limits: Limits| {
-            Some(json!({"model_budget": {"state": state.as_str(), "limits": limits, "spent": told(account.spent)}}))
+            Some(json!({"model_budget": {"state": state.as_str(), "limits": limits, "spent": account.spent}}))
         };
         let entry = Change {
             actor: self.actor.clone(),
@@ -193,10 +178,6 @@ impl Operation for DecideBudget {
         changes.entries.push(entry);
         Ok((Ok(hold), changes))
     }
-}
-
-fn told(amount: Amount) -> Value {
-    json!({"usd": amount.usd.dollars(), "tokens": amount.tokens, "requests": amount.requests})
 }
 
 fn changes(hold: ModelHold) -> Changes {

@@ -6,6 +6,7 @@ use crate::rows::{is_nothing, stored, without_nul};
 use crate::{Refusal, TaskRow};
 use jct_domain::Id;
 use jct_domain::notification::{Event, EventType};
+use jct_domain::shown::cut;
 
 /// The longest text of others that is told, in characters.
 const LONGEST: usize = 1_000;
@@ -87,9 +88,5 @@ fn fields(data: Value) -> Map<String, Value> {
 }
 
 fn shortened(text: &str) -> String {
-    let text = without_nul(text.trim().to_owned());
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text,
-    }
+    cut(&without_nul(text.trim().to_owned()), LONGEST)
 }

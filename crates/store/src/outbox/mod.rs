@@ -30,12 +30,12 @@ pub struct Waiting {
     pub since: Timestamp,
 }
 
-/// Events that a receiver need not be told of any more.
+/// What a receiver need not be told of any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settled {
     pub(crate) receiver: String,
-    /// All of them, without.
-    pub(crate) events: Option<Vec<Id>>,
+    /// This one; all of them, without.
+    pub(crate) event: Option<Id>,
 }
 
 impl Store {
@@ -61,12 +61,12 @@ impl Store {
 
     /// The receiver has been told, or is given up.
     pub async fn settle_notification(&self, receiver: &str, event: Id) -> Result<()> {
-        let settled = Settled { receiver: receiver.into(), events: Some(vec![event]) };
+        let settled = Settled { receiver: receiver.into(), event: Some(event) };
         self.inner.writer.write(ops::Settle(settled)).await
     }
 
     /// Removes all that there is for somebody who is no receiver any more.
     pub async fn forget_receiver(&self, receiver: &str) -> Result<()> {
-        self.inner.writer.write(ops::Settle(Settled { receiver: receiver.into(), events: None })).await
+        self.inner.writer.write(ops::Settle(Settled { receiver: receiver.into(), event: None })).await
     }
 }

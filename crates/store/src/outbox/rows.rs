@@ -27,16 +27,12 @@ pub(crate) async fn insert(conn: &mut Conn<'_>, events: Vec<Event>, whom: &Notif
     let now = Timestamp::now().as_microsecond();
     let mut rows = Vec::new();
     for event in &events {
-        let mut json = None;
+        let json = crate::rows::to_json(event)?;
         for receiver in whom.receivers.iter().filter(|receiver| receiver.wants(event)) {
-            let event_json = match &json {
-                Some(json) => String::clone(json),
-                None => json.insert(crate::rows::to_json(event)?).clone(),
-            };
             let columns = OutboxColumns {
                 receiver: receiver.name.clone(),
                 event_id: event.id.to_string(),
-                event: event_json,
+                event: json.clone(),
                 written_at: now,
             };
             rows.push(columns.into_arguments());
@@ -49,23 +45,15 @@ pub(crate) async fn insert(conn: &mut Conn<'_>, events: Vec<Event>, whom: &Notif
 
 /// Takes out what is told or given up.
 pub(crate) async fn settle(conn: &mut Conn<'_>, settled: Vec<Settled>) -> Result<()> {
-    for Settled { receiver, events } in settled {
-        match events {
-            None => forget(conn, &receiver).await?,
-            Some(events) => {
-                for event in events {
-                    let event = event.to_string();
-                    execute!(conn, "DELETE FROM outbox WHERE receiver = $1 AND event_id = $2", &receiver, event)?;
-                }
+    for Settled { receiver, event } in settled {
+        match event.map(|event| event.to_string()) {
+            None => execute!(conn, "DELETE FROM outbox WHERE receiver = $1", &receiver)?,
+            Some(event) => {
+                execute!(conn, "DELETE FROM outbox WHERE receiver = $1 AND event_id = $2", &receiver, event)?
             }
-        }
+        };
     }
     Ok(())
-}
-
-/// Takes out all that there is for a receiver.
-async fn forget(conn: &mut Conn<'_>, receiver: &str) -> Result<()> {
-    execute!(conn, "DELETE FROM outbox WHERE receiver = $1", receiver).map(drop)
 }
 
 pub(super) async fn waiting(
