@@ -55,7 +55,6 @@ at_least() {
 for set in "$@"; do
   case "$set" in
     cluster)
-      need etcd-server etcd
       need containerd containerd ctr containerd-shim-runc-v2
       need runc runc
       need containernetworking-plugins /usr/lib/cni/bridge /usr/lib/cni/portmap

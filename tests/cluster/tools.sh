@@ -2,13 +2,14 @@
 # Builds the pinned programs of the cluster into the cache, each once: tools.sh [TOOL…] (all by default).
 . "$(dirname "$0")/lib.sh"
 
-ALL=(kubectl kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy coredns helm git-server pause.tar)
+ALL=(kubectl etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy coredns helm git-server pause.tar)
 
 build() {
   local tool="$1" package="k8s.io/kubernetes/cmd/$1" flags="-s -w" module
   case "$tool" in
     pause.tar) build_pause; return ;;
     coredns) package=./coredns ;;
+    etcd) package=go.etcd.io/etcd/server/v3 ;;
     git-server) package=./gitserver ;;
     helm)
       package=helm.sh/helm/v3/cmd/helm

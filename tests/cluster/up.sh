@@ -14,7 +14,7 @@ main() {
   [[ "$(cat "$STATE/mode" 2>/dev/null || echo $mode)" == "$mode" ]] ||
     die "cluster $NAME is up in another mode: make cluster-down CLUSTER=$NAME"
   "$HERE/prerequisites.sh" cluster
-  if [[ $mode == api-only ]]; then "$HERE/tools.sh" kubectl kube-apiserver; else "$HERE/tools.sh"; become_root "${arguments[@]}"; fi
+  if [[ $mode == api-only ]]; then "$HERE/tools.sh" kubectl etcd kube-apiserver; else "$HERE/tools.sh"; become_root "${arguments[@]}"; fi
 
   mkdir -p "$CLUSTERS"
   exec 9>"$CLUSTERS/.$NAME.lock"
@@ -108,7 +108,7 @@ containerd() {
 
 # etcd CLIENT-PORT PEER-PORT. Tests of memory write large objects, each of which it keeps several times until it compacts.
 etcd() {
-  start_daemon etcd etcd --name=default --data-dir="$STATE/etcd" --logger=zap --log-level=warn --quota-backend-bytes=8589934592 \
+  start_daemon etcd "$TOOLS/etcd" --name=default --data-dir="$STATE/etcd" --logger=zap --log-level=warn --quota-backend-bytes=8589934592 \
     --listen-client-urls="http://127.0.0.1:$1" --advertise-client-urls="http://127.0.0.1:$1" \
     --listen-peer-urls="http://127.0.0.1:$2" --initial-advertise-peer-urls="http://127.0.0.1:$2" \
     --initial-cluster="default=http://127.0.0.1:$2"

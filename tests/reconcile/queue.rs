@@ -62,11 +62,19 @@ struct Server {
     reads: Arc<Mutex<Vec<String>>>,
     /// Before it takes a finalizer, it waits until there are so many Jobs; not for ever.
     until_jobs: Arc<Mutex<usize>>,
+    /// How many Jobs there were when it was first asked to take the single Task's; it waits for six more then.
+    at_single: Arc<Mutex<Option<usize>>>,
 }
 
 impl Server {
     fn new(tasks: Vec<Value>) -> Self {
-        Self { tasks: Arc::new(tasks), jobs: Arc::default(), reads: Arc::default(), until_jobs: Arc::default() }
+        Self {
+            tasks: Arc::new(tasks),
+            jobs: Arc::default(),
+            reads: Arc::default(),
+            until_jobs: Arc::default(),
+            at_single: Arc::default(),
+        }
     }
 
     fn client(&self) -> Client {
@@ -89,6 +97,11 @@ impl Server {
                 (201, body)
             }
             Method::PATCH => {
+                if head.uri.path().ends_with("/tasks/single") {
+                    let there = self.jobs.lock().unwrap().len();
+                    let at = *self.at_single.lock().unwrap().get_or_insert(there);
+                    *self.until_jobs.lock().unwrap() = at + 6;
+                }
                 for _ in 0..60 {
                     if head.uri.path().ends_with("/status")
                         || self.jobs.lock().unwrap().len() >= *self.until_jobs.lock().unwrap()
@@ -200,20 +213,18 @@ async fn beside_many_of_one_namespace_a_single_task_of_another_starts_before_the
     let mut single = task(&world, "zone", "single", "2026-03-01T12:01:00Z", 300);
     single["metadata"]["finalizers"] = json!([]);
     let server = Server::new(list.iter().chain([&single]).cloned().collect());
-    let came = Arc::new(Mutex::new(0));
     let comes = {
-        let (server, came, single) = (server.clone(), came.clone(), read(&single));
+        let (server, single) = (server.clone(), read(&single));
         stream::once(async move {
             while server.jobs.lock().unwrap().len() < 10 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            *came.lock().unwrap() = server.jobs.lock().unwrap().len();
-            *server.until_jobs.lock().unwrap() = *came.lock().unwrap() + 6;
             Event::Apply(single)
         })
     };
     let jobs = jobs_of_many(&world, &server, &list, comes, list.len() + 1, CONCURRENCY).await;
-    let (came, place) = (*came.lock().unwrap(), jobs.iter().position(|name| name == "single").unwrap());
+    let place = jobs.iter().position(|name| name == "single").unwrap();
+    let came = server.at_single.lock().unwrap().expect("its pass began");
     assert!(came + usize::from(CONCURRENCY) < list.len(), "a control: {came} were there before, of {}", list.len());
     assert_eq!(place - came <= 2, is_before, "{} of theirs started before it: {jobs:?}", place - came);
 }
