@@ -58,10 +58,10 @@ const OWNED: [(&str, &[&str]); 9] = [
     ("libyaml_safer", &["manifest"]),
     ("sqlx", &["store"]),
     ("axum", &["serve", "webhook", "broker", "api", "console"]),
-    ("hyper_util", &["serve", "model-gateway", "fake-model", "notify", "cli"]),
+    ("hyper_util", &["serve", "model-gateway", "fake-model", "notify", "cli", "forges"]),
     ("tokio_rustls", &["serve"]),
     ("rcgen", &["webhook"]),
-    ("ring", &["signing"]),
+    ("ring", &["signing", "forges"]),
     ("hpke", &["session"]),
     ("clap", &["runtime", "commands", "worker", "relay", "cli"]),
 ];

@@ -50,6 +50,9 @@ pub enum WorkerCommand {
     /// Give up rights and become a program: started by `run`, not by people
     #[command(hide = true)]
     Launch(LaunchArgs),
+    /// Answer git, which asks for a credential: started by `source`, not by people
+    #[command(hide = true)]
+    Credential(CredentialArgs),
     /// Be an executor that is built in: started by `run`, not by people
     #[command(hide = true)]
     Execute(ExecuteArgs),
@@ -124,6 +127,15 @@ pub struct SourceArgs {
     /// Schemes that a URL may have: of https, and where that is wanted http, git, file
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "https")]
     pub protocols: Vec<String>,
+    /// The forge that has the repository, where one is configured: for messages
+    #[arg(long, value_name = "NAME")]
+    pub forge: Option<String>,
+    /// Where the Secret with its credential is mounted
+    #[arg(long, value_name = "DIR", requires = "forge")]
+    pub credential: Option<PathBuf>,
+    /// Who alone vouches for its host: certificates in PEM
+    #[arg(long, value_name = "PEM")]
+    pub authorities: Option<String>,
     /// Greatest number of files in the tree
     #[arg(long, value_name = "N", default_value_t = 200_000)]
     pub max_files: u64,
@@ -133,6 +145,19 @@ pub struct SourceArgs {
     /// How long all of this may take, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub timeout_seconds: u32,
+}
+
+/// Arguments of `jct worker credential`.
+#[derive(Clone, Debug, Args)]
+pub struct CredentialArgs {
+    /// Where the Secret is mounted
+    #[arg(long, value_name = "DIR")]
+    pub folder: PathBuf,
+    /// The scheme and host that alone may be told
+    #[arg(long, value_name = "URL")]
+    pub origin: String,
+    /// What git asks for: get, store or erase
+    pub operation: String,
 }
 
 /// Arguments of `jct worker run`. The time budget comes from the Task.
@@ -228,6 +253,7 @@ impl WorkerCommand {
             Self::Run(args) => steps::run(&args),
             Self::Record(args) => steps::record(&args),
             Self::Launch(args) => launch::launch(&args),
+            Self::Credential(args) => source::credential::answer(&args),
             Self::Execute(args) => jct_executors::execute(&args.into()),
         }
     }

@@ -182,6 +182,7 @@ pub fn failure_category(reason: FailureReason) -> FailureCategory {
         Reason::ExecutorNotConfigured
         | Reason::ModelUnavailable
         | Reason::SourceUnavailable
+        | Reason::SourceNotFound
         | Reason::RefNotFound
         | Reason::SourceTooLarge
         | Reason::PathNotFound
