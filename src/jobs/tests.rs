@@ -41,6 +41,7 @@ fn settings() -> JobSettings {
         source_max_files: 10,
         source_max_bytes: 20,
         source_timeout_seconds: 30,
+        forge: None,
         broker: Broker {
             url: "https://jct-model.jct-system.svc".into(),
             authorities: "-----BEGIN CERTIFICATE-----\n".into(),
@@ -139,6 +140,33 @@ fn the_relay_of_models_alone_has_the_token_and_sees_neither_trace_nor_workspace(
         .map(|container| container.name.as_str())
         .collect();
     assert_eq!((has_token, pod.automount_service_account_token), (vec![MODEL_CONTAINER], Some(false)));
+}
+
+#[test]
+fn the_source_alone_has_the_credential_of_a_forge() {
+    let forge = SourceForge {
+        name: "own".into(),
+        url: "https://git.example/octo/hello.git".into(),
+        authorities: Some("-----BEGIN CERTIFICATE-----\n".into()),
+        has_credential: true,
+    };
+    let with = |forge: SourceForge| manifest(&JobSettings { forge: Some(forge), ..settings() });
+    let pod = with(forge.clone()).spec.unwrap().template.spec.unwrap();
+    let containers = pod.init_containers.iter().flatten().chain(&pod.containers);
+    let has_it: Vec<_> = containers
+        .filter(|container| container.volume_mounts.iter().flatten().any(|mount| mount.name == CREDENTIAL_VOLUME))
+        .map(|container| container.name.as_str())
+        .collect();
+    assert_eq!(has_it, [SOURCE_CONTAINER]);
+    let source = &pod.init_containers.as_ref().unwrap()[0];
+    let args = source.args.as_ref().unwrap();
+    let mount = "--credential=/var/run/secrets/jct-forge";
+    for expected in ["--forge=own", mount, "--authorities=-----BEGIN CERTIFICATE-----\n"] {
+        assert!(args.iter().any(|arg| arg == expected), "{expected} is not in {args:?}");
+    }
+    assert!(serde_json::to_string(&source.env).unwrap().contains("https://git.example/octo/hello.git"));
+    let without = serde_json::to_string(&with(SourceForge { has_credential: false, ..forge })).unwrap();
+    assert!(!without.contains(CREDENTIAL_VOLUME) && !without.contains("--credential"), "{without}");
 }
 
 #[test]

@@ -42,7 +42,9 @@ impl Purpose {
         match self {
             Self::Read => json!({"contents": "read"}),
             Self::Deliver => json!({"contents": "write", "pull_requests": "write"}),
-            Self::FollowUp => json!({"contents": "read", "pull_requests": "read", "checks": "read", "statuses": "read"}),
+            Self::FollowUp => {
+                json!({"contents": "read", "pull_requests": "read", "checks": "read", "statuses": "read"})
+            }
         }
     }
 }
@@ -70,7 +72,8 @@ impl App {
     /// By which the App itself is known, for some minutes.
     pub(crate) fn assertion(&self, now: Timestamp) -> Result<Authorization, CallError> {
         let seconds = |at: Result<Timestamp, jiff::Error>| at.map_or(0, Timestamp::as_second);
-        let claims = json!({"iss": self.id, "iat": seconds(now.checked_sub(BEFORE)), "exp": seconds(now.checked_add(AFTER))});
+        let claims =
+            json!({"iss": self.id, "iat": seconds(now.checked_sub(BEFORE)), "exp": seconds(now.checked_add(AFTER))});
         let parts = [json!({"alg": "RS256", "typ": "JWT"}), claims];
         let signed = parts.map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
         let mut signature = vec![0; self.key.public().modulus_len()];
@@ -92,7 +95,9 @@ impl App {
         let answer = client.call(Method::POST, &path, Some(&self.assertion(now)?), Some(&body)).await?;
         let why = match answer.status {
             StatusCode::CREATED => return made(&answer.json()?, repo),
-            StatusCode::UNAUTHORIZED => "the App is not known by app-id and private-key, or this machine's clock is wrong",
+            StatusCode::UNAUTHORIZED => {
+                "the App is not known by app-id and private-key, or this machine's clock is wrong"
+            }
             StatusCode::FORBIDDEN => "the App's installation is suspended, or it is asked too often",
             StatusCode::NOT_FOUND => "the App has no such installation (installation-id)",
             StatusCode::UNPROCESSABLE_ENTITY => {
@@ -107,7 +112,8 @@ impl App {
 /// The token of an answer, if it is for this repository: an installation of another account may have one of the same name.
 fn made(answer: &Value, repo: &Repo) -> Result<Login, CallError> {
     let strange = |what: &str| CallError::Refused(format!("GitHub made {what}"));
-    let token = answer["token"].as_str().filter(|token| !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic()));
+    let token =
+        answer["token"].as_str().filter(|token| !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic()));
     let token = token.ok_or_else(|| strange("no token"))?;
     let named = answer["repositories"].as_array().map(Vec::as_slice).unwrap_or_default();
     let is_it = |one: &Value| one["full_name"].as_str().is_some_and(|name| name.eq_ignore_ascii_case(repo.as_str()));

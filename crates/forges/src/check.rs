@@ -97,7 +97,11 @@ mod tests {
     #[case(Kind::Gitlab, json!({"permissions": {"project_access": {"access_level": 20}, "group_access": null}}), Some((true, false)))]
     #[case(Kind::Gitlab, json!({"permissions": {"project_access": null, "group_access": {"access_level": 40}}}), Some((true, true)))]
     #[case(Kind::Github, json!({"full_name": "a/b"}), None)]
-    fn what_an_api_says_of_a_repository(#[case] kind: Kind, #[case] answer: Value, #[case] expected: Option<(bool, bool)>) {
+    fn what_an_api_says_of_a_repository(
+        #[case] kind: Kind,
+        #[case] answer: Value,
+        #[case] expected: Option<(bool, bool)>,
+    ) {
         assert_eq!(seen(kind, &answer).map(|seen| (seen.reads, seen.writes)), expected);
     }
 }

@@ -100,8 +100,12 @@ impl Answer {
     /// # Errors
     /// If it is none, such as a page of a proxy.
     pub fn json(&self) -> Result<Value, CallError> {
-        serde_json::from_slice(&self.body)
-            .map_err(|_| CallError::Refused(format!("it answers {} with something else than JSON: is api its API?", self.status.as_u16())))
+        serde_json::from_slice(&self.body).map_err(|_| {
+            CallError::Refused(format!(
+                "it answers {} with something else than JSON: is api its API?",
+                self.status.as_u16()
+            ))
+        })
     }
 
     /// What a status stands for that is not one that was expected.
@@ -183,7 +187,9 @@ impl ForgeClient {
         request = request.header(USER_AGENT, concat!("jct/", env!("CARGO_PKG_VERSION")));
         request = match self.kind {
             // https://docs.github.com/en/rest/about-the-rest-api/api-versions
-            Kind::Github => request.header(ACCEPT, "application/vnd.github+json").header("x-github-api-version", "2022-11-28"),
+            Kind::Github => {
+                request.header(ACCEPT, "application/vnd.github+json").header("x-github-api-version", "2022-11-28")
+            }
             _ => request.header(ACCEPT, "application/json, */*;q=0.1"),
         };
         if body.is_some() {
@@ -197,10 +203,13 @@ impl ForgeClient {
         let exchange = async {
             let answer = self.client.request(request).await.map_err(|error| unreachable(&error))?;
             let (parts, body) = answer.into_parts();
-            let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|error| match error.downcast_ref() {
-                Some(LengthLimitError { .. }) => CallError::Refused(format!("its answer is larger than {MAX_BODY_BYTES} bytes")),
-                None => CallError::Unreachable("its answer breaks off".into()),
-            })?;
+            let body =
+                Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|error| match error.downcast_ref() {
+                    Some(LengthLimitError { .. }) => {
+                        CallError::Refused(format!("its answer is larger than {MAX_BODY_BYTES} bytes"))
+                    }
+                    None => CallError::Unreachable("its answer breaks off".into()),
+                })?;
             Ok(Answer { status: parts.status, headers: parts.headers, body: body.to_bytes() })
         };
         let late = |_| CallError::Unreachable(format!("it does not answer in {} s", TIMEOUT.as_secs()));

@@ -104,7 +104,9 @@ fn line(data: &BTreeMap<String, Vec<u8>>, key: &str) -> Result<String, WrongSecr
         Ok(text) if text.contains(['\n', '\r']) => {
             wrong("must be one line, without an end of line: write it with printf '%s' rather than echo")
         }
-        Ok(text) if !text.bytes().all(|byte| byte.is_ascii_graphic()) => wrong("must be printable ASCII without blanks"),
+        Ok(text) if !text.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            wrong("must be printable ASCII without blanks")
+        }
         Ok(text) => Ok(text.to_owned()),
         Err(_) => wrong("is no text"),
     }

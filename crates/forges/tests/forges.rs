@@ -34,7 +34,8 @@ impl Server {
                 let mut reader = BufReader::new(&mut stream);
                 let mut head = String::new();
                 while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).await.unwrap() > 0 {}
-                let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+                let length =
+                    head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
                 let mut body = vec![0; length.unwrap_or(0)];
                 reader.read_exact(&mut body).await.unwrap();
                 noted.lock().unwrap().push((head, String::from_utf8(body).unwrap()));
@@ -47,7 +48,10 @@ impl Server {
     fn forge(&self, kind: &str) -> Forges {
         let Self { address, .. } = self;
         let api = if kind == "git" { String::new() } else { format!("api: 'http://{address}/api'") };
-        Forges::read(&format!("[{{name: hub, kind: {kind}, repos: [octo/], git: 'http://{address}/{{repo}}.git', {api}}}]")).unwrap()
+        Forges::read(&format!(
+            "[{{name: hub, kind: {kind}, repos: [octo/], git: 'http://{address}/{{repo}}.git', {api}}}]"
+        ))
+        .unwrap()
     }
 
     fn asked(&self) -> Vec<(String, String)> {
@@ -116,7 +120,10 @@ async fn an_apps_token_is_for_one_repository_with_the_least_rights(
     assert_eq!((&*login.username, &*login.token), ("x-access-token", "ghs_16C7e42F292c6912E7710c838347Ae178B4a"));
     let (head, body) = server.asked().remove(0);
     assert!(head.starts_with("POST /api/app/installations/456/access_tokens HTTP/1.1\r\n"), "{head}");
-    assert!(head.contains("x-github-api-version: 2022-11-28") && head.contains("application/vnd.github+json"), "{head}");
+    assert!(
+        head.contains("x-github-api-version: 2022-11-28") && head.contains("application/vnd.github+json"),
+        "{head}"
+    );
     let asked: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(asked, json!({"repositories": ["hello-world"], "permissions": permissions}));
 
@@ -144,9 +151,17 @@ async fn an_apps_token_is_for_one_repository_with_the_least_rights(
 #[case(created("other/Hello-World"), "another account's", false)]
 #[case(answer("201 Created", "", "{\"token\": \"\", \"repositories\": []}"), "no token", false)]
 #[case(answer("200 OK", "", "<html>ghs_c4nary</html>"), "answers 200", false)]
-#[case(answer("401 Unauthorized", "", "{\"message\": \"A JSON web token could not be decoded\"}"), "app-id and private-key", false)]
+#[case(
+    answer("401 Unauthorized", "", "{\"message\": \"A JSON web token could not be decoded\"}"),
+    "app-id and private-key",
+    false
+)]
 #[case(answer("404 Not Found", "", "{\"message\": \"Not Found\"}"), "no such installation", false)]
-#[case(answer("422 Unprocessable Entity", "", "{\"message\": \"There is at least one repository that does not exist\"}"), "does not have this repository", false)]
+#[case(
+    answer("422 Unprocessable Entity", "", "{\"message\": \"There is at least one repository that does not exist\"}"),
+    "does not have this repository",
+    false
+)]
 #[case(answer("302 Found", "Location: http://evil.example/\r\n", ""), "redirects to another place", false)]
 #[case(answer("429 Too Many Requests", "Retry-After: 7\r\n", ""), "asked too often", true)]
 #[case(answer("503 Service Unavailable", "", "<html>"), "trouble (503)", true)]
@@ -199,7 +214,11 @@ async fn what_a_credential_may_do_is_asked_without_writing() {
     let asked = server.asked();
     assert!(asked.iter().all(|(head, body)| head.starts_with("GET ") && body.is_empty()));
     assert!(asked[0].0.starts_with("GET /api/repos/octo/hello-world HTTP"), "{}", asked[0].0);
-    assert!(asked[1].0.starts_with("GET /octo/hello-world.git/info/refs?service=git-receive-pack HTTP"), "{}", asked[1].0);
+    assert!(
+        asked[1].0.starts_with("GET /octo/hello-world.git/info/refs?service=git-receive-pack HTTP"),
+        "{}",
+        asked[1].0
+    );
 }
 
 #[tokio::test]

@@ -134,8 +134,7 @@ mod tests {
     #[test]
     fn the_helper_is_one_word_for_each_part() {
         let helper = helper(Path::new("/a b/it's"), Path::new("/run/x"), "HTTPS://Git.Example:3000/a/b.git");
-        let expected =
-            r"!'/a b/it'\''s' worker credential '--folder=/run/x' '--origin=https://git.example:3000'";
+        let expected = r"!'/a b/it'\''s' worker credential '--folder=/run/x' '--origin=https://git.example:3000'";
         assert_eq!(helper, expected);
     }
 }

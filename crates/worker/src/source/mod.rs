@@ -5,8 +5,8 @@
 
 pub mod credential;
 pub mod git;
-mod refused;
 mod refs;
+mod refused;
 mod tree;
 mod workspace;
 

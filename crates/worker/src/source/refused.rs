@@ -35,13 +35,14 @@ impl Forge<'_> {
                 FailureReason::SourceNotFound,
                 format!("the forge {name} shows no repository {repo}: there is none of this name, or it is not public"),
             ),
-            (true, true, _) => (
-                FailureReason::SourceNotFound,
-                format!("the forge {name} shows its reader no repository {repo}"),
-            ),
+            (true, true, _) => {
+                (FailureReason::SourceNotFound, format!("the forge {name} shows its reader no repository {repo}"))
+            }
             (true, _, true) => (
                 FailureReason::SourceUnavailable,
-                format!("the forge {name} does not take its credential for reading {repo}: whoever configures forges can test it by jct forge check"),
+                format!(
+                    "the forge {name} does not take its credential for reading {repo}: whoever configures forges can test it by jct forge check"
+                ),
             ),
             _ => return None,
         };
@@ -64,7 +65,11 @@ mod tests {
     #[case(PRIVATE, false, Some(FailureReason::SourceNotFound))]
     #[case(MISSING, true, Some(FailureReason::SourceNotFound))]
     #[case(WRONG, true, Some(FailureReason::SourceUnavailable))]
-    #[case("fatal: unable to access 'https://h/': The requested URL returned error: 403", true, Some(FailureReason::SourceUnavailable))]
+    #[case(
+        "fatal: unable to access 'https://h/': The requested URL returned error: 403",
+        true,
+        Some(FailureReason::SourceUnavailable)
+    )]
     #[case("fatal: unable to access 'https://h/': The requested URL returned error: 500", true, None)]
     #[case("fatal: unable to access 'https://h/': Could not resolve host: h", false, None)]
     fn what_a_forge_does_not_show(

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // test code that is not in a #[test]
 
 mod executors;
+mod forge;
 mod model;
 mod outcome;
 mod source;
