@@ -8,6 +8,7 @@ mod controller;
 mod gate;
 mod models;
 mod notifications;
+mod oidc;
 mod placement;
 mod record;
 mod source;
@@ -22,6 +23,7 @@ pub use self::controller::ControllerArgs;
 pub use self::gate::GateArgs;
 pub use self::models::ModelArgs;
 pub use self::notifications::NotificationArgs;
+pub use self::oidc::OidcArgs;
 pub use self::record::RecordArgs;
 pub use self::source::SourceArgs;
 pub use self::traces::TraceArgs;
@@ -62,6 +64,10 @@ pub struct Settings {
     /// The REST API.
     #[command(flatten)]
     pub api: ApiArgs,
+
+    /// Signing in at an issuer.
+    #[command(flatten)]
+    pub oidc: OidcArgs,
 
     /// What may run.
     #[command(flatten)]
@@ -134,6 +140,7 @@ impl Settings {
             log_format: _,
             record,
             api,
+            oidc,
             gate,
             models: _,
             notifications: _,
@@ -151,6 +158,7 @@ impl Settings {
         controller.check()?;
         record.check()?;
         traces.check()?;
+        oidc.check()?;
         api.check()
     }
 
