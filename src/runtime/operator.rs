@@ -223,10 +223,10 @@ async fn oidc(settings: &Settings) -> anyhow::Result<Option<Oidc>> {
 /// Asks the API server for Sessions as the people whose ID tokens are given: with nothing of the operator's own.
 fn ask_for_session(config: kube::Config) -> AskForSession {
     Arc::new(move |id_token, namespace| {
-        let mut auth_info = AuthInfo::default();
-        auth_info.token = Some(id_token.into());
         let mut config = config.clone();
-        config.auth_info = auth_info;
+        // Nothing of the operator's own stays.
+        config.auth_info = AuthInfo::default();
+        config.auth_info.token = Some(id_token.into());
         Box::pin(async move {
             let client = Client::try_from(config).map_err(|error| error.to_string())?;
             let token = client::token(&client, &namespace, "console-").await;
