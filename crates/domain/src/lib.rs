@@ -14,6 +14,7 @@ pub mod denial;
 pub mod digest;
 pub mod executor;
 pub mod finding;
+pub mod forge;
 pub mod id;
 pub mod json;
 pub mod lifecycle;
