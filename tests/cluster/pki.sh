@@ -48,10 +48,10 @@ END
   echo "$WEBHOOK_CLIENT" >"$STATE/webhook-client"
 }
 
-# People of the tests sign in at an issuer beside the cluster, which a test is while it runs.
+# People of the tests sign in at an issuer on the node, which a test is while it runs.
 ISSUER_PORT=8419
 issuer() {
-  local pki="$STATE/pki" address="${HOST_ADDRESS:-127.0.0.1}"
+  local pki="$STATE/pki" address="${NODE_ADDRESS:-127.0.0.1}"
   certificate issuer /CN=issuer "subjectAltName=IP:$address"
   cat >"$pki/authentication.yaml" <<END
 apiVersion: apiserver.config.k8s.io/v1
