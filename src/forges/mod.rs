@@ -3,9 +3,11 @@
 //! They are read anew each time, so that a changed one counts at once, and are kept nowhere. What speaks to forges is the crate
 //! `jct-forges`.
 
+mod check;
+
 use std::collections::BTreeMap;
 
-use jct_forges::{CallError, ForgeClient, Login, Purpose, Secret};
+use jct_forges::{CallError, Login, Purpose, Secret};
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret as KubeSecret;
@@ -14,6 +16,8 @@ use kube::api::Api;
 
 use crate::domain::forge::{Credential, Forge};
 use crate::domain::task::Repo;
+
+pub use check::{Line, advice};
 
 /// Why there is no login. For administrators: it names the forge and the Secret, and nothing of what is in it.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +92,6 @@ impl Credentials {
             what: error.to_string(),
             is_passing: error.is_passing(),
         };
-        let client = ForgeClient::new(forge).map_err(|error| no_login(&CallError::Refused(error)))?;
-        jct_forges::login(&client, forge, &secret, repo, purpose, now).await.map_err(|error| no_login(&error))
+        jct_forges::login(forge, &secret, repo, purpose, now).await.map_err(|error| no_login(&error))
     }
 }

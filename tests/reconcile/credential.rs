@@ -123,6 +123,7 @@ async fn one_controller_makes_it_once_and_deletes_it_once() {
         call("PUT", format!("{THEIRS}/{name}"), Answer::Echo),
         call("PATCH", STATUS, Answer::Echo),
         call("DELETE", format!("{THEIRS}/{name}"), Answer::Object(deleted)),
+        call("PATCH", STATUS, Answer::Echo),
     ];
     let task = world.task(json!({}));
     let passes = async |context: std::sync::Arc<Context>| {

@@ -20,7 +20,6 @@ pub use credential::{Login, Secret, WrongSecret};
 /// # Errors
 /// If the forge does not answer, or makes none.
 pub async fn login(
-    client: &ForgeClient,
     forge: &jct_domain::forge::Forge,
     secret: &Secret,
     repo: &jct_domain::task::Repo,
@@ -32,6 +31,9 @@ pub async fn login(
             username: username.clone().unwrap_or_else(|| forge.default_username().into()),
             token: token.clone(),
         }),
-        Secret::App(app) => app.token(client, repo, purpose, now).await,
+        Secret::App(app) => {
+            let client = ForgeClient::new(forge).map_err(CallError::Refused)?;
+            app.token(&client, repo, purpose, now).await
+        }
     }
 }

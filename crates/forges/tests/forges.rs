@@ -89,8 +89,7 @@ fn app(traditional: bool) -> (Secret, Vec<u8>) {
 
 async fn token(server: &Server, secret: &Secret, purpose: Purpose) -> Result<Login, CallError> {
     let forges = server.forge("github");
-    let client = ForgeClient::new(&forges.0[0]).unwrap();
-    login(&client, &forges.0[0], secret, &repo(), purpose, NOW.parse().unwrap()).await
+    login(&forges.0[0], secret, &repo(), purpose, NOW.parse().unwrap()).await
 }
 
 /// <https://docs.github.com/en/rest/apps/apps#create-an-installation-access-token-for-an-app>
