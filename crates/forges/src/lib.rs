@@ -1,5 +1,5 @@
 //! Speaks to forges (docs/forges.md): reads their credentials, has a GitHub App's tokens made for one repository, and asks what a
-//! credential may do. Nothing here writes to a forge.
+//! credential may do; opens pull requests, and looks what becomes of them.
 //!
 //! No error repeats a credential, or what a server said about one.
 
@@ -9,11 +9,13 @@ mod app;
 mod check;
 mod client;
 mod credential;
+mod pull;
 
 pub use app::Purpose;
 pub use check::{Seen, advertised, permitted};
 pub use client::{Answer, Authorization, CallError, ForgeClient};
 pub use credential::{Login, Secret, WrongSecret};
+pub use pull::{Checks, NewPull, Opened, Pull, PullState, Pulls};
 
 /// A login for one repository: that of the Secret, or, of a GitHub App, a token that is made for it.
 ///
