@@ -207,11 +207,14 @@ impl<'a> Pulls<'a> {
     /// Labels and reviewers: what the forge does not take of them is noted, and the pull request is there all the same.
     async fn dress(&self, new: &NewPull<'_>, pull: &Pull, notes: &mut Vec<String>) -> Result<(), CallError> {
         let number = pull.number;
-        if !new.labels.is_empty() && self.kind != Kind::Gitlab {
-            // https://docs.github.com/en/rest/issues/labels#add-labels-to-an-issue; Gitea takes names likewise.
+        // GitLab has them already.
+        let labels = if self.kind == Kind::Gitlab { &[] } else { new.labels };
+        for label in labels {
+            // https://docs.github.com/en/rest/issues/labels#add-labels-to-an-issue; Gitea takes names likewise, and of several none
+            // if it does not know one.
             let path = format!("{}/issues/{number}/labels", self.path());
-            let answer = self.call(Method::POST, &path, Some(&json!({"labels": new.labels}))).await?;
-            note(&answer, notes, || format!("it does not set the labels {}", new.labels.join(", ")))?;
+            let answer = self.call(Method::POST, &path, Some(&json!({"labels": [label]}))).await?;
+            note(&answer, notes, || format!("it does not set the label {label}"))?;
         }
         for reviewer in new.reviewers {
             let answer = match self.kind {
