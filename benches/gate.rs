@@ -55,6 +55,7 @@ fn admission(bencher: Bencher, inputs_bytes: usize) {
         deletions: jct::shared::Deletions::default(),
         executors: tokio::sync::watch::Sender::new(Arc::default()).subscribe(),
         models: tokio::sync::watch::Sender::new(Arc::default()).subscribe(),
+        forges: tokio::sync::watch::Sender::new(Arc::default()).subscribe(),
     };
     bencher.bench(|| {
         let parsed: Option<AdmissionReview<DynamicObject>> = serde_json::from_slice(black_box(&body)).ok();

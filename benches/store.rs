@@ -185,6 +185,7 @@ fn new_task(id: Id, uid: String, at: Timestamp) -> anyhow::Result<NewTask> {
         },
         executor: None,
         model: None,
+        delivery: None,
         max_attempts: 1,
         create_cwom: true,
         for_run: None,

@@ -70,6 +70,7 @@ async fn record(store: &Store, row: &TaskRow, n: usize) -> anyhow::Result<()> {
         task: row.task.clone(),
         executor: row.executor.clone(),
         model: row.model.clone(),
+        delivery: row.delivery.clone(),
         max_attempts: row.max_attempts,
         create_cwom: false,
         for_run: None,

@@ -147,6 +147,7 @@ fn new_task(id: Id, uid: String, n: usize, at: Timestamp) -> anyhow::Result<NewT
         },
         executor: None,
         model: None,
+        delivery: None,
         max_attempts: 1,
         create_cwom: true,
         for_run: None,

@@ -45,6 +45,7 @@ pub use metrics::{ApiMetrics, Gauges, RequestLabels};
 
 use crate::crd::Trust;
 use crate::domain::executor::Executors;
+use crate::domain::forge::Forges;
 use crate::domain::model::Models;
 use crate::policy::Policy;
 use crate::serve;
@@ -105,6 +106,7 @@ pub struct Shared {
     namespace_limits: NamespaceLimits,
     executors: watch::Receiver<Arc<Executors>>,
     models: watch::Receiver<Arc<Models>>,
+    forges: watch::Receiver<Arc<Forges>>,
     health: Health,
     settings: ApiSettings,
 }
@@ -132,6 +134,15 @@ impl Api {
     pub fn with_models(mut self, models: watch::Receiver<Arc<Models>>) -> Self {
         if let Some(shared) = Arc::get_mut(&mut self.0) {
             shared.models = models;
+        }
+        self
+    }
+
+    /// The same, with the `forges` that changes may be delivered to, and by whom.
+    #[must_use]
+    pub fn with_forges(mut self, forges: watch::Receiver<Arc<Forges>>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.0) {
+            shared.forges = forges;
         }
         self
     }
@@ -180,6 +191,7 @@ impl Api {
             namespace_limits,
             executors: watch::Sender::new(Arc::default()).subscribe(),
             models: watch::Sender::new(Arc::default()).subscribe(),
+            forges: watch::Sender::new(Arc::default()).subscribe(),
             health,
             settings,
         }))

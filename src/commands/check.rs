@@ -7,16 +7,17 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::manifests::{PolicyArgs, executors_of, files, findings, is_ours, models_of, objects_in, read};
+use super::manifests::{PolicyArgs, executors_of, files, findings, forges_of, is_ours, models_of, objects_in, read};
 use super::output::{Output, json};
 use crate::crd::names;
 use crate::domain::applied::applied;
 use crate::domain::executor::Executors;
+use crate::domain::forge::Forges;
 use crate::domain::model::Models;
 use crate::domain::shown::{plain, plain_lines};
 use crate::domain::{Finding, Naming};
 use crate::manifest::Manifest;
-use crate::policy::{Policy, advice, advice_without_configuration, model_findings};
+use crate::policy::{Configured, Policy, advice, advice_without_configuration, configured_findings};
 
 /// Arguments of `jct check`.
 #[derive(Args, Clone, Debug)]
@@ -42,6 +43,10 @@ pub struct CheckArgs {
     /// that of executors, which says who asks which
     #[arg(long, env = "JCT_MODELS_FILE", value_name = "FILE", requires = "executors")]
     pub models: Option<PathBuf>,
+
+    /// The configuration of forges, as the chart's value `forges`, to tell which Tasks deliver where they may not
+    #[arg(long, env = "JCT_FORGES_FILE", value_name = "FILE")]
+    pub forges: Option<PathBuf>,
 
     /// The namespace of what names none, for executors that are for some namespaces only
     #[arg(short, long, value_name = "NAME", default_value = "default")]
@@ -85,6 +90,7 @@ struct Judge<'a> {
     policy: Policy,
     executors: Option<Executors>,
     models: Option<Models>,
+    forges: Option<Forges>,
     /// Of what names none.
     namespace: &'a str,
 }
@@ -145,6 +151,7 @@ impl<'a> Judge<'a> {
             policy: args.policy.policy(""),
             executors: args.executors.as_deref().map(executors_of).transpose()?,
             models: args.models.as_deref().map(models_of).transpose()?,
+            forges: args.forges.as_deref().map(forges_of).transpose()?,
             namespace: &args.namespace,
         })
     }
@@ -152,9 +159,11 @@ impl<'a> Judge<'a> {
     fn document(&self, file: &str, manifest: &Manifest) -> Document {
         let is_ours = is_ours(manifest);
         let mut violations = if is_ours { findings(manifest, &self.policy) } else { Vec::new() };
-        if let (Some(executors), Some(models), "Task") = (&self.executors, &self.models, manifest.kind()) {
+        if is_ours && manifest.kind() == "Task" {
             let namespace = manifest.text("/metadata/namespace").unwrap_or(self.namespace);
-            violations.extend(model_findings(manifest.spec(), Naming::CustomResource, namespace, executors, models));
+            let configured =
+                Configured { models: self.executors.as_ref().zip(self.models.as_ref()), forges: self.forges.as_ref() };
+            violations.extend(configured_findings(manifest.spec(), Naming::CustomResource, namespace, configured));
         }
         let is_allowed = is_ours && violations.is_empty();
         Document {

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::crd::{names, pinned_id, unknown_status_fields};
 use crate::domain::cwom::Kind;
 use crate::domain::executor::Executors;
+use crate::domain::forge::Forges;
 use crate::domain::model::Models;
 use crate::domain::task::{MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS};
 use crate::domain::{Code, Finding, Id};
@@ -119,6 +120,16 @@ pub fn models_of(file: &Path) -> anyhow::Result<Models> {
     let at = || format!("--models {}", file.display());
     let text = std::fs::read_to_string(file).with_context(at)?;
     Models::read(&text).with_context(at)
+}
+
+/// The forges of a configuration in a file.
+///
+/// # Errors
+/// If it cannot be read, or is none.
+pub fn forges_of(file: &Path) -> anyhow::Result<Forges> {
+    let at = || format!("--forges {}", file.display());
+    let text = std::fs::read_to_string(file).with_context(at)?;
+    Forges::read(&text).with_context(at)
 }
 
 /// The bytes of `file`; `-` is standard input.

@@ -122,7 +122,7 @@ const UNCHANGED: [&[&str]; 4] = [
     &["version", "idempotency_key", "requested_by", "objective", "operation", "target"],
     &["constraints", "metadata", "acceptance_criteria", "evidence_requirements"],
     &["inputs"],
-    &["create_cwom", "executor", "model", "max_attempts", "ttl_seconds_after_finished"],
+    &["create_cwom", "executor", "model", "delivery", "max_attempts", "ttl_seconds_after_finished"],
 ];
 
 /// The rules that fields are neither added, removed nor changed.

@@ -104,8 +104,7 @@ impl SpecView {
         let controls = draft.controls.clone();
         let task = draft.into_task().filter(|_| findings.is_empty());
         let digest = |task: &crate::domain::Task| {
-            let by = (controls.executor.as_deref(), controls.model.as_ref());
-            task_digest(task, by, controls.max_attempts, controls.create_cwom)
+            task_digest(task, controls.asks(), controls.max_attempts, controls.create_cwom)
         };
         let key = spec.get("idempotencyKey").and_then(Value::as_str).filter(|key| key.chars().count() <= 256);
         Self {

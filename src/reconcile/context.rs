@@ -18,6 +18,7 @@ use crate::crd::TaskStatus;
 use crate::crd::Trust;
 use crate::domain::checkpoint::Checkpoint;
 use crate::domain::executor::Executors;
+use crate::domain::forge::Forges;
 use crate::domain::model::Models;
 use crate::domain::retention::Retention;
 use crate::jobs::JobSettings;
@@ -39,6 +40,8 @@ pub struct Context {
     pub executors: watch::Receiver<Arc<Executors>>,
     /// Which models who may ask; changes with the operator's configuration.
     pub models: watch::Receiver<Arc<Models>>,
+    /// Where repositories are, and who may read and deliver by which credentials; changes with the operator's configuration.
+    pub forges: watch::Receiver<Arc<Forges>>,
     /// Whom the broker of models is known by: certificates in PEM, none while there are none. Changes when they are renewed.
     pub broker_authorities: watch::Receiver<String>,
     /// Which traces and records may go; changes with the operator's configuration.
@@ -137,6 +140,11 @@ impl Context {
     /// Which models who may ask, now.
     pub fn models(&self) -> Arc<Models> {
         self.models.borrow().clone()
+    }
+
+    /// Where repositories are, and who may do what there, now.
+    pub fn forges(&self) -> Arc<Forges> {
+        self.forges.borrow().clone()
     }
 
     /// Who deleted the object with this uid, as far as the webhook of any replica saw it. Database.

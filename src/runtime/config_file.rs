@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::configuration::InvalidConfiguration;
 use crate::domain::executor::{Executors, MAX_CONFIGURATION_BYTES};
+use crate::domain::forge::{Forges, MAX_FORGES_BYTES};
 use crate::domain::model::{MAX_MODELS_BYTES, Models};
 use crate::domain::notification::{MAX_NOTIFICATIONS_BYTES, Notifications};
 use crate::domain::retention::{MAX_RETENTION_BYTES, Retention};
@@ -58,6 +59,16 @@ impl Configuration for Models {
     const NAME: &'static str = "models";
     const SETTING: &'static str = "--models-file (JCT_MODELS_FILE)";
     const MAX_BYTES: usize = MAX_MODELS_BYTES;
+
+    fn parse(text: &str) -> Result<Self, InvalidConfiguration> {
+        Self::read(text)
+    }
+}
+
+impl Configuration for Forges {
+    const NAME: &'static str = "forges";
+    const SETTING: &'static str = "--forges-file (JCT_FORGES_FILE)";
+    const MAX_BYTES: usize = MAX_FORGES_BYTES;
 
     fn parse(text: &str) -> Result<Self, InvalidConfiguration> {
         Self::read(text)

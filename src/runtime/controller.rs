@@ -17,6 +17,7 @@ use crate::checkpoint::{CheckpointFile, CheckpointMap, Keeper, Places};
 use crate::crd::Trust;
 use crate::domain::checkpoint::{CHECKPOINTS_DIR, CHECKPOINTS_FILE, Checkpoint};
 use crate::domain::executor::Executors;
+use crate::domain::forge::Forges;
 use crate::domain::model::Models;
 use crate::domain::notification::Notifications;
 use crate::domain::retention::Retention;
@@ -58,6 +59,8 @@ pub struct Controller {
     /// What may do the work.
     pub executors: watch::Receiver<Arc<Executors>>,
     pub models: watch::Receiver<Arc<Models>>,
+    /// Where repositories are, and who may read and deliver by which credentials.
+    pub forges: watch::Receiver<Arc<Forges>>,
     /// Who is told of what is recorded.
     pub notifications: watch::Receiver<Arc<Notifications>>,
     /// Whom the broker is known by.
@@ -182,6 +185,7 @@ impl Controller {
             jobs: settings.jobs(),
             executors: self.executors.clone(),
             models: self.models.clone(),
+            forges: self.forges.clone(),
             broker_authorities: self.broker_authorities.clone(),
             retention: self.retention.clone(),
             timing: Timing {

@@ -47,6 +47,8 @@ metrics! {
             "1 if the configuration of executors is the one that is there, 0 while a former one holds", one();
         models_valid: Gauge = "models_configuration_valid",
             "1 if the configuration of models is the one that is there, 0 while a former one holds", one();
+        forges_valid: Gauge = "forges_configuration_valid",
+            "1 if the configuration of forges is the one that is there, 0 while a former one holds", one();
         notifications_valid: Gauge = "notifications_configuration_valid",
             "1 if the configuration of notifications is the one that is there, 0 while a former one holds", one();
         retention_valid: Gauge = "retention_configuration_valid",

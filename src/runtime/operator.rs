@@ -51,6 +51,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let lease = settings.controller.lease(&settings.namespace)?;
     let executors = settings.gate.executors_file.as_deref().map(ConfigFile::open).transpose()?;
     let models = settings.models.models_file.as_deref().map(ConfigFile::open).transpose()?;
+    let forges = settings.forges.forges_file.as_deref().map(ConfigFile::open).transpose()?;
     let notifications = settings.notifications.notifications_file.as_deref().map(ConfigFile::open).transpose()?;
     let retention = settings.record.retention_file.as_deref().map(ConfigFile::open).transpose()?;
     // A database that is away is no reason to end: admission needs none, and whoever comes back finds us there.
@@ -91,6 +92,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     tokio::spawn(shutdown.clone().run_until_cancelled_owned(events.clone().send(client.clone(), clock.clone())));
     let executors = follow(executors, &metrics.process.executors_valid, &shutdown);
     let models = follow(models, &metrics.process.models_valid, &shutdown);
+    let forges = follow(forges, &metrics.process.forges_valid, &shutdown);
     let notifications = follow(notifications, &metrics.process.notifications_valid, &shutdown);
     notifications::tell(&store, notifications.clone(), shutdown.clone());
     let certificates = keeper.identity();
@@ -106,6 +108,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             deletions: deletions.clone(),
             executors: executors.clone(),
             models: models.clone(),
+            forges: forges.clone(),
             clock: clock.clone(),
         };
         let router = webhook::router(
@@ -135,6 +138,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             metrics: metrics.clone(),
             executors: executors.clone(),
             models: models.clone(),
+            forges: forges.clone(),
             notifications,
             broker_authorities: authorities(certificates.clone(), &shutdown),
             clock: clock.clone(),
@@ -176,6 +180,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let api = api::Api::new(health, client, settings.gate.policy(), trust, denials, limits, settings.api.settings())
         .with_executors(executors)
         .with_models(models)
+        .with_forges(forges)
         .with_traces(TraceVolume::new(&settings.traces.trace_root), shutdown.clone());
     let (address, stop) = (all_interfaces(settings.api.api_port), shutdown.clone());
     let router = match settings.api.api {

@@ -18,10 +18,11 @@ use crate::crd::stamps::{Annotations, Issuer};
 use crate::crd::{Trust, pinned_id};
 use crate::domain::applied::{LAST_APPLIED, applied};
 use crate::domain::executor::Executors;
+use crate::domain::forge::Forges;
 use crate::domain::model::Models;
 use crate::domain::task::Controls;
 use crate::domain::{Code, DeletionNote, Finding, Naming, Task};
-use crate::policy::{Policy, Subject, Verdict, advice_on, judge, model_findings_on};
+use crate::policy::{Configured, Policy, Subject, Verdict, advice_on, configured_findings_on, judge};
 use crate::shared::{Clock, Deletions};
 
 /// Which of the webhooks is asked.
@@ -59,6 +60,8 @@ pub struct Reviewer {
     pub executors: watch::Receiver<Arc<Executors>>,
     /// Which models who may ask: whoever makes a Task that would ask others is refused.
     pub models: watch::Receiver<Arc<Models>>,
+    /// Where changes may be delivered: whoever makes a Task that would deliver elsewhere is refused.
+    pub forges: watch::Receiver<Arc<Forges>>,
     /// By which stamps are dated.
     pub clock: Clock,
 }
@@ -138,9 +141,10 @@ impl Reviewer {
         };
         if let Some((task, controls)) = &accepted {
             let (executors, models) = (self.executors.borrow().clone(), self.models.borrow().clone());
-            let by = (controls.executor.as_deref(), controls.model.as_ref());
-            let namespace = namespace(context.request);
-            findings.extend(model_findings_on(task, by, Naming::CustomResource, namespace, &executors, &models));
+            let forges = self.forges.borrow().clone();
+            let configured = Configured { models: Some((&executors, &models)), forges: Some(&forges) };
+            let (asks, namespace) = (controls.asks(), namespace(context.request));
+            findings.extend(configured_findings_on(task, asks, Naming::CustomResource, namespace, configured));
         }
         findings.extend(pinned_id(object.metadata.annotations.as_ref()).err());
         if !findings.is_empty() {

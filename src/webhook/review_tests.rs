@@ -31,6 +31,7 @@ pub fn reviewer() -> Reviewer {
     Reviewer {
         executors: tokio::sync::watch::Sender::new(std::sync::Arc::default()).subscribe(),
         models: tokio::sync::watch::Sender::new(std::sync::Arc::default()).subscribe(),
+        forges: tokio::sync::watch::Sender::new(std::sync::Arc::default()).subscribe(),
         policy: Policy::default().allowing("octo/"),
         trust: tokio::sync::watch::Sender::new(std::sync::Arc::new(trust())).subscribe(),
         trusted_user: OPERATOR.into(),

@@ -239,6 +239,7 @@ impl Cluster {
                     task: *accepted,
                     executor: controls.executor,
                     model: controls.model,
+                    delivery: controls.delivery,
                     max_attempts: controls.max_attempts,
                     create_cwom: controls.create_cwom,
                     for_run: None,

@@ -117,6 +117,7 @@ fn door() -> (Router, Waiting) {
         deletions: jct::shared::Deletions::default(),
         executors: tokio::sync::watch::Sender::new(std::sync::Arc::default()).subscribe(),
         models: tokio::sync::watch::Sender::new(std::sync::Arc::default()).subscribe(),
+        forges: tokio::sync::watch::Sender::new(std::sync::Arc::default()).subscribe(),
         clock: jct::shared::Clock::default(),
     };
     (webhook::router(reviewer, denials, metrics.webhook, NamespaceLimits::none(), false), waiting)
@@ -224,6 +225,7 @@ async fn large_rows_make_no_large_answers() {
                 task: row.task.clone(),
                 executor: None,
                 model: None,
+                delivery: None,
                 max_attempts: 1,
                 create_cwom: false,
                 for_run: None,

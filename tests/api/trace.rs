@@ -222,6 +222,7 @@ async fn a_flood_of_others_tasks_hides_nothing() {
             task: row.task.clone(),
             executor: None,
             model: None,
+            delivery: None,
             max_attempts: 1,
             create_cwom: false,
             for_run: None,

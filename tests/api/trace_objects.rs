@@ -49,6 +49,7 @@ async fn tried_twice(world: &World) {
         task: *accepted,
         executor: None,
         model: None,
+        delivery: None,
         max_attempts: 2,
         create_cwom: true,
         for_run: None,

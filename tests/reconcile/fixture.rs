@@ -9,6 +9,7 @@ use jct::crd::stamps::{Issuer, Revision, Seal, Sealed, Stamps, cancellation};
 use jct::crd::{Trust, names};
 use jct::domain::cwom::Kind;
 use jct::domain::executor::Executors;
+use jct::domain::forge::Forges;
 use jct::domain::id::sha256_hex;
 use jct::domain::model::Models;
 use jct::domain::provenance::DEFAULT_BUILDER_ID;
@@ -52,6 +53,7 @@ pub struct World {
     pub keys: Keys,
     pub executors: Executors,
     pub models: Models,
+    pub forges: Forges,
     pub policy: Policy,
     pub executor_patience: Duration,
     /// How long a Task on its way to its first worker holds up others.
@@ -95,6 +97,7 @@ impl World {
             keys: Keys::fixed(Some(ring)),
             executors: Executors::default(),
             models: Models::default(),
+            forges: Forges::default(),
             policy: Policy::default().allowing("octo/"),
             executor_patience: Duration::ZERO,
             // Longer than any test: what is held is held until it may go.
@@ -168,6 +171,7 @@ impl World {
             jobs: job_settings(),
             executors: tokio::sync::watch::Sender::new(Arc::new(self.executors.clone())).subscribe(),
             models: tokio::sync::watch::Sender::new(Arc::new(self.models.clone())).subscribe(),
+            forges: tokio::sync::watch::Sender::new(Arc::new(self.forges.clone())).subscribe(),
             broker_authorities: tokio::sync::watch::Sender::new("authorities of the broker\n".to_owned()).subscribe(),
             retention: tokio::sync::watch::Sender::new(Arc::default()).subscribe(),
             timing: Timing {

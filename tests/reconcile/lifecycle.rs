@@ -279,6 +279,7 @@ async fn a_start_is_looked_at_by_its_own_age_however_long_the_task_was_queued() 
         task: row.task,
         executor: row.executor,
         model: row.model.clone(),
+        delivery: row.delivery.clone(),
         max_attempts: row.max_attempts,
         create_cwom: row.create_cwom,
         for_run: None,

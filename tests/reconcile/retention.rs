@@ -164,6 +164,7 @@ async fn more_records_than_are_planned_at_once_go_in_one_sweep() {
         task: row.task.clone(),
         executor: None,
         model: None,
+        delivery: None,
         max_attempts: 1,
         create_cwom: false,
         for_run: None,

@@ -267,6 +267,7 @@ pub fn new_task(uid: &str) -> NewTask {
         task: task(),
         executor: None,
         model: None,
+        delivery: None,
         max_attempts: 2,
         create_cwom: false,
         for_run: None,

@@ -288,6 +288,35 @@ fn each_alert_is_one_that_prometheus_takes_and_has_a_runbook() {
     assert!(!check().status.success(), "the control: a mistake is seen");
 }
 
+const FORGES: &str = "workers: {namespace: jct-workers}\ntraces: {existingClaim: traces, operatorClaim: traces}\n\
+    forges: [{name: own, kind: gitea, repos: [octo/], git: 'https://git.example/{repo}.git', api: 'https://git.example/api/v1', \
+    read: {secret: own-read}, write: {secret: own-write}, delivery: {signing: {secret: own-read}}}]";
+
+#[test]
+fn forges_bring_the_right_to_their_secrets_alone_and_to_write_in_the_worker_namespace_without_reading() {
+    let with = objects(FORGES);
+    let secrets = &object(&with, "Role", "jct-forges")["rules"][0];
+    let names: Vec<_> =
+        secrets["resourceNames"].as_sequence().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    assert_eq!(names, ["own-read", "own-write"]);
+    assert_eq!(secrets["verbs"].as_sequence().unwrap(), &[Value::from("get")]);
+    let role = object(&with, "Role", "jct-credentials");
+    assert_eq!(role["metadata"]["namespace"], "jct-workers");
+    let verbs: Vec<_> =
+        role["rules"][0]["verbs"].as_sequence().unwrap().iter().map(|verb| verb.as_str().unwrap()).collect();
+    assert_eq!(verbs, ["create", "update", "delete"]);
+    let pod = pod(FORGES);
+    assert_eq!(variable(&pod, "JCT_FORGES_FILE"), "/etc/jct/forges/forges.yaml");
+    let configured = object(&with, "ConfigMap", "jct-forges")["data"]["forges.yaml"].as_str().unwrap().to_owned();
+    assert_eq!(jct::domain::forge::Forges::read(&configured).unwrap().0.len(), 1);
+
+    let without = serde_yaml::to_string(&objects("")).unwrap();
+    assert!(!without.contains("JCT_FORGES") && !without.contains("jct-credentials"), "{without}");
+    let alone = FORGES.replace("workers: {namespace: jct-workers}", "workers: {}");
+    assert!(refusal(&alone).contains("workers in a namespace of their own"));
+    assert!(refusal(&FORGES.replace("kind: gitea", "kind: svn")).contains("kind"));
+}
+
 const MODELS: &str = "models: {providers: [\
     {name: a, dialect: anthropic, url: 'https://a.example', key: {secret: keys, key: a}}, \
     {name: b, dialect: gemini, url: 'https://b.example', key: {secret: keys, key: b}}]}";

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Task;
 use super::id::hex;
-use super::task::{SHAPES, TaskModel, may_change};
+use super::task::{Asks, SHAPES, may_change};
 
 /// The SHA-256 of a spec as it was written, as lower-case hex digits.
 ///
@@ -80,16 +80,13 @@ fn digest_of(document: &impl Serialize) -> String {
 /// The digest of a Task as it is understood and of what is asked for beside it, defaults left out: two requests with the same
 /// digest ask for the same, whatever aliases and defaults they spell out. What may change (`suspend`, `cancel`), and how long
 /// the object stays after its end, do not count.
-pub fn task_digest(
-    task: &Task,
-    (executor, model): (Option<&str>, Option<&TaskModel>),
-    max_attempts: u32,
-    create_cwom: bool,
-) -> String {
+pub fn task_digest(task: &Task, asks: Asks, max_attempts: u32, create_cwom: bool) -> String {
+    let Asks { executor, model, delivery } = asks;
     let mut asked = serde_json::to_value(task).unwrap_or_default();
     if let Value::Object(asked) = &mut asked {
         asked.insert("executor".into(), json!(executor));
         asked.insert("model".into(), json!(model));
+        asked.insert("delivery".into(), json!(delivery));
         asked.insert("max_attempts".into(), json!(max_attempts));
         asked.insert("create_cwom".into(), json!(create_cwom));
         SHAPES.iter().for_each(|shape| leave_out(asked, &shape.defaults()));
@@ -174,8 +171,7 @@ mod tests {
     fn of(spec: &Value) -> String {
         let (verdict, controls) = judge(spec, Naming::CustomResource, &Policy::default().allowing("octo/"));
         let Verdict::Accepted(task) = verdict else { panic!("{verdict:?}") };
-        let by = (controls.executor.as_deref(), controls.model.as_ref());
-        task_digest(&task, by, controls.max_attempts, controls.create_cwom)
+        task_digest(&task, controls.asks(), controls.max_attempts, controls.create_cwom)
     }
 
     #[test]
@@ -189,7 +185,7 @@ mod tests {
             "target": {"repository": "Octo/Hello.git", "ref": "", "path": ""}, "payload": {}, "metadata": {},
             "constraints": {"timeBudgetSeconds": 900, "allowNetwork": false, "allowSecrets": false},
             "acceptanceCriteria": [], "evidenceRequirements": [], "maxAttempts": 1, "createCwom": true,
-            "suspend": true, "cancel": true, "ttlSecondsAfterFinished": 1,
+            "suspend": true, "cancel": true, "ttlSecondsAfterFinished": 1, "delivery": {"mode": "none"},
         });
         assert_eq!(of(&least), of(&spelt));
         let changes = [
@@ -209,6 +205,7 @@ mod tests {
             json!({"evidenceRequirements": ["a"]}),
             json!({"executor": "other"}),
             json!({"model": {"maxUsd": 1}}),
+            json!({"delivery": {"mode": "branch"}}),
             json!({"maxAttempts": 2}),
             json!({"createCwom": false}),
         ];

@@ -27,6 +27,8 @@ choices! {
         ModelNotAllowed = "MODEL_NOT_ALLOWED",
         /// The Task asks for more of models than its executor and its grant have.
         BudgetTooHigh = "BUDGET_TOO_HIGH",
+        /// The change may not be delivered so: no grant, a mode that it does not list, or a branch that is not the Task's to have.
+        DeliveryNotAllowed = "DELIVERY_NOT_ALLOWED",
         /// As many Tasks of the namespace are open as may be. A code of admission, not of the gate: asked once.
         TooManyTasks = "TOO_MANY_TASKS",
     }

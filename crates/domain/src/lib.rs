@@ -15,6 +15,7 @@ pub mod digest;
 pub mod evidence;
 pub mod executor;
 pub mod finding;
+pub mod forge;
 pub mod id;
 pub mod json;
 pub mod lifecycle;

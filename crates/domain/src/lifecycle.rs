@@ -96,6 +96,8 @@ failure_reasons! {
     ModelNotAllowed = "MODEL_NOT_ALLOWED", no_retry;
     /// The Task asks for more of models than its executor and its grant have.
     BudgetTooHigh = "BUDGET_TOO_HIGH", no_retry;
+    /// What the Task makes may not be delivered as it asks.
+    DeliveryNotAllowed = "DELIVERY_NOT_ALLOWED", no_retry;
     /// As many Tasks of the namespace were open as may be: it was not admitted.
     TooManyTasks = "TOO_MANY_TASKS", no_retry;
     /// No executor is configured for the operation, or the named one does not exist.
@@ -175,6 +177,7 @@ impl From<crate::Code> for FailureReason {
             Code::SecretsAccessDenied => Self::SecretsAccessDenied,
             Code::ModelNotAllowed => Self::ModelNotAllowed,
             Code::BudgetTooHigh => Self::BudgetTooHigh,
+            Code::DeliveryNotAllowed => Self::DeliveryNotAllowed,
             Code::TooManyTasks => Self::TooManyTasks,
         }
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use jct_domain::choices;
 use jct_domain::cwom::adapter::{CwomIds, Origin, run_id};
-use jct_domain::task::TaskModel;
+use jct_domain::task::{Asks, TaskDelivery, TaskModel};
 use jct_domain::trace::FileKind;
 use jct_domain::{Id, Phase, Task, TraceId, task_digest};
 
@@ -51,6 +51,8 @@ pub struct TaskRow {
     pub executor: Option<String>,
     /// The model asked for, and how much of it.
     pub model: Option<TaskModel>,
+    /// What becomes of the change.
+    pub delivery: Option<TaskDelivery>,
     /// How often the work may be tried.
     pub max_attempts: u32,
     /// Whether CWOM objects are made.
@@ -128,8 +130,12 @@ impl TaskRow {
 
     /// The digest of the Task and of what is asked for beside it: [`task_digest`].
     pub fn task_sha256(&self) -> String {
-        let by = (self.executor.as_deref(), self.model.as_ref());
-        task_digest(&self.task, by, self.max_attempts, self.create_cwom)
+        task_digest(&self.task, self.asks(), self.max_attempts, self.create_cwom)
+    }
+
+    /// What it asks for beside its work.
+    pub fn asks(&self) -> Asks<'_> {
+        Asks::of(self.executor.as_deref(), self.model.as_ref(), self.delivery.as_ref())
     }
 
     /// The Task as the origin of its work objects.
@@ -151,6 +157,7 @@ impl TaskRow {
             task,
             executor: _,
             model: _,
+            delivery: _,
             max_attempts: _,
             create_cwom: _,
             phase,

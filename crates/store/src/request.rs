@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::lost::Shown;
 use super::model::{Failure, TaskRow};
 use jct_domain::audit::{Action, EntityKind};
-use jct_domain::task::{Operation, TaskModel};
+use jct_domain::task::{Asks, Operation, TaskDelivery, TaskModel};
 use jct_domain::trace::{ExecutorResult, FileEntry};
 use jct_domain::{Actor, ActorKind, Finding, Id, Phase, SpecChange, Task, TraceId, task_digest};
 
@@ -32,6 +32,8 @@ pub struct NewTask {
     pub executor: Option<String>,
     /// The model asked for, and how much of it.
     pub model: Option<TaskModel>,
+    /// What becomes of the change.
+    pub delivery: Option<TaskDelivery>,
     /// How often the work may be tried.
     pub max_attempts: u32,
     /// Whether CWOM objects are to be made.
@@ -53,8 +55,8 @@ pub struct NewTask {
 impl NewTask {
     /// The digest of the Task and of what is asked for beside it: [`task_digest`].
     pub fn task_sha256(&self) -> String {
-        let by = (self.executor.as_deref(), self.model.as_ref());
-        task_digest(&self.task, by, self.max_attempts, self.create_cwom)
+        let asks = Asks::of(self.executor.as_deref(), self.model.as_ref(), self.delivery.as_ref());
+        task_digest(&self.task, asks, self.max_attempts, self.create_cwom)
     }
 }
 

@@ -20,7 +20,7 @@ use crate::domain::denial::{self, Interface};
 use crate::domain::id::sha256_hex;
 use crate::domain::task::{Controls, Naming};
 use crate::domain::{Actor, Denial, Finding, Id, TraceId};
-use crate::policy::{Verdict, advice_on, judge, model_findings_on};
+use crate::policy::{Configured, Verdict, advice_on, configured_findings_on, judge};
 use crate::store::TaskRow;
 
 /// Ask for a Task
@@ -92,8 +92,9 @@ pub(super) async fn make(api: &Api, caller: &Caller, wanted: Wanted<'_>, until: 
     let (executors, models) = (api.executors.borrow().clone(), api.models.borrow().clone());
     let judged = match judge(body, Naming::Rest, &api.policy) {
         (Verdict::Accepted(task), controls) => {
-            let by = (controls.executor.as_deref(), controls.model.as_ref());
-            let findings = model_findings_on(&task, by, Naming::Rest, &namespace, &executors, &models);
+            let forges = api.forges.borrow().clone();
+            let configured = Configured { models: Some((&executors, &models)), forges: Some(&forges) };
+            let findings = configured_findings_on(&task, controls.asks(), Naming::Rest, &namespace, configured);
             if findings.is_empty() { Ok((*task, Controls { create_cwom, ..controls })) } else { Err(findings) }
         }
         (Verdict::Refused(findings), _) => Err(findings),

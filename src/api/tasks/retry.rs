@@ -79,6 +79,7 @@ fn as_asked(row: &TaskRow, ttl: Option<Value>) -> Value {
         fields.extend(ttl.map(|seconds| ("ttl_seconds_after_finished".to_owned(), seconds)));
         fields.extend(row.executor.as_ref().map(|executor| ("executor".to_owned(), json!(executor))));
         fields.extend(row.model.as_ref().map(|model| ("model".to_owned(), json!(model))));
+        fields.extend(row.delivery.as_ref().map(|delivery| ("delivery".to_owned(), json!(delivery))));
     }
     body
 }

@@ -112,8 +112,7 @@ async fn first_with(api: &Api, submission: &Submission) -> Result<Option<TaskRow
 
 /// The one that has the key: the same Task, or another one.
 fn met(Submission { task, controls, .. }: &Submission, first: Box<TaskRow>) -> Submitted {
-    let by = (controls.executor.as_deref(), controls.model.as_ref());
-    let asked = task_digest(task, by, controls.max_attempts, controls.create_cwom);
+    let asked = task_digest(task, controls.asks(), controls.max_attempts, controls.create_cwom);
     if first.task_sha256() == asked { Submitted::Duplicate(first) } else { Submitted::KeyReused }
 }
 

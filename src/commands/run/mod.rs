@@ -26,7 +26,7 @@ use crate::domain::task::{Controls, Naming, Operation};
 use crate::domain::{Actor, Finding, task};
 use crate::local::{self, Process, Ran, Run, RunError, State};
 use crate::manifest::Manifest;
-use crate::policy::{Verdict, judge, model_findings};
+use crate::policy::{Configured as Known, Verdict, configured_findings, judge};
 use crate::store::{NewTask, Refusal, Shown};
 
 /// What an executor may read of this machine, where there is such a thing; nobody's home is among it.
@@ -175,6 +175,11 @@ async fn gate_and_run(
     if let Some(field) = [("cancel", controls.cancel), ("suspend", controls.suspend)].iter().find(|(_, set)| *set) {
         bail!("spec.{} is true: nothing is run then; take it out", field.0);
     }
+    if controls.asks().delivery.is_some() {
+        say(format_args!(
+            "nothing is delivered here: the change stays in the trace (spec.delivery is for the operator)"
+        ));
+    }
     let mut executor = executor(args, &configured.executors, &local.namespace, accepted.operation, &controls)?;
     if let (Ok(executor), Some(mode)) = (&mut executor, args.sandbox) {
         executor.sandbox = match mode {
@@ -200,6 +205,7 @@ async fn gate_and_run(
         task: accepted,
         executor: controls.executor,
         model: controls.model,
+        delivery: controls.delivery,
         max_attempts: controls.max_attempts,
         create_cwom: controls.create_cwom,
         for_run: None,
@@ -230,7 +236,8 @@ impl Configured {
     fn findings(&self, args: &RunArgs, manifest: &Manifest) -> Vec<Finding> {
         let Some(models) = self.models.as_ref().filter(|_| args.command.is_empty()) else { return Vec::new() };
         let namespace = manifest.text("/metadata/namespace").unwrap_or(&args.namespace);
-        model_findings(manifest.spec(), Naming::CustomResource, namespace, &self.executors, models)
+        let known = Known { models: Some((&self.executors, models)), forges: None };
+        configured_findings(manifest.spec(), Naming::CustomResource, namespace, known)
     }
 }
 

@@ -2,33 +2,25 @@
 
 use super::validate::Validated;
 use crate::crd::TaskSpec;
-use crate::domain::executor::Executors;
-use crate::domain::model::Models;
 use crate::domain::task::{Controls, Naming};
 use crate::domain::{Code, Finding, task_digest};
-use crate::policy::{Policy, Verdict, judge, model_findings_on};
+use crate::policy::{Configured, Policy, Verdict, configured_findings_on, judge};
 use crate::store::TaskRow;
 
 /// What stands against the next attempt of `row`: what the policy, as it is now, finds wrong with the recorded Task; or that the
 /// object shows another one, so that whoever lets it go on would decide about something else. Pure.
-pub fn findings(
-    policy: &Policy,
-    (executors, models): (&Executors, &Models),
-    task: &Validated,
-    row: &TaskRow,
-) -> Vec<Finding> {
+pub fn findings(policy: &Policy, configured: Configured, task: &Validated, row: &TaskRow) -> Vec<Finding> {
     let spec = TaskSpec::of(&row.task, &Controls::default()).to_json();
     match judge(&spec, Naming::CustomResource, policy).0 {
         Verdict::Refused(findings) => findings,
         // Read anew, so that a row that another version has normalized is held against what this one makes of it.
         Verdict::Accepted(recorded) => {
-            let by = (row.executor.as_deref(), row.model.as_ref());
-            let recorded = task_digest(&recorded, by, row.max_attempts, row.create_cwom);
+            let recorded = task_digest(&recorded, row.asks(), row.max_attempts, row.create_cwom);
             let is_shown = !task.has_object || task.spec.task_sha256.as_ref() == Some(&recorded);
             if !is_shown {
                 return vec![shows_another()];
             }
-            model_findings_on(&row.task, by, Naming::CustomResource, &row.namespace, executors, models)
+            configured_findings_on(&row.task, row.asks(), Naming::CustomResource, &row.namespace, configured)
         }
     }
 }

@@ -40,6 +40,7 @@ use crate::crd::TaskView;
 use crate::crd::status::{DecisionAction, Reason};
 use crate::domain::{Actor, FailureReason, Id};
 use crate::jobs::job_name;
+use crate::policy::Configured;
 use crate::shared::Deleter;
 use crate::store::{Ending, Failure, FinishTask, RecordDeleted, Recording, TaskRow};
 
@@ -185,11 +186,12 @@ async fn advance(context: &Context, task: &Validated, mut row: TaskRow) -> Resul
         }
         let look = attempt::inspect(context, task, &row).await?;
         let has_limit = look.has_limit;
-        let (executors, models) = (context.executors(), context.models());
+        let (executors, models, forges) = (context.executors(), context.models(), context.forges());
         let findings = if row.attempt_is_open() {
             Vec::new()
         } else {
-            gate::findings(&context.policy, (&executors, &models), task, &row)
+            let configured = Configured { models: Some((&executors, &models)), forges: Some(&forges) };
+            gate::findings(&context.policy, configured, task, &row)
         };
         let step = decide(&situation(context, task, &row, look, &findings));
         tracing::debug!(task_id = %task.head.id, trace_id = %task.head.trace_id, ?step, "next step");

@@ -81,6 +81,7 @@ async fn record_as(
                 task: *accepted,
                 executor: controls.executor,
                 model: controls.model,
+                delivery: controls.delivery,
                 max_attempts: controls.max_attempts,
                 create_cwom: controls.create_cwom,
                 for_run: task.head.run,

@@ -5,6 +5,7 @@
 
 mod api;
 mod controller;
+mod forges;
 mod gate;
 mod models;
 mod notifications;
@@ -19,6 +20,7 @@ use clap::{ArgAction, Args, ValueEnum};
 
 pub use self::api::ApiArgs;
 pub use self::controller::ControllerArgs;
+pub use self::forges::ForgeArgs;
 pub use self::gate::GateArgs;
 pub use self::models::ModelArgs;
 pub use self::notifications::NotificationArgs;
@@ -66,6 +68,10 @@ pub struct Settings {
     /// What may run.
     #[command(flatten)]
     pub gate: GateArgs,
+
+    /// Forges.
+    #[command(flatten)]
+    pub forges: ForgeArgs,
 
     /// Models.
     #[command(flatten)]
@@ -135,6 +141,7 @@ impl Settings {
             record,
             api,
             gate,
+            forges: _,
             models: _,
             notifications: _,
             controller,

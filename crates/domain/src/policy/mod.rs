@@ -5,7 +5,7 @@
 
 mod admission;
 mod advice;
-mod models;
+mod configured;
 mod rules;
 
 #[cfg(test)]
@@ -13,7 +13,8 @@ mod gate_tests;
 
 pub use admission::Subject;
 pub use advice::{advice, advice_on, advice_without_configuration};
-pub use models::{model_findings, model_findings_on};
+pub use configured::{Configured, configured_findings, configured_findings_on};
+
 use serde_json::Value;
 
 use crate::task::{Controls, Draft, MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS, Naming, read};

@@ -7,8 +7,9 @@ use super::{
     MIN_TIME_BUDGET_SECONDS, Operation, Repo, VERSION, forms,
 };
 use crate::ActorKind;
+use crate::forge::Mode;
 use crate::model::Usd;
-use crate::table::Holds::{Clamped, Count, Flag, Free, Integer, Number, Object, Texts};
+use crate::table::Holds::{self, Choice, Clamped, Count, Flag, Free, Integer, List, Number, Object, Texts};
 use crate::table::Need::{Else, Empty, Optional, Or, Required};
 use crate::table::{Scalar, Shape, record};
 
@@ -99,6 +100,8 @@ record! {
         executor: Option<String> = Optional, forms::EXECUTOR;
         /// Which model the executor asks, and how much of it: only less than the executor and the grant have.
         model: Option<TaskModel> = Optional, Object(&TaskModel::SHAPE);
+        /// What becomes of the change once it is approved; it stays in the trace when absent.
+        delivery: Option<TaskDelivery> = Optional, Object(&TaskDelivery::SHAPE);
         /// How often the work is tried, 1 to 10; 1 by default.
         max_attempts: u32 = Else(Scalar::Number(1)), Count(1, MAX_ATTEMPTS as i64);
         /// Delete this object so many seconds after its end; never when absent. The record stays.
@@ -123,12 +126,71 @@ record! {
     }
 }
 
+record! {
+    /// What becomes of the change once it is approved.
+    #[derive(Eq)]
+    pub struct TaskDelivery {
+        /// none, branch or pull_request; none by default. For code_change and docs.
+        mode: Mode = Else(Scalar::Text("none")), Choice(Mode::NAMES);
+        /// The branch that it should go into; target.ref by default, where that is a branch.
+        base: Option<String> = Optional, forms::BRANCH;
+        /// The branch that it is put on; by default one that begins with the forge's prefix and has the Task's name.
+        branch: Option<String> = Optional, forms::BRANCH;
+        /// Of the pull request; by default the objective's first line.
+        title: Option<String> = Optional, forms::line::<1, 200>();
+        /// Whether the pull request is a draft; true by default.
+        draft: bool = Else(Scalar::Flag(true)), Flag;
+        /// Labels of the pull request: at most 20 of at most 50 characters.
+        labels: Vec<String> = Empty, List(20, &LABEL);
+        /// Whom the pull request asks for a review, by their names on the forge: at most 20 of at most 100 characters.
+        reviewers: Vec<String> = Empty, List(20, &REVIEWER);
+    }
+}
+
+const LABEL: Holds = forms::line::<1, 50>();
+const REVIEWER: Holds = forms::line::<1, 100>();
+
+impl TaskDelivery {
+    /// The branch that the change should go into, of a Task for `git_ref`: none if that is no branch as far as its name tells.
+    pub fn base<'a>(&'a self, git_ref: &'a str) -> Option<&'a str> {
+        let is_commit = matches!(git_ref.len(), 40 | 64) && git_ref.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let branch = git_ref.strip_prefix("refs/heads/").unwrap_or(git_ref);
+        self.base.as_deref().or(Some(branch).filter(|branch| !is_commit && !branch.starts_with("refs/")))
+    }
+}
+
+/// What a Task asks for beside its work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asks<'a> {
+    /// Who does it; by operation when absent.
+    pub executor: Option<&'a str>,
+    /// Which model, and how much of it.
+    pub model: Option<&'a TaskModel>,
+    /// What becomes of the change. One of mode none is as good as none.
+    pub delivery: Option<&'a TaskDelivery>,
+}
+
+impl<'a> Asks<'a> {
+    /// What is asked for by these.
+    pub fn of(executor: Option<&'a str>, model: Option<&'a TaskModel>, delivery: Option<&'a TaskDelivery>) -> Self {
+        Self { executor, model, delivery: delivery.filter(|delivery| delivery.mode != Mode::None) }
+    }
+}
+
+impl Controls {
+    /// What they ask for.
+    pub fn asks(&self) -> Asks<'_> {
+        Asks::of(self.executor.as_deref(), self.model.as_ref(), self.delivery.as_ref())
+    }
+}
+
 impl Default for Controls {
     fn default() -> Self {
         Self {
             create_cwom: true,
             executor: None,
             model: None,
+            delivery: None,
             max_attempts: 1,
             ttl_seconds_after_finished: None,
             suspend: false,

@@ -2,6 +2,7 @@
 
 use super::{MAX_REF_CHARS, MAX_TIME_BUDGET_SECONDS, MIN_TIME_BUDGET_SECONDS, Operation, Repo, VERSION, git_ref};
 use crate::name::{MAX_LABEL_BYTES, is_label_of_any_length};
+use crate::shown::is_troublesome;
 use crate::table::read::no_longer;
 use crate::table::{Form, Holds, Rule};
 use crate::{ActorKind, Code};
@@ -16,6 +17,7 @@ const MAX_OBJECTIVE_CHARS_WITH_BLANKS: usize = 8000;
 const OBJECTIVE_PROBLEM: &str = "must be 5 to 4000 characters, leading and trailing blanks not counted";
 const PATH_PROBLEM: &str = "must be relative to the repository's root, without '..'";
 const MAX_REPO_CHARS: usize = 300;
+const MAX_BRANCH_CHARS: usize = 200;
 
 const fn form(chars: (usize, usize), words: &'static [&'static str], check: fn(&str, Note) -> Option<String>) -> Holds {
     Holds::Form(Form { chars, words, pattern: None, check })
@@ -77,6 +79,29 @@ pub const REF: Holds = form((0, MAX_REF_CHARS), &[], |text, note| {
     }
     Some(text)
 });
+
+/// The name of a branch, without `refs/heads/`.
+pub const BRANCH: Holds = form((0, MAX_BRANCH_CHARS), &[], |text, note| {
+    let text = sized(text, 1, MAX_BRANCH_CHARS, note);
+    if let Some(problem) = git_ref::problem(&text) {
+        note(format!("{problem}; give the name of a branch"));
+    }
+    if text.starts_with("refs/") {
+        note("must be the name of a branch alone, without refs/heads/".into());
+    }
+    Some(text)
+});
+
+/// Any text of so many characters on one line, in which nothing changes how it is shown.
+pub const fn line<const LEAST: usize, const MOST: usize>() -> Holds {
+    form((LEAST, MOST), &[], |text, note| {
+        let text = sized(text, LEAST, MOST, note);
+        if text.trim().is_empty() || text.chars().any(|c| c != '\\' && is_troublesome(c)) {
+            note("must be one line, not blank, without control characters and marks of direction".into());
+        }
+        Some(text)
+    })
+}
 
 /// Of a file or folder below the root.
 pub const PATH: Holds = form((0, 512), &[], |text, note| {

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 pub use super::Naming;
 use crate::choices;
 use crate::table::Field;
-pub use fields::{Constraints, Controls, RequestedBy, SHAPES, Target, Task, TaskModel};
+pub use fields::{Asks, Constraints, Controls, RequestedBy, SHAPES, Target, Task, TaskDelivery, TaskModel};
 pub use git_ref::problem as git_ref_problem;
 pub use read::read;
 pub use repo::{InvalidRepo, Repo};

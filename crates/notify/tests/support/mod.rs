@@ -148,6 +148,7 @@ fn new_task(name: &str, now: Timestamp) -> NewTask {
         task,
         executor: None,
         model: None,
+        delivery: None,
         max_attempts: 1,
         create_cwom: false,
         for_run: None,

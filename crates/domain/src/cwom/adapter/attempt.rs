@@ -171,6 +171,7 @@ pub fn failure_category(reason: FailureReason) -> FailureCategory {
         | Reason::SecretsAccessDenied
         | Reason::ModelNotAllowed
         | Reason::BudgetTooHigh
+        | Reason::DeliveryNotAllowed
         | Reason::TooManyTasks
         | Reason::IdConflict
         | Reason::IdempotencyKeyReused

@@ -27,6 +27,7 @@ pub(crate) fn task_record(row: &TaskRow) -> Map<String, Value> {
     let Value::Object(mut record) = record else { return Map::new() };
     // Of most Tasks there is nothing to say here.
     record.extend(row.model.as_ref().map(|model| ("model".to_owned(), value!(model))));
+    record.extend(row.delivery.as_ref().map(|delivery| ("delivery".to_owned(), value!(delivery))));
     record
 }
 

@@ -61,6 +61,7 @@ columns! {
             created_at: i64,
             recorded_at: i64,
             model: Option<String>,
+            delivery: Option<String>,
         },
         changing: ChangingTaskColumns {
             uid: String,
@@ -133,6 +134,7 @@ impl TaskColumns {
             task,
             executor,
             model: json_or_null(TABLE, &id, fixed.model)?,
+            delivery: json_or_null(TABLE, &id, fixed.delivery)?,
             max_attempts: number(TABLE, &id, fixed.max_attempts)?,
             create_cwom: fixed.create_cwom,
             phase: named(TABLE, &id, "status", &status, Phase::parse)?,
@@ -223,6 +225,7 @@ impl FixedTaskColumns {
             created_at: row.created_at.as_microsecond(),
             recorded_at: row.recorded_at.as_microsecond(),
             model: to_json_or_null(row.model.as_ref())?,
+            delivery: to_json_or_null(row.delivery.as_ref())?,
         })
     }
 
@@ -257,6 +260,7 @@ impl FixedTaskColumns {
             created_at: _,
             recorded_at: _,
             model: _,
+            delivery: _,
         } = self;
         Ok(Task {
             version: version.clone(),
@@ -300,6 +304,7 @@ impl ChangingTaskColumns {
             task: _,
             executor: _,
             model: _,
+            delivery: _,
             max_attempts: _,
             create_cwom: _,
             phase,
