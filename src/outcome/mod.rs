@@ -104,6 +104,7 @@ impl Judgement {
             worker_id: ended.pod.clone(),
             commit: manifest.and_then(|manifest| manifest.source.as_ref().map(|source| source.commit.clone())),
             started_at: manifest.map(|manifest| manifest.started_at).or(ended.started_at),
+            evidence: None,
             ended_at: ended.ended_at.unwrap_or_else(Timestamp::now),
         }
     }

@@ -7,6 +7,8 @@ use super::{Decision, Required};
 pub enum Part {
     /// Submitted it, or the same under its idempotency key.
     Submitted,
+    /// Asks for it, by the account of who submitted it.
+    AskedFor,
     /// Restored its object under its id, or decided about its lost record.
     Restored,
     /// Wrote its Run, its Issue, a ContextPacket, or changed one of these.
@@ -22,6 +24,7 @@ impl Part {
     pub fn words(self) -> &'static str {
         match self {
             Self::Submitted => "submitted the Task",
+            Self::AskedFor => "asks for the Task (requestedBy)",
             Self::Restored => "restored the Task",
             Self::WroteObjects => "wrote an object that the Task was made from or works on",
             Self::Changed => "released, retried or changed the Task",
