@@ -263,7 +263,6 @@ pub(crate) fn review_objects(
     objects: &Objects,
     pack: &EvidencePack,
     outcome: &Outcome,
-    actor: &Actor,
     at: Timestamp,
 ) -> Result<Changes> {
     let mut changes = Changes::default();
@@ -291,7 +290,8 @@ pub(crate) fn review_objects(
             _ => continue,
         };
         let after = ObjectRow { object: Object { spec, ..before.object.clone() }, ..before.clone() };
-        merge(&mut changes, update_fields(before, after, actor, None, at).1);
+        // Not in the name of who decided last: that is told by the decision.
+        merge(&mut changes, update_fields(before, after, &Actor::controller(), None, at).1);
     }
     Ok(changes)
 }

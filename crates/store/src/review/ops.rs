@@ -80,7 +80,7 @@ impl Operation for DecideReview {
         let decision = self.decision();
         decisions.push(decision.clone());
         let outcome = state(&decisions);
-        let mut changes = review_objects(&view.objects, pack, &outcome, &self.reviewer, self.at)?;
+        let mut changes = review_objects(&view.objects, pack, &outcome, self.at)?;
         changes.entries.insert(0, created(&decision, self.reviewer.clone()));
         changes.reviews = ReviewChanges {
             closed: (!matches!(outcome, Outcome::Missing { .. })).then_some(pack.id),

@@ -78,9 +78,9 @@ impl ReviewNeeds {
 #[derive(Debug, Default)]
 pub(crate) struct ReviewChanges {
     pub(crate) pack: Option<Box<EvidencePack>>,
-    pub(super) decision: Option<Box<ReviewDecision>>,
+    pub(crate) decision: Option<Box<ReviewDecision>>,
     /// A pack of which nobody is waited for any more.
-    pub(super) closed: Option<Id>,
+    pub(crate) closed: Option<Id>,
     /// Somebody who asked for a Task, and when.
     pub(crate) asker: Option<(Id, String, Timestamp)>,
 }
