@@ -127,8 +127,8 @@ async fn an_attempt_has_one_pack_and_waits_until_enough_people_approve(#[values(
     let late = store.decide_review(decide(&pack, "joe", Decision::Rejected)).await.unwrap();
     assert_eq!(late, Reviewed::NotOpen(Outcome::Approved));
 
-    let packs = store.evidence_packs(&PackFilter { task_id: Some(task.id), ..PackFilter::default() }, Page::default());
-    assert_eq!(packs.await.unwrap(), [pack.clone()]);
+    let of_task = PackFilter { task_id: Some(task.id), ..PackFilter::default() };
+    assert_eq!(store.evidence_packs(&of_task, Page::default()).await.unwrap(), [pack.clone()]);
     let by_issue = ReviewFilter { issue_id: task.cwom_issue_id, ..ReviewFilter::default() };
     assert_eq!(store.reviews(&by_issue, Page::default()).await.unwrap().len(), 3);
     let other = ReviewFilter { decision: Some(Decision::Rejected), ..by_issue };

@@ -4,12 +4,14 @@
 //! may be delivered follows from the decisions on record alone: [`ReviewState::of`]. Who may decide: [`may_review`].
 
 mod person;
+mod policy;
 mod state;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use person::{Chain, NotAReviewer, Part, Reviewer, may_review};
+pub use policy::required;
 pub use state::{Outcome, ReviewState};
 
 use crate::cwom::{Actor, Ref};
