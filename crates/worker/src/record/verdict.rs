@@ -219,6 +219,7 @@ mod tests {
             summary: Some(format!("token=abcdefgh {}", "x".repeat(10_000))),
             decision_log: vec!["password=hunter22".into(); 500],
             cost: Some(jct_domain::trace::ExecutorCost { usd: Some(-1.0), tokens: Some(7) }),
+            ..ExecutorResult::default()
         };
         let kept = within_limits(result, &Rules::well_known());
         assert!(kept.summary.unwrap().starts_with("token=[redacted] x"));
