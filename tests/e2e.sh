@@ -115,7 +115,16 @@ repositories() {
 
 # Short times, small limits: so that running into them takes seconds.
 install() {
+  local issuer
+  issuer="$(cat "$STATE/issuer")"
   cat >"$WORK/values.yaml" <<END
+api:
+  oidc:
+    issuerUrl: https://$issuer
+    clientId: jct-console
+    scopes: [groups]
+    ca: |
+$(sed 's/^/      /' "$STATE/pki/ca.crt")
 image: { tag: "$TAG" }
 log: { debug: true }
 policy: { allowedRepoPrefixes: [demo/, half/na] }

@@ -9,6 +9,7 @@ mod door;
 mod failure;
 mod form;
 mod keys;
+mod oidc;
 mod pages;
 mod rest;
 mod session;
@@ -22,6 +23,8 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use tokio::sync::{Semaphore, watch};
+
+pub use oidc::{AskForSession, IssuerError, Oidc, OidcSettings};
 
 use crate::crd::Trust;
 use crate::store::Store;
@@ -46,6 +49,7 @@ struct Shared {
     store: Store,
     trust: watch::Receiver<Arc<Trust>>,
     settings: ConsoleSettings,
+    oidc: Option<Oidc>,
     making: Semaphore,
 }
 
@@ -58,7 +62,22 @@ impl fmt::Debug for Console {
 impl Console {
     /// A console over the API `rest`, which keeps who is signed in in `store`, sealed with keys of `trust`.
     pub fn new(rest: Router, store: Store, trust: watch::Receiver<Arc<Trust>>, settings: ConsoleSettings) -> Self {
-        Self(Arc::new(Shared { rest, store, trust, settings, making: Semaphore::new(PAGES) }))
+        Self::with_oidc(rest, store, trust, settings, None)
+    }
+
+    /// The same, where people may sign in at an issuer too.
+    pub fn with_oidc(
+        rest: Router,
+        store: Store,
+        trust: watch::Receiver<Arc<Trust>>,
+        settings: ConsoleSettings,
+        oidc: Option<Oidc>,
+    ) -> Self {
+        Self(Arc::new(Shared { rest, store, trust, settings, oidc, making: Semaphore::new(PAGES) }))
+    }
+
+    fn oidc(&self) -> Option<&Oidc> {
+        self.0.oidc.as_ref()
     }
 }
 
@@ -70,6 +89,8 @@ pub fn router(console: Console) -> Router {
     let open = Router::new()
         .route("/console/sign-in", get(signin::page).post(signin::by_token))
         .route("/console/sign-in/code", post(signin::by_code))
+        .route("/console/sign-in/oidc", get(oidc::begin))
+        .route("/console/sign-in/oidc/callback", get(oidc::callback))
         .route("/console/codes", post(signin::make_code))
         .route("/console/assets/{name}", get(assets::get));
     let door = from_fn_with_state(console.clone(), door::guard);

@@ -93,6 +93,11 @@ impl Console {
         self.0.store.end_sealed(&keys::id_of(secret)).await.map_err(|error| unavailable(&error))
     }
 
+    /// The keys of this installation for one use: that which seals now first.
+    pub fn key_for(&self, purpose: &str) -> Vec<[u8; 32]> {
+        self.keys(purpose)
+    }
+
     fn keys(&self, secret: &str) -> Vec<[u8; 32]> {
         keys::keys_of(secret, &self.0.trust.borrow().keys)
     }
@@ -176,9 +181,14 @@ pub fn to_sign_in(headers: &HeaderMap, wanted: Option<&str>) -> Response {
 
 /// The value of our cookie.
 pub fn cookie(headers: &HeaderMap) -> Option<String> {
+    cookie_named(headers, COOKIE)
+}
+
+/// The value of the cookie of this name.
+pub fn cookie_named(headers: &HeaderMap, wanted: &str) -> Option<String> {
     let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let ours = all.flat_map(|value| value.split(';')).filter_map(|one| one.trim().split_once('='));
-    ours.filter(|(name, _)| *name == COOKIE).map(|(_, value)| value.to_owned()).next()
+    ours.filter(|(name, _)| *name == wanted).map(|(_, value)| value.to_owned()).next()
 }
 
 /// Takes the cookie away.

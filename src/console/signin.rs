@@ -29,6 +29,8 @@ struct SignInPage<'a> {
     version: &'static str,
     then: &'a str,
     problem: &'a str,
+    /// The issuer that one may sign in at, if there is one, and where Sessions are made.
+    issuer: Option<(&'a str, &'a str)>,
 }
 
 /// What a code stands for.
@@ -49,17 +51,18 @@ pub struct SignInQuery {
 ///
 /// # Errors
 /// If it can't be made.
-pub async fn page(Query(query): Query<SignInQuery>) -> Result<Response, Failure> {
-    show(own_path(&query.then), "", StatusCode::OK)
+pub async fn page(State(console): State<Console>, Query(query): Query<SignInQuery>) -> Result<Response, Failure> {
+    show(&console, own_path(&query.then), "", StatusCode::OK)
 }
 
-fn show(then: &str, problem: &str, status: StatusCode) -> Result<Response, Failure> {
-    let page = rendered(&SignInPage { version: env!("CARGO_PKG_VERSION"), then, problem })?;
+fn show(console: &Console, then: &str, problem: &str, status: StatusCode) -> Result<Response, Failure> {
+    let issuer = console.oidc().map(|oidc| (oidc.host(), oidc.namespace()));
+    let page = rendered(&SignInPage { version: env!("CARGO_PKG_VERSION"), then, problem, issuer })?;
     Ok((status, page).into_response())
 }
 
 /// Where to go then: a page of ours.
-fn own_path(then: &str) -> &str {
+pub fn own_path(then: &str) -> &str {
     let rest = then.strip_prefix("/console");
     let is_ours = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
     let is_plain = then.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
@@ -78,7 +81,7 @@ pub async fn by_token(State(console): State<Console>, request: Request) -> Resul
     match sign_in(&console, &parts, token, namespace).await {
         Ok(cookie) => Ok((cookie, Redirect::to(&then)).into_response()),
         Err(failure) if failure.is_signed_out() || failure.status == StatusCode::BAD_REQUEST => {
-            show(&then, &failure.message, StatusCode::UNAUTHORIZED).map_err(IntoResponse::into_response)
+            show(&console, &then, &failure.message, StatusCode::UNAUTHORIZED).map_err(IntoResponse::into_response)
         }
         Err(failure) => Err(failure.into_response()),
     }
@@ -155,7 +158,10 @@ async fn form_of(console: &Console, request: Request) -> Result<(Parts, Form), R
 }
 
 /// The cookie of a new session of who has `token`.
-async fn sign_in(
+///
+/// # Errors
+/// If the API does not know the token, or the record is not there.
+pub async fn sign_in(
     console: &Console,
     parts: &Parts,
     token: &str,

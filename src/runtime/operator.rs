@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use jct_session::client::{self, TokenError};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::Client;
 use kube::api::{Api, PostParams};
 use kube::client::ClientBuilder;
+use kube::config::AuthInfo;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -22,7 +24,7 @@ use super::settings::WebhookArgs;
 use super::{ConfigFile, Metrics, Settings, notifications};
 use crate::api;
 use crate::broker;
-use crate::console::{self, Console};
+use crate::console::{self, AskForSession, Console, Oidc};
 use crate::crd::Trust;
 use crate::serve::Tls;
 use crate::sessions::Sessions;
@@ -184,7 +186,11 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         .with_traces(TraceVolume::new(&settings.traces.trace_root), shutdown.clone());
     let (address, stop) = (all_interfaces(settings.api.api_port), shutdown.clone());
     let router = match settings.api.api {
-        true => console::router(Console::new(api::router(api), store.clone(), trusted, settings.api.console())),
+        true => {
+            let oidc = oidc(&settings).await?;
+            let console = settings.api.console();
+            console::router(Console::with_oidc(api::router(api), store.clone(), trusted, console, oidc))
+        }
         false => api::router(api),
     };
     parts.spawn(async move {
@@ -210,6 +216,41 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     }
     info!("jct operator stopped");
     ended
+}
+
+/// Signing in to the console at an issuer, if one is configured.
+async fn oidc(settings: &Settings) -> anyhow::Result<Option<Oidc>> {
+    let Some(issuer) = settings.oidc.settings()? else { return Ok(None) };
+    let oidc = Oidc::new(issuer, settings.api.api_namespace.clone(), ask_for_session(kube::Config::infer().await?))?;
+    Ok(Some(oidc))
+}
+
+/// Asks the API server for Sessions as the people whose ID tokens are given: with nothing of the operator's own.
+fn ask_for_session(config: kube::Config) -> AskForSession {
+    Arc::new(move |id_token, namespace| {
+        let mut config = config.clone();
+        // Nothing of the operator's own stays.
+        config.auth_info = AuthInfo::default();
+        config.auth_info.token = Some(id_token.into());
+        Box::pin(async move {
+            let client = Client::try_from(config).map_err(|error| error.to_string())?;
+            let token = client::token(&client, &namespace, "console-").await;
+            token.map_err(|error| match error {
+                TokenError::Api(kube::Error::Api(status)) if status.code == 401 => {
+                    "the API server does not know the issuer's tokens: does it trust the issuer, with this client as an audience \
+                     (docs/console.md)?"
+                        .into()
+                }
+                TokenError::Api(kube::Error::Api(status)) if status.code == 403 => {
+                    format!("{}: a Session is how JCT knows you; sign in with a namespace where you have the role view", status.message)
+                }
+                TokenError::Api(kube::Error::Api(status)) if status.code == 404 => {
+                    format!("there is no namespace {namespace:?}: sign in with one where you have the role view")
+                }
+                error => error.to_string(),
+            })
+        })
+    })
 }
 
 /// A client of the API server whose answers set `clock`.

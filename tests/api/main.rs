@@ -10,6 +10,7 @@ mod cluster;
 mod conformance;
 mod console;
 mod console_browser;
+mod console_oidc;
 mod console_pages;
 mod console_world;
 mod cost;

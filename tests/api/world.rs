@@ -9,7 +9,7 @@ use axum::body::Body;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt as _;
 use jct::api::{Api, ApiSettings, Health};
-use jct::console::{Console, ConsoleSettings};
+use jct::console::{Console, ConsoleSettings, Oidc};
 use jct::crd::Trust;
 use jct::domain::cwom::Kind;
 use jct::domain::executor::Executors;
@@ -130,7 +130,7 @@ impl World {
         let (traces, stop) = (TraceVolume::new(root), CancellationToken::new());
         let events = Announcer::default();
         let (api, denials) = serve(&store, &cluster, &trust, &settings, 0, &events);
-        let router = with_console(api.with_traces(traces.clone(), stop.clone()), &store, &trust);
+        let router = with_console(api.with_traces(traces.clone(), stop.clone()), &store, &trust, None);
         Self {
             store,
             cluster,
@@ -149,6 +149,11 @@ impl World {
 
     /// The API as it is after a restart: everything is there but what was in memory.
     pub fn restart(&mut self) {
+        self.restart_with(None);
+    }
+
+    /// The same, where people may sign in to the console at an issuer.
+    pub fn restart_with(&mut self, oidc: Option<Oidc>) {
         let (api, denials) =
             serve(&self.store, &self.cluster, &self.trust, &self.settings, self.max_recorded, &self.events);
         let api = match self.configured.clone() {
@@ -158,7 +163,7 @@ impl World {
             None => api,
         };
         let api = api.with_traces(self.traces.clone(), self.stop.clone());
-        (self.router, self.denials) = (with_console(api, &self.store, &self.trust), denials);
+        (self.router, self.denials) = (with_console(api, &self.store, &self.trust, oidc), denials);
     }
 
     /// The API on a port of this machine, until `stop`.
@@ -231,10 +236,10 @@ impl World {
     }
 }
 
-fn with_console(api: Api, store: &Store, trust: &Trust) -> Router {
+fn with_console(api: Api, store: &Store, trust: &Trust, oidc: Option<Oidc>) -> Router {
     let trust = tokio::sync::watch::Sender::new(Arc::new(trust.clone())).subscribe();
     let settings = ConsoleSettings { public_url: Some("https://jct.example.org".into()) };
-    jct::console::router(Console::new(jct::api::router(api), store.clone(), trust, settings))
+    jct::console::router(Console::with_oidc(jct::api::router(api), store.clone(), trust, settings, oidc))
 }
 
 fn rules(verbs: &[&'static str], namespace: &'static str) -> Vec<Rule> {

@@ -16,6 +16,7 @@ make_certificates() {
   certificate admin /O=system:masters/CN=admin
   certificate "$WEBHOOK_CLIENT" "/CN=$WEBHOOK_CLIENT"
   webhook_client
+  issuer
   touch "$pki/complete"
 }
 
@@ -45,6 +46,27 @@ users:
 END
   # For those who may not look into the folder.
   echo "$WEBHOOK_CLIENT" >"$STATE/webhook-client"
+}
+
+# People of the tests sign in at an issuer on the node, which a test is while it runs.
+ISSUER_PORT=8419
+issuer() {
+  local pki="$STATE/pki" address="${NODE_ADDRESS:-127.0.0.1}"
+  certificate issuer /CN=issuer "subjectAltName=IP:$address"
+  cat >"$pki/authentication.yaml" <<END
+apiVersion: apiserver.config.k8s.io/v1
+kind: AuthenticationConfiguration
+jwt:
+  - issuer:
+      url: https://$address:$ISSUER_PORT
+      audiences: [jct-console]
+      certificateAuthority: |
+$(sed 's/^/        /' "$pki/ca.crt")
+    claimMappings:
+      username: { claim: sub, prefix: "oidc:" }
+      groups: { claim: groups, prefix: "oidc:" }
+END
+  echo "$address:$ISSUER_PORT" >"$STATE/issuer"
 }
 
 new_key() { openssl ecparam -name prime256v1 -genkey -noout -out "$1"; }

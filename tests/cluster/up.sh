@@ -120,6 +120,7 @@ apiserver() {
   shift 2
   # A cluster that was made before has none.
   if [[ -e "$pki/admission.yaml" ]]; then set -- "$@" --admission-control-config-file="$pki/admission.yaml"; fi
+  if [[ -e "$pki/authentication.yaml" ]]; then set -- "$@" --authentication-config="$pki/authentication.yaml"; fi
   start_daemon apiserver "$TOOLS/kube-apiserver" --etcd-servers="http://127.0.0.1:$etcd_port" --secure-port="$port" \
     --service-cluster-ip-range="$SERVICE_SUBNET" --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction \
     --client-ca-file="$pki/ca.crt" --tls-cert-file="$pki/apiserver.crt" --tls-private-key-file="$pki/apiserver.key" \

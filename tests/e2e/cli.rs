@@ -11,7 +11,7 @@ use tokio::process::Command;
 use crate::support::{NORMAL, Repository, World, kubectl, run, setting, token, until};
 
 /// Somebody at a terminal: their kubeconfig, and a folder of their own.
-struct Person {
+pub struct Person {
     folder: tempfile::TempDir,
     namespace: String,
     more: Vec<String>,
@@ -25,7 +25,7 @@ struct Done {
 
 impl Person {
     /// Somebody who signs in like this.
-    fn new(world: &World, signs_in: impl FnOnce(&Path) -> AuthInfo) -> Self {
+    pub fn new(world: &World, signs_in: impl FnOnce(&Path) -> AuthInfo) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut kubeconfig = Kubeconfig::read_from(setting("JCT_E2E_KUBECONFIG")).unwrap();
         let auth = signs_in(folder.path());
@@ -74,7 +74,7 @@ impl Person {
     }
 
     /// Runs a command that must end so; its output.
-    async fn expect(&self, code: i32, args: &[&str]) -> String {
+    pub async fn expect(&self, code: i32, args: &[&str]) -> String {
         let done = self.run(args).await;
         assert_eq!(done.code, code, "{args:?}: {}\n{}", done.out, done.err);
         done.out + &done.err

@@ -27,6 +27,7 @@ mod models;
 #[path = "../odd_manifests/mod.rs"]
 mod odd_manifests;
 mod offline_gate;
+mod oidc;
 mod outages;
 mod pod_security;
 mod provenance;

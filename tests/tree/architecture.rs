@@ -58,7 +58,7 @@ const OWNED: [(&str, &[&str]); 9] = [
     ("libyaml_safer", &["manifest"]),
     ("sqlx", &["store"]),
     ("axum", &["serve", "webhook", "broker", "api", "console"]),
-    ("hyper_util", &["serve", "model-gateway", "fake-model", "notify", "cli"]),
+    ("hyper_util", &["serve", "console", "model-gateway", "fake-model", "notify", "cli"]),
     ("tokio_rustls", &["serve"]),
     ("rcgen", &["webhook"]),
     ("ring", &["signing"]),

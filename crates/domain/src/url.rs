@@ -1,7 +1,7 @@
 //! URLs of repositories: what may be told of them, and those of folders.
 
+use core::net::IpAddr;
 use std::fmt::Write as _;
-use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 

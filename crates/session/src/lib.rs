@@ -3,6 +3,9 @@
 //!
 //! A token is bound to the object that it is written on, by the object's uid: on another one it does not open.
 
+#[cfg(feature = "client")]
+pub mod client;
+
 use std::fmt;
 
 use base64::Engine as _;

@@ -9,6 +9,7 @@ mod forges;
 mod gate;
 mod models;
 mod notifications;
+mod oidc;
 mod placement;
 mod record;
 mod source;
@@ -24,6 +25,7 @@ pub use self::forges::ForgeArgs;
 pub use self::gate::GateArgs;
 pub use self::models::ModelArgs;
 pub use self::notifications::NotificationArgs;
+pub use self::oidc::OidcArgs;
 pub use self::record::RecordArgs;
 pub use self::source::SourceArgs;
 pub use self::traces::TraceArgs;
@@ -64,6 +66,10 @@ pub struct Settings {
     /// The REST API.
     #[command(flatten)]
     pub api: ApiArgs,
+
+    /// Signing in at an issuer.
+    #[command(flatten)]
+    pub oidc: OidcArgs,
 
     /// What may run.
     #[command(flatten)]
@@ -140,6 +146,7 @@ impl Settings {
             log_format: _,
             record,
             api,
+            oidc,
             gate,
             forges: _,
             models: _,
@@ -158,6 +165,7 @@ impl Settings {
         controller.check()?;
         record.check()?;
         traces.check()?;
+        oidc.check()?;
         api.check()
     }
 

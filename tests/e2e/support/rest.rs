@@ -32,6 +32,11 @@ impl Rest {
         Self { address, _forward: forward, _output: lines }
     }
 
+    /// Host and port.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Status and body of the answer.
     pub async fn call(&self, method: &str, path: &str, token: &str, body: &str) -> (u16, String) {
         let (status, _, body) = self.answer(method, path, token, body).await;
