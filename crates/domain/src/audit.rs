@@ -52,6 +52,8 @@ choices! {
         EvidencePack = "EvidencePack",
         /// What a reviewer decided about that.
         ReviewDecision = "ReviewDecision",
+        /// A change on its way to a forge.
+        Delivery = "Delivery",
         /// A request that the gate denied: there is no object of it.
         AdmissionDenial = "AdmissionDenial",
         /// The record as a whole, of which administrators took what does not follow from its log.

@@ -9,7 +9,7 @@ use super::cwom::{belongings, load_objects, objects_of_tasks, remove_objects, sa
 use super::operation::{Fate, Needs, Slot, View};
 use super::rows::{insert_artifacts, insert_jobs, insert_tasks, load_jobs, load_tasks, load_tasks_by_key};
 use super::rows::{load_tasks_by_uid, remove_task, update_jobs, update_tasks};
-use super::{Result, StoreError, console as kept, contents, deletion_notes as notes, ledger, outbox, review};
+use super::{Result, StoreError, console as kept, contents, deletion_notes as notes, delivery, ledger, outbox, review};
 use jct_domain::notification::Notifications;
 
 /// Gives pages that are free back to the file system, at most 1 MiB at a time: whoever waits for the next batch waits for this too.
@@ -34,6 +34,7 @@ pub(super) async fn load(conn: &mut Conn<'_>, needs: Needs) -> Result<View> {
         mut objects,
         ledger,
         reviews,
+        deliveries,
         console,
     } = needs;
     let mut view = View::default();
@@ -70,6 +71,9 @@ pub(super) async fn load(conn: &mut Conn<'_>, needs: Needs) -> Result<View> {
     if !reviews.is_empty() {
         view.reviews = review::load(conn, reviews).await?;
     }
+    if !deliveries.is_empty() {
+        view.deliveries = delivery::load(conn, deliveries).await?;
+    }
     view.console = kept::load(conn, console).await?;
     Ok(view)
 }
@@ -101,6 +105,7 @@ pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator, w
         objects,
         ledger,
         reviews,
+        deliveries,
         events,
         settled,
         console,
@@ -118,6 +123,7 @@ pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator, w
         remove_task(conn, removal.task_id).await?;
         ledger::remove(conn, removal.task_id).await?;
         review::remove(conn, removal.task_id).await?;
+        delivery::remove(conn, removal.task_id).await?;
     }
     let new: Vec<_> = rows(tasks.values(), Fate::Inserted).collect();
     let wanted = new.len() as u64;
@@ -130,6 +136,7 @@ pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator, w
     insert_artifacts(conn, artifacts).await?;
     save_objects(conn, &objects).await?;
     ledger::save(conn, ledger).await?;
+    delivery::save(conn, deliveries, reviews.closed()).await?;
     review::save(conn, reviews).await?;
     kept::save(conn, console).await?;
     notes::insert(conn, deletion_notes).await?;

@@ -61,6 +61,7 @@ fn places(kind: EntityKind) -> &'static [&'static [&'static str]] {
         | EntityKind::Trace
         | EntityKind::EvidencePack
         | EntityKind::ReviewDecision
+        | EntityKind::Delivery
         | EntityKind::AdmissionDenial
         | EntityKind::Database => &[],
     }

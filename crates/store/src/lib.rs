@@ -14,6 +14,7 @@ mod contents;
 mod cwom;
 mod database_error;
 mod deletion_notes;
+mod delivery;
 mod error;
 mod json_codes;
 mod ledger;
@@ -49,6 +50,7 @@ pub use cwom::{
     DeleteObject, FailRun, ObjectField, ObjectFilter, ObjectOrigin, ObjectRow, PatchObject, Patched, PresentObject,
     Put, PutObject, RefProblem, Unique, Unresolved,
 };
+pub use delivery::{ChangeDelivery, DeliveryFilter};
 pub use error::{Conflict, Result, StoreError};
 pub use json_codes::decode as plain_json;
 pub use ledger::{

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::audit::Change;
 use super::console::{ConsoleChanges, ConsoleView};
 use super::cwom::{ObjectChanges, ObjectNeeds, Objects};
+use super::delivery::{DeliveryChanges, DeliveryView};
 use super::ledger::{LedgerChanges, LedgerNeeds, LedgerView};
 use super::outbox::Settled;
 use super::review::{ReviewChanges, ReviewNeeds, ReviewView};
@@ -50,6 +51,7 @@ pub(super) struct Needs {
     pub(super) objects: ObjectNeeds,
     pub(super) ledger: LedgerNeeds,
     pub(super) reviews: ReviewNeeds,
+    pub(super) deliveries: BTreeSet<Id>,
     /// What is sealed for the console.
     pub(super) console: BTreeSet<String>,
 }
@@ -57,12 +59,24 @@ pub(super) struct Needs {
 impl Needs {
     /// Whether nothing is looked at.
     pub(super) fn is_empty(&self) -> bool {
-        let Self { tasks, uids, keys, jobs_of, refusals, denials, belongings, objects, ledger, reviews, console } =
-            self;
+        let Self {
+            tasks,
+            uids,
+            keys,
+            jobs_of,
+            refusals,
+            denials,
+            belongings,
+            objects,
+            ledger,
+            reviews,
+            deliveries,
+            console,
+        } = self;
         let nothing_of_tasks =
             tasks.is_empty() && uids.is_empty() && keys.is_empty() && jobs_of.is_empty() && refusals.is_empty();
         let nothing_else = belongings.is_empty() && objects.is_empty() && ledger.is_empty() && console.is_empty();
-        nothing_of_tasks && denials.is_empty() && reviews.is_empty() && nothing_else
+        nothing_of_tasks && denials.is_empty() && reviews.is_empty() && deliveries.is_empty() && nothing_else
     }
 }
 
@@ -81,6 +95,8 @@ pub(super) struct Changes {
     pub(super) ledger: LedgerChanges,
     /// What is shown for attempts, and decided about it.
     pub(super) reviews: ReviewChanges,
+    /// What is delivered.
+    pub(super) deliveries: DeliveryChanges,
     /// What is sealed for the console.
     pub(super) console: ConsoleChanges,
     /// Why a Task is refused.
@@ -121,6 +137,7 @@ pub(super) struct View {
     pub(super) objects: Objects,
     pub(super) ledger: LedgerView,
     pub(super) reviews: ReviewView,
+    pub(super) deliveries: DeliveryView,
     pub(super) events: Vec<Event>,
     pub(super) settled: Vec<Settled>,
     pub(super) console: ConsoleView,
@@ -213,6 +230,7 @@ impl View {
             objects,
             ledger,
             reviews,
+            deliveries,
             console,
             refusal,
             denials,
@@ -241,6 +259,7 @@ impl View {
         self.objects.stage(objects);
         self.ledger.stage(ledger);
         self.reviews.stage(reviews);
+        self.deliveries.stage(deliveries);
         self.console.stage(console);
         self.artifacts.extend(artifacts);
         if let Some(removal) = removal {

@@ -12,6 +12,7 @@ use crate::columns::Column;
 use crate::conn::RawRow;
 use crate::contents::{ContentColumns, ContentRefColumns, content_parses};
 use crate::cwom::{LINK_TABLES, LinkColumns, object_columns, object_parses, table_name};
+use crate::delivery::{DeliveryColumns, delivery_parses};
 use crate::ledger::{AccountColumns, ExchangeColumns, HoldColumns, ReservationColumns};
 use crate::outbox::OutboxColumns;
 use crate::review::{OpenColumns, PackColumns, PeopleColumns, ReviewColumns, decision_parses, pack_parses};
@@ -81,6 +82,7 @@ pub(super) static TABLES: LazyLock<Vec<Table>> = LazyLock::new(|| {
         Table::new("model_exchanges", &["task_id", "attempt", "seq"], ExchangeColumns::COLUMNS, Parses::Always),
         Table::new("cwom_evidence_packs", &["id"], PackColumns::COLUMNS, Parses::As(pack_parses)),
         Table::new("cwom_review_decisions", &["id"], ReviewColumns::COLUMNS, Parses::As(decision_parses)),
+        Table::new("deliveries", &["id"], DeliveryColumns::COLUMNS, Parses::As(delivery_parses)),
         Table::new("open_reviews", &["pack_id"], OpenColumns::COLUMNS, Parses::Always),
         Table::new("task_people", &["task_id", "user_name"], PeopleColumns::COLUMNS, Parses::Always),
         Table::new("outbox", &["receiver", "event_id"], OutboxColumns::COLUMNS, Parses::Always),

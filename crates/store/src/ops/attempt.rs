@@ -87,6 +87,10 @@ impl Operation for AttemptEnd {
         if let Some(evidence) = evidence {
             let (pack, entry) = pack_of(&after, evidence)?;
             changes.entries.push(entry);
+            if let Some((delivery, entry)) = crate::delivery::begun(&after, &pack) {
+                changes.entries.push(entry);
+                changes.deliveries.begun = Some(Box::new(delivery));
+            }
             changes.reviews.pack = Some(Box::new(pack));
         }
         let trace = self.trace.as_ref();

@@ -106,6 +106,11 @@ impl ReviewView {
         self.decisions.get(&pack).map_or(&[], Vec::as_slice)
     }
 
+    /// The packs of which nobody is waited for any more.
+    pub(crate) fn closed(&self) -> &[Id] {
+        &self.closed
+    }
+
     /// Takes over what was decided.
     pub(crate) fn stage(&mut self, changes: ReviewChanges) {
         let ReviewChanges { pack, decision, closed, asker } = changes;
