@@ -1,4 +1,6 @@
-//! Reviews, by the replica that leads: what nobody decides about in time is rejected.
+//! Reviews, by the replica that leads: objects are answered, and what nobody decides about in time is rejected.
+
+mod objects;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +16,16 @@ use crate::store::{DecideReview, Reviewed};
 /// How often is looked for what has waited long enough.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// Ends reviews whose time is over, until `stop`.
+pub use objects::answer;
+
+/// Answers Reviews, and ends reviews whose time is over, until `stop`.
 pub async fn watch(context: Arc<Context>, stop: CancellationToken) {
+    tokio::join!(objects::watch(&context, &stop), end(&context, &stop));
+}
+
+async fn end(context: &Context, stop: &CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
-        match expire(&context).await {
+        match expire(context).await {
             Ok(0) => {}
             Ok(count) => info!(count, "reviews that nobody decided about in time have ended"),
             Err(error) => warn!(%error, "reviews whose time is over cannot be ended; trying again"),
