@@ -33,13 +33,13 @@ pub struct ReviewSpec {
     /// The Task whose change is reviewed.
     pub task: ReviewedTask,
     /// The id of the evidence pack that was looked at.
-    #[schemars(regex(pattern = r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$"))]
+    #[schemars(length(max = 26), regex(pattern = r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$"))]
     pub evidence_pack: String,
     /// The digest of its subject: what is decided about.
-    #[schemars(regex(pattern = r"^[0-9a-f]{64}$"))]
+    #[schemars(length(max = 64), regex(pattern = r"^[0-9a-f]{64}$"))]
     pub subject_sha256: String,
     /// approved, rejected or needs_changes.
-    #[schemars(regex(pattern = r"^(approved|rejected|needs_changes)$"))]
+    #[schemars(length(max = 16), regex(pattern = r"^(approved|rejected|needs_changes)$"))]
     pub decision: String,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
