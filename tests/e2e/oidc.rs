@@ -1,12 +1,13 @@
 //! People of an OpenID Connect issuer that the API server trusts: in `kubectl jct`, and in the console.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use kube::config::AuthInfo;
+use nix::sched::{CloneFlags, setns};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -33,6 +34,19 @@ impl Drop for Issuer {
     }
 }
 
+/// A listener in the cluster's network, where pods and the API server reach it: a socket stays in the namespace that it was made in.
+fn on_the_node(state: &Path, address: &str) -> std::net::TcpListener {
+    let namespace = format!("/run/netns/jct-{}", state.file_name().unwrap().to_str().unwrap());
+    let address = address.to_owned();
+    let made = std::thread::spawn(move || {
+        setns(fs::File::open(&namespace).unwrap(), CloneFlags::CLONE_NEWNET).unwrap();
+        std::net::TcpListener::bind(address).unwrap()
+    });
+    let listener = made.join().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    listener
+}
+
 fn encoded(bytes: impl AsRef<[u8]>) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }
@@ -46,8 +60,8 @@ impl Issuer {
         let key = PrivateKeyDer::from_pem_file(folder.join("issuer.key")).unwrap();
         let _ = rustls::crypto::ring::default_provider().install_default();
         let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
-        let (acceptor, listener) =
-            (TlsAcceptor::from(Arc::new(config)), TcpListener::bind(address.trim()).await.unwrap());
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::from_std(on_the_node(&state, address.trim())).unwrap();
         let id_token: Arc<Mutex<String>> = Arc::default();
         let mut issuer = Self { url, folder, id_token: id_token.clone(), serving: tokio::spawn(async {}) };
         let documents = issuer.documents().await;
