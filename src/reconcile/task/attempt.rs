@@ -167,7 +167,7 @@ pub async fn create_job(context: &Context, row: &TaskRow) -> Result<(), Error> {
         (context.broker_authorities.borrow().clone(), context.models().record == Record::Bodies);
     let broker = Broker { authorities, bodies, ..context.jobs.broker.clone() };
     let job = job(&attempt, &JobSettings { broker, ..context.jobs.clone() });
-    context.starts.turn(&TaskKey::new(&row.namespace, &row.name)).await;
+    context.starts.wait_turn(&TaskKey::new(&row.namespace, &row.name)).await;
     match jobs(context).create(&PostParams::default(), &job).await {
         Ok(created) => {
             // So that the next pass sees it, whenever the watch delivers it.
