@@ -71,7 +71,8 @@ async fn what_is_to_be_delivered_waits_for_a_review_and_expires() {
     assert_eq!((pack.verdict, pack.checks_failed.len()), (Verdict::Partial, 0), "{pack:?}");
     let required = pack.review_required.unwrap();
     assert_eq!((required.forge.as_str(), required.approvals), ("f", 1));
-    assert_eq!(required.expires_at, Some(pack.evaluated_at + SignedDuration::from_hours(1)));
+    let until = required.expires_at.map(Timestamp::as_microsecond);
+    assert_eq!(until, Some((pack.evaluated_at + SignedDuration::from_hours(1)).as_microsecond()));
 
     // Not before its time.
     let (client, _server, _) = scripted_over(None, Vec::new());
