@@ -77,6 +77,8 @@ impl DeliveryReason {
 choices! {
     /// The containers of a delivery.
     pub enum DeliveryStep {
+        /// Fetches the commit that the change is made on.
+        Base = "base",
         /// Looks at what was sealed; has neither credential nor network.
         Check = "check",
         /// Pushes what was looked at.
