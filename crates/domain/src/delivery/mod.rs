@@ -48,8 +48,8 @@ choices! {
         BranchExists = "BranchExists",
         /// Somebody changed the branch after JCT's last delivery to it.
         BranchMoved = "BranchMoved",
-        /// The change does not follow the commit that is on the branch.
-        NotFollowing = "NotFollowing",
+        /// The branch that a follow-up goes to is gone.
+        BranchMissing = "BranchMissing",
         /// The forge has no such base: its branch is gone, or the commit that the change was made on.
         BaseMissing = "BaseMissing",
         /// What is in the trace is not what was sealed or approved.
@@ -173,7 +173,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(400))]
+        #![proptest_config(ProptestConfig::with_cases(128))]
 
         /// Git takes some names more: a branch named like a commit, with blanks that are not ASCII.
         #[test]
@@ -181,7 +181,7 @@ mod tests {
             if branch_problem(&name).is_none() {
                 prop_assert!(git_takes(&name), "{name:?}");
             } else if git_takes(&name) {
-                let is_ours = name.starts_with("refs/") || name == "HEAD" || name.chars().any(|c| c.is_whitespace() || c.is_control());
+                let is_ours = name.starts_with("refs/") || matches!(&*name, "HEAD" | "@") || name.chars().any(|c| c.is_whitespace() || c.is_control());
                 prop_assert!(is_ours || name.contains("@{"), "{name:?} is refused for nothing");
             }
         }
