@@ -132,6 +132,7 @@ async fn life(store: &Store, n: usize) -> anyhow::Result<Duration> {
         commit: None,
         started_at: None,
         evidence: None,
+        delivery: None,
         ended_at: at,
     };
     store.finish_attempt(end).await?;

@@ -82,6 +82,7 @@ async fn one(store: &Store, life: Life, n: usize) -> anyhow::Result<()> {
         commit: Some(commit),
         started_at: Some(at(3)),
         evidence: None,
+        delivery: None,
         ended_at: at(9),
     };
     store.finish_attempt(end).await?;

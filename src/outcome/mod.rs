@@ -111,6 +111,8 @@ impl Judgement {
             commit: manifest.and_then(|manifest| manifest.source.as_ref().map(|source| source.commit.clone())),
             started_at: manifest.map(|manifest| manifest.started_at).or(ended.started_at),
             evidence: succeeded.then(|| self.evidence(row, forges)).flatten().map(Box::new),
+            // What is approved stays in the trace: nothing is brought to a forge yet.
+            delivery: None,
             ended_at: ended.ended_at.unwrap_or_else(Timestamp::now),
         }
     }

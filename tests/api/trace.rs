@@ -53,6 +53,7 @@ async fn lived(world: &World, namespace: &str) -> Id {
         commit: None,
         started_at: None,
         evidence: None,
+        delivery: None,
         ended_at: at,
     };
     world.store.finish_attempt(end).await.unwrap();

@@ -75,6 +75,7 @@ async fn tried_twice(world: &World) {
             commit: None,
             started_at: None,
             evidence: None,
+            delivery: None,
             ended_at: at,
         };
         world.store.finish_attempt(end).await.unwrap();

@@ -7,6 +7,7 @@ mod checkpoints;
 mod console;
 mod contents;
 mod deletions;
+mod deliveries;
 mod denials;
 mod faults;
 mod harness;

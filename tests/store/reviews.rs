@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::harness::{Backend, Backend::*, Database, at, end, new_task, row, running, start};
 
-fn evidence(task: &TaskRow, attempt: u32, review: Option<Required>) -> EvidencePack {
+pub fn evidence(task: &TaskRow, attempt: u32, review: Option<Required>) -> EvidencePack {
     let subject = Subject {
         attempt,
         manifest_sha256: "ab".repeat(32),
@@ -46,11 +46,11 @@ fn evidence(task: &TaskRow, attempt: u32, review: Option<Required>) -> EvidenceP
     }
 }
 
-fn required(approvals: u32) -> Required {
+pub fn required(approvals: u32) -> Required {
     Required { forge: "f".into(), approvals, expires_at: Some(at(1000)), ..Required::default() }
 }
 
-fn succeeded(task: &TaskRow, review: Option<Required>) -> AttemptEnd {
+pub fn succeeded(task: &TaskRow, review: Option<Required>) -> AttemptEnd {
     let next = Next::Completed { result: json!({"summary": "done"}) };
     AttemptEnd { evidence: Some(Box::new(evidence(task, 1, review))), ..end(task, 1, next) }
 }
@@ -66,7 +66,7 @@ async fn done(store: &Store, name: &str, review: Option<Required>) -> (TaskRow, 
     (task, pack)
 }
 
-fn decide(pack: &EvidencePack, by: &str, decision: Decision) -> DecideReview {
+pub fn decide(pack: &EvidencePack, by: &str, decision: Decision) -> DecideReview {
     let kind = if by == EXPIRY { ActorKind::System } else { ActorKind::Human };
     DecideReview {
         id: Id::derive(at(30), by),

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::lost::Shown;
 use super::model::{Failure, TaskRow};
 use jct_domain::audit::{Action, EntityKind};
+use jct_domain::delivery::Delivery;
 use jct_domain::evidence::EvidencePack;
 use jct_domain::task::{Asks, Operation, TaskDelivery, TaskModel};
 use jct_domain::trace::{ExecutorResult, FileEntry};
@@ -161,6 +162,8 @@ pub struct AttemptEnd {
     pub started_at: Option<Timestamp>,
     /// What is shown for it, if it succeeded.
     pub evidence: Option<Box<EvidencePack>>,
+    /// What is to be delivered of it then.
+    pub delivery: Option<Box<Delivery>>,
     pub ended_at: Timestamp,
 }
 

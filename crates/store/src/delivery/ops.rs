@@ -4,20 +4,17 @@ use serde_json::{Value, json};
 
 use super::ChangeDelivery;
 use super::rows::DeliveryChanges;
+use crate::Result;
 use crate::audit::Change;
 use crate::operation::{Changes, Needs, Operation, View};
 use crate::rows::stored;
-use crate::{Result, TaskRow};
 use jct_domain::Actor;
 use jct_domain::audit::{Action, EntityKind};
 use jct_domain::delivery::Delivery;
-use jct_domain::evidence::EvidencePack;
 
-/// The delivery that begins with an attempt's end, and the entry about it.
-pub(crate) fn begun(task: &TaskRow, pack: &EvidencePack) -> Option<(Delivery, Change)> {
-    let delivery = Delivery::of(&task.task, task.delivery.as_ref(), pack, task.created_at)?;
-    let entry = entry(&delivery, Action::Created, None, Some(json!(delivery)));
-    Some((delivery, entry))
+/// The entry about a delivery that begins.
+pub(crate) fn begun(delivery: &Delivery) -> Change {
+    entry(delivery, Action::Created, None, Some(json!(delivery)))
 }
 
 impl Operation for ChangeDelivery {

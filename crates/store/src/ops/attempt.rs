@@ -87,9 +87,9 @@ impl Operation for AttemptEnd {
         if let Some(evidence) = evidence {
             let (pack, entry) = pack_of(&after, evidence)?;
             changes.entries.push(entry);
-            if let Some((delivery, entry)) = crate::delivery::begun(&after, &pack) {
-                changes.entries.push(entry);
-                changes.deliveries.begun = Some(Box::new(delivery));
+            if let Some(delivery) = &self.delivery {
+                changes.entries.push(crate::delivery::begun(delivery));
+                changes.deliveries.begun = Some(delivery.clone());
             }
             changes.reviews.pack = Some(Box::new(pack));
         }
