@@ -32,6 +32,7 @@ mod reads;
 mod recorded;
 mod request;
 mod retention;
+mod review;
 mod rows;
 mod settings;
 mod statistics;
@@ -65,6 +66,7 @@ pub use request::{
     Page, RecordDeleted, Recording, Refusal, Report, StartAttempt, TaskFilter, TraceRecord,
 };
 pub use retention::{DueRecord, DueTrace, Plan, RemoveRecord, RemoveTrace, TraceGone, UnpurgedTrace};
+pub use review::{DecideReview, PackFilter, ReviewFilter, Reviewed};
 pub use settings::{DatabaseUrl, InvalidDatabaseUrl, StoreSettings};
 pub use statistics::{ByExecutor, EndedTasks, Statistics, StatisticsQuery};
 pub use story::{TracePlace, TraceVisibility};
