@@ -10,6 +10,7 @@ pub mod client;
 pub mod configuration;
 pub mod cwom;
 pub mod deletion;
+pub mod delivery;
 pub mod denial;
 pub mod digest;
 pub mod evidence;
