@@ -13,6 +13,7 @@ use super::{
     arguments, attempt_args, source_url,
 };
 use crate::domain::executor::{Executor, READ_ONLY_FOLDERS};
+use crate::domain::forge::Trailers;
 use crate::domain::trace;
 use crate::domain::url::SOURCE_URL;
 
@@ -111,6 +112,10 @@ pub(super) fn executor(attempt: &Attempt, settings: &JobSettings) -> Container {
 pub(super) fn recorder(attempt: &Attempt, settings: &JobSettings) -> Container {
     let mut args = attempt_args(attempt);
     args.extend(arguments(&[("work-dir", WORK_MOUNT)]));
+    if let Some(SourceForge { trailers: Trailers { agent, identity }, .. }) = &settings.forge {
+        args.extend(arguments(&[("agent-trailer", agent.as_str())]));
+        args.extend(identity.iter().flat_map(|identity| arguments(&[("agent", identity)])));
+    }
     Container {
         resources: waiting(settings),
         volume_mounts: Some(vec![trace_mount(attempt), mount("work", WORK_MOUNT)]),

@@ -30,6 +30,7 @@ use self::containers::{
 use self::placement::{Placement, WayOut};
 use crate::crd::names;
 use crate::domain::executor::Executor;
+use crate::domain::forge::Trailers;
 use crate::domain::model::AUDIENCE;
 use crate::domain::{Id, Task, TraceId};
 
@@ -97,6 +98,8 @@ pub struct SourceForge {
     pub authorities: Option<String>,
     /// Whether the attempt has a Secret with its credential: [`credential_name`].
     pub has_credential: bool,
+    /// How the message of a change's commit names the agent.
+    pub trailers: Trailers,
 }
 
 /// The broker of models, as worker pods reach it.
