@@ -193,7 +193,7 @@ async fn a_private_repository_is_read_by_who_is_granted_it_and_its_token_is_nowh
     rights().await;
     keep(&canary).await;
     let original = configuration(&world, "forges").await;
-    configured(&world, &forges(&forge, &world.namespace)).await;
+    set_forges(&world, &forges(&forge, &world.namespace)).await;
     let stop = Arc::new(AtomicBool::new(false));
     let processes = watch_processes(stop.clone());
 
@@ -280,11 +280,11 @@ async fn a_private_repository_is_read_by_who_is_granted_it_and_its_token_is_nowh
     let failed = jct_forge_check().await.unwrap_err();
     assert!(failed.contains("Secret e2e-forge-read") && failed.contains("does not take the credential"), "{failed}");
     assert!(!failed.contains(&canary), "{failed}");
-    configured(&world, &original).await;
+    set_forges(&world, &original).await;
 }
 
 /// Has the operator read another configuration of forges.
-async fn configured(world: &World, yaml: &str) {
+async fn set_forges(world: &World, yaml: &str) {
     let read = async || {
         let log = kubectl(&["logs", "--namespace", RELEASE_NAMESPACE, "deployment/jct", "--tail=-1"]).await;
         log.matches("configured anew: forges").count()
