@@ -131,6 +131,7 @@ async fn life(store: &Store, n: usize) -> anyhow::Result<Duration> {
         worker_id: None,
         commit: None,
         started_at: None,
+        evidence: None,
         ended_at: at,
     };
     store.finish_attempt(end).await?;

@@ -81,6 +81,7 @@ async fn one(store: &Store, life: Life, n: usize) -> anyhow::Result<()> {
         worker_id: Some(worker_id),
         commit: Some(commit),
         started_at: Some(at(3)),
+        evidence: None,
         ended_at: at(9),
     };
     store.finish_attempt(end).await?;

@@ -31,6 +31,7 @@ pub use steps::Process;
 use crate::checkpoint::{self, Made};
 use crate::domain::checkpoint::Checkpoint;
 use crate::domain::executor::{Executor, NoExecutor};
+use crate::domain::forge::Forges;
 use crate::domain::trace::task_json;
 use crate::domain::{Actor, FailureReason, Id, TraceId, id::sha256_hex};
 use crate::jobs::{Attempt, job_name};
@@ -200,7 +201,7 @@ async fn conclude(
     let said = judgement.failure.as_ref().is_some_and(|(reason, _)| *reason == FailureReason::Cancelled);
     let asker = || Actor::authenticated(row.submitted_by.as_deref().unwrap_or_default());
     let cancelled = cancelled.or_else(|| said.then(|| cancellation(&asker())));
-    let after = state.store.finish_attempt(judgement.attempt_end(row, ended, cancelled, 0)).await?;
+    let after = state.store.finish_attempt(judgement.attempt_end(row, ended, cancelled, 0, &Forges::default())).await?;
     vouch(state, row, url, executor).await?;
     Ok(after)
 }

@@ -7,10 +7,13 @@ use std::io;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::domain::evidence::{EvidencePack, Facts, evaluate};
+use crate::domain::forge::{Forges, Mode};
 use crate::domain::id::sha256_hex;
 use crate::domain::provenance::ContainerImage;
+use crate::domain::task::TaskDelivery;
 use crate::domain::trace::{Expected, Manifest, Outcome, Termination, folder, task_json};
-use crate::domain::{Actor, FailureReason};
+use crate::domain::{Actor, FailureReason, review};
 use crate::store::{AttemptEnd, Failure, Next, Report, TaskRow, TraceRecord};
 use crate::trace::{Found, TraceVolume, incomplete};
 
@@ -93,24 +96,58 @@ impl Judgement {
         ended: &Ended,
         end: Option<(Failure, Actor)>,
         infrastructure_retries: u32,
+        forges: &Forges,
     ) -> AttemptEnd {
         let manifest = self.manifest();
+        let next = next(row, self, end, infrastructure_retries);
+        let succeeded = matches!(next, Next::Completed { .. });
         AttemptEnd {
             task_id: row.id,
             attempt: row.attempt,
-            next: next(row, self, end, infrastructure_retries),
+            next,
             trace: Some(trace_record(row, self)),
             exit_code: manifest.and_then(|manifest| manifest.exit_code).or(ended.exit_code),
             worker_id: ended.pod.clone(),
             commit: manifest.and_then(|manifest| manifest.source.as_ref().map(|source| source.commit.clone())),
             started_at: manifest.map(|manifest| manifest.started_at).or(ended.started_at),
+            evidence: succeeded.then(|| self.evidence(row, forges)).flatten().map(Box::new),
             ended_at: ended.ended_at.unwrap_or_else(Timestamp::now),
         }
+    }
+
+    /// What is shown for an attempt that succeeded.
+    fn evidence(&self, row: &TaskRow, forges: &Forges) -> Option<EvidencePack> {
+        let (manifest, sha256) = self.complete.as_ref()?;
+        let (repo, delivery, at) = (&row.task.target.repo, row.delivery.as_ref(), Timestamp::now());
+        let delivers = delivery.filter(|delivery| delivery.mode != Mode::None && manifest.change.is_some());
+        let prefix = || forges.for_repository(repo).map(|forge| forge.delivery.branch_prefix.as_str());
+        let branch = delivers.map(|delivery| branch_of(row, delivery, prefix().unwrap_or("jct/")));
+        Some(evaluate(&Facts {
+            task_id: row.id,
+            created_at: row.created_at,
+            trace_id: &row.trace_id,
+            namespace: &row.namespace,
+            task: &row.task,
+            manifest,
+            manifest_sha256: sha256,
+            announced: self.announced,
+            branch,
+            review: review::required(forges, repo, delivery, manifest.change.as_ref(), at),
+            at,
+        }))
     }
 
     fn manifest(&self) -> Option<&Manifest> {
         self.complete.as_ref().map(|(manifest, _)| &**manifest)
     }
+}
+
+/// The branch that the change of a Task is delivered to.
+fn branch_of(row: &TaskRow, delivery: &TaskDelivery, prefix: &str) -> String {
+    delivery.branch.clone().unwrap_or_else(|| {
+        let id = row.id.to_lowercase();
+        format!("{prefix}{}-{}", row.name, id.get(id.len().saturating_sub(8)..).unwrap_or_default())
+    })
 }
 
 /// A trace that holds is believed, for it is the fuller account; without one an attempt has not succeeded.

@@ -8,6 +8,7 @@ use axum::body::{Body, BodyDataStream};
 use futures::StreamExt as _;
 use http::{HeaderMap, Response};
 use jct::domain::FailureReason;
+use jct::domain::forge::Forges;
 use jct::domain::trace::{
     EVENTS_FILE, Event, FileEntry, FileKind, MANIFEST_FILE, MANIFEST_VERSION, Manifest, Outcome, TASK_FILE, folder,
     task_json,
@@ -152,7 +153,7 @@ impl Ran<'_> {
         ended.failure = None;
         let judgement = judge(&self.world.traces, &self.task, &ended).unwrap();
         seal(&self.world.traces, &self.task, &judgement);
-        let end = judgement.attempt_end(&self.task, &ended, None, 3);
+        let end = judgement.attempt_end(&self.task, &ended, None, 3, &Forges::default());
         self.task = self.world.store.finish_attempt(end).await.unwrap();
     }
 

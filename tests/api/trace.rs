@@ -52,6 +52,7 @@ async fn lived(world: &World, namespace: &str) -> Id {
         worker_id: None,
         commit: None,
         started_at: None,
+        evidence: None,
         ended_at: at,
     };
     world.store.finish_attempt(end).await.unwrap();

@@ -74,6 +74,7 @@ async fn tried_twice(world: &World) {
             worker_id: None,
             commit: None,
             started_at: None,
+            evidence: None,
             ended_at: at,
         };
         world.store.finish_attempt(end).await.unwrap();

@@ -313,6 +313,7 @@ pub fn end(row: &TaskRow, attempt: u32, next: Next) -> AttemptEnd {
         worker_id: Some(format!("pod-{attempt}")),
         commit: Some("c0ffee".repeat(6) + "c0ff"),
         started_at: Some(at(10 * i64::from(attempt) + 3)),
+        evidence: None,
         ended_at: at(10 * i64::from(attempt) + 8),
     }
 }

@@ -25,6 +25,7 @@ mod reading;
 mod recording;
 mod replay;
 mod retention;
+mod reviews;
 mod size;
 mod spec_changes;
 mod statistics;

@@ -48,6 +48,10 @@ choices! {
         Run = "Run",
         /// A work object: what came out.
         Artifact = "Artifact",
+        /// What is shown for an attempt that succeeded.
+        EvidencePack = "EvidencePack",
+        /// What a reviewer decided about that.
+        ReviewDecision = "ReviewDecision",
         /// A request that the gate denied: there is no object of it.
         AdmissionDenial = "AdmissionDenial",
         /// The record as a whole, of which administrators took what does not follow from its log.

@@ -29,6 +29,10 @@ choices! {
         BudgetTooHigh = "BUDGET_TOO_HIGH",
         /// The change may not be delivered so: no grant, a mode that it does not list, or a branch that is not the Task's to have.
         DeliveryNotAllowed = "DELIVERY_NOT_ALLOWED",
+        /// Who reviews a change has a part in how it came about, or is nobody who may.
+        ReviewNotAllowed = "REVIEW_NOT_ALLOWED",
+        /// A review is about something else than what is to be reviewed.
+        ReviewStale = "REVIEW_STALE",
         /// As many Tasks of the namespace are open as may be. A code of admission, not of the gate: asked once.
         TooManyTasks = "TOO_MANY_TASKS",
     }

@@ -98,6 +98,10 @@ failure_reasons! {
     BudgetTooHigh = "BUDGET_TOO_HIGH", no_retry;
     /// What the Task makes may not be delivered as it asks.
     DeliveryNotAllowed = "DELIVERY_NOT_ALLOWED", no_retry;
+    /// Who reviewed it may not: of a Review, and of no Task.
+    ReviewNotAllowed = "REVIEW_NOT_ALLOWED", no_retry;
+    /// The review is about something else: of a Review, and of no Task.
+    ReviewStale = "REVIEW_STALE", no_retry;
     /// As many Tasks of the namespace were open as may be: it was not admitted.
     TooManyTasks = "TOO_MANY_TASKS", no_retry;
     /// No executor is configured for the operation, or the named one does not exist.
@@ -180,6 +184,8 @@ impl From<crate::Code> for FailureReason {
             Code::ModelNotAllowed => Self::ModelNotAllowed,
             Code::BudgetTooHigh => Self::BudgetTooHigh,
             Code::DeliveryNotAllowed => Self::DeliveryNotAllowed,
+            Code::ReviewNotAllowed => Self::ReviewNotAllowed,
+            Code::ReviewStale => Self::ReviewStale,
             Code::TooManyTasks => Self::TooManyTasks,
         }
     }

@@ -78,6 +78,27 @@ pub struct ExecutorResult {
     pub decision_log: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<ExecutorCost>,
+    /// Which file of its artifacts shows what, by its own account.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<EvidenceClaim>,
+}
+
+/// What an executor claims to have shown: nobody vouches for it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EvidenceClaim {
+    /// A requirement of evidence, by its place among the Task's, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requirement: Option<u32>,
+    /// A criterion, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub criterion: Option<u32>,
+    /// The file, below `artifacts`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<String>,
+    /// In its own words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notes: Option<String>,
 }
 
 /// What the work of an executor cost, by its own account.
@@ -116,6 +137,24 @@ pub struct Change {
     pub bundle_sha256: String,
     /// The size of the bundle, in bytes.
     pub bundle_bytes: u64,
+    /// The commit's tree; none in what an earlier version recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<String>,
+    /// The files that it touches, both names of a renamed one: at most [`MAX_PATHS`], and of an earlier version none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+}
+
+/// Of the files that a change touches, more are not named.
+pub const MAX_PATHS: usize = 10_000;
+/// Nor more bytes of names.
+pub const MAX_PATHS_BYTES: usize = 1024 * 1024;
+
+impl Change {
+    /// The files that it touches, if all of them are named.
+    pub fn all_paths(&self) -> Option<&[String]> {
+        (self.paths.len() as u64 == self.files_changed).then_some(self.paths.as_slice())
+    }
 }
 
 /// What an executor used up, by the supervisor's account.

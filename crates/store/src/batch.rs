@@ -9,7 +9,7 @@ use super::cwom::{belongings, load_objects, objects_of_tasks, remove_objects, sa
 use super::operation::{Fate, Needs, Slot, View};
 use super::rows::{insert_artifacts, insert_jobs, insert_tasks, load_jobs, load_tasks, load_tasks_by_key};
 use super::rows::{load_tasks_by_uid, remove_task, update_jobs, update_tasks};
-use super::{Result, StoreError, console as kept, contents, deletion_notes as notes, ledger, outbox};
+use super::{Result, StoreError, console as kept, contents, deletion_notes as notes, ledger, outbox, review};
 use jct_domain::notification::Notifications;
 
 /// Gives pages that are free back to the file system, at most 1 MiB at a time: whoever waits for the next batch waits for this too.
@@ -33,6 +33,7 @@ pub(super) async fn load(conn: &mut Conn<'_>, needs: Needs) -> Result<View> {
         belongings: belongings_of,
         mut objects,
         ledger,
+        reviews,
         console,
     } = needs;
     let mut view = View::default();
@@ -66,6 +67,9 @@ pub(super) async fn load(conn: &mut Conn<'_>, needs: Needs) -> Result<View> {
     if !ledger.is_empty() {
         view.ledger = ledger::load(conn, ledger).await?;
     }
+    if !reviews.is_empty() {
+        view.reviews = review::load(conn, reviews).await?;
+    }
     view.console = kept::load(conn, console).await?;
     Ok(view)
 }
@@ -96,6 +100,7 @@ pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator, w
         artifacts,
         objects,
         ledger,
+        reviews,
         events,
         settled,
         console,
@@ -112,6 +117,7 @@ pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator, w
         }
         remove_task(conn, removal.task_id).await?;
         ledger::remove(conn, removal.task_id).await?;
+        review::remove(conn, removal.task_id).await?;
     }
     let new: Vec<_> = rows(tasks.values(), Fate::Inserted).collect();
     let wanted = new.len() as u64;
@@ -124,6 +130,7 @@ pub(super) async fn save(conn: &mut Conn<'_>, view: View, ids: &mut Generator, w
     insert_artifacts(conn, artifacts).await?;
     save_objects(conn, &objects).await?;
     ledger::save(conn, ledger).await?;
+    review::save(conn, reviews).await?;
     kept::save(conn, console).await?;
     notes::insert(conn, deletion_notes).await?;
     notes::forget(conn, deleted_uids).await?;

@@ -57,7 +57,12 @@ fn places(kind: EntityKind) -> &'static [&'static [&'static str]] {
         | EntityKind::DoctrineRef
         | EntityKind::Run
         | EntityKind::Artifact => &[&["meta"]],
-        EntityKind::Job | EntityKind::Trace | EntityKind::AdmissionDenial | EntityKind::Database => &[],
+        EntityKind::Job
+        | EntityKind::Trace
+        | EntityKind::EvidencePack
+        | EntityKind::ReviewDecision
+        | EntityKind::AdmissionDenial
+        | EntityKind::Database => &[],
     }
 }
 

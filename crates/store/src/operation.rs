@@ -13,6 +13,7 @@ use super::console::{ConsoleChanges, ConsoleView};
 use super::cwom::{ObjectChanges, ObjectNeeds, Objects};
 use super::ledger::{LedgerChanges, LedgerNeeds, LedgerView};
 use super::outbox::Settled;
+use super::review::{ReviewChanges, ReviewNeeds, ReviewView};
 use super::{ArtifactRow, Conflict, JobRow, Result, StoreError, TaskRow};
 use jct_domain::cwom::Kind;
 use jct_domain::notification::Event;
@@ -48,6 +49,7 @@ pub(super) struct Needs {
     pub(super) belongings: BTreeSet<Id>,
     pub(super) objects: ObjectNeeds,
     pub(super) ledger: LedgerNeeds,
+    pub(super) reviews: ReviewNeeds,
     /// What is sealed for the console.
     pub(super) console: BTreeSet<String>,
 }
@@ -55,11 +57,12 @@ pub(super) struct Needs {
 impl Needs {
     /// Whether nothing is looked at.
     pub(super) fn is_empty(&self) -> bool {
-        let Self { tasks, uids, keys, jobs_of, refusals, denials, belongings, objects, ledger, console } = self;
+        let Self { tasks, uids, keys, jobs_of, refusals, denials, belongings, objects, ledger, reviews, console } =
+            self;
         let nothing_of_tasks =
             tasks.is_empty() && uids.is_empty() && keys.is_empty() && jobs_of.is_empty() && refusals.is_empty();
         let nothing_else = belongings.is_empty() && objects.is_empty() && ledger.is_empty() && console.is_empty();
-        nothing_of_tasks && denials.is_empty() && nothing_else
+        nothing_of_tasks && denials.is_empty() && reviews.is_empty() && nothing_else
     }
 }
 
@@ -76,6 +79,8 @@ pub(super) struct Changes {
     pub(super) objects: ObjectChanges,
     /// What models have used up.
     pub(super) ledger: LedgerChanges,
+    /// What is shown for attempts, and decided about it.
+    pub(super) reviews: ReviewChanges,
     /// What is sealed for the console.
     pub(super) console: ConsoleChanges,
     /// Why a Task is refused.
@@ -115,6 +120,7 @@ pub(super) struct View {
     pub(super) artifacts: Vec<ArtifactRow>,
     pub(super) objects: Objects,
     pub(super) ledger: LedgerView,
+    pub(super) reviews: ReviewView,
     pub(super) events: Vec<Event>,
     pub(super) settled: Vec<Settled>,
     pub(super) console: ConsoleView,
@@ -206,6 +212,7 @@ impl View {
             artifacts,
             objects,
             ledger,
+            reviews,
             console,
             refusal,
             denials,
@@ -233,6 +240,7 @@ impl View {
         self.denials.extend(denials);
         self.objects.stage(objects);
         self.ledger.stage(ledger);
+        self.reviews.stage(reviews);
         self.console.stage(console);
         self.artifacts.extend(artifacts);
         if let Some(removal) = removal {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::lost::Shown;
 use super::model::{Failure, TaskRow};
 use jct_domain::audit::{Action, EntityKind};
+use jct_domain::evidence::EvidencePack;
 use jct_domain::task::{Asks, Operation, TaskDelivery, TaskModel};
 use jct_domain::trace::{ExecutorResult, FileEntry};
 use jct_domain::{Actor, ActorKind, Finding, Id, Phase, SpecChange, Task, TraceId, task_digest};
@@ -158,6 +159,8 @@ pub struct AttemptEnd {
     pub commit: Option<String>,
     /// When it began, where nobody marked the attempt as running.
     pub started_at: Option<Timestamp>,
+    /// What is shown for it, if it succeeded.
+    pub evidence: Option<Box<EvidencePack>>,
     pub ended_at: Timestamp,
 }
 

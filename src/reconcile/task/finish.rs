@@ -22,7 +22,7 @@ pub async fn finish(context: &Context, task: &Validated, row: &TaskRow, ended: &
         Some(end) => Some(cancellation(context, task, end).await?),
         None => None,
     };
-    let end = judgement.attempt_end(row, ended, cancelled, context.timing.infrastructure_retries);
+    let end = judgement.attempt_end(row, ended, cancelled, context.timing.infrastructure_retries, &context.forges());
     let recorded = context.store.finish_attempt(end).await.map_err(Error::store("record the outcome of an attempt"))?;
     note_outcome(context, &recorded);
     let (traces, of) = (context.traces.clone(), row.clone());

@@ -33,5 +33,5 @@ pub(super) use load::{load_objects, save_objects};
 pub(super) use query::{object_by_id, objects_of, objects_of_trace, present_objects, recorded_spec, table_name};
 pub(super) use replay::{RecordedLink, apply_link_entry, object_state, present_links, recorded_state};
 pub(super) use table::object_columns;
-pub(super) use task::{Advance, advance_objects, objects_of_new_task, objects_of_tasks};
+pub(super) use task::{Advance, advance_objects, objects_of_new_task, objects_of_tasks, review_objects};
 pub(super) use view::{ObjectChanges, ObjectNeeds, Objects};

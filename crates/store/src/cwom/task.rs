@@ -13,7 +13,9 @@ use jct_domain::cwom::adapter::{
     Attempt, AttemptState, CwomIds, Ending, artifact_of_file, is_of_interest, issue_status, run_of_attempt,
     task_to_cwom,
 };
-use jct_domain::cwom::{Cost, Issue, Kind, Mode, Object, Ref, Run, RunOutputs, Spec};
+use jct_domain::cwom::{self, Cost, FailureCategory, Issue, Kind, Mode, Object, Ref, Run, RunOutputs, Spec, Status};
+use jct_domain::evidence::EvidencePack;
+use jct_domain::review::Outcome;
 use jct_domain::{Actor, FailureReason, Id, Phase};
 
 /// The objects that these Tasks, which have not ended, change as they go on.
@@ -76,6 +78,8 @@ pub(crate) struct Advance<'a> {
     pub(crate) job: Option<&'a JobRow>,
     /// The attempt's trace, where it has ended with one.
     pub(crate) trace: Option<&'a TraceRecord>,
+    /// Whether what came out is waiting for a review.
+    pub(crate) under_review: bool,
     pub(crate) actor: &'a Actor,
     pub(crate) at: Timestamp,
 }
@@ -93,7 +97,7 @@ pub(crate) fn advance_objects(objects: &Objects, step: &Advance<'_>) -> Result<C
         None if task.attempt == 0 && task.phase.is_terminal() => end_run(objects, step, &ids, &mut changes)?,
         None => {}
     }
-    let status = issue_status(task.phase);
+    let status = if step.under_review { Status::UnderReview } else { issue_status(task.phase) };
     if issue.task_id == Some(task.id) && spec.status != status {
         let spec = Issue { status, ..(**spec).clone() };
         let after = ObjectRow { object: Object { spec: spec.into(), ..issue.object.clone() }, ..issue.clone() };
@@ -137,6 +141,9 @@ fn advance_run(
     };
     let mut run = run_of_attempt(&task.task, &origin, ids, &attempt);
     run.id = id;
+    if step.under_review {
+        run.spec.status = Status::UnderReview;
+    }
     if let Some(Spec::Run(asked)) = base.map(|row| &row.object.spec) {
         run.spec = as_asked(run.spec, asked, job.attempt == 1);
     }
@@ -249,6 +256,49 @@ fn row_of(task: &TaskRow, object: Object) -> ObjectRow {
         deleted_at: None,
         spec_sha256: None,
     }
+}
+
+/// What the end of a review makes of the Issue and the Run that wait for it.
+pub(crate) fn review_objects(
+    objects: &Objects,
+    pack: &EvidencePack,
+    outcome: &Outcome,
+    at: Timestamp,
+) -> Result<Changes> {
+    let mut changes = Changes::default();
+    let (status, why) = match outcome {
+        Outcome::NotRequired | Outcome::Missing { .. } => return Ok(changes),
+        Outcome::Approved => (Status::Done, None),
+        Outcome::Rejected { by, reason } => (Status::Failed, Some(refused("rejected", by, reason.as_deref()))),
+        Outcome::NeedsChanges { by, reason } => {
+            (Status::Failed, Some(refused("sent back for changes", by, reason.as_deref())))
+        }
+        Outcome::Expired => (Status::Failed, Some("nobody reviewed it in time".to_owned())),
+    };
+    for (kind, reference) in [(Kind::Run, &pack.for_run), (Kind::Issue, &pack.for_issue)] {
+        let Some(id) = reference.as_ref().and_then(Ref::id) else { continue };
+        let Some(before) = objects.row(kind, id)? else { continue };
+        if before.task_id != Some(pack.task_id) || before.object.spec.status() != Some(Status::UnderReview) {
+            continue;
+        }
+        let spec: Spec = match &before.object.spec {
+            Spec::Run(run) => {
+                let failure = why.clone().map(|message| cwom::Failure { category: FailureCategory::Policy, message });
+                Run { status, failure: failure.or_else(|| run.failure.clone()), ..(**run).clone() }.into()
+            }
+            Spec::Issue(issue) => Issue { status, ..(**issue).clone() }.into(),
+            _ => continue,
+        };
+        let after = ObjectRow { object: Object { spec, ..before.object.clone() }, ..before.clone() };
+        // Not in the name of who decided last: that is told by the decision.
+        merge(&mut changes, update_fields(before, after, &Actor::controller(), None, at).1);
+    }
+    Ok(changes)
+}
+
+fn refused(how: &str, by: &str, reason: Option<&str>) -> String {
+    let message = format!("{how} by {by}{}", reason.map(|reason| format!(": {reason}")).unwrap_or_default());
+    message.chars().take(4000).collect()
 }
 
 fn merge(changes: &mut Changes, more: Changes) {

@@ -14,6 +14,7 @@ use crate::contents::{ContentColumns, ContentRefColumns, content_parses};
 use crate::cwom::{LINK_TABLES, LinkColumns, object_columns, object_parses, table_name};
 use crate::ledger::{AccountColumns, ExchangeColumns, HoldColumns, ReservationColumns};
 use crate::outbox::OutboxColumns;
+use crate::review::{OpenColumns, PackColumns, PeopleColumns, ReviewColumns, decision_parses, pack_parses};
 use crate::rows::{ArtifactColumns, DUPLICATE_OF, JobColumns, TaskColumns, artifact_parses, job_parses, task_parses};
 use jct_domain::cwom::Kind;
 
@@ -78,6 +79,10 @@ pub(super) static TABLES: LazyLock<Vec<Table>> = LazyLock::new(|| {
         Table::new("model_holds", &["task_id"], HoldColumns::COLUMNS, Parses::Always),
         Table::new("model_reservations", &["id"], ReservationColumns::COLUMNS, Parses::Always),
         Table::new("model_exchanges", &["task_id", "attempt", "seq"], ExchangeColumns::COLUMNS, Parses::Always),
+        Table::new("cwom_evidence_packs", &["id"], PackColumns::COLUMNS, Parses::As(pack_parses)),
+        Table::new("cwom_review_decisions", &["id"], ReviewColumns::COLUMNS, Parses::As(decision_parses)),
+        Table::new("open_reviews", &["pack_id"], OpenColumns::COLUMNS, Parses::Always),
+        Table::new("task_people", &["task_id", "user_name"], PeopleColumns::COLUMNS, Parses::Always),
         Table::new("outbox", &["receiver", "event_id"], OutboxColumns::COLUMNS, Parses::Always),
     ]);
     tables

@@ -7,11 +7,12 @@ use crate::audit::Change;
 use crate::cwom::Advance;
 use crate::operation::{Changes, Needs, Operation, View};
 use crate::outbox;
+use crate::review::{objects_under_review, pack_of};
 use crate::rows::files_digest;
 use crate::transition::{self, actor_of, note_of};
 use crate::{ArtifactRow, AttemptEnd, JobRow, MarkRunning, Result, StartAttempt, StoreError, TaskRow, TraceRecord};
-use jct_domain::Actor;
 use jct_domain::audit::{Action, EntityKind};
+use jct_domain::{Actor, Phase};
 
 impl Operation for StartAttempt {
     type Output = TaskRow;
@@ -28,7 +29,8 @@ impl Operation for StartAttempt {
         };
         let actor = Actor::controller();
         let entries = vec![task_changed(before, &after, actor.clone(), None), job_changed(None, &job, actor.clone())];
-        let step = Advance { task: &after, job: Some(&job), trace: None, actor: &actor, at: self.at };
+        let step =
+            Advance { task: &after, job: Some(&job), trace: None, under_review: false, actor: &actor, at: self.at };
         let changes = with_objects(view, &step, Changes { entries, ..Changes::default() })?;
         Ok((after.clone(), Changes { task: Some(after), job: Some(job), ..changes }))
     }
@@ -51,7 +53,8 @@ impl Operation for MarkRunning {
         let actor = Actor::controller();
         let entries =
             vec![task_changed(before, &after, actor.clone(), None), job_changed(Some(job_before), &job, actor.clone())];
-        let step = Advance { task: &after, job: Some(&job), trace: None, actor: &actor, at: self.at };
+        let step =
+            Advance { task: &after, job: Some(&job), trace: None, under_review: false, actor: &actor, at: self.at };
         let changes = with_objects(view, &step, Changes { entries, ..Changes::default() })?;
         Ok((after.clone(), Changes { task: Some(after), job: Some(job), ..changes }))
     }
@@ -80,8 +83,15 @@ impl Operation for AttemptEnd {
         let actor = actor_of(&self.next);
         changes.entries.push(job_changed(Some(job_before), &job, actor.clone()));
         changes.entries.push(task_changed(before, &after, actor.clone(), note_of(&self.next)));
+        let evidence = self.evidence.as_deref().filter(|_| after.phase == Phase::Completed);
+        if let Some(evidence) = evidence {
+            let (pack, entry) = pack_of(&after, evidence)?;
+            changes.entries.push(entry);
+            changes.reviews.pack = Some(Box::new(pack));
+        }
         let trace = self.trace.as_ref();
-        let step = Advance { task: &after, job: Some(&job), trace, actor: &actor, at: self.ended_at };
+        let under_review = objects_under_review(evidence);
+        let step = Advance { task: &after, job: Some(&job), trace, under_review, actor: &actor, at: self.ended_at };
         let changes = with_objects(view, &step, changes)?;
         let event = outbox::of_end(&after);
         Ok((after.clone(), Changes { task: Some(after), job: Some(job), event, ..changes }))

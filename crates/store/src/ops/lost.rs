@@ -35,7 +35,7 @@ impl Operation for AdoptEnd {
         entries.extend(job.as_ref().map(|job| job_changed(job_before, job, self.by.clone())));
         entries.push(task_changed(before, &after, self.by.clone(), Some(note)));
         let at = self.completed_at;
-        let step = Advance { task: &after, job: job.as_ref(), trace: None, actor: &self.by, at };
+        let step = Advance { task: &after, job: job.as_ref(), trace: None, under_review: false, actor: &self.by, at };
         let changes = with_objects(view, &step, Changes { entries, ..Changes::default() })?;
         Ok((after.clone(), Changes { task: Some(after), job, earlier_job, ..changes }))
     }

@@ -4,6 +4,7 @@ use super::task_changed;
 use crate::audit::Change;
 use crate::cwom::objects_of_new_task;
 use crate::operation::{Changes, Needs, Operation, View};
+use crate::review::ReviewChanges;
 use crate::rows::{stored, task_created};
 use crate::{NewTask, Recording, Result, TaskRow};
 use jct_domain::Phase;
@@ -48,7 +49,14 @@ impl Operation for NewTask {
         {
             let is_same = first.task_sha256() == self.task_sha256();
             let first = Box::new(first.clone());
-            return unchanged(if is_same { Recording::Duplicate { first } } else { Recording::KeyReused });
+            if !is_same {
+                return unchanged(Recording::KeyReused);
+            }
+            // Whoever asks for the same is no second person for it.
+            let asker = self.submitted_by.clone().filter(|user| first.submitted_by.as_ref() != Some(user));
+            let asker = asker.map(|user| (first.id, user, self.recorded_at));
+            let reviews = ReviewChanges { asker, ..ReviewChanges::default() };
+            return Ok((Recording::Duplicate { first }, Changes { reviews, ..Changes::default() }));
         }
         if self.shown.has_ended || self.shown.is_beyond(0) {
             return unchanged(Recording::Lost);

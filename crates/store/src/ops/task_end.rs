@@ -31,7 +31,14 @@ impl Operation for FinishTask {
         entries.extend(job.as_ref().map(|job| job_changed(job_before, job, self.actor.clone())));
         let note = format!("{}: {}", self.failure.reason, self.failure.message);
         entries.push(task_changed(before, &after, self.actor.clone(), Some(note)));
-        let step = Advance { task: &after, job: job.as_ref(), trace: None, actor: &self.actor, at: self.at };
+        let step = Advance {
+            task: &after,
+            job: job.as_ref(),
+            trace: None,
+            under_review: false,
+            actor: &self.actor,
+            at: self.at,
+        };
         let changes = with_objects(view, &step, Changes { entries, ..Changes::default() })?;
         let event = outbox::of_end(&after);
         Ok((after.clone(), Changes { task: Some(after), job, event, ..changes }))

@@ -5,6 +5,7 @@ use crate::names::escaped;
 use crate::path::is_within;
 use jct_domain::FailureReason;
 use jct_domain::executor::IgnoredFiles;
+use jct_domain::trace::{MAX_PATHS, MAX_PATHS_BYTES};
 
 /// How many names are told of each kind of finding.
 const MAX_EXAMPLES: usize = 5;
@@ -57,6 +58,9 @@ pub struct Listing {
     mode: Option<Vec<u8>>,
     /// How many there are.
     pub files: u64,
+    /// Which they are, escaped, as far as there is room for their names.
+    pub paths: Vec<String>,
+    path_bytes: usize,
     outside: Names,
     repositories: Names,
 }
@@ -101,13 +105,17 @@ impl Listing {
     /// # Errors
     /// As [`Records::push`].
     pub fn push(&mut self, chunk: &[u8], target_path: &str) -> Result<(), Failure> {
-        let Self { records, mode, files, outside, repositories } = self;
+        let Self { records, mode, files, paths, path_bytes, outside, repositories } = self;
         records.push(chunk, |record| {
             let Some(new_mode) = mode.take() else {
                 *mode = Some(record.split(|byte| *byte == b' ').nth(1).unwrap_or_default().to_vec());
                 return Ok(());
             };
             *files += 1;
+            *path_bytes += record.len();
+            if paths.len() < MAX_PATHS && *path_bytes <= MAX_PATHS_BYTES {
+                paths.push(escaped(record));
+            }
             if !is_within(record, target_path) {
                 outside.note(record);
             }

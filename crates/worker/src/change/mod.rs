@@ -112,7 +112,7 @@ pub async fn harvest(harvest: &Harvest<'_>) -> Result<Harvested, Failure> {
     if !added.success {
         return Err(not_added(&added));
     }
-    let files_changed = list(&repository, base, &target_path, *rules).await?;
+    let (files_changed, paths) = list(&repository, base, &target_path, *rules).await?;
     let tree = repository.run(&["write-tree"]).await?;
     if let Some(asked) = asked.filter(|asked| files_changed > 0 || !asked.none_will_do) {
         compare_with_asked(&repository, base, &tree, asked).await?;
@@ -147,6 +147,8 @@ pub async fn harvest(harvest: &Harvest<'_>) -> Result<Harvested, Failure> {
         patch_bytes,
         bundle_sha256,
         bundle_bytes,
+        tree: Some(tree),
+        paths,
     };
     Ok(Harvested { change: Some(change), ignored })
 }
@@ -194,8 +196,13 @@ fn not_added(ended: &Ended) -> Failure {
     not_allowed(format!("the tree can't be recorded: {complaint}"))
 }
 
-/// The number of changed files, if they all may be changed.
-async fn list(repository: &Repository, base: &str, target_path: &str, rules: ChangeRules) -> Result<u64, Failure> {
+/// The number of changed files, if they all may be changed, and which they are.
+async fn list(
+    repository: &Repository,
+    base: &str,
+    target_path: &str,
+    rules: ChangeRules,
+) -> Result<(u64, Vec<String>), Failure> {
     let mut listing = Listing::default();
     let args = ["diff-index", "--cached", "--raw", "-z", "--no-renames", "--no-abbrev", base];
     let listed = repository.stream(None, &args, |chunk| listing.push(chunk, target_path)).await?;
@@ -203,7 +210,7 @@ async fn list(repository: &Repository, base: &str, target_path: &str, rules: Cha
         return Err(listed.failure(&args));
     }
     listing.check(target_path, rules)?;
-    Ok(listing.files)
+    Ok((listing.files, listing.paths))
 }
 
 /// Stores the commit under its ref; gives its id.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::link::{Account, End};
 use jct_domain::FailureReason;
-use jct_domain::trace::ExecutorResult;
+use jct_domain::trace::{EvidenceClaim, ExecutorResult};
 use jct_untrusted::Failure;
 use jct_untrusted::capture::Captured;
 use jct_untrusted::names::shorten;
@@ -14,6 +14,8 @@ use jct_untrusted::redact::Rules;
 const MAX_TEXT_CHARS: usize = 4000;
 /// Of a decision log more entries are not kept.
 const MAX_DECISIONS: usize = 200;
+/// Of what it claims to have shown more is not kept: a Task has 50 criteria and 50 requirements at most.
+const MAX_CLAIMS: usize = 200;
 
 /// What is known of the end.
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +110,11 @@ fn explain(code: i32, result: Option<&ExecutorResult>, last_line: &str) -> Strin
 /// What an executor said, redacted and cut to what the record takes.
 pub fn within_limits(result: ExecutorResult, rules: &Arc<Rules>) -> ExecutorResult {
     let text = |text: &str| shorten(&rules.redact(text), MAX_TEXT_CHARS);
+    let claim = |claim: EvidenceClaim| EvidenceClaim {
+        artifact: claim.artifact.as_deref().map(text),
+        notes: claim.notes.as_deref().map(text),
+        ..claim
+    };
     ExecutorResult {
         summary: result.summary.as_deref().map(text).filter(|text| !text.trim().is_empty()),
         reason: result.reason.filter(|reason| FailureReason::parse(reason).is_some()),
@@ -116,6 +123,7 @@ pub fn within_limits(result: ExecutorResult, rules: &Arc<Rules>) -> ExecutorResu
             cost.usd = cost.usd.filter(|usd| usd.is_finite() && *usd >= 0.0);
             cost
         }),
+        evidence: result.evidence.into_iter().take(MAX_CLAIMS).map(claim).collect(),
     }
 }
 
@@ -211,6 +219,7 @@ mod tests {
             summary: Some(format!("token=abcdefgh {}", "x".repeat(10_000))),
             decision_log: vec!["password=hunter22".into(); 500],
             cost: Some(jct_domain::trace::ExecutorCost { usd: Some(-1.0), tokens: Some(7) }),
+            ..ExecutorResult::default()
         };
         let kept = within_limits(result, &Rules::well_known());
         assert!(kept.summary.unwrap().starts_with("token=[redacted] x"));

@@ -172,6 +172,8 @@ pub fn failure_category(reason: FailureReason) -> FailureCategory {
         | Reason::ModelNotAllowed
         | Reason::BudgetTooHigh
         | Reason::DeliveryNotAllowed
+        | Reason::ReviewNotAllowed
+        | Reason::ReviewStale
         | Reason::TooManyTasks
         | Reason::IdConflict
         | Reason::IdempotencyKeyReused
