@@ -152,11 +152,11 @@ pub async fn readyz(State(api): State<Api>) -> Response {
 #[utoipa::path(get, path = "/version", tag = "operation",
     responses((status = 200, description = "Name and version; public_url, where people reach JCT, if that is configured", body = Value)))]
 pub async fn version(State(api): State<Api>) -> Json<Value> {
-    let mut told = json!({"name": "jct", "version": env!("CARGO_PKG_VERSION")});
+    let mut version = json!({"name": "jct", "version": env!("CARGO_PKG_VERSION")});
     if let Some(url) = &api.settings.public_url {
-        told["public_url"] = json!(url);
+        version["public_url"] = json!(url);
     }
-    Json(told)
+    Json(version)
 }
 
 /// The public keys that provenance is checked with, retired ones too

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
-use jct_mcp::{Answer, Ask, CLIENT_HEADER, Door, SESSION_HEADER};
+use jct_mcp::{ApiRequest, ApiResponse, CLIENT_HEADER, RestClient, SESSION_HEADER};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
@@ -26,27 +26,28 @@ use crate::serve::{Arrival, host};
 /// The longest `initialize` request of which the client's name is read, in bytes.
 const MOST_OF_AN_INTRODUCTION: usize = 64 * 1024;
 
-/// The REST API, in the same process.
+/// Sends requests to the REST API in the same process.
 #[derive(Clone)]
-struct Rest(Router);
+struct LocalClient(Router);
 
-impl Door for Rest {
+impl RestClient for LocalClient {
     /// That of the address: `/mcp?namespace=team`.
     fn namespace(&self, head: Option<&http::request::Parts>) -> Option<String> {
         let given = head?.uri.query()?.split('&').find_map(|pair| pair.strip_prefix("namespace="))?;
         is_label(given).then(|| given.to_owned())
     }
 
-    async fn ask(&self, head: Option<&http::request::Parts>, ask: Ask) -> Result<Answer, String> {
-        let mut request = Request::builder().method(ask.method).uri(ask.path).header(CLIENT_HEADER, ask.client);
+    async fn send(&self, head: Option<&http::request::Parts>, wanted: ApiRequest) -> Result<ApiResponse, String> {
+        let mut request =
+            Request::builder().method(wanted.method).uri(wanted.path).header(CLIENT_HEADER, wanted.client);
         // By which the request itself was let in: what it is sent by is not among its headers any more.
         if let Some(credential) = head.and_then(|head| head.extensions.get::<Credential>()) {
             request = request.header("x-jct-token", credential.token());
         }
-        if let Some((first, count)) = ask.range {
+        if let Some((first, count)) = wanted.range {
             request = request.header(header::RANGE, format!("bytes={first}-{}", first.saturating_add(count) - 1));
         }
-        let body = match ask.body {
+        let body = match wanted.body {
             Some(body) => {
                 request = request.header(header::CONTENT_TYPE, "application/json");
                 Body::from(body.to_string())
@@ -61,14 +62,14 @@ impl Door for Rest {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| format!("the answer breaks off: {error}"))?;
             let Ok(bytes) = frame.into_data() else { continue };
-            let room = Answer::MOST.saturating_sub(read.len());
+            let room = ApiResponse::MOST.saturating_sub(read.len());
             read.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
             if bytes.len() > room {
                 is_cut = true;
                 break;
             }
         }
-        Ok(Answer { status: parts.status, headers: parts.headers, body: Bytes::from(read), is_cut })
+        Ok(ApiResponse { status: parts.status, headers: parts.headers, body: Bytes::from(read), is_cut })
     }
 }
 
@@ -77,7 +78,7 @@ pub fn route(api: &Api, rest: Router) -> Router<Api> {
     let settings = &api.settings;
     // Within the time that a request has.
     let patience = settings.timeout.mul_f32(0.6);
-    let service = jct_mcp::http(Rest(rest), settings.max_body_bytes, patience, CancellationToken::new());
+    let service = jct_mcp::http(LocalClient(rest), settings.max_body_bytes, patience, CancellationToken::new());
     let router = Router::new().route_service("/mcp", service).layer(from_fn(introduce));
     let router = frame::guard(router, api).layer(from_fn_with_state(api.clone(), guard));
     frame::beside(router, api)

@@ -1,13 +1,13 @@
 //! The console: JCT in a browser (docs/console.md).
 //!
-//! It is a client of the REST door in the same process: each page asks the API's own routes, with what its user is known by, and
+//! It is a client of the REST API in the same process: each page asks the API's own routes, with what its user is known by, and
 //! shows what they answer. So it shows nobody more than REST does, under the same limits; what it has of its own is who is
-//! signed in (`session`), the door (`door`) and what pages look like.
+//! signed in (`session`), the checks of every request (`guard`) and what pages look like.
 
 mod assets;
-mod door;
 mod failure;
 mod form;
+mod guard;
 mod keys;
 mod oidc;
 mod pages;
@@ -44,7 +44,7 @@ pub struct ConsoleSettings {
 pub struct Console(Arc<Shared>);
 
 struct Shared {
-    /// The REST door.
+    /// The REST API.
     rest: Router,
     store: Store,
     trust: watch::Receiver<Arc<Trust>>,
@@ -93,6 +93,6 @@ pub fn router(console: Console) -> Router {
         .route("/console/sign-in/oidc/callback", get(oidc::callback))
         .route("/console/codes", post(signin::make_code))
         .route("/console/assets/{name}", get(assets::get));
-    let door = from_fn_with_state(console.clone(), door::guard);
-    signed_in.merge(open).layer(door).with_state(console).merge(rest)
+    let guard = from_fn_with_state(console.clone(), guard::guard);
+    signed_in.merge(open).layer(guard).with_state(console).merge(rest)
 }

@@ -1,4 +1,4 @@
-//! The REST door, asked in the same process by what a visitor is known by.
+//! Requests to the REST API in the same process, with the credential of the visitor.
 
 use axum::Router;
 use axum::body::{Body, to_bytes};

@@ -9,7 +9,7 @@ use crate::shared::{Announcement, Urgency};
 /// What is new in a status, if people are to know it at once.
 ///
 /// An ordinary Task that goes its way is told of at its end alone.
-pub fn news(of: (&str, &str, &str), before: Option<&TaskStatus>, now: &TaskStatus) -> Option<Announcement> {
+pub fn announcement_of(of: (&str, &str, &str), before: Option<&TaskStatus>, now: &TaskStatus) -> Option<Announcement> {
     let of_status = |status: &TaskStatus| (status.phase.clone(), status.reason.clone(), status.attempt);
     if before.is_some_and(|before| of_status(before) == of_status(now)) {
         return None;
@@ -59,7 +59,7 @@ mod tests {
     }
 
     fn is_trouble(before: Option<&TaskStatus>, now: &TaskStatus) -> Option<bool> {
-        news(("team", "look", "u"), before, now).map(|news| news.urgency == Urgency::Trouble)
+        announcement_of(("team", "look", "u"), before, now).map(|announcement| announcement.urgency == Urgency::Trouble)
     }
 
     #[rstest]

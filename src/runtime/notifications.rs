@@ -69,7 +69,7 @@ fn labels(receiver: &str) -> ReceiverLabels {
 }
 
 /// Has the record know who is told, now and whenever that changes, until `stop`.
-pub fn tell(store: &Store, mut configured: watch::Receiver<Arc<Notifications>>, stop: CancellationToken) {
+pub fn publish(store: &Store, mut configured: watch::Receiver<Arc<Notifications>>, stop: CancellationToken) {
     store.set_notifications(configured.borrow_and_update().clone());
     let store = store.clone();
     tokio::spawn(stop.run_until_cancelled_owned(async move {

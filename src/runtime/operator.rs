@@ -96,7 +96,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let models = follow(models, &metrics.process.models_valid, &shutdown);
     let forges = follow(forges, &metrics.process.forges_valid, &shutdown);
     let notifications = follow(notifications, &metrics.process.notifications_valid, &shutdown);
-    notifications::tell(&store, notifications.clone(), shutdown.clone());
+    notifications::publish(&store, notifications.clone(), shutdown.clone());
     let certificates = keeper.identity();
     let mut parts: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
     let mut readiness = Vec::new();

@@ -370,12 +370,12 @@ async fn a_denied_request_is_handed_to_the_audit_log() {
     assert_ne!(denial.uid, "chosen-by-ada", "a client cannot make its denial pass for another one");
     assert!(!format!("{denial:?}").contains("hunter2"));
     // As of one at the other door, people of the namespace are told.
-    let news = world.events.next().unwrap();
+    let committed = world.events.next().unwrap();
     assert_eq!(
-        (news.kind.as_str(), news.namespace.as_str(), news.reason.as_str()),
+        (committed.kind.as_str(), committed.namespace.as_str(), committed.reason.as_str()),
         ("Task", "team", "REPO_NOT_ALLOWED")
     );
-    assert!(news.note.starts_with("it was denied, and is not there: REPO_NOT_ALLOWED"), "{}", news.note);
+    assert!(committed.note.starts_with("it was denied, and is not there: REPO_NOT_ALLOWED"), "{}", committed.note);
 
     assert_eq!(world.enqueue(json!({})).await.status, 201);
     assert_eq!(world.post(CI, "/tasks/enqueue?namespace=other", &body).await.status, 403);

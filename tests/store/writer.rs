@@ -67,9 +67,9 @@ async fn a_ping_writes_and_leaves_no_trace(#[values(Sqlite, Postgres)] backend: 
 #[tokio::test]
 async fn a_commit_tells_of_the_tasks_that_it_records(#[values(Sqlite, Postgres)] backend: Backend) {
     let db = Database::fresh(backend).await;
-    let mut news = db.store.news();
+    let mut committed = db.store.committed();
     let recorded = row(db.store.record_task(with_key("uid", "k")).await.unwrap());
-    let news_of_commit = news.try_recv().expect("told before whoever asked for it is answered");
+    let news_of_commit = committed.try_recv().expect("told before whoever asked for it is answered");
     let other = new_task("other").id;
     assert!(news_of_commit.has_task(recorded.id) && !news_of_commit.has_task(other));
     assert!(
@@ -81,7 +81,7 @@ async fn a_commit_tells_of_the_tasks_that_it_records(#[values(Sqlite, Postgres)]
     db.store.record_task(with_key("uid", "k")).await.unwrap();
     db.store.ping().await.unwrap();
     db.store.start_attempt(start(&recorded, 1)).await.unwrap();
-    assert!(news.try_recv().is_err());
+    assert!(committed.try_recv().is_err());
 }
 
 #[tokio::test]

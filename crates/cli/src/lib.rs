@@ -50,7 +50,7 @@ pub fn run(cli: Cli) -> u8 {
         // Who reads it, such as `| head`, has enough.
         Err(error) if is_broken_pipe(&error) => DONE,
         Err(error) => {
-            eprintln!("kubectl jct: {}", plain_lines(&told(&error)));
+            eprintln!("kubectl jct: {}", plain_lines(&with_causes(&error)));
             IMPOSSIBLE
         }
     }
@@ -62,7 +62,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 /// Every cause once, also where one quotes the next.
-fn told(error: &anyhow::Error) -> String {
+fn with_causes(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
         if !text.contains(&cause) {

@@ -3,13 +3,13 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use crate::door::Answer;
+use crate::rest_client::ApiResponse;
 
 /// In a few lines, for whoever called a tool.
-pub(crate) fn on(answer: &Answer) -> String {
+pub(crate) fn on(answer: &ApiResponse) -> String {
     let body = answer.json();
     let detail = &body["detail"];
-    let mut told = vec![match detail {
+    let mut lines = vec![match detail {
         Value::String(text) => text.clone(),
         Value::Object(_) => detail["message"].as_str().unwrap_or("it is refused").to_owned(),
         _ => body["message"].as_str().map_or_else(|| answer.status.to_string(), str::to_owned),
@@ -17,13 +17,13 @@ pub(crate) fn on(answer: &Answer) -> String {
     let violations = detail["violations"].as_array().or_else(|| detail["errors"].as_array());
     for violation in violations.into_iter().flatten() {
         let part = |name: &str| violation[name].as_str().unwrap_or_default();
-        told.push(format!("- {} {}: {}", part("code"), part("field"), part("message")).replace("-  ", "- "));
+        lines.push(format!("- {} {}: {}", part("code"), part("field"), part("message")).replace("-  ", "- "));
     }
-    told.push(format!("Next: {}", next(answer, detail)));
-    told.join("\n")
+    lines.push(format!("Next: {}", next(answer, detail)));
+    lines.join("\n")
 }
 
-fn next(answer: &Answer, detail: &Value) -> String {
+fn next(answer: &ApiResponse, detail: &Value) -> String {
     let name = detail["error"].as_str().unwrap_or_default();
     match (answer.status, name) {
         (StatusCode::UNAUTHORIZED, _) => {
@@ -75,7 +75,7 @@ mod tests {
 
     fn refused(status: u16, body: &Value) -> String {
         let status = StatusCode::from_u16(status).unwrap();
-        on(&Answer {
+        on(&ApiResponse {
             status,
             headers: [("retry-after", "7")]
                 .into_iter()
@@ -90,9 +90,9 @@ mod tests {
     fn a_denial_names_what_is_to_be_changed() {
         let body = json!({"detail": {"error": "policy_violation", "message": "policy does not allow it", "violations": [
             {"code": "REPO_NOT_ALLOWED", "field": "target.repo", "message": "is none of ours"}]}});
-        let told = refused(422, &body);
-        assert!(told.contains("- REPO_NOT_ALLOWED target.repo: is none of ours"), "{told}");
-        assert!(told.contains("Next: change what is named"), "{told}");
+        let text = refused(422, &body);
+        assert!(text.contains("- REPO_NOT_ALLOWED target.repo: is none of ours"), "{text}");
+        assert!(text.contains("Next: change what is named"), "{text}");
     }
 
     #[rstest]
@@ -105,7 +105,7 @@ mod tests {
     #[case(503, json!({"detail": "away"}), "try again")]
     #[case(504, json!({"detail": {"error": "not_recorded_yet", "message": "later"}}), "idempotency_key")]
     fn every_refusal_tells_the_next_step(#[case] status: u16, #[case] body: Value, #[case] expected: &str) {
-        let told = refused(status, &body);
-        assert!(told.contains("Next: ") && told.contains(expected), "{told}");
+        let text = refused(status, &body);
+        assert!(text.contains("Next: ") && text.contains(expected), "{text}");
     }
 }

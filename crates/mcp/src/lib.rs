@@ -4,17 +4,17 @@
 //! tool can do what its caller may not, and what the API records is recorded. There is no tool that reviews, raises a budget,
 //! releases or retries: those are decisions of people.
 //!
-//! How the API is reached is a [`Door`]'s: within the operator for `/mcp`, over the way of `kubectl jct` for `jct mcp`.
+//! A [`RestClient`] reaches the API: in the same process for `/mcp`, over a port-forward for `kubectl jct mcp`.
 
 #![warn(missing_docs)] // other crates use it
 
 mod advice;
 mod client;
-mod door;
 mod resources;
+mod rest_client;
 mod server;
 mod tools;
 
 pub use client::{CLIENT_HEADER, SESSION_HEADER, claimed, session_id};
-pub use door::{Answer, Ask, Door};
+pub use rest_client::{ApiRequest, ApiResponse, RestClient};
 pub use server::{Server, http, stdio};

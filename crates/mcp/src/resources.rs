@@ -5,7 +5,7 @@ use rmcp::model::{Resource, ResourceContents, ResourceTemplate};
 use serde_json::Value;
 
 use crate::advice;
-use crate::door::{Ask, Door};
+use crate::rest_client::{ApiRequest, RestClient};
 
 /// Each collection, where the API has it, what its objects are called, and which field names one.
 const COLLECTIONS: [(&str, &str, &str, &str); 8] = [
@@ -35,12 +35,15 @@ pub(crate) fn templates() -> Vec<ResourceTemplate> {
 }
 
 /// The newest work objects that the caller may see.
-pub(crate) async fn list<D: Door>(door: &D, head: Option<&Parts>, client: &str) -> Result<Vec<Resource>, String> {
+pub(crate) async fn list<D: RestClient>(rest: &D, head: Option<&Parts>, client: &str) -> Result<Vec<Resource>, String> {
     let mut found = Vec::new();
-    let namespace = door.namespace(head);
+    let namespace = rest.namespace(head);
     for (collection, path, kind, named) in COLLECTIONS.iter().filter(|(name, ..)| LISTED.contains(name)) {
-        let answer = door
-            .ask(head, Ask::list(client, path, &[("namespace", namespace.clone()), ("limit", Some(EACH.into()))]))
+        let answer = rest
+            .send(
+                head,
+                ApiRequest::list(client, path, &[("namespace", namespace.clone()), ("limit", Some(EACH.into()))]),
+            )
             .await?;
         // Whoever may see none of one kind may see others.
         let objects = if answer.status.is_success() { answer.json() } else { Value::Null };
@@ -64,8 +67,8 @@ pub(crate) enum Unread {
 }
 
 /// One of them.
-pub(crate) async fn read<D: Door>(
-    door: &D,
+pub(crate) async fn read<D: RestClient>(
+    rest: &D,
     head: Option<&Parts>,
     client: &str,
     uri: &str,
@@ -82,7 +85,7 @@ pub(crate) async fn read<D: Door>(
             names.join(", ")
         ))
     })?;
-    let answer = door.ask(head, Ask::get(client, path)).await.map_err(Unread::Failed)?;
+    let answer = rest.send(head, ApiRequest::get(client, path)).await.map_err(Unread::Failed)?;
     match answer.status.as_u16() {
         200..=299 => {
             let text = serde_json::to_string_pretty(&answer.json()).unwrap_or_default();

@@ -15,8 +15,8 @@ use rmcp::{RoleServer, ServerHandler, ServiceExt as _};
 use tokio_util::sync::CancellationToken;
 
 use crate::client;
-use crate::door::Door;
 use crate::resources::{self, Unread};
+use crate::rest_client::RestClient;
 use crate::tools::{self, Call};
 
 const INSTRUCTIONS: &str = "JCT runs work on repositories as Tasks: gated by policy, recorded, in a sandbox without a network. \
@@ -30,18 +30,18 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// JCT as a server of the protocol, over a way to the API.
 #[derive(Clone)]
 pub struct Server<D> {
-    door: D,
+    rest: D,
     patience: Duration,
 }
 
-impl<D: Door> Server<D> {
-    /// Over `door`; a call that waits for something does so for `patience` at the most.
-    pub fn new(door: D, patience: Duration) -> Self {
-        Self { door, patience }
+impl<D: RestClient> Server<D> {
+    /// Over `rest`; a call that waits for something does so for `patience` at the most.
+    pub fn new(rest: D, patience: Duration) -> Self {
+        Self { rest, patience }
     }
 }
 
-impl<D: Door> ServerHandler for Server<D> {
+impl<D: RestClient> ServerHandler for Server<D> {
     fn get_info(&self) -> ServerConfig {
         let capabilities = ServerCapabilities::builder().enable_tools().enable_resources().build();
         let mut info = ServerConfig::new(capabilities).with_instructions(INSTRUCTIONS);
@@ -67,7 +67,7 @@ impl<D: Door> ServerHandler for Server<D> {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let client = client::of(&context);
-        let call = Call { door: &self.door, head: context.extensions.get(), client: &client, patience: self.patience };
+        let call = Call { rest: &self.rest, head: context.extensions.get(), client: &client, patience: self.patience };
         let called = tools::call(&call, &request.name, request.arguments.unwrap_or_default());
         // Whoever cancels a call waits for nothing any more.
         let called = tokio::select! {
@@ -85,7 +85,7 @@ impl<D: Door> ServerHandler for Server<D> {
         _: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        let found = resources::list(&self.door, context.extensions.get(), &client::of(&context)).await;
+        let found = resources::list(&self.rest, context.extensions.get(), &client::of(&context)).await;
         found.map(ListResourcesResult::with_all_items).map_err(|error| ErrorData::internal_error(error, None))
     }
 
@@ -103,18 +103,18 @@ impl<D: Door> ServerHandler for Server<D> {
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         let client = client::of(&context);
-        match resources::read(&self.door, context.extensions.get(), &client, &request.uri).await {
+        match resources::read(&self.rest, context.extensions.get(), &client, &request.uri).await {
             Ok(contents) => Ok(ReadResourceResult::new(vec![contents]).into()),
-            Err(Unread::Missing(told)) => Err(ErrorData::resource_not_found(told, None)),
-            Err(Unread::Failed(told)) => Err(ErrorData::internal_error(told, None)),
+            Err(Unread::Missing(message)) => Err(ErrorData::resource_not_found(message, None)),
+            Err(Unread::Failed(message)) => Err(ErrorData::internal_error(message, None)),
         }
     }
 }
 
 /// The protocol over HTTP, without anything kept between requests: every replica answers every one. Whoever serves it has checked
 /// `Host`, `Origin` and the token.
-pub fn http<D: Door>(
-    door: D,
+pub fn http<D: RestClient>(
+    rest: D,
     max_body_bytes: usize,
     patience: Duration,
     stop: CancellationToken,
@@ -125,7 +125,7 @@ pub fn http<D: Door>(
     config.cancellation_token = stop;
     config.max_request_body_bytes = max_body_bytes;
     StreamableHttpService::new(
-        move || Ok(Server::new(door.clone(), patience)),
+        move || Ok(Server::new(rest.clone(), patience)),
         Arc::new(NeverSessionManager::default()),
         config,
     )
@@ -135,8 +135,8 @@ pub fn http<D: Door>(
 ///
 /// # Errors
 /// In a sentence, if the other end does not speak it.
-pub async fn stdio<D: Door>(door: D) -> Result<(), String> {
-    let running = Server::new(door, PATIENCE).serve(rmcp::transport::stdio()).await;
+pub async fn stdio<D: RestClient>(rest: D) -> Result<(), String> {
+    let running = Server::new(rest, PATIENCE).serve(rmcp::transport::stdio()).await;
     let running = running.map_err(|error| format!("whoever started this does not speak MCP: {error}"))?;
     running.waiting().await.map(drop).map_err(|error| error.to_string())
 }

@@ -234,7 +234,7 @@ impl<L: Ledger, I: Identity, C: Connect + Clone + Send + Sync + 'static> Broker<
         let room = inner.room(&caller, &parts.headers).await?;
         let body = read_whole(body, caller.max_request_bytes, inner.settings.body).await?;
         let asked = exchange::Asked { caller, call, counts, path: path.to_owned(), headers: parts.headers, body };
-        let (head, told) = tokio::sync::oneshot::channel();
+        let (head, response) = tokio::sync::oneshot::channel();
         let exchange = exchange::opening(&asked, inner.begun.fetch_add(1, Ordering::Relaxed));
         let id = HeaderValue::try_from(&exchange.id);
         let exchanging = self.0.clone();
@@ -242,8 +242,8 @@ impl<L: Ledger, I: Identity, C: Connect + Clone + Send + Sync + 'static> Broker<
             exchanging.exchange(asked, exchange, head).await;
             drop((turn, room));
         });
-        let told = told.await.map_err(|_| Refusal::new(Code::Unavailable, "the broker could not answer"));
-        told.map(|mut response| {
+        let response = response.await.map_err(|_| Refusal::new(Code::Unavailable, "the broker could not answer"));
+        response.map(|mut response| {
             response.headers_mut().extend(id.ok().map(|id| (EXCHANGE, id)));
             response
         })

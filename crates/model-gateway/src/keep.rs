@@ -109,8 +109,8 @@ mod tests {
         }
         let lines = std::fs::read_to_string(path).unwrap();
         let lines: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let told = lines.iter().map(|line| (line["response"].as_str().unwrap().len(), line["truncated"] == true));
-        assert_eq!(told.collect::<Vec<_>>(), [(10, false), (MAX_BODY_BYTES, true)]);
+        let written = lines.iter().map(|line| (line["response"].as_str().unwrap().len(), line["truncated"] == true));
+        assert_eq!(written.collect::<Vec<_>>(), [(10, false), (MAX_BODY_BYTES, true)]);
         assert_eq!((&lines[0]["id"], &lines[0]["request"]), (&"a".into(), &"asked".into()));
     }
 }

@@ -197,10 +197,10 @@ impl<L: Ledger> Ledger for Arc<L> {
 
 /// A ledger in memory.
 #[derive(Debug, Default)]
-pub struct MemoryLedger(Mutex<Books>);
+pub struct MemoryLedger(Mutex<MemoryState>);
 
 #[derive(Debug, Default)]
-struct Books {
+struct MemoryState {
     accounts: HashMap<(Scope, Option<jiff::civil::Date>), Account>,
     exchanges: Vec<Exchange>,
     reservations: u64,
@@ -209,8 +209,8 @@ struct Books {
 impl MemoryLedger {
     /// What an account has used up, on a day if it is of one.
     pub fn account(&self, scope: &Scope, day: jiff::civil::Date) -> Account {
-        let books = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        books.accounts.get(&key(scope, day)).copied().unwrap_or_default()
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.accounts.get(&key(scope, day)).copied().unwrap_or_default()
     }
 
     /// Changes the accounts of `budgets`, which have the limits of now.
@@ -218,17 +218,17 @@ impl MemoryLedger {
         &self,
         budgets: &[Budget],
         day: jiff::civil::Date,
-        change: impl FnOnce(&mut [Account], &mut Books) -> T,
+        change: impl FnOnce(&mut [Account], &mut MemoryState) -> T,
     ) -> T {
-        let mut books = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let limited = |budget: &Budget| {
-            let account = books.accounts.get(&key(&budget.scope, day)).copied().unwrap_or_default();
+            let account = state.accounts.get(&key(&budget.scope, day)).copied().unwrap_or_default();
             Account { limits: budget.limits, ..account }
         };
         let mut accounts: Vec<Account> = budgets.iter().map(limited).collect();
-        let done = change(&mut accounts, &mut books);
+        let done = change(&mut accounts, &mut state);
         for (budget, account) in budgets.iter().zip(accounts) {
-            books.accounts.insert(key(&budget.scope, day), account);
+            state.accounts.insert(key(&budget.scope, day), account);
         }
         done
     }
@@ -255,10 +255,10 @@ fn exhausted(budgets: &[Budget], found: Exhausted) -> ReserveError {
 impl Ledger for MemoryLedger {
     async fn reserve(&self, attempt: &str, budgets: &[Budget], want: &Want) -> Result<Reservation, ReserveError> {
         let day = today();
-        self.with(budgets, day, |accounts, books| {
+        self.with(budgets, day, |accounts, state| {
             let granted = budget::reserve(accounts, want).map_err(|found| exhausted(budgets, found))?;
-            books.reservations += 1;
-            Ok(Reservation { id: format!("{attempt}/{}", books.reservations), granted, day })
+            state.reservations += 1;
+            Ok(Reservation { id: format!("{attempt}/{}", state.reservations), granted, day })
         })
     }
 
@@ -277,9 +277,9 @@ impl Ledger for MemoryLedger {
         used: &Amount,
         exchange: Exchange,
     ) -> Result<(), Unavailable> {
-        self.with(budgets, reservation.day, |accounts, books| {
+        self.with(budgets, reservation.day, |accounts, state| {
             budget::settle(accounts, &reservation.granted, used);
-            books.keep(exchange);
+            state.keep(exchange);
         });
         Ok(())
     }
@@ -290,12 +290,12 @@ impl Ledger for MemoryLedger {
     }
 
     async fn exchanges(&self, attempt: &str) -> Result<Vec<Exchange>, Unavailable> {
-        let books = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(books.exchanges.iter().filter(|exchange| exchange.attempt == attempt).cloned().collect())
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(state.exchanges.iter().filter(|exchange| exchange.attempt == attempt).cloned().collect())
     }
 }
 
-impl Books {
+impl MemoryState {
     fn keep(&mut self, mut exchange: Exchange) {
         let before = self.exchanges.iter().filter(|other| other.attempt == exchange.attempt).count();
         exchange.seq = before as u64 + 1;

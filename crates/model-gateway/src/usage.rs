@@ -22,10 +22,10 @@ pub fn estimated_input(request_bytes: u64) -> u64 {
 #[derive(Clone, Debug)]
 pub struct Meter {
     dialect: Dialect,
-    told: Option<Tokens>,
+    reported: Option<Tokens>,
     is_final: bool,
     /// Bytes of text, thoughts and calls of tools.
-    made: u64,
+    generated_bytes: u64,
     /// Why it stopped, as the provider says it.
     pub stop_reason: Option<String>,
     /// The provider's name for the answer.
@@ -37,7 +37,15 @@ pub struct Meter {
 impl Meter {
     /// Of an answer in this dialect.
     pub fn new(dialect: Dialect) -> Self {
-        Self { dialect, told: None, is_final: false, made: 0, stop_reason: None, response_id: None, model: None }
+        Self {
+            dialect,
+            reported: None,
+            is_final: false,
+            generated_bytes: 0,
+            stop_reason: None,
+            response_id: None,
+            model: None,
+        }
     }
 
     /// Reads an answer that is no stream.
@@ -52,7 +60,7 @@ impl Meter {
             Dialect::OpenaiChat => self.chat(&value),
             Dialect::Gemini => self.gemini(&value),
         }
-        self.is_final = self.told.is_some();
+        self.is_final = self.reported.is_some();
     }
 
     /// Reads the data of one event of a stream; whether it has nothing but the usage.
@@ -72,19 +80,19 @@ impl Meter {
     }
 
     /// What it told at its end; `None` if it has not come to that.
-    pub fn told(&self) -> Option<Tokens> {
-        self.told.filter(|_| self.is_final)
+    pub fn reported(&self) -> Option<Tokens> {
+        self.reported.filter(|_| self.is_final)
     }
 
     /// What it has used up so far, as far as can be seen: what a stream that is cut is settled by.
     pub fn so_far(&self, request_bytes: u64) -> Tokens {
-        if let Some(told) = self.told() {
-            return told;
+        if let Some(reported) = self.reported() {
+            return reported;
         }
-        let made = self.made.div_ceil(RESPONSE_BYTES_PER_TOKEN);
-        let known = self.told.filter(|told| told.input > 0);
+        let generated_bytes = self.generated_bytes.div_ceil(RESPONSE_BYTES_PER_TOKEN);
+        let known = self.reported.filter(|reported| reported.input > 0);
         let mut tokens = known.unwrap_or(Tokens { input: estimated_input(request_bytes), ..Tokens::default() });
-        tokens.output = tokens.output.max(made);
+        tokens.output = tokens.output.max(generated_bytes);
         tokens
     }
 
@@ -93,18 +101,18 @@ impl Meter {
             Some("message_start") => self.message(&event["message"]),
             Some("content_block_delta") => {
                 let delta = &event["delta"];
-                self.make(["text", "partial_json", "thinking"].iter().map(|name| &delta[*name]));
+                self.count_generated(["text", "partial_json", "thinking"].iter().map(|name| &delta[*name]));
             }
             Some("message_delta") => {
                 self.stop(&event["delta"]["stop_reason"]);
                 let usage = &event["usage"];
-                let mut told = self.told.unwrap_or_default();
+                let mut reported = self.reported.unwrap_or_default();
                 if usage["input_tokens"].is_u64() {
-                    told = messages_tokens(usage);
+                    reported = messages_tokens(usage);
                 }
                 // It grows from event to event: the last one counts.
-                told.output = number(&usage["output_tokens"]).max(told.output);
-                self.told = Some(told);
+                reported.output = number(&usage["output_tokens"]).max(reported.output);
+                self.reported = Some(reported);
                 self.is_final = true;
             }
             _ => {}
@@ -114,14 +122,14 @@ impl Meter {
     fn message(&mut self, message: &Value) {
         self.name(&message["id"], &message["model"]);
         if message["usage"].is_object() {
-            self.told = Some(messages_tokens(&message["usage"]));
+            self.reported = Some(messages_tokens(&message["usage"]));
         }
     }
 
     fn responses_event(&mut self, event: &Value) {
         match event["type"].as_str() {
             Some("response.completed" | "response.incomplete" | "response.failed") => self.response(&event["response"]),
-            Some(kind) if kind.ends_with(".delta") => self.make([&event["delta"]].into_iter()),
+            Some(kind) if kind.ends_with(".delta") => self.count_generated([&event["delta"]].into_iter()),
             _ => {}
         }
     }
@@ -133,7 +141,7 @@ impl Meter {
         let usage = &response["usage"];
         if usage.is_object() {
             let details = &usage["input_tokens_details"];
-            self.told = Some(Tokens {
+            self.reported = Some(Tokens {
                 input: number(&usage["input_tokens"]),
                 cached: number(&details["cached_tokens"]),
                 cache_written: number(&details["cache_write_tokens"]),
@@ -149,13 +157,15 @@ impl Meter {
         for choice in chunk["choices"].as_array().into_iter().flatten() {
             self.stop(&choice["finish_reason"]);
             let delta = &choice["delta"];
-            self.make(["content", "reasoning_content", "reasoning", "refusal"].iter().map(|name| &delta[*name]));
+            self.count_generated(
+                ["content", "reasoning_content", "reasoning", "refusal"].iter().map(|name| &delta[*name]),
+            );
             let calls = delta["tool_calls"].as_array().into_iter().flatten();
-            self.make(calls.map(|call| &call["function"]["arguments"]));
+            self.count_generated(calls.map(|call| &call["function"]["arguments"]));
         }
         let usage = &chunk["usage"];
         if usage.is_object() {
-            self.told = Some(Tokens {
+            self.reported = Some(Tokens {
                 input: number(&usage["prompt_tokens"]),
                 cached: number(&usage["prompt_tokens_details"]["cached_tokens"]),
                 cache_written: number(&usage["prompt_tokens_details"]["cache_write_tokens"]),
@@ -174,12 +184,12 @@ impl Meter {
                 self.is_final = true;
             }
             let parts = candidate["content"]["parts"].as_array().into_iter().flatten();
-            self.make(parts.map(|part| &part["text"]));
+            self.count_generated(parts.map(|part| &part["text"]));
         }
         let usage = &chunk["usageMetadata"];
         if usage.is_object() {
             let reasoning = number(&usage["thoughtsTokenCount"]);
-            self.told = Some(Tokens {
+            self.reported = Some(Tokens {
                 input: number(&usage["promptTokenCount"]).saturating_add(number(&usage["toolUsePromptTokenCount"])),
                 cached: number(&usage["cachedContentTokenCount"]),
                 cache_written: 0,
@@ -189,9 +199,9 @@ impl Meter {
         }
     }
 
-    fn make<'a>(&mut self, texts: impl Iterator<Item = &'a Value>) {
+    fn count_generated<'a>(&mut self, texts: impl Iterator<Item = &'a Value>) {
         let bytes: usize = texts.filter_map(Value::as_str).map(str::len).sum();
-        self.made = self.made.saturating_add(bytes as u64);
+        self.generated_bytes = self.generated_bytes.saturating_add(bytes as u64);
     }
 
     fn name(&mut self, id: &Value, model: &Value) {
@@ -249,10 +259,10 @@ mod tests {
             json!({"type": "content_block_delta", "delta": {"type": "input_json_delta", "partial_json": "1234"}});
         let delta = |n, reason| json!({"type": "message_delta", "delta": {"stop_reason": reason}, "usage": {"output_tokens": n}});
         let cut = streamed(Dialect::Anthropic, &[start.clone(), text.clone(), input.clone()]);
-        assert_eq!((cut.told(), cut.so_far(9999)), (None, tokens(150, 30, 20, 3, 0)));
+        assert_eq!((cut.reported(), cut.so_far(9999)), (None, tokens(150, 30, 20, 3, 0)));
         let whole =
             streamed(Dialect::Anthropic, &[start, text, input, delta(5, Value::Null), delta(9, "end_turn".into())]);
-        assert_eq!(whole.told(), Some(tokens(150, 30, 20, 9, 0)));
+        assert_eq!(whole.reported(), Some(tokens(150, 30, 20, 9, 0)));
         assert_eq!((whole.stop_reason.as_deref(), whole.model.as_deref()), (Some("end_turn"), Some("claude")));
     }
 
@@ -264,9 +274,9 @@ mod tests {
         let end = json!({"type": "response.incomplete", "response": {"id": "r", "status": "incomplete", "usage": usage,
             "incomplete_details": {"reason": "max_output_tokens"}}});
         let cut = streamed(Dialect::OpenaiResponses, std::slice::from_ref(&delta));
-        assert_eq!((cut.told(), cut.so_far(300)), (None, tokens(100, 0, 0, 2, 0)));
+        assert_eq!((cut.reported(), cut.so_far(300)), (None, tokens(100, 0, 0, 2, 0)));
         let whole = streamed(Dialect::OpenaiResponses, &[delta, end]);
-        assert_eq!(whole.told(), Some(tokens(100, 30, 0, 9, 4)));
+        assert_eq!(whole.reported(), Some(tokens(100, 30, 0, 9, 4)));
         assert_eq!(whole.stop_reason.as_deref(), Some("max_output_tokens"));
     }
 
@@ -278,10 +288,10 @@ mod tests {
             "prompt_tokens_details": {"cached_tokens": 30}, "completion_tokens_details": {"reasoning_tokens": 2}}});
         let mut meter = Meter::new(Dialect::OpenaiChat);
         assert!(!meter.read_event(chunk.to_string().as_bytes()));
-        assert_eq!((meter.told(), meter.so_far(30)), (None, tokens(10, 0, 0, 2, 0)));
+        assert_eq!((meter.reported(), meter.so_far(30)), (None, tokens(10, 0, 0, 2, 0)));
         assert!(meter.read_event(usage.to_string().as_bytes()));
         assert!(!meter.read_event(b"[DONE]"));
-        assert_eq!(meter.told(), Some(tokens(100, 30, 0, 9, 2)));
+        assert_eq!(meter.reported(), Some(tokens(100, 30, 0, 9, 2)));
     }
 
     #[test]
@@ -291,8 +301,8 @@ mod tests {
         let first = json!({"candidates": [part(Value::Null)], "usageMetadata": usage(1), "modelVersion": "g"});
         let last = json!({"candidates": [part("STOP".into())], "usageMetadata": usage(9)});
         let cut = streamed(Dialect::Gemini, std::slice::from_ref(&first));
-        assert_eq!((cut.told(), cut.so_far(0)), (None, tokens(100, 30, 0, 6, 5)));
-        assert_eq!(streamed(Dialect::Gemini, &[first, last]).told(), Some(tokens(100, 30, 0, 14, 5)));
+        assert_eq!((cut.reported(), cut.so_far(0)), (None, tokens(100, 30, 0, 6, 5)));
+        assert_eq!(streamed(Dialect::Gemini, &[first, last]).reported(), Some(tokens(100, 30, 0, 14, 5)));
     }
 
     #[test]
@@ -308,12 +318,12 @@ mod tests {
         ] {
             let mut meter = Meter::new(dialect);
             meter.read_whole(body.to_string().as_bytes());
-            assert_eq!(meter.told(), Some(tokens(7, 0, 0, 3, 0)));
+            assert_eq!(meter.reported(), Some(tokens(7, 0, 0, 3, 0)));
             for garbage in [&b"garbage"[..], b"[1]", b"{\"usage\":7,\"candidates\":{\"a\":1},\"choices\":\"x\"}"] {
                 let mut meter = Meter::new(dialect);
                 meter.read_whole(garbage);
                 meter.read_event(garbage);
-                assert_eq!((meter.told(), meter.so_far(30)), (None, tokens(10, 0, 0, 0, 0)));
+                assert_eq!((meter.reported(), meter.so_far(30)), (None, tokens(10, 0, 0, 0, 0)));
             }
         }
     }

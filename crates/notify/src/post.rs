@@ -16,7 +16,7 @@ use crate::connect::{Https, https, is_link_local};
 use crate::sign::SigningKeys;
 
 /// How much of an answer's body is read, for the connection to be of use again. Nothing looks at it.
-const MOST_OF_AN_ANSWER: usize = 16 * 1024;
+const MAX_ANSWER_BYTES: usize = 16 * 1024;
 
 /// Why a receiver was not told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,12 +63,12 @@ impl Poster {
         let exchange = async {
             let answer = client.request(request).await.map_err(|error| unreachable(&error))?;
             let (parts, body) = answer.into_parts();
-            let _ = Limited::new(body, MOST_OF_AN_ANSWER).collect().await;
+            let _ = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
             Ok(parts.status)
         };
         let answered = tokio::time::timeout(timeout, exchange).await;
         let late = |_| Problem::new("timeout", format!("no answer in {} s", timeout.as_secs()));
-        judge(answered.map_err(late)??)
+        check_status(answered.map_err(late)??)
     }
 
     async fn request(&self, event: &Event, now: Timestamp) -> Result<Request<Full<Bytes>>, String> {
@@ -99,8 +99,8 @@ impl Poster {
             (Some(url), _) => url.clone(),
             (None, Some(key)) => {
                 let url = self.secrets.read(key).await?;
-                let told = |message| format!("the address in Secret {}, key {}: {message}", key.secret, key.key);
-                check_url(&url, self.receiver.allow_plaintext).map_err(told)?;
+                let with_key = |message| format!("the address in Secret {}, key {}: {message}", key.secret, key.key);
+                check_url(&url, self.receiver.allow_plaintext).map_err(with_key)?;
                 url
             }
             (None, None) => return Err("it has no address".into()),
@@ -124,7 +124,7 @@ fn unreachable(error: &hyper_util::client::legacy::Error) -> Problem {
     Problem::new("unreachable", message)
 }
 
-fn judge(status: StatusCode) -> Result<(), Problem> {
+fn check_status(status: StatusCode) -> Result<(), Problem> {
     match status.as_u16() {
         200..=299 => Ok(()),
         300..=399 => {

@@ -14,7 +14,7 @@ use crate::post::{Poster, Problem};
 /// How many are read at once.
 const PAGE: u32 = 50;
 /// How many that were not taken are remembered by themselves: with more of them, the receiver is taken to be away.
-const MOST_SET_ASIDE: usize = 1_000;
+const MAX_RETRIES: usize = 1_000;
 /// How often in a row it has to fail before something is given up: after an outage of our own, one failure proves nothing.
 const FAILURES: u32 = 5;
 
@@ -24,7 +24,7 @@ pub(crate) struct Queue {
     name: String,
     poster: Poster,
     /// Events that were not taken, how often, and when each is told again.
-    aside: BTreeMap<Id, (u32, Instant)>,
+    retries: BTreeMap<Id, (u32, Instant)>,
     /// How often in a row the receiver was away.
     failures: u32,
 }
@@ -41,7 +41,7 @@ impl Queue {
     pub(crate) fn new(sender: Sender, receiver: Receiver) -> Self {
         let name = receiver.name.clone();
         let poster = Poster::new(receiver, sender.secrets.clone(), sender.public_url.clone());
-        Self { sender, name, poster, aside: BTreeMap::new(), failures: 0 }
+        Self { sender, name, poster, retries: BTreeMap::new(), failures: 0 }
     }
 
     /// Tells the receiver what there is, for ever.
@@ -81,15 +81,15 @@ impl Queue {
             let is_last = page.len() < PAGE as usize;
             for waiting in page {
                 after = Some(waiting.event.id);
-                if self.aside.get(&waiting.event.id).is_some_and(|(_, due)| *due > Instant::now()) {
+                if self.retries.get(&waiting.event.id).is_some_and(|(_, due)| *due > Instant::now()) {
                     continue;
                 }
-                if let Some(wait) = self.tell(&waiting).await {
+                if let Some(wait) = self.deliver(&waiting).await {
                     return Pass::Away(wait);
                 }
             }
             if is_last {
-                return Pass::Through(self.aside.values().map(|(_, due)| *due).min());
+                return Pass::Through(self.retries.values().map(|(_, due)| *due).min());
             }
         }
     }
@@ -103,19 +103,19 @@ impl Queue {
     }
 
     /// Tells one event; how long to wait, if the receiver is away.
-    async fn tell(&mut self, waiting: &Waiting) -> Option<Duration> {
+    async fn deliver(&mut self, waiting: &Waiting) -> Option<Duration> {
         let id = waiting.event.id;
-        let told = self.poster.post(&waiting.event, (self.sender.now)(), self.sender.timing.request).await;
-        let Err(problem) = told else {
+        let posted = self.poster.post(&waiting.event, (self.sender.now)(), self.sender.timing.request).await;
+        let Err(problem) = posted else {
             self.failures = 0;
-            self.aside.remove(&id);
+            self.retries.remove(&id);
             self.sender.count.sent(&self.name);
             // Not settled, it is told again: at least once is what is promised.
             let settled = self.sender.store.settle_notification(&self.name, id).await;
             return settled.err().map(|_| self.sender.timing.first_wait);
         };
         self.sender.count.failed(&self.name, problem.reason);
-        let tries = self.set_aside(id);
+        let tries = self.schedule_retry(id);
         let Problem { reason, message, is_of_the_event } = problem;
         tracing::warn!(receiver = self.name, reason, message, event = %id, tries, "a notification was not taken; it is sent again");
         if is_of_the_event {
@@ -123,7 +123,7 @@ impl Queue {
             if tries >= FAILURES && self.is_old(waiting) {
                 self.give_up(id).await;
             }
-            return (self.aside.len() > MOST_SET_ASIDE).then_some(self.sender.timing.longest_wait);
+            return (self.retries.len() > MAX_RETRIES).then_some(self.sender.timing.longest_wait);
         }
         self.failures = self.failures.saturating_add(1);
         if self.failures >= FAILURES {
@@ -133,11 +133,11 @@ impl Queue {
     }
 
     /// Has the event told again later, and others before it; how often it was tried.
-    fn set_aside(&mut self, id: Id) -> u32 {
-        let tries = self.aside.get(&id).map_or(0, |(tries, _)| *tries).saturating_add(1);
+    fn schedule_retry(&mut self, id: Id) -> u32 {
+        let tries = self.retries.get(&id).map_or(0, |(tries, _)| *tries).saturating_add(1);
         let due = Instant::now() + self.wait(tries);
-        if self.aside.len() <= MOST_SET_ASIDE || self.aside.contains_key(&id) {
-            self.aside.insert(id, (tries, due));
+        if self.retries.len() <= MAX_RETRIES || self.retries.contains_key(&id) {
+            self.retries.insert(id, (tries, due));
         }
         tries
     }
@@ -173,7 +173,7 @@ impl Queue {
             tracing::warn!(%error, receiver = self.name, event = %id, "a notification cannot be given up now");
             return false;
         }
-        self.aside.remove(&id);
+        self.retries.remove(&id);
         self.sender.count.given_up(&self.name);
         let hours = self.sender.timing.give_up.as_hours();
         tracing::error!(receiver = self.name, event = %id, hours, "a notification is given up: it was not taken for so long");

@@ -10,37 +10,37 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use base64::Engine as _;
 use jct_notify::signature;
 use serde_json::Value;
-use support::{Answer, KEY, Site, World, receiver, until};
+use support::{Answer, FakeReceiver, KEY, World, receiver, until};
 
 #[tokio::test]
 async fn a_receiver_is_told_once_with_a_signature_and_a_link() {
-    let (world, site) = (World::new().await, Site::new([]).await);
+    let (world, site) = (World::new().await, FakeReceiver::new([]).await);
     world.configure(&[receiver("ci", &site.url())]);
     let task = world.ends("one").await;
     let _sending = world.send(Some("https://jct.example.org"));
-    let told = site.request(0).await;
-    assert_eq!(told.head("content-type"), "application/cloudevents+json; charset=UTF-8");
-    let event: Value = serde_json::from_slice(&told.body).unwrap();
+    let received = site.request(0).await;
+    assert_eq!(received.head("content-type"), "application/cloudevents+json; charset=UTF-8");
+    let event: Value = serde_json::from_slice(&received.body).unwrap();
     assert_eq!((&event["specversion"], &event["type"]), (&"1.0".into(), &"dev.jct.task.failed".into()));
     assert_eq!((&event["data"]["task_id"], &event["data"]["reason"]), (&task.as_str().into(), &"Timeout".into()));
     assert_eq!(event["data"]["url"], format!("https://jct.example.org/console/tasks/{task}"));
-    assert_eq!(event["id"], told.head("webhook-id"));
+    assert_eq!(event["id"], received.head("webhook-id"));
     let key = base64::engine::general_purpose::STANDARD.decode(KEY.trim_start_matches("whsec_")).unwrap();
-    let timestamp: i64 = told.head("webhook-timestamp").parse().unwrap();
-    let expected = signature(&key, told.head("webhook-id"), timestamp, &told.body);
-    assert_eq!(told.head("webhook-signature"), format!("v1,{expected}"));
+    let timestamp: i64 = received.head("webhook-timestamp").parse().unwrap();
+    let expected = signature(&key, received.head("webhook-id"), timestamp, &received.body);
+    assert_eq!(received.head("webhook-signature"), format!("v1,{expected}"));
     world.all_told("ci").await;
     // Nothing is told twice to who has taken it.
     world.ends("two").await;
     let second = site.request(1).await;
-    assert_ne!(second.head("webhook-id"), told.head("webhook-id"));
+    assert_ne!(second.head("webhook-id"), received.head("webhook-id"));
     world.all_told("ci").await;
     assert_eq!((world.counted.sent("ci"), world.counted.failed("ci")), (2, 0));
 }
 
 #[tokio::test]
 async fn without_a_public_url_there_is_no_link() {
-    let (world, site) = (World::new().await, Site::new([]).await);
+    let (world, site) = (World::new().await, FakeReceiver::new([]).await);
     world.configure(&[receiver("ci", &site.url())]);
     world.ends("one").await;
     let _sending = world.send(None);
@@ -51,7 +51,7 @@ async fn without_a_public_url_there_is_no_link() {
 /// The receiver has the event; the sender dies before it knows.
 #[tokio::test]
 async fn after_a_crash_between_sending_and_marking_it_is_told_again_with_the_same_id() {
-    let (world, site) = (World::new().await, Site::new([Answer::Hang]).await);
+    let (world, site) = (World::new().await, FakeReceiver::new([Answer::Hang]).await);
     world.configure(&[receiver("ci", &site.url())]);
     world.ends("one").await;
     let sending = world.send(None);
@@ -67,7 +67,7 @@ async fn after_a_crash_between_sending_and_marking_it_is_told_again_with_the_sam
 #[tokio::test]
 async fn what_fails_is_told_again_and_the_rest_after_it() {
     let answers = [Answer::Status(500), Answer::Hang, Answer::Status(429)];
-    let (world, site) = (World::new().await, Site::new(answers).await);
+    let (world, site) = (World::new().await, FakeReceiver::new(answers).await);
     world.configure(&[receiver("ci", &site.url())]);
     world.ends("one").await;
     world.ends("two").await;
@@ -85,8 +85,8 @@ async fn what_fails_is_told_again_and_the_rest_after_it() {
 
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
-    let (world, elsewhere) = (World::new().await, Site::new([]).await);
-    let site = Site::new([Answer::Redirect(elsewhere.url())]).await;
+    let (world, elsewhere) = (World::new().await, FakeReceiver::new([]).await);
+    let site = FakeReceiver::new([Answer::Redirect(elsewhere.url())]).await;
     world.configure(&[receiver("ci", &site.url())]);
     world.ends("one").await;
     let _sending = world.send(None);
@@ -103,7 +103,7 @@ async fn a_redirect_is_not_followed() {
 /// By a clock that the test sets.
 #[tokio::test]
 async fn a_dead_receiver_is_given_up_after_a_day_and_not_before() {
-    let (mut world, site) = (World::new().await, Site::always(Answer::Status(503)).await);
+    let (mut world, site) = (World::new().await, FakeReceiver::always(Answer::Status(503)).await);
     let ahead = Arc::new(AtomicI64::new(0));
     world.clock = ahead.clone();
     world.configure(&[receiver("ci", &site.url())]);
@@ -120,7 +120,8 @@ async fn a_dead_receiver_is_given_up_after_a_day_and_not_before() {
 
 #[tokio::test]
 async fn a_slow_receiver_delays_no_other() {
-    let (world, slow, quick) = (World::new().await, Site::always(Answer::Hang).await, Site::new([]).await);
+    let (world, slow, quick) =
+        (World::new().await, FakeReceiver::always(Answer::Hang).await, FakeReceiver::new([]).await);
     world.configure(&[receiver("a-slow", &slow.url()), receiver("quick", &quick.url())]);
     for name in ["one", "two", "three"] {
         world.ends(name).await;
@@ -134,7 +135,7 @@ async fn a_slow_receiver_delays_no_other() {
 #[tokio::test]
 async fn an_event_that_is_refused_keeps_no_other_back() {
     let answers = [Answer::Status(400)];
-    let (world, site) = (World::new().await, Site::new(answers).await);
+    let (world, site) = (World::new().await, FakeReceiver::new(answers).await);
     world.configure(&[receiver("ci", &site.url())]);
     world.ends("one").await;
     world.ends("two").await;
@@ -146,7 +147,7 @@ async fn an_event_that_is_refused_keeps_no_other_back() {
 
 #[tokio::test]
 async fn who_is_no_receiver_any_more_is_told_nothing_and_forgotten() {
-    let (world, site) = (World::new().await, Site::always(Answer::Status(500)).await);
+    let (world, site) = (World::new().await, FakeReceiver::always(Answer::Status(500)).await);
     world.configure(&[receiver("gone", &site.url()), receiver("stays", &site.url())]);
     world.ends("one").await;
     let _sending = world.send(None);
@@ -158,22 +159,22 @@ async fn who_is_no_receiver_any_more_is_told_nothing_and_forgotten() {
 
 #[tokio::test]
 async fn a_chat_is_told_in_its_own_form_at_an_address_from_a_secret() {
-    let (world, site) = (World::new().await, Site::new([]).await);
+    let (world, site) = (World::new().await, FakeReceiver::new([]).await);
     world.secret("chat", &site.url());
     let chat = "{name: chat, urlFrom: {secret: notify, key: chat}, format: slack}".to_owned();
     world.configure(&[chat]);
     world.ends("one").await;
     let _sending = world.send(None);
-    let told = site.request(0).await;
-    assert_eq!(told.head("content-type"), "application/json");
-    let message: Value = serde_json::from_slice(&told.body).unwrap();
+    let received = site.request(0).await;
+    assert_eq!(received.head("content-type"), "application/json");
+    let message: Value = serde_json::from_slice(&received.body).unwrap();
     assert!(message["text"].as_str().unwrap().starts_with("Task team/one failed"), "{message}");
-    assert!(!told.heads.contains_key("webhook-signature"));
+    assert!(!received.heads.contains_key("webhook-signature"));
 }
 
 #[tokio::test]
 async fn a_key_or_an_address_that_is_none_is_a_failure_that_tells_no_secret() {
-    let (world, site) = (World::new().await, Site::new([]).await);
+    let (world, site) = (World::new().await, FakeReceiver::new([]).await);
     world.secret("key", "too short");
     world.secret("chat", "http://plain.example/T000/B000");
     let chat = "{name: chat, urlFrom: {secret: notify, key: chat}, format: slack}".to_owned();
@@ -189,7 +190,7 @@ async fn a_key_or_an_address_that_is_none_is_a_failure_that_tells_no_secret() {
 
 #[tokio::test]
 async fn receivers_of_another_authority_are_told_nothing() {
-    let (world, site) = (World::new().await, Site::new([]).await);
+    let (world, site) = (World::new().await, FakeReceiver::new([]).await);
     // No TLS at that port: whoever answers there is not who was meant.
     let url = site.url().replace("http://", "https://");
     world.configure(&[receiver("ci", &url)]);

@@ -1,7 +1,7 @@
 //! What passes on what the executor asks models, beside it: in a pod the container `model`, in `jct run` a part of that process. It
 //! has neither the trace nor the workspace, and no key.
 //!
-//! The supervisor comes in by a door, which is closed behind it before the executor begins; each connection of the executor comes
+//! The supervisor connects to a listener, which the relay closes before the executor begins; each connection of the executor comes
 //! over that link as a descriptor. When the link ends, the executor has ended: then the broker is asked for the record of the
 //! attempt, which the recorder takes from the folder that both share.
 
@@ -49,14 +49,14 @@ async fn relay_all<C: Connect + Clone + Send + Sync + 'static>(
 ) -> Result<Vec<u8>, String> {
     let relay = relay?;
     let path = work.join(DOOR);
-    let said = |error: io::Error| format!("the door for the supervisor: {error}");
+    let said = |error: io::Error| format!("the listener for the supervisor: {error}");
     // Left by a container that was started twice.
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(said(error)),
         Ok(()) | Err(_) => {}
     }
-    let door = UnixListener::bind(&path).map_err(said)?;
-    let Ok(admitted) = tokio::time::timeout(PATIENCE, admit(door, &path)).await else {
+    let listener = UnixListener::bind(&path).map_err(said)?;
+    let Ok(admitted) = tokio::time::timeout(PATIENCE, admit(listener, &path)).await else {
         return Err("the supervisor did not come".into());
     };
     // Whoever knocks and goes away again wants nothing but the end.
@@ -66,9 +66,9 @@ async fn relay_all<C: Connect + Clone + Send + Sync + 'static>(
     relay.record().await.map(|record| record.to_vec()).map_err(|refusal| refusal.to_string())
 }
 
-/// Waits for the supervisor, closes the door behind it, and says that the executor may begin.
-async fn admit(door: UnixListener, path: &Path) -> io::Result<UnixStream> {
-    let (mut supervisor, _) = door.accept().await?;
+/// Waits for the supervisor, closes the listener, and says that the executor may begin.
+async fn admit(listener: UnixListener, path: &Path) -> io::Result<UnixStream> {
+    let (mut supervisor, _) = listener.accept().await?;
     fs::remove_file(path)?;
     supervisor.write_u8(GO).await?;
     let channel = supervisor.into_std()?;

@@ -7,6 +7,7 @@
 mod audit;
 mod batch;
 mod columns;
+mod committed;
 mod conn;
 mod connect;
 mod console;
@@ -22,7 +23,6 @@ mod maintenance;
 #[cfg(test)]
 mod migration_source;
 mod model;
-mod news;
 mod one_writer;
 mod operation;
 mod ops;
@@ -44,6 +44,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use audit::{AnchoredCheck, AuditCheck, AuditHead};
+pub use committed::CommittedTasks;
 pub use console::KeepSealed;
 pub use cwom::{
     DeleteObject, FailRun, ObjectField, ObjectFilter, ObjectOrigin, ObjectRow, PatchObject, Patched, PresentObject,
@@ -58,7 +59,6 @@ pub use ledger::{
 pub use lost::{AdoptEnd, RunAgain, Shown};
 pub use maintenance::{Check, Database, EXPORT_TYPE, Migrated, Signature, Signer, TransferError, Transferred, Trust};
 pub use model::{ArtifactRow, Failure, JobRow, JobStatus, TaskRow};
-pub use news::News;
 pub use one_writer::WriterLock;
 pub use outbox::Waiting;
 pub use request::{
@@ -162,8 +162,8 @@ impl Store {
     fn start(settings: &StoreSettings, connected: Option<Connected>) -> Self {
         let notifications: watch::Sender<Arc<Notifications>> = watch::Sender::default();
         let notified = watch::Sender::new(0);
-        let told = (notifications.subscribe(), notified.clone());
-        let (writer, opening) = Writer::start(settings, connected, told);
+        let outbox = (notifications.subscribe(), notified.clone());
+        let (writer, opening) = Writer::start(settings, connected, outbox);
         let readers = Readers::new(settings, opening);
         Self { inner: Arc::new(Inner { url: settings.url.clone(), writer, readers, notifications, notified }) }
     }
@@ -194,8 +194,8 @@ impl Store {
     }
 
     /// What commits of this process tell of from now on. Those of other replicas are not heard.
-    pub fn news(&self) -> broadcast::Receiver<News> {
-        self.inner.writer.news()
+    pub fn committed(&self) -> broadcast::Receiver<CommittedTasks> {
+        self.inner.writer.committed()
     }
 
     /// How the writer fares. For metrics.

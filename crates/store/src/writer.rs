@@ -19,7 +19,7 @@ use super::conn::{Conn, execute};
 use super::connect::{Connected, Connector, Opening};
 use super::maintenance::prepare;
 use super::operation::{Needs, Operation, View};
-use super::{News, Result, StoreError, StoreSettings, WriterStats, batch};
+use super::{CommittedTasks, Result, StoreError, StoreSettings, WriterStats, batch};
 use jct_domain::notification::Notifications;
 
 /// How often a transaction is tried on PostgreSQL, where a connection can be lost and replicas can be in each other's
@@ -40,8 +40,8 @@ const NEWS: usize = 64;
 /// The wait between two tries to open the database for the first time.
 const OPENING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Who is told of what happens, and how much was written down for them.
-pub(super) type Told = (watch::Receiver<Arc<Notifications>>, watch::Sender<u64>);
+/// The receivers of notifications, and how many notifications were written for them.
+pub(super) type OutboxSignals = (watch::Receiver<Arc<Notifications>>, watch::Sender<u64>);
 
 /// Hands operations to the writer.
 pub(super) struct Writer {
@@ -50,7 +50,7 @@ pub(super) struct Writer {
     closing: CancellationToken,
     running: Mutex<Option<JoinHandle<()>>>,
     counters: Arc<Counters>,
-    news: broadcast::Sender<News>,
+    committed: broadcast::Sender<CommittedTasks>,
 }
 
 #[derive(Default)]
@@ -82,9 +82,13 @@ impl Counters {
 }
 
 impl Writer {
-    /// Starts the writer on `connected`, or lets it open the database by itself. Who is told of what happens is in `told.0`, and
-    /// `told.1` counts what was written down for them.
-    pub(super) fn start(settings: &StoreSettings, connected: Option<Connected>, told: Told) -> (Self, Opening) {
+    /// Starts the writer on `connected`, or lets it open the database by itself. The receivers of notifications are in `outbox.0`;
+    /// `outbox.1` counts the notifications written for them.
+    pub(super) fn start(
+        settings: &StoreSettings,
+        connected: Option<Connected>,
+        outbox: OutboxSignals,
+    ) -> (Self, Opening) {
         let (requests, receiver) = mpsc::channel(settings.queue.max(1));
         let connector = Connector::new(settings);
         let (connector, state) = match &connected {
@@ -94,7 +98,7 @@ impl Writer {
         let (opened, opening) = watch::channel(state);
         let closing = CancellationToken::new();
         let counters = Arc::new(Counters::default());
-        let news = broadcast::Sender::new(NEWS);
+        let committed = broadcast::Sender::new(NEWS);
         let task = WriterTask {
             receiver,
             closing: closing.clone(),
@@ -106,12 +110,12 @@ impl Writer {
             connected,
             opened,
             ids: Generator::new(),
-            told,
+            outbox,
             counters: Arc::clone(&counters),
-            news: news.clone(),
+            committed: committed.clone(),
         };
         let running = Mutex::new(Some(tokio::spawn(task.run())));
-        (Self { requests, opening: opening.clone(), closing, running, counters, news }, opening)
+        (Self { requests, opening: opening.clone(), closing, running, counters, committed }, opening)
     }
 
     /// One that takes nothing: of a store that is only read.
@@ -119,13 +123,13 @@ impl Writer {
         let (requests, _) = mpsc::channel(1);
         let counters = Arc::new(Counters::default());
         let opening = watch::channel(Ok(())).1;
-        let (running, news) = (Mutex::new(None), broadcast::Sender::new(1));
-        Self { requests, opening, closing: CancellationToken::new(), running, counters, news }
+        let (running, committed) = (Mutex::new(None), broadcast::Sender::new(1));
+        Self { requests, opening, closing: CancellationToken::new(), running, counters, committed }
     }
 
     /// What is committed from now on.
-    pub(super) fn news(&self) -> broadcast::Receiver<News> {
-        self.news.subscribe()
+    pub(super) fn committed(&self) -> broadcast::Receiver<CommittedTasks> {
+        self.committed.subscribe()
     }
 
     /// Has the operation committed.
@@ -222,9 +226,9 @@ struct WriterTask {
     connected: Option<Connected>,
     opened: watch::Sender<Result<()>>,
     ids: Generator,
-    told: Told,
+    outbox: OutboxSignals,
     counters: Arc<Counters>,
-    news: broadcast::Sender<News>,
+    committed: broadcast::Sender<CommittedTasks>,
 }
 
 impl WriterTask {
@@ -320,16 +324,16 @@ impl WriterTask {
             Some(connected) => connected,
             None => within(self.timeout, self.connector.connect()).await?,
         };
-        let whom = self.told.0.borrow().clone();
+        let whom = self.outbox.0.borrow().clone();
         let committed = within(self.timeout, transact(&mut connected.borrow(), batch, &mut self.ids, &whom)).await;
         match committed {
-            Ok((Saved { entries, notifications }, news)) => {
+            Ok((Saved { entries, notifications }, committed)) => {
                 if notifications > 0 {
-                    self.told.1.send_modify(|written| *written += notifications);
+                    self.outbox.1.send_modify(|written| *written += notifications);
                 }
-                if !news.is_empty() {
+                if !committed.is_empty() {
                     // Mostly nobody listens.
-                    let _ = self.news.send(news);
+                    let _ = self.committed.send(committed);
                 }
                 self.counters.audit_entries.fetch_add(entries, Ordering::Relaxed);
                 self.counters.note_success(entries);
@@ -356,7 +360,7 @@ async fn transact(
     batch: &mut [Box<dyn Request>],
     ids: &mut Generator,
     whom: &Notifications,
-) -> Result<(Saved, News)> {
+) -> Result<(Saved, CommittedTasks)> {
     let begin = match conn {
         Conn::Sqlite(_) => "BEGIN IMMEDIATE",
         Conn::Postgres(..) => "BEGIN",
@@ -370,8 +374,8 @@ async fn transact(
     for request in batch {
         request.decide(&mut view);
     }
-    let news = News::of(&view);
+    let committed = CommittedTasks::of(&view);
     let saved = batch::save(conn, view, ids, whom).await?;
     execute!(conn, "COMMIT")?;
-    Ok((saved, news))
+    Ok((saved, committed))
 }

@@ -19,7 +19,7 @@ use crate::domain::id::{hex, sha256_hex};
 use crate::domain::task::Controls;
 use crate::domain::{Code, Finding, Id, Principal, Task, TraceId, submitted_digest, task_digest};
 use crate::shared::TooMany;
-use crate::store::{News, TaskRow};
+use crate::store::{CommittedTasks, TaskRow};
 
 /// How long the record may take to answer before anything is created.
 const RECORD_PATIENCE: Duration = Duration::from_secs(3);
@@ -85,7 +85,7 @@ pub async fn submit(api: &Api, submission: &Submission, until: Instant) -> Resul
     // Nothing is made of which it is known that it cannot be recorded now.
     in_time(async { Ok(api.store.check().await?) }).await?;
     // From before it is there, so that nothing of it is missed.
-    let news = api.store.news();
+    let committed = api.store.committed();
     let name = key.map(|key| format!("task-{}", &sha256_hex(key.as_bytes())[..32]));
     let id = match create(api, submission, name.clone()).await? {
         Found::Created(id) => Some(id),
@@ -96,7 +96,7 @@ pub async fn submit(api: &Api, submission: &Submission, until: Instant) -> Resul
             Found::NameTaken => return Err(Problem::unavailable("no name is left for the Task; try again")),
         },
     };
-    wait_for_record(api, submission, news, id, until).await
+    wait_for_record(api, submission, committed, id, until).await
 }
 
 /// What the record answers, if it does soon: a database that hangs is away as one that refuses.
@@ -165,14 +165,14 @@ async fn has_key(api: &Api, submission: &Submission, name: Option<&str>) -> Resu
 async fn wait_for_record(
     api: &Api,
     submission: &Submission,
-    news: Receiver<News>,
+    committed: Receiver<CommittedTasks>,
     id: Option<Id>,
     until: Instant,
 ) -> Result<Submitted, Problem> {
     let Submission { namespace, trace_id, task, .. } = submission;
-    let is_of_it = |news: &News| {
-        let of_key = |key: &String| news.has_key(namespace, key);
-        id.is_some_and(|id| news.has_task(id)) || task.idempotency_key.as_ref().is_some_and(of_key)
+    let is_of_it = |committed: &CommittedTasks| {
+        let of_key = |key: &String| committed.has_key(namespace, key);
+        id.is_some_and(|id| committed.has_task(id)) || task.idempotency_key.as_ref().is_some_and(of_key)
     };
     let leads = || api.health.gauges.leads.get() > 0;
     let read_record = |thorough| async move {
@@ -182,7 +182,7 @@ async fn wait_for_record(
             found => found,
         }
     };
-    let submitted = wait(news, is_of_it, leads, until, read_record).await?;
+    let submitted = wait(committed, is_of_it, leads, until, read_record).await?;
     submitted.ok_or_else(|| {
         let message = "the Task is created but not recorded yet, and may still be: ask again, or repeat the \
                        request with the same idempotency_key";

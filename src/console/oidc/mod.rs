@@ -22,8 +22,8 @@ use tokio::sync::Semaphore;
 pub use self::issuer::IssuerError;
 use self::issuer::{Issuer, Proof};
 use super::Console;
-use super::door::Place;
 use super::failure::{Failure, rendered};
+use super::guard::ConsoleOrigin;
 use super::keys::{self, same};
 use super::session;
 use super::signin::{own_path, sign_in};
@@ -133,7 +133,7 @@ struct ElsewherePage<'a> {
 /// If the issuer does not answer.
 pub async fn begin(
     State(console): State<Console>,
-    Extension(place): Extension<Place>,
+    Extension(reached): Extension<ConsoleOrigin>,
     Query(begin): Query<Begin>,
 ) -> Result<Response, Failure> {
     let oidc = of(&console)?;
@@ -148,7 +148,7 @@ pub async fn begin(
         state: state?,
         verifier: verifier?,
         nonce: nonce?,
-        redirect_uri: format!("{}{CALLBACK}", place.origin),
+        redirect_uri: format!("{}{CALLBACK}", reached.origin),
         namespace: namespace.to_owned(),
         then: own_path(&begin.then).to_owned(),
         ends_at: Timestamp::now() + LIFE,

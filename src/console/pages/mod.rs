@@ -85,8 +85,8 @@ impl Shell {
     pub fn within(&self, path: &str) -> String {
         let all = self.namespace.is_empty() && self.who.namespace.is_some();
         let namespace = if all { "*" } else { self.namespace.as_str() };
-        let told = self.who.namespace.as_deref() != Some(namespace);
-        rest::path(path, &[("namespace", if told { namespace } else { "" })])
+        let is_named = self.who.namespace.as_deref() != Some(namespace);
+        rest::path(path, &[("namespace", if is_named { namespace } else { "" })])
     }
 }
 

@@ -66,7 +66,7 @@ struct KindsPage {
 /// # Errors
 /// If the page can't be made.
 pub async fn kinds(ask: Ask) -> Result<Response, Failure> {
-    let kinds = LISTED.iter().map(|(kind, name, told)| (kind.collection(), *name, *told)).collect();
+    let kinds = LISTED.iter().map(|(kind, name, detail)| (kind.collection(), *name, *detail)).collect();
     rendered(&KindsPage { shell: ask.shell("objects"), kinds })
 }
 
@@ -74,7 +74,7 @@ struct Line {
     id: String,
     link: String,
     name: String,
-    told: String,
+    detail: String,
     status: String,
     class: &'static str,
     created: Moment,
@@ -87,7 +87,7 @@ impl Line {
         Self {
             link: format!("/console/objects/{}/{id}", kind.collection()),
             name: cut(&named(object), 120),
-            told: told(kind, object),
+            detail: detail(kind, object),
             class: status(&state).1,
             status: state.replace('_', " "),
             created: Moment::of(object, "/created_at", now),
@@ -103,7 +103,7 @@ fn named(object: &Value) -> String {
     name_or_id(&name, &text(object, "/id"))
 }
 
-fn told(kind: Kind, object: &Value) -> String {
+fn detail(kind: Kind, object: &Value) -> String {
     let parts: &[&str] = match kind {
         Kind::Repo => &["/visibility", "/default_branch"],
         Kind::Issue => &["/type", "/priority"],
@@ -188,7 +188,7 @@ struct ObjectPage {
     plural: &'static str,
     id: String,
     name: String,
-    told: String,
+    detail: String,
     status: String,
     class: &'static str,
     description: String,
@@ -232,7 +232,7 @@ pub async fn one(Path((name, id)): Path<(String, String)>, ask: Ask) -> Result<R
         kind: kind.as_str(),
         plural: kind.collection(),
         name: named(&object),
-        told: told(kind, &object),
+        detail: detail(kind, &object),
         class: status(&state).1,
         status: state.replace('_', " "),
         description: description.into_iter().find(|text| !text.is_empty()).unwrap_or_default(),
@@ -305,9 +305,9 @@ mod tests {
         });
         let mut found = Vec::new();
         references("", &object, 0, &mut found);
-        let told: Vec<_> = found.iter().map(|found| format!("{}: {}", found.field, found.link)).collect();
+        let detail: Vec<_> = found.iter().map(|found| format!("{}: {}", found.field, found.link)).collect();
         assert_eq!(
-            told,
+            detail,
             [
                 format!("relationships › blocks: /console/objects/issues/{id}"),
                 format!("repo: /console/objects/repos/{id}"),

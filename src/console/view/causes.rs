@@ -59,8 +59,8 @@ fn attempts(id: &str, objects: &[Value]) -> (Vec<Node>, Vec<Node>) {
         match object["kind"].as_str().unwrap_or_default() {
             "Task" => current = text(object, "/id") == id,
             "Job" if current => {
-                let (told, class) = status(&text(object, "/status"));
-                let kind = format!("Attempt {}: {}", text(object, "/attempt"), told.to_lowercase());
+                let (detail, class) = status(&text(object, "/status"));
+                let kind = format!("Attempt {}: {}", text(object, "/attempt"), detail.to_lowercase());
                 let label = text(object, "/worker_id");
                 attempts.push(Node {
                     kind,
@@ -203,9 +203,9 @@ mod tests {
     fn the_picture_tells_causes_before_effects() {
         let (task, story) = story("x");
         let picture = picture(&task, &story);
-        let told: Vec<_> = picture.nodes.iter().map(|(kind, label, link)| format!("{kind}|{label}|{link}")).collect();
+        let detail: Vec<_> = picture.nodes.iter().map(|(kind, label, link)| format!("{kind}|{label}|{link}")).collect();
         assert_eq!(
-            told,
+            detail,
             [
                 "Requested by human|x|",
                 "Issue|x|/console/objects/issues/01KJMMA2G027CE4HT1RZKZBW41",

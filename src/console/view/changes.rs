@@ -57,8 +57,8 @@ fn walk(at: &str, before: Option<&Value>, after: Option<&Value>, depth: usize, c
         }
         return;
     }
-    let told = |value: &Value| cut(&plain(&value.as_str().map_or_else(|| value.to_string(), str::to_owned)), VALUE);
-    changes.push(Change { field: cut(&plain(at), 200), before: before.map(told), after: after.map(told) });
+    let detail = |value: &Value| cut(&plain(&value.as_str().map_or_else(|| value.to_string(), str::to_owned)), VALUE);
+    changes.push(Change { field: cut(&plain(at), 200), before: before.map(detail), after: after.map(detail) });
 }
 
 #[cfg(test)]
@@ -71,7 +71,7 @@ mod tests {
     fn what_differs_is_told_field_by_field() {
         let before = json!({"status": "queued", "same": 1, "spec": {"a": 1, "b": [1]}, "gone": "x"});
         let after = json!({"status": "running", "same": 1, "spec": {"a": 1, "b": [1, 2]}, "new": null});
-        let told: Vec<_> = between(&before, &after)
+        let detail: Vec<_> = between(&before, &after)
             .into_iter()
             .map(|change| {
                 format!(
@@ -82,7 +82,7 @@ mod tests {
                 )
             })
             .collect();
-        assert_eq!(told, ["gone: \"x\" \"-\"", "spec.b: \"[1]\" \"[1,2]\"", "status: \"queued\" \"running\""]);
+        assert_eq!(detail, ["gone: \"x\" \"-\"", "spec.b: \"[1]\" \"[1,2]\"", "status: \"queued\" \"running\""]);
         assert_eq!(between(&Value::Null, &json!({"a": 1}))[0].before, None);
         assert_eq!(between(&json!({}), &json!({})), []);
     }

@@ -20,7 +20,7 @@ struct Bar {
     at: Timestamp,
     /// From below: class and height.
     parts: Vec<(&'static str, f64)>,
-    told: String,
+    detail: String,
 }
 
 /// How Tasks ended, over the time that `statistics` are of.
@@ -28,8 +28,8 @@ pub fn outcomes(statistics: &Value) -> String {
     let bar = |part: &Value| {
         let count = |name: &str| part[name].as_f64().unwrap_or_default();
         let parts = ["completed", "failed", "cancelled"].map(|name| (name, count(name)));
-        let told = parts.iter().map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>().join(", ");
-        Some(Bar { at: time::parsed(&part["at"])?, parts: parts.into(), told })
+        let detail = parts.iter().map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>().join(", ");
+        Some(Bar { at: time::parsed(&part["at"])?, parts: parts.into(), detail })
     };
     drawn(statistics, "How Tasks ended, over time", bar, |most| format!("{most:.0}"), true)
 }
@@ -38,11 +38,11 @@ pub fn outcomes(statistics: &Value) -> String {
 pub fn durations(statistics: &Value) -> String {
     let bar = |part: &Value| {
         let (mean, most) = (part["mean_seconds"].as_f64()?, part["max_seconds"].as_f64()?);
-        let told = format!("{} on average, {} at the most", seconds(mean), seconds(most));
+        let detail = format!("{} on average, {} at the most", seconds(mean), seconds(most));
         Some(Bar {
             at: time::parsed(&part["at"])?,
             parts: vec![("mean", mean), ("most", (most - mean).max(0.0))],
-            told,
+            detail,
         })
     };
     drawn(statistics, "How long Tasks ran, over time", bar, seconds, false)
@@ -87,7 +87,7 @@ fn drawn(
     }
     for bar in &bars {
         let (left, mut below) = (x(bar.at), 0.0);
-        let _ = write!(svg, "<g><title>{}: {}</title>", bar.at.strftime("%Y-%m-%d %H:%M"), bar.told);
+        let _ = write!(svg, "<g><title>{}: {}</title>", bar.at.strftime("%Y-%m-%d %H:%M"), bar.detail);
         for (class, height) in bar.parts.iter().filter(|(_, height)| *height > 0.0) {
             let (lower, upper) = (y(below), y(below + height));
             below += height;

@@ -8,7 +8,7 @@ use super::{bytes, cut, list, plain, text};
 
 /// An event, in words.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct EventLine {
     /// When.
     pub at: Moment,
     /// So long after the first one.
@@ -16,22 +16,22 @@ pub struct Told {
     /// What happened.
     pub name: String,
     /// What of it matters.
-    pub told: String,
+    pub detail: String,
     /// The class that colours it.
     pub class: &'static str,
 }
 
 /// The events of an attempt.
-pub fn told(events: &[Value], now: Timestamp) -> Vec<Told> {
+pub fn lines(events: &[Value], now: Timestamp) -> Vec<EventLine> {
     let began = events.first().and_then(|event| time::parsed(&event["ts"]));
     let of = |event: &Value| {
         let at = time::parsed(&event["ts"]);
         let since = at.zip(began).map_or(0, |(at, began)| at.duration_since(began).as_millis());
         let name = text(event, "/event");
-        Told {
+        EventLine {
             at: at.map(|at| Moment::at(at, now)).unwrap_or_default(),
             since: format!("+{}", time::millis(i64::try_from(since).unwrap_or(i64::MAX))),
-            told: fields(&name, &event["fields"]),
+            detail: fields(&name, &event["fields"]),
             class: class(&name, &event["fields"]),
             name: cut(&name.replace('_', " "), 64),
         }
@@ -85,13 +85,13 @@ fn fields(name: &str, fields: &Value) -> String {
 
 fn compact(value: &Value) -> String {
     let one = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let told = match value {
+    let detail = match value {
         Value::Null => String::new(),
         Value::Object(fields) => {
-            let told = fields.iter().filter(|(_, value)| !value.is_null());
-            told.map(|(name, value)| format!("{name} {}", one(value))).collect::<Vec<_>>().join(", ")
+            let detail = fields.iter().filter(|(_, value)| !value.is_null());
+            detail.map(|(name, value)| format!("{name} {}", one(value))).collect::<Vec<_>>().join(", ")
         }
         value => one(value),
     };
-    plain(&cut(&told, 300))
+    plain(&cut(&detail, 300))
 }

@@ -12,21 +12,21 @@ pub fn rendered(text: &str) -> String {
     let text = plain_lines(text);
     let parser =
         Parser::new_ext(&text, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS);
-    let mut tamer = Tamer::default();
+    let mut sanitizer = Sanitizer::default();
     let mut markup = String::new();
-    html::push_html(&mut markup, parser.filter_map(|event| tamer.tame(event)));
+    html::push_html(&mut markup, parser.filter_map(|event| sanitizer.sanitize(event)));
     markup
 }
 
 /// Lets events pass of which the markup is harmless. Each tag that is opened and left out is left out where it closes.
 #[derive(Default)]
-struct Tamer {
+struct Sanitizer {
     /// Of each open tag whether it is shown.
     open: Vec<bool>,
 }
 
-impl Tamer {
-    fn tame<'a>(&mut self, event: Event<'a>) -> Option<Event<'a>> {
+impl Sanitizer {
+    fn sanitize<'a>(&mut self, event: Event<'a>) -> Option<Event<'a>> {
         match event {
             Event::Start(tag) => {
                 let shown = self.open.len() < DEPTH;

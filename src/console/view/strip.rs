@@ -16,7 +16,7 @@ pub struct Stage {
     /// When it was reached.
     pub at: Moment,
     /// What else is told of it.
-    pub told: String,
+    pub detail: String,
 }
 
 /// The way of `task`, of which `attempts` were made, as far as they may be seen.
@@ -26,13 +26,13 @@ pub fn of(task: &Value, attempts: &[Value], now: Timestamp) -> Vec<Stage> {
     let (queued, started, ended) = (has("/queued_at"), has("/started_at"), has("/completed_at"));
     let last = attempts.last();
     let sealed = last.is_some_and(|attempt| attempt["sealed"] == true);
-    let stage = |name, reached: bool, next: bool, field: &str, told: String| {
+    let stage = |name, reached: bool, next: bool, field: &str, detail: String| {
         let class = match (reached, next) {
             (_, true) => "now",
             (true, _) => "done",
             (false, false) => "todo",
         };
-        Stage { name, class, at: Moment::of(task, field, now), told }
+        Stage { name, class, at: Moment::of(task, field, now), detail }
     };
     let requester = format!("by {}", text(task, "/requested_by/id"));
     let waited = if started { between(task, "/queued_at", "/started_at", now) } else { None };
@@ -57,7 +57,7 @@ pub fn of(task: &Value, attempts: &[Value], now: Timestamp) -> Vec<Stage> {
     ];
     if !queued && !ended {
         stages[1].class = "now";
-        stages[1].told = "waits to be queued".into();
+        stages[1].detail = "waits to be queued".into();
     }
     let (name, class) = match status.as_str() {
         "completed" => ("Completed", "done"),
@@ -66,13 +66,13 @@ pub fn of(task: &Value, attempts: &[Value], now: Timestamp) -> Vec<Stage> {
         _ => ("Ended", "todo"),
     };
     let reason = text(task, "/error/reason");
-    stages.push(Stage { name, class, at: Moment::of(task, "/completed_at", now), told: reason });
+    stages.push(Stage { name, class, at: Moment::of(task, "/completed_at", now), detail: reason });
     let files = last.map_or(0, |attempt| list(&attempt["files"]).len());
     stages.push(Stage {
         name: "Sealed",
         class: if sealed { "done" } else { "todo" },
         at: Moment::default(),
-        told: if sealed { format!("{files} files") } else { String::new() },
+        detail: if sealed { format!("{files} files") } else { String::new() },
     });
     if ended {
         // What was passed over stays so.

@@ -17,7 +17,7 @@ pub const VIEWS: usize = 256;
 
 /// What is known of one Task.
 #[derive(Debug)]
-struct Held {
+struct TaskEntry {
     uid: Box<str>,
     /// The resource version that was seen last.
     version: u64,
@@ -54,7 +54,7 @@ pub struct Tasks(Mutex<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
-    by_key: HashMap<TaskKey, Held>,
+    by_key: HashMap<TaskKey, TaskEntry>,
     list: u32,
     /// Whose views are kept, and in which version; the oldest first.
     views: VecDeque<(TaskKey, u64)>,
@@ -67,13 +67,13 @@ impl Table {
             return true;
         }
         let is_needed = |(key, version): &(TaskKey, u64)| {
-            self.by_key.get(key).is_some_and(|held| held.version == *version && held.view.is_some() && held.is_due)
+            self.by_key.get(key).is_some_and(|entry| entry.version == *version && entry.view.is_some() && entry.is_due)
         };
         let Some(at) = self.views.iter().position(|view| !is_needed(view)) else { return false };
         if let Some((key, version)) = self.views.remove(at)
-            && let Some(held) = self.by_key.get_mut(&key).filter(|held| held.version == version)
+            && let Some(entry) = self.by_key.get_mut(&key).filter(|entry| entry.version == version)
         {
-            held.view = None;
+            entry.view = None;
         }
         true
     }
@@ -98,7 +98,7 @@ impl Tasks {
     pub fn complete(&self) {
         let mut table = self.table();
         let list = table.list;
-        table.by_key.retain(|_, held| held.list == list);
+        table.by_key.retain(|_, entry| entry.list == list);
     }
 
     /// Takes up an object as it is now. Returns what it waits among if that calls for a pass.
@@ -109,17 +109,17 @@ impl Tasks {
         let key = key_of(&view)?;
         let significance = significance(&view);
         let mut table = self.table();
-        let before = table.by_key.get(&key).filter(|held| Some(&*held.uid) == view.metadata.uid.as_deref());
-        let is_news = before.is_none_or(|held| held.significance != significance);
+        let before = table.by_key.get(&key).filter(|entry| Some(&*entry.uid) == view.metadata.uid.as_deref());
+        let is_changed = before.is_none_or(|entry| entry.significance != significance);
         let version = version(&view);
-        let rank = match before.map(|held| held.lane) {
+        let rank = match before.map(|entry| entry.lane) {
             Some(Lane::Start(rank)) => rank,
             _ => Rank { created: created(&view), seen: version },
         };
         let lane = if has_to_start(&view) { Lane::Start(rank) } else { Lane::Soon };
-        let is_due = is_news || before.is_some_and(|held| held.is_due);
+        let is_due = is_changed || before.is_some_and(|entry| entry.is_due);
         let has_room = table.make_room();
-        let held = Held {
+        let entry = TaskEntry {
             uid: view.metadata.uid.as_deref().unwrap_or_default().into(),
             version,
             significance,
@@ -131,11 +131,11 @@ impl Tasks {
             view: has_room.then(|| Arc::new(view)),
             is_due,
         };
-        table.by_key.insert(key.clone(), held);
+        table.by_key.insert(key.clone(), entry);
         if has_room {
             table.views.push_back((key.clone(), version));
         }
-        is_news.then_some((key, lane))
+        is_changed.then_some((key, lane))
     }
 
     /// The object is gone.
@@ -147,10 +147,10 @@ impl Tasks {
 
     /// A pass found nothing that is left to do: what it looked at in this version is needed no more.
     pub fn rest(&self, key: &TaskKey, version: u64) {
-        if let Some(held) = self.table().by_key.get_mut(key)
-            && held.version == version
+        if let Some(entry) = self.table().by_key.get_mut(key)
+            && entry.version == version
         {
-            held.view = None;
+            entry.view = None;
         }
     }
 
@@ -163,24 +163,24 @@ impl Tasks {
     /// What a pass over a Task would begin with; none if there is no such Task.
     pub fn cached(&self, key: &TaskKey) -> Option<CachedTask> {
         let table = self.table();
-        let held = table.by_key.get(key)?;
-        let (view, spec_bytes) = (held.view.clone(), held.spec_bytes);
-        Some(CachedTask { view, spec_bytes, uid: held.uid.to_string(), version: held.version })
+        let entry = table.by_key.get(key)?;
+        let (view, spec_bytes) = (entry.view.clone(), entry.spec_bytes);
+        Some(CachedTask { view, spec_bytes, uid: entry.uid.to_string(), version: entry.version })
     }
 
     /// What a Task waits among; none if there is no such Task.
     pub fn lane(&self, key: &TaskKey) -> Option<Lane> {
-        self.table().by_key.get(key).map(|held| held.lane)
+        self.table().by_key.get(key).map(|entry| entry.lane)
     }
 
     /// Whether the object of this uid is there.
     pub fn has(&self, key: &TaskKey, uid: &str) -> bool {
-        self.table().by_key.get(key).is_some_and(|held| &*held.uid == uid)
+        self.table().by_key.get(key).is_some_and(|entry| &*entry.uid == uid)
     }
 
     /// The uids of those that show more than the record knows.
     pub fn lost(&self) -> BTreeSet<String> {
-        self.table().by_key.values().filter(|held| held.is_lost).map(|held| held.uid.to_string()).collect()
+        self.table().by_key.values().filter(|entry| entry.is_lost).map(|entry| entry.uid.to_string()).collect()
     }
 
     pub fn len(&self) -> usize {
@@ -194,17 +194,17 @@ impl Tasks {
 
     /// The uids of all objects.
     pub fn uids(&self) -> HashSet<String> {
-        self.table().by_key.values().map(|held| held.uid.to_string()).collect()
+        self.table().by_key.values().map(|entry| entry.uid.to_string()).collect()
     }
 
     /// What the objects say.
     pub fn present(&self) -> Present {
         let table = self.table();
-        let key = |(key, held): (&TaskKey, &Held)| {
-            Some((key.namespace().to_owned(), held.idempotency_key.as_deref()?.to_owned()))
+        let key = |(key, entry): (&TaskKey, &TaskEntry)| {
+            Some((key.namespace().to_owned(), entry.idempotency_key.as_deref()?.to_owned()))
         };
         Present {
-            uids: table.by_key.values().map(|held| held.uid.to_string()).collect(),
+            uids: table.by_key.values().map(|entry| entry.uid.to_string()).collect(),
             keys: table.by_key.iter().filter_map(key).collect(),
         }
     }

@@ -95,12 +95,12 @@ impl Queue {
     }
 
     /// Passes over every Task of `events` that changed, and over those that are `triggered`, until `shutdown`; passes under way
-    /// end first. Every object that comes or changes is shown to `news`; `filled` is called once, when all are listed.
+    /// end first. Every object that comes or changes is shown to `observe`; `filled` is called once, when all are listed.
     pub async fn run(
         mut self,
         events: impl Stream<Item = Result<Event<Object>, watcher::Error>> + Send,
         triggered: impl Stream<Item = (String, String)> + Send,
-        news: impl Fn(&Object) + Send,
+        observe: impl Fn(&Object) + Send,
         filled: impl FnOnce() + Send,
         shutdown: CancellationToken,
     ) {
@@ -116,7 +116,7 @@ impl Queue {
                 () = shutdown.cancelled() => break,
                 Some(ended) = self.passes.join_next_with_id(), if !self.passes.is_empty() => self.ended(ended),
                 Some(event) = events.next(), if self.takes_events() => {
-                    self.take_up(event, &news);
+                    self.handle_event(event, &observe);
                     if self.is_listed && let Some(filled) = filled.take() {
                         filled();
                     }
@@ -133,14 +133,14 @@ impl Queue {
         while self.passes.join_next().await.is_some() {}
     }
 
-    fn take_up(&mut self, event: Result<Event<Object>, watcher::Error>, news: &impl Fn(&Object)) {
+    fn handle_event(&mut self, event: Result<Event<Object>, watcher::Error>, observe: &impl Fn(&Object)) {
         match event {
             Ok(Event::Init) => self.tasks.begin(),
             Ok(Event::InitApply(object) | Event::Apply(object)) => {
-                news(&object);
+                observe(&object);
                 let Some((key, uid, version)) = named(&object) else { return };
-                let is_news = self.tasks.apply(object).is_some();
-                if is_news {
+                let is_changed = self.tasks.apply(object).is_some();
+                if is_changed {
                     self.push(key.clone());
                 }
                 // A pass that began with an older one still needs what it wrote.
@@ -153,7 +153,7 @@ impl Queue {
                 self.is_listed = true;
             }
             Ok(Event::Delete(object)) => {
-                news(&object);
+                observe(&object);
                 self.tasks.remove(&object);
                 if let Some((key, ..)) = named(&object) {
                     self.turns.remove(&key);
@@ -221,7 +221,7 @@ impl Queue {
             self.timers.set(&key, None);
         }
         let is_start = matches!(lane, Some(Lane::Start(_)));
-        let ticket = is_start.then(|| self.context.starts.come(&key));
+        let ticket = is_start.then(|| self.context.starts.register(&key));
         let pass = pass(self.context.clone(), self.specs.clone(), key.clone(), cached.clone(), only_reports);
         let pass = async move {
             let _ticket = ticket;
@@ -292,7 +292,7 @@ async fn pass(
     only_reports: bool,
 ) -> Action {
     // The semaphore is never closed.
-    let _held = specs.acquire_many(permits_for(cached.spec_bytes)).await;
+    let _permits = specs.acquire_many(permits_for(cached.spec_bytes)).await;
     let object = match cached.view {
         Some(view) => view,
         None => match read(&context, &key).await {

@@ -26,16 +26,16 @@ pub struct Starts(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     patience: Duration,
-    coming: Mutex<Coming>,
+    by_namespace: Mutex<StartsByNamespace>,
     changed: Notify,
 }
 
 /// By namespace.
-type Coming = HashMap<Arc<str>, Way>;
+type StartsByNamespace = HashMap<Arc<str>, NamespaceStarts>;
 
 /// What of a namespace is on its way.
 #[derive(Debug, Default)]
-struct Way {
+struct NamespaceStarts {
     since: HashMap<TaskKey, Instant>,
     /// How many of other namespaces have started since one of this had its turn.
     ahead: HashMap<Arc<str>, u32>,
@@ -57,23 +57,23 @@ pub struct Ticket {
 impl Starts {
     /// With another patience than usual.
     pub fn with_patience(patience: Duration) -> Self {
-        Self(Arc::new(Shared { patience, coming: Mutex::default(), changed: Notify::new() }))
+        Self(Arc::new(Shared { patience, by_namespace: Mutex::default(), changed: Notify::new() }))
     }
 
     /// `key` is on its way to its first worker from now on.
-    pub fn come(&self, key: &TaskKey) -> Ticket {
-        let mut coming = self.coming();
-        if !coming.contains_key(key.namespace()) {
-            coming.insert(key.namespace().into(), Way::default());
+    pub fn register(&self, key: &TaskKey) -> Ticket {
+        let mut by_namespace = self.by_namespace();
+        if !by_namespace.contains_key(key.namespace()) {
+            by_namespace.insert(key.namespace().into(), NamespaceStarts::default());
         }
-        if let Some(way) = coming.get_mut(key.namespace()) {
-            way.since.insert(key.clone(), Instant::now());
+        if let Some(entry) = by_namespace.get_mut(key.namespace()) {
+            entry.since.insert(key.clone(), Instant::now());
         }
         Ticket { starts: self.clone(), key: key.clone() }
     }
 
     /// Returns when `key` may start; it is on its way no longer.
-    pub async fn turn(&self, key: &TaskKey) {
+    pub async fn wait_turn(&self, key: &TaskKey) {
         loop {
             let mut changed = std::pin::pin!(self.0.changed.notified());
             changed.as_mut().enable();
@@ -88,46 +88,47 @@ impl Starts {
     /// Starts `key`, if that may be now; else until when it is held at most.
     fn start(&self, key: &TaskKey) -> Option<Instant> {
         let (namespace, now) = (key.namespace(), Instant::now());
-        let mut coming = self.coming();
-        let others = coming.iter().filter(|(other, _)| &***other != namespace);
-        let held = others.filter(|(_, way)| way.ahead.get(namespace).is_some_and(|ahead| *ahead >= AHEAD));
-        let until = held.filter_map(|(_, way)| way.since.values().max().map(|since| *since + self.0.patience)).max();
+        let mut by_namespace = self.by_namespace();
+        let others = by_namespace.iter().filter(|(other, _)| &***other != namespace);
+        let holding = others.filter(|(_, entry)| entry.ahead.get(namespace).is_some_and(|ahead| *ahead >= AHEAD));
+        let until =
+            holding.filter_map(|(_, entry)| entry.since.values().max().map(|since| *since + self.0.patience)).max();
         if let Some(until) = until.filter(|until| *until > now) {
             return Some(until);
         }
-        for (other, way) in coming.iter_mut() {
+        for (other, entry) in by_namespace.iter_mut() {
             if &**other != namespace {
-                *way.ahead.entry(namespace.into()).or_default() += 1;
+                *entry.ahead.entry(namespace.into()).or_default() += 1;
             }
         }
-        drop(coming);
-        self.note_turn(key);
+        drop(by_namespace);
+        self.finish(key);
         None
     }
 
     /// `key` has started, or will not: whichever it is, its namespace had its turn.
-    fn note_turn(&self, key: &TaskKey) {
-        let mut coming = self.coming();
-        let Some(way) = coming.get_mut(key.namespace()) else { return };
-        if way.since.remove(key).is_none() {
+    fn finish(&self, key: &TaskKey) {
+        let mut by_namespace = self.by_namespace();
+        let Some(entry) = by_namespace.get_mut(key.namespace()) else { return };
+        if entry.since.remove(key).is_none() {
             return;
         }
-        way.ahead.clear();
-        if way.since.is_empty() {
-            coming.remove(key.namespace());
+        entry.ahead.clear();
+        if entry.since.is_empty() {
+            by_namespace.remove(key.namespace());
         }
-        drop(coming);
+        drop(by_namespace);
         self.0.changed.notify_waiters();
     }
 
-    fn coming(&self) -> MutexGuard<'_, Coming> {
-        self.0.coming.lock().unwrap_or_else(PoisonError::into_inner)
+    fn by_namespace(&self) -> MutexGuard<'_, StartsByNamespace> {
+        self.0.by_namespace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.starts.note_turn(&self.key);
+        self.starts.finish(&self.key);
     }
 }
 
@@ -145,7 +146,7 @@ mod tests {
 
     /// How many of `many` start before they have to wait.
     fn started(starts: &Starts, numbers: std::ops::Range<u32>) -> usize {
-        let turns = numbers.map(|n| starts.turn(&key("many", n)).now_or_never());
+        let turns = numbers.map(|n| starts.wait_turn(&key("many", n)).now_or_never());
         turns.take_while(Option::is_some).count()
     }
 
@@ -153,20 +154,20 @@ mod tests {
     async fn beside_one_on_its_way_two_of_another_namespace_start() {
         let starts = Starts::with_patience(LONG);
         assert_eq!(started(&starts, 0..20), 20, "nobody else is there");
-        let single = starts.come(&key("one", 0));
+        let single = starts.register(&key("one", 0));
         assert_eq!(started(&starts, 20..40), 2);
         // Its turn may come at any time, and then the others go on.
         let waiting = tokio::spawn({
             let starts = starts.clone();
-            async move { starts.turn(&key("many", 40)).await }
+            async move { starts.wait_turn(&key("many", 40)).await }
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
-        starts.turn(&key("one", 0)).await;
+        starts.wait_turn(&key("one", 0)).await;
         waiting.await.unwrap();
         assert_eq!(started(&starts, 41..60), 19);
         drop(single);
-        assert!(starts.coming().is_empty(), "nothing is left behind");
+        assert!(starts.by_namespace().is_empty(), "nothing is left behind");
     }
 
     #[tokio::test]
@@ -174,12 +175,12 @@ mod tests {
         let starts = Starts::with_patience(LONG);
         let mut tickets: HashMap<_, _> = (0..100)
             .flat_map(|n| [("many", n), ("more", n)])
-            .map(|(of, n)| ((of, n), starts.come(&key(of, n))))
+            .map(|(of, n)| ((of, n), starts.register(&key(of, n))))
             .collect();
         let mut next = HashMap::from([("many", 0), ("more", 0)]);
         for of in ["many", "many", "many", "more", "more", "more", "many", "many"] {
             let n = next[of];
-            if starts.turn(&key(of, n)).now_or_never().is_some() {
+            if starts.wait_turn(&key(of, n)).now_or_never().is_some() {
                 next.insert(of, n + 1);
                 tickets.remove(&(of, n));
             }
@@ -192,19 +193,19 @@ mod tests {
         // One leaves without a start, and the next one comes, and so on.
         let starts = Starts::with_patience(LONG);
         let mut at = 0;
-        let mut refused = starts.come(&key("one", 0));
+        let mut refused = starts.register(&key("one", 0));
         for n in 1..5 {
             let there = started(&starts, at..at + 10);
             assert_eq!(there, 2);
             at += 2;
-            let next = starts.come(&key("one", n));
+            let next = starts.register(&key("one", n));
             drop(std::mem::replace(&mut refused, next));
         }
         // And one that hangs.
         let starts = Starts::with_patience(Duration::from_millis(5));
-        let _hangs = starts.come(&key("one", 0));
+        let _hangs = starts.register(&key("one", 0));
         for n in 0..10 {
-            starts.turn(&key("many", n)).await;
+            starts.wait_turn(&key("many", n)).await;
         }
     }
 }

@@ -169,7 +169,7 @@ pub async fn create_job(context: &Context, row: &TaskRow) -> Result<(), Error> {
     let broker = Broker { authorities, bodies, ..context.jobs.broker.clone() };
     let forge = credential::source_forge(context, row);
     let job = job(&attempt, &JobSettings { broker, forge, ..context.jobs.clone() });
-    context.starts.turn(&TaskKey::new(&row.namespace, &row.name)).await;
+    context.starts.wait_turn(&TaskKey::new(&row.namespace, &row.name)).await;
     match jobs(context).create(&PostParams::default(), &job).await {
         Ok(created) => {
             // So that the next pass sees it, whenever the watch delivers it.

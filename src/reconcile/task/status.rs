@@ -291,20 +291,21 @@ pub async fn write(context: &Context, task: &Validated, state: &State<'_>) -> Re
     let api: Api<Object> = Api::namespaced(context.client.clone(), &task.head.namespace);
     let version = task.head.resource_version.as_deref();
     let subject = Subject { name: &task.head.name, uid: &task.head.uid, resource_version: version };
-    let mut news = None;
+    let mut announcement = None;
     let project = |current: Option<&TaskStatus>| {
         let mut wanted = project(task, state, current, context.clock.now());
         if let State::Recorded(row, _) = state {
             let configured = attempt::executor(context, row).ok().map(|executor| executor.name);
             wanted.executor = progress::executor(current, row, configured);
         }
-        news = events::news((&task.head.namespace, &task.head.name, &task.head.uid), current, &wanted);
+        announcement =
+            events::announcement_of((&task.head.namespace, &task.head.name, &task.head.uid), current, &wanted);
         wanted
     };
     if status::write(&api, &context.written, subject, task.status.clone(), project).await?
-        && let Some(news) = news
+        && let Some(announcement) = announcement
     {
-        context.events.announce(news);
+        context.events.announce(announcement);
     }
     Ok(())
 }

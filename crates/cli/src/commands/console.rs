@@ -123,9 +123,9 @@ async fn call(
     }
     let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     if !head.status.is_success() {
-        let told =
+        let message =
             answer["detail"].as_str().map_or_else(|| format!("the operator answers {}", head.status), str::to_owned);
-        bail!("{told}");
+        bail!("{message}");
     }
     Ok(answer)
 }

@@ -92,7 +92,7 @@ pub async fn run(args: &DoctorArgs, context: &Context) -> anyhow::Result<u8> {
 
 fn shown(checks: &[Check], style: Style) -> String {
     let width = checks.iter().map(|check| check.name.chars().count()).max().unwrap_or(0);
-    let mut told = String::new();
+    let mut table = String::new();
     for Check { name, status, message, advice } in checks {
         let padded = format!("{:<8}", status.as_str());
         let mark = match status {
@@ -101,12 +101,12 @@ fn shown(checks: &[Check], style: Style) -> String {
             Status::Failed => style.red(&padded),
             Status::Skipped => style.dim(&padded),
         };
-        told.push_str(&format!("{mark} {:<width$}  {}\n", plain(name), plain(message)));
+        table.push_str(&format!("{mark} {:<width$}  {}\n", plain(name), plain(message)));
         if let Some(advice) = advice {
-            told.push_str(&format!("         {:<width$}  -> {}\n", "", plain(advice)));
+            table.push_str(&format!("         {:<width$}  -> {}\n", "", plain(advice)));
         }
     }
-    told
+    table
 }
 
 #[cfg(test)]

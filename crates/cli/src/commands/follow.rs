@@ -62,7 +62,7 @@ pub async fn to_the_end(context: &Context, rest: &Rest, task: &Value, output: Op
 /// If it can't be asked about.
 pub async fn follow(context: &Context, rest: &Rest, task: &Value, following: Following) -> anyhow::Result<Value> {
     let id = text(task, "id");
-    let mut teller = Teller::new(task, following, context.style);
+    let mut printer = EventPrinter::new(task, following, context.style);
     let mut last = String::new();
     for _ in 0..AGAIN.1 {
         let headers = [("accept", "text/event-stream"), ("last-event-id", last.as_str())];
@@ -70,38 +70,38 @@ pub async fn follow(context: &Context, rest: &Rest, task: &Value, following: Fol
         let opened = rest.open(&format!("/tasks/{id}/events?follow=true"), headers).await;
         let mut answer = match opened {
             Ok(answer) => answer,
-            // Who may get a Task may not read its trace, or there is none any more.
+            // The caller may read the Task but not its trace, or retention removed the trace.
             Err(error) if is_refused(&error) => break,
             Err(_) => {
                 sleep(AGAIN.0).await;
                 continue;
             }
         };
-        match read(&mut answer, &mut teller, &mut last).await {
+        match read(&mut answer, &mut printer, &mut last).await {
             Some(reason) if reason == "ended" => break,
             Some(reason) if ["forbidden", "trace_removed", "trace_changed"].contains(&reason.as_str()) => {
-                teller.note(&format!("What happens can't be followed any more: {reason}"));
+                printer.note(&format!("What happens can't be followed any more: {reason}"));
                 break;
             }
             _ => sleep(AGAIN.0).await,
         }
     }
-    wait(rest, id, &mut teller).await
+    wait(rest, id, &mut printer).await
 }
 
 fn is_refused(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Refusal>().is_some_and(|refusal| refusal.status.is_client_error() && refusal.status != 429)
 }
 
-/// Tells the events of a stream; why it ended, if it says so.
-async fn read(answer: &mut Answer, teller: &mut Teller, last: &mut String) -> Option<String> {
+/// Prints the events of a stream. Returns why the stream ended, if it says so.
+async fn read(answer: &mut Answer, printer: &mut EventPrinter, last: &mut String) -> Option<String> {
     let mut events = Events::default();
     let mut tick = interval(Duration::from_millis(250));
     loop {
         let piece = tokio::select! {
             piece = answer.next() => piece.ok().flatten()?,
             _ = tick.tick() => {
-                teller.progress();
+                printer.progress();
                 continue;
             }
         };
@@ -111,18 +111,18 @@ async fn read(answer: &mut Answer, teller: &mut Teller, last: &mut String) -> Op
                 return Some(text(&data, "reason").to_owned());
             }
             *last = id;
-            teller.step(&data);
+            printer.step(&data);
         }
     }
 }
 
-/// Waits until the record says that it has ended.
-async fn wait(rest: &Rest, id: &str, teller: &mut Teller) -> anyhow::Result<Value> {
+/// Waits until the record has the end of the Task.
+async fn wait(rest: &Rest, id: &str, printer: &mut EventPrinter) -> anyhow::Result<Value> {
     let mut failures = 0;
     loop {
         match rest.get(&format!("/tasks/{id}")).await {
             Ok(task) if !task["completed_at"].is_null() => {
-                teller.clear();
+                printer.clear();
                 return Ok(task);
             }
             Ok(_) => failures = 0,
@@ -130,29 +130,29 @@ async fn wait(rest: &Rest, id: &str, teller: &mut Teller) -> anyhow::Result<Valu
             Err(error) if failures >= 30 => return Err(error),
             Err(_) => failures += 1,
         }
-        if teller.began.elapsed() > Duration::from_secs(7 * 86_400) {
+        if printer.began.elapsed() > Duration::from_secs(7 * 86_400) {
             bail!("the Task does not end");
         }
         for _ in 0..4 {
-            teller.progress();
+            printer.progress();
             sleep(LOOK / 4).await;
         }
     }
 }
 
-/// Tells what happens; on a terminal with a line of progress, which goes when something is told.
-struct Teller {
+/// Prints the steps of a Task; on a terminal also a line of progress, which it clears before it prints a step.
+struct EventPrinter {
     following: Following,
     style: Style,
     created: Option<jiff::Timestamp>,
     began: Instant,
-    /// What it is at.
+    /// The step that the line of progress names.
     now: String,
     shows_progress: bool,
     has_line: bool,
 }
 
-impl Teller {
+impl EventPrinter {
     fn new(task: &Value, following: Following, style: Style) -> Self {
         let shows_progress = following != Following::Quiet && io::stderr().is_terminal();
         let created = time::parsed(&task["created_at"]);
@@ -171,7 +171,7 @@ impl Teller {
         self.clear();
         match self.following {
             Following::Quiet => {}
-            // Who reads it may be gone: the Task is followed all the same.
+            // Standard output may be closed: the Task is followed all the same.
             Following::Output => drop(writeln!(io::stdout().lock(), "{line}")),
             Following::Error => drop(writeln!(io::stderr().lock(), "{line}")),
         }
@@ -196,7 +196,7 @@ impl Teller {
     }
 }
 
-impl Drop for Teller {
+impl Drop for EventPrinter {
     fn drop(&mut self) {
         self.clear();
     }

@@ -210,12 +210,12 @@ async fn recorded(context: &Context, rest: &Rest, name: &str) -> anyhow::Result<
                 Err(_) => {}
             }
         }
-        let told = object.pointer("/status/message").and_then(Value::as_str).unwrap_or("nothing is said of it");
+        let message = object.pointer("/status/message").and_then(Value::as_str).unwrap_or("nothing is said of it");
         if object.pointer("/status/phase").is_some_and(|phase| phase == "Failed") {
-            bail!("it is not recorded: {told}");
+            bail!("it is not recorded: {message}");
         }
         if Instant::now() > until {
-            bail!("it is not recorded within {} s: {told}", RECORDED.as_secs());
+            bail!("it is not recorded within {} s: {message}", RECORDED.as_secs());
         }
         sleep(LOOK).await;
     }

@@ -129,14 +129,14 @@ fn listing(attempts: &[Value], output: Option<Output>, style: Style) -> String {
             &["PATH", "SIZE", "KIND"]
         });
         for file in files(attempt) {
-            let told = |field: &str| plain(file[field].as_str().unwrap_or("-"));
+            let field = |field: &str| plain(file[field].as_str().unwrap_or("-"));
             let mut row = vec![
-                told("path").into(),
+                field("path").into(),
                 show::bytes(file["size_bytes"].as_u64().unwrap_or_default()).into(),
-                told("kind").into(),
+                field("kind").into(),
             ];
             if output == Some(Output::Wide) {
-                row.extend([told("sha256").into(), told("media_type").into()]);
+                row.extend([field("sha256").into(), field("media_type").into()]);
             }
             table.row(row);
         }

@@ -107,8 +107,8 @@ mod tests {
 
     #[test]
     fn sizes_are_told_in_few_digits() {
-        let told = [0, 999, 1023, 1024, 1536, 10_239, 10_240, 1 << 20, 5 << 30].map(bytes);
-        assert_eq!(told, ["0 B", "999 B", "1023 B", "1.0 KiB", "1.5 KiB", "9.9 KiB", "10 KiB", "1.0 MiB", "5.0 GiB"]);
+        let shown = [0, 999, 1023, 1024, 1536, 10_239, 10_240, 1 << 20, 5 << 30].map(bytes);
+        assert_eq!(shown, ["0 B", "999 B", "1023 B", "1.0 KiB", "1.5 KiB", "9.9 KiB", "10 KiB", "1.0 MiB", "5.0 GiB"]);
     }
 
     #[test]

@@ -14,9 +14,9 @@ pub fn shown(task: &Value, attempt: Option<&Value>, style: Style) -> String {
     let (name, status) = (plain(text(task, "name")), text(task, "status"));
     let took = time::between(&task["created_at"], time::parsed(&task["completed_at"]));
     let after = if took == "-" { String::new() } else { format!(" after {took}") };
-    let mut told =
+    let mut lines =
         format!("Task {} ({}) {}{after}\n", style.bold(&name), plain(text(task, "id")), style.status(&plain(status)));
-    let mut put = |name: &str, value: String| told.push_str(&format!("  {name:<10} {value}\n"));
+    let mut put = |name: &str, value: String| lines.push_str(&format!("  {name:<10} {value}\n"));
     if let Some(error) = task["error"].as_object() {
         let part = |field: &str| plain(error.get(field).and_then(Value::as_str).unwrap_or_default());
         put("reason", format!("{}: {}", style.red(&part("reason")), part("message")));
@@ -43,12 +43,12 @@ pub fn shown(task: &Value, attempt: Option<&Value>, style: Style) -> String {
         put("trace", format!("attempt {}, sealed as {digest}…, {verified}", attempt["attempt"]));
     }
     for (command, what) in next(task, &artifacts) {
-        told.push_str(
+        lines.push_str(
             &style.dim(&format!("  kubectl jct {command} --namespace {} {name}", plain(text(task, "namespace")))),
         );
-        told.push_str(&style.dim(&format!("  # {what}\n")));
+        lines.push_str(&style.dim(&format!("  # {what}\n")));
     }
-    told
+    lines
 }
 
 /// What can be done now.

@@ -11,7 +11,7 @@ pub fn line(event: &Value, began: Option<Timestamp>, style: Style) -> String {
     let name = event["event"].as_str().unwrap_or_default();
     let at = time::parsed(&event["ts"]).zip(began).map_or(0, |(at, began)| at.duration_since(began).as_millis());
     let fields = &event["fields"];
-    let told = match name {
+    let detail = match name {
         "source_started" => format!("{} at {}", text(fields, "repo"), text(fields, "ref")),
         "source_fetched" => format!(
             "commit {}, {} files, {}",
@@ -39,13 +39,13 @@ pub fn line(event: &Value, began: Option<Timestamp>, style: Style) -> String {
                 reason if reason.is_empty() => String::new(),
                 reason => format!(" ({reason})"),
             };
-            let told = format!("{}{why}: {}", style.status(&outcome), text(fields, "message"));
-            return format!("{}  {:<18} {told}", style.dim(&time::since(millis(at))), "attempt ended");
+            let detail = format!("{}{why}: {}", style.status(&outcome), text(fields, "message"));
+            return format!("{}  {:<18} {detail}", style.dim(&time::since(millis(at))), "attempt ended");
         }
         _ => compact(fields),
     };
     let name: String = plain(name).replace('_', " ").chars().take(64).collect();
-    format!("{}  {name:<18} {}", style.dim(&time::since(millis(at))), plain(&told)).trim_end().to_owned()
+    format!("{}  {name:<18} {}", style.dim(&time::since(millis(at))), plain(&detail)).trim_end().to_owned()
 }
 
 fn millis(at: i128) -> i64 {
@@ -76,15 +76,15 @@ fn end(end: &Value) -> String {
 /// Fields in short, as the log has them.
 fn compact(value: &Value) -> String {
     const MOST: usize = 200;
-    let told = match value {
+    let detail = match value {
         Value::Null => String::new(),
         Value::Object(fields) => {
-            let told = fields.iter().filter(|(_, value)| !value.is_null());
-            told.map(|(name, value)| format!("{name}={}", one(value))).collect::<Vec<_>>().join(" ")
+            let detail = fields.iter().filter(|(_, value)| !value.is_null());
+            detail.map(|(name, value)| format!("{name}={}", one(value))).collect::<Vec<_>>().join(" ")
         }
         value => one(value),
     };
-    plain(&cut(&told, MOST))
+    plain(&cut(&detail, MOST))
 }
 
 fn one(value: &Value) -> String {
@@ -97,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    fn told(name: &str, fields: Value) -> String {
+    fn step(name: &str, fields: Value) -> String {
         let event = json!({"ts": "2026-03-01T12:00:01.234Z", "seq": 1, "event": name, "fields": fields});
         line(&event, "2026-03-01T12:00:00Z".parse().ok(), Style::default())
     }
@@ -105,20 +105,20 @@ mod tests {
     #[test]
     fn an_attempt_reads_as_a_story() {
         let story = [
-            told("source_started", json!({"repo": "octo/hello", "ref": "main", "path": "", "pod": "p"})),
-            told(
+            step("source_started", json!({"repo": "octo/hello", "ref": "main", "path": "", "pod": "p"})),
+            step(
                 "source_fetched",
                 json!({"bytes": 123_456, "commit": "b34e72f1f9fba0d995abc03d1763c52d61d4c48d", "files": 12}),
             ),
-            told("executor_started", json!({"executor": "analysis", "time_budget_seconds": 900})),
-            told("executor_confined", json!({"landlock_abi": 7, "missing": [], "seccomp": true})),
-            told("executor_confined", json!({"missing": ["namespaces"]})),
-            told("executor_ended", json!({"end": {"exited": 3}, "wall_ms": 5_678, "peak_memory_bytes": 43_651_072})),
-            told(
+            step("executor_started", json!({"executor": "analysis", "time_budget_seconds": 900})),
+            step("executor_confined", json!({"landlock_abi": 7, "missing": [], "seccomp": true})),
+            step("executor_confined", json!({"missing": ["namespaces"]})),
+            step("executor_ended", json!({"end": {"exited": 3}, "wall_ms": 5_678, "peak_memory_bytes": 43_651_072})),
+            step(
                 "attempt_ended",
                 json!({"outcome": "failed", "reason": "ExecutorFailed", "message": "it exited with 3"}),
             ),
-            told("something_new", json!({"a": 1, "b": "x", "c": null})),
+            step("something_new", json!({"a": 1, "b": "x", "c": null})),
         ];
         insta::assert_snapshot!(story.join("\n"));
     }
@@ -128,7 +128,7 @@ mod tests {
         let evil = "a\u{1b}[2J\n\u{202e}b";
         for name in ["source_started", "executor_ended", "attempt_ended", evil] {
             let line =
-                told(name, json!({"repo": evil, "end": evil, "message": evil, "outcome": evil, "x": evil.repeat(999)}));
+                step(name, json!({"repo": evil, "end": evil, "message": evil, "outcome": evil, "x": evil.repeat(999)}));
             assert!(!line.chars().any(|c| c.is_control() || c == '\u{202e}'), "{line:?}");
             assert!(line.len() < 2000, "{}", line.len());
         }

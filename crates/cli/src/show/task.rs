@@ -19,23 +19,23 @@ pub fn table(tasks: &[Value], wide: bool, with_namespace: bool, now: Timestamp, 
     }
     let mut table = Table::new(&head);
     for task in tasks {
-        let told = |value: &Value| Cell::from(plain(value.as_str().unwrap_or("-")));
+        let cell = |value: &Value| Cell::from(plain(value.as_str().unwrap_or("-")));
         let status = plain(text(task, "status"));
         let ended = time::parsed(&task["completed_at"]);
         let mut row = vec![
-            told(&task["name"]),
+            cell(&task["name"]),
             Cell::styled(&status, style.status(&status)),
-            told(&task["error"]["reason"]),
-            told(&task["operation"]),
-            told(&task["target"]["repo"]),
+            cell(&task["error"]["reason"]),
+            cell(&task["operation"]),
+            cell(&task["target"]["repo"]),
             time::between(&task["started_at"], ended.or(Some(now))).into(),
             time::between(&task["created_at"], Some(now)).into(),
         ];
         if with_namespace {
-            row.insert(0, told(&task["namespace"]));
+            row.insert(0, cell(&task["namespace"]));
         }
         if wide {
-            row.extend([told(&task["submitted_by"]), told(&task["id"]), told(&task["trace_id"])]);
+            row.extend([cell(&task["submitted_by"]), cell(&task["id"]), cell(&task["trace_id"])]);
         }
         table.row(row);
     }
@@ -44,10 +44,10 @@ pub fn table(tasks: &[Value], wide: bool, with_namespace: bool, now: Timestamp, 
 
 /// One Task, a line for each thing that is to be known of it.
 pub fn detail(task: &Value, style: Style) -> String {
-    let mut told = String::new();
+    let mut lines = String::new();
     let mut put = |name: &str, value: String| {
         if !value.is_empty() && value != "-" {
-            told.push_str(&format!("{:<13} {value}\n", format!("{name}:")));
+            lines.push_str(&format!("{:<13} {value}\n", format!("{name}:")));
         }
     };
     let of = |field: &str| plain(text(task, field));
@@ -79,7 +79,7 @@ pub fn detail(task: &Value, style: Style) -> String {
     if !task["trace_removed_at"].is_null() {
         put("Removed", format!("the trace, at {}", time::second(&task["trace_removed_at"])));
     }
-    told
+    lines
 }
 
 /// Where people see a Task, as [`detail`] has its lines; nothing where nobody knows.

@@ -50,8 +50,8 @@ mod tests {
 
     #[test]
     fn times_are_told_as_kubectl_tells_them() {
-        let told = [0, 119, 120, 200, 700, 10_799, 10_800, 172_799, 172_800, -5].map(ago);
-        assert_eq!(told, ["0s", "119s", "2m", "3m20s", "11m", "179m", "3h", "47h", "2d", "0s"]);
+        let shown = [0, 119, 120, 200, 700, 10_799, 10_800, 172_799, 172_800, -5].map(ago);
+        assert_eq!(shown, ["0s", "119s", "2m", "3m20s", "11m", "179m", "3h", "47h", "2d", "0s"]);
         assert_eq!([0, 1_234, 59_999, 601_000].map(since), ["    0.0s", "    1.2s", "   59.9s", "  10m01s"]);
         let from = Value::from("2026-03-01T12:00:00Z");
         assert_eq!(between(&from, "2026-03-01T12:00:04.9Z".parse().ok()), "4s");

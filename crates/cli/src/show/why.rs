@@ -12,23 +12,23 @@ const NAMED: usize = 40;
 /// A node, and what follows from it.
 struct Node {
     label: &'static str,
-    told: String,
+    detail: String,
     children: Vec<Node>,
 }
 
 impl Node {
-    fn new(label: &'static str, told: String) -> Self {
-        Self { label, told, children: Vec::new() }
+    fn new(label: &'static str, detail: String) -> Self {
+        Self { label, detail, children: Vec::new() }
     }
 
-    fn with(label: &'static str, told: String, children: Vec<Self>) -> Self {
-        Self { label, told, children }
+    fn with(label: &'static str, detail: String, children: Vec<Self>) -> Self {
+        Self { label, detail, children }
     }
 
     fn write(&self, before: &str, is_last: bool, style: Style, out: &mut String) {
         let (branch, below) = if is_last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
         let label = style.bold(&format!("{:<10}", self.label));
-        out.push_str(format!("{before}{branch}{label} {}", self.told).trim_end());
+        out.push_str(format!("{before}{branch}{label} {}", self.detail).trim_end());
         out.push('\n');
         write_all(&self.children, &format!("{before}{below}"), style, out);
     }
@@ -78,21 +78,21 @@ fn asked_by(task: &Value, entry: Option<&Value>) -> Node {
         "" => "nobody vouches for who submitted it".to_owned(),
         user => format!("submitted by {}", plain(user)),
     };
-    let told = format!(
+    let detail = format!(
         "{} {}, {submitter}  {}",
         of(requester, "kind"),
         of(requester, "id"),
         time::second(&task["created_at"])
     );
     let entry = entry.map(|entry| Node::new("entry", format!("{}  {}", of(entry, "id"), of(entry, "action"))));
-    Node::with("asked", told, entry.into_iter().chain([Node::new("objective", of(task, "objective"))]).collect())
+    Node::with("asked", detail, entry.into_iter().chain([Node::new("objective", of(task, "objective"))]).collect())
 }
 
 /// That it is recorded says that the gate let it in; under which constraints the snapshot tells.
 fn gate(task: &Value, objects: &[&Value], entry: Option<&Value>) -> Node {
     let constraints = &task["constraints"];
     let yes = |name: &str| if constraints[name] == true { "allowed" } else { "not allowed" };
-    let told = format!(
+    let detail = format!(
         "let in  {}  budget {}, network {}, secrets {}",
         entry.map_or_else(|| "-".to_owned(), |entry| time::second(&entry["ts"])),
         constraints["time_budget_seconds"].as_i64().map_or_else(|| "-".to_owned(), time::ago),
@@ -101,7 +101,7 @@ fn gate(task: &Value, objects: &[&Value], entry: Option<&Value>) -> Node {
     );
     let policies =
         objects.iter().filter(|object| ["ConstraintSnapshot", "DoctrineRef"].contains(&text(object, "kind")));
-    Node::with("gate", told, policies.take(NAMED).map(|object| cause(object)).collect())
+    Node::with("gate", detail, policies.take(NAMED).map(|object| cause(object)).collect())
 }
 
 fn causes(objects: &[&Value]) -> Vec<Node> {
@@ -153,8 +153,8 @@ fn attempts(id: &str, objects: &[&Value], style: Style) -> Vec<Node> {
                 let uri = of(object, "uri");
                 let path = uri.splitn(4, '/').last().unwrap_or_default().to_owned();
                 let digest: String = text(object, "checksum").chars().take(12).collect();
-                let told = format!("{path}  {}  {}  {}…", bytes(size), of(object, "file_kind"), plain(&digest));
-                add(attempts.last_mut(), Node::new("file", told));
+                let detail = format!("{path}  {}  {}  {}…", bytes(size), of(object, "file_kind"), plain(&digest));
+                add(attempts.last_mut(), Node::new("file", detail));
             }
             "Artifact" => add(attempts.last_mut(), cause(object)),
             _ => {}
@@ -174,14 +174,14 @@ fn add(attempt: Option<&mut Node>, node: Node) {
 }
 
 fn attempt(job: &Value, run: Option<&Value>, style: Style) -> Node {
-    let told = format!(
+    let detail = format!(
         "{}  {}  {} to {}",
         job["attempt"],
         style.status(&of(job, "status")),
         time::second(&job["started_at"]),
         time::second(&job["ended_at"]),
     );
-    let mut children: Vec<Node> = run.map(|run| Node::new("Run", run_told(run))).into_iter().collect();
+    let mut children: Vec<Node> = run.map(|run| Node::new("Run", run_detail(run))).into_iter().collect();
     children
         .push(Node::new("Job", format!("{}  {}  pod {}", of(job, "id"), of(job, "job_name"), of(job, "worker_id"))));
     let commit = of(job, "commit");
@@ -198,11 +198,11 @@ fn attempt(job: &Value, run: Option<&Value>, style: Style) -> Node {
         let files = job["trace_files"].as_i64().unwrap_or_default();
         children.push(Node::new("trace", format!("{files} files, sealed as {}, {announced}", plain(digest))));
     }
-    Node::with("attempt", told, children)
+    Node::with("attempt", detail, children)
 }
 
 /// A Run, with what it cost, as far as that is known.
-fn run_told(run: &Value) -> String {
+fn run_detail(run: &Value) -> String {
     let (cost, runtime) = (&run["cost"], of(&run["executor"], "runtime"));
     let number = |field: &str| Some(&cost[field]).filter(|value| value.is_number()).map(Value::to_string);
     let cost = [("tokens", number("tokens")), ("usd", number("usd")), ("compute_s", number("compute_s"))];
@@ -213,7 +213,7 @@ fn run_told(run: &Value) -> String {
 }
 
 fn outcome(task: &Value, style: Style) -> Node {
-    let told = match (task["error"].as_object(), task["result"]["summary"].as_str()) {
+    let detail = match (task["error"].as_object(), task["result"]["summary"].as_str()) {
         (Some(error), _) => {
             let part = |field: &str| plain(error.get(field).and_then(Value::as_str).unwrap_or_default());
             format!("{}: {}", part("reason"), part("message"))
@@ -223,28 +223,28 @@ fn outcome(task: &Value, style: Style) -> Node {
     };
     Node::new(
         "outcome",
-        format!("{}  {}  {told}", style.status(&of(task, "status")), time::second(&task["completed_at"])),
+        format!("{}  {}  {detail}", style.status(&of(task, "status")), time::second(&task["completed_at"])),
     )
 }
 
 fn record(audit: &[&Value], id: &str) -> Node {
     let about: Vec<&&Value> = audit.iter().filter(|entry| text(entry, "entity_id") == id).collect();
     let skipped = about.len().saturating_sub(NAMED);
-    let told = format!("{} entries of this trace, {} of the Task itself", audit.len(), about.len());
+    let detail = format!("{} entries of this trace, {} of the Task itself", audit.len(), about.len());
     let entries = about.iter().skip(skipped).map(|entry| {
         let state = |value: &Value| plain(value["status"].as_str().unwrap_or_default());
         let (before, after) = (state(&entry["before"]), state(&entry["after"]));
         let change = if before.is_empty() { after } else { format!("{before} -> {after}") };
-        let told = format!(
+        let detail = format!(
             "{}  {}  {}  {} {change}",
             of(entry, "ts"),
             of(entry, "id"),
             of(entry, "actor_id"),
             of(entry, "action")
         );
-        Node::new("entry", told.trim_end().to_owned())
+        Node::new("entry", detail.trim_end().to_owned())
     });
-    Node::with("record", told, entries.collect())
+    Node::with("record", detail, entries.collect())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use rmcp::model::{CallToolResult, ContentBlock, JsonObject, Tool, ToolAnnotation
 use serde_json::{Value, json};
 
 use crate::advice;
-use crate::door::{Answer, Ask, Door};
+use crate::rest_client::{ApiRequest, ApiResponse, RestClient};
 use arguments::Arguments;
 
 /// The longest text of a result, in bytes: an agent reads all of it.
@@ -23,34 +23,34 @@ type Refused = String;
 
 /// One call of a tool.
 pub(crate) struct Call<'c, D> {
-    pub(crate) door: &'c D,
+    pub(crate) rest: &'c D,
     pub(crate) head: Option<&'c Parts>,
     pub(crate) client: &'c str,
     /// How long it may wait.
     pub(crate) patience: Duration,
 }
 
-impl<D: Door> Call<'_, D> {
+impl<D: RestClient> Call<'_, D> {
     /// The namespace that a call is about.
     fn namespace(&self, arguments: &Arguments) -> Option<String> {
-        arguments.given("namespace").or_else(|| self.door.namespace(self.head))
+        arguments.given("namespace").or_else(|| self.rest.namespace(self.head))
     }
 
     /// What the API answers, if it does as asked.
-    async fn answer(&self, ask: Ask) -> Result<Answer, Refused> {
-        let answer = self.asked(ask).await?;
+    async fn answer(&self, request: ApiRequest) -> Result<ApiResponse, Refused> {
+        let answer = self.asked(request).await?;
         if answer.status.is_success() { Ok(answer) } else { Err(advice::on(&answer)) }
     }
 
     /// What it answers, whatever that is.
-    async fn asked(&self, ask: Ask) -> Result<Answer, Refused> {
-        let told =
+    async fn asked(&self, request: ApiRequest) -> Result<ApiResponse, Refused> {
+        let with_advice =
             |error| format!("{error}\nNext: try again in a few seconds; if it stays so, tell the person you work for");
-        self.door.ask(self.head, ask).await.map_err(told)
+        self.rest.send(self.head, request).await.map_err(with_advice)
     }
 
     async fn get(&self, path: String) -> Result<Value, Refused> {
-        let answer = self.answer(Ask::get(self.client, path)).await?;
+        let answer = self.answer(ApiRequest::get(self.client, path)).await?;
         if answer.is_cut {
             return Err("the answer is too large\nNext: ask for less: narrower filters, a smaller limit".into());
         }
@@ -58,7 +58,7 @@ impl<D: Door> Call<'_, D> {
     }
 
     async fn list(&self, path: &str, parameters: &[(&str, Option<String>)]) -> Result<Value, Refused> {
-        self.get(Ask::list(self.client, path, parameters).path).await
+        self.get(ApiRequest::list(self.client, path, parameters).path).await
     }
 }
 
@@ -226,7 +226,7 @@ pub(crate) fn all() -> Vec<Tool> {
 }
 
 /// Calls a tool; none if there is none of that name.
-pub(crate) async fn call<D: Door>(call: &Call<'_, D>, name: &str, given: JsonObject) -> Option<CallToolResult> {
+pub(crate) async fn call<D: RestClient>(call: &Call<'_, D>, name: &str, given: JsonObject) -> Option<CallToolResult> {
     let spec = specs().into_iter().find(|spec| spec.name == name)?;
     let done = match Arguments::read(given, &spec.properties, spec.required) {
         Ok(arguments) => run(call, name, &arguments).await,
@@ -238,7 +238,7 @@ pub(crate) async fn call<D: Door>(call: &Call<'_, D>, name: &str, given: JsonObj
     })
 }
 
-async fn run<D: Door>(call: &Call<'_, D>, name: &str, arguments: &Arguments) -> Result<Value, Refused> {
+async fn run<D: RestClient>(call: &Call<'_, D>, name: &str, arguments: &Arguments) -> Result<Value, Refused> {
     match name {
         "enqueue_task" => tasks::enqueue(call, arguments).await,
         "list_tasks" => tasks::list(call, arguments).await,

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::arguments::Arguments;
 use super::{Call, Refused};
 use crate::advice;
-use crate::door::{Ask, Door};
+use crate::rest_client::{ApiRequest, RestClient};
 
 /// Between two looks at a Task that is followed.
 const LOOK: Duration = Duration::from_secs(1);
@@ -18,7 +18,7 @@ const WAIT: u64 = 15;
 /// How many events are told at once.
 const EVENTS: &str = "100";
 
-pub(super) async fn enqueue<D: Door>(call: &Call<'_, D>, arguments: &Arguments) -> Result<Value, Refused> {
+pub(super) async fn enqueue<D: RestClient>(call: &Call<'_, D>, arguments: &Arguments) -> Result<Value, Refused> {
     let mut task = Map::new();
     let requester = json!({"kind": "agent", "id": call.client});
     let mut target = json!({"repo": arguments.text("repo")});
@@ -44,9 +44,10 @@ pub(super) async fn enqueue<D: Door>(call: &Call<'_, D>, arguments: &Arguments) 
     ] {
         task.extend(arguments.value(name).map(|value| (name.to_owned(), value.clone())));
     }
-    let path = Ask::list(call.client, "/tasks/enqueue", &[("namespace", call.namespace(arguments))]).path;
-    let ask = Ask { method: Method::POST, path, body: Some(task.into()), range: None, client: call.client.into() };
-    let answer = call.asked(ask).await?;
+    let path = ApiRequest::list(call.client, "/tasks/enqueue", &[("namespace", call.namespace(arguments))]).path;
+    let request =
+        ApiRequest { method: Method::POST, path, body: Some(task.into()), range: None, client: call.client.into() };
+    let answer = call.asked(request).await?;
     let body = answer.json();
     let is_there = answer.status == StatusCode::CONFLICT && body["error"] == "DUPLICATE" && body["task_id"].is_string();
     if !answer.status.is_success() && !is_there {
@@ -65,7 +66,7 @@ pub(super) async fn enqueue<D: Door>(call: &Call<'_, D>, arguments: &Arguments) 
     }))
 }
 
-pub(super) async fn list<D: Door>(call: &Call<'_, D>, arguments: &Arguments) -> Result<Value, Refused> {
+pub(super) async fn list<D: RestClient>(call: &Call<'_, D>, arguments: &Arguments) -> Result<Value, Refused> {
     let limit = arguments.number("limit").unwrap_or(20).to_string();
     let parameters = [
         ("status", arguments.given("status")),
@@ -82,11 +83,11 @@ pub(super) async fn list<D: Door>(call: &Call<'_, D>, arguments: &Arguments) -> 
     )
 }
 
-pub(super) async fn get<D: Door>(call: &Call<'_, D>, arguments: &Arguments) -> Result<Value, Refused> {
+pub(super) async fn get<D: RestClient>(call: &Call<'_, D>, arguments: &Arguments) -> Result<Value, Refused> {
     call.get(format!("/tasks/{}", arguments.text("task_id"))).await
 }
 
-pub(super) async fn follow<D: Door>(call: &Call<'_, D>, arguments: &Arguments) -> Result<Value, Refused> {
+pub(super) async fn follow<D: RestClient>(call: &Call<'_, D>, arguments: &Arguments) -> Result<Value, Refused> {
     let id = arguments.text("task_id");
     let wait = Duration::from_secs(arguments.number("wait_seconds").unwrap_or(WAIT)).min(call.patience);
     let until = Instant::now() + wait;
@@ -126,12 +127,12 @@ fn followed(task: &Value, ended: bool, attempt: Option<u64>, after: u64, events:
 }
 
 /// The number of the newest attempt, if there is one.
-async fn newest_attempt<D: Door>(call: &Call<'_, D>, id: &str) -> Result<Option<u64>, Refused> {
+async fn newest_attempt<D: RestClient>(call: &Call<'_, D>, id: &str) -> Result<Option<u64>, Refused> {
     let attempts = call.get(format!("/tasks/{id}/trace")).await?;
     Ok(attempts.as_array().and_then(|attempts| attempts.last()?["attempt"].as_u64()))
 }
 
-async fn events<D: Door>(
+async fn events<D: RestClient>(
     call: &Call<'_, D>,
     id: &str,
     attempt: Option<u64>,

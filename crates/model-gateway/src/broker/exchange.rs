@@ -244,11 +244,11 @@ impl<L: Ledger, I: Identity, C: Connect + Clone + Send + Sync + 'static> Inner<L
     /// Charges what an answer used up, as far as that is known.
     async fn settle(&self, mut open: Open<'_>, meter: Option<crate::usage::Meter>, cut: Option<Code>) {
         let Open { asked, model, .. } = open;
-        let told = meter.as_ref().and_then(crate::usage::Meter::told);
+        let reported = meter.as_ref().and_then(crate::usage::Meter::reported);
         let meter = meter.unwrap_or_else(|| crate::usage::Meter::new(asked.call.dialect));
-        let (tokens, source) = match told {
+        let (tokens, source) = match reported {
             _ if asked.counts => (Tokens::default(), UsageSource::None),
-            Some(told) => (told, UsageSource::Reported),
+            Some(reported) => (reported, UsageSource::Reported),
             None => (meter.so_far(asked.body.len() as u64), UsageSource::Estimated),
         };
         let usd = model.price.map_or(Usd::ZERO, |price| price.of(&tokens));

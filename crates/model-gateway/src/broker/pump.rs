@@ -161,7 +161,7 @@ impl<'a, L: Ledger, I, C> Pump<'a, L, I, C> {
 
     /// Gets more if what was reserved is used up, or ends the answer. One that has told its usage has come to its end.
     async fn stay_within(&mut self, open: &mut Open<'_>) -> Result<(), End> {
-        if self.meter.told().is_some() {
+        if self.meter.reported().is_some() {
             return Ok(());
         }
         let used = open.used(&self.meter.so_far(open.asked.body.len() as u64));

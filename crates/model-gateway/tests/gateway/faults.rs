@@ -86,8 +86,8 @@ async fn a_long_stream_says_that_it_goes_on() {
     bench.fake.script().text = "word ".repeat(40);
     bench.fake.script().pause_ms = 20;
     bench.answer(Dialect::Anthropic, true).await;
-    let told = bench.ledger.kept_alive.load(Ordering::SeqCst);
-    assert!(told >= 3, "{told} times in 800 ms or more, every 150 ms");
+    let written = bench.ledger.kept_alive.load(Ordering::SeqCst);
+    assert!(written >= 3, "{written} times in 800 ms or more, every 150 ms");
 }
 
 #[tokio::test]

@@ -225,12 +225,12 @@ pub enum Answer {
 }
 
 #[derive(Clone)]
-pub struct Told {
+pub struct ReceivedRequest {
     pub heads: BTreeMap<String, String>,
     pub body: Vec<u8>,
 }
 
-impl Told {
+impl ReceivedRequest {
     pub fn head(&self, name: &str) -> &str {
         self.heads.get(name).unwrap_or_else(|| panic!("no {name} in {:?}", self.heads))
     }
@@ -238,12 +238,12 @@ impl Told {
 
 /// A place that is told: it answers as in its script, and 204 from then on.
 #[derive(Clone)]
-pub struct Site {
+pub struct FakeReceiver {
     port: u16,
-    told: watch::Receiver<Vec<Told>>,
+    received: watch::Receiver<Vec<ReceivedRequest>>,
 }
 
-impl Site {
+impl FakeReceiver {
     pub async fn new(script: impl IntoIterator<Item = Answer>) -> Self {
         Self::serve(script.into_iter().collect(), Answer::Status(204)).await
     }
@@ -255,7 +255,7 @@ impl Site {
     async fn serve(script: VecDeque<Answer>, then: Answer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (sender, told) = watch::channel(Vec::new());
+        let (sender, received) = watch::channel(Vec::new());
         let (script, sender) = (Arc::new(Mutex::new(script)), Arc::new(sender));
         tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
@@ -263,7 +263,7 @@ impl Site {
                 tokio::spawn(async move { serve_one(connection, &script, &sender, &then).await });
             }
         });
-        Self { port, told }
+        Self { port, received }
     }
 
     pub fn url(&self) -> String {
@@ -271,23 +271,23 @@ impl Site {
     }
 
     pub fn requests(&self) -> usize {
-        self.told.borrow().len()
+        self.received.borrow().len()
     }
 
     /// The request of this number, when it has come.
-    pub async fn request(&self, index: usize) -> Told {
-        let mut told = self.told.clone();
-        let waiting = told.wait_for(|told| told.len() > index);
-        let told =
+    pub async fn request(&self, index: usize) -> ReceivedRequest {
+        let mut received = self.received.clone();
+        let waiting = received.wait_for(|received| received.len() > index);
+        let received =
             tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("no request {index}")).unwrap();
-        told[index].clone()
+        received[index].clone()
     }
 }
 
 async fn serve_one(
     connection: TcpStream,
     script: &Mutex<VecDeque<Answer>>,
-    sender: &watch::Sender<Vec<Told>>,
+    sender: &watch::Sender<Vec<ReceivedRequest>>,
     then: &Answer,
 ) -> Option<()> {
     let mut connection = BufReader::new(connection);
@@ -305,7 +305,7 @@ async fn serve_one(
         let mut body = vec![0; heads.get("content-length")?.parse().ok()?];
         connection.read_exact(&mut body).await.ok()?;
         let answer = script.lock().unwrap().pop_front().unwrap_or_else(|| then.clone());
-        sender.send_modify(|told| told.push(Told { heads, body }));
+        sender.send_modify(|received| received.push(ReceivedRequest { heads, body }));
         let head = match answer {
             Answer::Status(204) => "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),
             Answer::Status(status) => format!("HTTP/1.1 {status} Told\r\ncontent-length: 4\r\n\r\ntold"),

@@ -160,7 +160,7 @@ impl Operation for DecideBudget {
         let (decided_by, decided_at) = (Some(self.actor.id.clone()), Some(self.at));
         let hold = ModelHold { state, decided_by, decided_at, ..hold.clone() };
         let after = self.granted.raised_to(raised);
-        let told = |state: HoldState, limits: Limits| {
+        let json_of = |state: HoldState, limits: Limits| {
             Some(json!({"model_budget": {"state": state.as_str(), "limits": limits, "spent": account.spent}}))
         };
         let entry = Change {
@@ -168,8 +168,8 @@ impl Operation for DecideBudget {
             action: Action::Updated,
             entity_kind: EntityKind::Task,
             entity_id: self.task_id.to_string(),
-            before: told(HoldState::Waiting, before),
-            after: told(state, after),
+            before: json_of(HoldState::Waiting, before),
+            after: json_of(state, after),
             note: Some(note.into()),
             trace_id: view.known_task(self.task_id)?.trace_id.clone(),
         };

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::{Ask, Shell};
 use crate::console::failure::{Failure, rendered};
 use crate::console::rest::{encoded, path};
-use crate::console::view::events::{self, Told};
+use crate::console::view::events::{self, EventLine};
 use crate::console::view::strip::{self, Stage};
 use crate::console::view::time;
 use crate::console::view::{self, lines, list, status, text};
@@ -139,7 +139,7 @@ struct SummaryPage {
     criteria: Vec<String>,
     error: Option<(String, String)>,
     result: Option<String>,
-    events: Vec<Told>,
+    events: Vec<EventLine>,
     attempt: String,
     has_more_events: bool,
     inputs: Option<String>,
@@ -167,8 +167,8 @@ pub async fn summary(Path(id): Path<String>, ask: Ask) -> Result<Response, Failu
         Some(summary) => view::plain_lines(summary),
         None => {
             let files: Vec<_> = list(&task["result"]["artifacts"]).iter().filter_map(Value::as_str).take(20).collect();
-            let told = [text(task, "/result/outcome"), view::plain(&files.join(", "))];
-            told.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
+            let detail = [text(task, "/result/outcome"), view::plain(&files.join(", "))];
+            detail.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
         }
     });
     let inputs = task["inputs"].as_object().filter(|inputs| !inputs.is_empty());
@@ -183,7 +183,7 @@ pub async fn summary(Path(id): Path<String>, ask: Ask) -> Result<Response, Failu
             .collect(),
         error,
         result,
-        events: events::told(&events, head.shell.now),
+        events: events::lines(&events, head.shell.now),
         attempt,
         has_more_events: events.len() >= 200,
         inputs: inputs.map(|_| view::pretty(&task["inputs"], 8_000)),

@@ -34,7 +34,7 @@ fn of(is_good: bool) -> &'static str {
 struct Check {
     class: &'static str,
     name: &'static str,
-    told: String,
+    detail: String,
 }
 
 #[derive(Template)]
@@ -83,12 +83,16 @@ pub async fn page(Path(id): Path<String>, ask: Ask) -> Result<Response, Failure>
 impl ProvenancePage {
     async fn look(&mut self, ask: &Ask, attempt: &Value) -> Result<(), Failure> {
         let announced = attempt["verified"] == true;
-        let told = if announced {
+        let detail = if announced {
             "the worker itself announced the digest of the manifest as it ended"
         } else {
             "the manifest was found on the volume; the worker did not announce it"
         };
-        self.checks.push(Check { class: if announced { GOOD } else { WARN }, name: "Announced", told: told.into() });
+        self.checks.push(Check {
+            class: if announced { GOOD } else { WARN },
+            name: "Announced",
+            detail: detail.into(),
+        });
         let manifest = self.manifest(ask, attempt).await?;
         self.signature(ask, attempt, &manifest).await?;
         self.files(ask, attempt).await?;
@@ -110,7 +114,7 @@ impl ProvenancePage {
             Ok((bytes, _)) => Ok(Some(bytes)),
             Err(failure) if failure.is_signed_out() => Err(failure),
             Err(failure) => {
-                self.checks.push(Check { class: BAD, name, told: failure.message });
+                self.checks.push(Check { class: BAD, name, detail: failure.message });
                 Ok(None)
             }
         }
@@ -120,20 +124,20 @@ impl ProvenancePage {
         let recorded = text(attempt, "/manifest_sha256");
         let Some(bytes) = self.read(ask, MANIFEST_FILE, "Manifest").await? else { return Ok(Vec::new()) };
         let is_good = sha256_hex(&bytes) == recorded;
-        let told = if is_good {
+        let detail = if is_good {
             format!("its SHA-256 is the one in the record: {recorded}")
         } else {
             "its SHA-256 is not the one in the record".to_owned()
         };
-        self.checks.push(Check { class: of(is_good), name: "Manifest", told });
+        self.checks.push(Check { class: of(is_good), name: "Manifest", detail });
         Ok(bytes)
     }
 
     async fn signature(&mut self, ask: &Ask, attempt: &Value, manifest: &[u8]) -> Result<(), Failure> {
         let there = list(&attempt["files"]).iter().any(|file| file["path"] == PROVENANCE_FILE);
         if !there {
-            let told = "there is no signed statement: the digests are in the record alone".into();
-            self.checks.push(Check { class: WARN, name: "Signature", told });
+            let detail = "there is no signed statement: the digests are in the record alone".into();
+            self.checks.push(Check { class: WARN, name: "Signature", detail });
             return Ok(());
         }
         let Some(bytes) = self.read(ask, PROVENANCE_FILE, "Signature").await? else { return Ok(()) };
@@ -145,12 +149,12 @@ impl ProvenancePage {
         let (payload, key) = match verified {
             Ok(verified) => verified,
             Err(why) => {
-                self.checks.push(Check { class: BAD, name: "Signature", told: plain(&why) });
+                self.checks.push(Check { class: BAD, name: "Signature", detail: plain(&why) });
                 return Ok(());
             }
         };
-        let told = format!("of the statement holds, by the installation's key {}", cut(&key, 80));
-        self.checks.push(Check { class: GOOD, name: "Signature", told });
+        let detail = format!("of the statement holds, by the installation's key {}", cut(&key, 80));
+        self.checks.push(Check { class: GOOD, name: "Signature", detail });
         let statement: Value = serde_json::from_slice(&payload).unwrap_or_default();
         self.subjects(&statement, manifest);
         self.statement = Some(pretty(&statement, 60_000));
@@ -162,12 +166,12 @@ impl ProvenancePage {
         let digest = sha256_hex(manifest);
         let subjects = list(&statement["subject"]);
         let is_good = subjects.iter().any(|subject| subject["digest"]["sha256"] == *digest);
-        let told = if is_good {
+        let detail = if is_good {
             format!("names {} files by their digests, this manifest among them", subjects.len())
         } else {
             "is about another manifest".to_owned()
         };
-        self.checks.push(Check { class: of(is_good), name: "Statement", told });
+        self.checks.push(Check { class: of(is_good), name: "Statement", detail });
     }
 
     /// That each file is what was sealed: the API hashes it before it hands out a byte.
@@ -185,12 +189,12 @@ impl ProvenancePage {
             }
         }
         let looked = sealed.len().min(MOST);
-        let told = match (self.changed.len(), sealed.len() > MOST) {
+        let detail = match (self.changed.len(), sealed.len() > MOST) {
             (0, false) => format!("all {looked} are what was sealed"),
             (0, true) => format!("the first {looked} of {} are what was sealed", sealed.len()),
             (bad, _) => format!("{bad} of {looked} are not what was sealed"),
         };
-        self.checks.push(Check { class: of(self.changed.is_empty()), name: "Files", told });
+        self.checks.push(Check { class: of(self.changed.is_empty()), name: "Files", detail });
         Ok(())
     }
 }

@@ -239,16 +239,16 @@ async fn inside(context: &Context) -> Vec<Check> {
 
 async fn diagnostics(rest: &Rest) -> Vec<Check> {
     const NAME: &str = "inside the operator";
-    let told = match rest.get("/diagnostics").await {
-        Ok(told) => told,
+    let report = match rest.get("/diagnostics").await {
+        Ok(report) => report,
         Err(error) => {
             let denied = error.downcast_ref::<Refusal>().is_some_and(|refusal| refusal.status == 403);
             let status = if denied { Status::Skipped } else { Status::Failed };
             return vec![Check::of(status, NAME, error.to_string(), "the ClusterRole jct-diagnostics lets you see it")];
         }
     };
-    let mut checks = vec![versions(text(&told, "version")), clock(&told["time"], Timestamp::now())];
-    for check in told["checks"].as_array().into_iter().flatten() {
+    let mut checks = vec![versions(text(&report, "version")), clock(&report["time"], Timestamp::now())];
+    for check in report["checks"].as_array().into_iter().flatten() {
         let of = |field: &str| check[field].as_str().map(str::to_owned);
         checks.push(Check {
             name: of("name").unwrap_or_default(),

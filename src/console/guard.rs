@@ -1,4 +1,4 @@
-//! The door of the console: from where it is reached, and what its answers may do in a browser.
+//! Checks where a request to the console arrived and which page sent it, and sets the headers that restrict its answers in a browser.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -16,9 +16,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Where a request arrived: what a browser calls the place it came from.
+/// The origin under which a request reached the console, as a browser writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct ConsoleOrigin {
     /// Scheme, host and port.
     pub origin: String,
 }
@@ -27,13 +27,13 @@ pub struct Place {
 pub async fn guard(State(console): State<Console>, mut request: Request, next: Next) -> Response {
     let public = console.0.settings.public_url.as_deref();
     let method = request.method().clone();
-    let checked = place(&request, public).and_then(|place| {
+    let checked = console_origin(&request, public).and_then(|reached| {
         let sends = method == Method::POST;
-        if sends { from_own_page(request.headers(), &place).map(|()| place) } else { Ok(place) }
+        if sends { from_own_page(request.headers(), &reached).map(|()| reached) } else { Ok(reached) }
     });
     let mut response = match checked {
-        Ok(place) => {
-            request.extensions_mut().insert(place);
+        Ok(reached) => {
+            request.extensions_mut().insert(reached);
             next.run(request).await
         }
         Err(why) => plain_page(&Failure::new(StatusCode::FORBIDDEN, why)).into_response(),
@@ -64,14 +64,14 @@ fn harden(headers: &mut HeaderMap, https: bool) {
 }
 
 /// Where a request arrived: at the public URL, behind which there is TLS, or through a port-forward.
-fn place(request: &Request, public: Option<&str>) -> Result<Place, &'static str> {
+fn console_origin(request: &Request, public: Option<&str>) -> Result<ConsoleOrigin, &'static str> {
     let host = serve::host(request).ok_or("the request names no host")?.to_ascii_lowercase();
     if let Some(origin) = public.map(origin_of).filter(|origin| origin.strip_prefix("https://") == Some(&host)) {
-        return Ok(Place { origin });
+        return Ok(ConsoleOrigin { origin });
     }
     let near = request.extensions().get::<Peer>().is_some_and(|peer| peer.address.is_loopback());
     if is_loopback(&host) && near {
-        return Ok(Place { origin: format!("http://{host}") });
+        return Ok(ConsoleOrigin { origin: format!("http://{host}") });
     }
     Err("the console is reached by `kubectl jct console`, or by HTTPS at its public URL (JCT_PUBLIC_URL)")
 }
@@ -89,11 +89,11 @@ fn is_loopback(host: &str) -> bool {
 }
 
 /// That a request comes from a page of ours, or from a program that is no browser: those send no cookie that is worth anything.
-fn from_own_page(headers: &HeaderMap, place: &Place) -> Result<(), &'static str> {
+fn from_own_page(headers: &HeaderMap, reached: &ConsoleOrigin) -> Result<(), &'static str> {
     let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let own_site = text(&FETCH_SITE).is_none_or(|site| site == "same-origin");
     let own_origin = match text(&header::ORIGIN) {
-        Some(origin) => origin.eq_ignore_ascii_case(&place.origin),
+        Some(origin) => origin.eq_ignore_ascii_case(&reached.origin),
         None => !headers.contains_key(header::COOKIE),
     };
     if own_site && own_origin { Ok(()) } else { Err("the request comes from a page of another site") }
@@ -109,7 +109,7 @@ mod tests {
     fn arrived(host: &str, peer: &str) -> Result<String, &'static str> {
         let mut request = Request::builder().uri("/console").header("host", host).body(Body::empty()).unwrap();
         request.extensions_mut().insert(Peer { address: peer.parse().unwrap(), certified: false });
-        place(&request, Some("https://JCT.example.org:443/base")).map(|place| place.origin)
+        console_origin(&request, Some("https://JCT.example.org:443/base")).map(|reached| reached.origin)
     }
 
     #[rstest]
@@ -140,7 +140,7 @@ mod tests {
     fn a_change_comes_from_our_own_page(#[case] headers: &[(&'static str, &'static str)], #[case] good: bool) {
         let headers =
             headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
-        let place = Place { origin: "http://127.0.0.1:1".into() };
-        assert_eq!(from_own_page(&headers.collect(), &place).is_ok(), good);
+        let reached = ConsoleOrigin { origin: "http://127.0.0.1:1".into() };
+        assert_eq!(from_own_page(&headers.collect(), &reached).is_ok(), good);
     }
 }

@@ -1,4 +1,4 @@
-//! What a commit of this process has told of, for those who wait for it.
+//! The Tasks that a commit of this process changed, for requests that wait for them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::operation::{Fate, View};
 
 /// The Tasks that one commit has recorded or refused. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct News(Arc<Committed>);
+pub struct CommittedTasks(Arc<Committed>);
 
 #[derive(Debug, Default)]
 struct Committed {
@@ -18,8 +18,8 @@ struct Committed {
     keys: BTreeSet<(String, String)>,
 }
 
-impl News {
-    /// What there is to tell once `view` is committed.
+impl CommittedTasks {
+    /// The Tasks that the commit of `view` changes.
     pub(super) fn of(view: &View) -> Self {
         let inserted = view.tasks.values().filter(|slot| slot.fate == Fate::Inserted);
         let mut committed = Committed { tasks: view.refusals.keys().copied().collect(), ..Committed::default() };
@@ -30,7 +30,7 @@ impl News {
         Self(Arc::new(committed))
     }
 
-    /// Whether there is nothing to tell.
+    /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.0.tasks.is_empty()
     }

@@ -1,4 +1,4 @@
-//! The way to the REST API.
+//! What tools and resources need of the REST API: a client, its requests and responses.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// A request to the API.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Ask {
+pub struct ApiRequest {
     /// GET or POST.
     pub method: Method,
     /// Path and query.
@@ -16,17 +16,17 @@ pub struct Ask {
     pub body: Option<Value>,
     /// A range of bytes: the first one, and how many.
     pub range: Option<(u64, u64)>,
-    /// What the client says that it is: `mcp/NAME`.
+    /// What the client calls itself: `mcp/NAME`.
     pub client: String,
 }
 
-impl Ask {
-    /// To read what is at this path.
+impl ApiRequest {
+    /// Reads what is at `path`.
     pub(crate) fn get(client: &str, path: String) -> Self {
         Self { method: Method::GET, path, body: None, range: None, client: client.to_owned() }
     }
 
-    /// The same, of a path with these parameters: those that there are.
+    /// Reads `path` with those of the `parameters` that have a value.
     pub(crate) fn list(client: &str, path: &str, parameters: &[(&str, Option<String>)]) -> Self {
         let given = parameters.iter().filter_map(|(name, value)| Some(format!("{name}={}", encoded(value.as_ref()?))));
         let query: Vec<String> = given.collect();
@@ -40,20 +40,20 @@ pub(crate) fn encoded(text: &str) -> String {
     percent_encoded(text.as_bytes(), b"-._~")
 }
 
-/// What the API answers.
+/// A response of the API.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct ApiResponse {
     /// The status.
     pub status: StatusCode,
     /// Its headers.
     pub headers: HeaderMap,
-    /// The body, up to [`Answer::MOST`].
+    /// The body, up to [`ApiResponse::MOST`].
     pub body: Bytes,
     /// Whether there is more of it.
     pub is_cut: bool,
 }
 
-impl Answer {
+impl ApiResponse {
     /// How much of a body is read, in bytes.
     pub const MOST: usize = 4 << 20;
 
@@ -63,17 +63,21 @@ impl Answer {
     }
 }
 
-/// A way to the REST API.
-pub trait Door: Clone + Send + Sync + 'static {
-    /// The namespace that is meant where a call names none.
+/// Sends requests to the REST API.
+pub trait RestClient: Clone + Send + Sync + 'static {
+    /// The namespace of a call that names none.
     fn namespace(&self, head: Option<&http::request::Parts>) -> Option<String>;
 
-    /// Asks it, as whoever sent these `head`s, where that is by HTTP; else as whoever opened the door.
+    /// Sends a request to the API: with the credentials of the HTTP request that `head` is of, if there is one; else with those that the
+    /// client was made with.
     ///
     /// # Errors
-    /// In a sentence, if there is no answer.
-    fn ask(&self, head: Option<&http::request::Parts>, ask: Ask)
-    -> impl Future<Output = Result<Answer, String>> + Send;
+    /// A sentence, if there is no response.
+    fn send(
+        &self,
+        head: Option<&http::request::Parts>,
+        request: ApiRequest,
+    ) -> impl Future<Output = Result<ApiResponse, String>> + Send;
 }
 
 #[cfg(test)]
@@ -82,9 +86,9 @@ mod tests {
 
     #[test]
     fn what_agents_say_is_a_value_and_nothing_else() {
-        let ask = Ask::list("mcp/x", "/tasks", &[("status", Some("a&b=/?#é".into())), ("repo", None)]);
-        assert_eq!(ask.path, "/tasks?status=a%26b%3D%2F%3F%23%C3%A9");
-        assert_eq!(Ask::list("mcp/x", "/tasks", &[("repo", None)]).path, "/tasks");
+        let request = ApiRequest::list("mcp/x", "/tasks", &[("status", Some("a&b=/?#é".into())), ("repo", None)]);
+        assert_eq!(request.path, "/tasks?status=a%26b%3D%2F%3F%23%C3%A9");
+        assert_eq!(ApiRequest::list("mcp/x", "/tasks", &[("repo", None)]).path, "/tasks");
         assert_eq!(encoded("../x"), "..%2Fx");
     }
 }
