@@ -17,15 +17,15 @@ use crate::domain::forge::Trailers;
 use crate::domain::trace;
 use crate::domain::url::SOURCE_URL;
 
-const TRACE_MOUNT: &str = "/trace";
+pub(super) const TRACE_MOUNT: &str = "/trace";
 const WORK_MOUNT: &str = "/work";
 const TOOLS_MOUNT: &str = "/jct";
 const TMP_MOUNT: &str = "/tmp";
 pub(super) const CA_VOLUME: &str = "source-ca";
-const CA_MOUNT: &str = "/etc/jct/source-ca";
+pub(super) const CA_MOUNT: &str = "/etc/jct/source-ca";
 pub(super) const CA_FILE: &str = "ca.crt";
 pub(super) const CREDENTIAL_VOLUME: &str = "forge-credential";
-const CREDENTIAL_MOUNT: &str = "/var/run/secrets/jct-forge";
+pub(super) const CREDENTIAL_MOUNT: &str = "/var/run/secrets/jct-forge";
 pub(super) const MODEL_TOKEN_VOLUME: &str = "model-token";
 const MODEL_TOKEN_MOUNT: &str = "/var/run/secrets/jct-model";
 pub(super) const MODEL_TOKEN_FILE: &str = "token";
@@ -154,7 +154,7 @@ fn waiting(settings: &JobSettings) -> Option<ResourceRequirements> {
 }
 
 /// What all of them have in common.
-fn ours(name: &str, step: &str, args: &[String], settings: &JobSettings) -> Container {
+pub(super) fn ours(name: &str, step: &str, args: &[String], settings: &JobSettings) -> Container {
     let step = ["worker".to_owned(), step.to_owned()];
     Container {
         name: name.into(),
@@ -188,7 +188,7 @@ fn default_resources(settings: &JobSettings) -> Option<ResourceRequirements> {
     })
 }
 
-fn mount(name: &str, path: &str) -> VolumeMount {
+pub(super) fn mount(name: &str, path: &str) -> VolumeMount {
     VolumeMount { name: name.into(), mount_path: path.into(), ..VolumeMount::default() }
 }
 
@@ -216,6 +216,6 @@ fn with_trace(container: Container, attempt: &Attempt) -> Container {
 }
 
 /// Kubernetes replaces `$(NAME)` in arguments and values: a dollar is doubled, so that it stands for itself.
-fn literal(value: &str) -> String {
+pub(super) fn literal(value: &str) -> String {
     value.replace('$', "$$")
 }

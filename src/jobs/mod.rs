@@ -11,6 +11,7 @@
 //! | `model`, where the executor may ask models | the worker's | what is private of work, a token for the broker |
 
 mod containers;
+mod delivery;
 pub mod placement;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use self::containers::{
     CA_FILE, CA_VOLUME, CREDENTIAL_VOLUME, MODEL_TOKEN_FILE, MODEL_TOKEN_VOLUME, executor, recorder, relay, source,
+};
+pub use self::delivery::{
+    BASE_CONTAINER, CHECK_CONTAINER, Delivery, PUSH_CONTAINER, delivery_credential_name, delivery_job,
+    delivery_job_name, delivery_labels,
 };
 use self::placement::{Placement, WayOut};
 use crate::crd::names;

@@ -21,7 +21,7 @@ fn task() -> Task {
     }
 }
 
-fn settings() -> JobSettings {
+pub fn settings() -> JobSettings {
     JobSettings {
         namespace: "jct-system".into(),
         image: "jct-worker:1".into(),

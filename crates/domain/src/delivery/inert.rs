@@ -7,7 +7,9 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::shown::{cut, is_troublesome, plain, plain_lines};
+#[cfg(test)]
+use crate::shown::is_troublesome;
+use crate::shown::{cut, plain, plain_lines};
 
 /// What begins a mention, a reference, a tag or a comment, with what would make it one.
 const PATTERNS: [(&str, &str); 5] = [

@@ -28,7 +28,7 @@ fn refused(message: impl Into<String>) -> Stop {
 /// Gives the commit that is delivered.
 pub async fn check(args: &CheckArgs, interrupted: CancellationToken) -> Result<String, Stop> {
     let CheckArgs { step, trace_dir, manifest_sha256, commit, signed_commit } = args;
-    let git = Local::new(step, interrupted);
+    let git = Local::new(step, true, interrupted);
     let (change, entry) = sealed(trace_dir, manifest_sha256)?;
     if (&change.commit, &change.base_commit) != (commit, &step.base) {
         return Err(altered("the manifest is about another commit"));

@@ -19,20 +19,26 @@ use std::time::Duration;
 use clap::Args;
 use jct_domain::FailureReason;
 use jct_domain::delivery::{DeliveryEnding, DeliveryReason, DeliveryStep};
+use jct_domain::executor::SandboxMode;
 use jct_untrusted::Failure;
 use jct_untrusted::git::output::{explain, forward_output};
 use jct_untrusted::git::{environment, options};
 use jct_untrusted::names::shorten;
 use jct_untrusted::process::{self, Group};
+use tokio::process::Command;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::launch::Launch;
 use crate::memory;
+use crate::sandbox::{ProcessLimits, Sandbox};
 
 /// The branch of the repository that `check` leaves.
 const CHANGE_REF: &str = "refs/jct/change";
 /// Where `base` leaves what the change is made on.
 const BASE_REF: &str = "refs/jct/base";
+/// What git is made of, beside the folders of programs.
+const READS: [&str; 6] = ["/usr", "/bin", "/lib", "/lib64", "/etc", "/proc"];
 /// The most that git may print, in bytes.
 const MAX_OUTPUT_BYTES: usize = 1 << 20;
 /// The longest message, in characters.
@@ -205,9 +211,11 @@ fn prepare(scratch: &Path) -> std::io::Result<()> {
     fs::write(scratch.join("gitconfig"), TRUST)
 }
 
-/// Git on the shared repository, without a network.
+/// Git on the shared repository, without the forge.
 struct Local<'a> {
     args: &'a StepArgs,
+    /// Whether git is confined as an executor is: the containers of a pod share its network, and what is opened here a stranger made.
+    is_confined: bool,
     deadline: Instant,
     interrupted: CancellationToken,
 }
@@ -220,13 +228,32 @@ struct Ended {
 }
 
 impl<'a> Local<'a> {
-    fn new(args: &'a StepArgs, interrupted: CancellationToken) -> Self {
-        Self { args, deadline: deadline(args), interrupted }
+    fn new(args: &'a StepArgs, is_confined: bool, interrupted: CancellationToken) -> Self {
+        Self { args, is_confined, deadline: deadline(args), interrupted }
+    }
+
+    fn git(&self) -> Result<Command, Stop> {
+        if !self.is_confined {
+            return Ok(memory::limited_git());
+        }
+        let StepArgs { repository, scratch, .. } = self.args;
+        let programs = std::env::var_os("PATH").unwrap_or_default();
+        let sandbox = Sandbox {
+            reads: READS.iter().map(PathBuf::from).chain(std::env::split_paths(&programs)).collect(),
+            writes: vec![repository.clone(), scratch.clone()],
+            unix_sockets: false,
+            model: false,
+            supervisor: i32::try_from(std::process::id()).into_iter().collect(),
+            limits: ProcessLimits { data_bytes: memory::data_limit(), ..ProcessLimits::default() },
+            mode: SandboxMode::Required,
+        };
+        let own = std::env::current_exe().map_err(broken("find its own program"))?;
+        Ok(Launch::Confined(sandbox).command(&own, "git"))
     }
 
     async fn run(&self, args: &[&str], input: Stdio) -> Result<Ended, Stop> {
         let StepArgs { repository, scratch, .. } = self.args;
-        let mut command = memory::limited_git();
+        let mut command = self.git()?;
         command.args(options(repository)).args(args).env_clear().envs(environment(repository, scratch, None));
         let mut group = Group::spawn_with(&mut command, input).map_err(broken("start git"))?;
         let mut output = Vec::new();

@@ -21,7 +21,7 @@ pub async fn push(args: &PushArgs, interrupted: CancellationToken) -> Result<boo
     if expected.as_ref().is_some_and(|expected| *expected != remote.step.base) {
         return Err(wrong("the change is not made on the commit that the branch is at by the record".into()));
     }
-    let local = Local::new(&remote.step, interrupted.clone());
+    let local = Local::new(&remote.step, false, interrupted.clone());
     let checked =
         local.must(&["rev-parse", "--verify", CHANGE_REF], std::process::Stdio::null(), "nothing was checked").await?;
     if String::from_utf8_lossy(&checked).trim() != commit {

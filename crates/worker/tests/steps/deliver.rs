@@ -74,13 +74,23 @@ struct Delivery<'a> {
     signed: Option<String>,
     commit: String,
     expected: Option<String>,
+    path: std::ffi::OsString,
 }
 
 impl<'a> Delivery<'a> {
     fn of(sealed: &'a Sealed) -> Self {
         let volumes = tempfile::tempdir().unwrap();
         let (url, commit) = (sealed.forge.url(), sealed.commit());
-        Self { sealed, volumes, url, token: TOKEN, signed: None, commit, expected: None }
+        Self {
+            sealed,
+            volumes,
+            url,
+            token: TOKEN,
+            signed: None,
+            commit,
+            expected: None,
+            path: std::env::var_os("PATH").unwrap(),
+        }
     }
 
     fn folder(&self, name: &str) -> PathBuf {
@@ -118,7 +128,7 @@ impl<'a> Delivery<'a> {
             .args(["worker", step])
             .args(args.iter().map(|(name, value)| format!("--{name}={value}")))
             .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("PATH", &self.path)
             .output()
             .unwrap();
         assert!(found(&[output.stdout, output.stderr.clone()].concat()).is_empty());
@@ -193,6 +203,38 @@ fn a_signature_may_be_added_and_nothing_else() {
         Some(content.replacen("\n\n", &format!("\n{SIGNATURE}\n"), 1) + "Co-authored-by: Eve <eve@example.org>\n");
     delivery.succeeds(&["deliver-base"]);
     delivery.fails("deliver-check", DeliveryReason::CheckFailed, "not the sealed one with a signature");
+}
+
+/// Git is somebody who tries to write elsewhere and to reach somebody: in the step that opens what a stranger made it can't.
+#[test]
+fn what_opens_the_bundle_has_no_network_and_writes_nowhere_else() {
+    let sealed = Sealed::new();
+    let mut delivery = Delivery::of(&sealed);
+    let (bin, elsewhere) = (delivery.folder("bin"), tempfile::tempdir().unwrap());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, marks) = (listener.local_addr().unwrap().port(), elsewhere.path().display().to_string());
+    let which = Command::new("sh").args(["-c", "command -v git"]).output().unwrap().stdout;
+    let git = String::from_utf8(which).unwrap();
+    fs::create_dir(&bin).unwrap();
+    let script = format!(
+        "#!/bin/bash\n(echo > {marks}/$$) 2>/dev/null\n(exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null\nexec {} \"$@\"\n",
+        git.trim()
+    );
+    fs::write(bin.join("git"), script).unwrap();
+    Command::new("chmod").args(["+x", bin.join("git").to_str().unwrap()]).status().unwrap();
+    delivery.path = format!("{}:{}", bin.display(), delivery.path.to_str().unwrap()).into();
+    listener.set_nonblocking(true).unwrap();
+    let mut tried = |step: &str| {
+        delivery.succeeds(&[step]);
+        let written = fs::read_dir(elsewhere.path()).unwrap().count();
+        fs::read_dir(elsewhere.path()).unwrap().for_each(|file| fs::remove_file(file.unwrap().path()).unwrap());
+        let reached = std::iter::from_fn(|| listener.accept().ok()).count();
+        (written > 0, reached > 0)
+    };
+    // The control: the others can.
+    assert_eq!(tried("deliver-base"), (true, true));
+    assert_eq!(tried("deliver-check"), (false, false));
+    assert_eq!(tried("deliver-push"), (true, true));
 }
 
 #[test]
