@@ -179,7 +179,7 @@ mod tests {
             if branch_problem(&name).is_none() {
                 prop_assert!(git_takes(&name), "{name:?}");
             } else if git_takes(&name) {
-                let is_ours = name.starts_with("refs/") || name == "HEAD" || name.chars().any(|c| c.is_whitespace() || c.is_control());
+                let is_ours = name.starts_with("refs/") || matches!(&*name, "HEAD" | "@") || name.chars().any(|c| c.is_whitespace() || c.is_control());
                 prop_assert!(is_ours || name.contains("@{"), "{name:?} is refused for nothing");
             }
         }
