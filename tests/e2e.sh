@@ -172,7 +172,7 @@ executors:
       resources: *small
       time: { killAfterSeconds: 1 }
     - { <<: *endless, name: hasty, time: { maxSeconds: 2, killAfterSeconds: 1 } }
-    # Shows all that it can read of its container, but for large files: what is in there is for a test to say.
+    # Shows all that it can read of its container but programs: what is in there is for a test to say.
     - name: searcher
       operations: [analysis]
       namespaces: ["forges-*"]
@@ -182,9 +182,9 @@ executors:
         - -c
         - |
           cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ /proc/self/mountinfo >"\$JCT_OUT/proc.bin" 2>/dev/null
-          find / -path /proc -prune -o -path /sys -prune -o -path "\$JCT_OUT" -prune -o -type f -size -1000 -print0 2>/dev/null |
-            xargs -0 cat >"\$JCT_OUT/files.bin" 2>/dev/null
-          ls -laR /work /jct /run /var /tmp >"\$JCT_OUT/names.txt" 2>&1
+          find . "\$HOME" /work/in /work/private /work/result /work/git /tmp /agent /run /var -type f 2>/dev/null |
+            while read -r file; do cat "\$file"; done >"\$JCT_OUT/files.bin" 2>/dev/null
+          ls -laR . /work /jct /tmp /agent / >"\$JCT_OUT/names.txt" 2>&1
           exit 0
       resources: *small
     # Two, for one alone is refused its memory before the kernel has to take it.

@@ -13,18 +13,19 @@ use super::{
     arguments, attempt_args, source_url,
 };
 use crate::domain::executor::{Executor, READ_ONLY_FOLDERS};
+use crate::domain::forge::Trailers;
 use crate::domain::trace;
 use crate::domain::url::SOURCE_URL;
 
-const TRACE_MOUNT: &str = "/trace";
+pub(super) const TRACE_MOUNT: &str = "/trace";
 const WORK_MOUNT: &str = "/work";
 const TOOLS_MOUNT: &str = "/jct";
 const TMP_MOUNT: &str = "/tmp";
 pub(super) const CA_VOLUME: &str = "source-ca";
-const CA_MOUNT: &str = "/etc/jct/source-ca";
+pub(super) const CA_MOUNT: &str = "/etc/jct/source-ca";
 pub(super) const CA_FILE: &str = "ca.crt";
 pub(super) const CREDENTIAL_VOLUME: &str = "forge-credential";
-const CREDENTIAL_MOUNT: &str = "/var/run/secrets/jct-forge";
+pub(super) const CREDENTIAL_MOUNT: &str = "/var/run/secrets/jct-forge";
 pub(super) const MODEL_TOKEN_VOLUME: &str = "model-token";
 const MODEL_TOKEN_MOUNT: &str = "/var/run/secrets/jct-model";
 pub(super) const MODEL_TOKEN_FILE: &str = "token";
@@ -111,6 +112,10 @@ pub(super) fn executor(attempt: &Attempt, settings: &JobSettings) -> Container {
 pub(super) fn recorder(attempt: &Attempt, settings: &JobSettings) -> Container {
     let mut args = attempt_args(attempt);
     args.extend(arguments(&[("work-dir", WORK_MOUNT)]));
+    if let Some(SourceForge { trailers: Trailers { agent, identity }, .. }) = &settings.forge {
+        args.extend(arguments(&[("agent-trailer", agent.as_str())]));
+        args.extend(identity.iter().flat_map(|identity| arguments(&[("agent", identity)])));
+    }
     Container {
         resources: waiting(settings),
         volume_mounts: Some(vec![trace_mount(attempt), mount("work", WORK_MOUNT)]),
@@ -149,7 +154,7 @@ fn waiting(settings: &JobSettings) -> Option<ResourceRequirements> {
 }
 
 /// What all of them have in common.
-fn ours(name: &str, step: &str, args: &[String], settings: &JobSettings) -> Container {
+pub(super) fn ours(name: &str, step: &str, args: &[String], settings: &JobSettings) -> Container {
     let step = ["worker".to_owned(), step.to_owned()];
     Container {
         name: name.into(),
@@ -183,7 +188,7 @@ fn default_resources(settings: &JobSettings) -> Option<ResourceRequirements> {
     })
 }
 
-fn mount(name: &str, path: &str) -> VolumeMount {
+pub(super) fn mount(name: &str, path: &str) -> VolumeMount {
     VolumeMount { name: name.into(), mount_path: path.into(), ..VolumeMount::default() }
 }
 
@@ -211,6 +216,6 @@ fn with_trace(container: Container, attempt: &Attempt) -> Container {
 }
 
 /// Kubernetes replaces `$(NAME)` in arguments and values: a dollar is doubled, so that it stands for itself.
-fn literal(value: &str) -> String {
+pub(super) fn literal(value: &str) -> String {
     value.replace('$', "$$")
 }

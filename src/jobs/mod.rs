@@ -11,6 +11,7 @@
 //! | `model`, where the executor may ask models | the worker's | what is private of work, a token for the broker |
 
 mod containers;
+mod delivery;
 pub mod placement;
 
 use std::collections::BTreeMap;
@@ -27,9 +28,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use self::containers::{
     CA_FILE, CA_VOLUME, CREDENTIAL_VOLUME, MODEL_TOKEN_FILE, MODEL_TOKEN_VOLUME, executor, recorder, relay, source,
 };
+pub use self::delivery::{
+    BASE_CONTAINER, CHECK_CONTAINER, Delivery, PUSH_CONTAINER, delivery_credential_name, delivery_job,
+    delivery_job_name, delivery_labels,
+};
 use self::placement::{Placement, WayOut};
 use crate::crd::names;
 use crate::domain::executor::Executor;
+use crate::domain::forge::Trailers;
 use crate::domain::model::AUDIENCE;
 use crate::domain::{Id, Task, TraceId};
 
@@ -97,6 +103,8 @@ pub struct SourceForge {
     pub authorities: Option<String>,
     /// Whether the attempt has a Secret with its credential: [`credential_name`].
     pub has_credential: bool,
+    /// How the message of a change's commit names the agent.
+    pub trailers: Trailers,
 }
 
 /// The broker of models, as worker pods reach it.

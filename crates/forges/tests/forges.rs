@@ -1,5 +1,7 @@
 //! Forges as they answer by their public documentation, and as they should not.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // test code that is not in a #[test]
+
 mod support;
 
 use std::collections::BTreeMap;

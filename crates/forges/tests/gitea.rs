@@ -1,5 +1,7 @@
 //! Pull requests of a real forge: Gitea, as `tests/gitea.sh` runs it (`tests/cluster/prerequisites.sh gitea` builds it).
 
+#![allow(clippy::unwrap_used, clippy::panic)] // test code that is not in a #[test]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

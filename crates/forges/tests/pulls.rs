@@ -1,5 +1,7 @@
 //! Pull requests, as GitHub and GitLab answer by their public documentation: neither was tried itself. Gitea is, in `gitea`.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // test code that is not in a #[test]
+
 mod support;
 
 use jct_domain::task::Repo;

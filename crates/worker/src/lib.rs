@@ -15,6 +15,7 @@
 
 mod attempt;
 mod change;
+mod deliver;
 mod descriptors;
 mod launch;
 mod link;
@@ -35,6 +36,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use jct_domain::forge::AgentTrailer;
 use jct_domain::url::SOURCE_URL;
 use jct_domain::{Id, TraceId};
 
@@ -53,6 +55,12 @@ pub enum WorkerCommand {
     /// Answer git, which asks for a credential: started by `source`, not by people
     #[command(hide = true)]
     Credential(CredentialArgs),
+    /// Fetch the commit that a change is made on, from the forge that it is delivered to
+    DeliverBase(deliver::RemoteArgs),
+    /// Hold a sealed change against its digests, and make a commit of it on its base
+    DeliverCheck(deliver::CheckArgs),
+    /// Push the checked commit to its branch
+    DeliverPush(deliver::PushArgs),
     /// Be an executor that is built in: started by `run`, not by people
     #[command(hide = true)]
     Execute(ExecuteArgs),
@@ -110,6 +118,16 @@ pub struct AttemptArgs {
     /// Where the termination message goes
     #[arg(long, value_name = "FILE", default_value = "/dev/termination-log")]
     pub termination_log: PathBuf,
+    /// How the message of a change's commit names the agent: none, Co-authored-by, Assisted-by or Generated-by
+    #[arg(long, value_name = "WORD", default_value = "none", value_parser = agent_trailer)]
+    pub agent_trailer: AgentTrailer,
+    /// The agent's name and address there; the executor's name when absent
+    #[arg(long, value_name = "NAME <ADDRESS>")]
+    pub agent: Option<String>,
+}
+
+fn agent_trailer(word: &str) -> Result<AgentTrailer, String> {
+    AgentTrailer::parse(word).ok_or_else(|| format!("must be one of {}", AgentTrailer::NAMES.join(", ")))
 }
 
 /// Arguments of `jct worker source`. The ref and the path come from task.json.
@@ -254,6 +272,9 @@ impl WorkerCommand {
             Self::Record(args) => steps::record(&args),
             Self::Launch(args) => launch::launch(&args),
             Self::Credential(args) => source::credential::answer(&args),
+            Self::DeliverBase(args) => deliver::base(&args),
+            Self::DeliverCheck(args) => deliver::check(&args),
+            Self::DeliverPush(args) => deliver::push(&args),
             Self::Execute(args) => jct_executors::execute(&args.into()),
         }
     }

@@ -58,7 +58,8 @@ pub fn source_forge(context: &Context, row: &TaskRow) -> Option<SourceForge> {
         );
     }
     let (name, authorities) = (forge.name.clone(), forge.ca_bundle.clone());
-    Some(SourceForge { name, url: forge.git_url(repo), authorities, has_credential })
+    let trailers = forge.delivery.trailers.clone();
+    Some(SourceForge { name, url: forge.git_url(repo), authorities, has_credential, trailers })
 }
 
 /// Makes the Secret when the pod of the open attempt has a node, and deletes it when its source is fetched. What fails is told in

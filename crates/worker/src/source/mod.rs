@@ -6,7 +6,7 @@
 pub mod credential;
 pub mod git;
 mod refs;
-mod refused;
+pub mod refused;
 mod tree;
 mod workspace;
 
@@ -92,7 +92,7 @@ pub async fn fetch(args: &SourceArgs, attempt: &Attempt, interrupted: Cancellati
     let repository = work.repository();
     let left = credentials(&args.url).map(|_| leave_credentials(&work.git_home(), &args.url)).transpose();
     let left = left.map_err(|error| Failure::worker("prepare git", &error))?;
-    let access = access(args, &work.git_home())?;
+    let access = access(&args.url, args.credential.as_deref(), args.authorities.as_deref(), &work.git_home())?;
     let has_login = access.credentials.is_some();
     let git = Git {
         home: work.git_home(),
@@ -146,31 +146,31 @@ pub async fn fetch(args: &SourceArgs, attempt: &Attempt, interrupted: Cancellati
 
 /// How git gets at the repository.
 #[derive(Default)]
-struct Access {
-    credentials: Option<String>,
-    helper: Option<String>,
-    authorities: Option<PathBuf>,
+pub struct Access {
+    pub credentials: Option<String>,
+    pub helper: Option<String>,
+    pub authorities: Option<PathBuf>,
 }
 
-/// As the arguments have it: by what stands in the URL, by a mounted Secret, or by nothing.
-fn access(args: &SourceArgs, home: &Path) -> Result<Access, Failure> {
+/// By what stands in the URL, by a mounted Secret, or by nothing.
+pub fn access(url: &str, credential: Option<&Path>, authorities: Option<&str>, home: &Path) -> Result<Access, Failure> {
     let broken = |what: &'static str| move |error: std::io::Error| Failure::worker(what, &error);
     let mut access = Access::default();
-    if let Some(pem) = &args.authorities {
+    if let Some(pem) = authorities {
         let file = home.join("authorities.pem");
         fs::write(&file, pem).map_err(broken("prepare git"))?;
         access.authorities = Some(file);
     }
-    if let Some(found) = credentials(&args.url) {
+    if let Some(found) = credentials(url) {
         access.credentials = Some(found.to_owned());
         access.helper = Some("store".into());
         return Ok(access);
     }
-    let Some(folder) = &args.credential else { return Ok(access) };
+    let Some(folder) = credential else { return Ok(access) };
     if let Some(login) = credential::read(folder)? {
         let program = std::env::current_exe().map_err(broken("find its own program"))?;
         access.credentials = Some(format!("{}:{}", login.username, login.token));
-        access.helper = Some(credential::helper(&program, folder, &args.url));
+        access.helper = Some(credential::helper(&program, folder, url));
     }
     Ok(access)
 }
@@ -259,7 +259,7 @@ impl Remote<'_> {
 }
 
 /// The scheme of `url`, if it is allowed.
-fn protocol(url: &str, allowed: &[String]) -> Result<&'static str, Failure> {
+pub fn protocol(url: &str, allowed: &[String]) -> Result<&'static str, Failure> {
     let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
     let known = SCHEMES.into_iter().find(|known| *known == scheme);
     match known.filter(|known| allowed.iter().any(|name| name.trim() == *known)) {

@@ -14,34 +14,42 @@ use jct_domain::FailureReason;
 use jct_domain::trace::Outcome;
 use tempfile::TempDir;
 
-use crate::support::{Pod, Repository};
+use crate::support::{Pod, Repository, run_git};
 
-const TOKEN: &str = "c4nary-7f3a91d0e2";
+pub const TOKEN: &str = "c4nary-7f3a91d0e2";
 
 /// A server of one private repository, by git's own program for that; it knows one token.
-struct Private {
+pub struct Private {
     address: String,
     /// Every request's head.
     asked: Arc<Mutex<Vec<String>>>,
     /// What was on command lines and in environments of all processes while it was asked.
-    seen: Arc<Mutex<Vec<u8>>>,
+    pub seen: Arc<Mutex<Vec<u8>>>,
+    /// What git is told to do in the repository before the next push is answered: once.
+    before_push: Arc<Mutex<Option<Vec<String>>>>,
 }
 
 impl Private {
-    fn of(repository: &Repository) -> Self {
+    pub fn of(repository: &Repository) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let server = Self { address, asked: Arc::default(), seen: Arc::default() };
-        let (asked, seen, root) = (server.asked.clone(), server.seen.clone(), repository.path().to_owned());
+        let server = Self { address, asked: Arc::default(), seen: Arc::default(), before_push: Arc::default() };
+        let (asked, seen, root) = (server.asked.clone(), server.seen.clone(), repository.path());
+        let before_push = server.before_push.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let _ = serve(&stream.unwrap(), &root, &asked, &seen);
+                let _ = serve(&stream.unwrap(), &root, &asked, &seen, &before_push);
             }
         });
         server
     }
 
-    fn url(&self) -> String {
+    pub fn before_push(&self, repository: &Repository, args: &[&str]) {
+        assert!(repository.path().exists());
+        *self.before_push.lock().unwrap() = Some(args.iter().map(|&arg| arg.to_owned()).collect());
+    }
+
+    pub fn url(&self) -> String {
         format!("http://{}/octo/repo.git", self.address)
     }
 }
@@ -60,7 +68,13 @@ fn processes() -> Vec<u8> {
     files.filter_map(|path| fs::read(path).ok()).collect::<Vec<_>>().concat()
 }
 
-fn serve(stream: &TcpStream, root: &Path, asked: &Mutex<Vec<String>>, seen: &Mutex<Vec<u8>>) -> std::io::Result<()> {
+fn serve(
+    stream: &TcpStream,
+    root: &Path,
+    asked: &Mutex<Vec<String>>,
+    seen: &Mutex<Vec<u8>>,
+    before_push: &Mutex<Option<Vec<String>>>,
+) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     let head = head_of(&mut reader);
     asked.lock().unwrap().push(head.clone());
@@ -75,6 +89,11 @@ fn serve(stream: &TcpStream, root: &Path, asked: &Mutex<Vec<String>>, seen: &Mut
     }
     let mut body = vec![0; header("content-length").map_or(0, |length| length.parse().unwrap())];
     reader.read_exact(&mut body)?;
+    if head.contains("service=git-receive-pack")
+        && let Some(args) = before_push.lock().unwrap().take()
+    {
+        run_git(root, &args.iter().map(String::as_str).collect::<Vec<_>>(), b"");
+    }
     let target = head.split(' ').nth(1).unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let mut backend = Command::new("git")
@@ -98,7 +117,7 @@ fn serve(stream: &TcpStream, root: &Path, asked: &Mutex<Vec<String>>, seen: &Mut
 }
 
 /// A Secret, as it is mounted.
-fn secret(pairs: &[(&str, &str)]) -> TempDir {
+pub fn secret(pairs: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     pairs.iter().for_each(|(name, value)| fs::write(folder.path().join(name), value).unwrap());
     folder
@@ -133,13 +152,13 @@ fn forms(token: &str) -> BTreeMap<&'static str, Vec<u8>> {
     ])
 }
 
-fn found(haystack: &[u8]) -> Vec<&'static str> {
+pub fn found(haystack: &[u8]) -> Vec<&'static str> {
     let has = |form: &[u8]| haystack.windows(form.len()).any(|window| window == form);
     forms(TOKEN).into_iter().filter(|(_, form)| has(form)).map(|(name, _)| name).collect()
 }
 
 /// Everything below a folder: names, and what is in files.
-fn everything(folder: &Path) -> Vec<u8> {
+pub fn everything(folder: &Path) -> Vec<u8> {
     let mut all = Vec::new();
     let mut left: Vec<PathBuf> = vec![folder.to_owned()];
     while let Some(path) = left.pop() {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // test code that is not in a #[test]
 
+mod deliver;
 mod executors;
 mod forge;
 mod model;
