@@ -169,8 +169,7 @@ impl Reviewer {
             (Answer::Admit { patch, mut warnings }, Some((task, controls))) => {
                 let executors = self.executors.borrow().clone();
                 let namespace = namespace(context.request);
-                let named = controls.executor.as_deref();
-                warnings.extend(advice_on(&task, named, Naming::CustomResource, namespace, &executors));
+                warnings.extend(advice_on(&task, &controls, Naming::CustomResource, namespace, &executors));
                 Answer::Admit { patch, warnings }
             }
             (answer, _) => answer,

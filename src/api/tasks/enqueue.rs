@@ -107,7 +107,7 @@ pub(super) async fn make(api: &Api, caller: &Caller, wanted: Wanted<'_>, until: 
             return Err(problem);
         }
     };
-    let warnings = advice_on(&task, controls.executor.as_deref(), Naming::Rest, &namespace, &executors);
+    let warnings = advice_on(&task, &controls, Naming::Rest, &namespace, &executors);
     let submitter = caller.principal();
     let submission = Submission {
         namespace,

@@ -3,39 +3,51 @@
 use serde_json::{Map, Value};
 
 use crate::executor::{Builtin, Executor, Executors};
-use crate::task::{Naming, Operation, Task, read};
+use crate::forge::Mode;
+use crate::task::{Controls, Naming, Operation, Task, read};
 
 /// What whoever makes the Task of this `spec` in `namespace` is to be told, a sentence each. Nothing of a spec that does not fit:
 /// that is for the gate to say.
 pub fn advice(spec: &Value, naming: Naming, namespace: &str, executors: &Executors) -> Vec<String> {
     let (draft, findings) = read(spec, naming);
-    let named = draft.controls.executor.clone();
+    let controls = draft.controls.clone();
     let Some(task) = draft.into_task().filter(|_| findings.is_empty()) else { return Vec::new() };
-    advice_on(&task, named.as_deref(), naming, namespace, executors)
+    advice_on(&task, &controls, naming, namespace, executors)
 }
 
-/// As [`advice`], of a Task that was read already and may name an executor.
+/// As [`advice`], of a Task that was read already.
 pub fn advice_on(
     task: &Task,
-    named: Option<&str>,
+    controls: &Controls,
     naming: Naming,
     namespace: &str,
     executors: &Executors,
 ) -> Vec<String> {
-    match executors.resolve(namespace, task.operation, named) {
-        Ok(executor) => lacking(executor, task, naming).into_iter().collect(),
-        Err(none) => vec![format!("{none}. The Task waits for one for a while, and fails then")],
-    }
+    let of_executor = match executors.resolve(namespace, task.operation, controls.executor.as_deref()) {
+        Ok(executor) => lacking(executor, task, naming),
+        Err(none) => Some(format!("{none}. The Task waits for one for a while, and fails then")),
+    };
+    of_executor.into_iter().chain(stays_in_the_trace(controls, naming)).collect()
+}
+
+/// Nothing brings a change to a forge yet.
+fn stays_in_the_trace(controls: &Controls, naming: Naming) -> Option<String> {
+    controls.delivery.as_ref().filter(|delivery| delivery.mode != Mode::None)?;
+    let spec = if naming == Naming::Rest { "" } else { "spec." };
+    Some(format!(
+        "{spec}delivery.mode: in this version the change is evaluated and reviewed, and nothing brings it to the forge: it stays in the trace"
+    ))
 }
 
 /// As [`advice`], where nothing is known of the configuration: what the built-in executors can't do without.
 pub fn advice_without_configuration(spec: &Value, naming: Naming) -> Vec<String> {
     let (draft, findings) = read(spec, naming);
-    let named = draft.controls.executor.clone();
+    let controls = draft.controls.clone();
     let Some(task) = draft.into_task().filter(|_| findings.is_empty()) else { return Vec::new() };
     let builtin = Executors::default();
-    let executor = builtin.resolve("", task.operation, named.as_deref()).ok();
-    executor.and_then(|executor| lacking(executor, &task, naming)).into_iter().collect()
+    let executor = builtin.resolve("", task.operation, controls.executor.as_deref()).ok();
+    let of_executor = executor.and_then(|executor| lacking(executor, &task, naming));
+    of_executor.into_iter().chain(stays_in_the_trace(&controls, naming)).collect()
 }
 
 fn lacking(executor: &Executor, task: &Task, naming: Naming) -> Option<String> {
@@ -87,6 +99,7 @@ mod tests {
     #[case(json!({"operation": "code_change", "inputs": {"patch": "--- a/x"}}))]
     #[case(json!({"type": "code_change", "operation": null, "payload": {"patch": "--- a/x"}}))]
     #[case(json!({"operation": "ops", "inputs": {"commands": [["true"]]}}))]
+    #[case(json!({"operation": "code_change", "inputs": {"patch": "--- a/x"}, "delivery": {"mode": "none"}}))]
     // An agent acts on the objective.
     #[case(json!({"operation": "code_change", "executor": "agent"}))]
     // The gate's to say.
@@ -98,6 +111,7 @@ mod tests {
     #[rstest]
     #[case(json!({"operation": "code_change"}), "spec.inputs.patch is missing")]
     #[case(json!({"operation": "code_change", "inputs": {"patch": " "}}), "spec.inputs.patch is missing")]
+    #[case(json!({"operation": "code_change", "inputs": {"patch": "--- a/x"}, "delivery": {"mode": "branch"}}), "spec.delivery.mode: in this version")]
     #[case(json!({"operation": "ops"}), "spec.inputs.commands is missing")]
     #[case(json!({"operation": "ops", "inputs": {"commands": []}}), "spec.inputs.commands is missing")]
     #[case(json!({"executor": "nobody"}), "spec.executor \"nobody\" is not configured; allowed in spec.executor: analysis")]
