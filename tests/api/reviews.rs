@@ -62,6 +62,7 @@ async fn under_review(world: &World, required: Option<Required>) -> (Value, Valu
         worker_id: None,
         commit: None,
         started_at: None,
+        delivery: None,
         evidence: Some(Box::new(pack(&task, required))),
         ended_at: Timestamp::now(),
     };

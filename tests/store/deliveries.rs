@@ -47,7 +47,7 @@ async fn what_needs_no_review_is_due_at_once(#[values(Sqlite, Postgres)] backend
         (DeliveryPhase::Pending, Mode::PullRequest, Some("main"))
     );
     assert_eq!((&*delivery.branch, &*delivery.commit), ("jct/x", &*"c".repeat(40)));
-    assert_eq!(due(store).await, [delivery.clone()]);
+    assert_eq!(due(store).await, std::slice::from_ref(&delivery));
     assert!(store.due_deliveries(at(17), 10).await.unwrap().is_empty(), "not before its attempt's end");
     assert_eq!(store.delivery(delivery.id).await.unwrap(), Some(delivery));
     store.close().await;
@@ -90,7 +90,7 @@ async fn of_two_who_change_it_one_does(#[values(Sqlite, Postgres)] backend: Back
     assert!(!store.change_delivery(change).await.unwrap(), "it is not as it was any more");
     assert_eq!(db.rows().await, rows);
     assert!(store.due_deliveries(at(99), 10).await.unwrap().is_empty());
-    assert_eq!(store.due_deliveries(at(100), 10).await.unwrap(), [begun.clone()]);
+    assert_eq!(store.due_deliveries(at(100), 10).await.unwrap(), std::slice::from_ref(&begun));
 
     // That it is looked at again later is written, and is no entry.
     let later = Delivery { due_at: Some(at(200)), ..begun.clone() };

@@ -128,7 +128,7 @@ async fn an_attempt_has_one_pack_and_waits_until_enough_people_approve(#[values(
     assert_eq!(late, Reviewed::NotOpen(Outcome::Approved));
 
     let of_task = PackFilter { task_id: Some(task.id), ..PackFilter::default() };
-    assert_eq!(store.evidence_packs(&of_task, Page::default()).await.unwrap(), [pack.clone()]);
+    assert_eq!(store.evidence_packs(&of_task, Page::default()).await.unwrap(), std::slice::from_ref(&pack));
     let by_issue = ReviewFilter { issue_id: task.cwom_issue_id, ..ReviewFilter::default() };
     assert_eq!(store.reviews(&by_issue, Page::default()).await.unwrap().len(), 3);
     let other = ReviewFilter { decision: Some(Decision::Rejected), ..by_issue };
