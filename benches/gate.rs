@@ -115,6 +115,7 @@ fn settings() -> JobSettings {
         source_max_files: 10,
         source_max_bytes: 20,
         source_timeout_seconds: 30,
+        forge: None,
         broker: Default::default(),
     }
 }

@@ -8,7 +8,7 @@ BEGAN=${EPOCHREALTIME/[.,]/}
 chapter() { printf '\n== %s (%s)\n' "$1" "$(elapsed "$BEGAN")"; }
 
 chapter "Prerequisites"
-for set in cluster images push registry promtool postgres rust python lua browser; do tests/cluster/prerequisites.sh "$set"; done
+for set in cluster images push registry promtool postgres rust python lua browser gitea; do tests/cluster/prerequisites.sh "$set"; done
 chapter "Lint"
 scripts/lint.sh
 chapter "Unit, property, snapshot, scripted-API, store and worker tests"

@@ -26,6 +26,7 @@
 //! | [`sessions`] | answers Sessions: a token for who makes one |
 //! | [`signing`] | crate `jct-signing`, keys and signatures; here: the operator's keys in a Secret |
 //! | [`broker`] | the listener that has the keys of models: who asks, accounts, keys; the rest is crate `jct-model-gateway` |
+//! | [`forges`] | the credentials of forges, which are Secrets; what speaks to forges is crate `jct-forges` |
 //! | [`worker`] | crate `jct-worker`, inside the Job: source, sandbox, trace. A program of its own, too |
 //! | [`api`] | the REST door: Tasks, work objects, the record; health, metrics |
 //! | [`console`] | the API in a browser, through the API's own routes |
@@ -42,6 +43,7 @@ pub mod checkpoint;
 pub mod commands;
 pub mod console;
 pub mod crd;
+pub mod forges;
 pub mod jobs;
 pub mod local;
 pub mod manifest;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use jct::commands::{audit, check, db, keys, release_finalizers, retention, run, tasks, trace};
+use jct::commands::{audit, check, db, forge, keys, release_finalizers, retention, run, tasks, trace};
 use jct::domain::shown::plain_lines;
 use jct::runtime::settings::LogFormat;
 use jct::runtime::{Settings, operator, telemetry};
@@ -52,6 +52,9 @@ enum Command {
     /// Show what retention would remove
     #[command(subcommand)]
     Retention(retention::RetentionCommand),
+    /// Test forges and their credentials
+    #[command(subcommand)]
+    Forge(forge::ForgeCommand),
     /// Show or rotate the keys that provenance is signed with
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Command::Trace(command) => return trace::run(&command),
         Command::Tasks(command) => block_on(tasks::run(command)),
         Command::Retention(command) => block_on(retention::run(command)),
+        Command::Forge(command) => block_on(forge::run(command)),
         Command::Keys(command) => {
             telemetry::start(LogFormat::Text, false);
             block_on(keys::run(command))

@@ -16,7 +16,7 @@ main() {
   use_cluster "${CLUSTER:-test}"
   [[ "$NAME" != existing ]] || die "the suite breaks and mends its cluster: it needs one of its own, not CLUSTER=existing"
   alone "$@"
-  "$HERE/prerequisites.sh" rust cluster images postgres
+  "$HERE/prerequisites.sh" rust cluster images postgres gitea
   echo "End-to-end tests:"
   step "jct and its tests are built" build
   trap finish EXIT
@@ -24,6 +24,7 @@ main() {
   use_cluster "$NAME"
   step "images are in the cluster" images
   step "repositories are served" repositories
+  step "a forge is there" forge
   step "chart is installed" install
   run "$@"
   if ((!$#)); then
@@ -113,6 +114,10 @@ repositories() {
   URL="$("$HERE/git-server.sh" "$NAME" start "$WORK/repositories")"
 }
 
+forge() {
+  FORGE_URL="$("$HERE/gitea.sh" "$NAME" start "$STATE/gitea")"
+}
+
 # Short times, small limits: so that running into them takes seconds.
 install() {
   local issuer
@@ -136,7 +141,7 @@ workers:
   infrastructureRetries: 1
   executorWaitSeconds: 2
   resources: { requests: { cpu: 10m, memory: 32Mi } }
-  networkPolicy: { ports: [${URL##*:}] }
+  networkPolicy: { ports: [${URL##*:}, ${FORGE_URL##*:}] }
 executors:
   executors:
     - &hostile
@@ -167,6 +172,21 @@ executors:
       resources: *small
       time: { killAfterSeconds: 1 }
     - { <<: *endless, name: hasty, time: { maxSeconds: 2, killAfterSeconds: 1 } }
+    # Shows all that it can read of its container but programs: what is in there is for a test to say.
+    - name: searcher
+      operations: [analysis]
+      namespaces: ["forges-*"]
+      image: "$AGENT_IMAGE"
+      command:
+        - sh
+        - -c
+        - |
+          cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ /proc/self/mountinfo >"\$JCT_OUT/proc.bin" 2>/dev/null
+          find . "\$HOME" /work/in /work/private /work/result /work/git /tmp /agent /run /var -type f 2>/dev/null |
+            while read -r file; do cat "\$file"; done >"\$JCT_OUT/files.bin" 2>/dev/null
+          ls -laR . /work /jct /tmp /agent / >"\$JCT_OUT/names.txt" 2>&1
+          exit 0
+      resources: *small
     # Two, for one alone is refused its memory before the kernel has to take it.
     - name: glutton
       operations: [analysis]
@@ -206,6 +226,8 @@ END
 # Who is told, and where, a test says.
 notifications: { receivers: [{ name: nobody, url: "https://127.0.0.1", namespaces: [nobody], signingKey: { secret: e2e-notify, key: key } }] }
 test: { task: { repo: demo/normal } }
+# The same.
+forges: [{ name: nobody, kind: git, repos: [nobody/], git: "https://127.0.0.1/{repo}" }]
 # Where it is, and to whom it is granted, a test says.
 models:
   providers:
@@ -244,7 +266,7 @@ run() {
   "${root[@]}" env PATH="$TOOLS:$PATH" HOME="$HOME" KUBECONFIG="$KUBECONFIG_FILE" \
     JCT_E2E_KUBECONFIG="$KUBECONFIG_FILE" JCT_E2E_STATE="$STATE" JCT_E2E_VALUES="$WORK/values.yaml" \
     JCT_E2E_REPOSITORIES="$WORK/repositories" JCT_E2E_CLUSTER="$NAME" JCT_E2E_BINARY="$BINARY" \
-    JCT_E2E_MODEL_IMAGE="$MODEL_IMAGE" \
+    JCT_E2E_MODEL_IMAGE="$MODEL_IMAGE" JCT_E2E_FORGE="$STATE/gitea" JCT_E2E_FORGE_URL="$FORGE_URL" \
     "$TESTS" --show-output --test-threads="$THREADS" "$@" | tee "$WORK/tests.log"
 }
 

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod check;
 pub mod db;
+pub mod forge;
 pub mod keys;
 mod manifests;
 mod output;

@@ -61,6 +61,8 @@ pub const FINALIZER: &str = "jct.dev/record";
 pub const TASK_ID_LABEL: &str = "jct.dev/task-id";
 /// Label on Jobs and pods: the attempt, from 1.
 pub const ATTEMPT_LABEL: &str = "jct.dev/attempt";
+/// Label on Jobs and pods that deliver a change: which try, from 1.
+pub const DELIVERY_LABEL: &str = "jct.dev/delivery";
 /// Annotation and label on Jobs and pods: the Task's namespace.
 pub const TASK_NAMESPACE: &str = "jct.dev/task-namespace";
 /// Annotation on Jobs and pods: the Task's name. A label too, where it is not too long for one.

@@ -52,6 +52,9 @@ pub struct TaskStatus {
     /// The trace of that attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceStatus>,
+    /// What became of the change, where the Task wants it delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<DeliveryStatus>,
     /// The work objects that tell of the Task, by their ids in the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwom: Option<CwomStatus>,
@@ -74,6 +77,29 @@ pub struct TaskStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
+}
+
+/// What became of a change that is to be delivered.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveryStatus {
+    /// AwaitingReview, Pending, Delivering, Delivered, Rejected, Expired or Failed.
+    pub phase: String,
+    /// The branch that it is on, or is to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// The commit that was delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Of the pull request, or of the branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Of the pull request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<i64>,
+    /// Why it is in this phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// What an administrator decided about a Task whose record was lost.

@@ -9,20 +9,23 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::{
-    Attempt, Broker, EXECUTOR_CONTAINER, JobSettings, MODEL_CONTAINER, SOURCE_CONTAINER, WORKER_CONTAINER, arguments,
-    attempt_args, source_url,
+    Attempt, Broker, EXECUTOR_CONTAINER, JobSettings, MODEL_CONTAINER, SOURCE_CONTAINER, SourceForge, WORKER_CONTAINER,
+    arguments, attempt_args, source_url,
 };
 use crate::domain::executor::{Executor, READ_ONLY_FOLDERS};
+use crate::domain::forge::Trailers;
 use crate::domain::trace;
 use crate::domain::url::SOURCE_URL;
 
-const TRACE_MOUNT: &str = "/trace";
+pub(super) const TRACE_MOUNT: &str = "/trace";
 const WORK_MOUNT: &str = "/work";
 const TOOLS_MOUNT: &str = "/jct";
 const TMP_MOUNT: &str = "/tmp";
 pub(super) const CA_VOLUME: &str = "source-ca";
-const CA_MOUNT: &str = "/etc/jct/source-ca";
+pub(super) const CA_MOUNT: &str = "/etc/jct/source-ca";
 pub(super) const CA_FILE: &str = "ca.crt";
+pub(super) const CREDENTIAL_VOLUME: &str = "forge-credential";
+pub(super) const CREDENTIAL_MOUNT: &str = "/var/run/secrets/jct-forge";
 pub(super) const MODEL_TOKEN_VOLUME: &str = "model-token";
 const MODEL_TOKEN_MOUNT: &str = "/var/run/secrets/jct-model";
 pub(super) const MODEL_TOKEN_FILE: &str = "token";
@@ -32,7 +35,8 @@ const RELAY_PROGRAM: &str = "/usr/local/bin/jct-relay";
 const RECORDER_REQUESTS: [(&str, &str); 2] = [("cpu", "10m"), ("memory", "32Mi")];
 
 pub(super) fn source(attempt: &Attempt, settings: &JobSettings) -> Container {
-    let url = source_url(attempt.task, &settings.source_url_template);
+    let forge = settings.forge.as_ref();
+    let url = forge.map_or_else(|| source_url(attempt.task, &settings.source_url_template), |forge| forge.url.clone());
     let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
     let mut args = attempt_args(attempt);
     args.extend(arguments(&[
@@ -44,10 +48,18 @@ pub(super) fn source(attempt: &Attempt, settings: &JobSettings) -> Container {
         ("max-bytes", &settings.source_max_bytes.to_string()),
         ("timeout-seconds", &settings.source_timeout_seconds.to_string()),
     ]));
+    if let Some(SourceForge { name, authorities, has_credential, .. }) = forge {
+        args.extend(arguments(&[("forge", name)]));
+        args.extend(authorities.iter().flat_map(|pem| arguments(&[("authorities", pem)])));
+        args.extend(has_credential.then(|| arguments(&[("credential", CREDENTIAL_MOUNT)])).unwrap_or_default());
+    }
     let url = EnvVar { name: SOURCE_URL.into(), value: Some(literal(&url)), value_from: None };
     let container = with_trace(ours(SOURCE_CONTAINER, "source", &args, settings), attempt);
     let mut env = [container.env.unwrap_or_default(), vec![url]].concat();
     let mut mounts = vec![trace_mount(attempt), mount("work", WORK_MOUNT), mount("tools", TOOLS_MOUNT)];
+    if forge.is_some_and(|forge| forge.has_credential) {
+        mounts.push(VolumeMount { read_only: Some(true), ..mount(CREDENTIAL_VOLUME, CREDENTIAL_MOUNT) });
+    }
     // Here alone: this container runs our own image, and nothing of the executor's.
     let set = |name: &str, value: &str| EnvVar { name: name.into(), value: Some(literal(value)), value_from: None };
     if let Some(proxy) = &settings.way_out.proxy {
@@ -100,6 +112,10 @@ pub(super) fn executor(attempt: &Attempt, settings: &JobSettings) -> Container {
 pub(super) fn recorder(attempt: &Attempt, settings: &JobSettings) -> Container {
     let mut args = attempt_args(attempt);
     args.extend(arguments(&[("work-dir", WORK_MOUNT)]));
+    if let Some(SourceForge { trailers: Trailers { agent, identity }, .. }) = &settings.forge {
+        args.extend(arguments(&[("agent-trailer", agent.as_str())]));
+        args.extend(identity.iter().flat_map(|identity| arguments(&[("agent", identity)])));
+    }
     Container {
         resources: waiting(settings),
         volume_mounts: Some(vec![trace_mount(attempt), mount("work", WORK_MOUNT)]),
@@ -138,7 +154,7 @@ fn waiting(settings: &JobSettings) -> Option<ResourceRequirements> {
 }
 
 /// What all of them have in common.
-fn ours(name: &str, step: &str, args: &[String], settings: &JobSettings) -> Container {
+pub(super) fn ours(name: &str, step: &str, args: &[String], settings: &JobSettings) -> Container {
     let step = ["worker".to_owned(), step.to_owned()];
     Container {
         name: name.into(),
@@ -172,7 +188,7 @@ fn default_resources(settings: &JobSettings) -> Option<ResourceRequirements> {
     })
 }
 
-fn mount(name: &str, path: &str) -> VolumeMount {
+pub(super) fn mount(name: &str, path: &str) -> VolumeMount {
     VolumeMount { name: name.into(), mount_path: path.into(), ..VolumeMount::default() }
 }
 
@@ -200,6 +216,6 @@ fn with_trace(container: Container, attempt: &Attempt) -> Container {
 }
 
 /// Kubernetes replaces `$(NAME)` in arguments and values: a dollar is doubled, so that it stands for itself.
-fn literal(value: &str) -> String {
+pub(super) fn literal(value: &str) -> String {
     value.replace('$', "$$")
 }

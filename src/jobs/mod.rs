@@ -5,12 +5,13 @@
 //!
 //! | container | image | mounts |
 //! |---|---|---|
-//! | `source` (init) | the worker's | trace, work, tools |
+//! | `source` (init) | the worker's | trace, work, tools; the credential of a private repository, which no other container has |
 //! | `executor` | the executor's | work (in part read-only), tmp, tools (read-only): it has no trace, so that it cannot write one |
 //! | `worker` | the worker's | trace, work |
 //! | `model`, where the executor may ask models | the worker's | what is private of work, a token for the broker |
 
 mod containers;
+mod delivery;
 pub mod placement;
 
 use std::collections::BTreeMap;
@@ -18,16 +19,23 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
     ConfigMapVolumeSource, EmptyDirVolumeSource, KeyToPath, PersistentVolumeClaimVolumeSource, PodSecurityContext,
-    PodSpec, PodTemplateSpec, ProjectedVolumeSource, SeccompProfile, ServiceAccountTokenProjection, Volume,
-    VolumeProjection,
+    PodSpec, PodTemplateSpec, ProjectedVolumeSource, SeccompProfile, SecretVolumeSource, ServiceAccountTokenProjection,
+    Volume, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use self::containers::{CA_FILE, CA_VOLUME, MODEL_TOKEN_FILE, MODEL_TOKEN_VOLUME, executor, recorder, relay, source};
+use self::containers::{
+    CA_FILE, CA_VOLUME, CREDENTIAL_VOLUME, MODEL_TOKEN_FILE, MODEL_TOKEN_VOLUME, executor, recorder, relay, source,
+};
+pub use self::delivery::{
+    BASE_CONTAINER, CHECK_CONTAINER, Delivery, PUSH_CONTAINER, delivery_credential_name, delivery_job,
+    delivery_job_name, delivery_labels,
+};
 use self::placement::{Placement, WayOut};
 use crate::crd::names;
 use crate::domain::executor::Executor;
+use crate::domain::forge::Trailers;
 use crate::domain::model::AUDIENCE;
 use crate::domain::{Id, Task, TraceId};
 
@@ -80,6 +88,23 @@ pub struct JobSettings {
     /// Limit on fetching the source, in seconds.
     pub source_timeout_seconds: u32,
     pub broker: Broker,
+    /// Where the repository is read from, if a forge is configured for it.
+    pub forge: Option<SourceForge>,
+}
+
+/// The forge that an attempt reads from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceForge {
+    /// For messages.
+    pub name: String,
+    /// Of the repository.
+    pub url: String,
+    /// Who alone vouches for its host: certificates in PEM.
+    pub authorities: Option<String>,
+    /// Whether the attempt has a Secret with its credential: [`credential_name`].
+    pub has_credential: bool,
+    /// How the message of a change's commit names the agent.
+    pub trailers: Trailers,
 }
 
 /// The broker of models, as worker pods reach it.
@@ -113,7 +138,12 @@ pub fn job_name(task_id: Id, attempt: u32) -> String {
     format!("t-{}-{attempt}", task_id.to_lowercase())
 }
 
-/// Where the repository of `task` is fetched from.
+/// The name of the Secret by which an attempt reads a private repository.
+pub fn credential_name(task_id: Id, attempt: u32) -> String {
+    format!("{}-read", job_name(task_id, attempt))
+}
+
+/// Where the repository of `task` is fetched from, if no forge is configured for it.
 pub fn source_url(task: &Task, template: &str) -> String {
     template.replace("{repo}", task.target.repo.as_str())
 }
@@ -235,6 +265,9 @@ fn pod(attempt: &Attempt, settings: &JobSettings) -> PodSpec {
     if let (true, Some(volumes)) = (attempt.executor.model.is_some(), &mut pod.volumes) {
         volumes.push(model_token());
     }
+    if let (Some(SourceForge { has_credential: true, .. }), Some(volumes)) = (&settings.forge, &mut pod.volumes) {
+        volumes.push(credential(attempt));
+    }
     if let (Some((name, key)), Some(volumes)) = (&settings.way_out.authorities, &mut pod.volumes) {
         volumes.push(authorities(name, key));
     }
@@ -246,6 +279,17 @@ fn authorities(name: &str, key: &str) -> Volume {
     let source =
         ConfigMapVolumeSource { name: name.into(), items: Some(vec![item]), ..ConfigMapVolumeSource::default() };
     Volume { name: CA_VOLUME.into(), config_map: Some(source), ..Volume::default() }
+}
+
+/// What the source is read by. The pod waits for it: the operator makes it when the pod has a node.
+fn credential(attempt: &Attempt) -> Volume {
+    let source = SecretVolumeSource {
+        secret_name: Some(credential_name(attempt.task_id, attempt.number)),
+        default_mode: Some(0o444),
+        optional: Some(false),
+        ..SecretVolumeSource::default()
+    };
+    Volume { name: CREDENTIAL_VOLUME.into(), secret: Some(source), ..Volume::default() }
 }
 
 /// A token that nobody takes but the broker, bound to the pod. The API server takes it for none of its own.

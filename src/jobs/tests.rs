@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::domain::executor::{Builtin, Executors};
+use crate::domain::forge::AgentTrailer;
 use crate::domain::task::Naming;
 use crate::policy::{Policy, Verdict, gate};
 
@@ -20,7 +21,7 @@ fn task() -> Task {
     }
 }
 
-fn settings() -> JobSettings {
+pub fn settings() -> JobSettings {
     JobSettings {
         namespace: "jct-system".into(),
         image: "jct-worker:1".into(),
@@ -41,6 +42,7 @@ fn settings() -> JobSettings {
         source_max_files: 10,
         source_max_bytes: 20,
         source_timeout_seconds: 30,
+        forge: None,
         broker: Broker {
             url: "https://jct-model.jct-system.svc".into(),
             authorities: "-----BEGIN CERTIFICATE-----\n".into(),
@@ -139,6 +141,56 @@ fn the_relay_of_models_alone_has_the_token_and_sees_neither_trace_nor_workspace(
         .map(|container| container.name.as_str())
         .collect();
     assert_eq!((has_token, pod.automount_service_account_token), (vec![MODEL_CONTAINER], Some(false)));
+}
+
+#[test]
+fn the_source_alone_has_the_credential_of_a_forge() {
+    let forge = SourceForge {
+        name: "own".into(),
+        url: "https://git.example/octo/hello.git".into(),
+        authorities: Some("-----BEGIN CERTIFICATE-----\n".into()),
+        has_credential: true,
+        trailers: Trailers::default(),
+    };
+    let with = |forge: SourceForge| manifest(&JobSettings { forge: Some(forge), ..settings() });
+    let pod = with(forge.clone()).spec.unwrap().template.spec.unwrap();
+    let containers = pod.init_containers.iter().flatten().chain(&pod.containers);
+    let has_it: Vec<_> = containers
+        .filter(|container| container.volume_mounts.iter().flatten().any(|mount| mount.name == CREDENTIAL_VOLUME))
+        .map(|container| container.name.as_str())
+        .collect();
+    assert_eq!(has_it, [SOURCE_CONTAINER]);
+    let source = &pod.init_containers.as_ref().unwrap()[0];
+    let args = source.args.as_ref().unwrap();
+    let mount = "--credential=/var/run/secrets/jct-forge";
+    for expected in ["--forge=own", mount, "--authorities=-----BEGIN CERTIFICATE-----\n"] {
+        assert!(args.iter().any(|arg| arg == expected), "{expected} is not in {args:?}");
+    }
+    assert!(serde_json::to_string(&source.env).unwrap().contains("https://git.example/octo/hello.git"));
+    let without = serde_json::to_string(&with(SourceForge { has_credential: false, ..forge })).unwrap();
+    assert!(!without.contains(CREDENTIAL_VOLUME) && !without.contains("--credential"), "{without}");
+}
+
+#[test]
+fn the_recorder_knows_how_the_project_wants_the_agent_named() {
+    let trailers =
+        |identity: Option<&str>| Trailers { agent: AgentTrailer::AssistedBy, identity: identity.map(str::to_owned) };
+    let args = |trailers: Option<Trailers>| {
+        let forge = trailers.map(|trailers| SourceForge {
+            name: "own".into(),
+            url: "https://git.example/octo/hello.git".into(),
+            authorities: None,
+            has_credential: false,
+            trailers,
+        });
+        let pod = manifest(&JobSettings { forge, ..settings() }).spec.unwrap().template.spec.unwrap();
+        let containers = pod.init_containers.into_iter().flatten().chain(pod.containers);
+        let recorder = containers.into_iter().find(|container| container.name == WORKER_CONTAINER).unwrap();
+        recorder.args.unwrap().into_iter().filter(|arg| arg.starts_with("--agent")).collect::<Vec<_>>()
+    };
+    assert_eq!(args(Some(trailers(Some("Bot <bot@x>")))), ["--agent-trailer=Assisted-by", "--agent=Bot <bot@x>"]);
+    assert_eq!(args(Some(trailers(None))), ["--agent-trailer=Assisted-by"]);
+    assert_eq!(args(None), Vec::<String>::new());
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::error::{Backoff, Error};
 use super::metrics::ReconcileMetrics;
 use super::queue::starts::Starts;
 use super::status::Written;
+use super::task::AttemptSecrets;
 use super::work_object::Objects;
 use super::workers::Workers;
 use crate::crd::TaskStatus;
@@ -21,6 +22,7 @@ use crate::domain::executor::Executors;
 use crate::domain::forge::Forges;
 use crate::domain::model::Models;
 use crate::domain::retention::Retention;
+use crate::forges::Credentials;
 use crate::jobs::JobSettings;
 use crate::policy::Policy;
 use crate::shared::{Announcer, Clock, Deleter, Deletions, LostTasks};
@@ -46,6 +48,10 @@ pub struct Context {
     pub broker_authorities: watch::Receiver<String>,
     /// Which traces and records may go; changes with the operator's configuration.
     pub retention: watch::Receiver<Arc<Retention>>,
+    /// By which forges are read and delivered to.
+    pub credentials: Credentials,
+    /// What attempts read private repositories by.
+    pub attempt_secrets: AttemptSecrets,
     pub timing: Timing,
     /// Since when this controller works.
     pub started: Instant,
@@ -164,6 +170,7 @@ impl Context {
         self.retry_waits.0.keep(there);
         self.backoff.keep(there);
         self.written.keep(there);
+        self.attempt_secrets.keep(there);
     }
 
     /// Which seals are believed, now.

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use super::by_uid::ByUid;
+use crate::forges::NoLogin;
 use crate::store::StoreError;
 
 /// Why a pass ended early. All but [`Error::Invalid`] are tried again.
@@ -19,6 +20,9 @@ pub enum Error {
     /// The trace volume could not be read or written.
     #[error("{action}: {source}")]
     Volume { action: &'static str, source: io::Error },
+    /// A forge's credential can't be had.
+    #[error("read a private repository: {0}")]
+    Forge(NoLogin),
     /// The object lacks what every stored object has; waits for an edit.
     #[error("object is without {0}")]
     Invalid(&'static str),
@@ -57,6 +61,7 @@ impl Error {
             Self::Api { .. } => "api",
             Self::Store { .. } => "store",
             Self::Volume { .. } => "volume",
+            Self::Forge(_) => "forge",
             Self::Invalid(_) => "invalid",
         }
     }

@@ -21,11 +21,13 @@ use crate::domain::forge::Forges;
 use crate::domain::model::Models;
 use crate::domain::notification::Notifications;
 use crate::domain::retention::Retention;
+use crate::forges::Credentials;
 use crate::reconcile;
 use crate::reconcile::context::{Context, RetryWaits, SignedAttempts, Timing, WHOLE_SPECS};
 use crate::reconcile::error::Backoff;
 use crate::reconcile::queue::starts::Starts;
 use crate::reconcile::status::Written;
+use crate::reconcile::task::AttemptSecrets;
 use crate::reconcile::work_object::Objects;
 use crate::shared::{Announcer, Clock, Deletions, LostTasks};
 use crate::signing::Keys;
@@ -188,6 +190,8 @@ impl Controller {
             forges: self.forges.clone(),
             broker_authorities: self.broker_authorities.clone(),
             retention: self.retention.clone(),
+            credentials: Credentials::new(self.client.clone(), &settings.namespace),
+            attempt_secrets: AttemptSecrets::default(),
             timing: Timing {
                 start_timeout: seconds(settings.controller.worker_start_timeout_seconds),
                 grace: seconds(settings.workers.worker_grace_seconds),

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing of the named sets of Debian packages: prerequisites.sh [cluster|images|push|registry|promtool|postgres|rust|python|lua|browser]…
+# Installs what is missing of the named sets of Debian packages: prerequisites.sh [cluster|images|push|registry|promtool|postgres|rust|python|lua|browser|gitea]…
 # A command that is already there, from whatever package, is left alone.
 . "$(dirname "$0")/lib.sh"
 
@@ -87,13 +87,20 @@ for set in "$@"; do
       python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
       ;;
     lua) need lua5.4 lua5.4 ;;
+    gitea)
+      need gcc cc
+      need git git
+      need curl curl
+      need openssl openssl
+      need util-linux flock
+      ;;
     browser)
       need chromium chromium
       need fonts-dejavu-core /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
       need curl curl
       need openssl openssl
       ;;
-    *) die "no such set: $set (cluster, images, push, registry, promtool, postgres, rust, python, lua, browser)" ;;
+    *) die "no such set: $set (cluster, images, push, registry, promtool, postgres, rust, python, lua, browser, gitea)" ;;
   esac
 done
 
@@ -123,6 +130,11 @@ for set in "$@"; do
       python_environment
       ;;
     browser) axe ;;
+    gitea)
+      at_least go 1.25 "$(go env GOVERSION 2>/dev/null | sed 's/^go//; s/ .*//')" \
+        "install it from the Go project's download page and put its bin folder on PATH (Debian 12's own is too old)"
+      "$HERE/gitea/build.sh" >/dev/null
+      ;;
     rust)
       at_least cargo 1.95 "$(cargo --version 2>/dev/null | cut -d' ' -f2)" "rustup toolchain install stable (or rustup update stable)"
       ;;

@@ -19,6 +19,7 @@ fn check(manifest: &str, arguments: &[&str]) -> (i32, String, String) {
     command
         .env_remove("JCT_ALLOWED_REPO_PREFIXES")
         .env_remove("JCT_EXECUTORS_FILE")
+        .env_remove("JCT_FORGES_FILE")
         .args(["check", "-f", "-"])
         .args(arguments);
     let output = command.write_stdin(manifest.to_owned()).output().unwrap();
@@ -245,4 +246,26 @@ fn the_examples_of_executors_are_accepted() {
     }
     names.sort();
     assert_eq!(names, ["aider", "claude-code", "codex", "gemini-cli", "opencode", "scripted-agent"]);
+}
+
+#[test]
+fn who_delivers_where_they_may_not_is_told_offline() {
+    let folder = tempfile::tempdir().unwrap();
+    let forges = folder.path().join("forges.yaml");
+    let granted = "[{name: own, kind: gitea, repos: [octo/], git: 'https://g/{repo}', api: 'https://g/api/v1', write: {secret: w}, \
+                   grants: [{namespaces: [team], repos: [octo/], deliver: [branch]}]}]";
+    fs::write(&forges, granted).unwrap();
+    let task = GOOD.replace("analysis", "docs") + "  delivery: {mode: branch}\n";
+    let by = |namespace: &str| {
+        let file = forges.display().to_string();
+        check(&task, &["--allowed-repo-prefixes", "octo/", "--namespace", namespace, "--forges", &file])
+    };
+    assert_eq!(by("team").0, 0);
+    let (code, out, _) = by("team-evil");
+    assert!(code == 1 && out.contains("DELIVERY_NOT_ALLOWED: spec.delivery.mode: no grant of the forge own"), "{out}");
+    // Without the configuration nothing is said of it.
+    assert_eq!(check(&task, &["--allowed-repo-prefixes", "octo/"]).0, 0);
+    fs::write(&forges, "[{name: own}]").unwrap();
+    let (code, _, error) = by("team");
+    assert!(code == 2 && error.contains("forges.yaml"), "{error}");
 }

@@ -14,6 +14,7 @@ mod door;
 mod escapes;
 mod executors;
 mod faults;
+mod forges;
 mod happy_path;
 mod helm_test;
 mod hostile_sources;

@@ -16,6 +16,7 @@ use jct::domain::provenance::DEFAULT_BUILDER_ID;
 use jct::domain::spec_change::MAX_SPEC_CHANGES;
 use jct::domain::trace::{FileEntry, FileKind, MANIFEST_VERSION, Manifest, Outcome, Source, folder};
 use jct::domain::{FailureReason, Id, Principal, SpecChange, StampKey, StampKeys, spec_digest, submitted_digest};
+use jct::forges::Credentials;
 use jct::jobs::JobSettings;
 use jct::jobs::placement::{Placement, WayOut};
 use jct::policy::Policy;
@@ -26,7 +27,7 @@ use jct::reconcile::error::{Backoff, Error};
 use jct::reconcile::head::Head;
 use jct::reconcile::queue::starts::Starts;
 use jct::reconcile::status::Written;
-use jct::reconcile::task::{Object, reconcile};
+use jct::reconcile::task::{AttemptSecrets, Object, reconcile};
 use jct::reconcile::work_object::{FullObject, Objects, WorkObject, reconcile_as_read};
 use jct::shared::{Announcer, Clock, Deletions, LostTasks};
 use jct::signing::{KeyRing, Keys, SigningKey};
@@ -164,6 +165,7 @@ impl World {
 
     /// What a controller has that has just started, with this client.
     pub fn context(&self, client: Client) -> Arc<Context> {
+        let credentials = Credentials::new(client.clone(), "jct-system");
         Arc::new(Context {
             client,
             store: self.store.clone(),
@@ -171,6 +173,8 @@ impl World {
             jobs: job_settings(),
             executors: tokio::sync::watch::Sender::new(Arc::new(self.executors.clone())).subscribe(),
             models: tokio::sync::watch::Sender::new(Arc::new(self.models.clone())).subscribe(),
+            credentials,
+            attempt_secrets: AttemptSecrets::default(),
             forges: tokio::sync::watch::Sender::new(Arc::new(self.forges.clone())).subscribe(),
             broker_authorities: tokio::sync::watch::Sender::new("authorities of the broker\n".to_owned()).subscribe(),
             retention: tokio::sync::watch::Sender::new(Arc::default()).subscribe(),
@@ -383,7 +387,7 @@ pub fn job_name(attempt: u32) -> String {
 pub fn job(attempt: u32, status: Value) -> Value {
     json!({
         "apiVersion": "batch/v1", "kind": "Job",
-        "metadata": {"name": job_name(attempt), "namespace": "workers", "labels": labels(attempt),
+        "metadata": {"name": job_name(attempt), "namespace": "workers", "labels": labels(attempt), "uid": "uid-of-the-job",
             "creationTimestamp": jiff::Timestamp::now().to_string()},
         "spec": {"template": {}}, "status": status,
     })
@@ -395,7 +399,7 @@ pub fn pod(attempt: u32, status: Value) -> Value {
     let states = status["containerStatuses"][0]["state"].as_object().into_iter().flatten();
     let began_at = states.filter_map(|(_, state)| state["startedAt"].as_str()).next().map(str::to_owned);
     json!({
-        "metadata": {"name": format!("{}-x", job_name(attempt)), "labels": labels(attempt),
+        "metadata": {"name": format!("{}-x", job_name(attempt)), "labels": labels(attempt), "uid": "uid-of-the-pod",
             "creationTimestamp": began_at.unwrap_or_else(now)},
         "status": status,
     })
@@ -452,6 +456,7 @@ fn job_settings() -> JobSettings {
         source_max_files: 10,
         source_max_bytes: 20,
         source_timeout_seconds: 30,
+        forge: None,
         broker: Default::default(),
     }
 }

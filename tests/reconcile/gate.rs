@@ -2,6 +2,7 @@
 
 use jct::domain::Phase;
 use jct::domain::executor::Executors;
+use jct::domain::forge::{Forges, Mode};
 use jct::domain::model::budget::{Amount, Unit, Want};
 use jct::domain::model::{Limits, Models, Usd};
 use jct::policy::Policy;
@@ -96,6 +97,27 @@ async fn models_that_are_granted_no_more_stop_what_is_recorded() {
     let pass = world.pass(&released, vec![call("PATCH", STATUS, Answer::Echo)]).await;
     assert_eq!((&pass.status()["phase"], &pass.status()["reason"]), (&json!("Failed"), &json!("MODEL_NOT_ALLOWED")));
     assert_eq!(world.row().await.attempt, 0);
+}
+
+#[tokio::test]
+async fn a_grant_that_is_taken_back_stops_what_would_be_delivered_by_it() {
+    const FORGES: &str = "[{name: own, kind: gitea, repos: [octo/], git: 'https://g/{repo}', api: 'https://g/api/v1', \
+                          write: {secret: w}, grants: [{namespaces: [team], repos: [octo/], deliver: [branch]}]}]";
+    let change = json!({"spec": {"operation": "docs", "delivery": {"mode": "branch"}}});
+    for (forges, phase, reason) in [
+        (FORGES.to_owned(), "Queued", "JobCreated"),
+        (FORGES.replace("[branch]", "[]"), "Failed", "DELIVERY_NOT_ALLOWED"),
+        ("[]".into(), "Failed", "DELIVERY_NOT_ALLOWED"),
+    ] {
+        let mut world = World::new().await;
+        world.forges = Forges::read(FORGES).unwrap();
+        let released = held_back(&world, change.clone()).await;
+        assert_eq!(world.row().await.delivery.unwrap().mode, Mode::Branch);
+        world.forges = Forges::read(&forges).unwrap();
+        let job = (phase == "Queued").then(|| call("POST", JOBS, Answer::Echo));
+        let pass = world.pass(&released, job.into_iter().chain([call("PATCH", STATUS, Answer::Echo)]).collect()).await;
+        assert_eq!((&pass.status()["phase"], &pass.status()["reason"]), (&json!(phase), &json!(reason)));
+    }
 }
 
 #[tokio::test]

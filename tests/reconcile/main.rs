@@ -4,6 +4,7 @@
 
 mod api;
 mod clocks;
+mod credential;
 mod fixture;
 mod forgetting;
 mod gate;

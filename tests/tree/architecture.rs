@@ -5,10 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules of the operator, and which of our crates by the names that it gives them, each of its modules may use.
-const ALLOWED: [(&str, &[&str]); 18] = [
+const ALLOWED: [(&str, &[&str]); 19] = [
     ("manifest", &["domain"]),
     ("crd", &["domain"]),
     ("jobs", &["domain", "crd"]),
+    ("forges", &["domain"]),
     ("signing", &["domain"]),
     ("checkpoint", &["domain", "store", "signing"]),
     ("serve", &[]),
@@ -17,14 +18,29 @@ const ALLOWED: [(&str, &[&str]); 18] = [
     ("shared", &["domain", "crd", "store", "metrics"]),
     ("sessions", &["domain", "crd", "shared", "metrics"]),
     ("webhook", &["domain", "policy", "crd", "serve", "shared", "metrics"]),
-    ("reconcile", &["domain", "policy", "crd", "jobs", "store", "signing", "trace", "outcome", "shared", "metrics"]),
+    (
+        "reconcile",
+        &["domain", "policy", "crd", "jobs", "forges", "store", "signing", "trace", "outcome", "shared", "metrics"],
+    ),
     ("broker", &["domain", "crd", "store", "serve", "metrics"]),
     ("api", &["domain", "policy", "crd", "store", "signing", "trace", "serve", "shared", "metrics"]),
     ("console", &["domain", "crd", "store", "signing", "serve"]),
     ("local", &["domain", "jobs", "store", "signing", "checkpoint", "trace", "outcome", "broker"]),
     (
         "commands",
-        &["domain", "policy", "manifest", "crd", "store", "signing", "checkpoint", "trace", "local", "broker"],
+        &[
+            "domain",
+            "policy",
+            "manifest",
+            "crd",
+            "store",
+            "signing",
+            "checkpoint",
+            "trace",
+            "local",
+            "broker",
+            "forges",
+        ],
     ),
     (
         "runtime",
@@ -33,6 +49,7 @@ const ALLOWED: [(&str, &[&str]); 18] = [
             "policy",
             "crd",
             "jobs",
+            "forges",
             "store",
             "signing",
             "checkpoint",
@@ -58,10 +75,10 @@ const OWNED: [(&str, &[&str]); 9] = [
     ("libyaml_safer", &["manifest"]),
     ("sqlx", &["store"]),
     ("axum", &["serve", "webhook", "broker", "api", "console"]),
-    ("hyper_util", &["serve", "console", "model-gateway", "fake-model", "notify", "cli"]),
+    ("hyper_util", &["serve", "console", "model-gateway", "fake-model", "notify", "cli", "forges"]),
     ("tokio_rustls", &["serve"]),
     ("rcgen", &["webhook"]),
-    ("ring", &["signing"]),
+    ("ring", &["signing", "forges"]),
     ("hpke", &["session"]),
     ("clap", &["runtime", "commands", "worker", "relay", "cli"]),
 ];

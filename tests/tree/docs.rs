@@ -77,6 +77,14 @@ const COMMANDS: &[(&str, Tried)] = &[
     ("kubectl --namespace jct-system get jobs,pods -l jct.dev/", By("tests/e2e/happy_path.rs::kubectl_shows_tasks")),
     ("helm test ", By("tests/e2e/helm_test.rs::a_helm_test_runs_a_task_to_its_end")),
     (
+        "kubectl --namespace jct-system create secret generic hub-read",
+        By("tests/e2e/forges.rs::a_private_repository_is_read_by_who_is_granted_it_and_its_token_is_nowhere"),
+    ),
+    (
+        "jct forge check",
+        By("tests/e2e/forges.rs::a_private_repository_is_read_by_who_is_granted_it_and_its_token_is_nowhere"),
+    ),
+    (
         "kubectl --namespace jct-system create secret generic jct-notify",
         By("crates/notify/tests/sender.rs::a_receiver_is_told_once_with_a_signature_and_a_link"),
     ),

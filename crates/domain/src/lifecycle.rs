@@ -118,6 +118,8 @@ failure_reasons! {
     AuthorNotAllowed = "AuthorNotAllowed", no_retry;
     /// The repository could not be fetched.
     SourceUnavailable = "SourceUnavailable", retry;
+    /// The forge has no such repository, or shows it to others only.
+    SourceNotFound = "SourceNotFound", no_retry;
     /// The repository has no such branch, tag or commit.
     RefNotFound = "RefNotFound", no_retry;
     /// The tree at the ref has more files or bytes than the limits allow.

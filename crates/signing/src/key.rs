@@ -156,6 +156,11 @@ impl SigningKey {
         PublicKey::new(bytes)
     }
 
+    /// The signature of these bytes and no others.
+    pub(super) fn raw_signature(&self, message: &[u8]) -> Vec<u8> {
+        self.pair.sign(message).as_ref().to_vec()
+    }
+
     /// An envelope around an in-toto statement. The same statement makes the same envelope.
     pub fn sign(&self, payload: &[u8]) -> Envelope {
         self.sign_as(PAYLOAD_TYPE, payload)

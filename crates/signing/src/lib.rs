@@ -10,9 +10,11 @@ mod file;
 mod key;
 mod keyring;
 mod sealed;
+mod ssh;
 
 pub use checkpoint::{CheckpointProblem, checkpoint_in, sign_checkpoint};
 pub use file::{FileKeyError, keys_in, keys_there, public_keys_file};
 pub use key::{InvalidKey, PublicKey, SignatureProblem, SigningKey, verify, verify_as};
 pub use keyring::{KeyRing, public_keys};
 pub use sealed::{open_text, seal_text};
+pub use ssh::{CommitKey, CommitKeyProblem, commit_id};

@@ -15,6 +15,7 @@
 
 mod attempt;
 mod change;
+mod deliver;
 mod descriptors;
 mod launch;
 mod link;
@@ -35,6 +36,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use jct_domain::forge::AgentTrailer;
 use jct_domain::url::SOURCE_URL;
 use jct_domain::{Id, TraceId};
 
@@ -50,6 +52,15 @@ pub enum WorkerCommand {
     /// Give up rights and become a program: started by `run`, not by people
     #[command(hide = true)]
     Launch(LaunchArgs),
+    /// Answer git, which asks for a credential: started by `source`, not by people
+    #[command(hide = true)]
+    Credential(CredentialArgs),
+    /// Fetch the commit that a change is made on, from the forge that it is delivered to
+    DeliverBase(deliver::RemoteArgs),
+    /// Hold a sealed change against its digests, and make a commit of it on its base
+    DeliverCheck(deliver::CheckArgs),
+    /// Push the checked commit to its branch
+    DeliverPush(deliver::PushArgs),
     /// Be an executor that is built in: started by `run`, not by people
     #[command(hide = true)]
     Execute(ExecuteArgs),
@@ -107,6 +118,16 @@ pub struct AttemptArgs {
     /// Where the termination message goes
     #[arg(long, value_name = "FILE", default_value = "/dev/termination-log")]
     pub termination_log: PathBuf,
+    /// How the message of a change's commit names the agent: none, Co-authored-by, Assisted-by or Generated-by
+    #[arg(long, value_name = "WORD", default_value = "none", value_parser = agent_trailer)]
+    pub agent_trailer: AgentTrailer,
+    /// The agent's name and address there; the executor's name when absent
+    #[arg(long, value_name = "NAME <ADDRESS>")]
+    pub agent: Option<String>,
+}
+
+fn agent_trailer(word: &str) -> Result<AgentTrailer, String> {
+    AgentTrailer::parse(word).ok_or_else(|| format!("must be one of {}", AgentTrailer::NAMES.join(", ")))
 }
 
 /// Arguments of `jct worker source`. The ref and the path come from task.json.
@@ -124,6 +145,15 @@ pub struct SourceArgs {
     /// Schemes that a URL may have: of https, and where that is wanted http, git, file
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "https")]
     pub protocols: Vec<String>,
+    /// The forge that has the repository, where one is configured: for messages
+    #[arg(long, value_name = "NAME")]
+    pub forge: Option<String>,
+    /// Where the Secret with its credential is mounted
+    #[arg(long, value_name = "DIR", requires = "forge")]
+    pub credential: Option<PathBuf>,
+    /// Who alone vouches for its host: certificates in PEM
+    #[arg(long, value_name = "PEM")]
+    pub authorities: Option<String>,
     /// Greatest number of files in the tree
     #[arg(long, value_name = "N", default_value_t = 200_000)]
     pub max_files: u64,
@@ -133,6 +163,19 @@ pub struct SourceArgs {
     /// How long all of this may take, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub timeout_seconds: u32,
+}
+
+/// Arguments of `jct worker credential`.
+#[derive(Clone, Debug, Args)]
+pub struct CredentialArgs {
+    /// Where the Secret is mounted
+    #[arg(long, value_name = "DIR")]
+    pub folder: PathBuf,
+    /// The scheme and host that alone may be told
+    #[arg(long, value_name = "URL")]
+    pub origin: String,
+    /// What git asks for: get, store or erase
+    pub operation: String,
 }
 
 /// Arguments of `jct worker run`. The time budget comes from the Task.
@@ -228,6 +271,10 @@ impl WorkerCommand {
             Self::Run(args) => steps::run(&args),
             Self::Record(args) => steps::record(&args),
             Self::Launch(args) => launch::launch(&args),
+            Self::Credential(args) => source::credential::answer(&args),
+            Self::DeliverBase(args) => deliver::base(&args),
+            Self::DeliverCheck(args) => deliver::check(&args),
+            Self::DeliverPush(args) => deliver::push(&args),
             Self::Execute(args) => jct_executors::execute(&args.into()),
         }
     }

@@ -8,10 +8,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, PropagationPolicy};
 use serde_json::json;
 
-use super::jobs;
 use super::lost::shown;
 use super::observe::{Limits, Observation, clock_behind, has_place, is_finished, observe};
 use super::validate::Validated;
+use super::{credential, jobs};
 use crate::crd::names;
 use crate::domain::Phase;
 use crate::domain::executor::{Executor, NoExecutor};
@@ -70,6 +70,7 @@ pub async fn inspect(context: &Context, task: &Validated, row: &TaskRow) -> Resu
         listed = api.list(&ListParams::default().labels(&selector)).await.map_err(Error::api("list pods"))?.items;
         pods = listed.iter().collect();
     }
+    credential::tend(context, row, jobs_seen.first().map(AsRef::as_ref), &pods).await;
     let observation = observe(jobs_seen.first().map(AsRef::as_ref), &pods, limits(context, row), context.clock.now());
     for pod in &pods {
         let host = pod.status.as_ref().and_then(|status| status.host_ip.as_deref()).unwrap_or_default();
@@ -166,7 +167,8 @@ pub async fn create_job(context: &Context, row: &TaskRow) -> Result<(), Error> {
     let (authorities, bodies) =
         (context.broker_authorities.borrow().clone(), context.models().record == Record::Bodies);
     let broker = Broker { authorities, bodies, ..context.jobs.broker.clone() };
-    let job = job(&attempt, &JobSettings { broker, ..context.jobs.clone() });
+    let forge = credential::source_forge(context, row);
+    let job = job(&attempt, &JobSettings { broker, forge, ..context.jobs.clone() });
     context.starts.wait_turn(&TaskKey::new(&row.namespace, &row.name)).await;
     match jobs(context).create(&PostParams::default(), &job).await {
         Ok(created) => {

@@ -5,6 +5,7 @@
 
 mod attempt;
 mod budget;
+mod credential;
 pub mod decide;
 mod finish;
 mod gate;
@@ -29,6 +30,7 @@ use kube::api::{Api, DeleteParams};
 
 pub(super) use self::attempt::blocking;
 
+pub use self::credential::AttemptSecrets;
 use self::decide::{Step, decide};
 use self::observe::job_created;
 use self::record::{record, record_anew};

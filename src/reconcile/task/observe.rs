@@ -169,6 +169,18 @@ fn unscheduled(pod: &Pod) -> Option<String> {
     pod_condition(pod, "PodScheduled", "False")
 }
 
+/// When the pod got its node.
+pub fn scheduled_at(pod: &Pod) -> Option<Timestamp> {
+    let conditions = pod.status.as_ref()?.conditions.as_deref()?;
+    let found = conditions.iter().find(|condition| condition.type_ == "PodScheduled" && condition.status == "True")?;
+    found.last_transition_time.as_ref().map(|time| time.0)
+}
+
+/// Whether the container that fetches the source has ended, or never will begin.
+pub fn source_has_ended(pod: &Pod) -> bool {
+    source_ended_at(pod).is_some() || is_over(pod)
+}
+
 /// How far the clock of the pod's node is behind that of the control plane, at least: the kubelet says when it saw the pod first,
 /// which was not before that was scheduled there, nor before it was made. That one is ahead can't be told from its being slow;
 /// then things seem to have taken less time than they have, and nothing is ended for it.

@@ -95,7 +95,10 @@ async fn write(context: &Context, row: &TaskRow, job: JobRow, images: Vec<Contai
     let (traces, row) = (context.traces.clone(), row.clone());
     let witness = Witness {
         images,
-        source_url: source_url(&row.task, &context.jobs.source_url_template),
+        source_url: match context.forges().for_repository(&row.task.target.repo) {
+            Some(forge) => forge.git_url(&row.task.target.repo),
+            None => source_url(&row.task, &context.jobs.source_url_template),
+        },
         executor: executor(context, &row).map(|executor| executor.name).unwrap_or_default(),
         builder_id: context.builder_id.clone(),
         checkpoint: context.checkpoint.borrow().clone(),

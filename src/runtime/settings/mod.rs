@@ -199,6 +199,7 @@ impl Settings {
             source_max_files: source.source_max_files,
             source_max_bytes: source.source_max_bytes,
             source_timeout_seconds: source.source_timeout_seconds,
+            forge: None,
             broker: Broker {
                 url: format!("https://{}.{}.svc", self.models.model_service, self.namespace),
                 authorities: String::new(),

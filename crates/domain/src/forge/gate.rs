@@ -4,6 +4,9 @@ use super::{Delivery, Forges, Mode, is_like};
 use crate::task::{Operation, Task, TaskDelivery};
 use crate::{Code, Finding, Naming};
 
+/// The most of a Task's name in that of its branch, in bytes.
+const MAX_TASK_BYTES: usize = 200;
+
 /// What stands against delivering what `task` makes, in `namespace`; nothing where nothing is to be delivered.
 pub fn findings(
     forges: &Forges,
@@ -63,6 +66,8 @@ impl Delivery {
     /// The branch of a Task that names none: the last of its id tell Tasks of one name apart.
     pub fn branch_of(&self, task: &str, id: &str) -> String {
         let last = id.len().checked_sub(8).and_then(|at| id.get(at..)).unwrap_or(id);
+        // A forge keeps it as a file, beside which git makes another with a longer name.
+        let task = task.get(..MAX_TASK_BYTES).unwrap_or(task).trim_end_matches(['-', '.']);
         format!("{}{task}-{}", self.branch_prefix, last.to_lowercase())
     }
 }
@@ -137,5 +142,19 @@ mod tests {
         let delivery = Delivery::default();
         let branch = delivery.branch_of(task, "01M846R6G0D52FNMZ1F3X7F3MRFC");
         assert_eq!((&*branch, git_ref_problem(&branch), delivery.may_have(&branch)), (expected, None, Ok(())));
+    }
+
+    #[test]
+    fn the_branch_of_a_long_name_is_one_that_a_file_system_takes() {
+        let delivery = Delivery::default();
+        for name in
+            ["a".repeat(253), format!("{}.b", "a".repeat(199)), format!("{}-.{}", "a".repeat(198), "b".repeat(50))]
+        {
+            let branch = delivery.branch_of(&name, "01M846R6G0D52FNMZ1F3X7F3MRFC");
+            let longest = branch.split('/').map(str::len).max().unwrap();
+            assert!(longest + ".lock".len() <= 255, "{branch}");
+            assert_eq!((git_ref_problem(&branch), delivery.may_have(&branch)), (None, Ok(())));
+            assert!(branch.ends_with("a-x7f3mrfc"), "{branch}");
+        }
     }
 }

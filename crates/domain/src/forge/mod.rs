@@ -17,6 +17,16 @@ pub use lookup::{Granted, NotGranted};
 pub use pattern::{Prefix, is_like, is_path_like};
 pub use read::{MAX_FORGES_BYTES, MAX_SECRET_BYTES};
 
+/// The keys of the Secret that one attempt reads or delivers by: it is made for that attempt, and not the one that is configured.
+pub mod secret {
+    /// Who.
+    pub const USERNAME: &str = "username";
+    /// What proves it.
+    pub const TOKEN: &str = "token";
+    /// Why there is none, in words that whoever made the Task may read.
+    pub const TROUBLE: &str = "trouble";
+}
+
 /// What stands for `owner/name` in [`Forge::git`].
 pub const REPO: &str = "{repo}";
 

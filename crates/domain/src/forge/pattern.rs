@@ -61,6 +61,11 @@ impl Prefix {
         if self.is_exact { self.text == repo.as_str() } else { repo.as_str().starts_with(&self.text) }
     }
 
+    /// The one repository that it means, if it means one.
+    pub fn exact(&self) -> Option<Repo> {
+        self.is_exact.then(|| Repo::parse(&self.text).ok()).flatten()
+    }
+
     /// Whether some repository may be meant by both.
     pub fn meets(&self, other: &Self) -> bool {
         match (self.is_exact, other.is_exact) {

@@ -112,6 +112,7 @@ impl World {
             task_id: Id::derive(at, "uid"),
             trace_id: &trace_id,
             executor: "code-change",
+            agent: (jct_domain::forge::AgentTrailer::None, None),
             at,
         };
         let result = harvest(&Harvest {

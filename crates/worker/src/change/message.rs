@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
+use jct_domain::forge::AgentTrailer;
 use jct_domain::task::RequestedBy;
 use jct_domain::url::percent_encoded;
 use jct_domain::{Id, TraceId};
@@ -24,6 +25,8 @@ pub struct Identity<'a> {
     pub task_id: Id,
     pub trace_id: &'a TraceId,
     pub executor: &'a str,
+    /// How the message names the agent, and its name and address where that is not the executor's name.
+    pub agent: (AgentTrailer, Option<&'a str>),
     /// When the change counts as made.
     pub at: Timestamp,
 }
@@ -42,7 +45,7 @@ pub fn commit(tree: &str, parent: &str, identity: &Identity) -> String {
 /// The trailers are the last paragraph, which no text of others is a part of; and no line of theirs is taken for a trailer,
 /// for the end of the message or for the beginning of a patch.
 fn message(identity: &Identity) -> String {
-    let Identity { objective, requested_by, task_id, trace_id, executor, at: _ } = identity;
+    let Identity { objective, requested_by, task_id, trace_id, executor, agent, at: _ } = identity;
     let lines: Vec<String> = objective.trim().lines().map(|line| plain(line).trim_end().to_owned()).collect();
     let subject = lines.first().map(|line| line.trim()).filter(|line| !line.is_empty()).unwrap_or("Change");
     let subject = if is_divider(subject) { format!("> {subject}") } else { subject.to_owned() };
@@ -55,10 +58,22 @@ fn message(identity: &Identity) -> String {
     let (name, address) = co_author(requested_by);
     let _ = write!(
         message,
-        "\nCo-authored-by: {name} <{address}>\nJct-Task-Id: {task_id}\nJct-Trace-Id: {trace_id}\nJct-Executor: {}\n",
+        "\nCo-authored-by: {name} <{address}>\n{}Jct-Task-Id: {task_id}\nJct-Trace-Id: {trace_id}\nJct-Executor: {}\n",
+        agent_line(*agent, executor),
         word(executor)
     );
     message
+}
+
+/// The line that names the agent, as the project wants it.
+fn agent_line((trailer, identity): (AgentTrailer, Option<&str>), executor: &str) -> String {
+    let name = match (trailer, identity) {
+        (AgentTrailer::None, _) => return String::new(),
+        (_, Some(identity)) => plain(identity).trim().to_owned(),
+        (AgentTrailer::CoAuthoredBy, None) => format!("{0} <{0}@executor.jct.invalid>", word(executor)),
+        (_, None) => word(executor),
+    };
+    format!("{trailer}: {name}\n")
 }
 
 /// Name and address. An id that is no e-mail address becomes one that nobody has.
@@ -108,9 +123,13 @@ mod tests {
     use jct_domain::ActorKind;
 
     fn shown(objective: &str, requested_by: &RequestedBy) -> String {
+        shown_with(objective, requested_by, (AgentTrailer::None, None))
+    }
+
+    fn shown_with(objective: &str, requested_by: &RequestedBy, agent: (AgentTrailer, Option<&str>)) -> String {
         let at: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
         let (task_id, trace_id) = (Id::derive(at, "uid"), TraceId::derive("uid"));
-        message(&Identity { objective, requested_by, task_id, trace_id: &trace_id, executor: "code-change", at })
+        message(&Identity { objective, requested_by, task_id, trace_id: &trace_id, executor: "code-change", agent, at })
     }
 
     fn human(id: &str, label: Option<&str>) -> RequestedBy {
@@ -124,6 +143,27 @@ mod tests {
         assert_eq!(head, "Mend the parser\n\nMend the parser\n\nIt failed.\n\n");
         assert!(trailers.starts_with(": Ada <ada@example.org>\nJct-Task-Id: 01"), "{trailers}");
         assert!(trailers.ends_with("\nJct-Executor: code-change\n"), "{trailers}");
+    }
+
+    #[rstest]
+    #[case(AgentTrailer::None, Some("Bot <bot@example.org>"), None)]
+    #[case(AgentTrailer::CoAuthoredBy, None, Some("Co-authored-by: code-change <code-change@executor.jct.invalid>"))]
+    #[case(AgentTrailer::AssistedBy, None, Some("Assisted-by: code-change"))]
+    #[case(AgentTrailer::GeneratedBy, Some("Bot <bot@example.org>"), Some("Generated-by: Bot <bot@example.org>"))]
+    #[case(AgentTrailer::AssistedBy, Some("Bot\nJct-Task-Id: forged"), Some("Assisted-by: Bot Jct-Task-Id: forged"))]
+    fn the_agent_is_named_as_the_project_wants_it(
+        #[case] trailer: AgentTrailer,
+        #[case] identity: Option<&str>,
+        #[case] expected: Option<&str>,
+    ) {
+        let message = shown_with("Mend it", &human("ada", None), (trailer, identity));
+        let trailers: Vec<&str> = message.rsplit_once("\n\n").unwrap().1.lines().collect();
+        assert_eq!(trailers.len(), 4 + usize::from(expected.is_some()), "{message}");
+        assert!(
+            trailers[0].starts_with("Co-authored-by: ada <")
+                && trailers.iter().any(|line| line.starts_with("Jct-Task-Id: 01"))
+        );
+        assert_eq!(expected.map(|_| trailers[1]), expected, "{message}");
     }
 
     #[rstest]

@@ -29,6 +29,8 @@ use jct_untrusted::path::normalize;
 pub const PATCH_FILE: &str = "change.patch";
 /// The change as a commit on the base, for `git fetch`.
 pub const BUNDLE_FILE: &str = "change.bundle";
+/// The commit itself, byte by byte as git has it: what a signature is made of.
+pub const COMMIT_FILE: &str = "change.commit";
 /// The change for people, one line a file.
 pub const DIFFSTAT_FILE: &str = "diffstat.txt";
 /// The patch that was asked for, in a repository of ours.
@@ -134,6 +136,7 @@ pub async fn harvest(harvest: &Harvest<'_>) -> Result<Harvested, Failure> {
         publish(repository.dir(), &into, name).map_err(|error| Failure::worker(&format!("write {name}"), &error))
     };
     publish(DIFFSTAT_FILE)?;
+    publish(COMMIT_FILE)?;
     let (bundle_sha256, bundle_bytes) = publish(BUNDLE_FILE)?;
     let (patch_sha256, patch_bytes) = publish(PATCH_FILE)?;
     let change = Change {
@@ -215,8 +218,8 @@ async fn list(
 
 /// Stores the commit under its ref; gives its id.
 async fn commit(repository: &Repository, content: &str, git_ref: &str) -> Result<String, Failure> {
-    write(repository, "commit", content.as_bytes())?;
-    let commit = repository.run(&["hash-object", "-t", "commit", "-w", "--no-filters", "--", "commit"]).await?;
+    write(repository, COMMIT_FILE, content.as_bytes())?;
+    let commit = repository.run(&["hash-object", "-t", "commit", "-w", "--no-filters", "--", COMMIT_FILE]).await?;
     repository.run(&["update-ref", git_ref, &commit]).await?;
     Ok(commit)
 }

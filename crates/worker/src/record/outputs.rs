@@ -7,7 +7,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::Attempt;
-use crate::change::{Asked, BUNDLE_FILE, DIFFSTAT_FILE, Harvest, Harvested, Identity, PATCH_FILE, harvest};
+use crate::change::{
+    Asked, BUNDLE_FILE, COMMIT_FILE, DIFFSTAT_FILE, Harvest, Harvested, Identity, PATCH_FILE, harvest,
+};
 use crate::memory;
 use crate::seal::{Ending, Limits, Trace};
 use jct_domain::FailureReason;
@@ -19,7 +21,7 @@ use jct_untrusted::git::listing::ChangeRules;
 use jct_untrusted::git::repository::Bounds;
 
 /// What is made of a change: no executor's file takes such a name.
-const OF_A_CHANGE: [&str; 3] = [BUNDLE_FILE, DIFFSTAT_FILE, PATCH_FILE];
+const OF_A_CHANGE: [&str; 4] = [BUNDLE_FILE, COMMIT_FILE, DIFFSTAT_FILE, PATCH_FILE];
 /// How long taking a change may last.
 const HARVEST: Duration = Duration::from_secs(300);
 
@@ -99,6 +101,7 @@ async fn change(
             task_id: attempt.args.of.task_id,
             trace_id: &attempt.args.of.trace_id,
             executor: &executor.name,
+            agent: (attempt.args.agent_trailer, attempt.args.agent.as_deref()),
             at: trace.started_at(),
         },
         scratch: &work.private().join("change"),

@@ -45,8 +45,12 @@ pub struct Git {
     pub deadline: Instant,
     /// Cancelled when the worker is to end.
     pub interrupted: CancellationToken,
-    /// What the URL had before its host: never to be told. Git has it from the file that its helper `store` reads.
+    /// `user:password`: never to be told.
     pub credentials: Option<String>,
+    /// What git asks for these: its own `store`, which reads a file, or our own.
+    pub helper: Option<String>,
+    /// Certificates of those who alone vouch for the host.
+    pub authorities: Option<PathBuf>,
     /// The greatest size of the packs, in bytes.
     pub max_pack_bytes: u64,
 }
@@ -94,10 +98,11 @@ impl Git {
         command
             .args(options(dir))
             .args(["-c".into(), OsString::from(format!("protocol.{}.allow=always", self.protocol))])
-            .args(self.credentials.iter().flat_map(|_| ["-c", "credential.helper=store"]))
+            .args(self.helper.iter().flat_map(|helper| ["-c".into(), format!("credential.helper={helper}")]))
             .args(args)
             .env_clear()
-            .envs(environment(dir, &self.home, Some(self.protocol)));
+            .envs(environment(dir, &self.home, Some(self.protocol)))
+            .envs(self.authorities.iter().map(|file| ("GIT_SSL_CAINFO", file)));
         let mut group = Group::spawn(&mut command).map_err(|error| Failure::worker("start git", &error))?;
         let work = async {
             let (success, complaint) = forward_output(&mut group, &mut sink).await?;

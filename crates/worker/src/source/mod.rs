@@ -3,8 +3,10 @@
 //! List the remote's refs, fetch the one with its history, count its tree, then check it out. What the repository holds
 //! is hostile: see [`jct_untrusted::git`] for what git may not do.
 
+pub mod credential;
 pub mod git;
 mod refs;
+pub mod refused;
 mod tree;
 mod workspace;
 
@@ -18,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::git::{Git, unavailable};
 use self::refs::{Advertised, Wanted};
+use self::refused::Forge;
 use self::tree::{Limits, Tree};
 use super::SourceArgs;
 use super::attempt::Attempt;
@@ -87,18 +90,23 @@ pub async fn fetch(args: &SourceArgs, attempt: &Attempt, interrupted: Cancellati
     prepare(attempt, &work, args.tools_dir.as_deref())
         .map_err(|error| Failure::worker("prepare the work folder", &error))?;
     let repository = work.repository();
+    let left = credentials(&args.url).map(|_| leave_credentials(&work.git_home(), &args.url)).transpose();
+    let left = left.map_err(|error| Failure::worker("prepare git", &error))?;
+    let access = access(&args.url, args.credential.as_deref(), args.authorities.as_deref(), &work.git_home())?;
+    let has_login = access.credentials.is_some();
     let git = Git {
         home: work.git_home(),
         protocol,
         deadline: Instant::now() + Duration::from_secs(args.timeout_seconds.into()),
         interrupted,
-        credentials: credentials(&args.url).map(str::to_owned),
+        credentials: access.credentials,
+        helper: access.helper,
+        authorities: access.authorities,
         max_pack_bytes: args.max_bytes,
     };
     let url = without_credentials(&args.url);
-    let left = git.credentials.is_some().then(|| leave_credentials(&git.home, &args.url)).transpose();
-    let left = left.map_err(|error| Failure::worker("prepare git", &error))?;
-    let fetched = Remote { git: &git, url: &url, git_ref: &target.git_ref }.fetch(&repository).await;
+    let forge = args.forge.as_deref().map(|name| Forge { name, repo: target.repo.as_str(), has_login });
+    let fetched = Remote { git: &git, url: &url, git_ref: &target.git_ref, forge }.fetch(&repository).await;
     if let Some(path) = left {
         remove(&path).map_err(|error| Failure::worker("take the credentials away", &error))?;
     }
@@ -136,11 +144,44 @@ pub async fn fetch(args: &SourceArgs, attempt: &Attempt, interrupted: Cancellati
     Ok(Fetched { source, files, bytes, submodules, symlinks, tags, tags_left_out, lfs_pointers: pointers.found })
 }
 
+/// How git gets at the repository.
+#[derive(Default)]
+pub struct Access {
+    pub credentials: Option<String>,
+    pub helper: Option<String>,
+    pub authorities: Option<PathBuf>,
+}
+
+/// By what stands in the URL, by a mounted Secret, or by nothing.
+pub fn access(url: &str, credential: Option<&Path>, authorities: Option<&str>, home: &Path) -> Result<Access, Failure> {
+    let broken = |what: &'static str| move |error: std::io::Error| Failure::worker(what, &error);
+    let mut access = Access::default();
+    if let Some(pem) = authorities {
+        let file = home.join("authorities.pem");
+        fs::write(&file, pem).map_err(broken("prepare git"))?;
+        access.authorities = Some(file);
+    }
+    if let Some(found) = credentials(url) {
+        access.credentials = Some(found.to_owned());
+        access.helper = Some("store".into());
+        return Ok(access);
+    }
+    let Some(folder) = credential else { return Ok(access) };
+    if let Some(login) = credential::read(folder)? {
+        let program = std::env::current_exe().map_err(broken("find its own program"))?;
+        access.credentials = Some(format!("{}:{}", login.username, login.token));
+        access.helper = Some(credential::helper(&program, folder, url));
+    }
+    Ok(access)
+}
+
 /// A ref of a repository elsewhere.
 struct Remote<'a> {
     git: &'a Git,
     url: &'a str,
     git_ref: &'a str,
+    /// Which forge it is on, if one is configured.
+    forge: Option<Forge<'a>>,
 }
 
 impl Remote<'_> {
@@ -155,7 +196,8 @@ impl Remote<'_> {
         let listed = self.git.stream(into, &list, |chunk| advertised.push(chunk)).await?;
         let Advertised { lines: advertised, tags, .. } = advertised;
         if !listed.success {
-            return Err(listed.failure("the repository can't be reached"));
+            let refused = self.forge.as_ref().and_then(|forge| forge.refuses(&listed.complaint));
+            return Err(refused.unwrap_or_else(|| listed.failure("the repository can't be reached")));
         }
         let wanted = refs::choose(self.git_ref, &advertised)?;
         let id_length = refs::id_length(&advertised);
@@ -217,7 +259,7 @@ impl Remote<'_> {
 }
 
 /// The scheme of `url`, if it is allowed.
-fn protocol(url: &str, allowed: &[String]) -> Result<&'static str, Failure> {
+pub fn protocol(url: &str, allowed: &[String]) -> Result<&'static str, Failure> {
     let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
     let known = SCHEMES.into_iter().find(|known| *known == scheme);
     match known.filter(|known| allowed.iter().any(|name| name.trim() == *known)) {

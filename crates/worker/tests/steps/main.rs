@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // test code that is not in a #[test]
 
+mod deliver;
 mod executors;
+mod forge;
 mod model;
 mod outcome;
 mod source;

@@ -115,8 +115,9 @@ impl Drop for Server {
 }
 
 /// What each step takes, beside what all do.
-const OF_A_STEP: [(&str, &[&str]); 3] = [
+const OF_A_STEP: [(&str, &[&str]); 4] = [
     ("source", &["--protocols", "--tools-dir", "--max-files", "--max-bytes", "--timeout-seconds"]),
+    ("source", &["--forge", "--credential", "--authorities"]),
     ("run", &["--tmp-dir", "--read", "--no-unix-sockets", "--patience-seconds"]),
     ("source record", &["--task-sha256", "--pod-uid", "--pod-name", "--trace-dir", "--termination-log"]),
 ];

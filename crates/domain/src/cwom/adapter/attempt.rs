@@ -184,6 +184,7 @@ pub fn failure_category(reason: FailureReason) -> FailureCategory {
         Reason::ExecutorNotConfigured
         | Reason::ModelUnavailable
         | Reason::SourceUnavailable
+        | Reason::SourceNotFound
         | Reason::RefNotFound
         | Reason::SourceTooLarge
         | Reason::PathNotFound
