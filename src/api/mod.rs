@@ -21,6 +21,7 @@ mod openapi;
 mod page;
 mod query;
 mod results;
+mod reviews;
 mod session;
 mod statistics;
 mod tasks;
@@ -233,6 +234,7 @@ fn guarded(enabled: bool) -> OpenApiRouter<Api> {
         .routes(routes!(statistics::get))
         .routes(routes!(trace::show))
         .merge(cwom::routes())
+        .merge(reviews::routes())
 }
 
 /// The OpenAPI document of all routes.

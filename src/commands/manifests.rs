@@ -181,7 +181,7 @@ pub fn findings(manifest: &Manifest, policy: &Policy) -> Vec<Finding> {
     });
     let mut findings: Vec<Finding> = repeated.collect();
     let Some(subject) = Subject::parse(manifest.kind()) else {
-        let kinds: Vec<&str> = ["Task"].iter().chain(Kind::NAMES).chain(&["Session"]).copied().collect();
+        let kinds: Vec<&str> = ["Task"].iter().chain(Kind::NAMES).chain(&["Session", "Review"]).copied().collect();
         findings.push(Finding::new(Code::InvalidSpec, "kind", format!("must be one of {}", kinds.join(", "))));
         return findings;
     };

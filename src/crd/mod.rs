@@ -2,6 +2,7 @@
 
 pub mod cwom;
 pub mod names;
+pub mod review;
 pub mod session;
 pub mod stamps;
 pub mod status;
@@ -20,6 +21,7 @@ use serde_json::Value;
 use crate::domain::cwom::Kind;
 use crate::domain::{Code, Finding, Id};
 
+pub use review::Review;
 pub use session::Session;
 pub use stamps::Stamps;
 pub use status::TaskStatus;
@@ -30,7 +32,7 @@ pub use trust::Trust;
 /// Every custom resource definition that is installed, as `jct crds` prints them.
 pub fn all() -> Vec<CustomResourceDefinition> {
     let of_objects = Kind::ALL.iter().map(|kind| cwom::definition(*kind));
-    [task()].into_iter().chain(of_objects).chain([Session::crd()]).collect()
+    [task()].into_iter().chain(of_objects).chain([Session::crd(), Review::crd()]).collect()
 }
 
 /// That of Tasks. A status that nobody has written yet says so: tools that hold it against the generation of the object, such as

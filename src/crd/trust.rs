@@ -57,8 +57,8 @@ impl Trust {
         let (submitted, wrote_this, is_v1) = match self.submitted(annotations, &object, metadata) {
             Some((stamps, Some(sha256))) => {
                 let same = spec.is_none_or(|spec| spec.submitted == sha256);
-                // What can't change of a Task or a Session is as it was submitted, or somebody else's.
-                (Some(stamps).filter(|_| same || !["Task", "Session"].contains(&kind)), same, false)
+                // What can't change of a Task, a Session or a Review is as it was submitted, or somebody else's.
+                (Some(stamps).filter(|_| same || !["Task", "Session", "Review"].contains(&kind)), same, false)
             }
             Some((stamps, None)) => (Some(stamps), true, true),
             None => (None, false, false),

@@ -16,6 +16,7 @@ pub mod orphans;
 pub mod projected;
 pub mod queue;
 pub mod retention;
+pub mod review;
 mod rights;
 mod runner;
 pub mod status;

@@ -32,7 +32,7 @@ use super::task;
 use super::work_object::WorkObject;
 use super::work_object::waiting::Place;
 use super::workers::{Workers, follow};
-use super::{Action, Context, Error, lists, orphans, retention, troubles, work_object};
+use super::{Action, Context, Error, lists, orphans, retention, review, troubles, work_object};
 use crate::crd::cwom::api_resource;
 use crate::crd::names::TRACE_ID;
 use crate::domain::cwom::Kind;
@@ -136,6 +136,7 @@ async fn of_tasks(
         caches.filled();
     };
     let sweeper = tokio::spawn(orphans::watch(context.clone(), tasks.clone(), deps.shutdown.clone()));
+    let reviews = tokio::spawn(review::watch(context.clone(), deps.shutdown.clone()));
     let (there, shutdown) = (tasks.clone(), deps.shutdown.clone());
     let retention = tokio::spawn({
         let context = context.clone();
@@ -152,6 +153,7 @@ async fn of_tasks(
     queue.run(events, triggered, news, note, deps.shutdown.clone()).await;
     // They end between two Tasks, on the same signal.
     let _ = sweeper.await;
+    let _ = reviews.await;
     let _ = retention.await;
 }
 

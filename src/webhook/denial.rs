@@ -26,7 +26,7 @@ impl Reviewer {
         random: [u8; 16],
         now: Timestamp,
     ) -> Option<Denial> {
-        if request.dry_run || findings.is_empty() || request.kind.kind == "Session" {
+        if request.dry_run || findings.is_empty() || ["Session", "Review"].contains(&&*request.kind.kind) {
             return None;
         }
         let object = request.object.as_ref()?;

@@ -137,7 +137,9 @@ impl Reviewer {
                 (Verdict::Accepted(task), controls) => (Vec::new(), Some((task, controls))),
                 (Verdict::Refused(findings), _) => (findings, None),
             },
-            Subject::Work(_) | Subject::Session => (subject.check_new(spec(object), &self.policy), None),
+            Subject::Work(_) | Subject::Session | Subject::Review => {
+                (subject.check_new(spec(object), &self.policy), None)
+            }
         };
         if let Some((task, controls)) = &accepted {
             let (executors, models) = (self.executors.borrow().clone(), self.models.borrow().clone());
@@ -196,8 +198,8 @@ fn stamp(subject: Subject, context: &Context, object: &DynamicObject) -> Answer 
         ignored.then(|| format!("metadata.annotations[{name}] is set by JCT; the given value is ignored"))
     });
     let finalizers = object.metadata.finalizers.as_deref().unwrap_or_default();
-    // Nothing is recorded of a Session.
-    let is_recorded = subject != Subject::Session;
+    // Nothing is recorded of a Session; a Review is recorded once, and may go.
+    let is_recorded = !matches!(subject, Subject::Session | Subject::Review);
     if is_recorded && !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
         let all: Vec<&str> = finalizers.iter().map(String::as_str).chain([FINALIZER]).collect();
         patch.push(add(&["metadata", "finalizers"], json!(all)));

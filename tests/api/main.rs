@@ -32,6 +32,7 @@ mod results;
 mod results_followed;
 mod results_hostile;
 mod retry;
+mod reviews;
 mod sessions;
 mod statistics;
 mod tasks;

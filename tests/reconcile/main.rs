@@ -18,6 +18,7 @@ mod queue;
 mod recovery;
 mod refusal;
 mod retention;
+mod reviews;
 mod runs;
 mod signing_keys;
 mod spec_changes;

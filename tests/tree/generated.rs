@@ -85,6 +85,10 @@ fn the_documentation_names_every_reason() {
     for reason in jct::crd::session::SessionReason::ALL {
         assert!(sessions.contains(&format!("`{}`", reason.as_str())), "{reason:?} is missing in docs/cli.md");
     }
+    let reviews = page("reviews.md");
+    for reason in jct::crd::review::ReviewReason::ALL {
+        assert!(reviews.contains(&format!("`{}`", reason.as_str())), "{reason:?} is missing in docs/reviews.md");
+    }
     for reason in jct::crd::status::Reason::WAITING {
         assert!(tasks.contains(&format!("`{}`", reason.as_str())), "{} is missing in docs/tasks.md", reason.as_str());
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    audit, cancel, completion, console, diff, doctor, get, list, logs, policy, report, retry, run, trace, why,
+    audit, cancel, completion, console, diff, doctor, get, list, logs, policy, report, retry, review, run, trace, why,
 };
 
 const EXIT_CODES: &str = "\
@@ -115,6 +115,8 @@ pub enum Command {
     Cancel(cancel::CancelArgs),
     /// Ask for the work of an ended Task again
     Retry(retry::RetryArgs),
+    /// Show what a Task has to show for its change, and approve it, reject it or send it back
+    Review(review::ReviewArgs),
     /// Ask the gate
     #[command(subcommand)]
     Policy(policy::PolicyCommand),

@@ -89,6 +89,17 @@ impl Rest {
         self.call(Method::POST, path).await.map(|(body, _)| body)
     }
 
+    /// Has something done, as `body` says.
+    ///
+    /// # Errors
+    /// As [`Rest::get`].
+    pub async fn post_json(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let request =
+            Request::builder().method(Method::POST).uri(path).header(header::CONTENT_TYPE, "application/json");
+        let body = Bytes::from(serde_json::to_vec(body)?);
+        self.read(path, self.sent(request, body).await?).await.map(|(body, _)| body)
+    }
+
     /// At most `most` entries of a list, in pages.
     ///
     /// # Errors
@@ -107,7 +118,12 @@ impl Rest {
     }
 
     async fn call(&self, method: Method, path: &str) -> anyhow::Result<(Value, HeaderMap)> {
-        let mut answer = self.send(method, path, &[]).await?;
+        let answer = self.send(method, path, &[]).await?;
+        self.read(path, answer).await
+    }
+
+    /// An answer as a whole.
+    async fn read(&self, path: &str, mut answer: Answer) -> anyhow::Result<(Value, HeaderMap)> {
         let mut bytes = BytesMut::new();
         while let Some(piece) = answer.next().await? {
             bytes.extend_from_slice(&piece);
@@ -131,9 +147,14 @@ impl Rest {
     }
 
     async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> anyhow::Result<Answer> {
-        let request = Request::builder().method(method).uri(path).header("x-jct-token", &self.token);
+        let request = Request::builder().method(method).uri(path);
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        let (head, mut body) = self.transport.send(request.body(Bytes::new())?).await?.into_parts();
+        self.sent(request, Bytes::new()).await
+    }
+
+    async fn sent(&self, request: http::request::Builder, body: Bytes) -> anyhow::Result<Answer> {
+        let request = request.header("x-jct-token", &self.token).body(body)?;
+        let (head, mut body) = self.transport.send(request).await?.into_parts();
         if head.status.is_success() {
             return Ok(Answer { headers: head.headers, body });
         }

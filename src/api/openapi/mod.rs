@@ -5,6 +5,8 @@ mod parameters;
 mod schemas;
 mod work_objects;
 
+pub use schemas::{id, or_null, trace_id};
+
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Extension;

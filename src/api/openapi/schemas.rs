@@ -45,6 +45,7 @@ pub fn responses() -> Value {
 pub fn all() -> Value {
     let mut schemas = work_objects::all();
     schemas.extend(others());
+    schemas.extend(crate::api::reviews::schemas());
     Value::Object(schemas)
 }
 

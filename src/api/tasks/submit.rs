@@ -77,7 +77,7 @@ enum Found {
 pub async fn submit(api: &Api, submission: &Submission, until: Instant) -> Result<Submitted, Problem> {
     let key = submission.task.idempotency_key.as_deref();
     if let Some(first) = in_time(first_with(api, submission)).await? {
-        return Ok(met(submission, Box::new(first)));
+        return repeated(api, submission, met(submission, Box::new(first))).await;
     }
     if let Some(too_many) = api.namespace_limits.check_task(&submission.namespace, "").await {
         return Ok(Submitted::TooMany(too_many));
@@ -96,7 +96,19 @@ pub async fn submit(api: &Api, submission: &Submission, until: Instant) -> Resul
             Found::NameTaken => return Err(Problem::unavailable("no name is left for the Task; try again")),
         },
     };
-    wait_for_record(api, submission, committed, id, until).await
+    let submitted = wait_for_record(api, submission, committed, id, until).await?;
+    repeated(api, submission, submitted).await
+}
+
+/// Notes who asks for a Task that is there already: they are no second person for its review.
+async fn repeated(api: &Api, submission: &Submission, submitted: Submitted) -> Result<Submitted, Problem> {
+    if let Submitted::Duplicate(first) = &submitted
+        && first.submitted_by.as_ref() != Some(&submission.submitter.user)
+    {
+        let (user, at) = (submission.submitter.user.clone(), api.health.clock.now());
+        in_time(async { Ok(api.store.note_asker(first.id, user, at).await?) }).await?;
+    }
+    Ok(submitted)
 }
 
 /// What the record answers, if it does soon: a database that hangs is away as one that refuses.

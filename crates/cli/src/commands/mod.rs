@@ -14,6 +14,7 @@ pub mod mcp;
 pub mod policy;
 pub mod report;
 pub mod retry;
+pub mod review;
 pub mod run;
 pub mod trace;
 pub mod why;
@@ -48,6 +49,7 @@ pub async fn run(Cli { global, command }: Cli) -> anyhow::Result<u8> {
         Command::Audit(args) => audit::run(&args, context).await,
         Command::Cancel(args) => cancel::run(&args, context).await,
         Command::Retry(args) => retry::run(&args, context).await,
+        Command::Review(args) => review::run(&args, context).await,
         Command::Policy(command) => policy::run(&command, context).await,
         Command::Console(args) => console::run(&args, context).await,
         Command::Doctor(args) => doctor::run(&args, context).await,

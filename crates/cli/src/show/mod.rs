@@ -5,6 +5,7 @@ pub mod diff;
 pub mod lines;
 pub mod markdown;
 pub mod outcome;
+pub mod review;
 pub mod sse;
 pub mod steps;
 pub mod table;

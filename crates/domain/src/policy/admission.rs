@@ -5,8 +5,9 @@ use serde_json::{Map, Value};
 
 use super::{Policy, gate};
 use crate::cwom::{self, Kind};
+use crate::review::{Decision, MAX_REASON};
 use crate::task::may_change;
-use crate::{Code, Finding, Naming};
+use crate::{Code, Finding, Id, Naming};
 
 /// The custom resources that are ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub enum Subject {
     Work(Kind),
     /// A Session, by which somebody asks who they are to the API.
     Session,
+    /// A Review, by which somebody decides about what a Task made.
+    Review,
 }
 
 impl Subject {
@@ -23,6 +26,7 @@ impl Subject {
         match kind {
             "Task" => Some(Self::Task),
             "Session" => Some(Self::Session),
+            "Review" => Some(Self::Review),
             _ => Kind::parse(kind).map(Self::Work),
         }
     }
@@ -33,6 +37,7 @@ impl Subject {
             Self::Task => gate(spec, Naming::CustomResource, policy).findings().to_vec(),
             Self::Work(kind) => cwom::read(kind, spec, Naming::CustomResource).1,
             Self::Session => check_session(spec),
+            Self::Review => check_review(spec),
         }
     }
 
@@ -47,6 +52,9 @@ impl Subject {
             Self::Work(kind) => check_work_change(kind, old, new),
             Self::Session => {
                 vec![Finding::new(Code::InvalidSpec, "spec", "cannot change: make a new Session instead")]
+            }
+            Self::Review => {
+                vec![Finding::new(Code::InvalidSpec, "spec", "cannot change: make a new Review instead")]
             }
         }
     }
@@ -71,6 +79,42 @@ fn check_session(spec: &Value) -> Vec<Finding> {
     }
     if fields.keys().any(|name| name != "publicKey") {
         findings.push(Finding::new(Code::InvalidSpec, "spec", "has no fields but publicKey"));
+    }
+    findings
+}
+
+/// All that is wrong with the spec of a Review. What it is about is looked at when it is answered.
+fn check_review(spec: &Value) -> Vec<Finding> {
+    let Some(fields) = spec.as_object() else {
+        return vec![Finding::new(
+            Code::InvalidSpec,
+            "spec",
+            "must be an object: {task, evidencePack, subjectSha256, decision}",
+        )];
+    };
+    let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
+    let is_digest = |text: &str| text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let task = spec.pointer("/task/name").and_then(Value::as_str).unwrap_or_default();
+    let reason = fields.get("reason");
+    let is_reason = |reason: &Value| reason.as_str().is_some_and(|text| text.chars().count() <= MAX_REASON);
+    let checks = [
+        ("spec.task.name", !task.is_empty(), "must be the name of a Task of this namespace"),
+        ("spec.evidencePack", text("evidencePack").parse::<Id>().is_ok(), "must be the id of an evidence pack"),
+        (
+            "spec.subjectSha256",
+            is_digest(text("subjectSha256")),
+            "must be the digest that the evidence pack shows: 64 hexadecimal digits",
+        ),
+        ("spec.decision", Decision::parse(text("decision")).is_some(), "must be approved, rejected or needs_changes"),
+        ("spec.reason", reason.is_none_or(is_reason), "must be a text of at most 4000 characters"),
+    ];
+    let wrong = checks.into_iter().filter(|(_, holds, _)| !holds);
+    let mut findings: Vec<Finding> =
+        wrong.map(|(field, _, message)| Finding::new(Code::InvalidSpec, field, message)).collect();
+    let known = ["task", "evidencePack", "subjectSha256", "decision", "reason"];
+    if fields.keys().any(|name| !known.contains(&name.as_str())) {
+        let message = format!("has no fields but {}", known.join(", "));
+        findings.push(Finding::new(Code::InvalidSpec, "spec", message));
     }
     findings
 }
@@ -111,6 +155,24 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_review_is_about_a_digest_and_never_changes() {
+        let spec = serde_json::json!({"task": {"name": "fix"}, "evidencePack": "01KJMMA2G027CE4HT1RZKZBW4A",
+            "subjectSha256": "ab".repeat(32), "decision": "approved"});
+        let check = |spec: &Value| Subject::Review.check_new(spec, &Policy::default());
+        assert_eq!(check(&spec), []);
+        for (field, wrong) in
+            [("task", "x"), ("evidencePack", "x"), ("subjectSha256", "AB"), ("decision", "maybe"), ("reviewer", "ada")]
+        {
+            let mut changed = spec.clone();
+            changed[field] = wrong.into();
+            assert_eq!(check(&changed).len(), 1, "{field}");
+            assert_eq!(Subject::Review.check_change(&spec, &changed).len(), 1);
+        }
+        assert_eq!(check(&Value::Null).len(), 1);
+        assert_eq!(Subject::Review.check_change(&spec, &spec), []);
+    }
 
     #[test]
     fn a_session_has_a_key_and_nothing_else_and_never_changes() {

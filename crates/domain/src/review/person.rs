@@ -120,7 +120,8 @@ pub fn may_review(
     if user.starts_with("system:") && !is_named {
         return Err(NotAReviewer::System(user.into()));
     }
-    if !(users.is_empty() && groups.is_empty()) && !is_in_named {
+    let is_anybody = users.is_empty() && groups.is_empty();
+    if !is_anybody && !is_in_named {
         return Err(NotAReviewer::NotNamed(user.into(), forge.clone()));
     }
     match chain.part_of(user) {

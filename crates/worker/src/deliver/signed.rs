@@ -27,8 +27,6 @@ fn without_signature(signed: &[u8]) -> Option<(Vec<u8>, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     const COMMIT: &str = "tree t\nparent p\nauthor A\ncommitter C\n\nMend it\n\ngpgsig no\n more\n";
     const SIGNATURE: &str = "gpgsig -----BEGIN SSH SIGNATURE-----\n U1NI\n -----END SSH SIGNATURE-----\n";
 

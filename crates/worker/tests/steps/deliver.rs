@@ -240,7 +240,7 @@ fn what_opens_the_bundle_has_no_network_and_writes_nowhere_else() {
     Command::new("chmod").args(["+x", bin.join("git").to_str().unwrap()]).status().unwrap();
     delivery.path = format!("{}:{}", bin.display(), delivery.path.to_str().unwrap()).into();
     listener.set_nonblocking(true).unwrap();
-    let mut tried = |step: &str| {
+    let tried = |step: &str| {
         delivery.succeeds(&[step]);
         let written = fs::read_dir(elsewhere.path()).unwrap().count();
         fs::read_dir(elsewhere.path()).unwrap().for_each(|file| fs::remove_file(file.unwrap().path()).unwrap());
