@@ -1,5 +1,7 @@
 //! `deliver-base`: the commit that the change is made on, without its history, in a repository of our own.
 
+use std::path::Path;
+
 use jct_domain::delivery::DeliveryReason;
 use jct_untrusted::files::remove;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +21,7 @@ pub async fn fetch(args: &RemoteArgs, interrupted: CancellationToken) -> Result<
         return Err(Stop::new(DeliveryReason::WorkerFailed, format!("{base:?} is no commit")));
     }
     let git = git(args, interrupted)?;
-    remove(repository).and_then(|()| std::fs::create_dir_all(repository)).map_err(broken("make the repository"))?;
+    empty(repository).map_err(broken("make the repository"))?;
     let format = if base.len() == 64 { "--object-format=sha256" } else { "--object-format=sha1" };
     let init = ["init", "--quiet", "--bare", "--template=", "--initial-branch=none", format, "--", "."];
     let (made, _) = git.run(repository, &init).await?;
@@ -34,6 +36,12 @@ pub async fn fetch(args: &RemoteArgs, interrupted: CancellationToken) -> Result<
         }
         fetched => fetched,
     }
+}
+
+/// Makes an empty folder of it. One that is there stays: it may be where a volume is mounted.
+fn empty(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    std::fs::read_dir(folder)?.try_for_each(|entry| remove(&entry?.path()))
 }
 
 async fn get(args: &RemoteArgs, git: &Git, depth: &[&str], spec: &str) -> Result<(), Stop> {
@@ -54,4 +62,28 @@ fn missing(args: &RemoteArgs) -> Stop {
     let message =
         format!("the forge {} no longer has the commit that the change is made on, {}", args.forge, args.step.base);
     Stop::new(DeliveryReason::BaseMissing, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_a_volume_is_mounted_at_is_emptied_and_stays() {
+        let volume = tempfile::tempdir().unwrap();
+        let (inode, elsewhere) = (|| volume.path().metadata().unwrap().ino(), tempfile::tempdir().unwrap());
+        let before = inode();
+        fs::create_dir_all(volume.path().join("objects/pack")).unwrap();
+        fs::write(volume.path().join("config"), "[core]").unwrap();
+        fs::write(elsewhere.path().join("kept"), "").unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), volume.path().join("link")).unwrap();
+        empty(volume.path()).unwrap();
+        assert_eq!((fs::read_dir(volume.path()).unwrap().count(), inode()), (0, before));
+        assert!(elsewhere.path().join("kept").exists());
+        empty(&volume.path().join("new/one")).unwrap();
+        assert!(volume.path().join("new/one").is_dir());
+    }
 }
