@@ -57,6 +57,8 @@ pub struct Delivery<'a> {
     /// The same with a signature, in base64, and its id.
     pub signed: Option<(&'a str, &'a str)>,
     pub branch: &'a str,
+    /// The branch that the change should go into, where that is known.
+    pub base_branch: Option<&'a str>,
     /// Where the branch is by the record; none where it is to be made.
     pub expected: Option<&'a str>,
 }
@@ -173,10 +175,11 @@ fn check(delivery: &Delivery, settings: &JobSettings) -> Container {
 }
 
 fn push(delivery: &Delivery, settings: &JobSettings) -> Container {
-    let Delivery { sealed_commit, signed, branch, expected, .. } = delivery;
+    let Delivery { sealed_commit, signed, branch, base_branch, expected, .. } = delivery;
     let commit = signed.map_or(*sealed_commit, |(_, id)| id);
     let mut args = [step_args(delivery, settings), remote_args(delivery)].concat();
     args.extend(arguments(&[("branch", branch), ("commit", commit)]));
+    args.extend(base_branch.iter().flat_map(|base| arguments(&[("base-branch", base)])));
     args.extend(expected.iter().flat_map(|expected| arguments(&[("expected", expected)])));
     with_network(container(PUSH_CONTAINER, "deliver-push", &args, true, settings), settings)
 }
@@ -260,6 +263,7 @@ mod tests {
             sealed_commit: "cc",
             signed,
             branch: "jct/mend-$(POD)",
+            base_branch: Some("main"),
             expected,
         };
         delivery_job(&delivery, &settings())
@@ -277,6 +281,11 @@ mod tests {
         });
         let mounts = mounts.filter(|(_, mount)| mount.name == volume);
         mounts.map(|(name, mount)| (name, mount.read_only == Some(true))).collect()
+    }
+
+    #[test]
+    fn the_manifest_is_frozen() {
+        insta::assert_yaml_snapshot!(manifest(Some(("c2lnbmVk", "dd")), Some("bb")));
     }
 
     #[test]

@@ -127,6 +127,9 @@ pub struct PushArgs {
     /// The commit that is delivered
     #[arg(long, value_name = "HEX")]
     pub commit: String,
+    /// The branch that the change should go into, without refs/heads/: it must be there
+    #[arg(long, value_name = "NAME")]
+    pub base_branch: Option<String>,
     /// Where the branch is by the record, which it is moved on from; none where there must not be one yet
     #[arg(long, value_name = "HEX")]
     pub expected: Option<String>,

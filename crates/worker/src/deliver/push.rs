@@ -9,7 +9,7 @@ use crate::source::git::Git;
 
 /// Gives whether it was there before.
 pub async fn push(args: &PushArgs, interrupted: CancellationToken) -> Result<bool, Stop> {
-    let PushArgs { remote, branch, commit, expected } = args;
+    let PushArgs { remote, branch, commit, expected, .. } = args;
     let wrong = |message: String| Stop::new(DeliveryReason::WorkerFailed, message);
     if let Some(problem) = branch_problem(branch) {
         return Err(wrong(format!("the branch {branch:?} {problem}")));
@@ -28,34 +28,51 @@ pub async fn push(args: &PushArgs, interrupted: CancellationToken) -> Result<boo
         return Err(Stop::new(DeliveryReason::CheckFailed, "another commit was checked than is to be delivered"));
     }
     let git = git(remote, interrupted)?;
-    if is_there(args, look(args, &git).await?.as_deref())? {
+    let found = look(args, &git).await?;
+    if is_there(args, found.branch.as_deref())? {
         return Ok(true);
+    }
+    if let Some(base) = args.base_branch.as_deref().filter(|_| !found.has_base) {
+        let message = format!("the forge {} has no branch {base} that the change could go into", remote.forge);
+        return Err(Stop::new(DeliveryReason::BaseMissing, message));
     }
     let Err(stop) = send(args, &git).await else { return Ok(false) };
     // It may have arrived, and the answer was lost; or somebody was faster.
     match look(args, &git).await {
-        Ok(found) if is_there(args, found.as_deref()) == Ok(true) => Ok(false),
+        Ok(found) if is_there(args, found.branch.as_deref()) == Ok(true) => Ok(false),
         _ => Err(stop),
     }
 }
 
-/// Where the branch is.
-async fn look(args: &PushArgs, git: &Git) -> Result<Option<String>, Stop> {
-    let name = format!("refs/heads/{}", args.branch);
-    let list = ["ls-remote", "--quiet", "--heads", "--", &args.remote.url, &name];
+/// What the forge has.
+struct Found {
+    /// Where the branch is.
+    branch: Option<String>,
+    /// Whether the branch is there that the change should go into.
+    has_base: bool,
+}
+
+async fn look(args: &PushArgs, git: &Git) -> Result<Found, Stop> {
+    let name = |branch: &String| format!("refs/heads/{branch}");
+    let (branch, base) = (name(&args.branch), args.base_branch.as_ref().map(name));
+    let mut list = vec!["ls-remote", "--quiet", "--heads", "--", args.remote.url.as_str(), branch.as_str()];
+    list.extend(base.as_deref());
     let (listed, output) = git.run(&args.remote.step.repository, &list).await?;
     if !listed.success {
         return Err(refusal(&args.remote, "the forge can't be asked for its branches", &listed.complaint));
     }
     // A pattern is a name's end: others may end so, too.
     let output = String::from_utf8_lossy(&output);
-    let found = output.lines().filter_map(|line| line.split_once('\t')).find(|(_, found)| *found == name);
-    Ok(found.map(|(commit, _)| commit.to_owned()))
+    let at = |name: &str| {
+        let found = output.lines().filter_map(|line| line.split_once('\t')).find(|(_, found)| *found == name);
+        found.map(|(commit, _)| commit.to_owned())
+    };
+    Ok(Found { branch: at(&branch), has_base: base.is_some_and(|base| at(&base).is_some()) })
 }
 
 /// Whether it is done already.
 fn is_there(args: &PushArgs, found: Option<&str>) -> Result<bool, Stop> {
-    let PushArgs { remote, branch, commit, expected } = args;
+    let PushArgs { remote, branch, commit, expected, .. } = args;
     let forge = &remote.forge;
     match (found, expected.as_deref()) {
         (Some(found), _) if found == commit => Ok(true),
@@ -78,10 +95,13 @@ fn is_there(args: &PushArgs, found: Option<&str>) -> Result<bool, Stop> {
 /// Sends it. The lease makes it stricter than a plain push, which would also move a branch that somebody has made meanwhile: it must be
 /// where it was expected, or not be there. Nothing is overwritten by it, for the commit's one parent is the expected commit.
 async fn send(args: &PushArgs, git: &Git) -> Result<(), Stop> {
-    let PushArgs { remote, branch, commit, expected } = args;
+    let PushArgs { remote, branch, commit, expected, .. } = args;
     let lease = format!("--force-with-lease=refs/heads/{branch}:{}", expected.as_deref().unwrap_or_default());
     let spec = format!("{commit}:refs/heads/{branch}");
     let push = [
+        // The base may be no branch's tip any more, and of its history nothing is here: unasked, git would send all of its tree.
+        "-c",
+        "push.negotiate=true",
         "push",
         "--porcelain",
         "--no-verify",

@@ -1,5 +1,7 @@
 //! A sealed change to a branch of a forge: its three steps, a private repository, and whatever may have happened to either.
 
+mod faults;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -27,7 +29,13 @@ struct Sealed {
 
 impl Sealed {
     fn new() -> Self {
+        Self::of(&[])
+    }
+
+    /// Of a repository that has these files, too.
+    fn of(files: &[(&str, &str)]) -> Self {
         let repository = Repository::new();
+        files.iter().for_each(|(name, text)| repository.write(name, text));
         repository.write("a", "1\n");
         repository.commit("first");
         repository.write("b", "2\n");
@@ -75,6 +83,10 @@ struct Delivery<'a> {
     commit: String,
     expected: Option<String>,
     path: std::ffi::OsString,
+    /// Arguments with other values than they should have, or besides.
+    others: Vec<(&'static str, String)>,
+    /// Whether the shared repository can't be written to.
+    reads_only: bool,
 }
 
 impl<'a> Delivery<'a> {
@@ -90,6 +102,8 @@ impl<'a> Delivery<'a> {
             commit,
             expected: None,
             path: std::env::var_os("PATH").unwrap(),
+            others: Vec::new(),
+            reads_only: false,
         }
     }
 
@@ -124,7 +138,9 @@ impl<'a> Delivery<'a> {
             args.push(("commit", self.commit.clone()));
             args.extend(self.expected.clone().map(|expected| ("expected", expected)));
         }
-        let output = Command::new(env!("CARGO_BIN_EXE_jct-worker"))
+        args.retain(|(name, _)| !self.others.iter().any(|(other, _)| name == other));
+        args.extend(self.others.iter().cloned());
+        let output = faults::worker(self.reads_only.then(|| self.folder("repository")).as_deref())
             .args(["worker", step])
             .args(args.iter().map(|(name, value)| format!("--{name}={value}")))
             .env_clear()

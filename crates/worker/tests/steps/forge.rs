@@ -22,7 +22,7 @@ pub const TOKEN: &str = "c4nary-7f3a91d0e2";
 pub struct Private {
     address: String,
     /// Every request's head.
-    asked: Arc<Mutex<Vec<String>>>,
+    pub asked: Arc<Mutex<Vec<String>>>,
     /// What was on command lines and in environments of all processes while it was asked.
     pub seen: Arc<Mutex<Vec<u8>>>,
     /// What git is told to do in the repository before the next push is answered: once.
