@@ -80,6 +80,7 @@ async fn the_audit_log_tells_it_in_order_and_by_whom() {
             ["Trace", "created", "", "jct-controller"],
             ["Job", "status_changed", "completed", "jct-controller"],
             ["Task", "status_changed", "completed", "jct-controller"],
+            ["EvidencePack", "created", "", "jct-controller"],
         ]
     );
     assert_eq!(entries[0]["actor_kind"], "human");

@@ -10,7 +10,7 @@ use crate::review::Outcome;
 use crate::task::{Task, TaskDelivery};
 use crate::{Id, TraceId, choices};
 
-/// How often what passes by itself is tried before somebody is told: over an hour, as [`Delivery::wait`] has it.
+/// How often what passes by itself is tried before somebody is told: over an hour in all.
 const MAX_TRIES: u32 = 12;
 /// The longest wait between two tries.
 const LONGEST: SignedDuration = SignedDuration::from_mins(15);

@@ -32,7 +32,7 @@ impl Prefix {
     /// Reads it.
     ///
     /// # Errors
-    /// [`InvalidPrefix`] repeats it and says how to write it.
+    /// It is repeated, with how to write it.
     pub fn parse(text: &str) -> Result<Self, InvalidPrefix> {
         let form = || InvalidPrefix::Form(text.into());
         let repo = |name: &str| Repo::parse(name).map_err(|error| InvalidPrefix::Repo(text.into(), error));
