@@ -155,6 +155,19 @@ async fn rights() {
     }
 }
 
+async fn take_rights_back() {
+    let namespace = format!("--namespace={RELEASE_NAMESPACE}");
+    kubectl(&["delete", "role,rolebinding", "e2e-forges", "e2e-credentials", &namespace]).await;
+    let operator = format!("--as=system:serviceaccount:{RELEASE_NAMESPACE}:jct");
+    until("the rights to be gone", async || {
+        match run("kubectl", &["auth", "can-i", "create", "secrets", &namespace, &operator], "").await {
+            Ok(answer) => Err(answer),
+            Err(_) => Ok(()),
+        }
+    })
+    .await;
+}
+
 async fn keep(token: &str) {
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "e2e-forge-read", "namespace": RELEASE_NAMESPACE},
@@ -280,6 +293,7 @@ async fn a_private_repository_is_read_by_who_is_granted_it_and_its_token_is_nowh
         "own: read (Secret e2e-forge-read) demo/private: FAILED: git: it does not take the credential (401)\nexit 1";
     assert!(failed.contains(why) && !failed.contains(&canary), "{failed}");
     set_forges(&world, &original).await;
+    take_rights_back().await;
 }
 
 /// Has the operator read another configuration of forges.
